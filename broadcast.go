@@ -1,0 +1,217 @@
+package parley
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/internal/sio"
+)
+
+// Broadcast is a choice of sockets and the way to send to them. It is immutable, and safe
+// for concurrent use: each method returns a new one.
+type Broadcast struct {
+	nsp      *Namespace
+	rooms    []string
+	except   []string
+	volatile bool
+	plain    bool // not compressed
+	local    bool
+	timeout  time.Duration
+}
+
+func (b *Broadcast) with(f func(*Broadcast)) *Broadcast {
+	next := *b
+	f(&next)
+	return &next
+}
+
+func union(a, b []string) []string {
+	if len(a) == 0 {
+		return b
+	}
+	return append(a[:len(a):len(a)], b...)
+}
+
+// To chooses the sockets in these rooms, too.
+func (b *Broadcast) To(rooms ...string) *Broadcast {
+	return b.with(func(b *Broadcast) { b.rooms = union(b.rooms, rooms) })
+}
+
+// In is To.
+func (b *Broadcast) In(rooms ...string) *Broadcast { return b.To(rooms...) }
+
+// Except leaves out the sockets in these rooms.
+func (b *Broadcast) Except(rooms ...string) *Broadcast {
+	return b.with(func(b *Broadcast) { b.except = union(b.except, rooms) })
+}
+
+// Volatile has the event dropped for each client that cannot take it at once, because
+// something else waits to be sent or, with polling, no request is there to answer.
+func (b *Broadcast) Volatile() *Broadcast {
+	return b.with(func(b *Broadcast) { b.volatile = true })
+}
+
+// Compress says whether the event may be compressed, where that was negotiated. The
+// default is true.
+func (b *Broadcast) Compress(compress bool) *Broadcast {
+	return b.with(func(b *Broadcast) { b.plain = !compress })
+}
+
+// Local restricts the choice to the sockets of this process, for servers in a cluster.
+func (b *Broadcast) Local() *Broadcast {
+	return b.with(func(b *Broadcast) { b.local = true })
+}
+
+// Timeout bounds the wait of EmitWithAck.
+func (b *Broadcast) Timeout(d time.Duration) *Broadcast {
+	return b.with(func(b *Broadcast) { b.timeout = d })
+}
+
+// Emit sends an event to the chosen sockets. It does not wait for them.
+func (b *Broadcast) Emit(event string, args ...any) error {
+	if err := checkEvent(event); err != nil {
+		return err
+	}
+	if b.nsp.recovery != nil {
+		return b.nsp.recovery.emit(b, nil, event, args)
+	}
+	e, err := b.encode(-1, event, args)
+	if err == nil {
+		b.nsp.deliver(b, e)
+	}
+	return err
+}
+
+// encode encodes the event as the flags want it, with the id of an acknowledgement or -1.
+func (b *Broadcast) encode(id int64, event string, args []any) (*Encoded, error) {
+	e, err := b.nsp.encode(sio.Packet{Type: sio.Event, ID: id}, event, args)
+	if err == nil && b.plain {
+		for _, m := range e.messages {
+			m.Uncompressed()
+		}
+	}
+	return e, err
+}
+
+// EmitWithAck sends an event to the chosen sockets and waits until each of them has
+// answered, is gone, or Timeout or ctx is over; one of the two must be bounded. The answers
+// that came are returned in any case, in the order of their arrival. The error wraps
+// ErrTimeout if some did not come in time.
+func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]Reply, error) {
+	if err := checkEvent(event); err != nil {
+		return nil, err
+	}
+	if _, bounded := ctx.Deadline(); !bounded && b.timeout <= 0 {
+		return nil, errors.New("parley: EmitWithAck to several sockets needs a Timeout or a context with a deadline")
+	}
+	if b.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.timeout)
+		defer cancel()
+	}
+	n := b.nsp
+	id := n.ackIDs.Add(1)
+	e, err := b.encode(id, event, args)
+	if err != nil {
+		return nil, err
+	}
+	chosen := n.index.Select(nil, b.rooms, b.except)
+	replies := collector{awaited: len(chosen), done: make(chan struct{})}
+	if len(chosen) == 0 {
+		return nil, nil
+	}
+	for _, s := range chosen {
+		if s.expect(id, replies.add) == nil && !s.send(e, b.volatile) {
+			s.resolve(id, payload{}, ErrDisconnected)
+		}
+	}
+	select {
+	case <-replies.done:
+	case <-ctx.Done():
+		for _, s := range chosen {
+			s.forget(id)
+		}
+	}
+	return replies.take()
+}
+
+// collector gathers the answers to a broadcast.
+type collector struct {
+	mu      sync.Mutex
+	awaited int
+	replies []Reply
+	done    chan struct{} // closed when nothing is awaited
+	closed  bool          // take was called
+}
+
+// add takes an answer, or the news that there will be none.
+func (c *collector) add(p payload, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	if err == nil {
+		c.replies = append(c.replies, Reply{p})
+	}
+	if c.awaited--; c.awaited == 0 {
+		close(c.done)
+	}
+}
+
+func (c *collector) take() ([]Reply, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.awaited > 0 {
+		return c.replies, fmt.Errorf("%w: %d of %d clients", ErrTimeout, c.awaited, c.awaited+len(c.replies))
+	}
+	return c.replies, nil
+}
+
+// SocketInfo describes a connected socket, which in a cluster may be another server's.
+type SocketInfo struct {
+	ID        string
+	Handshake Handshake
+	Rooms     []string
+	Data      any
+}
+
+// FetchSockets returns the chosen sockets.
+func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
+	chosen := b.nsp.index.Select(nil, b.rooms, b.except)
+	infos := make([]SocketInfo, len(chosen))
+	for i, s := range chosen {
+		infos[i] = SocketInfo{ID: s.ID(), Handshake: s.Handshake(), Rooms: s.Rooms(), Data: s.Data()}
+	}
+	return infos, ctx.Err()
+}
+
+// SocketsJoin has the chosen sockets join rooms. The error is ErrTooManyRooms if one of
+// them cannot.
+func (b *Broadcast) SocketsJoin(rooms ...string) error {
+	var err error
+	for _, s := range b.nsp.index.Select(nil, b.rooms, b.except) {
+		if e := s.Join(rooms...); e != nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// SocketsLeave has the chosen sockets leave rooms.
+func (b *Broadcast) SocketsLeave(rooms ...string) {
+	for _, s := range b.nsp.index.Select(nil, b.rooms, b.except) {
+		s.Leave(rooms...)
+	}
+}
+
+// DisconnectSockets disconnects the chosen sockets; see Socket.Disconnect.
+func (b *Broadcast) DisconnectSockets(closeConnection bool) {
+	for _, s := range b.nsp.index.Select(nil, b.rooms, b.except) {
+		s.Disconnect(closeConnection)
+	}
+}

@@ -1,0 +1,14 @@
+// Package engine keeps Engine.IO sessions: the handshake, the transports (HTTP long
+// polling and WebSocket), the upgrade from one to the other, the heartbeat, and the
+// queue of what a session has yet to send.
+//
+//	HTTP request ─ Server.ServeHTTP ─┬─ no sid:  Session made, Handler attached, OPEN sent
+//	                                 ├─ polling: the session's parked GET, or its POST
+//	                                 └─ upgrade: a WebSocket, probed, then the session's transport
+//
+//	bytes → transport → eio packet → Session → Handler.Message     (one goroutine at a time)
+//	Session.Send → outbox → transport (woken) → one write for all that is queued
+//
+// A Message is rendered at most once for each kind of transport, however many
+// sessions it is sent to.
+package engine

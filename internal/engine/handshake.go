@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Handshake is what is kept of the request that opened a session. It is immutable and
+// safe for concurrent use.
+type Handshake struct {
+	Time    time.Time
+	Address string // the peer's, host:port
+	Secure  bool   // over TLS
+	URI     string // path and query
+	headers string // "Name: value\n" for each: a fraction of a map's size
+}
+
+func newHandshake(r *http.Request) *Handshake {
+	var b strings.Builder
+	writeHeader(&b, "Host", r.Host)
+	for name, values := range r.Header {
+		switch name {
+		case "Connection", "Upgrade", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions":
+			continue // they concern the connection alone
+		}
+		for _, v := range values {
+			writeHeader(&b, name, v)
+		}
+	}
+	return &Handshake{
+		Time:    time.Now(),
+		Address: r.RemoteAddr,
+		Secure:  r.TLS != nil,
+		URI:     r.URL.RequestURI(),
+		headers: b.String(),
+	}
+}
+
+func writeHeader(b *strings.Builder, name, value string) {
+	b.WriteString(name)
+	b.WriteString(": ")
+	b.WriteString(value)
+	b.WriteByte('\n')
+}
+
+// Header returns the request's header, Host included, as a copy.
+func (h *Handshake) Header() http.Header {
+	header := http.Header{}
+	for line := range strings.Lines(h.headers) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		header[name] = append(header[name], value)
+	}
+	return header
+}
+
+// Query returns the parameters of the request's URL.
+func (h *Handshake) Query() url.Values {
+	_, raw, _ := strings.Cut(h.URI, "?")
+	v, _ := url.ParseQuery(raw) // what is well-formed of it
+	return v
+}
+
+// query is what the protocol reads from a URL.
+type query struct{ eio, transport, sid string }
+
+// parseQuery takes the first value of each parameter, as url.Values.Get does, without
+// building the map.
+func parseQuery(raw string) (q query) {
+	for raw != "" {
+		var pair string
+		pair, raw, _ = strings.Cut(raw, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		var into *string
+		switch name {
+		case "EIO":
+			into = &q.eio
+		case "transport":
+			into = &q.transport
+		case "sid":
+			into = &q.sid
+		default:
+			continue
+		}
+		if *into != "" {
+			continue
+		}
+		if v, err := url.QueryUnescape(value); err == nil {
+			*into = v
+		}
+	}
+	return q
+}
+
+// idBytes is how many random bytes an id has: 120 bits, 20 characters.
+const idBytes = 15
+
+// NewID returns a random id of 20 URL-safe characters that cannot be guessed.
+func NewID() string {
+	var b [idBytes]byte
+	rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}

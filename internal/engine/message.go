@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/parley-go/parley/internal/eio"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+// Headroom is the space, in bytes, that NewMessage wants in front of a payload, for the
+// WebSocket frame's header and the packet's type.
+const Headroom = ws.MaxHeader + 1
+
+// Message is one packet, rendered once for all the sessions that it is sent to: its
+// WebSocket frame stands in memory as it goes out. It is immutable and safe for
+// concurrent use.
+type Message struct {
+	kind   eio.Type
+	binary bool
+	plain  bool   // never compressed
+	frame  []byte // WebSocket frame: header, type digit (text), data
+	data   []byte // the tail of frame
+
+	deflateOnce sync.Once
+	deflated    []byte // compressed frame, where no context is kept between messages
+}
+
+// NewMessage makes a message of the payload that follows the first Headroom bytes of
+// buf. It keeps buf and writes the rest of the frame into the space in front.
+func NewMessage(buf []byte, binary bool) *Message {
+	return newPacket(eio.Message, buf, binary)
+}
+
+// Uncompressed has m sent as it is, even where compression was negotiated. It may be
+// called only before m is sent.
+func (m *Message) Uncompressed() *Message {
+	m.plain = true
+	return m
+}
+
+func newPacket(kind eio.Type, buf []byte, binary bool) *Message {
+	m := &Message{kind: kind, binary: binary, data: buf[Headroom:]}
+	op, start := ws.OpBinary, Headroom
+	if !binary {
+		op = ws.OpText
+		start--
+		buf[start] = byte(kind)
+	}
+	var header [ws.MaxHeader]byte
+	h := ws.AppendHeader(header[:0], op, true, false, len(buf)-start)
+	start -= len(h)
+	copy(buf[start:], h)
+	m.frame = buf[start:]
+	return m
+}
+
+func control(kind eio.Type, data string) *Message {
+	return newPacket(kind, append(make([]byte, Headroom, Headroom+len(data)), data...), false)
+}
+
+// What the protocol sends by itself.
+var (
+	pingMessage      = control(eio.Ping, "")
+	noopMessage      = control(eio.Noop, "")
+	closeMessage     = control(eio.Close, "")
+	probePongMessage = control(eio.Pong, eio.Probe)
+)
+
+// Size is what m counts for in an outbox, in bytes.
+func (m *Message) Size() int { return len(m.frame) }
+
+// sharedDeflated returns m's frame as made by d, which all connections with the usual
+// parameters share and which keeps no context: a broadcast is compressed once.
+func (m *Message) sharedDeflated(d *ws.Deflater) []byte {
+	m.deflateOnce.Do(func() { m.deflated = m.deflate(d) })
+	return m.deflated
+}
+
+// deflate returns m's frame compressed by d, or as it is if that is no gain.
+func (m *Message) deflate(d *ws.Deflater) []byte {
+	op, payload := ws.OpBinary, m.data
+	if !m.binary {
+		op, payload = ws.OpText, m.frame[len(m.frame)-len(m.data)-1:] // with the type digit
+	}
+	frame, err := d.AppendFrame(nil, op, payload)
+	if err != nil || len(frame) >= len(m.frame) {
+		return m.frame
+	}
+	return frame
+}
+
+func (m *Message) packet() eio.Packet {
+	return eio.Packet{Type: m.kind, Binary: m.binary, Data: m.data}
+}

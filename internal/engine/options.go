@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/parley-go/parley/internal/ws"
+)
+
+// The names of the transports, as in the transport parameter of a request.
+const (
+	transportPolling   = "polling"
+	transportWebSocket = "websocket"
+)
+
+// Options configures a Server. Durations and limits: zero has the default, negative
+// means none, where none is possible.
+type Options struct {
+	PingInterval   time.Duration // between a pong and the next ping; 25 s
+	PingTimeout    time.Duration // for the pong; 20 s
+	UpgradeTimeout time.Duration // from the WebSocket's handshake to the upgrade packet; 10 s
+	WriteTimeout   time.Duration // without the peer taking anything; 10 s
+	BodyTimeout    time.Duration // to receive the whole body of a POST; 30 s
+
+	MaxPayload    int64 // bytes of a message, inflated, or of a POST's body; 1,000,000
+	OutboxLimit   int   // bytes that may wait for one session; 1 MiB
+	MaxSessions   int   // in all; no limit
+	MaxPerAddress int   // sessions of one IP address; no limit
+
+	// HTTPCompressionThreshold is the size in bytes from which the bodies of polls are
+	// compressed for clients that accept it; 1,024.
+	HTTPCompressionThreshold int
+	// Compression allows permessage-deflate on WebSockets; nil: it is declined.
+	Compression *ws.Compression
+
+	Transports    []string // allowed; polling and websocket
+	NoUpgrades    bool     // from polling to WebSocket
+	Cookie        *http.Cookie
+	CORS          CORS
+	AllowRequest  func(*http.Request) error // may refuse a handshake, see Refusal
+	ClientAddress func(*http.Request) string
+
+	// Open makes the handler of a new session, before the client hears of it. It must
+	// not block.
+	Open func(*Session) Handler
+}
+
+// Refusal is an error of AllowRequest whose message the client may see.
+type Refusal struct{ Message string }
+
+func (r *Refusal) Error() string { return "engine: request refused: " + r.Message }
+
+func (o Options) withDefaults() (Options, error) {
+	setDefault(&o.PingInterval, 25*time.Second)
+	setDefault(&o.PingTimeout, 20*time.Second)
+	setDefault(&o.UpgradeTimeout, 10*time.Second)
+	setDefault(&o.WriteTimeout, 10*time.Second)
+	setDefault(&o.BodyTimeout, 30*time.Second)
+	setDefault(&o.MaxPayload, 1_000_000)
+	setDefault(&o.OutboxLimit, 1<<20)
+	setDefault(&o.HTTPCompressionThreshold, 1024)
+	if o.Transports == nil {
+		o.Transports = []string{transportPolling, transportWebSocket}
+	}
+	if o.PingInterval < 0 || o.PingTimeout < 0 || o.UpgradeTimeout < 0 || o.MaxPayload < 0 {
+		return o, errors.New("engine: PingInterval, PingTimeout, UpgradeTimeout and MaxPayload cannot be negative")
+	}
+	for _, t := range o.Transports {
+		if t != transportPolling && t != transportWebSocket {
+			return o, fmt.Errorf("engine: unknown transport %q", t)
+		}
+	}
+	if len(o.Transports) == 0 {
+		return o, errors.New("engine: no transports")
+	}
+	if o.Compression != nil {
+		c := *o.Compression
+		// A compressor that remembers costs 1 MB a connection, and a broadcast could not be
+		// compressed once for all.
+		c.NoServerContextTakeover = true
+		if c.Threshold == 0 {
+			c.Threshold = 1024
+		}
+		o.Compression = &c
+	}
+	if o.ClientAddress == nil {
+		o.ClientAddress = func(r *http.Request) string { return r.RemoteAddr }
+	}
+	return o, o.CORS.validate()
+}
+
+func setDefault[T int | int64 | time.Duration](v *T, def T) {
+	if *v == 0 {
+		*v = def
+	}
+}
+
+// allows reports whether clients may use the transport.
+func (o *Options) allows(transport string) bool { return slices.Contains(o.Transports, transport) }
+
+// upgrades returns what a session that begins with polling may be upgraded to.
+func (o *Options) upgrades() []string {
+	if o.NoUpgrades || !o.allows(transportWebSocket) {
+		return []string{}
+	}
+	return []string{transportWebSocket}
+}
+
+// parserConfig is what the WebSocket parsers of all connections share.
+func (o *Options) parserConfig() *ws.ParserConfig {
+	return &ws.ParserConfig{MaxMessage: o.MaxPayload}
+}

@@ -1,0 +1,399 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/internal/eio"
+	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+// Server makes and keeps sessions. It is an http.Handler for the one path that the
+// protocol uses, and safe for concurrent use.
+type Server struct {
+	opts     Options
+	accept   ws.AcceptOptions
+	parsing  *ws.ParserConfig
+	deflater *ws.Deflater // shared by all connections with the usual parameters
+	poller   *poll.Poller
+	wheel    *wheel
+	stats    Stats
+
+	mu       sync.Mutex
+	sessions map[string]*Session
+	perHost  map[string]int // sessions of each IP address, if that is limited
+	conns    int            // WebSocket connections, until they are closed
+	draining bool
+	idle     chan struct{} // closed when draining and conns and sessions are 0
+}
+
+// NewServer returns a Server. The error is about the options.
+func NewServer(o Options) (*Server, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		opts:     o,
+		parsing:  o.parserConfig(),
+		poller:   poll.New(runtime.GOMAXPROCS(0)),
+		sessions: map[string]*Session{},
+		perHost:  map[string]int{},
+		idle:     make(chan struct{}),
+	}
+	s.accept = ws.AcceptOptions{
+		CheckOrigin: func(*http.Request) bool { return true }, // checked for all transports alike
+		Compression: o.Compression,
+	}
+	if o.Compression != nil {
+		s.deflater = ws.NewDeflater(ws.Server, &ws.DeflateParams{
+			ServerNoContextTakeover: true, ServerMaxWindowBits: 15, ClientMaxWindowBits: 15, Level: o.Compression.Level,
+		})
+	}
+	// Precise enough for short timeouts, seldom enough for long ones.
+	s.wheel = newWheel(min(max(min(o.PingInterval, o.PingTimeout)/200, time.Millisecond), 100*time.Millisecond))
+	return s, nil
+}
+
+// Stats returns the counters, which go on counting.
+func (s *Server) Stats() *Stats { return &s.stats }
+
+// Sessions returns how many sessions are open.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+// ServeHTTP serves handshakes, polls, posts, upgrades and preflights.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := parseQuery(r.URL.RawQuery)
+	upgrade := isUpgrade(r)
+	if r.Method == http.MethodOptions && !upgrade {
+		s.opts.CORS.preflight(w, r)
+		return
+	}
+	if !upgrade {
+		s.opts.CORS.setHeaders(w.Header(), r)
+	}
+	session, err := s.verify(r, q, upgrade)
+	switch {
+	case err != nil:
+		s.stats.Refused.Add(1)
+		if upgrade {
+			refuseUpgrade(w, err)
+		} else {
+			refuse(w, err)
+		}
+	case upgrade:
+		s.serveWebSocket(w, r, q, session)
+	case session == nil:
+		s.openPolling(w, r)
+	case r.Method == http.MethodGet:
+		session.serveGet(w, r)
+	case r.Method == http.MethodPost:
+		session.servePost(w, r)
+	default:
+		w.WriteHeader(http.StatusInternalServerError) // as the reference does
+	}
+}
+
+// isUpgrade reports whether r asks for another protocol, as its sender's HTTP library
+// understands it: it then expects 101 or the end of the connection.
+func isUpgrade(r *http.Request) bool {
+	return r.Header["Upgrade"] != nil && r.Header["Connection"] != nil
+}
+
+// verify decides on a request, in the order of the reference. It returns the session
+// that the request belongs to, or nil for a handshake.
+func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requestError) {
+	if !s.opts.allows(q.transport) {
+		return nil, errUnknownTransport
+	}
+	if !s.opts.CORS.allow(r) {
+		return nil, errOrigin
+	}
+	if q.sid != "" {
+		session := s.session(q.sid)
+		switch {
+		case session == nil:
+			return nil, errUnknownSession
+		case q.eio != "4":
+			return nil, errBadRequest // a session stays in the protocol it began in
+		case !upgrade && session.Transport() != q.transport:
+			return nil, errBadRequest
+		}
+		return session, nil
+	}
+	switch {
+	case r.Method != http.MethodGet:
+		return nil, errHandshakeMethod
+	case q.transport == transportWebSocket && !upgrade:
+		return nil, errBadRequest
+	}
+	if s.opts.AllowRequest != nil {
+		if err := s.opts.AllowRequest(r); err != nil {
+			var refusal *Refusal
+			if errors.As(err, &refusal) {
+				e := *errForbidden
+				e.message = refusal.Message
+				return nil, &e
+			}
+			return nil, errForbidden
+		}
+	}
+	if q.eio != "4" {
+		return nil, errProtocolVersion
+	}
+	return nil, nil
+}
+
+func (s *Server) session(id string) *Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[id]
+}
+
+// newSession makes and registers a session, within the limits. It has to be started.
+func (s *Server) newSession(r *http.Request) (*Session, *requestError) {
+	session := &Session{id: NewID(), srv: s, info: newHandshake(r)}
+	session.info.Address = s.opts.ClientAddress(r)
+	host := hostOf(session.info.Address)
+
+	s.mu.Lock()
+	switch {
+	case s.draining:
+		s.mu.Unlock()
+		return nil, errShuttingDown
+	case s.opts.MaxSessions > 0 && len(s.sessions) >= s.opts.MaxSessions:
+		s.mu.Unlock()
+		return nil, errTooManySessions
+	case s.opts.MaxPerAddress > 0 && s.perHost[host] >= s.opts.MaxPerAddress:
+		s.mu.Unlock()
+		return nil, errTooManyOfOne
+	}
+	s.sessions[session.id] = session
+	if s.opts.MaxPerAddress > 0 {
+		s.perHost[host]++
+	}
+	s.mu.Unlock()
+	return session, nil
+}
+
+// start attaches the session's handler, before anybody else knows of the session, so
+// that nothing can be missed.
+func (s *Server) start(session *Session) {
+	session.start(s.opts.Open(session))
+	s.mu.Lock()
+	draining := s.draining
+	s.mu.Unlock()
+	if draining { // Shutdown has closed all others, but could not close this one
+		session.Close()
+	}
+}
+
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
+// remove forgets a session that has ended.
+func (s *Server) remove(session *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions[session.id] != session {
+		return
+	}
+	delete(s.sessions, session.id)
+	if s.opts.MaxPerAddress > 0 {
+		host := hostOf(session.info.Address)
+		if s.perHost[host]--; s.perHost[host] == 0 {
+			delete(s.perHost, host)
+		}
+	}
+	s.checkIdleLocked()
+}
+
+// openMessage is the OPEN packet of a session.
+func (s *Server) openMessage(id string, upgrades []string) *Message {
+	data, _ := json.Marshal(struct { // cannot fail
+		SID          string   `json:"sid"`
+		Upgrades     []string `json:"upgrades"`
+		PingInterval int64    `json:"pingInterval"`
+		PingTimeout  int64    `json:"pingTimeout"`
+		MaxPayload   int64    `json:"maxPayload"`
+	}{id, upgrades, s.opts.PingInterval.Milliseconds(), s.opts.PingTimeout.Milliseconds(), s.opts.MaxPayload})
+	return control(eio.Open, string(data))
+}
+
+func (s *Server) openPolling(w http.ResponseWriter, r *http.Request) {
+	session, refusal := s.newSession(r)
+	if refusal != nil {
+		s.stats.Refused.Add(1)
+		refuse(w, refusal)
+		return
+	}
+	session.polling = &polling{}
+	s.start(session)
+	s.stats.Opened[0].Add(1)
+	if c := s.cookie(session.id); c != nil {
+		http.SetCookie(w, c)
+	}
+	payload := eio.AppendPayload(nil, s.openMessage(session.id, s.opts.upgrades()).packet())
+	if err := session.respond(w, r, payload, false); err != nil {
+		session.end(TransportError, err, eio.Close)
+	}
+}
+
+// cookie returns the cookie of a session, if one is configured.
+func (s *Server) cookie(id string) *http.Cookie {
+	if s.opts.Cookie == nil {
+		return nil
+	}
+	c := *s.opts.Cookie
+	c.Value = id
+	return &c
+}
+
+// serveWebSocket accepts a WebSocket, as a new session's transport or, for an existing
+// session, as a candidate for that.
+func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query, session *Session) {
+	accepted, err := ws.Accept(r, &s.accept)
+	if err != nil {
+		s.stats.Refused.Add(1)
+		var refusal *ws.HandshakeError
+		errors.As(err, &refusal)
+		refusal.Respond(w)
+		return
+	}
+	t := &websocket{s: session}
+	t.parser.Init(s.parsing, ws.Server, accepted.Deflate)
+	t.deflater = s.deflaterFor(accepted.Deflate)
+
+	switch {
+	case q.transport != transportWebSocket:
+		// The reference accepts it and closes at once.
+		t.s = &Session{srv: s, state: closed}
+		t.ending, t.code, t.hangUp = closeDue, ws.CloseNoStatus, true
+	case session != nil:
+		session.mu.Lock()
+		if session.polling == nil || session.probe != nil || session.state != open || s.opts.NoUpgrades {
+			t.ending, t.code, t.hangUp = closeDue, ws.CloseNoStatus, true
+		} else {
+			session.probe = t
+		}
+		session.mu.Unlock()
+	default:
+		var refusal *requestError
+		if session, refusal = s.newSession(r); refusal != nil {
+			s.stats.Refused.Add(1)
+			refuseUpgrade(w, refusal)
+			return
+		}
+		t.s, t.current = session, true
+		session.ws = t
+		s.start(session)
+		s.stats.Opened[1].Add(1)
+		if c := s.cookie(session.id); c != nil {
+			accepted.Header = http.Header{"Set-Cookie": {c.String()}}
+		}
+	}
+
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	s.connBegun()
+	if err != nil {
+		t.Closed(err)
+		http.Error(w, "WebSocket is not possible here", http.StatusInternalServerError)
+		return
+	}
+	t.control = accepted.AppendResponse(make([]byte, 0, 512))
+	if t.current {
+		t.control = append(t.control, s.openMessage(session.id, []string{}).frame...)
+	}
+	var buffered []byte
+	if n := rw.Reader.Buffered(); n > 0 {
+		buffered, _ = rw.Reader.Peek(n) // they are there
+	}
+	s.poller.Add(nc, buffered, t, t.attach)
+}
+
+// deflaterFor returns what compresses for a connection with the parameters p.
+func (s *Server) deflaterFor(p *ws.DeflateParams) *ws.Deflater {
+	switch {
+	case p == nil:
+		return nil
+	case p.ServerMaxWindowBits == 15:
+		return s.deflater
+	}
+	return ws.NewDeflater(ws.Server, p)
+}
+
+func (s *Server) connBegun() {
+	s.mu.Lock()
+	s.conns++
+	s.mu.Unlock()
+}
+
+func (s *Server) connEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns--
+	s.checkIdleLocked()
+}
+
+func (s *Server) checkIdleLocked() {
+	if s.draining && s.conns == 0 && len(s.sessions) == 0 {
+		select {
+		case <-s.idle:
+		default:
+			close(s.idle)
+		}
+	}
+}
+
+// Drain refuses new sessions from now on.
+func (s *Server) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	s.checkIdleLocked()
+}
+
+// Each calls f for every open session.
+func (s *Server) Each(f func(*Session)) {
+	s.mu.Lock()
+	all := make([]*Session, 0, len(s.sessions))
+	for _, session := range s.sessions {
+		all = append(all, session)
+	}
+	s.mu.Unlock()
+	for _, session := range all {
+		f(session)
+	}
+}
+
+// Shutdown refuses new sessions, closes all others once what is queued for them is sent,
+// and waits until their connections are closed. If ctx ends first it cuts those that
+// are left and returns ctx's error. The server is of no use afterwards.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	s.Each((*Session).Close)
+	var err error
+	select {
+	case <-s.idle:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.wheel.close()
+	s.poller.Close()
+	return err
+}

@@ -1,0 +1,336 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-go/parley/internal/eio"
+	"github.com/parley-go/parley/internal/fifo"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+// Reason says why a session ended, in the words of the reference implementation.
+type Reason string
+
+const (
+	TransportError Reason = "transport error"
+	TransportClose Reason = "transport close"
+	ForcedClose    Reason = "forced close"
+	PingTimeout    Reason = "ping timeout"
+	ParseError     Reason = "parse error"
+)
+
+var (
+	// ErrSlowConsumer is the cause of a TransportError when the peer does not take what
+	// is sent: the outbox is over its limit, or nothing could be written for WriteTimeout.
+	ErrSlowConsumer = errors.New("engine: slow consumer")
+	// ErrProtocol is wrapped by what a peer's break of the protocol causes.
+	ErrProtocol = errors.New("engine: protocol violation")
+
+	errEnded = errors.New("engine: session ended")
+)
+
+// Handler is the owner of a session.
+type Handler interface {
+	// Message is called for each message, in order, by one goroutine at a time. data is
+	// valid until it returns. It must not block; it may call Session.Pause.
+	Message(binary bool, data []byte)
+	// Closed is called once, when the session has ended. A Message may be under way at
+	// that time, on another goroutine, but none begins after it.
+	Closed(reason Reason, cause error)
+}
+
+// Session is one Engine.IO session: it outlives the transport it began with when it is
+// upgraded. All methods are safe for concurrent use and none blocks.
+//
+// What mu guards is said at each field. No lock is held while bytes are written or a
+// Handler is called.
+type Session struct {
+	id      string
+	srv     *Server
+	info    *Handshake
+	handler Handler // set before anything is received
+
+	ended atomic.Bool // state is not open, for those who do not hold mu
+
+	mu     sync.Mutex
+	state  state
+	out    fifo.Queue[*Message]
+	queued int // bytes in out, and of what the transport took from it and has not written
+
+	// The heartbeat. beatAt is the exact time of the next ping, or by which the pong has to
+	// be there, since the wheel was made.
+	beat     timer
+	beatAt   time.Duration
+	awaiting atomic.Bool // a pong; changed under mu
+	extended bool        // the wait for it, once, since another packet came
+
+	// The transport: exactly one of the two is set while the session is open.
+	ws      *websocket
+	polling *polling
+
+	probe  *websocket // tries to become the transport
+	paused bool
+	resume chan struct{} // closed at Resume, made by a POST that waits for it
+}
+
+type state uint8
+
+const (
+	opening state = iota // known to the server, but without a handler
+	open
+	closing // what is queued is still sent
+	closed
+)
+
+// ID returns the session's id.
+func (s *Session) ID() string { return s.id }
+
+// Handshake returns what is known of the request that opened the session.
+func (s *Session) Handshake() *Handshake { return s.info }
+
+// Transport returns the name of the transport in use: "polling" or "websocket".
+func (s *Session) Transport() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ws != nil {
+		return transportWebSocket
+	}
+	return transportPolling
+}
+
+// Send queues messages, together and in order. If the outbox is over its limit the
+// session ends, for the peer is too slow. It reports whether they were queued.
+func (s *Session) Send(messages ...*Message) bool {
+	return s.send(false, messages)
+}
+
+// SendVolatile queues messages only if they can be sent at once: if the transport is
+// ready and nothing is waiting for it. Otherwise it drops them and returns false.
+func (s *Session) SendVolatile(messages ...*Message) bool {
+	return s.send(true, messages)
+}
+
+func (s *Session) send(volatile bool, messages []*Message) bool {
+	s.mu.Lock()
+	if s.state != open || volatile && !s.readyLocked() {
+		if volatile && s.state == open {
+			s.srv.stats.VolatileDrops.Add(1)
+		}
+		s.mu.Unlock()
+		return false
+	}
+	size := 0
+	for _, m := range messages {
+		size += m.Size()
+	}
+	// One batch always fits into an empty outbox, or a large message could never be sent.
+	if limit := s.srv.opts.OutboxLimit; limit > 0 && s.queued > 0 && s.queued+size > limit {
+		s.mu.Unlock()
+		s.srv.stats.SlowConsumers.Add(1)
+		s.end(TransportError, fmt.Errorf("%w: outbox over %d bytes", ErrSlowConsumer, limit), eio.Close)
+		return false
+	}
+	for _, m := range messages {
+		s.out.Push(m)
+	}
+	s.queued += size
+	s.wakeLocked()
+	s.mu.Unlock()
+	return true
+}
+
+// readyLocked reports whether what is sent now would leave at once.
+func (s *Session) readyLocked() bool {
+	if s.ws != nil {
+		return s.queued == 0 && !s.ws.stalled
+	}
+	return s.queued == 0 && s.polling.parked != nil
+}
+
+// wakeLocked has the transport look at what is queued.
+func (s *Session) wakeLocked() {
+	if s.ws != nil {
+		s.ws.wakeLocked()
+	} else if s.polling != nil {
+		s.polling.wakeLocked()
+	}
+}
+
+// Queued returns how many bytes wait to be sent.
+func (s *Session) Queued() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queued
+}
+
+// Pause stops reading from the peer until Resume, so that the network makes it wait.
+// What has been read already may still be received.
+func (s *Session) Pause() { s.setPaused(true) }
+
+// Resume reads from the peer again.
+func (s *Session) Resume() { s.setPaused(false) }
+
+func (s *Session) setPaused(paused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paused = paused
+	if !paused && s.resume != nil {
+		close(s.resume)
+		s.resume = nil
+	}
+	if s.ws != nil && s.ws.conn != nil {
+		if paused {
+			s.ws.conn.Pause()
+		} else {
+			s.ws.conn.Resume()
+		}
+	}
+}
+
+// Close ends the session once what is queued has been sent. The handler is told at
+// once, with ForcedClose.
+func (s *Session) Close() { s.shut(closing, ForcedClose, nil, eio.Close) }
+
+// end ends the session and drops what is queued. A poll that is parked is answered with
+// the farewell, Close or Noop.
+func (s *Session) end(reason Reason, cause error, farewell eio.Type) {
+	s.shut(closed, reason, cause, farewell)
+}
+
+// violate ends the session since the peer broke the protocol.
+func (s *Session) violate(reason Reason, what string) {
+	s.end(reason, fmt.Errorf("%w: %s", ErrProtocol, what), eio.Close)
+}
+
+// shut takes an open session to the state to and does what follows from it.
+func (s *Session) shut(to state, reason Reason, cause error, farewell eio.Type) {
+	s.mu.Lock()
+	if s.state != open {
+		s.mu.Unlock()
+		return
+	}
+	s.state = to
+	s.ended.Store(true)
+	if to == closed {
+		s.out, s.queued = fifo.Queue[*Message]{}, 0
+	}
+	s.srv.wheel.clear(&s.beat)
+	if s.resume != nil {
+		close(s.resume)
+		s.resume = nil
+	}
+	linger := false
+	if s.probe != nil {
+		s.probe.closeLocked(ws.CloseNoStatus, "")
+	}
+	if s.ws != nil {
+		s.ws.closeLocked(ws.CloseNoStatus, "")
+	} else {
+		linger = s.polling.closeLocked(s, farewell)
+	}
+	s.mu.Unlock()
+
+	if !linger {
+		s.srv.remove(s)
+	}
+	s.srv.stats.closed(reason)
+	s.handler.Closed(reason, cause)
+}
+
+// received handles one packet from the transport, on the goroutine that reads from it.
+func (s *Session) received(p eio.Packet) error {
+	if s.ended.Load() {
+		return errEnded
+	}
+	if p.Type != eio.Pong && s.awaiting.Load() {
+		s.extendWait()
+	}
+	switch p.Type {
+	case eio.Message:
+		s.handler.Message(p.Binary, p.Data)
+	case eio.Pong:
+		s.pong()
+	case eio.Ping:
+		s.violate(TransportError, "invalid heartbeat direction")
+	case eio.Close:
+		s.end(TransportClose, nil, eio.Noop)
+	}
+	return nil
+}
+
+// start gives the session its handler and its heartbeat. From here on it is open.
+func (s *Session) start(h Handler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handler = h
+	s.state = open
+	s.beatAt = s.srv.wheel.since()
+	s.beatLocked(s.srv.opts.PingInterval)
+}
+
+// beatLocked sets the heartbeat's timer to run out after d, counted from the time
+// it was last due, so that the wheel's ticks do not add up.
+func (s *Session) beatLocked(d time.Duration) {
+	s.beatAt += d
+	s.srv.wheel.set(&s.beat, s, s.beatAt)
+}
+
+// alarm sends a ping, or ends the session for want of a pong.
+func (s *Session) alarm(*timer) {
+	s.mu.Lock()
+	if !s.srv.wheel.fired(&s.beat) {
+		s.mu.Unlock()
+		return
+	}
+	switch {
+	case s.state == closing: // nobody came to fetch the last messages
+		s.state = closed
+		s.mu.Unlock()
+		s.srv.remove(s)
+	case s.state == closed:
+		s.mu.Unlock()
+	case s.awaiting.Load():
+		s.mu.Unlock()
+		s.end(PingTimeout, nil, eio.Close)
+	default:
+		s.awaiting.Store(true)
+		s.extended = false
+		s.beatLocked(s.srv.opts.PingTimeout)
+		s.out.Push(pingMessage)
+		s.queued += pingMessage.Size()
+		s.wakeLocked()
+		s.mu.Unlock()
+	}
+}
+
+// overdueLocked reports whether the pong should have been there by now: the wheel may
+// be about to find out.
+func (s *Session) overdueLocked() bool {
+	return s.awaiting.Load() && s.srv.wheel.since() >= s.beatAt
+}
+
+// pong schedules the next ping. A pong that nobody waits for is ignored.
+func (s *Session) pong() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.awaiting.Load() && s.state == open {
+		s.awaiting.Store(false)
+		s.beatAt = s.srv.wheel.since()
+		s.beatLocked(s.srv.opts.PingInterval)
+	}
+}
+
+// extendWait gives a peer that is late with its pong, but sends, its time once more.
+func (s *Session) extendWait() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.awaiting.Load() && !s.extended && s.state == open {
+		s.extended = true
+		s.beatAt = s.srv.wheel.since()
+		s.beatLocked(s.srv.opts.PingTimeout)
+	}
+}

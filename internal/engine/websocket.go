@@ -1,0 +1,352 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/parley-go/parley/internal/eio"
+	"github.com/parley-go/parley/internal/fifo"
+	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+const (
+	// closeTimeout bounds the wait for the peer's half of the closing handshake.
+	closeTimeout = 5 * time.Second
+	// maxControl bounds, in bytes, the pongs that wait for a peer that pings and does not
+	// read. It is 60 pongs of the largest size.
+	maxControl = 60 * (ws.MaxControlPayload + 2)
+)
+
+// websocket is a session's WebSocket, from the handshake to the end of the connection,
+// as its transport or (while session.probe points to it) as a candidate for that.
+//
+// The parser, deaf and current are owned by the goroutine that calls Receive; out,
+// offset and deflated by the one that calls Drain; all else is guarded by the session's lock.
+type websocket struct {
+	s        *Session
+	conn     poll.Conn
+	deflater *ws.Deflater // nil: no compression
+	deadline timer        // of the upgrade, of a write that does not get on, of the closing handshake
+
+	parser  ws.Parser
+	deaf    bool // nothing more is read
+	current bool // it is the session's transport
+
+	control []byte // goes out before the session's messages: 101 and OPEN, pongs, the probe's answer
+	probed  bool   // the probe was answered
+	stalled bool   // the peer took nothing since deadline was set
+	gone    bool   // Closed was called
+	hangUp  bool   // close the connection once the Close frame is written
+	ending  ending
+	code    int // of the Close frame
+	reason  string
+
+	out      fifo.Queue[*Message]
+	offset   int    // how much of the frame of out's first message is written
+	deflated []byte // that frame, where it cannot be shared with other connections
+}
+
+// ending is how far the closing handshake is (RFC 6455, 7.1).
+type ending uint8
+
+const (
+	notEnding ending = iota
+	closeDue         // the Close frame goes out after what is queued
+	closeSent
+)
+
+// wakeLocked has Drain called. Before the connection is attached there is no need.
+func (t *websocket) wakeLocked() {
+	if t.conn != nil {
+		t.conn.Wake()
+	}
+}
+
+// attach is called once, with the connection, before anything is received.
+func (t *websocket) attach(c poll.Conn) {
+	t.s.mu.Lock()
+	t.conn = c
+	if t.s.probe == t {
+		t.s.srv.wheel.set(&t.deadline, t, t.s.srv.wheel.since()+t.s.srv.opts.UpgradeTimeout)
+	}
+	if t.s.ws == t && t.s.paused {
+		c.Pause()
+	}
+	t.s.mu.Unlock()
+	c.Wake()
+}
+
+// Receive implements poll.Handler.
+func (t *websocket) Receive(b []byte) {
+	t.s.srv.stats.BytesIn.Add(uint64(len(b)))
+	if t.deaf {
+		return
+	}
+	err := t.parser.Feed(b, t)
+	if err == nil {
+		return
+	}
+	t.deaf = true
+	t.parser = ws.Parser{}
+	var fault *ws.CloseError
+	if errors.As(err, &fault) {
+		t.fail(TransportError, fault, fault.Code, fault.Reason)
+	}
+}
+
+// fail ends the connection with a Close frame, and the session if this is its transport.
+func (t *websocket) fail(reason Reason, cause error, code int, text string) {
+	t.s.mu.Lock()
+	t.closeLocked(code, text)
+	t.s.mu.Unlock()
+	if t.current {
+		t.s.end(reason, cause, eio.Close)
+	}
+}
+
+// OnMessage implements ws.Handler.
+func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
+	t.s.srv.stats.PacketsIn.Add(1)
+	p := eio.Packet{Type: eio.Message, Binary: true, Data: payload}
+	if op == ws.OpText {
+		var err error
+		if p, err = eio.Decode(payload); err != nil {
+			t.fail(ParseError, err, ws.CloseNoStatus, "")
+			return errEnded
+		}
+	}
+	if t.current {
+		return t.s.received(p)
+	}
+	return t.probing(p)
+}
+
+// probing handles what a candidate receives: a ping "probe", then the upgrade.
+func (t *websocket) probing(p eio.Packet) error {
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case t.ending != notEnding || s.state == closed:
+		return errEnded
+	case p.Type == eio.Ping && string(p.Data) == eio.Probe:
+		t.probed = true
+		t.control = append(t.control, probePongMessage.frame...)
+		t.wakeLocked()
+		s.polling.releaseLocked() // the client waits for its poll to end
+		return nil
+	case p.Type == eio.Upgrade && t.probed && s.state == open && !s.polling.posting:
+		s.probe = nil
+		s.polling.replaceLocked()
+		s.polling = nil
+		s.ws, t.current = t, true
+		s.srv.wheel.clear(&t.deadline)
+		s.srv.stats.Upgrades.Add(1)
+		if s.paused {
+			t.conn.Pause()
+		}
+		t.wakeLocked()
+		return nil
+	}
+	t.closeLocked(ws.CloseNoStatus, "")
+	return errEnded
+}
+
+// OnControl implements ws.Handler.
+func (t *websocket) OnControl(op ws.Opcode, payload []byte) error {
+	switch op {
+	case ws.OpPing:
+		t.s.mu.Lock()
+		defer t.s.mu.Unlock()
+		if t.ending == closeSent {
+			return nil
+		}
+		if len(t.control) > maxControl {
+			return &ws.CloseError{Code: ws.ClosePolicyViolation, Reason: "too many pings"}
+		}
+		t.control = ws.AppendFrame(t.control, ws.OpPong, payload)
+		t.wakeLocked()
+	case ws.OpClose:
+		code, _ := ws.ParseClose(payload)
+		t.s.mu.Lock()
+		t.hangUp = true
+		t.closeLocked(code, "")
+		t.wakeLocked()
+		t.s.mu.Unlock()
+		if t.current {
+			t.s.end(TransportClose, nil, eio.Close)
+		}
+		return errEnded
+	}
+	return nil
+}
+
+// closeLocked begins the closing handshake: a Close frame, after what the session still
+// wants to send, then a bounded wait for the peer's.
+func (t *websocket) closeLocked(code int, reason string) {
+	if t.ending != notEnding {
+		return
+	}
+	t.ending, t.code, t.reason = closeDue, code, reason
+	t.s.srv.wheel.set(&t.deadline, t, t.s.srv.wheel.since()+closeTimeout)
+	t.wakeLocked()
+}
+
+// alarm implements alarmed: the upgrade, a write or the closing handshake took too long.
+func (t *websocket) alarm(*timer) {
+	t.s.mu.Lock()
+	if !t.s.srv.wheel.fired(&t.deadline) || t.gone {
+		t.s.mu.Unlock()
+		return
+	}
+	switch {
+	case t.ending == notEnding && t.s.probe == t: // not upgraded in time
+		t.closeLocked(ws.CloseNoStatus, "")
+		t.s.mu.Unlock()
+	case t.ending == notEnding && t.stalled:
+		t.s.mu.Unlock()
+		t.s.srv.stats.SlowConsumers.Add(1)
+		t.s.end(TransportError, fmt.Errorf("%w: nothing taken for %v", ErrSlowConsumer, t.s.srv.opts.WriteTimeout), eio.Close)
+		t.conn.Close() // it would not take a Close frame, either
+	default:
+		t.s.mu.Unlock()
+		t.conn.Close()
+	}
+}
+
+// Drain implements poll.Handler: it writes all there is, in as few writes as it takes.
+func (t *websocket) Drain(scratch []byte) {
+	s := t.s
+	written := 0 // bytes of messages, since they were last subtracted from queued
+	for {
+		s.mu.Lock()
+		if t.stalled { // the connection takes bytes again
+			t.stalled = false
+			if t.ending == notEnding {
+				s.srv.wheel.clear(&t.deadline)
+			}
+		}
+		s.queued = max(0, s.queued-written)
+		written = 0
+		control := t.control
+		t.control = nil
+		switch {
+		case s.ws != t:
+		case t.out.Len() == 0:
+			t.out, s.out = s.out, fifo.Queue[*Message]{}
+		case s.state == closed: // what is queued is dropped, but a frame begun is finished
+			t.out.Truncate()
+			if t.offset == 0 {
+				t.out = fifo.Queue[*Message]{}
+			}
+		}
+		if t.out.Len() == 0 && t.ending == closeDue {
+			control = ws.AppendClose(control, ws.Server, t.code, t.reason)
+			t.ending = closeSent
+			if s.ws == t {
+				s.state = closed
+			}
+		}
+		hangUp := t.hangUp && t.ending == closeSent
+		s.mu.Unlock()
+
+		if len(control) == 0 && t.out.Len() == 0 {
+			if hangUp {
+				t.conn.Close()
+			}
+			return
+		}
+		b := control
+		if t.out.Len() > 0 {
+			b, written = t.gather(append(scratch[:0], control...))
+		}
+		s.srv.stats.BytesOut.Add(uint64(len(b)))
+		if !t.conn.Write(b) {
+			t.stall(written)
+			return
+		}
+	}
+}
+
+// gather takes messages from out and returns their frames behind what scratch holds, as
+// many as its capacity has room for; written says what they count for in queued. One
+// message alone is not copied.
+func (t *websocket) gather(scratch []byte) (b []byte, written int) {
+	b = scratch
+	for t.out.Len() > 0 {
+		m := t.out.Peek()
+		frame := t.frame(m)[t.offset:]
+		room := cap(scratch) - len(b)
+		if len(b) == 0 && t.out.Len() == 1 && len(frame) <= room {
+			t.next()
+			return frame, m.Size()
+		}
+		if len(frame) > room {
+			b = append(b, frame[:room]...)
+			t.offset += room
+			return b, written
+		}
+		b = append(b, frame...)
+		written += m.Size()
+		t.next()
+	}
+	return b, written
+}
+
+func (t *websocket) next() {
+	t.out.Pop()
+	t.offset, t.deflated = 0, nil
+	t.s.srv.stats.PacketsOut.Add(1)
+}
+
+// frame returns what to write for m.
+func (t *websocket) frame(m *Message) []byte {
+	switch {
+	case t.deflater == nil || m.plain || len(m.data) < t.s.srv.opts.Compression.Threshold:
+		return m.frame
+	case t.deflater == t.s.srv.deflater:
+		return m.sharedDeflated(t.deflater)
+	}
+	if t.offset == 0 { // else its frame has been made, and begun
+		t.deflated = m.deflate(t.deflater)
+	}
+	return t.deflated
+}
+
+// stall notes that the peer does not take bytes, and until when it must.
+func (t *websocket) stall(written int) {
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queued = max(0, s.queued-written)
+	if t.stalled || t.ending != notEnding {
+		return
+	}
+	t.stalled = true
+	if s.srv.opts.WriteTimeout > 0 {
+		s.srv.wheel.set(&t.deadline, t, s.srv.wheel.since()+s.srv.opts.WriteTimeout)
+	}
+}
+
+// Closed implements poll.Handler.
+func (t *websocket) Closed(err error) {
+	s := t.s
+	s.mu.Lock()
+	t.gone = true
+	t.ending = closeSent
+	s.srv.wheel.clear(&t.deadline)
+	if s.probe == t {
+		s.probe = nil
+	}
+	s.mu.Unlock()
+	if errors.Is(err, io.EOF) || errors.Is(err, poll.ErrClosed) {
+		err = nil
+	}
+	if t.current {
+		s.end(TransportClose, err, eio.Close)
+	}
+	s.srv.connEnded()
+}

@@ -1,0 +1,48 @@
+// Package fifo is a first-in, first-out queue that holds no memory while it is
+// empty, and allocates none for one element.
+package fifo
+
+// Queue is a first-in, first-out queue. Its zero value is empty and ready. It is not
+// safe for concurrent use.
+type Queue[T any] struct {
+	first T
+	full  bool // first is set
+	rest  []T
+}
+
+// Len returns the number of elements.
+func (q *Queue[T]) Len() int {
+	if !q.full {
+		return 0
+	}
+	return 1 + len(q.rest)
+}
+
+// Push adds v as the newest element.
+func (q *Queue[T]) Push(v T) {
+	if q.full {
+		q.rest = append(q.rest, v)
+		return
+	}
+	q.first, q.full = v, true
+}
+
+// Peek returns the oldest element; the queue must not be empty.
+func (q *Queue[T]) Peek() T { return q.first }
+
+// Pop takes the oldest element; the queue must not be empty.
+func (q *Queue[T]) Pop() T {
+	v := q.first
+	if len(q.rest) == 0 {
+		*q = Queue[T]{}
+		return v
+	}
+	q.first = q.rest[0]
+	var zero T
+	q.rest[0] = zero
+	q.rest = q.rest[1:]
+	return v
+}
+
+// Truncate drops all but the oldest element.
+func (q *Queue[T]) Truncate() { q.rest = nil }

@@ -1,0 +1,230 @@
+package poll
+
+import (
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// poller is the Linux side of a Poller: a few epoll loops, each with its share of the
+// connections.
+type poller struct {
+	loops []*loop
+	next  atomic.Uint32
+}
+
+func (p *poller) init(n int) {
+	for range n {
+		l := &loop{}
+		l.flushFn = l.flush
+		p.loops = append(p.loops, l)
+	}
+}
+
+// addPolled adds nc if epoll can watch it.
+func (p *poller) addPolled(nc net.Conn, buffered []byte, h Handler, attach func(Conn)) bool {
+	c, err := adopt(nc)
+	if err != nil {
+		nc.Close()
+		h.Closed(err)
+		return true
+	}
+	if c == nil {
+		return false
+	}
+	c.h = h
+	c.loop = p.loops[int(p.next.Add(1))%len(p.loops)]
+	attach(c)
+	if len(buffered) > 0 {
+		h.Receive(buffered)
+	}
+	if c.tls != nil { // it may hold bytes that the kernel no longer reports
+		if err = c.readTLS(make([]byte, blockingBuffer)); err != nil {
+			c.release(err)
+			return true
+		}
+	}
+	c.loop.add(c)
+	return true
+}
+
+func (p *poller) close() {
+	for _, l := range p.loops {
+		l.close()
+	}
+}
+
+// loop is one epoll instance, the goroutine that waits for it, and the list of
+// connections that want to write. The epoll descriptor itself is watched by the Go
+// runtime's poller, so that the waiting goroutine is parked and no thread is held.
+type loop struct {
+	mu      sync.Mutex
+	state   loopState
+	ep      *os.File
+	epfd    int
+	done    chan struct{} // closed when the goroutine has ended
+	conns   []*eventConn  // by file descriptor
+	dirty   []*eventConn  // want a Drain
+	spare   []*eventConn  // the other array for dirty
+	flushOn bool          // the flushing goroutine exists
+
+	scratch []byte // owned by the flushing goroutine
+	flushFn func() // flush, as a value made once
+}
+
+type loopState uint8
+
+const (
+	loopNew loopState = iota
+	loopRunning
+	loopClosed
+)
+
+// add has the loop watch c; if it cannot, c is closed.
+func (l *loop) add(c *eventConn) {
+	l.mu.Lock()
+	err := l.startLocked()
+	if err == nil {
+		for len(l.conns) <= c.fd {
+			l.conns = append(l.conns, make([]*eventConn, max(64, c.fd+1-len(l.conns), len(l.conns)/4))...)
+		}
+		l.conns[c.fd] = c
+		c.mu.Lock()
+		c.added = true
+		err = epollCtl(l.epfd, syscall.EPOLL_CTL_ADD, c.fd, c.watching)
+		c.mu.Unlock()
+		if err != nil {
+			l.conns[c.fd] = nil
+		}
+	}
+	l.mu.Unlock()
+	if err != nil {
+		c.release(err)
+	}
+}
+
+func (l *loop) startLocked() error {
+	switch l.state {
+	case loopClosed:
+		return ErrClosed
+	case loopRunning:
+		return nil
+	}
+	epfd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if err := syscall.SetNonblock(epfd, true); err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	l.epfd = epfd
+	l.ep = os.NewFile(uintptr(epfd), "epoll") // non-blocking, so the runtime watches it
+	l.done = make(chan struct{})
+	l.state = loopRunning
+	go l.run()
+	return nil
+}
+
+func (l *loop) close() {
+	l.mu.Lock()
+	started := l.state == loopRunning
+	l.state = loopClosed
+	l.mu.Unlock()
+	if started {
+		l.ep.Close()
+		<-l.done
+	}
+}
+
+// run waits and reads until the epoll descriptor is closed.
+func (l *loop) run() {
+	defer close(l.done)
+	raw, err := l.ep.SyscallConn()
+	if err != nil {
+		return // closed already
+	}
+	var (
+		buf    = make([]byte, BufferSize)
+		events = make([]syscall.EpollEvent, 256)
+		ready  = make([]*eventConn, len(events))
+		n      int
+	)
+	wait := func(fd uintptr) bool {
+		n = epollNow(int(fd), events)
+		return n != 0
+	}
+	for raw.Read(wait) == nil {
+		l.mu.Lock()
+		for i, e := range events[:n] {
+			ready[i] = l.conns[e.Fd]
+		}
+		l.mu.Unlock()
+		for i, c := range ready[:n] {
+			if c != nil {
+				c.serve(events[i].Events, buf)
+			}
+			ready[i] = nil
+		}
+		runtime.Gosched() // let what was just received be handled before more is read
+	}
+	l.mu.Lock()
+	rest := l.conns
+	l.conns = nil
+	l.mu.Unlock()
+	for _, c := range rest {
+		if c != nil {
+			c.release(ErrClosed)
+		}
+	}
+}
+
+// forget takes c out of the loop, on the loop's goroutine.
+func (l *loop) forget(c *eventConn) {
+	l.mu.Lock()
+	if c.fd < len(l.conns) {
+		l.conns[c.fd] = nil
+	}
+	l.mu.Unlock()
+}
+
+// wake puts c on the list of those that want to write.
+func (l *loop) wake(c *eventConn) {
+	l.mu.Lock()
+	l.dirty = append(l.dirty, c)
+	start := !l.flushOn
+	l.flushOn = true
+	l.mu.Unlock()
+	if start {
+		go l.flushFn()
+	}
+}
+
+// flush drains the connections on the list until it is empty.
+func (l *loop) flush() {
+	runtime.Gosched() // others are about to send, too: one write for all of it
+	if l.scratch == nil {
+		l.scratch = make([]byte, BufferSize)
+	}
+	for {
+		l.mu.Lock()
+		batch := l.dirty
+		if len(batch) == 0 {
+			l.flushOn = false
+			l.mu.Unlock()
+			return
+		}
+		l.dirty = l.spare[:0]
+		l.mu.Unlock()
+		for i, c := range batch {
+			c.woken.Store(false)
+			c.h.Drain(l.scratch)
+			batch[i] = nil
+		}
+		l.mu.Lock()
+		l.spare = batch
+		l.mu.Unlock()
+	}
+}

@@ -1,0 +1,74 @@
+package poll
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+)
+
+// Listen returns a listener whose connections can be polled even under crypto/tls:
+// give it to http.Server.ServeTLS. Without it a TLS connection gets a goroutine.
+func Listen(l net.Listener) net.Listener { return listener{l} }
+
+type listener struct{ net.Listener }
+
+func (l listener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &conn{Conn: nc}, nil
+}
+
+// conn is an ordinary connection until it is adopted by a loop. From then on it is
+// what crypto/tls reads from and writes to: a read that would have to wait fails with
+// a temporary error, after which crypto/tls goes on where it was.
+type conn struct {
+	net.Conn
+	polled atomic.Pointer[eventConn]
+}
+
+// errNotReady is a temporary net.Error, the kind that crypto/tls does not hold against
+// the connection.
+var errNotReady net.Error = notReady{}
+
+type notReady struct{}
+
+func (notReady) Error() string   { return "poll: not ready" }
+func (notReady) Timeout() bool   { return true }
+func (notReady) Temporary() bool { return true }
+
+func (c *conn) Read(b []byte) (int, error) {
+	p := c.polled.Load()
+	if p == nil {
+		return c.Conn.Read(b)
+	}
+	n, errno := read(p.fd, b)
+	switch {
+	case n > 0 || len(b) == 0:
+		return n, nil
+	case errno == 0:
+		return 0, io.EOF
+	case errno == syscall.EAGAIN || errno == syscall.EINTR:
+		return 0, errNotReady
+	}
+	return 0, errno
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	p := c.polled.Load()
+	if p == nil {
+		return c.Conn.Write(b)
+	}
+	p.send(b) // takes all of b
+	return len(b), nil
+}
+
+// SyscallConn lets net/http use the same socket calls (sendfile, say) as without us.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, syscall.EINVAL
+}

@@ -1,0 +1,91 @@
+package poll
+
+import (
+	"errors"
+	"net"
+	"sync"
+)
+
+// ErrClosed is what Handler.Closed is told after Conn.Close.
+var ErrClosed = errors.New("poll: connection closed")
+
+// BufferSize is the size in bytes of the buffers that a loop reads into and that
+// Drain may use: at most this much is read or written by one system call.
+const BufferSize = 64 << 10
+
+// Handler owns a connection and is told what happens to it.
+//
+// Receive and Closed are called by one goroutine at a time, in order; so is
+// Drain, but at the same time as the other two. None of them may block.
+type Handler interface {
+	// Receive is given bytes as they arrive. b is valid until Receive returns, and
+	// the handler may overwrite it.
+	Receive(b []byte)
+	// Drain writes what is queued, with Conn.Write. It is called after Wake, and again
+	// once a connection that refused bytes takes them. scratch is a buffer of
+	// BufferSize bytes to build writes in, valid until Drain returns.
+	Drain(scratch []byte)
+	// Closed is the last call but for a Drain that is under way: the peer hung up, a
+	// system call failed, or (ErrClosed) Close was called.
+	Closed(err error)
+}
+
+// Conn is a connection in a Poller. All methods are safe for concurrent use and none
+// waits for the peer, but for Write of a connection that has a goroutine of its own.
+type Conn interface {
+	// Wake has Handler.Drain called soon.
+	Wake()
+	// Write sends b, which the caller keeps. Only Drain may call it. If it returns
+	// false, write no more: the peer does not take bytes fast enough (the connection
+	// keeps a copy of the rest and calls Drain when it is gone), or the connection is
+	// broken (Closed follows).
+	Write(b []byte) bool
+	// Pause stops reading, so that the network pushes back on the peer; bytes that
+	// were read already may still be received.
+	Pause()
+	// Resume starts reading again.
+	Resume()
+	// Close closes the connection and drops what has not been written. Handler.Closed
+	// follows, on another goroutine.
+	Close()
+}
+
+// Poller is a set of connections that are watched together. It is safe for
+// concurrent use.
+type Poller struct {
+	poller // of the platform
+
+	mu       sync.Mutex
+	blocking map[*blockingConn]struct{} // with goroutines of their own; nil once closed
+}
+
+// New returns a Poller that uses n loops (at least one) where the platform has a
+// poller. Its goroutines start with the first connection.
+func New(n int) *Poller {
+	p := &Poller{blocking: map[*blockingConn]struct{}{}}
+	p.init(max(n, 1))
+	return p
+}
+
+// Add hands nc over: from here on only the Conn may be used that attach is given. The
+// bytes that were read from nc beforehand come first, so Receive may be called before Add
+// returns, but not before attach has returned. If nc cannot be added, it is closed and
+// Handler.Closed says why.
+func (p *Poller) Add(nc net.Conn, buffered []byte, h Handler, attach func(Conn)) {
+	if !p.addPolled(nc, buffered, h, attach) {
+		p.addBlocking(nc, buffered, h, attach)
+	}
+}
+
+// Close ends every connection, each of which gets its Handler.Closed, and waits for the
+// loops, so no handler may call it.
+func (p *Poller) Close() {
+	p.mu.Lock()
+	rest := p.blocking
+	p.blocking = nil
+	p.mu.Unlock()
+	for c := range rest {
+		c.Close()
+	}
+	p.close()
+}

@@ -1,0 +1,171 @@
+package parley
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/rooms"
+	"github.com/parley-go/parley/internal/sio"
+)
+
+// Namespace is a set of sockets, with rooms and handlers of its own, that shares its
+// clients' connections with other namespaces. It is safe for concurrent use.
+type Namespace struct {
+	*Handlers
+	srv      *Server
+	name     string
+	index    *rooms.Index[*Socket]
+	ackIDs   atomic.Int64
+	recovery *recovery // nil: off
+
+	// Guarded by srv.mu.
+	refs   int  // sockets, those that are connecting included
+	child  bool // made by a ParentNamespace
+	pinned bool // asked for by Server.Of
+}
+
+func newNamespace(srv *Server, name string, h *Handlers) *Namespace {
+	n := &Namespace{Handlers: h, srv: srv, name: name, index: rooms.New[*Socket]()}
+	if o := srv.opts.Recovery; o != nil {
+		n.recovery = newRecovery(o)
+	}
+	return n
+}
+
+// Name returns the namespace's name, slash included.
+func (n *Namespace) Name() string { return n.name }
+
+// Socket returns the connected socket with the id, or nil.
+func (n *Namespace) Socket(id string) *Socket {
+	s, _ := n.index.Get(id)
+	return s
+}
+
+// Count returns how many sockets are connected.
+func (n *Namespace) Count() int { return n.index.Len() }
+
+// Emit sends an event to all sockets of the namespace.
+func (n *Namespace) Emit(event string, args ...any) error {
+	return (&Broadcast{nsp: n}).Emit(event, args...)
+}
+
+// To chooses the sockets that are in any of the rooms. Each socket is in the room that is
+// named by its id.
+func (n *Namespace) To(rooms ...string) *Broadcast { return (&Broadcast{nsp: n}).To(rooms...) }
+
+// In is To.
+func (n *Namespace) In(rooms ...string) *Broadcast { return n.To(rooms...) }
+
+// All chooses all sockets; it is where chains without To begin:
+// n.All().Except("admins").Emit(…).
+func (n *Namespace) All() *Broadcast { return &Broadcast{nsp: n} }
+
+// Except chooses all sockets but those in any of the rooms.
+func (n *Namespace) Except(rooms ...string) *Broadcast { return n.All().Except(rooms...) }
+
+// Volatile chooses all sockets, as Broadcast.Volatile.
+func (n *Namespace) Volatile() *Broadcast { return n.All().Volatile() }
+
+// Encode encodes an event once, to be sent with Socket.Send to sockets of this namespace at
+// different times. Such events are not part of connection state recovery.
+func (n *Namespace) Encode(event string, args ...any) (*Encoded, error) {
+	if err := checkEvent(event); err != nil {
+		return nil, err
+	}
+	return n.encode(sio.Packet{Type: sio.Event, ID: -1}, event, args)
+}
+
+// Encoded is an event that is encoded already. It is immutable and safe for concurrent
+// use.
+type Encoded struct {
+	messages []*engine.Message
+	// For those who listen to all outgoing events, if there are any.
+	event string
+	args  []json.RawMessage
+}
+
+func checkEvent(name string) error {
+	if sio.Reserved(name) {
+		return fmt.Errorf("parley: event name %q is reserved", name)
+	}
+	return nil
+}
+
+// encode makes what is sent for p: a message, and one more for each attachment where the
+// parser wants that. p lacks its namespace and, unless it has Data, its payload, which is
+// made of args, behind the event's name if p is an Event.
+func (n *Namespace) encode(p sio.Packet, event string, args []any) (*Encoded, error) {
+	p.Namespace = n.name
+	e := &Encoded{event: event}
+	b := make([]byte, engine.Headroom, 256)
+	parser := n.srv.opts.Parser.parser
+	head := 0
+	var err error
+	switch p.Type {
+	case sio.Event, sio.Ack:
+		if !parser.Binary() {
+			// The header in front of the arguments is right unless they turn out to have
+			// attachments: then they are copied behind another one.
+			b = sio.AppendHeader(b, p.Type, 0, n.name, p.ID)
+		}
+		head = len(b)
+		if p.Type == sio.Event {
+			b, p.Attachments, err = sio.AppendEventArgs(b, event, args)
+		} else {
+			b, p.Attachments, err = sio.AppendArgs(b, args)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("parley: encode arguments: %w", err)
+		}
+		p.Data = b[head:]
+		if p.Type == sio.Event && n.srv.listened.Load() {
+			raw := payload{data: p.Data, event: true}
+			e.args = raw.raw()
+		}
+		if !parser.Binary() && len(p.Attachments) == 0 {
+			e.messages = []*engine.Message{engine.NewMessage(b, false)}
+			return e, nil
+		}
+	}
+	b, err = parser.Append(make([]byte, engine.Headroom, engine.Headroom+32+len(p.Data)), &p)
+	if err != nil {
+		return nil, fmt.Errorf("parley: encode packet: %w", err)
+	}
+	e.messages = []*engine.Message{engine.NewMessage(b, parser.Binary())}
+	if !parser.Binary() {
+		for _, a := range p.Attachments {
+			// Copied: the caller may change its bytes once Emit has returned.
+			b := append(make([]byte, engine.Headroom, engine.Headroom+len(a)), a...)
+			e.messages = append(e.messages, engine.NewMessage(b, true))
+		}
+	}
+	return e, nil
+}
+
+// encodeControl makes the message of a packet that is neither an event nor an
+// acknowledgement.
+func (n *Namespace) encodeControl(p sio.Packet) *Encoded {
+	e, err := n.encode(p, "", nil)
+	if err != nil {
+		panic(err) // p is ours
+	}
+	return e
+}
+
+// targets are reused between broadcasts.
+var targets = sync.Pool{New: func() any { return new([]*Socket) }}
+
+// deliver sends e to those that b chooses.
+func (n *Namespace) deliver(b *Broadcast, e *Encoded) {
+	buf := targets.Get().(*[]*Socket)
+	chosen := n.index.Select((*buf)[:0], b.rooms, b.except)
+	for _, s := range chosen {
+		s.send(e, b.volatile)
+	}
+	clear(chosen)
+	*buf = chosen
+	targets.Put(buf)
+}

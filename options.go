@@ -1,0 +1,199 @@
+package parley
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/sio"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+// Options configures a Server. For durations and limits, zero means the default that is
+// named, and negative means none, where that is possible.
+type Options struct {
+	// Path that the server answers at, as a prefix; other requests get 404. "/socket.io/".
+	Path string
+
+	// Parser is the packet format, the same one on both sides: ParserJSON (the default), or
+	// ParserMsgpack for clients with socket.io-msgpack-parser.
+	Parser Parser
+
+	// Engine.IO: heartbeat and transports.
+
+	PingInterval   time.Duration // from a pong to the next ping; 25 s
+	PingTimeout    time.Duration // for the pong; 20 s
+	UpgradeTimeout time.Duration // for the upgrade from polling to WebSocket; 10 s
+	ConnectTimeout time.Duration // to join the first namespace; 45 s
+	WriteTimeout   time.Duration // without the client taking any byte; 10 s
+	BodyTimeout    time.Duration // to receive the whole body of a POST; 30 s
+
+	Transports []string // allowed: "polling", "websocket"; nil is both
+	NoUpgrades bool     // sessions that begin with polling stay there
+
+	// CORS says which pages of other origins may connect, over every transport. The default
+	// is none: pages of the same host only, and programs that send no Origin.
+	CORS CORS
+	// Cookie, if not nil, is set at the handshake with the session's id as its value.
+	Cookie *http.Cookie
+	// AllowRequest, if not nil, may refuse a handshake. The client sees the message of a
+	// *ConnectError, and nothing of other errors.
+	AllowRequest func(*http.Request) error
+	// ClientAddress, if not nil, tells a client's address, host:port or host, behind a proxy.
+	ClientAddress func(*http.Request) string
+
+	// Compression allows permessage-deflate on WebSockets. Nil, the default, declines it:
+	// it costs memory and CPU.
+	Compression *Compression
+	// HTTPCompressionThreshold is the size in bytes from which polling bodies are
+	// compressed, for clients that accept it; 1,024.
+	HTTPCompressionThreshold int
+
+	// Recovery lets clients that come back within a while go on where they were. Nil, the
+	// default, is without.
+	Recovery *Recovery
+
+	// Limits.
+
+	MaxPayload     int64         // bytes of a message, inflated, or of a POST's body; 1,000,000
+	MaxAttachments int           // of a packet; 10
+	MaxDepth       int           // of a packet's JSON; 64
+	AttachmentWait time.Duration // for all attachments of a packet; 30 s
+	MaxNamespaces  int           // that one connection may join; 10
+	MaxRooms       int           // that one socket may be in; 128
+	MaxInbox       int           // events of one socket that wait for its handlers, before reading pauses; 256
+	MaxOutbox      int           // bytes that wait for one connection; 1 MiB
+	MaxPendingAcks int           // that one socket may owe; 1,024
+	MaxConnections int           // in all; no limit
+	MaxPerAddress  int           // connections of one IP address; no limit
+	EventRate      float64       // events a second of one connection, bursts of two seconds' worth; no limit
+	ByteRate       float64       // bytes of messages a second of one connection, likewise; no limit
+	MaxChildren    int           // namespaces made by OfPattern and OfFunc; 10,000
+
+	// Logger gets the errors of handlers and the server's own. Nil is slog.Default.
+	Logger *slog.Logger
+}
+
+// Parser is a packet format.
+type Parser struct{ parser sio.Parser }
+
+// The packet formats.
+var (
+	ParserJSON    = Parser{sio.JSON}
+	ParserMsgpack = Parser{sio.Msgpack}
+)
+
+// CORS says which pages of other origins may connect.
+type CORS struct {
+	// Origins as browsers send them: "https://example.com", with a port unless it is the
+	// scheme's own. "*" allows all, and cannot be combined with Credentials.
+	Origins []string
+	// AllowOrigin, if not nil, decides on origins that are not listed.
+	AllowOrigin func(origin string, r *http.Request) bool
+	// Credentials lets browsers send cookies along.
+	Credentials bool
+	// Headers that requests may carry, for the client's extraHeaders.
+	Headers []string
+	// MaxAge is how long a browser may remember the answer to a preflight.
+	MaxAge time.Duration
+}
+
+// Compression is permessage-deflate (RFC 7692). The server compresses each message by
+// itself, once for all of its receivers, and keeps nothing between messages.
+type Compression struct {
+	// Threshold is the size in bytes from which messages are compressed; 1,024.
+	Threshold int
+	// Level is that of compress/flate; the fastest if zero.
+	Level int
+	// NoClientContext has clients compress each message by itself, too, which saves up to
+	// 32 KiB of memory a connection.
+	NoClientContext bool
+}
+
+// Recovery configures connection state recovery: a client that lost its connection gets
+// its socket back, with id, rooms and data, and the packets it missed, in order.
+type Recovery struct {
+	// MaxDisconnection is how long a client may be away; 2 minutes.
+	MaxDisconnection time.Duration
+	// RunMiddleware has connect middleware run again for recovered sockets.
+	RunMiddleware bool
+	// MaxBytes bounds the packets that each namespace keeps; 16 MiB. When they are gone
+	// sooner, clients are not recovered.
+	MaxBytes int
+	// MaxSessions bounds the disconnected sockets that each namespace keeps; 100,000.
+	MaxSessions int
+}
+
+func orDefault[T int | int64 | float64 | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Path == "" {
+		o.Path = "/socket.io/"
+	}
+	if o.Parser.parser == nil {
+		o.Parser = ParserJSON
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.ConnectTimeout = orDefault(o.ConnectTimeout, 45*time.Second)
+	o.AttachmentWait = orDefault(o.AttachmentWait, 30*time.Second)
+	o.MaxNamespaces = orDefault(o.MaxNamespaces, 10)
+	o.MaxRooms = orDefault(o.MaxRooms, 128)
+	o.MaxInbox = orDefault(o.MaxInbox, 256)
+	o.MaxPendingAcks = orDefault(o.MaxPendingAcks, 1024)
+	o.MaxChildren = orDefault(o.MaxChildren, 10_000)
+	if o.Recovery != nil {
+		r := *o.Recovery
+		r.MaxDisconnection = orDefault(r.MaxDisconnection, 2*time.Minute)
+		r.MaxBytes = orDefault(r.MaxBytes, 16<<20)
+		r.MaxSessions = orDefault(r.MaxSessions, 100_000)
+		if r.MaxDisconnection < 0 || r.MaxBytes < 0 || r.MaxSessions < 0 {
+			return o, errors.New("parley: Recovery cannot be without bounds")
+		}
+		o.Recovery = &r
+	}
+	return o, nil
+}
+
+// limits are those of the packet codec.
+func (o *Options) limits() *sio.Limits {
+	return &sio.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth}
+}
+
+func (o *Options) engine() engine.Options {
+	e := engine.Options{
+		PingInterval: o.PingInterval, PingTimeout: o.PingTimeout,
+		UpgradeTimeout: o.UpgradeTimeout, WriteTimeout: o.WriteTimeout, BodyTimeout: o.BodyTimeout,
+		MaxPayload: o.MaxPayload, OutboxLimit: o.MaxOutbox,
+		MaxSessions: o.MaxConnections, MaxPerAddress: o.MaxPerAddress,
+		HTTPCompressionThreshold: o.HTTPCompressionThreshold,
+		Transports:               o.Transports, NoUpgrades: o.NoUpgrades,
+		Cookie: o.Cookie, CORS: engine.CORS(o.CORS),
+		ClientAddress: o.ClientAddress,
+	}
+	if o.Compression != nil {
+		e.Compression = &ws.Compression{
+			Threshold: o.Compression.Threshold, Level: o.Compression.Level,
+			NoClientContextTakeover: o.Compression.NoClientContext,
+		}
+	}
+	if allow := o.AllowRequest; allow != nil {
+		e.AllowRequest = func(r *http.Request) error {
+			err := allow(r)
+			var refusal *ConnectError
+			if errors.As(err, &refusal) {
+				return &engine.Refusal{Message: refusal.Message}
+			}
+			return err
+		}
+	}
+	return e
+}

@@ -1,0 +1,150 @@
+package parley
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/parley-go/parley/internal/sio"
+)
+
+// Binary is binary data within an argument: a field, element or map value of this type
+// travels as binary. An argument that is itself binary may be a plain []byte.
+type Binary = sio.Binary
+
+// Packet is one event that a client has sent. Its arguments stay as they came until they
+// are asked for. It is safe for concurrent use and may be kept, to be acknowledged later.
+type Packet struct {
+	socket  *Socket
+	name    string
+	payload payload
+	id      int64 // of the acknowledgement, -1 if none is wanted
+	acked   atomic.Bool
+}
+
+// payload is the array of an event or acknowledgement, with what its placeholders stand
+// for.
+type payload struct {
+	data        []byte
+	attachments [][]byte
+	event       bool // the first element is the event's name
+}
+
+func (p *payload) elements() [][]byte {
+	if p.event {
+		return sio.EventArgs(nil, p.data)
+	}
+	return sio.SplitArgs(nil, p.data)
+}
+
+func (p *payload) raw() []json.RawMessage {
+	elements := p.elements()
+	args := make([]json.RawMessage, len(elements))
+	for i, e := range elements {
+		args[i] = e
+	}
+	return args
+}
+
+func (p *payload) decode(into []any) error {
+	for i, raw := range p.elements() {
+		if i == len(into) {
+			break
+		}
+		if err := sio.Decode(raw, p.attachments, into[i]); err != nil {
+			return &badPayload{argument: i, cause: err}
+		}
+	}
+	return nil
+}
+
+func (p *payload) values() ([]any, error) {
+	elements := p.elements()
+	values := make([]any, len(elements))
+	for i, raw := range elements {
+		if err := sio.Decode(raw, p.attachments, &values[i]); err != nil {
+			return nil, &badPayload{argument: i, cause: err}
+		}
+	}
+	return values, nil
+}
+
+// badPayload is an argument that is not of the type it should be.
+type badPayload struct {
+	argument int
+	cause    error
+}
+
+func (e *badPayload) Error() string {
+	return fmt.Sprintf("parley: argument %d: %v", e.argument+1, e.cause)
+}
+
+func (e *badPayload) Unwrap() error { return e.cause }
+
+// As lets a handler return it as it is: the client is told which argument is at fault.
+func (e *badPayload) As(target any) bool {
+	t, ok := target.(**Error)
+	if ok {
+		*t = &Error{Code: CodeBadPayload, Message: fmt.Sprintf("argument %d does not have the expected type", e.argument+1)}
+	}
+	return ok
+}
+
+// Socket returns the socket that the event came from.
+func (p *Packet) Socket() *Socket { return p.socket }
+
+// Context returns the socket's context: it ends when the socket disconnects.
+func (p *Packet) Context() context.Context { return p.socket.Context() }
+
+// Name returns the event's name.
+func (p *Packet) Name() string { return p.name }
+
+// Args returns the arguments as raw JSON, in which binary data is a placeholder; Decode and
+// Values put the data in. They share memory with the packet and must not be changed.
+func (p *Packet) Args() []json.RawMessage { return p.payload.raw() }
+
+// Decode decodes the first arguments into the given pointers, as by encoding/json; []byte
+// and Binary take binary data. Arguments that are missing leave their pointer's value as
+// it is, and those in excess are ignored. A handler may return the error: it is
+// answered with CodeBadPayload.
+func (p *Packet) Decode(into ...any) error { return p.payload.decode(into) }
+
+// Values returns the arguments decoded as encoding/json decodes into an any, and binary data
+// as Binary: what Emit takes again.
+func (p *Packet) Values() ([]any, error) { return p.payload.values() }
+
+// WantsAck reports whether the client asks for an acknowledgement and has not got one.
+func (p *Packet) WantsAck() bool { return p.id >= 0 && !p.acked.Load() }
+
+// Ack acknowledges the event, if the client asks for that. It returns ErrAcknowledged the
+// second time, ErrDisconnected when the client is gone.
+func (p *Packet) Ack(args ...any) error {
+	if p.id < 0 {
+		return nil
+	}
+	if p.acked.Swap(true) {
+		return ErrAcknowledged
+	}
+	e, err := p.socket.nsp.encode(sio.Packet{Type: sio.Ack, ID: p.id}, "", args)
+	if err != nil {
+		p.acked.Store(false)
+		return err
+	}
+	if !p.socket.Connected() || !p.socket.send(e, false) {
+		return ErrDisconnected
+	}
+	return nil
+}
+
+// Reply is what a client has acknowledged an event with.
+type Reply struct{ payload payload }
+
+// Args returns the reply's arguments as raw JSON; see Packet.Args.
+func (r Reply) Args() []json.RawMessage { return r.payload.raw() }
+
+// Decode decodes the first arguments into the given pointers; see Packet.Decode.
+func (r Reply) Decode(into ...any) error { return r.payload.decode(into) }
+
+// Values returns the decoded arguments; see Packet.Values.
+func (r Reply) Values() ([]any, error) { return r.payload.values() }

@@ -1,0 +1,671 @@
+package parley
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/fifo"
+	"github.com/parley-go/parley/internal/rooms"
+	"github.com/parley-go/parley/internal/sio"
+)
+
+// Reason says why a socket disconnected, in the words of the reference implementation.
+type Reason string
+
+const (
+	TransportError            Reason = "transport error"
+	TransportClose            Reason = "transport close"
+	ForcedClose               Reason = "forced close" // the connection was closed, or rejected, here
+	PingTimeout               Reason = "ping timeout"
+	ParseError                Reason = "parse error"
+	ServerShutdown            Reason = "server shutting down"
+	ClientNamespaceDisconnect Reason = "client namespace disconnect"
+	ServerNamespaceDisconnect Reason = "server namespace disconnect"
+)
+
+// Socket is one client in one namespace. It is safe for concurrent use; the order in
+// which its handlers run is said in the package comment.
+type Socket struct {
+	member rooms.Member[*Socket] // holds the id
+	nsp    *Namespace
+	conn   *connection
+	auth   json.RawMessage
+
+	pid       string // secret by which the client may have this socket recovered
+	joinedAt  uint64 // the last packet of the recovery log when it joined
+	recovered bool
+	returning []string // rooms to be in again, until it is admitted
+
+	handlers atomic.Pointer[Handlers] // nil until something is registered
+
+	mu      sync.Mutex
+	state   socketState
+	inbox   fifo.Queue[task]
+	working bool // a goroutine takes tasks from the inbox
+	full    bool // and it is counted in conn.full
+	acks    map[int64]func(payload, error)
+	done    chan struct{} // closed on disconnect; made when it is asked for
+	data    any
+	left    []string // the rooms it was in when it disconnected
+}
+
+type socketState uint8
+
+const (
+	connecting socketState = iota
+	connected
+	disconnected
+)
+
+// task is an event to handle, or something else that has its place among the events.
+type task struct {
+	packet *Packet
+	run    func()
+}
+
+func newSocket(n *Namespace, c *connection, auth json.RawMessage) *Socket {
+	s := &Socket{nsp: n, conn: c, auth: auth}
+	s.member.ID = engine.NewID()
+	s.member.Value = s
+	return s
+}
+
+// ID returns the socket's id: 20 characters that cannot be guessed.
+func (s *Socket) ID() string { return s.member.ID }
+
+// Namespace returns the socket's namespace.
+func (s *Socket) Namespace() *Namespace { return s.nsp }
+
+// Connected reports whether the socket is connected.
+func (s *Socket) Connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == connected
+}
+
+// Recovered reports whether the client came back to this socket after it had lost its
+// connection: rooms and data are as before. See Options.Recovery.
+func (s *Socket) Recovered() bool { return s.recovered }
+
+// Transport returns the name of the transport in use: "polling" or "websocket".
+func (s *Socket) Transport() string { return s.conn.session.Transport() }
+
+// SessionID returns the id of the connection, which all sockets of a client share.
+func (s *Socket) SessionID() string { return s.conn.session.ID() }
+
+// Data returns what SetData has set.
+func (s *Socket) Data() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data
+}
+
+// SetData keeps a value with the socket.
+func (s *Socket) SetData(v any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data = v
+}
+
+// Context returns a context that ends when the socket disconnects.
+func (s *Socket) Context() context.Context { return (*socketContext)(s) }
+
+// socketContext is a socket as a context, which so costs nothing until it is waited for.
+type socketContext Socket
+
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func (c *socketContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c *socketContext) Value(any) any               { return nil }
+
+func (c *socketContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.done != nil:
+	case c.state == disconnected:
+		c.done = closedChan
+	default:
+		c.done = make(chan struct{})
+	}
+	return c.done
+}
+
+func (c *socketContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == disconnected {
+		return context.Canceled
+	}
+	return nil
+}
+
+// own returns the socket's own handlers, made when first needed.
+func (s *Socket) own() *Handlers {
+	if h := s.handlers.Load(); h != nil {
+		return h
+	}
+	s.handlers.CompareAndSwap(nil, &Handlers{srv: s.nsp.srv})
+	return s.handlers.Load()
+}
+
+// On has handler called for each event of that name from this socket.
+func (s *Socket) On(event string, handler Handler) { s.own().On(event, handler) }
+
+// Off removes all handlers of that event that were registered on this socket.
+func (s *Socket) Off(event string) { s.own().Off(event) }
+
+// OnAny has handler called for every event from this socket, before the event's own.
+func (s *Socket) OnAny(handler Handler) { s.own().OnAny(handler) }
+
+// OnAnyOutgoing has f called for each event sent to this socket; see
+// Handlers.OnAnyOutgoing.
+func (s *Socket) OnAnyOutgoing(f func(event string, args []json.RawMessage)) {
+	s.own().OnAnyOutgoing(f)
+}
+
+// UseEvent adds middleware for the events of this socket; see Handlers.UseEvent.
+func (s *Socket) UseEvent(middleware Handler) { s.own().UseEvent(middleware) }
+
+// OnDisconnect has f called when this socket has disconnected; see Handlers.OnDisconnect.
+func (s *Socket) OnDisconnect(f func(s *Socket, reason Reason)) { s.own().OnDisconnect(f) }
+
+// OnError has f called with the errors of this socket's handlers; see Handlers.OnError.
+func (s *Socket) OnError(f func(s *Socket, err error)) { s.own().OnError(f) }
+
+// Join puts the socket into rooms. The error is ErrTooManyRooms, or ErrDisconnected.
+func (s *Socket) Join(rooms ...string) error {
+	for _, room := range rooms {
+		joined, created, ok := s.nsp.index.Join(&s.member, room, s.nsp.srv.opts.MaxRooms)
+		if !ok {
+			return ErrTooManyRooms
+		}
+		if created {
+			s.roomEvent(RoomCreated, room)
+		}
+		if joined {
+			s.roomEvent(RoomJoined, room)
+		} else if !s.Connected() {
+			return ErrDisconnected
+		}
+	}
+	return nil
+}
+
+// Leave takes the socket out of rooms.
+func (s *Socket) Leave(rooms ...string) {
+	for _, room := range rooms {
+		left, emptied := s.nsp.index.Leave(&s.member, room)
+		if left {
+			s.roomEvent(RoomLeft, room)
+		}
+		if emptied {
+			s.roomEvent(RoomDeleted, room)
+		}
+	}
+}
+
+func (s *Socket) roomEvent(t RoomEventType, room string) {
+	for _, f := range s.nsp.load().rooms {
+		f(RoomEvent{Type: t, Room: room, Socket: s.ID()})
+	}
+}
+
+// Rooms returns the rooms that the socket is in, its own among them; once it has
+// disconnected, those it was in.
+func (s *Socket) Rooms() []string {
+	s.mu.Lock()
+	left := s.left
+	s.mu.Unlock()
+	if left != nil {
+		return left
+	}
+	return s.member.Rooms()
+}
+
+// InRoom reports whether the socket is in the room.
+func (s *Socket) InRoom(room string) bool { return s.member.In(room) }
+
+// To chooses the sockets in the rooms, but for this one.
+func (s *Socket) To(rooms ...string) *Broadcast { return s.nsp.To(rooms...).Except(s.ID()) }
+
+// In is To.
+func (s *Socket) In(rooms ...string) *Broadcast { return s.To(rooms...) }
+
+// Broadcast chooses all sockets of the namespace but this one.
+func (s *Socket) Broadcast() *Broadcast { return s.nsp.Except(s.ID()) }
+
+// Volatile chooses this socket, for events that are dropped if they cannot be sent at
+// once; see Broadcast.Volatile.
+func (s *Socket) Volatile() *Broadcast { return s.nsp.To(s.ID()).Volatile() }
+
+// Emit sends an event to the client. It does not wait for it. The error is about encoding
+// the arguments, or ErrDisconnected.
+func (s *Socket) Emit(event string, args ...any) error {
+	if err := checkEvent(event); err != nil {
+		return err
+	}
+	if r := s.nsp.recovery; r != nil {
+		return r.emit(&Broadcast{nsp: s.nsp, rooms: []string{s.ID()}}, s, event, args)
+	}
+	e, err := s.nsp.encode(sio.Packet{Type: sio.Event, ID: -1}, event, args)
+	if err != nil {
+		return err
+	}
+	return s.Send(e)
+}
+
+// Send sends an event that Namespace.Encode has encoded. The error is ErrDisconnected.
+func (s *Socket) Send(e *Encoded) error {
+	if !s.Connected() || !s.send(e, false) {
+		return ErrDisconnected
+	}
+	return nil
+}
+
+// send queues e for the client. A volatile one may be dropped.
+func (s *Socket) send(e *Encoded, volatile bool) bool {
+	send := s.conn.session.Send
+	if volatile {
+		send = s.conn.session.SendVolatile
+	}
+	if !send(e.messages...) {
+		return false
+	}
+	s.nsp.srv.stats.packetsOut.Add(1)
+	if e.args != nil {
+		for _, t := range [...]*table{s.nsp.load(), s.handlers.Load().load()} {
+			for _, f := range t.outgoing {
+				f(e.event, e.args)
+			}
+		}
+	}
+	return true
+}
+
+// EmitWithAck sends an event to the client and waits for its acknowledgement. If ctx has no
+// deadline it waits as long as the client is connected. The error is ErrTimeout when
+// ctx's deadline is over, ctx's own when it was canceled, or ErrDisconnected.
+func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Reply, error) {
+	if err := checkEvent(event); err != nil {
+		return Reply{}, err
+	}
+	id := s.nsp.ackIDs.Add(1)
+	e, err := s.nsp.encode(sio.Packet{Type: sio.Event, ID: id}, event, args)
+	if err != nil {
+		return Reply{}, err
+	}
+	type answer struct {
+		payload payload
+		err     error
+	}
+	answers := make(chan answer, 1)
+	if err := s.expect(id, func(p payload, err error) { answers <- answer{p, err} }); err != nil {
+		return Reply{}, err
+	}
+	if !s.send(e, false) {
+		s.forget(id)
+		return Reply{}, ErrDisconnected
+	}
+	select {
+	case a := <-answers:
+		return Reply{a.payload}, a.err
+	case <-ctx.Done():
+		s.forget(id)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return Reply{}, ErrTimeout
+		}
+		return Reply{}, ctx.Err()
+	}
+}
+
+// expect has f called with the acknowledgement of that id, or with ErrDisconnected: once,
+// on the goroutine that receives, so it must not block. If expect fails, f gets the error,
+// too.
+func (s *Socket) expect(id int64, f func(payload, error)) error {
+	s.mu.Lock()
+	var err error
+	switch limit := s.nsp.srv.opts.MaxPendingAcks; {
+	case s.state != connected:
+		err = ErrDisconnected
+	case limit > 0 && len(s.acks) >= limit:
+		err = ErrTooManyAcks
+	default:
+		if s.acks == nil {
+			s.acks = map[int64]func(payload, error){}
+		}
+		s.acks[id] = f
+	}
+	s.mu.Unlock()
+	if err != nil {
+		f(payload{}, err)
+		return err
+	}
+	s.conn.pressure(0, 1)
+	return nil
+}
+
+// take removes the acknowledgement that is awaited under that id, or returns nil.
+func (s *Socket) take(id int64) func(payload, error) {
+	s.mu.Lock()
+	f := s.acks[id]
+	delete(s.acks, id)
+	if len(s.acks) == 0 {
+		s.acks = nil
+	}
+	s.mu.Unlock()
+	if f != nil {
+		s.conn.pressure(0, -1)
+	}
+	return f
+}
+
+// resolve hands out an acknowledgement; one that nobody awaits is ignored.
+func (s *Socket) resolve(id int64, p payload, err error) {
+	if f := s.take(id); f != nil {
+		f(p, err)
+	}
+}
+
+// forget stops waiting for an acknowledgement.
+func (s *Socket) forget(id int64) { s.take(id) }
+
+// Disconnect disconnects the socket; with closeConnection, all sockets of its client. The
+// client does not reconnect by itself.
+func (s *Socket) Disconnect(closeConnection bool) {
+	s.mu.Lock()
+	active := s.state == connected
+	s.mu.Unlock()
+	if active {
+		s.conn.session.Send(s.nsp.encodeControl(sio.Packet{Type: sio.Disconnect, ID: -1}).messages...)
+		s.close(ServerNamespaceDisconnect)
+	}
+	if closeConnection {
+		s.conn.session.Close()
+	}
+}
+
+// CloseConnection closes the connection of the socket's client once what is queued has been
+// sent. All of its sockets disconnect with ForcedClose, and the client comes back by
+// itself.
+func (s *Socket) CloseConnection() { s.conn.session.Close() }
+
+// admit completes the connecting of s; see connection.admit.
+func (s *Socket) admit() {
+	s.mu.Lock()
+	if s.state != connecting {
+		s.mu.Unlock()
+		return
+	}
+	s.state = connected
+	s.working = true // holds the inbox until the answer is on its way
+	s.inbox.Push(task{run: s.runConnection})
+	s.mu.Unlock()
+
+	if r := s.nsp.recovery; r != nil {
+		r.admit(s)
+	} else {
+		s.enter()
+	}
+	s.roomEvent(RoomCreated, s.ID())
+	for _, room := range s.member.Rooms() {
+		s.roomEvent(RoomJoined, room)
+	}
+	s.mu.Lock()
+	gone := s.state == disconnected
+	s.mu.Unlock()
+	if gone { // close may have come before enter: it must not leave anything in the index
+		s.nsp.index.Remove(&s.member)
+		if r := s.nsp.recovery; r != nil {
+			r.leave(s, TransportClose)
+		}
+	}
+	s.nsp.srv.stats.connected.Add(1)
+	s.nsp.srv.work.add(1)
+	if len(s.nsp.load().connection) == 0 {
+		go s.work()
+	} else {
+		time.AfterFunc(settleTime, s.work)
+	}
+}
+
+// settleTime is how much later than the answer to CONNECT the connection handlers run.
+// Clients that begin to listen when they have read the answer would miss an event that
+// comes with the same read, as happens in the protocol's own test suite.
+const settleTime = time.Millisecond
+
+// enter answers CONNECT and makes the socket known to others.
+func (s *Socket) enter() {
+	answer := append(make([]byte, 0, 64), `{"sid":"`...)
+	answer = append(answer, s.ID()...)
+	if s.pid != "" {
+		answer = append(answer, `","pid":"`...)
+		answer = append(answer, s.pid...)
+	}
+	answer = append(answer, `"}`...)
+	s.conn.session.Send(s.nsp.encodeControl(sio.Packet{Type: sio.Connect, ID: -1, Data: answer}).messages...)
+	s.nsp.index.Add(&s.member)
+}
+
+func (s *Socket) runConnection() {
+	for _, f := range s.nsp.load().connection {
+		err := guard(func() error { f(s); return nil })
+		if err != nil {
+			s.report("connection", nil, err)
+		}
+	}
+}
+
+// received puts an event into the inbox. p's data is copied.
+func (s *Socket) received(p sio.Packet) {
+	data := p.Data
+	if p.Attachments == nil {
+		data = bytes.Clone(data)
+	}
+	packet := &Packet{socket: s, id: p.ID, payload: payload{data: data, attachments: p.Attachments, event: true}}
+	s.push(task{packet: packet})
+}
+
+// push adds a task to the inbox and has it run. A full inbox stops the reading from this
+// client, and from no other.
+func (s *Socket) push(t task) {
+	s.mu.Lock()
+	if s.state == disconnected && t.packet != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.inbox.Push(t)
+	start := !s.working
+	s.working = true
+	limit := s.nsp.srv.opts.MaxInbox
+	filled := limit > 0 && !s.full && s.inbox.Len() >= limit
+	s.full = s.full || filled
+	flooded := limit > 0 && s.inbox.Len() >= limit*inboxFlood && len(s.acks) > 0
+	s.mu.Unlock()
+	if filled {
+		s.conn.pressure(1, 0)
+	}
+	if flooded {
+		s.conn.reject("too many events while an acknowledgement is awaited")
+	}
+	if start {
+		s.nsp.srv.work.add(1)
+		go s.work()
+	}
+}
+
+// inboxFlood is how many times MaxInbox a client may send while reading cannot be
+// stopped, because it owes an acknowledgement.
+const inboxFlood = 64
+
+// work runs the inbox's tasks in order until there are none.
+func (s *Socket) work() {
+	for {
+		s.mu.Lock()
+		if s.inbox.Len() == 0 {
+			s.working = false
+			s.mu.Unlock()
+			s.nsp.srv.work.add(-1)
+			return
+		}
+		t := s.inbox.Pop()
+		drained := s.full && s.inbox.Len() <= s.nsp.srv.opts.MaxInbox/2
+		if drained {
+			s.full = false
+		}
+		s.mu.Unlock()
+		if drained {
+			s.conn.pressure(-1, 0)
+		}
+		if t.packet != nil {
+			s.handle(t.packet)
+		} else {
+			t.run()
+		}
+	}
+}
+
+// handle runs an event's middleware and handlers.
+func (s *Socket) handle(p *Packet) {
+	name := sio.EventName(p.payload.data)
+	tables := [...]*table{s.nsp.load(), s.handlers.Load().load()}
+	p.name = string(name)
+	for _, t := range tables {
+		for _, h := range t.middleware {
+			if err := s.call(h, p); err != nil {
+				s.report(p.name, p, err)
+				return
+			}
+		}
+	}
+	handled := false
+	for _, t := range tables {
+		for _, h := range t.any {
+			handled = true
+			s.run(h, p)
+		}
+	}
+	for _, t := range tables {
+		for _, h := range t.events[p.name] {
+			handled = true
+			s.run(h, p)
+		}
+	}
+	if h := tables[0].unhandled; h != nil && !handled {
+		s.run(h, p)
+	}
+}
+
+func (s *Socket) run(h Handler, p *Packet) {
+	if err := s.call(h, p); err != nil {
+		s.report(p.name, p, err)
+	}
+}
+
+// call calls h; a panic becomes an error.
+func (s *Socket) call(h Handler, p *Packet) (err error) {
+	defer recoverPanic(&err)
+	return h(p)
+}
+
+// guard calls f; a panic becomes an error.
+func guard(f func() error) (err error) {
+	defer recoverPanic(&err)
+	return f()
+}
+
+func recoverPanic(err *error) {
+	if v := recover(); v != nil {
+		*err = &PanicError{Value: v, Stack: debug.Stack()}
+	}
+}
+
+// EventError is what OnError is told: the failure of an event's handler.
+type EventError struct {
+	Event    string // "connection" for a panic in OnConnection
+	Answered bool   // the client got the error, or another answer, as acknowledgement
+	Err      error
+}
+
+func (e *EventError) Error() string { return "parley: handle " + e.Event + ": " + e.Err.Error() }
+func (e *EventError) Unwrap() error { return e.Err }
+
+// Client returns what the client may see of the error.
+func (e *EventError) Client() *Error { return clientError(e.Err) }
+
+// report answers an error, tells those who listen, and logs it.
+func (s *Socket) report(event string, p *Packet, err error) {
+	answered := p != nil && p.id >= 0
+	if p != nil && p.WantsAck() {
+		if ackErr := p.Ack(clientError(err)); ackErr != nil && !errors.Is(ackErr, ErrDisconnected) {
+			p.Ack(&Error{Code: CodeInternal, Message: "internal error"}) // its Data cannot be encoded
+		}
+	}
+	s.nsp.srv.logHandlerError(s, event, err)
+	e := &EventError{Event: event, Answered: answered, Err: err}
+	for _, t := range [...]*table{s.nsp.load(), s.handlers.Load().load()} {
+		for _, f := range t.errors {
+			if err := guard(func() error { f(s, e); return nil }); err != nil {
+				s.nsp.srv.logHandlerError(s, "error", err)
+			}
+		}
+	}
+}
+
+// close ends the socket for the given reason, whatever its state.
+func (s *Socket) close(reason Reason) {
+	s.mu.Lock()
+	before := s.state
+	if before == disconnected {
+		s.mu.Unlock()
+		return
+	}
+	s.state = disconnected
+	if s.done != nil {
+		close(s.done)
+	}
+	acks := s.acks
+	s.acks = nil
+	s.mu.Unlock()
+
+	s.conn.unseat(s.nsp.name, s)
+	for _, f := range acks {
+		f(payload{}, ErrDisconnected)
+	}
+	s.conn.pressure(0, -len(acks))
+	if before == connected {
+		if r := s.nsp.recovery; r != nil {
+			r.leave(s, reason)
+		}
+		left, emptied := s.nsp.index.Remove(&s.member)
+		s.mu.Lock()
+		s.left = left
+		s.mu.Unlock()
+		for _, room := range left {
+			s.roomEvent(RoomLeft, room)
+		}
+		for _, room := range emptied {
+			s.roomEvent(RoomDeleted, room)
+		}
+		s.nsp.srv.stats.disconnected(reason)
+		s.push(task{run: func() { s.runDisconnect(reason) }})
+	}
+	s.nsp.srv.release(s.nsp)
+}
+
+func (s *Socket) runDisconnect(reason Reason) {
+	for _, t := range [...]*table{s.nsp.load(), s.handlers.Load().load()} {
+		for _, f := range t.disconnect {
+			if err := guard(func() error { f(s, reason); return nil }); err != nil {
+				s.report("disconnect", nil, err)
+			}
+		}
+	}
+}

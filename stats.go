@@ -1,0 +1,112 @@
+package parley
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/parley-go/parley/internal/engine"
+)
+
+// counters is what the package itself counts; the engine counts the rest.
+type counters struct {
+	connected   atomic.Uint64
+	reasons     [len(reasons)]atomic.Uint64
+	eventsIn    atomic.Uint64
+	packetsOut  atomic.Uint64
+	recovered   atomic.Uint64
+	malformed   atomic.Uint64
+	rateLimited atomic.Uint64
+	failed      atomic.Uint64
+}
+
+var reasons = [...]Reason{
+	TransportError, TransportClose, ForcedClose, PingTimeout, ParseError,
+	ServerShutdown, ClientNamespaceDisconnect, ServerNamespaceDisconnect,
+}
+
+func (c *counters) disconnected(reason Reason) {
+	for i, r := range reasons {
+		if r == reason {
+			c.reasons[i].Add(1)
+		}
+	}
+}
+
+// Stats is what a server is doing (the first four) and has done since it was made.
+type Stats struct {
+	Sessions   int // connections, of which polling ones may linger after their end
+	Sockets    int
+	Rooms      int // those named by a socket's id not counted
+	Namespaces int
+
+	Connected    uint64            // sockets
+	Disconnected map[Reason]uint64 // sockets
+	Recovered    uint64            // sockets
+	Opened       map[string]uint64 // sessions, by the transport they began with
+	Upgrades     uint64            // from polling to WebSocket
+	Refused      uint64            // handshakes
+	EventsIn     uint64
+	EventsOut    uint64 // and acknowledgements, each receiver counted
+	BytesIn      uint64
+	BytesOut     uint64
+
+	VolatileDrops uint64 // volatile events that were dropped
+	SlowConsumers uint64 // sessions ended because they did not take what was sent
+	Malformed     uint64 // packets for which a client was rejected
+	RateLimited   uint64 // clients rejected for their rate
+	HandlerErrors uint64 // other than those meant for the client
+}
+
+// Stats returns the present figures.
+func (s *Server) Stats() Stats {
+	e := s.engine.Stats()
+	st := Stats{
+		Sessions:      s.engine.Sessions(),
+		Connected:     s.stats.connected.Load(),
+		Disconnected:  map[Reason]uint64{},
+		Recovered:     s.stats.recovered.Load(),
+		Opened:        map[string]uint64{"polling": e.Opened[0].Load(), "websocket": e.Opened[1].Load()},
+		Upgrades:      e.Upgrades.Load(),
+		Refused:       e.Refused.Load(),
+		EventsIn:      s.stats.eventsIn.Load(),
+		EventsOut:     s.stats.packetsOut.Load(),
+		BytesIn:       e.BytesIn.Load(),
+		BytesOut:      e.BytesOut.Load(),
+		VolatileDrops: e.VolatileDrops.Load(),
+		SlowConsumers: e.SlowConsumers.Load(),
+		Malformed:     s.stats.malformed.Load(),
+		RateLimited:   s.stats.rateLimited.Load(),
+		HandlerErrors: s.stats.failed.Load(),
+	}
+	for i, r := range reasons {
+		st.Disconnected[r] = s.stats.reasons[i].Load()
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	st.Namespaces = len(s.namespaces)
+	for _, n := range s.namespaces {
+		st.Sockets += n.index.Len()
+		st.Rooms += n.index.Rooms()
+	}
+	return st
+}
+
+// logHandlerError logs what went wrong in a handler. What is meant for the client, or its
+// own fault, is not the operator's concern.
+func (s *Server) logHandlerError(socket *Socket, event string, err error) {
+	var forClient *Error
+	var refusal *ConnectError
+	if errors.As(err, &forClient) || errors.As(err, &refusal) {
+		s.log.Debug("parley: request refused", "socket", socket.ID(), "event", event, "error", err)
+		return
+	}
+	s.stats.failed.Add(1)
+	var p *PanicError
+	if errors.As(err, &p) {
+		s.log.Error("parley: handler panicked", "socket", socket.ID(), "event", event, "error", err, "stack", string(p.Stack))
+		return
+	}
+	s.log.Error("parley: handler failed", "socket", socket.ID(), "event", event, "error", err)
+}
+
+var _ engine.Handler = (*connection)(nil)
