@@ -3,6 +3,7 @@ package parley
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -232,6 +233,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = werr
 	}
 	return err
+}
+
+// Close ends the server at once: see Shutdown.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 // tally counts what is running, so that it can be waited for.

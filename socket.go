@@ -418,6 +418,7 @@ func (s *Socket) admit() {
 	for _, room := range s.member.Rooms() {
 		s.roomEvent(RoomJoined, room)
 	}
+	s.conn.session.Flush()
 	s.mu.Lock()
 	gone := s.state == disconnected
 	s.mu.Unlock()
@@ -439,9 +440,10 @@ func (s *Socket) admit() {
 // settleTime is how much later than the answer to CONNECT the connection handlers run.
 // Clients that begin to listen when they have read the answer would miss an event that
 // comes with the same read, as happens in the protocol's own test suite.
-const settleTime = time.Millisecond
+const settleTime = 2 * time.Millisecond
 
-// enter answers CONNECT and makes the socket known to others.
+// enter answers CONNECT and makes the socket known to others: what they send follows the
+// answer, and once the client has the answer it can be reached.
 func (s *Socket) enter() {
 	answer := append(make([]byte, 0, 64), `{"sid":"`...)
 	answer = append(answer, s.ID()...)
@@ -450,7 +452,7 @@ func (s *Socket) enter() {
 		answer = append(answer, s.pid...)
 	}
 	answer = append(answer, `"}`...)
-	s.conn.session.Send(s.nsp.encodeControl(sio.Packet{Type: sio.Connect, ID: -1, Data: answer}).messages...)
+	s.conn.session.Queue(s.nsp.encodeControl(sio.Packet{Type: sio.Connect, ID: -1, Data: answer}).messages...)
 	s.nsp.index.Add(&s.member)
 }
 

@@ -73,11 +73,11 @@ func (c *CORS) setHeaders(h http.Header, r *http.Request) {
 // preflight answers an OPTIONS request (Fetch standard, CORS protocol).
 func (c *CORS) preflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
+	c.setHeaders(h, r)
 	if !c.allow(r) {
 		refuse(w, errOrigin)
 		return
 	}
-	c.setHeaders(h, r)
 	h.Set("Access-Control-Allow-Methods", "GET, POST")
 	h.Set("Access-Control-Allow-Headers", strings.Join(append([]string{"Content-Type"}, c.Headers...), ", "))
 	if c.MaxAge > 0 {

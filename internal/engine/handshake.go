@@ -67,8 +67,9 @@ func (h *Handshake) Query() url.Values {
 // query is what the protocol reads from a URL.
 type query struct{ eio, transport, sid string }
 
-// parseQuery takes the first value of each parameter, as url.Values.Get does, without
-// building the map.
+// parseQuery takes the last value of each parameter, as the reference does, without
+// building a map. What is not well-formed is taken as it stands: a broken sid is an
+// unknown one, and not a handshake.
 func parseQuery(raw string) (q query) {
 	for raw != "" {
 		var pair string
@@ -85,12 +86,10 @@ func parseQuery(raw string) (q query) {
 		default:
 			continue
 		}
-		if *into != "" {
-			continue
-		}
 		if v, err := url.QueryUnescape(value); err == nil {
-			*into = v
+			value = v
 		}
+		*into = value
 	}
 	return q
 }

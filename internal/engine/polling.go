@@ -20,8 +20,11 @@ const (
 	// noopInterval is how long a poll may last while the session is being upgraded: the
 	// client goes on only when its poll has ended.
 	noopInterval = 100 * time.Millisecond
-	// lingerTimeout is how long a session that was closed waits for a poll, to tell.
-	lingerTimeout = 30 * time.Second
+	// lingerTimeout is how long a session that was closed here waits for a poll, to tell;
+	// farewellTimeout is how long one that the client closed waits for a poll that the
+	// client sent at the same time.
+	lingerTimeout   = 30 * time.Second
+	farewellTimeout = time.Second
 )
 
 // polling is HTTP long polling as a session's transport. The server sends in the
@@ -57,12 +60,6 @@ func (p *polling) releaseLocked() {
 	}
 }
 
-// replaceLocked ends polling, since another transport has taken over.
-func (p *polling) replaceLocked() {
-	p.farewell = eio.Noop
-	p.releaseLocked()
-}
-
 // closeLocked has the poll that is under way answered. It reports whether the session
 // has to linger instead, for the next one.
 func (p *polling) closeLocked(s *Session, farewell eio.Type) (linger bool) {
@@ -72,7 +69,11 @@ func (p *polling) closeLocked(s *Session, farewell eio.Type) (linger bool) {
 		return false
 	}
 	s.beatAt = s.srv.wheel.since()
-	s.beatLocked(lingerTimeout)
+	if farewell == eio.Noop {
+		s.beatLocked(farewellTimeout)
+	} else {
+		s.beatLocked(lingerTimeout)
+	}
 	return true
 }
 
@@ -117,13 +118,21 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		s.mu.Lock()
 		p.parked = nil
+		upgraded := s.polling != p
 		s.mu.Unlock()
-		s.end(TransportError, r.Context().Err(), eio.Close)
+		if !upgraded {
+			s.end(TransportError, r.Context().Err(), eio.Close)
+		}
 		return
 	}
 
 	s.mu.Lock()
 	p.parked = nil
+	if s.polling != p { // the client has upgraded, with a poll under way that it should not have sent
+		s.mu.Unlock()
+		refuse(w, errBadRequest)
+		return
+	}
 	payload, compress := s.payloadLocked(p)
 	linger := s.state == closing
 	if linger {
@@ -142,16 +151,14 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 // payloadLocked takes all that is queued, as the body of a response. With nothing
 // queued that is a Noop.
 func (s *Session) payloadLocked(p *polling) (payload []byte, compress bool) {
-	if s.polling == p { // or else the queue is the new transport's
-		payload = make([]byte, 0, s.queued+16)
-		for s.out.Len() > 0 {
-			m := s.out.Pop()
-			payload = eio.AppendPayload(payload, m.packet())
-			compress = compress || m.kind == eio.Message && !m.plain
-			s.srv.stats.PacketsOut.Add(1)
-		}
-		s.queued = 0
+	payload = make([]byte, 0, s.queued+16)
+	for s.out.Len() > 0 {
+		m := s.out.Pop()
+		payload = eio.AppendPayload(payload, m.packet())
+		compress = compress || m.kind == eio.Message && !m.plain
+		s.srv.stats.PacketsOut.Add(1)
 	}
+	s.queued = 0
 	switch {
 	case p.farewell == eio.Close:
 		payload = eio.AppendPayload(payload, closeMessage.packet())
@@ -167,7 +174,7 @@ func (s *Session) respond(w http.ResponseWriter, r *http.Request, payload []byte
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Cache-Control", "no-store")
 	if limit := s.srv.opts.HTTPCompressionThreshold; compress && limit > 0 && len(payload) >= limit {
-		h.Set("Vary", "Accept-Encoding")
+		h.Add("Vary", "Accept-Encoding")
 		if name := acceptedEncoding(r.Header.Get("Accept-Encoding")); name != "" {
 			h.Set("Content-Encoding", name)
 			payload = encode(name, payload)
@@ -268,7 +275,8 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	} else {
 		err = eio.DecodePayload(body, func(packet eio.Packet) error {
 			s.srv.stats.PacketsIn.Add(1)
-			return s.received(packet)
+			s.received(packet)
+			return nil
 		})
 	}
 	if errors.Is(err, eio.ErrMalformed) {

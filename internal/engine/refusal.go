@@ -46,9 +46,9 @@ func refuse(w http.ResponseWriter, e *requestError) {
 // plain message and the status 400, unless it is about limits or origins, of which the
 // reference knows none.
 func refuseUpgrade(w http.ResponseWriter, e *requestError) {
-	status := e.status
-	if e.code != errForbidden.code || e == errForbidden {
-		status = http.StatusBadRequest
+	status := http.StatusBadRequest
+	if e == errOrigin || e.retryAfter > 0 {
+		status = e.status
 	}
 	w.Header().Set("Connection", "close")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -108,7 +109,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // isUpgrade reports whether r asks for another protocol, as its sender's HTTP library
 // understands it: it then expects 101 or the end of the connection.
 func isUpgrade(r *http.Request) bool {
-	return r.Header["Upgrade"] != nil && r.Header["Connection"] != nil
+	if r.Header["Upgrade"] == nil {
+		return false
+	}
+	for _, line := range r.Header["Connection"] {
+		for option := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(option), "upgrade") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // verify decides on a request, in the order of the reference. It returns the session
@@ -161,9 +172,13 @@ func (s *Server) session(id string) *Session {
 	return s.sessions[id]
 }
 
-// newSession makes and registers a session, within the limits. It has to be started.
-func (s *Server) newSession(r *http.Request) (*Session, *requestError) {
-	session := &Session{id: NewID(), srv: s, info: newHandshake(r)}
+// newSession makes and registers a session, within the limits. Its transport is t or, if
+// that is nil, polling. It has to be started.
+func (s *Server) newSession(r *http.Request, t *websocket) (*Session, *requestError) {
+	session := &Session{id: NewID(), srv: s, info: newHandshake(r), ws: t}
+	if t == nil {
+		session.polling = &polling{}
+	}
 	session.info.Address = s.opts.ClientAddress(r)
 	host := hostOf(session.info.Address)
 
@@ -203,7 +218,7 @@ func hostOf(address string) string {
 	if host, _, err := net.SplitHostPort(address); err == nil {
 		return host
 	}
-	return address
+	return strings.Trim(address, "[]")
 }
 
 // remove forgets a session that has ended.
@@ -236,13 +251,12 @@ func (s *Server) openMessage(id string, upgrades []string) *Message {
 }
 
 func (s *Server) openPolling(w http.ResponseWriter, r *http.Request) {
-	session, refusal := s.newSession(r)
+	session, refusal := s.newSession(r, nil)
 	if refusal != nil {
 		s.stats.Refused.Add(1)
 		refuse(w, refusal)
 		return
 	}
-	session.polling = &polling{}
 	s.start(session)
 	s.stats.Opened[0].Add(1)
 	if c := s.cookie(session.id); c != nil {
@@ -283,24 +297,23 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 	case q.transport != transportWebSocket:
 		// The reference accepts it and closes at once.
 		t.s = &Session{srv: s, state: closed}
-		t.ending, t.code, t.hangUp = closeDue, ws.CloseNoStatus, true
+		t.dismissLocked() // nobody else knows of it
 	case session != nil:
 		session.mu.Lock()
 		if session.polling == nil || session.probe != nil || session.state != open || s.opts.NoUpgrades {
-			t.ending, t.code, t.hangUp = closeDue, ws.CloseNoStatus, true
+			t.dismissLocked()
 		} else {
 			session.probe = t
 		}
 		session.mu.Unlock()
 	default:
 		var refusal *requestError
-		if session, refusal = s.newSession(r); refusal != nil {
+		if session, refusal = s.newSession(r, t); refusal != nil {
 			s.stats.Refused.Add(1)
 			refuseUpgrade(w, refusal)
 			return
 		}
 		t.s, t.current = session, true
-		session.ws = t
 		s.start(session)
 		s.stats.Opened[1].Add(1)
 		if c := s.cookie(session.id); c != nil {

@@ -29,8 +29,6 @@ var (
 	ErrSlowConsumer = errors.New("engine: slow consumer")
 	// ErrProtocol is wrapped by what a peer's break of the protocol causes.
 	ErrProtocol = errors.New("engine: protocol violation")
-
-	errEnded = errors.New("engine: session ended")
 )
 
 // Handler is the owner of a session.
@@ -38,8 +36,8 @@ type Handler interface {
 	// Message is called for each message, in order, by one goroutine at a time. data is
 	// valid until it returns. It must not block; it may call Session.Pause.
 	Message(binary bool, data []byte)
-	// Closed is called once, when the session has ended. A Message may be under way at
-	// that time, on another goroutine, but none begins after it.
+	// Closed is called once, when the session has ended. A Message may be under way, or
+	// just begin, at that time on another goroutine, but no other comes after it.
 	Closed(reason Reason, cause error)
 }
 
@@ -105,19 +103,40 @@ func (s *Session) Transport() string {
 // Send queues messages, together and in order. If the outbox is over its limit the
 // session ends, for the peer is too slow. It reports whether they were queued.
 func (s *Session) Send(messages ...*Message) bool {
-	return s.send(false, messages)
+	return s.queue(sendSoon, messages)
+}
+
+// Queue is Send, but what it queues may wait for Flush.
+func (s *Session) Queue(messages ...*Message) bool {
+	return s.queue(queueOnly, messages)
+}
+
+// Flush sends what is queued.
+func (s *Session) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakeLocked()
 }
 
 // SendVolatile queues messages only if they can be sent at once: if the transport is
 // ready and nothing is waiting for it. Otherwise it drops them and returns false.
 func (s *Session) SendVolatile(messages ...*Message) bool {
-	return s.send(true, messages)
+	return s.queue(sendNow, messages)
 }
 
-func (s *Session) send(volatile bool, messages []*Message) bool {
+// urgency is how soon messages are to be sent.
+type urgency uint8
+
+const (
+	sendSoon  urgency = iota
+	sendNow           // at once, or not at all
+	queueOnly         // with what is sent next
+)
+
+func (s *Session) queue(u urgency, messages []*Message) bool {
 	s.mu.Lock()
-	if s.state != open || volatile && !s.readyLocked() {
-		if volatile && s.state == open {
+	if s.state != open || u == sendNow && !s.readyLocked() {
+		if s.state == open {
 			s.srv.stats.VolatileDrops.Add(1)
 		}
 		s.mu.Unlock()
@@ -138,7 +157,9 @@ func (s *Session) send(volatile bool, messages []*Message) bool {
 		s.out.Push(m)
 	}
 	s.queued += size
-	s.wakeLocked()
+	if u != queueOnly {
+		s.wakeLocked()
+	}
 	s.mu.Unlock()
 	return true
 }
@@ -177,6 +198,10 @@ func (s *Session) Resume() { s.setPaused(false) }
 func (s *Session) setPaused(paused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.paused && !paused && s.awaiting.Load() && s.state == open {
+		s.beatAt = s.srv.wheel.since()
+		s.beatLocked(s.srv.opts.PingTimeout) // to read the pong
+	}
 	s.paused = paused
 	if !paused && s.resume != nil {
 		close(s.resume)
@@ -196,7 +221,7 @@ func (s *Session) setPaused(paused bool) {
 func (s *Session) Close() { s.shut(closing, ForcedClose, nil, eio.Close) }
 
 // end ends the session and drops what is queued. A poll that is parked is answered with
-// the farewell, Close or Noop.
+// the farewell, which is Close unless the client itself closed.
 func (s *Session) end(reason Reason, cause error, farewell eio.Type) {
 	s.shut(closed, reason, cause, farewell)
 }
@@ -215,7 +240,7 @@ func (s *Session) shut(to state, reason Reason, cause error, farewell eio.Type) 
 	}
 	s.state = to
 	s.ended.Store(true)
-	if to == closed {
+	if to == closed || farewell == eio.Noop {
 		s.out, s.queued = fifo.Queue[*Message]{}, 0
 	}
 	s.srv.wheel.clear(&s.beat)
@@ -242,9 +267,9 @@ func (s *Session) shut(to state, reason Reason, cause error, farewell eio.Type) 
 }
 
 // received handles one packet from the transport, on the goroutine that reads from it.
-func (s *Session) received(p eio.Packet) error {
+func (s *Session) received(p eio.Packet) {
 	if s.ended.Load() {
-		return errEnded
+		return
 	}
 	if p.Type != eio.Pong && s.awaiting.Load() {
 		s.extendWait()
@@ -257,9 +282,9 @@ func (s *Session) received(p eio.Packet) error {
 	case eio.Ping:
 		s.violate(TransportError, "invalid heartbeat direction")
 	case eio.Close:
-		s.end(TransportClose, nil, eio.Noop)
+		// A poll may be on its way: it will get its answer.
+		s.shut(closing, TransportClose, nil, eio.Noop)
 	}
-	return nil
 }
 
 // start gives the session its handler and its heartbeat. From here on it is open.
@@ -287,11 +312,14 @@ func (s *Session) alarm(*timer) {
 		return
 	}
 	switch {
-	case s.state == closing: // nobody came to fetch the last messages
+	case s.state == closing && s.polling != nil: // nobody came to fetch the last messages
 		s.state = closed
 		s.mu.Unlock()
 		s.srv.remove(s)
-	case s.state == closed:
+	case s.state != open:
+		s.mu.Unlock()
+	case s.awaiting.Load() && s.paused: // the pong may be there, unread
+		s.beatLocked(s.srv.opts.PingTimeout)
 		s.mu.Unlock()
 	case s.awaiting.Load():
 		s.mu.Unlock()
@@ -310,7 +338,7 @@ func (s *Session) alarm(*timer) {
 // overdueLocked reports whether the pong should have been there by now: the wheel may
 // be about to find out.
 func (s *Session) overdueLocked() bool {
-	return s.awaiting.Load() && s.srv.wheel.since() >= s.beatAt
+	return s.awaiting.Load() && !s.paused && s.srv.wheel.since() >= s.beatAt
 }
 
 // pong schedules the next ping. A pong that nobody waits for is ignored.

@@ -69,8 +69,11 @@ func (t *websocket) wakeLocked() {
 func (t *websocket) attach(c poll.Conn) {
 	t.s.mu.Lock()
 	t.conn = c
-	if t.s.probe == t {
-		t.s.srv.wheel.set(&t.deadline, t, t.s.srv.wheel.since()+t.s.srv.opts.UpgradeTimeout)
+	switch {
+	case t.ending != notEnding:
+		t.armLocked(closeTimeout)
+	case t.s.probe == t:
+		t.armLocked(t.s.srv.opts.UpgradeTimeout)
 	}
 	if t.s.ws == t && t.s.paused {
 		c.Pause()
@@ -83,7 +86,7 @@ func (t *websocket) attach(c poll.Conn) {
 func (t *websocket) Receive(b []byte) {
 	t.s.srv.stats.BytesIn.Add(uint64(len(b)))
 	if t.deaf {
-		return
+		return // to close now could destroy our Close frame on its way
 	}
 	err := t.parser.Feed(b, t)
 	if err == nil {
@@ -107,7 +110,8 @@ func (t *websocket) fail(reason Reason, cause error, code int, text string) {
 	}
 }
 
-// OnMessage implements ws.Handler.
+// OnMessage implements ws.Handler. After the end of the session messages are ignored but
+// parsing goes on, for the peer's Close frame.
 func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
 	t.s.srv.stats.PacketsIn.Add(1)
 	p := eio.Packet{Type: eio.Message, Binary: true, Data: payload}
@@ -115,32 +119,32 @@ func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
 		var err error
 		if p, err = eio.Decode(payload); err != nil {
 			t.fail(ParseError, err, ws.CloseNoStatus, "")
-			return errEnded
+			return nil
 		}
 	}
 	if t.current {
-		return t.s.received(p)
+		t.s.received(p)
+	} else {
+		t.probing(p)
 	}
-	return t.probing(p)
+	return nil
 }
 
 // probing handles what a candidate receives: a ping "probe", then the upgrade.
-func (t *websocket) probing(p eio.Packet) error {
+func (t *websocket) probing(p eio.Packet) {
 	s := t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case t.ending != notEnding || s.state == closed:
-		return errEnded
 	case p.Type == eio.Ping && string(p.Data) == eio.Probe:
 		t.probed = true
 		t.control = append(t.control, probePongMessage.frame...)
 		t.wakeLocked()
 		s.polling.releaseLocked() // the client waits for its poll to end
-		return nil
 	case p.Type == eio.Upgrade && t.probed && s.state == open && !s.polling.posting:
 		s.probe = nil
-		s.polling.replaceLocked()
+		s.polling.releaseLocked()
 		s.polling = nil
 		s.ws, t.current = t, true
 		s.srv.wheel.clear(&t.deadline)
@@ -149,10 +153,9 @@ func (t *websocket) probing(p eio.Packet) error {
 			t.conn.Pause()
 		}
 		t.wakeLocked()
-		return nil
+	default:
+		t.closeLocked(ws.CloseNoStatus, "")
 	}
-	t.closeLocked(ws.CloseNoStatus, "")
-	return errEnded
 }
 
 // OnControl implements ws.Handler.
@@ -179,7 +182,6 @@ func (t *websocket) OnControl(op ws.Opcode, payload []byte) error {
 		if t.current {
 			t.s.end(TransportClose, nil, eio.Close)
 		}
-		return errEnded
 	}
 	return nil
 }
@@ -191,8 +193,22 @@ func (t *websocket) closeLocked(code int, reason string) {
 		return
 	}
 	t.ending, t.code, t.reason = closeDue, code, reason
-	t.s.srv.wheel.set(&t.deadline, t, t.s.srv.wheel.since()+closeTimeout)
-	t.wakeLocked()
+	if t.conn != nil { // or else attach does it
+		t.armLocked(closeTimeout)
+		t.wakeLocked()
+	}
+}
+
+// dismissLocked closes a WebSocket that nobody wants, without waiting for the peer's half.
+func (t *websocket) dismissLocked() {
+	t.hangUp = true
+	t.closeLocked(ws.CloseNoStatus, "")
+}
+
+// armLocked sets the deadline.
+func (t *websocket) armLocked(d time.Duration) {
+	w := t.s.srv.wheel
+	w.set(&t.deadline, t, w.since()+d)
 }
 
 // alarm implements alarmed: the upgrade, a write or the closing handshake took too long.
@@ -203,36 +219,38 @@ func (t *websocket) alarm(*timer) {
 		return
 	}
 	switch {
-	case t.ending == notEnding && t.s.probe == t: // not upgraded in time
+	case t.ending != notEnding:
+		t.s.mu.Unlock()
+		t.conn.Close()
+	case t.s.probe == t: // not upgraded in time
 		t.closeLocked(ws.CloseNoStatus, "")
 		t.s.mu.Unlock()
-	case t.ending == notEnding && t.stalled:
+	case t.stalled:
 		t.s.mu.Unlock()
 		t.s.srv.stats.SlowConsumers.Add(1)
 		t.s.end(TransportError, fmt.Errorf("%w: nothing taken for %v", ErrSlowConsumer, t.s.srv.opts.WriteTimeout), eio.Close)
 		t.conn.Close() // it would not take a Close frame, either
-	default:
+	default: // the deadline was lifted at this very moment
 		t.s.mu.Unlock()
-		t.conn.Close()
 	}
 }
 
 // Drain implements poll.Handler: it writes all there is, in as few writes as it takes.
 func (t *websocket) Drain(scratch []byte) {
 	s := t.s
-	written := 0 // bytes of messages, since they were last subtracted from queued
 	for {
 		s.mu.Lock()
 		if t.stalled { // the connection takes bytes again
 			t.stalled = false
-			if t.ending == notEnding {
+			if t.ending == notEnding && s.ws == t {
 				s.srv.wheel.clear(&t.deadline)
 			}
 		}
-		s.queued = max(0, s.queued-written)
-		written = 0
-		control := t.control
-		t.control = nil
+		var control []byte
+		if t.offset == 0 { // or else it would stand within the frame that was begun
+			control, t.control = t.control, nil
+		}
+		onlyFirst := len(t.control) > 0
 		switch {
 		case s.ws != t:
 		case t.out.Len() == 0:
@@ -246,6 +264,7 @@ func (t *websocket) Drain(scratch []byte) {
 		if t.out.Len() == 0 && t.ending == closeDue {
 			control = ws.AppendClose(control, ws.Server, t.code, t.reason)
 			t.ending = closeSent
+			t.armLocked(closeTimeout)
 			if s.ws == t {
 				s.state = closed
 			}
@@ -261,20 +280,24 @@ func (t *websocket) Drain(scratch []byte) {
 		}
 		b := control
 		if t.out.Len() > 0 {
-			b, written = t.gather(append(scratch[:0], control...))
+			var taken int
+			b, taken = t.gather(append(scratch[:0], control...), onlyFirst)
+			s.mu.Lock()
+			s.queued = max(0, s.queued-taken) // it is 0 already if the session has ended
+			s.mu.Unlock()
 		}
 		s.srv.stats.BytesOut.Add(uint64(len(b)))
 		if !t.conn.Write(b) {
-			t.stall(written)
+			t.stall()
 			return
 		}
 	}
 }
 
 // gather takes messages from out and returns their frames behind what scratch holds, as
-// many as its capacity has room for; written says what they count for in queued. One
-// message alone is not copied.
-func (t *websocket) gather(scratch []byte) (b []byte, written int) {
+// many as its capacity has room for, or only the first; written says what they count for
+// in queued. One message alone is not copied.
+func (t *websocket) gather(scratch []byte, onlyFirst bool) (b []byte, written int) {
 	b = scratch
 	for t.out.Len() > 0 {
 		m := t.out.Peek()
@@ -292,6 +315,9 @@ func (t *websocket) gather(scratch []byte) (b []byte, written int) {
 		b = append(b, frame...)
 		written += m.Size()
 		t.next()
+		if onlyFirst {
+			break
+		}
 	}
 	return b, written
 }
@@ -317,17 +343,16 @@ func (t *websocket) frame(m *Message) []byte {
 }
 
 // stall notes that the peer does not take bytes, and until when it must.
-func (t *websocket) stall(written int) {
+func (t *websocket) stall() {
 	s := t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queued = max(0, s.queued-written)
-	if t.stalled || t.ending != notEnding {
-		return
-	}
 	t.stalled = true
-	if s.srv.opts.WriteTimeout > 0 {
-		s.srv.wheel.set(&t.deadline, t, s.srv.wheel.since()+s.srv.opts.WriteTimeout)
+	switch {
+	case t.ending == closeDue: // each write has its time
+		t.armLocked(closeTimeout)
+	case t.ending == notEnding && s.ws == t && s.srv.opts.WriteTimeout > 0:
+		t.armLocked(s.srv.opts.WriteTimeout)
 	}
 }
 

@@ -19,6 +19,8 @@ type blockingConn struct {
 	closed   bool
 	dirty    bool // Wake was called since Drain began
 	draining bool
+
+	pending []byte // what Drain has written, owned by the goroutine that drains
 }
 
 // blockingBuffer is small since every connection has one.
@@ -100,15 +102,21 @@ func (c *blockingConn) drain() {
 		c.dirty = false
 		c.mu.Unlock()
 		c.h.Drain(scratch[:])
+		if c.pending == nil {
+			continue
+		}
+		if _, err := c.nc.Write(c.pending); err != nil {
+			c.nc.Close() // the reading goroutine reports it
+		}
+		c.pending = nil
+		c.Wake()
 	}
 }
 
+// Write leaves b to the goroutine that drains: it may have to wait for the peer.
 func (c *blockingConn) Write(b []byte) bool {
-	if _, err := c.nc.Write(b); err != nil {
-		c.nc.Close() // the reading goroutine reports it
-		return false
-	}
-	return true
+	c.pending = b
+	return false
 }
 
 func (c *blockingConn) Pause() {

@@ -25,8 +25,9 @@ const (
 type eventConn struct {
 	h     Handler
 	loop  *loop
-	tls   *tls.Conn // nil: plain TCP
-	woken atomic.Bool
+	tls   *tls.Conn   // nil: plain TCP
+	woken atomic.Bool // waits for its Drain
+	full  atomic.Bool // pending is not empty: no Drain until it is
 
 	mu       sync.Mutex // guards what follows
 	fd       int        // -1 once closed
@@ -182,6 +183,7 @@ func (c *eventConn) send(b []byte) bool {
 		c.watchLocked(c.watching | wantWrite)
 	}
 	c.pending = append(c.pending, b...)
+	c.full.Store(true)
 	return false
 }
 
@@ -195,6 +197,7 @@ func (c *eventConn) flushPending() {
 		return
 	}
 	c.pending = nil
+	c.full.Store(false)
 	c.watchLocked(c.watching &^ wantWrite)
 	c.mu.Unlock()
 	c.Wake()

@@ -220,7 +220,9 @@ func (l *loop) flush() {
 		l.mu.Unlock()
 		for i, c := range batch {
 			c.woken.Store(false)
-			c.h.Drain(l.scratch)
+			if !c.full.Load() { // or else flushPending wakes it again
+				c.h.Drain(l.scratch)
+			}
 			batch[i] = nil
 		}
 		l.mu.Lock()

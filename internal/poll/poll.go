@@ -21,9 +21,10 @@ type Handler interface {
 	// Receive is given bytes as they arrive. b is valid until Receive returns, and
 	// the handler may overwrite it.
 	Receive(b []byte)
-	// Drain writes what is queued, with Conn.Write. It is called after Wake, and again
-	// once a connection that refused bytes takes them. scratch is a buffer of
-	// BufferSize bytes to build writes in, valid until Drain returns.
+	// Drain writes what is queued, with Conn.Write. It is called after Wake, but not
+	// while a connection that refused bytes does not take them: then, once it does.
+	// scratch is a buffer of BufferSize bytes to build writes in, valid until Drain
+	// returns.
 	Drain(scratch []byte)
 	// Closed is the last call but for a Drain that is under way: the peer hung up, a
 	// system call failed, or (ErrClosed) Close was called.
@@ -31,14 +32,13 @@ type Handler interface {
 }
 
 // Conn is a connection in a Poller. All methods are safe for concurrent use and none
-// waits for the peer, but for Write of a connection that has a goroutine of its own.
+// waits for the peer.
 type Conn interface {
 	// Wake has Handler.Drain called soon.
 	Wake()
-	// Write sends b, which the caller keeps. Only Drain may call it. If it returns
-	// false, write no more: the peer does not take bytes fast enough (the connection
-	// keeps a copy of the rest and calls Drain when it is gone), or the connection is
-	// broken (Closed follows).
+	// Write sends b, which may not change before the next Drain. Only Drain may call it.
+	// If it returns false, write no more: the rest of b is sent as the peer takes it,
+	// and Drain called when it is gone; or the connection is broken, and Closed follows.
 	Write(b []byte) bool
 	// Pause stops reading, so that the network pushes back on the peer; bytes that
 	// were read already may still be received.

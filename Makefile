@@ -1,0 +1,36 @@
+# make check   the quick inner loop: formatting, vet, staticcheck, unit tests
+# make test    everything: what the tests need is installed, then all of them run
+# make bench   Go benchmarks
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+GO ?= go
+
+.PHONY: check test bench format deps unit race js conformance
+
+check: format
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -timeout 5m ./...
+
+test: deps check race js conformance
+
+format:
+	@files=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
+
+race:
+	$(GO) test -race -timeout 15m ./...
+
+# Node.js 20 or later with npm, and Chromium, are needed; the rest comes from npm.
+deps:
+	./scripts/install-test-deps
+
+js: deps
+	cd js && npm test && npm run types
+
+conformance: deps
+	cd conformance && npm test
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -1,0 +1,323 @@
+package engine_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+func TestBadWebSocketHandshakes(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		query  string
+		header []string
+		status int
+	}{
+		{"no key", newWebSocket, []string{"Sec-Websocket-Key", ""}, 400},
+		{"short key", newWebSocket, []string{"Sec-Websocket-Key", "abc"}, 400},
+		{"no version", newWebSocket, []string{"Sec-Websocket-Version", ""}, 426},
+		{"old version", newWebSocket, []string{"Sec-Websocket-Version", "8"}, 426},
+		{"another protocol", newWebSocket, []string{"Upgrade", "h2c"}, 426},
+		{"no upgrade", newWebSocket, []string{"Connection", "keep-alive"}, 400},
+		{"empty upgrade", newWebSocket, []string{"Upgrade", " "}, 426},
+		{"bad extensions", newWebSocket, []string{"Sec-Websocket-Extensions", "a;;"}, 400},
+		{"unknown transport", "EIO=4&transport=abc", nil, 400},
+		{"no transport", "EIO=4", nil, 400},
+		{"unknown session", ofWebSocket("abc"), nil, 400},
+		{"another version", "EIO=3&transport=websocket", nil, 400},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			if a := s.refused(tt.query, tt.header...); a.status != tt.status {
+				t.Errorf("answer %d %q, want %d", a.status, a.body, tt.status)
+			}
+			s.wantSessions(0)
+			if n := s.Stats().Refused.Load(); n != 1 {
+				t.Errorf("%d refused, want 1", n)
+			}
+		})
+	}
+}
+
+func TestRefusedUpgradesAreTextAnd400(t *testing.T) {
+	for query, message := range map[string]string{
+		"EIO=4&transport=abc":       "Transport unknown",
+		ofWebSocket("abc"):          "Session ID unknown",
+		"EIO=3&transport=websocket": "Unsupported protocol version",
+	} {
+		bubble(t, message, func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			a := s.refused(query)
+			wantRefusal(t, a, 400, message)
+			if got := a.header.Get("X-Content-Type-Options"); got != "nosniff" {
+				t.Errorf("X-Content-Type-Options %q", got)
+			}
+		})
+	}
+}
+
+func TestWebSocketWithTransportPolling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		s.upgrade(newPolling).wantClose(ws.CloseNoStatus, "")
+		sid, o := s.open()
+		s.upgrade(ofPolling(sid)).wantClose(ws.CloseNoStatus, "")
+		o.wantOpen()
+		s.wantSessions(1)
+		o.session.Close()
+		s.poll(sid)
+	})
+}
+
+// What a client may send on a WebSocket, and what becomes of the session.
+func TestWebSocketPackets(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		op       ws.Opcode
+		payload  string
+		received []string
+		fate     engine.Reason // empty: the session goes on
+		code     int           // of the server's Close frame
+	}{
+		{"text", ws.OpText, "4abc", []string{"abc"}, "", 0},
+		{"empty text message", ws.OpText, "4", []string{""}, "", 0},
+		{"binary", ws.OpBinary, "\x00\xff", []string{"bin:\x00\xff"}, "", 0},
+		{"empty binary", ws.OpBinary, "", []string{"bin:"}, "", 0},
+		{"text with a separator", ws.OpText, "4a\x1e4b", []string{"a\x1e4b"}, "", 0},
+		{"a pong nobody waits for", ws.OpText, "3", nil, "", 0},
+		{"open", ws.OpText, "0", nil, "", 0},
+		{"upgrade", ws.OpText, "5", nil, "", 0},
+		{"noop", ws.OpText, "6", nil, "", 0},
+		{"a WebSocket pong", ws.OpPong, "abc", nil, "", 0},
+
+		{"empty text", ws.OpText, "", nil, engine.ParseError, ws.CloseNoStatus},
+		{"garbage", ws.OpText, "abc", nil, engine.ParseError, ws.CloseNoStatus},
+		{"type 7", ws.OpText, "7", nil, engine.ParseError, ws.CloseNoStatus},
+		{"base64", ws.OpText, "bAQID", nil, engine.ParseError, ws.CloseNoStatus},
+		{"ping", ws.OpText, "2", nil, engine.TransportError, ws.CloseNoStatus},
+		{"probe", ws.OpText, "2probe", nil, engine.TransportError, ws.CloseNoStatus},
+		{"close", ws.OpText, "1", nil, engine.TransportClose, ws.CloseNoStatus},
+		{"invalid UTF-8", ws.OpText, "4\xff", nil, engine.TransportError, ws.CloseInvalidData},
+		{"reserved opcode", 3, "", nil, engine.TransportError, ws.CloseProtocolError},
+		{"continuation of nothing", ws.OpContinuation, "4a", nil, engine.TransportError, ws.CloseProtocolError},
+		{"long ping", ws.OpPing, long(126), nil, engine.TransportError, ws.CloseProtocolError},
+		{"Close frame of one byte", ws.OpClose, "x", nil, engine.TransportError, ws.CloseProtocolError},
+		{"invalid close code", ws.OpClose, "\x03\xed", nil, engine.TransportError, ws.CloseProtocolError},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			p, o := s.openWebSocket()
+			p.writeFrame(tt.op, tt.payload)
+			if tt.fate == "" {
+				p.writeFrame(ws.OpPing, "alive")
+				p.want(ws.OpPong, "alive")
+				o.wantReceived(tt.received...)
+				o.wantOpen()
+				p.Close()
+				return
+			}
+			op, payload := p.read()
+			if code, _ := ws.ParseClose([]byte(payload)); op != ws.OpClose || code != tt.code {
+				t.Errorf("frame %v %q, want Close %d", op, payload, tt.code)
+			}
+			p.writeFrame(ws.OpClose, "")
+			p.Close()
+			o.wantEnded(tt.fate)
+			o.wantReceived(tt.received...)
+			s.wantSessions(0)
+		})
+	}
+}
+
+func TestMessageSizeLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{MaxPayload: 1000})
+		p, o := s.openWebSocket()
+		p.text("4" + long(999))
+		p.writeFrame(ws.OpBinary, long(1000))
+		// By its header alone: the payload is never sent.
+		p.Write(binary.BigEndian.AppendUint64([]byte{0x82, 0xff}, 1<<62))
+		op, payload := p.read()
+		if code, _ := ws.ParseClose([]byte(payload)); op != ws.OpClose || code != ws.CloseMessageTooBig {
+			t.Errorf("frame %v %q, want Close 1009", op, payload)
+		}
+		p.Close()
+		o.wantEnded(engine.TransportError)
+		if n := len(o.received()); n != 2 {
+			t.Errorf("%d messages, want 2", n)
+		}
+	})
+}
+
+// The peer goes on sending its message, and is told why it is closed all the same.
+func TestTheReasonReachesAPeerThatGoesOnSending(t *testing.T) {
+	s := overTCP(t, engine.Options{MaxPayload: 1000})
+	for range 20 {
+		p, o := s.openWebSocket()
+		go func() {
+			b := ws.AppendMaskedFrame(nil, ws.OpText, []byte("4"+long(300_000)))
+			for len(b) > 0 {
+				n, err := p.Write(b[:min(3000, len(b))])
+				if err != nil {
+					return
+				}
+				b = b[n:]
+			}
+		}()
+		op, payload, err := p.tryRead()
+		if code, _ := ws.ParseClose([]byte(payload)); err != nil || op != ws.OpClose || code != ws.CloseMessageTooBig {
+			t.Fatalf("frame %v %q, %v, want Close 1009", op, payload, err)
+		}
+		o.wantEnded(engine.TransportError)
+		p.Close()
+	}
+}
+
+func TestClientCloses(t *testing.T) {
+	for _, tt := range []struct{ name, payload string }{
+		{"1000", "\x03\xe8"},
+		{"1001 with a reason", "\x03\xe9going away"},
+		{"4999", "\x13\x87"},
+		{"without code", ""},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			p, o := s.openWebSocket()
+			p.writeFrame(ws.OpClose, tt.payload)
+			p.want(ws.OpClose, tt.payload[:min(2, len(tt.payload))]) // the code is echoed, not the reason
+			p.wantEOF()                                              // the server ends the connection
+			o.wantEnded(engine.TransportClose)
+			s.wantSessions(0)
+		})
+	}
+}
+
+func TestServerClosesWebSocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		p, o := s.openWebSocket()
+		o.send("a", "bin:b")
+		o.session.Close()
+		o.session.Close()
+		o.wantEnded(engine.ForcedClose)
+		s.wantSessions(0)
+		if o.send("too late") {
+			t.Error("sent after Close")
+		}
+		p.wantText("4a")
+		p.want(ws.OpBinary, "b")
+		p.want(ws.OpClose, "")
+		p.text("4ignored") // was on its way
+		p.writeFrame(ws.OpClose, "")
+		start := time.Now()
+		p.wantEOF()
+		wantSince(t, start, 0) // at once: the peer's half was seen
+		o.wantReceived()
+	})
+}
+
+func TestPeerThatDoesNotAnswerTheClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		p, o := s.openWebSocket()
+		o.session.Close()
+		p.want(ws.OpClose, "")
+		start := time.Now()
+		p.wantEOF()
+		wantSince(t, start, 5*time.Second)
+	})
+}
+
+func TestPeerThatDoesNotReadTheClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		p, o := s.openWebSocket()
+		o.session.Close()
+		time.Sleep(5*time.Second + slack)
+		p.wantEOF()
+	})
+}
+
+func TestFragmentedMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		p, o := s.openWebSocket()
+		frame := func(first byte, payload string) {
+			b := ws.AppendMaskedFrame(nil, ws.OpText, []byte(payload))
+			b[0] = first
+			p.Write(b)
+		}
+		frame(0x01, "4a")
+		frame(0x00, "")
+		frame(0x89, "between") // a ping
+		p.want(ws.OpPong, "between")
+		frame(0x00, "€"[:1])
+		frame(0x80, "€"[1:])
+		frame(0x02, "")
+		frame(0x80, "bin")
+		p.writeFrame(ws.OpPing, "")
+		p.want(ws.OpPong, "")
+		o.wantReceived("a€", "bin:bin")
+		p.Close()
+	})
+}
+
+// Frames that come in one write with the handshake's request are not lost.
+func TestFramesBehindTheHandshake(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, engine.Options) *server{"memory": inMemory, "TCP": overTCP} {
+		run := func(t *testing.T) {
+			s := start(t, engine.Options{Open: echo})
+			nc, err := s.dial(t.Context(), "tcp", s.host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b strings.Builder
+			s.handshake(newWebSocket).Write(&b)
+			for i := range 20 {
+				b.Write(ws.AppendMaskedFrame(nil, ws.OpText, fmt.Appendf(nil, "4%d", i)))
+			}
+			go nc.Write([]byte(b.String()))
+			p := newPeer(t, nc, nil)
+			p.read() // OPEN
+			for i := range 20 {
+				p.wantText(fmt.Sprint("4", i))
+			}
+			p.Close()
+			s.owner().wantEnded(engine.TransportClose)
+		}
+		if name == "memory" {
+			bubble(t, name, run)
+		} else {
+			t.Run(name, run)
+		}
+	}
+}
+
+func TestPingFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		p, o := s.openWebSocket()
+		for range 1000 { // answered as they come
+			p.writeFrame(ws.OpPing, long(125))
+			p.want(ws.OpPong, long(125))
+		}
+		sent := 0
+		for p.tryFrame(ws.OpPing, long(125)) == nil && sent < 1000 { // but not kept for a peer that does not read
+			sent++
+			if synctest.Wait(); !o.isOpen() {
+				break
+			}
+		}
+		o.wantEnded(engine.TransportError)
+		if sent > 130 {
+			t.Errorf("%d pings unanswered before the end", sent)
+		}
+		p.Close()
+	})
+}

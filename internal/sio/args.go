@@ -1,0 +1,226 @@
+package sio
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// AppendEventArgs appends the data of an event, an array of its name and arguments,
+// and returns the attachments taken out of them. The arguments are encoded as by
+// encoding/json, except that HTML is not escaped, and
+//   - a []byte becomes an attachment (nil becomes null);
+//   - a [Binary], at any depth, becomes an attachment too;
+//   - a json.RawMessage is checked and copied as it is.
+//
+// The attachments alias the arguments, which must not change until they are sent. On
+// an error dst is returned as it was.
+func AppendEventArgs(dst []byte, name string, args []any) (data []byte, attachments [][]byte, err error) {
+	e := argEncoder{data: AppendString(append(dst, '['), name)}
+	return e.finish(dst, args, true)
+}
+
+// AppendArgs is [AppendEventArgs] without a name, for an acknowledgement.
+func AppendArgs(dst []byte, args []any) (data []byte, attachments [][]byte, err error) {
+	e := argEncoder{data: append(dst, '[')}
+	return e.finish(dst, args, false)
+}
+
+type argEncoder struct {
+	data        []byte
+	attachments [][]byte
+}
+
+func (e *argEncoder) finish(dst []byte, args []any, comma bool) ([]byte, [][]byte, error) {
+	for i, arg := range args {
+		if comma || i > 0 {
+			e.data = append(e.data, ',')
+		}
+		if err := e.append(arg); err != nil {
+			return dst, nil, fmt.Errorf("parley: encode argument %d: %w", i, err)
+		}
+	}
+	e.data = append(e.data, ']')
+	// An argument may contain what looks like a placeholder, perhaps because a client
+	// sent it in order to be passed on. In text it is harmless; next to attachments
+	// the receiving client would close its connection over it, or show the wrong one.
+	if len(e.attachments) > 0 && checkPlaceholders(e.data[len(dst):], len(e.attachments)) != nil {
+		return dst, nil, errors.New("parley: encode arguments: an object looks like an attachment's placeholder")
+	}
+	return e.data, e.attachments, nil
+}
+
+func (e *argEncoder) append(arg any) error {
+	switch v := arg.(type) {
+	case nil:
+		e.data = append(e.data, "null"...)
+	case string:
+		e.data = AppendString(e.data, v)
+	case bool:
+		e.data = strconv.AppendBool(e.data, v)
+	case int:
+		e.data = strconv.AppendInt(e.data, int64(v), 10)
+	case int64:
+		e.data = strconv.AppendInt(e.data, v, 10)
+	case uint64:
+		e.data = strconv.AppendUint(e.data, v, 10)
+	case []byte:
+		e.attach(v)
+	case Binary:
+		e.attach(v)
+	case json.RawMessage:
+		if v == nil {
+			v = json.RawMessage("null")
+		}
+		if validate(v, depthCeiling) != nil {
+			return errors.New("invalid json.RawMessage")
+		}
+		e.data = append(e.data, v...)
+	default:
+		return e.marshal(v)
+	}
+	return nil
+}
+
+func (e *argEncoder) attach(b []byte) {
+	if b == nil {
+		e.data = append(e.data, "null"...)
+		return
+	}
+	e.data = appendPlaceholder(e.data, len(e.attachments))
+	e.attachments = append(e.attachments, b)
+}
+
+// Write makes an argEncoder the destination of a json.Encoder.
+func (e *argEncoder) Write(b []byte) (int, error) {
+	e.data = append(e.data, b...)
+	return len(b), nil
+}
+
+func (e *argEncoder) marshal(arg any) error {
+	marked, marks, err := markBinary(arg)
+	if err != nil {
+		return err
+	}
+	start := len(e.data)
+	enc := json.NewEncoder(e)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(marked); err != nil {
+		return err
+	}
+	e.data = bytes.TrimSuffix(e.data, []byte("\n")) // Encode's, not the value's
+	if marks == nil {
+		return nil
+	}
+	encoded := bytes.Clone(e.data[start:])
+	e.data = e.data[:start]
+	for {
+		before, binary, after, found := marks.cut(encoded)
+		e.data = append(e.data, before...)
+		if !found {
+			return nil
+		}
+		e.attach(binary)
+		encoded = after
+	}
+}
+
+// Decode decodes a JSON argument into v, as json.Unmarshal does. Attachments are those
+// of the argument's packet; where the argument has a placeholder v may have a []byte or
+// [Binary], or a string to get it in base64. If v is a *any, a Binary stands for it, at
+// any depth. What a *[]byte, *Binary or *any gets shares memory with the attachments.
+func Decode(raw []byte, attachments [][]byte, v any) error {
+	switch v := v.(type) {
+	case *json.RawMessage:
+		*v = append((*v)[:0], raw...)
+		return nil
+	case *string:
+		if n := len(raw); n >= 2 && raw[0] == '"' && skipPlain(raw, 1) == n-1 && raw[n-1] == '"' {
+			*v = string(raw[1 : n-1])
+			return nil
+		}
+	}
+	if len(attachments) > 0 {
+		p, err := nextPlaceholder(raw, 0)
+		if err == nil && p.end == len(raw) && p.start == 0 && p.num < len(attachments) {
+			switch v := v.(type) {
+			case *[]byte:
+				*v = attachments[p.num]
+				return nil
+			case *Binary:
+				*v = attachments[p.num]
+				return nil
+			}
+		}
+		if v, ok := v.(*any); ok {
+			if err := json.Unmarshal(raw, v); err != nil {
+				return fmt.Errorf("parley: decode argument: %w", err)
+			}
+			*v, err = withBinaries(*v, attachments)
+			return err
+		}
+		if raw, err = inlineAttachments(raw, attachments); err != nil {
+			return fmt.Errorf("parley: decode argument: %w", err)
+		}
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("parley: decode argument: %w", err)
+	}
+	return nil
+}
+
+// withBinaries returns v, decoded by encoding/json, with attachments for its placeholders.
+func withBinaries(v any, attachments [][]byte) (any, error) {
+	var err error
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			if v[i], err = withBinaries(v[i], attachments); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		if v["_placeholder"] == true {
+			num, ok := v["num"].(float64)
+			if !ok || num < 0 || int(num) >= len(attachments) {
+				return nil, errPlaceholder
+			}
+			return Binary(attachments[int(num)]), nil
+		}
+		for key := range v {
+			if v[key], err = withBinaries(v[key], attachments); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return v, nil
+}
+
+// inlineAttachments replaces placeholders by base64 strings, encoding/json's form of
+// []byte.
+func inlineAttachments(raw []byte, attachments [][]byte) ([]byte, error) {
+	var out []byte
+	for i := 0; ; {
+		p, err := nextPlaceholder(raw, i)
+		if err != nil {
+			return nil, err
+		}
+		if p.end == 0 {
+			if i == 0 {
+				return raw, nil
+			}
+			return append(out, raw[i:]...), nil
+		}
+		if p.num >= len(attachments) {
+			return nil, errPlaceholder
+		}
+		out = append(out, raw[i:p.start]...)
+		out = append(out, '"')
+		out = base64.StdEncoding.AppendEncode(out, attachments[p.num])
+		out = append(out, '"')
+		i = p.end
+	}
+}

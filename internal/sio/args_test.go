@@ -1,0 +1,216 @@
+package sio_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/parley-go/parley/internal/sio"
+)
+
+type upload struct {
+	Name string
+	File sio.Binary `json:"file"`
+}
+
+type inner struct {
+	Thumb sio.Binary
+	Plain []byte
+}
+
+type embedded struct {
+	inner   // unexported type, exported fields
+	*upload // not reached when nil
+	hidden  sio.Binary
+	Skipped sio.Binary            `json:"-"`
+	Empty   sio.Binary            `json:",omitempty"`
+	Map     map[string]sio.Binary `json:",omitempty"`
+	Next    *embedded             `json:",omitempty"`
+	Any     any                   `json:",omitempty"`
+	Array   [2]sio.Binary
+}
+
+// sealed encodes itself, so that its Binary is its own affair.
+type sealed struct{ Key sio.Binary }
+
+func (s sealed) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]int{"length": len(s.Key)})
+}
+
+func TestAppendEventArgs(t *testing.T) {
+	const p0, p1, p2 = `{"_placeholder":true,"num":0}`, `{"_placeholder":true,"num":1}`, `{"_placeholder":true,"num":2}`
+	b := func(s string) sio.Binary { return sio.Binary(s) }
+	tests := []struct {
+		args        []any
+		want        string
+		attachments string // joined by spaces
+	}{
+		{nil, ``, ""},
+		{[]any{nil, "a\n<b>", true, -1, int64(math.MinInt64), uint64(math.MaxUint64)}, `,null,"a\n<b>",true,-1,-9223372036854775808,18446744073709551615`, ""},
+		{[]any{1.5, int8(3), []string{"<&>"}, map[string]int{"b": 1, "a": 2}}, `,1.5,3,["<&>"],{"a":2,"b":1}`, ""},
+		{[]any{"\xff\u2028", []string{"\xff\u2028"}}, ",\"\ufffd\u2028\",[\"\\ufffd\\u2028\"]", ""},
+		{[]any{json.RawMessage(` {"a": 1}`), json.RawMessage(nil)}, `, {"a": 1},null`, ""},
+		{[]any{[]byte("x"), b("y"), []byte(nil), sio.Binary(nil), []byte{}}, `,` + p0 + `,` + p1 + `,null,null,` + p2, "x y "},
+		{[]any{upload{"n", b("x")}, &upload{"m", nil}}, `,{"Name":"n","file":` + p0 + `},{"Name":"m","file":null}`, "x"},
+		{[]any{"s", []any{b("x"), map[string]any{"b": b("z"), "a": b("y")}}}, `,"s",[` + p0 + `,{"a":` + p1 + `,"b":` + p2 + `}]`, "x y z"},
+		{[]any{[]any{[]byte("x")}}, `,["eA=="]`, ""}, // only Binary is binary at depth
+		{[]any{sealed{b("abc")}, &sealed{b("abc")}}, `,{"length":3},{"length":3}`, ""},
+		{[]any{embedded{inner: inner{b("t"), []byte("p")}, hidden: b("h"), Skipped: b("s"), Empty: b("")}},
+			`,{"Thumb":` + p0 + `,"Plain":"cA==","Array":[null,null]}`, "t"},
+		{[]any{embedded{Map: map[string]sio.Binary{"k": b("m")}, Next: &embedded{Any: &upload{"q", b("f")}}, Array: [2]sio.Binary{nil, b("a")}}},
+			`,{"Thumb":null,"Plain":null,"Map":{"k":` + p0 + `},"Next":{"Thumb":null,"Plain":null,"Any":{"Name":"q","file":` + p1 + `},"Array":[null,null]},"Array":[null,` + p2 + `]}`, "m f a"},
+		{[]any{embedded{upload: &upload{"u", b("f")}}}, `,{"Thumb":null,"Plain":null,"Name":"u","file":"Zg==","Array":[null,null]}`, ""}, // behind an unexported pointer
+		{[]any{json.RawMessage(p1)}, `,` + p1, ""}, // harmless without attachments
+	}
+	for _, test := range tests {
+		data, attachments, err := sio.AppendEventArgs([]byte("2"), "e", test.args)
+		if want := `2["e"` + test.want + `]`; string(data) != want || err != nil {
+			t.Errorf("%+v\n got %s, %v\nwant %s", test.args, data, err, want)
+		}
+		if got := string(bytes.Join(attachments, []byte(" "))); got != test.attachments {
+			t.Errorf("%+v: attachments %q, want %q", test.args, got, test.attachments)
+		}
+	}
+	data, _, err := sio.AppendArgs([]byte("31"), []any{1, "x"})
+	if string(data) != `31[1,"x"]` || err != nil {
+		t.Errorf("acknowledgement: %s, %v", data, err)
+	}
+}
+
+func TestAppendArgsErrors(t *testing.T) {
+	loop := []any{nil, nil}
+	loop[0], loop[1] = loop, loop
+	for name, args := range map[string][]any{
+		"raw message":           {json.RawMessage(`{`)},
+		"raw message not UTF-8": {json.RawMessage("\"\xff\"")},
+		"not a number":          {math.NaN()},
+		"no encoding":           {func() {}},
+		"contains itself":       {sio.Binary("x"), loop},
+		"forged placeholder":    {[]byte("x"), json.RawMessage(`{"_placeholder":true,"num":0}`)},
+		"forged in a map":       {[]byte("x"), map[string]any{"_placeholder": true, "num": "a"}},
+	} {
+		data, attachments, err := sio.AppendArgs([]byte("kept"), args)
+		if err == nil || string(data) != "kept" || attachments != nil {
+			t.Errorf("%s: got %s, %q, %v", name, data, attachments, err)
+		} else if !strings.HasPrefix(err.Error(), "parley: encode argument") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The value that is sent is not touched.
+func TestAppendArgsCopies(t *testing.T) {
+	make := func() embedded {
+		return embedded{
+			inner: inner{Thumb: sio.Binary("t")},
+			Map:   map[string]sio.Binary{"k": sio.Binary("m")},
+			Next:  &embedded{Array: [2]sio.Binary{sio.Binary("a")}},
+			Any:   []any{sio.Binary("x"), "y"},
+		}
+	}
+	v := make()
+	if _, attachments, err := sio.AppendArgs(nil, []any{&v}); len(attachments) != 4 || err != nil {
+		t.Fatalf("%q, %v", attachments, err)
+	}
+	if !reflect.DeepEqual(v, make()) {
+		t.Errorf("changed to %+v", v)
+	}
+}
+
+func TestDecodeArgument(t *testing.T) {
+	attachments := [][]byte{[]byte("zero"), []byte("one")}
+	const p0, p1 = `{"_placeholder":true,"num":0}`, `{"num": 1, "_placeholder": true}`
+	tests := []struct {
+		raw  string
+		v    any
+		want any
+	}{
+		{`"plain"`, new(string), "plain"},
+		{`"esc\u0061ped"`, new(string), "escaped"},
+		{`12`, new(int), 12},
+		{p0, new([]byte), []byte("zero")},
+		{p1, new(sio.Binary), sio.Binary("one")},
+		{p1, new(any), any(sio.Binary("one"))},
+		{`{"a":[` + p1 + `,2]}`, new(any), any(map[string]any{"a": []any{sio.Binary("one"), 2.0}})},
+		{p0, new(string), "emVybw=="},
+		{p0, new(json.RawMessage), json.RawMessage(p0)},
+		{`{"Name":"n","file":` + p1 + `}`, new(upload), upload{"n", sio.Binary("one")}},
+		{`{"Plain":` + p0 + `,"Thumb":` + p1 + `}`, new(inner), inner{sio.Binary("one"), []byte("zero")}},
+		{`[` + p1 + `,` + p0 + `]`, new([][]byte), [][]byte{[]byte("one"), []byte("zero")}},
+		{`[1,"a"]`, new([]any), []any{1.0, "a"}},
+		{`"emVybw=="`, new([]byte), []byte("zero")},
+	}
+	for _, test := range tests {
+		if err := sio.Decode([]byte(test.raw), attachments, test.v); err != nil {
+			t.Errorf("%s into %T: %v", test.raw, test.v, err)
+			continue
+		}
+		if got := reflect.ValueOf(test.v).Elem().Interface(); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s into %T: got %v, want %v", test.raw, test.v, got, test.want)
+		}
+	}
+	// What looks like a placeholder in a packet without attachments is an object.
+	var object map[string]any
+	if err := sio.Decode([]byte(p0), nil, &object); err != nil || object["num"] != 0.0 {
+		t.Errorf("object: %v, %v", object, err)
+	}
+	var s string
+	for _, raw := range []string{`12`, ``, `"a`, `{"_placeholder":true,"num":2}`, `[{"_placeholder":true}]`} {
+		if err := sio.Decode([]byte(raw), attachments, &s); err == nil || !strings.HasPrefix(err.Error(), "parley: decode argument: ") {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+}
+
+func TestArgumentsRoundTrip(t *testing.T) {
+	sent := embedded{
+		inner: inner{Thumb: sio.Binary("t"), Plain: []byte("p")},
+		Map:   map[string]sio.Binary{"k": sio.Binary("m")},
+		Next:  &embedded{Array: [2]sio.Binary{sio.Binary("a"), sio.Binary("b")}},
+	}
+	for _, parser := range []sio.Parser{sio.JSON, sio.Msgpack} {
+		data, attachments, err := sio.AppendEventArgs(nil, "e", []any{sent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := transfer(t, parser, sio.Packet{Type: sio.Event, Namespace: "/", ID: -1, Data: data, Attachments: attachments})
+		var got embedded
+		if err := sio.Decode(sio.EventArgs(nil, p.Data)[0], p.Attachments, &got); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, sent) {
+			t.Errorf("%T: got %+v", parser, got)
+		}
+	}
+}
+
+// transfer encodes and decodes a packet.
+func transfer(t *testing.T, parser sio.Parser, p sio.Packet) sio.Packet {
+	t.Helper()
+	message, err := parser.Append(nil, &p)
+	if err != nil {
+		t.Fatalf("%s: %v", describe(p), err)
+	}
+	d := parser.NewDecoder(&sio.Limits{MaxAttachments: -1, MaxAttachmentBytes: -1, MaxDepth: -1})
+	if parser.Binary() {
+		got, ok, err := d.Binary(message)
+		if !ok || err != nil {
+			t.Fatalf("%s: %v, %v", describe(p), ok, err)
+		}
+		return got
+	}
+	got, ok, err := d.Text(message)
+	for _, a := range p.Attachments {
+		if ok || err != nil {
+			t.Fatalf("%s: %v, %v", describe(p), ok, err)
+		}
+		got, ok, err = d.Binary(a)
+	}
+	if !ok || err != nil {
+		t.Fatalf("%s: %v, %v", describe(p), ok, err)
+	}
+	return got
+}

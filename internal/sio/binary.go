@@ -1,0 +1,235 @@
+package sio
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Binary is binary data inside an argument: a field, an element or a map's value of
+// this type travels as an attachment. On its own encoding/json treats it like []byte.
+type Binary []byte
+
+// encoding/json cannot hand out binary beside the text it makes. So before encoding,
+// each Binary of an argument is replaced, in a copy, by a mark that nobody can guess,
+// which comes out as a base64 string like any []byte; afterwards the marks are found in
+// the JSON. All that encoding/json does with tags, embedding and omission stays its own.
+
+// marks are the binaries that were replaced in one argument.
+type marks struct {
+	key      [15]byte // random; with the index 18 bytes, which base64 does not pad
+	prefix   []byte   // a quote and the key in base64
+	binaries []Binary
+	tooDeep  bool // the search was given up
+}
+
+// markBinary returns arg with its binaries replaced, or arg itself and nil.
+func markBinary(arg any) (any, *marks, error) {
+	v := reflect.ValueOf(arg)
+	if !holdsBinary(v.Type()) {
+		return arg, nil, nil
+	}
+	var m marks
+	v, changed := m.replace(v, 0)
+	switch {
+	case m.tooDeep:
+		return nil, nil, errors.New("value contains itself, or nests too deeply")
+	case !changed:
+		return arg, nil, nil
+	}
+	return v.Interface(), &m, nil
+}
+
+// cut splits JSON at the first mark.
+func (m *marks) cut(b []byte) (before []byte, binary Binary, after []byte, found bool) {
+	i := bytes.Index(b, m.prefix)
+	if i < 0 {
+		return b, nil, nil, false
+	}
+	index := b[i+len(m.prefix):][:4]
+	var n [3]byte
+	base64.StdEncoding.Decode(n[:], index) // we encoded it
+	return b[:i], m.binaries[int(n[0])<<16|int(n[1])<<8|int(n[2])], b[i+len(m.prefix)+len(index)+1:], true
+}
+
+func (m *marks) mark(b Binary) Binary {
+	if m.binaries == nil {
+		rand.Read(m.key[:]) // never fails
+		m.prefix = base64.StdEncoding.AppendEncode([]byte{'"'}, m.key[:])
+	}
+	n := len(m.binaries)
+	m.binaries = append(m.binaries, b)
+	return append(m.key[:len(m.key):len(m.key)], byte(n>>16), byte(n>>8), byte(n))
+}
+
+// replace returns v with marks for binaries. What has none is not copied.
+func (m *marks) replace(v reflect.Value, depth int) (out reflect.Value, changed bool) {
+	t := v.Type()
+	// A value may contain itself, several times even: one path down must end them all.
+	m.tooDeep = m.tooDeep || depth > 1000
+	if m.tooDeep || !holdsBinary(t) {
+		return v, false
+	}
+	if t == binaryType {
+		if v.IsNil() {
+			return v, false
+		}
+		return reflect.ValueOf(m.mark(v.Interface().(Binary))), true
+	}
+	// set changes a copy that is made when first needed.
+	set := func(make func() reflect.Value, assign func(out, r reflect.Value), part reflect.Value) {
+		r, ok := m.replace(part, depth+1)
+		if !ok {
+			return
+		}
+		if !changed {
+			out, changed = make(), true
+		}
+		assign(out, r)
+	}
+	clone := func() reflect.Value {
+		c := reflect.New(t).Elem()
+		c.Set(v)
+		return c
+	}
+	switch v.Kind() {
+	case reflect.Interface:
+		if !v.IsNil() {
+			set(clone, func(out, r reflect.Value) { out.Set(r) }, v.Elem())
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			set(func() reflect.Value { return reflect.New(t.Elem()) },
+				func(out, r reflect.Value) { out.Elem().Set(r) }, v.Elem())
+		}
+	case reflect.Struct:
+		for _, f := range typeOf(t).fields {
+			part := v.FieldByIndex(f.index)
+			if f.omitEmpty && part.Type() == binaryType && part.Len() == 0 {
+				continue // a mark would not be empty
+			}
+			set(clone, func(out, r reflect.Value) { out.FieldByIndex(f.index).Set(r) }, part)
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			set(clone, func(out, r reflect.Value) { out.Index(i).Set(r) }, v.Index(i))
+		}
+	case reflect.Slice:
+		copied := func() reflect.Value {
+			c := reflect.MakeSlice(t, v.Len(), v.Len())
+			reflect.Copy(c, v)
+			return c
+		}
+		for i := range v.Len() {
+			set(copied, func(out, r reflect.Value) { out.Index(i).Set(r) }, v.Index(i))
+		}
+	case reflect.Map:
+		copied := func() reflect.Value {
+			c := reflect.MakeMapWithSize(t, v.Len())
+			for it := v.MapRange(); it.Next(); {
+				c.SetMapIndex(it.Key(), it.Value())
+			}
+			return c
+		}
+		for it := v.MapRange(); it.Next(); {
+			set(copied, func(out, r reflect.Value) { out.SetMapIndex(it.Key(), r) }, it.Value())
+		}
+	}
+	if !changed {
+		return v, false
+	}
+	return out, true
+}
+
+var (
+	binaryType        = reflect.TypeFor[Binary]()
+	marshalerType     = reflect.TypeFor[json.Marshaler]()
+	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
+
+	typeCache sync.Map // reflect.Type → *typeInfo
+)
+
+// typeInfo is what is known about a type that an argument has had.
+type typeInfo struct {
+	holds  bool // a value may have a Binary in it that encoding/json comes across
+	fields []fieldInfo
+}
+
+// fieldInfo is an exported field of a struct, or of an embedded one whose type is
+// unexported.
+type fieldInfo struct {
+	index     []int
+	omitEmpty bool
+}
+
+func holdsBinary(t reflect.Type) bool { return typeOf(t).holds }
+
+func typeOf(t reflect.Type) *typeInfo {
+	if info, ok := typeCache.Load(t); ok {
+		return info.(*typeInfo)
+	}
+	info := &typeInfo{holds: typeHolds(t, map[reflect.Type]bool{})}
+	if info.holds && t.Kind() == reflect.Struct {
+		info.fields = encodedFields(t)
+	}
+	typeCache.Store(t, info)
+	return info
+}
+
+func typeHolds(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if t == binaryType {
+		return true
+	}
+	if seen[t] || marshalsItself(t) {
+		return false
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Interface:
+		return true
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		return typeHolds(t.Elem(), seen)
+	case reflect.Struct:
+		for _, f := range encodedFields(t) {
+			if typeHolds(t.FieldByIndex(f.index).Type, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// marshalsItself reports whether encoding/json leaves the type alone. Of an interface
+// the value decides.
+func marshalsItself(t reflect.Type) bool {
+	if t.Kind() == reflect.Interface {
+		return false
+	}
+	p := reflect.PointerTo(t)
+	return p.Implements(marshalerType) || p.Implements(textMarshalerType)
+}
+
+func encodedFields(t reflect.Type) []fieldInfo {
+	var fields []fieldInfo
+	for i := range t.NumField() {
+		switch f := t.Field(i); {
+		case f.IsExported():
+			_, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+			omit := slices.Contains(strings.Split(options, ","), "omitempty")
+			fields = append(fields, fieldInfo{[]int{i}, omit})
+		case f.Anonymous && f.Type.Kind() == reflect.Struct:
+			for _, inner := range encodedFields(f.Type) {
+				inner.index = append([]int{i}, inner.index...)
+				fields = append(fields, inner)
+			}
+		}
+	}
+	return fields
+}

@@ -1,0 +1,141 @@
+package sio
+
+import (
+	"math"
+	"strconv"
+)
+
+// The functions here take data that a Decoder has validated. With anything else they
+// return nonsense, but they do not panic.
+
+// EventName returns the name of an event with the given data, nil if it has no data. A
+// number stands for the name that JavaScript makes of it. The name aliases data unless
+// it had to be rewritten.
+func EventName(data []byte) []byte {
+	i := skipSpace(data, 1)
+	if i >= len(data) {
+		return nil
+	}
+	if data[i] == '"' {
+		raw, _ := stringToken(data, i)
+		return unescape(raw)
+	}
+	end := skipValue(data, i)
+	return numberName(data[i:end])
+}
+
+// unescape aliases raw if there is nothing to do.
+func unescape(raw []byte) []byte {
+	for _, c := range raw {
+		if c == '\\' {
+			return appendUnescaped(make([]byte, 0, len(raw)), raw)
+		}
+	}
+	return raw
+}
+
+// numberName returns what JavaScript's String(Number(raw)) does.
+func numberName(raw []byte) []byte {
+	// Most are small integers, which are their own names.
+	canonical := len(raw) <= 15 && (len(raw) == 1 || len(raw) > 0 && raw[0] != '0')
+	for _, c := range raw {
+		canonical = canonical && isDigit(c)
+	}
+	if canonical {
+		return raw
+	}
+	switch f, _ := strconv.ParseFloat(string(raw), 64); { // out of range is infinite
+	case math.IsInf(f, 1):
+		return []byte("Infinity")
+	case math.IsInf(f, -1):
+		return []byte("-Infinity")
+	default:
+		return appendFloat(nil, f)
+	}
+}
+
+// SplitArgs appends the elements of the array data to dst: the arguments of an Ack.
+// They alias data.
+func SplitArgs(dst [][]byte, data []byte) [][]byte {
+	return splitElements(dst, data, 1)
+}
+
+// EventArgs is like [SplitArgs] without the first element, an event's name.
+func EventArgs(dst [][]byte, data []byte) [][]byte {
+	i := skipSpace(data, 1)
+	i = skipSpace(data, skipValue(data, i))
+	if i >= len(data) || data[i] != ',' {
+		return dst
+	}
+	return splitElements(dst, data, i+1)
+}
+
+// splitElements starts after a bracket or comma.
+func splitElements(dst [][]byte, data []byte, i int) [][]byte {
+	for {
+		i = skipSpace(data, i)
+		if i >= len(data) || data[i] == ']' {
+			return dst
+		}
+		end := skipValue(data, i)
+		dst = append(dst, data[i:end:end])
+		i = skipSpace(data, end) + 1 // past the comma, or past the bracket and so the end
+		if i > len(data) || data[i-1] != ',' {
+			return dst
+		}
+	}
+}
+
+// skipValue returns the index after the valid JSON value at b[i].
+func skipValue(b []byte, i int) int {
+	for depth := 0; i < len(b); {
+		switch b[i] {
+		case '"':
+			_, i = stringToken(b, i)
+			if depth == 0 {
+				return i
+			}
+			continue
+		case '[', '{':
+			depth++
+		case ']', '}':
+			if depth == 0 {
+				return i // closes what the value is in
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\n', '\r':
+			if depth == 0 {
+				return i
+			}
+		}
+		i++
+	}
+	return len(b)
+}
+
+// AppendEvent appends the data of an event: an array of its name and arguments, which
+// must be valid JSON.
+func AppendEvent(dst []byte, name string, args ...[]byte) []byte {
+	dst = append(dst, '[')
+	dst = AppendString(dst, name)
+	for _, arg := range args {
+		dst = append(dst, ',')
+		dst = append(dst, arg...)
+	}
+	return append(dst, ']')
+}
+
+// AppendAck appends the data of an acknowledgement: an array of its arguments, which
+// must be valid JSON.
+func AppendAck(dst []byte, args ...[]byte) []byte {
+	dst = append(dst, '[')
+	for i, arg := range args {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, arg...)
+	}
+	return append(dst, ']')
+}

@@ -1,0 +1,7 @@
+package sio
+
+// Validate is the JSON scanner.
+var Validate = validate
+
+// AppendFloat writes a number as ECMAScript does.
+var AppendFloat = appendFloat

@@ -1,0 +1,244 @@
+package sio
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+)
+
+// validate reports whether b is one JSON value (RFC 8259) and nothing else but space
+// around it, in valid UTF-8, and nested at most maxDepth deep. It does not recurse, and
+// allocates only for data nested deeper than 128.
+func validate(b []byte, maxDepth int) error {
+	if !utf8.Valid(b) { // a pass of its own is faster than testing each string's characters
+		return errPayload
+	}
+	// One bit a level: set for an object.
+	var levels [2]uint64
+	stack, depth := levels[:], 0
+
+	i := skipSpace(b, 0)
+	for {
+		// A value starts at i.
+		if i >= len(b) {
+			return errPayload
+		}
+		switch c := b[i]; c {
+		case '{', '[':
+			if depth == maxDepth {
+				return errDepth
+			}
+			if depth == len(stack)*64 {
+				stack = append(stack, 0)
+			}
+			if c == '{' {
+				stack[depth/64] |= 1 << (depth % 64)
+			} else {
+				stack[depth/64] &^= 1 << (depth % 64)
+			}
+			depth++
+			i = skipSpace(b, i+1)
+			if i < len(b) && b[i] == c+2 { // ASCII: '[' + 2 is ']', '{' + 2 is '}'
+				depth--
+				i++
+				break
+			}
+			if c == '{' {
+				if i = scanKey(b, i); i < 0 {
+					return errPayload
+				}
+			}
+			continue
+		case '"':
+			i = scanString(b, i)
+		case 't':
+			i = scanLiteral(b, i, "true")
+		case 'f':
+			i = scanLiteral(b, i, "false")
+		case 'n':
+			i = scanLiteral(b, i, "null")
+		default:
+			i = scanNumber(b, i)
+		}
+		if i < 0 {
+			return errPayload
+		}
+
+		// A value ended before i: close what it completes.
+		for {
+			i = skipSpace(b, i)
+			if depth == 0 {
+				if i != len(b) {
+					return errPayload
+				}
+				return nil
+			}
+			if i == len(b) {
+				return errPayload
+			}
+			object := stack[(depth-1)/64]>>((depth-1)%64)&1 == 1
+			c := b[i]
+			i++
+			if c == ',' {
+				i = skipSpace(b, i)
+				if object {
+					if i = scanKey(b, i); i < 0 {
+						return errPayload
+					}
+				}
+				break
+			}
+			if object && c != '}' || !object && c != ']' {
+				return errPayload
+			}
+			depth--
+		}
+	}
+}
+
+// The scan functions take the index of a token and return that of what follows it,
+// or -1 if it is malformed.
+
+// scanKey also takes the colon, and the space around it.
+func scanKey(b []byte, i int) int {
+	if i >= len(b) || b[i] != '"' {
+		return -1
+	}
+	if i = scanString(b, i); i < 0 {
+		return -1
+	}
+	if i = skipSpace(b, i); i == len(b) || b[i] != ':' {
+		return -1
+	}
+	return skipSpace(b, i+1)
+}
+
+func scanLiteral(b []byte, i int, literal string) int {
+	if len(b)-i < len(literal) || string(b[i:i+len(literal)]) != literal {
+		return -1
+	}
+	return i + len(literal)
+}
+
+func scanNumber(b []byte, i int) int {
+	if i < len(b) && b[i] == '-' {
+		i++
+	}
+	switch {
+	case i < len(b) && b[i] == '0':
+		i++
+	default:
+		if i = scanDigits(b, i); i < 0 {
+			return -1
+		}
+	}
+	if i < len(b) && b[i] == '.' {
+		if i = scanDigits(b, i+1); i < 0 {
+			return -1
+		}
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		i++
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		return scanDigits(b, i)
+	}
+	return i
+}
+
+// scanDigits wants at least one.
+func scanDigits(b []byte, i int) int {
+	start := i
+	for i < len(b) && isDigit(b[i]) {
+		i++
+	}
+	if i == start {
+		return -1
+	}
+	return i
+}
+
+func scanString(b []byte, i int) int {
+	i++
+	for {
+		i = skipPlain(b, i)
+		if i >= len(b) {
+			return -1
+		}
+		switch b[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			if i = scanEscape(b, i); i < 0 {
+				return -1
+			}
+		default: // a control character
+			return -1
+		}
+	}
+}
+
+func scanEscape(b []byte, i int) int {
+	if i+1 >= len(b) {
+		return -1
+	}
+	switch b[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2
+	case 'u':
+		if _, ok := hex4(b, i+2); ok {
+			return i + 6
+		}
+	}
+	return -1
+}
+
+// hex4 reads the four digits of a \u escape.
+func hex4(b []byte, i int) (r rune, ok bool) {
+	if i+4 > len(b) {
+		return 0, false
+	}
+	for _, c := range b[i : i+4] {
+		switch {
+		case isDigit(c):
+			c -= '0'
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			c = c | 0x20 - 'a' + 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
+// skipPlain skips the bytes that stand for themselves in a string: all but control
+// characters, the quote and the backslash. It takes eight at a time: a subtraction
+// borrows into the top bit of a byte that is below the subtrahend, and taking away the
+// bytes whose top bit was set before leaves those. A borrow may spill into the bytes
+// above the first one found, which do not count.
+func skipPlain(b []byte, i int) int {
+	const ones = 0x0101010101010101
+	for ; i+8 <= len(b); i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, backslash := w^ones*'"', w^ones*'\\'
+		special := ((w-ones*' ')&^w | (quote-ones)&^quote | (backslash-ones)&^backslash) & (ones * 0x80)
+		if special != 0 {
+			return i + bits.TrailingZeros64(special)/8
+		}
+	}
+	for i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\' {
+		i++
+	}
+	return i
+}
+
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && isSpace(b[i]) {
+		i++
+	}
+	return i
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

@@ -1,0 +1,804 @@
+/**
+ * A Socket.IO v5 client in one file: no dependencies, no build step, for browsers and Node 20+.
+ *
+ *   import { connect } from '/parley.js';
+ *   const client = connect('https://chat.example', { auth: { token } });
+ *   client.on('newMessage', (message) => …);
+ *   const joined = await client.request('joinRoom', { roomId: 'lobby' });
+ *
+ * Three layers, from the bottom: transports carry Engine.IO packets (a string that starts with its
+ * type digit, or an ArrayBuffer); a Session is one Engine.IO session, which opens the first
+ * transport that works, upgrades it and watches its heartbeat; a Client is one Socket.IO namespace,
+ * which outlives sessions: it reconnects, buffers and acknowledges. Types are in parley.d.ts.
+ */
+
+/** Every error this module makes. `code` is one of timeout, disconnected, closed, buffer_full, too_large, transport, refused. */
+export class ParleyError extends Error {
+  constructor(code, message, data) {
+    super(message);
+    this.name = 'ParleyError';
+    this.code = code;
+    this.data = data;
+  }
+}
+
+// ---------------------------------------------------------------- Socket.IO packets
+
+const CONNECT = 0, DISCONNECT = 1, EVENT = 2, ACK = 3, CONNECT_ERROR = 4, BINARY_EVENT = 5, BINARY_ACK = 6;
+
+const RESERVED = new Set(['connect', 'connect_error', 'disconnect', 'disconnecting', 'reconnecting', 'newListener', 'removeListener']);
+
+/** Returns the packet's parts: its text, then its attachments as copies, so that the caller may reuse its buffers. */
+export function encode({ type, nsp = '/', id, data }) {
+  const attachments = [];
+  const json = data === undefined ? '' : JSON.stringify(data, function (key, value) {
+    const raw = this[key]; // value has been through toJSON, which Node's Buffer has
+    if (typeof Blob === 'function' && raw instanceof Blob) throw new TypeError('send await blob.arrayBuffer() instead of a Blob');
+    if (ArrayBuffer.isView(raw)) attachments.push(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength));
+    else if (raw instanceof ArrayBuffer) attachments.push(raw.slice(0));
+    else return value;
+    return { _placeholder: true, num: attachments.length - 1 };
+  });
+  const count = attachments.length;
+  const kind = count === 0 ? type : type === EVENT ? BINARY_EVENT : BINARY_ACK;
+  return [`${kind}${count ? `${count}-` : ''}${nsp === '/' ? '' : `${nsp},`}${id ?? ''}${json}`, ...attachments];
+}
+
+const HEADER = /^([0-6])(?:(\d+)-)?(?:(\/[^,]*)(?:,|$))?(\d+)?/;
+
+/** Puts packets together again. `add` takes a part and returns the packet it completes, or null. It throws on what it cannot read. */
+export class Decoder {
+  #header = null;
+  #json = '';
+  #missing = 0;
+  #attachments = [];
+
+  add(part) {
+    if (typeof part === 'string') {
+      if (this.#missing > 0) throw new Error('text while attachments are awaited');
+      const match = HEADER.exec(part);
+      if (!match) throw new Error('unknown packet type');
+      const [head, type, count, nsp = '/', id] = match;
+      if ((Number(type) >= BINARY_EVENT) !== (count !== undefined)) throw new Error('bad attachment count');
+      this.#header = { type: Number(type), nsp, id: id === undefined ? undefined : Number(id) };
+      this.#json = part.slice(head.length);
+      this.#missing = Number(count ?? 0);
+      this.#attachments = [];
+    } else {
+      if (this.#missing === 0) throw new Error('unexpected attachment');
+      this.#attachments.push(part);
+      this.#missing--;
+    }
+    return this.#missing > 0 ? null : this.#finish();
+  }
+
+  #finish() {
+    const packet = this.#header;
+    const attachments = this.#attachments;
+    const revive = (key, value) => {
+      if (value?._placeholder !== true) return value;
+      if (!Number.isInteger(value.num) || !(value.num in attachments)) throw new Error('no such attachment');
+      return attachments[value.num];
+    };
+    if (this.#json) packet.data = JSON.parse(this.#json, attachments.length ? revive : undefined);
+    if (packet.type >= BINARY_EVENT) packet.type -= 3;
+    const { type, data } = packet;
+    const valid = type === EVENT ? Array.isArray(data) && /string|number/.test(typeof data[0])
+      : type === ACK ? Array.isArray(data) && packet.id !== undefined
+      : type === CONNECT ? data === undefined || (data !== null && typeof data === 'object')
+      : true;
+    if (!valid) throw new Error('bad packet');
+    return packet;
+  }
+}
+
+// ---------------------------------------------------------------- Engine.IO transports
+
+// A transport is a class with a static `kind`, the name it has in URLs and in the `transports`
+// option, made by `new T(context, events)`:
+//   context  {url(protocol), maxPayload, WebSocket, fetch}; url() adds the session id once there is one
+//   events   {open(), packet(packet), drain(), close(reason, error)}; none may be called after close
+//   open()          begins; throws, or reports close, when it cannot. open() is reported before it is writable
+//   send(packets)   called while `writable`, and once before a polite close; drain() is reported when it is writable again
+//   close(polite)   releases everything; polite: what was sent still leaves, and the server is told
+//   congested       optional: true when volatile events had better be dropped
+//   pause(), resume()  only for transports that can be upgraded from: pause resolves once nothing is
+//                   in flight in either direction, and all that came has been reported
+
+/** Engine.IO packets as WebSocket messages. */
+export class WebSocketTransport {
+  static kind = 'websocket';
+  writable = false;
+  #context;
+  #events;
+  #socket = null;
+
+  constructor(context, events) {
+    this.#context = context;
+    this.#events = events;
+  }
+
+  open() {
+    const { WebSocket } = this.#context;
+    if (!WebSocket) throw new Error('no WebSocket here');
+    const socket = this.#socket = new WebSocket(this.#context.url('ws'));
+    socket.binaryType = 'arraybuffer';
+    socket.onopen = () => { this.writable = true; this.#events.open(); };
+    socket.onmessage = (event) => this.#events.packet(event.data);
+    socket.onerror = (event) => this.#end('transport error', event.message || 'connection failed');
+    socket.onclose = (event) => this.#end('transport close', `closed, code ${event.code}`);
+  }
+
+  get congested() {
+    return this.#socket.bufferedAmount > 65536;
+  }
+
+  send(packets) {
+    for (const packet of packets) this.#socket.send(packet);
+    this.#events.drain();
+  }
+
+  close() {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.writable = false;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.onerror = () => {}; // npm's ws throws an error that nobody listens for
+    socket.close();
+  }
+
+  #end(reason, message) {
+    this.close();
+    this.#events.close(reason, new Error(message));
+  }
+}
+
+const SEPARATOR = '\x1e';
+
+const toBase64 = (buffer) => {
+  const bytes = new Uint8Array(buffer);
+  let text = '';
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return btoa(text);
+};
+const fromBase64 = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer;
+
+/** The bytes a packet takes in a POST (base64) or a WebSocket message. */
+const packetBytes = (packet, base64) => typeof packet !== 'string'
+  ? (base64 ? 1 + 4 * Math.ceil(packet.byteLength / 3) : packet.byteLength)
+  : new TextEncoder().encode(packet).length;
+
+/** Engine.IO packets in HTTP requests: one GET hangs until the server has something to say, one POST at a time carries ours. */
+export class PollingTransport {
+  static kind = 'polling';
+  writable = false;
+  #context;
+  #events;
+  #abort = new AbortController();
+  #paused = false;
+  #closed = false;
+  #polling = null;
+  #posting = Promise.resolve();
+
+  constructor(context, events) {
+    this.#context = context;
+    this.#events = events;
+  }
+
+  open() {
+    if (!this.#context.fetch) throw new Error('no fetch here');
+    this.writable = true; // a POST needs the session id, and the session sends nothing before it has one
+    this.resume();
+  }
+
+  resume() {
+    this.#paused = false;
+    // A second GET beside the first one ends the session.
+    this.#polling ??= this.#poll().finally(() => { this.#polling = null; });
+  }
+
+  pause() {
+    this.#paused = true;
+    return Promise.all([this.#polling, this.#posting]);
+  }
+
+  send(packets) {
+    this.writable = false;
+    this.#posting = this.#posting.then(() => this.#post(packets)).then(() => {
+      if (this.#closed) return;
+      this.writable = true;
+      this.#events.drain();
+    }, (error) => this.#fail(error));
+  }
+
+  close(polite) {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.writable = false;
+    if (!polite) return this.#abort.abort();
+    // An aborted GET would end the session before the last POST is read.
+    const timer = setTimeout(() => this.#abort.abort(), 2000);
+    this.#posting.then(() => this.#post(['1'])).catch(() => {}).then(() => {
+      clearTimeout(timer);
+      this.#abort.abort();
+    });
+  }
+
+  async #poll() {
+    try {
+      while (!this.#paused && !this.#closed) {
+        const payload = await this.#request('GET');
+        for (const packet of payload.split(SEPARATOR)) {
+          if (this.#closed) return;
+          this.#events.packet(packet[0] === 'b' ? fromBase64(packet.slice(1)) : packet);
+        }
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #post(packets) {
+    let batch = [], size = 0;
+    for (const packet of packets) {
+      const bytes = packetBytes(packet, true) + 1; // and the separator
+      if (batch.length > 0 && size + bytes > this.#context.maxPayload) {
+        await this.#request('POST', batch.join(SEPARATOR));
+        batch = [];
+        size = 0;
+      }
+      batch.push(typeof packet === 'string' ? packet : `b${toBase64(packet)}`);
+      size += bytes;
+    }
+    await this.#request('POST', batch.join(SEPARATOR));
+  }
+
+  async #request(method, body) {
+    const response = await this.#context.fetch(this.#context.url('http'), {
+      method, body, cache: 'no-store', signal: this.#abort.signal,
+      headers: body === undefined ? {} : { 'Content-Type': 'text/plain;charset=UTF-8' },
+    });
+    const text = await response.text();
+    if (response.status === 200) return text;
+    let said = '';
+    try { said = `: ${JSON.parse(text).message}`; } catch { /* not Engine.IO's JSON: a proxy, say */ }
+    throw new Error(`HTTP ${response.status}${said}`);
+  }
+
+  #fail(error) {
+    if (this.#closed) return;
+    this.close(false);
+    this.#events.close('transport error', error);
+  }
+}
+
+const BUILT_IN = { websocket: WebSocketTransport, polling: PollingTransport };
+
+// ---------------------------------------------------------------- Engine.IO session
+
+/** One Engine.IO v4 session. After close() or events.close() it is dead and silent. */
+class Session {
+  sid = '';
+  maxPayload = Infinity;
+  #config; // {url, query, transports: [{Transport, timeout}], upgrade, WebSocket, fetch}
+  #events; // {open(), message(part), close(reason, error)}
+  #transport = null; // the one in use; while opening, the one being tried
+  #probe = null; // the one being upgraded to
+  #opened = false;
+  #closed = false;
+  #upgrading = false; // between the probe's answer and the switch nothing is sent
+  #queue = [];
+  #openTimer;
+  #probeTimer;
+  #pingTimer;
+  #patience = Infinity;
+  #deadline = Infinity;
+
+  constructor(config, events) {
+    this.#config = config;
+    this.#events = events;
+  }
+
+  get kind() { return this.#transport.constructor.kind; }
+  get congested() {
+    return this.#queue.length > 0 || this.#upgrading || (this.#transport.congested ?? !this.#transport.writable);
+  }
+
+  /** Tries the transports in order; a transport is open when the server's OPEN packet has come. */
+  open(untried = this.#config.transports, failures = []) {
+    const [entry, ...rest] = untried;
+    if (!entry) return this.#end('transport error', new ParleyError('transport', `no transport could open (${failures.join('; ')})`));
+    const fail = (reason, error) => {
+      if (this.#closed || this.#transport !== transport) return;
+      clearTimeout(this.#openTimer);
+      transport.close(false);
+      this.open(rest, [...failures, `${entry.Transport.kind}: ${error.message}`]);
+    };
+    const [transport, events] = this.#make(entry.Transport);
+    this.#transport = transport;
+    this.#openTimer = setTimeout(() => fail('', new Error('timeout')), entry.timeout);
+    events.close = fail;
+    events.packet = (packet) => {
+      let handshake;
+      try {
+        if (packet[0] !== '0') throw new Error('no OPEN packet');
+        handshake = JSON.parse(packet.slice(1));
+        this.#patience = handshake.pingInterval + handshake.pingTimeout;
+        if (!handshake.sid || !(this.#patience > 0)) throw new Error('bad OPEN packet');
+      } catch (error) {
+        return fail('', error);
+      }
+      clearTimeout(this.#openTimer);
+      this.sid = handshake.sid;
+      this.maxPayload = handshake.maxPayload ?? Infinity;
+      this.#opened = true;
+      this.#use(transport, events);
+      this.#expectPing();
+      this.#events.open();
+      // What stands before this transport in the list has just failed: only later ones are upgrades.
+      const better = this.#config.upgrade && transport.pause && rest.find((e) => handshake.upgrades?.includes(e.Transport.kind));
+      if (better && !this.#closed) this.#upgrade(better);
+    };
+    try { transport.open(); } catch (error) { fail('', error); }
+  }
+
+  /** Queues one packet's parts. Returns null, or why not: 'too_large', or 'expired' when the peer has been silent too long. */
+  send(parts) {
+    // Timers sleep with the machine: on waking this may run before the timer does.
+    if (Date.now() > this.#deadline) {
+      setTimeout(() => this.#end('ping timeout'));
+      return 'expired';
+    }
+    const packets = parts.map((part) => (typeof part === 'string' ? `4${part}` : part));
+    const base64 = this.kind !== 'websocket';
+    const tooLarge = (packet) => (packet.length ?? packet.byteLength) * 3 > this.maxPayload && packetBytes(packet, base64) > this.maxPayload;
+    if (packets.some(tooLarge)) return 'too_large';
+    this.#queue.push(...packets);
+    this.#flush();
+    return null;
+  }
+
+  close() {
+    if (this.#closed) return;
+    this.#silence();
+    const polite = this.#opened;
+    if (polite && this.#queue.length) this.#transport.send(this.#queue);
+    this.#transport?.close(polite);
+  }
+
+  #make(Transport) {
+    const session = this, { WebSocket, fetch } = this.#config;
+    const context = {
+      WebSocket, fetch,
+      get maxPayload() { return session.maxPayload; },
+      url(protocol) {
+        const url = new URL(session.#config.url);
+        url.protocol = protocol + (/^(https|wss):$/.test(url.protocol) ? 's' : '');
+        const params = { ...session.#config.query, EIO: '4', transport: Transport.kind, ...(session.sid && { sid: session.sid }) };
+        for (const [key, value] of Object.entries(params)) url.searchParams.set(key, value);
+        return url.href;
+      },
+    };
+    const events = { open() {}, packet() {}, drain() {}, close() {} };
+    return [new Transport(context, events), events];
+  }
+
+  #use(transport, events) {
+    this.#transport = transport;
+    events.packet = (packet) => this.#receive(packet);
+    events.drain = () => this.#flush();
+    events.close = (reason, error) => this.#end(reason, error);
+  }
+
+  #receive(packet) {
+    if (this.#closed) return;
+    if (typeof packet !== 'string') return this.#events.message(packet);
+    switch (packet[0]) {
+      case '4': return this.#events.message(packet.slice(1));
+      case '2': this.#expectPing(); this.#queue.push('3'); return this.#flush();
+      case '1': return this.#end('transport close', new Error('closed by the server'));
+    }
+  }
+
+  #flush() {
+    if (this.#closed || this.#upgrading || !this.#transport.writable || this.#queue.length === 0) return;
+    const packets = this.#queue;
+    this.#queue = [];
+    this.#transport.send(packets);
+  }
+
+  #expectPing() {
+    clearTimeout(this.#pingTimer);
+    this.#pingTimer = setTimeout(() => this.#end('ping timeout'), this.#patience);
+    this.#deadline = Date.now() + this.#patience;
+  }
+
+  // The upgrade: 2probe and 3probe over the new transport, then the old one falls silent (the
+  // server answers its hanging GET with a noop), then 5, from which on the server uses the new one.
+  // What either side has to say in between waits in its queue: nothing is lost or overtakes.
+  #upgrade({ Transport, timeout }) {
+    const old = this.#transport;
+    const [probe, events] = this.#make(Transport);
+    this.#probe = probe;
+    const abandon = () => {
+      if (this.#probe !== probe) return;
+      this.#probe = null;
+      clearTimeout(this.#probeTimer);
+      probe.close(false);
+      if (!this.#upgrading) return;
+      this.#upgrading = false;
+      old.resume();
+      this.#flush();
+    };
+    this.#probeTimer = setTimeout(abandon, timeout);
+    events.open = () => probe.send(['2probe']);
+    events.close = abandon;
+    events.packet = async (packet) => {
+      if (packet !== '3probe' || this.#upgrading) return abandon();
+      this.#upgrading = true;
+      await old.pause();
+      if (this.#probe !== probe) return;
+      clearTimeout(this.#probeTimer);
+      this.#probe = null;
+      this.#use(probe, events);
+      probe.send(['5']);
+      this.#upgrading = false;
+      this.#flush();
+    };
+    try { probe.open(); } catch { abandon(); }
+  }
+
+  #silence() {
+    this.#closed = true;
+    for (const timer of [this.#openTimer, this.#probeTimer, this.#pingTimer]) clearTimeout(timer);
+    this.#probe?.close(false);
+    this.#probe = null;
+  }
+
+  #end(reason, error) {
+    if (this.#closed) return;
+    this.#silence();
+    this.#transport?.close(false);
+    this.#events.close(reason, error);
+  }
+}
+
+// ---------------------------------------------------------------- Socket.IO client
+
+/**
+ * The wait before attempt n (from 0): exponential, spread by ±jitter, and never above max. The base
+ * stops short of max so that the spread stays whole: clients of a lost server come back spread out.
+ */
+export function backoff(attempt, { delay = 1000, max = 5000, jitter = 0.5 } = {}, random = Math.random) {
+  const base = Math.min(max / (1 + jitter), delay * 2 ** attempt);
+  return Math.round(base * (1 + jitter * (2 * random() - 1)));
+}
+
+/** Calls the application. Its fault is its own: reported like any uncaught error, it changes nothing here. */
+function call(listener, args) {
+  try {
+    listener(...args);
+  } catch (error) {
+    if (globalThis.reportError) reportError(error);
+    else setTimeout(() => { throw error; }); // Node
+  }
+}
+
+/** How long a transport that had to be fallen back to goes first. */
+const REMEMBERED_MS = 600_000;
+
+/** One namespace of one server, for as long as the application wants it. Made by connect(). */
+export class Client {
+  #options;
+  #state = 'closed';
+  #session = null;
+  #decoder = null;
+  #listeners = new Map();
+  #acks = new Map(); // id → {done(args), fail(error)}
+  #nextId = 0;
+  #buffer = []; // {parts, id} waiting for a connection
+  #early = []; // events that came before the answer to CONNECT, as those of a recovered connection do
+  #attempt = 0;
+  #retryAt = null;
+  #retryTimer;
+  #joinTimer;
+  #preferred = null; // the transport that worked last
+  #learned = 0; // when that was found out
+  #id;
+  #pid;
+  #offset;
+  #recovered = false;
+
+  constructor(url, {
+    path = '/socket.io/', namespace = '/', auth, query = {}, transports = ['websocket', 'polling'], upgrade = false,
+    timeouts, reconnection = true, bufferSize = 1000, WebSocket = globalThis.WebSocket,
+    fetch = globalThis.fetch && ((...args) => globalThis.fetch(...args)),
+  } = {}) {
+    this.#options = {
+      url: new URL(path, url || globalThis.location?.href),
+      namespace: namespace.startsWith('/') ? namespace : `/${namespace}`,
+      timeouts: { open: 5000, connect: 20000, ack: 10000, ...timeouts },
+      reconnection: { attempts: reconnection ? Infinity : 0, ...reconnection },
+      transports: transports.map((entry) => {
+        const { transport, timeout } = entry.transport ? entry : { transport: entry };
+        const Transport = typeof transport === 'string' ? BUILT_IN[transport] : transport;
+        if (!Transport) throw new TypeError(`unknown transport "${transport}"`);
+        return { Transport, timeout };
+      }),
+      auth, query, upgrade, bufferSize, WebSocket, fetch,
+    };
+  }
+
+  /** connecting, connected, reconnecting, or closed: nothing happens until connect() is called. */
+  get state() { return this.#state; }
+  get connected() { return this.#state === 'connected'; }
+  /** While reconnecting: when the next attempt begins (as Date.now()), null while one is being made. */
+  get retryAt() { return this.#retryAt; }
+  /** The kind of the transport in use, null when not connected. */
+  get transport() { return this.connected ? this.#session.kind : null; }
+  /** The socket id, undefined when not connected. */
+  get id() { return this.#id; }
+  /** True when this connection continues the last one: no event was missed. */
+  get recovered() { return this.#recovered; }
+
+  on(event, listener) {
+    if (!this.#listeners.has(event)) this.#listeners.set(event, []);
+    this.#listeners.get(event).push({ listener, once: false });
+    return this;
+  }
+
+  once(event, listener) {
+    this.on(event, listener);
+    this.#listeners.get(event).at(-1).once = true;
+    return this;
+  }
+
+  off(event, listener) {
+    const rest = listener ? (this.#listeners.get(event) ?? []).filter((entry) => entry.listener !== listener) : [];
+    this.#listeners.set(event, rest);
+    return this;
+  }
+
+  /** Opens a closed client again; one that waits for its next attempt makes it now. */
+  connect() {
+    if (this.#state === 'closed') {
+      this.#state = 'connecting';
+      this.#attempt = 0;
+      globalThis.addEventListener?.('online', this.#online);
+      globalThis.addEventListener?.('offline', this.#offline);
+      this.#open();
+    } else if (this.#retryAt !== null) {
+      clearTimeout(this.#retryTimer);
+      this.#open();
+    }
+    return this;
+  }
+
+  /** Closes for good: what was sent still leaves, what waits for an acknowledgement fails. */
+  close() {
+    if (this.#state === 'closed') return this;
+    if (this.connected) this.#session.send(encode({ type: DISCONNECT, nsp: this.#options.namespace }));
+    this.#session?.close();
+    this.#lost('io client disconnect', { final: true });
+    return this;
+  }
+
+  /**
+   * Sends an event; a function as last argument gets the arguments of the acknowledgement (and is never
+   * called when the connection is lost: see request). While there is no connection the event waits.
+   * Returns false when it was dropped: the client is closed, the buffer full, or the packet too large.
+   */
+  emit(event, ...args) {
+    const done = typeof args.at(-1) === 'function' ? args.pop() : null;
+    return this.#send(event, args, done && { done: (answer) => call(done, answer), fail() {} }) === null;
+  }
+
+  /** Sends an event only if that can be done now: not while disconnected or congested. */
+  volatile(event, ...args) {
+    return this.connected && !this.#session.congested && this.#send(event, args) === null;
+  }
+
+  /** Sends an event and resolves with the first argument of its acknowledgement; rejects with a ParleyError on timeout and on loss. */
+  request(event, ...args) {
+    return this.timeout(this.#options.timeouts.ack).request(event, ...args);
+  }
+
+  /** client.timeout(ms).request(…): the same with another timeout; Infinity for none. */
+  timeout(ms) {
+    return {
+      request: (event, ...args) => new Promise((resolve, reject) => {
+        let timer;
+        const ack = {
+          done: ([answer]) => { clearTimeout(timer); resolve(answer); },
+          fail: (error) => { clearTimeout(timer); reject(error); },
+        };
+        const refusal = this.#send(event, args, ack);
+        if (refusal) return reject(new ParleyError(refusal, `${event} was not sent: ${refusal.replace('_', ' ')}`));
+        if (ms === Infinity) return;
+        timer = setTimeout(() => {
+          this.#acks.delete(ack.id);
+          this.#buffer = this.#buffer.filter(({ id }) => id !== ack.id);
+          reject(new ParleyError('timeout', `no answer to ${event} within ${ms} ms`));
+        }, ms);
+      }),
+    };
+  }
+
+  #send(event, args, ack) {
+    if (RESERVED.has(event)) throw new TypeError(`"${event}" is a reserved event name`);
+    if (this.#state === 'closed') return 'closed';
+    const id = ack ? this.#nextId++ : undefined;
+    const parts = encode({ type: EVENT, nsp: this.#options.namespace, id, data: [event, ...args] });
+    let refusal = this.connected ? this.#session.send(parts) : 'expired';
+    if (refusal === 'expired') {
+      refusal = this.#buffer.length < this.#options.bufferSize ? null : 'buffer_full';
+      if (refusal === null) this.#buffer.push({ parts, id });
+    }
+    if (ack && refusal === null) {
+      ack.id = id;
+      this.#acks.set(id, ack);
+    }
+    return refusal;
+  }
+
+  #open() {
+    const { timeouts, transports, url, query, upgrade, WebSocket, fetch } = this.#options;
+    this.#retryAt = null;
+    this.#decoder = new Decoder();
+    if (this.#preferred === null || Date.now() - this.#learned > REMEMBERED_MS) {
+      this.#preferred = null;
+      this.#learned = Date.now();
+    }
+    const ordered = [...transports].sort((a, b) => (b.Transport.kind === this.#preferred) - (a.Transport.kind === this.#preferred));
+    // A blocked transport should give way soon, but the last one has nobody to give way to.
+    const timed = ordered.map(({ Transport, timeout }, i) => ({
+      Transport, timeout: timeout ?? (i < ordered.length - 1 ? timeouts.open : timeouts.connect),
+    }));
+    const session = this.#session = new Session({ url, query, upgrade, WebSocket, fetch, transports: timed }, {
+      open: () => this.#join(session),
+      message: (part) => this.#message(part),
+      close: (reason, error) => this.#lost(reason, { error }),
+    });
+    session.open();
+  }
+
+  async #join(session) {
+    const { auth, namespace, timeouts } = this.#options;
+    this.#joinTimer = setTimeout(() => this.#abandon(new ParleyError('timeout', 'no answer to CONNECT')), timeouts.connect);
+    try {
+      const given = typeof auth === 'function' ? await auth() : auth;
+      if (this.#session !== session) return;
+      const data = this.#pid ? { pid: this.#pid, offset: this.#offset, ...given } : given;
+      session.send(encode({ type: CONNECT, nsp: namespace, data: data ?? undefined }));
+    } catch (error) {
+      if (this.#session === session) this.#abandon(error);
+    }
+  }
+
+  #abandon(error, reason = 'transport close') {
+    this.#session.close();
+    this.#lost(reason, { error });
+  }
+
+  #message(part) {
+    let packet;
+    try {
+      packet = this.#decoder.add(part);
+    } catch (error) {
+      return this.#abandon(error, 'parse error');
+    }
+    if (packet === null || packet.nsp !== this.#options.namespace) return;
+    const { type, id, data } = packet;
+    switch (type) {
+      case CONNECT: return this.#joined(data);
+      case EVENT: return this.connected ? this.#event(data, id) : void this.#early.push([data, id]);
+      case ACK: {
+        const ack = this.#acks.get(id);
+        this.#acks.delete(id);
+        return ack?.done(data);
+      }
+      case DISCONNECT:
+        this.#session.close();
+        return this.#lost('io server disconnect', { final: true });
+      case CONNECT_ERROR:
+        this.#session.close();
+        return this.#lost('', { final: true, error: new ParleyError('refused', data?.message ?? 'refused', data?.data) });
+    }
+  }
+
+  #joined({ sid, pid } = {}) {
+    if (this.connected) return;
+    clearTimeout(this.#joinTimer);
+    this.#id = sid;
+    this.#recovered = pid !== undefined && pid === this.#pid;
+    if (!this.#recovered) this.#offset = undefined; // it belongs to another session
+    this.#pid = pid;
+    this.#state = 'connected';
+    this.#attempt = 0;
+    for (const [data, id] of this.#early.splice(0)) this.#event(data, id);
+    if (!this.connected) return; // a listener closed it
+    for (const { parts, id } of this.#buffer.splice(0)) {
+      const refusal = this.#session.send(parts);
+      if (refusal) this.#failAck(id, new ParleyError(refusal, refusal.replace('_', ' ')));
+    }
+    this.#fire('connect');
+  }
+
+  #event([event, ...args], id) {
+    if (RESERVED.has(event)) return;
+    if (id !== undefined) {
+      const session = this.#session;
+      let answered = false;
+      args.push((...answer) => {
+        if (answered || this.#session !== session) return;
+        answered = true;
+        session.send(encode({ type: ACK, nsp: this.#options.namespace, id, data: answer }));
+      });
+    }
+    this.#fire(event, ...args);
+    if (this.#pid && typeof args.at(-1) === 'string') this.#offset = args.at(-1);
+  }
+
+  /** The session is over, for whatever reason. final: do not come back. */
+  #lost(reason, { error, final = false }) {
+    const was = this.#state;
+    clearTimeout(this.#joinTimer);
+    clearTimeout(this.#retryTimer);
+    if (was === 'connected') this.#preferred = this.#session.kind;
+    this.#session = null;
+    this.#id = undefined;
+    this.#early = [];
+    if (final) this.#pid = this.#offset = undefined; // a session that was ended on purpose is not resumed
+    const { reconnection } = this.#options;
+    const retry = !final && this.#attempt < reconnection.attempts;
+    this.#state = retry ? 'reconnecting' : 'closed';
+    this.#retryAt = null;
+    const wait = retry ? backoff(this.#attempt++, reconnection) : 0;
+    if (retry) {
+      this.#retryAt = Date.now() + wait;
+      this.#retryTimer = setTimeout(() => this.#open(), wait);
+    } else {
+      globalThis.removeEventListener?.('online', this.#online);
+      globalThis.removeEventListener?.('offline', this.#offline);
+    }
+    const waiting = new Set(this.#buffer.map(({ id }) => id));
+    for (const id of [...this.#acks.keys()]) {
+      if (!waiting.has(id)) this.#failAck(id, new ParleyError('disconnected', `the connection was lost: ${reason}`));
+    }
+    if (was === 'connected') this.#fire('disconnect', reason, error);
+    else if (reason !== 'io client disconnect') this.#fire('connect_error', error ?? new ParleyError('transport', reason));
+    if (this.#state === 'reconnecting' && this.#retryAt !== null) {
+      this.#fire('reconnecting', { attempt: this.#attempt, delay: wait, at: this.#retryAt });
+    } else if (this.#state === 'closed') { // and no listener has called connect()
+      this.#buffer = [];
+      for (const id of [...this.#acks.keys()]) this.#failAck(id, new ParleyError('closed', 'the client is closed'));
+    }
+  }
+
+  #failAck(id, error) {
+    const ack = this.#acks.get(id);
+    this.#acks.delete(id);
+    ack?.fail(error);
+  }
+
+  // Another network may carry other transports; and there is no point in waiting any longer.
+  #online = () => {
+    this.#preferred = null;
+    this.connect();
+  };
+
+  #offline = () => {
+    if (this.#session) this.#abandon(new ParleyError('transport', 'the network is gone'));
+  };
+
+  #fire(event, ...args) {
+    const entries = this.#listeners.get(event) ?? [];
+    this.#listeners.set(event, entries.filter(({ once }) => !once));
+    for (const { listener } of entries) call(listener, args);
+  }
+}
+
+/** Makes a client and opens it. url: the server's origin; without one, the page's. */
+export function connect(url, options) {
+  return new Client(url, options).connect();
+}

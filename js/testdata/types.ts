@@ -1,0 +1,29 @@
+// Compiled by `npm run types`, never run: parley.d.ts must accept and refuse just this.
+import { Client, PollingTransport, WebSocketTransport, connect, type TransportClass } from '../parley.js';
+
+interface FromServer {
+  [event: string]: (...args: any[]) => void;
+}
+type Chat = {
+  joinRoom(join: { roomId: string }): { lastSeq: number };
+  typing(state: { roomId: string }): void;
+};
+
+const untyped = connect('https://chat.example', { transports: ['websocket', { transport: 'polling', timeout: 100 }] });
+untyped.on('anything', (a, b) => a + b).emit('something', 1, new Uint8Array(1), (answer: string) => answer.length);
+
+const client: Client<FromServer, Chat> = connect('', { auth: async () => ({ token: 'x' }) });
+client.on('reconnecting', ({ at }) => at.toFixed());
+client.on('disconnect', (reason) => reason === 'ping timeout');
+client.request('joinRoom', { roomId: 'a' }).then(({ lastSeq }) => lastSeq.toFixed());
+client.timeout(5).request('joinRoom', { roomId: 'a' }).then(({ lastSeq }) => lastSeq.toFixed());
+client.emit('joinRoom', { roomId: 'a' }, ({ lastSeq }) => lastSeq.toFixed());
+client.volatile('typing', { roomId: 'a' });
+// @ts-expect-error no such event
+client.emit('jionRoom', { roomId: 'a' });
+// @ts-expect-error a wrong argument
+client.request('joinRoom', { roomId: 1 });
+// @ts-expect-error a wrong reason
+client.on('disconnect', (reason) => reason === 'no reason');
+
+export const transports: TransportClass[] = [WebSocketTransport, PollingTransport];

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Timeline, content, draftId } from '../web/timeline.js';
+
+test('a timeline keeps its order, takes each message once and lets drafts go', () => {
+  const timeline = new Timeline();
+  timeline.drafts = [{ clientId: 'c1' }, { clientId: 'c2' }];
+  const added = [3, 1, 2, 3, 7, 5, 1].map((seq) => timeline.add({ seq, clientId: seq === 5 ? 'c1' : undefined }));
+  assert.deepEqual(added, [true, true, true, false, true, true, false]);
+  assert.deepEqual(timeline.messages.map(({ seq }) => seq), [1, 2, 3, 5, 7]);
+  assert.equal(timeline.oldest, 1);
+  assert.deepEqual(timeline.drafts, [{ clientId: 'c2' }]);
+  timeline.reset('e2');
+  assert.deepEqual([timeline.messages, timeline.oldest, timeline.head, timeline.epoch, timeline.drafts.length], [[], undefined, 0, 'e2', 1]);
+});
+
+test('draft ids are UUIDs of version 7, ordered by time', () => {
+  const ids = [1, 255, 256, 1_700_000_000_000].map((now) => draftId(now));
+  for (const id of ids) assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.deepEqual([...ids].sort(), ids);
+  assert.equal(new Set(Array.from({ length: 1000 }, () => draftId(0))).size, 1000);
+});
+
+test('the content of any JSON', () => {
+  assert.deepEqual(content('x'), { text: 'x' });
+  assert.deepEqual(content({ text: 'x', name: 'n', more: 1 }), { text: 'x', name: 'n' });
+  assert.deepEqual(content({ text: 'x', name: {} }), { text: 'x', name: undefined });
+  assert.deepEqual(content({ text: 1, name: 'n' }), { json: '{"text":1,"name":"n"}', name: 'n' });
+  for (const value of [null, 0, false, []]) assert.deepEqual(content(value), { json: JSON.stringify(value), name: undefined });
+});

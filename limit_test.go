@@ -1,0 +1,246 @@
+package parley_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley"
+)
+
+// A client that sends faster than its handlers work is made to wait, loses nothing, and
+// harms nobody.
+func TestFullInboxPausesReading(t *testing.T) {
+	const events = 5000 // of 120 bytes: a read brings some 500
+	srv, url := serve(t, &parley.Options{MaxInbox: 16})
+	var handled atomic.Int64
+	first := make(chan struct{}, 1)
+	release := make(chan struct{})
+	finished := make(chan int64, 1)
+	srv.On("n", func(p *parley.Packet) error {
+		var n int64
+		if err := p.Decode(&n); err != nil {
+			return err
+		}
+		if n == 0 {
+			first <- struct{}{}
+			<-release
+		}
+		if got := handled.Add(1) - 1; got != n {
+			t.Errorf("event %d came as number %d", n, got)
+		}
+		if n == events-1 {
+			finished <- n
+		}
+		return nil
+	})
+	srv.On("echo", func(p *parley.Packet) error { return p.Ack(1) })
+	fast, _ := join(t, url, "")
+	other, _ := join(t, url, "")
+	for i := range events {
+		fast.send(fmt.Sprintf(`42["n",%d,%q]`, i, strings.Repeat("x", 100)))
+	}
+	await(t, "first event", first)
+	for range 10 {
+		other.send(`421["echo"]`)
+		other.expect("431[1]")
+	}
+	if n := srv.Stats().EventsIn; n > events/2 {
+		t.Errorf("%d events were read while the handler was busy with the first", n)
+	}
+	close(release)
+	await(t, "last event", finished)
+}
+
+// A handler waits for an acknowledgement while its socket's inbox is full: the
+// acknowledgement is behind the events, and must get through.
+func TestAckWithFullInbox(t *testing.T) {
+	srv, url := serve(t, &parley.Options{MaxInbox: 4})
+	srv.On("ask", func(p *parley.Packet) error {
+		if _, err := p.Socket().EmitWithAck(p.Context(), "question"); err != nil {
+			return err
+		}
+		return p.Ack("thanks")
+	})
+	c, _ := join(t, url, "")
+	c.send(`427["ask"]`)
+	c.expect(`421["question"]`)
+	for range 100 {
+		c.send(`42["other"]`)
+	}
+	c.send("431[]")
+	c.expect(`437["thanks"]`)
+	// And when it was full before the question was asked:
+	release := make(chan struct{})
+	srv.On("late", func(p *parley.Packet) error {
+		<-release
+		_, err := p.Socket().EmitWithAck(p.Context(), "question")
+		return errors.Join(err, p.Ack("thanks"))
+	})
+	c.send(`428["late"]`)
+	for range 100 {
+		c.send(`42["other"]`)
+	}
+	close(release)
+	c.expect(`422["question"]`)
+	c.send("432[]")
+	c.expect(`438["thanks"]`)
+}
+
+func TestRateLimit(t *testing.T) {
+	for name, o := range map[string]*parley.Options{
+		"events": {EventRate: 10},
+		"bytes":  {ByteRate: 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, url := serve(t, o)
+			gone := make(chan parley.Reason, 1)
+			srv.OnDisconnect(func(_ *parley.Socket, reason parley.Reason) { gone <- reason })
+			c, _ := join(t, url, "")
+			for range 15 {
+				c.send(`42["x"]`) // within the burst
+			}
+			c.send(`421["x"]`)
+			flood, _ := join(t, url, "")
+			for range 60 {
+				if flood.conn.WriteMessage(t.Context(), 1, []byte(`42["x","`+strings.Repeat("x", 100)+`"]`)) != nil {
+					break
+				}
+			}
+			if r := await(t, "disconnect", gone); r != parley.ForcedClose {
+				t.Errorf("reason %q", r)
+			}
+			if srv.Count() != 1 || srv.Stats().RateLimited != 1 {
+				t.Errorf("%d sockets, %d limited", srv.Count(), srv.Stats().RateLimited)
+			}
+		})
+	}
+}
+
+func TestTooManyAcks(t *testing.T) {
+	srv, url := serve(t, &parley.Options{MaxPendingAcks: 2})
+	_, id := join(t, url, "")
+	s := srv.Socket(id)
+	ctx, cancel := context.WithCancel(t.Context())
+	results := make(chan error, 3)
+	for range 3 {
+		go func() {
+			_, err := s.EmitWithAck(ctx, "x")
+			results <- err
+		}()
+	}
+	if err := await(t, "refusal", results); err != parley.ErrTooManyAcks {
+		t.Errorf("got %v, want ErrTooManyAcks", err)
+	}
+	cancel()
+	for range 2 {
+		if err := await(t, "end", results); err != context.Canceled {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	srv, url := serve(t, nil)
+	working, release := make(chan struct{}), make(chan struct{})
+	reasons := make(chan parley.Reason, 1)
+	srv.OnDisconnect(func(_ *parley.Socket, reason parley.Reason) { reasons <- reason })
+	srv.On("work", func(p *parley.Packet) error {
+		close(working)
+		<-release
+		return nil
+	})
+	c, id := join(t, url, "")
+	c.send(`42["work"]`)
+	await(t, "event", working)
+	for i := range 100 {
+		srv.To(id).Emit("last words", i)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Shutdown(context.Background()) }()
+	for i := range 100 {
+		c.expect(fmt.Sprintf(`42["last words",%d]`, i))
+	}
+	c.expectClosed()
+	select {
+	case err := <-ended:
+		t.Fatalf("Shutdown returned %v while a handler was running", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(release)
+	if err := await(t, "end of Shutdown", ended); err != nil {
+		t.Error(err)
+	}
+	if r := await(t, "disconnect", reasons); r != parley.ServerShutdown {
+		t.Errorf("reason %q", r)
+	}
+}
+
+func TestShutdownGivesUp(t *testing.T) {
+	srv, url := serve(t, nil)
+	working, release := make(chan struct{}), make(chan struct{})
+	srv.On("work", func(p *parley.Packet) error { close(working); <-release; return nil })
+	c, _ := join(t, url, "")
+	c.send(`42["work"]`)
+	await(t, "event", working)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != context.DeadlineExceeded {
+		t.Errorf("got %v", err)
+	}
+	close(release)
+}
+
+func TestServe(t *testing.T) {
+	srv, err := parley.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	c, _ := join(t, "http://"+l.Addr().String(), "")
+	if err := srv.ListenAndServe("127.0.0.1:0"); err == nil || err == parley.ErrServerClosed {
+		t.Errorf("second Serve: %v", err)
+	}
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.expectClosed()
+	if err := await(t, "end of Serve", ended); err != parley.ErrServerClosed {
+		t.Errorf("Serve returned %v", err)
+	}
+	if err := srv.ListenAndServe("127.0.0.1:0"); err != parley.ErrServerClosed {
+		t.Errorf("Serve after the end: %v", err)
+	}
+}
+
+// Who imports the package links no driver and no tool of ours.
+func TestImportsNoDrivers(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.Lines(string(out)) {
+		dep = strings.TrimSpace(dep)
+		first, _, _ := strings.Cut(dep, "/")
+		switch {
+		case !strings.Contains(first, "."), strings.HasPrefix(dep, "github.com/parley-go/parley"):
+		case strings.HasPrefix(dep, "github.com/tinylib/msgp"), strings.HasPrefix(dep, "github.com/philhofer/fwd"):
+		default:
+			t.Errorf("imports %s", dep)
+		}
+		if strings.HasPrefix(dep, "github.com/parley-go/parley/history/") || strings.HasPrefix(dep, "github.com/parley-go/parley/internal/app") {
+			t.Errorf("imports %s", dep)
+		}
+	}
+}

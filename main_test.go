@@ -1,0 +1,195 @@
+package parley_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/internal/ws"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds every wait of these tests; nothing that works comes near it.
+const patience = 10 * time.Second
+
+// serve starts a server with the options on a port of the system's choice, and returns it
+// with its URL. It is shut down with the test.
+func serve(t *testing.T, o *parley.Options) (*parley.Server, string) {
+	t.Helper()
+	if o == nil {
+		o = &parley.Options{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	srv, err := parley.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs := httptest.NewServer(srv)
+	t.Cleanup(func() {
+		if err := srv.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		hs.Close()
+	})
+	return srv, hs.URL
+}
+
+// client speaks the protocol as it stands on the wire, over a WebSocket.
+type client struct {
+	t    *testing.T
+	conn *ws.Conn
+	open struct{ SID string }
+}
+
+// dial opens a connection without joining a namespace.
+func dial(t *testing.T, url string) *client {
+	t.Helper()
+	conn, _, err := ws.Dial(t.Context(), url+"/socket.io/?EIO=4&transport=websocket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &client{t: t, conn: conn}
+	t.Cleanup(func() { conn.CloseNow() })
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(c.recv(), "0")), &c.open); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// join opens a connection and joins a namespace, "/" if it is empty. It returns the
+// socket's id, too.
+func join(t *testing.T, url, namespace string) (*client, string) {
+	t.Helper()
+	c := dial(t, url)
+	return c, c.connect(namespace, "").SID
+}
+
+type connected struct{ SID, PID string }
+
+// connect joins a namespace with the given payload and returns the answer.
+func (c *client) connect(namespace, auth string) connected {
+	c.t.Helper()
+	prefix := "40"
+	if namespace != "" {
+		prefix += namespace + ","
+	}
+	c.send(prefix + auth)
+	var answer connected
+	got := c.recv()
+	if !strings.HasPrefix(got, prefix) || json.Unmarshal([]byte(got[len(prefix):]), &answer) != nil {
+		c.t.Fatalf("connect: got %q", got)
+	}
+	return answer
+}
+
+func (c *client) send(text string) {
+	c.t.Helper()
+	if err := c.conn.WriteMessage(c.t.Context(), ws.OpText, []byte(text)); err != nil {
+		c.t.Fatalf("send %q: %v", text, err)
+	}
+}
+
+func (c *client) sendBinary(b []byte) {
+	c.t.Helper()
+	if err := c.conn.WriteMessage(c.t.Context(), ws.OpBinary, b); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// read returns the next message that is not a ping.
+func (c *client) read() (ws.Opcode, []byte, error) {
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	for {
+		op, b, err := c.conn.ReadMessage(ctx)
+		if err == nil && op == ws.OpText && string(b) == "2" {
+			c.send("3")
+			continue
+		}
+		return op, b, err
+	}
+}
+
+func (c *client) recv() string {
+	c.t.Helper()
+	op, b, err := c.read()
+	if err != nil || op != ws.OpText {
+		c.t.Fatalf("receive: %v %q %v", op, b, err)
+	}
+	return string(b)
+}
+
+func (c *client) recvBinary() []byte {
+	c.t.Helper()
+	op, b, err := c.read()
+	if err != nil || op != ws.OpBinary {
+		c.t.Fatalf("receive: %v %q %v", op, b, err)
+	}
+	return b
+}
+
+// expect receives messages and compares them.
+func (c *client) expect(want ...string) {
+	c.t.Helper()
+	for _, w := range want {
+		if got := c.recv(); got != w {
+			c.t.Fatalf("received %q, want %q", got, w)
+		}
+	}
+}
+
+// expectClosed waits until the server closes the connection.
+func (c *client) expectClosed() {
+	c.t.Helper()
+	for {
+		op, b, err := c.read()
+		var closed *ws.CloseError
+		switch {
+		case errors.As(err, &closed) || errors.Is(err, io.EOF):
+			return
+		case err != nil:
+			c.t.Fatalf("waiting for the close: %v", err)
+		}
+		c.t.Logf("before the close: %v %q", op, b)
+	}
+}
+
+// cut ends the connection as a network failure does.
+func (c *client) cut() { c.conn.CloseNow() }
+
+// await receives from a channel, or fails.
+func await[T any](t *testing.T, what string, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("no %s\n%s", what, stacks())
+		panic("unreachable")
+	}
+}
+
+// logBuffer is a logger that keeps what is logged.
+func logBuffer() (*slog.Logger, *bytes.Buffer) {
+	var b bytes.Buffer
+	return slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})), &b
+}
+
+// stacks returns what all goroutines are doing.
+func stacks() []byte {
+	buf := make([]byte, 1<<20)
+	return buf[:runtime.Stack(buf, true)]
+}

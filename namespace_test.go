@@ -1,0 +1,249 @@
+package parley_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/parley-go/parley"
+)
+
+func TestConnecting(t *testing.T) {
+	srv, url := serve(t, nil)
+	srv.Of("static") // without the slash
+	srv.Of("/refused").Use(func(_ context.Context, s *parley.Socket) error {
+		var auth struct{ Token string }
+		if err := s.DecodeAuth(&auth); err != nil {
+			return err
+		}
+		switch auth.Token {
+		case "good":
+			return nil
+		case "panic":
+			panic("in middleware")
+		case "odd":
+			return &parley.ConnectError{Message: "odd", Data: func() {}}
+		case "plain":
+			return errors.New("the reason is a secret")
+		}
+		return &parley.ConnectError{Message: "Not authorized", Data: map[string]any{"code": 7}}
+	})
+	c := dial(t, url)
+	for _, tt := range []struct{ send, want string }{
+		{`40/unknown,`, `44/unknown,{"message":"Invalid namespace"}`},
+		{`40/refused,`, `44/refused,{"message":"Not authorized","data":{"code":7}}`},
+		{`40/refused,{"token":"bad"}`, `44/refused,{"message":"Not authorized","data":{"code":7}}`},
+		{`40/refused,{"token":"panic"}`, `44/refused,{"message":"Connection refused"}`},
+		{`40/refused,{"token":"odd"}`, `44/refused,{"message":"odd"}`},
+		{`40/refused,{"token":"plain"}`, `44/refused,{"message":"Connection refused"}`},
+		{`40/refused,{"token":5}`, `44/refused,{"message":"Connection refused"}`},
+	} {
+		c.send(tt.send)
+		c.expect(tt.want)
+	}
+	root := c.connect("", "")
+	static := c.connect("/static", "")
+	admitted := c.connect("/refused", `{"token":"good"}`)
+	ids := []string{root.SID, static.SID, admitted.SID, c.open.SID}
+	slices.Sort(ids)
+	if len(slices.Compact(ids)) != 4 || len(root.SID) != 20 {
+		t.Errorf("ids %q are not four different ones", ids)
+	}
+	if s := srv.Of("/refused").Socket(admitted.SID); s == nil || string(s.Handshake().Auth) != `{"token":"good"}` {
+		t.Error("the admitted socket is not there with what it authenticated with")
+	}
+}
+
+func TestWhatClosesTheConnection(t *testing.T) {
+	for name, messages := range map[string][]string{
+		"event before joining":             {`42["x"]`},
+		"acknowledgement before joining":   {`431[]`},
+		"event to another namespace":       {`40`, `42/other,["x"]`},
+		"joined twice":                     {`40`, `40`},
+		"event before the answer":          {`40/slow,`, `42/slow,["x"]`},
+		"joined again before the answer":   {`40/slow,`, `40/slow,`},
+		"CONNECT_ERROR from a client":      {`40`, `44{"message":"x"}`},
+		"not a packet":                     {`40`, `4z`},
+		"malformed JSON":                   {`40`, `42["x"`},
+		"reserved event name":              {`40`, `42["disconnect"]`},
+		"text while attachments are due":   {`40`, `451-["x",{"_placeholder":true,"num":0}]`, `42["x"]`},
+		"attachments without end":          {`40`, `4511-["x"]`},
+		"CONNECT payload is not an object": {`40[]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, url := serve(t, nil)
+			srv.Of("/other")
+			release := make(chan struct{})
+			defer close(release)
+			srv.Of("/slow").Use(func(ctx context.Context, _ *parley.Socket) error {
+				select {
+				case <-ctx.Done():
+				case <-release:
+				}
+				return nil
+			})
+			c := dial(t, url)
+			for _, m := range messages {
+				c.send(m)
+			}
+			c.expectClosed()
+		})
+	}
+}
+
+func TestMaxNamespaces(t *testing.T) {
+	srv, url := serve(t, &parley.Options{MaxNamespaces: 2})
+	srv.OfPattern(regexp.MustCompile(`/n\d`))
+	c := dial(t, url)
+	c.connect("/n1", "")
+	c.connect("/n2", "")
+	c.send("40/n3,")
+	c.expect(`44/n3,{"message":"Too many namespaces"}`)
+	c.send("41/n1,")
+	c.connect("/n3", "")
+}
+
+func TestDynamicNamespaces(t *testing.T) {
+	srv, url := serve(t, &parley.Options{MaxChildren: 3})
+	made := make(chan string, 8)
+	srv.OnNewNamespace(func(n *parley.Namespace) { made <- n.Name() })
+	parent := srv.OfPattern(regexp.MustCompile(`/dyn-\d+`))
+	parent.On("where", func(p *parley.Packet) error { return p.Ack(p.Socket().Namespace().Name()) })
+	srv.OfFunc(func(_ context.Context, name string, auth json.RawMessage) bool {
+		if name == "/panic" {
+			panic("in the rule")
+		}
+		return name == "/secret" && string(auth) == `{"key":1}`
+	})
+	a, b := dial(t, url), dial(t, url)
+	a.connect("/dyn-1", "")
+	b.connect("/dyn-2", "")
+	if one, two := await(t, "namespace", made), await(t, "namespace", made); one != "/dyn-1" || two != "/dyn-2" {
+		t.Errorf("made %q, %q", one, two)
+	}
+	a.send(`42/dyn-1,1["where"]`)
+	a.expect(`43/dyn-1,1["/dyn-1"]`)
+	if err := parent.Emit("all", 1); err != nil {
+		t.Fatal(err)
+	}
+	a.expect(`42/dyn-1,["all",1]`)
+	b.expect(`42/dyn-2,["all",1]`)
+
+	for _, refused := range []string{`/dyn-x`, `/x/dyn-1`, `/dyn-1/x`, `/secret`, `/panic`} {
+		a.send("40" + refused + ",")
+		a.expect("44" + refused + `,{"message":"Invalid namespace"}`)
+	}
+	a.connect("/secret", `{"key":1}`)
+	b.send("40/dyn-3,") // a fourth one would be too many
+	b.expect(`44/dyn-3,{"message":"Invalid namespace"}`)
+
+	left := make(chan struct{}, 16)
+	parent.OnDisconnect(func(*parley.Socket, parley.Reason) { left <- struct{}{} })
+	a.send("41/dyn-1,")
+	await(t, "disconnect", left)
+	b.connect("/dyn-3", "") // dyn-1 went with its last socket
+	srv.Of("/dyn-3")        // and this one stays
+	b.send("41/dyn-3,")
+	await(t, "disconnect", left)
+	if n := srv.Stats().Namespaces; n != 4 { // "/", dyn-2, secret, dyn-3
+		t.Errorf("%d namespaces, want 4", n)
+	}
+}
+
+func TestDisconnectReasons(t *testing.T) {
+	srv, url := serve(t, nil)
+	type end struct {
+		id     string
+		reason parley.Reason
+		rooms  []string
+	}
+	ends := make(chan end, 1)
+	srv.OnDisconnect(func(s *parley.Socket, reason parley.Reason) {
+		if err := s.Context().Err(); err != context.Canceled {
+			t.Errorf("context of a disconnected socket: %v", err)
+		}
+		rooms := s.Rooms()
+		slices.Sort(rooms)
+		ends <- end{s.ID(), reason, rooms}
+	})
+	srv.On("join", func(p *parley.Packet) error {
+		if err := p.Socket().Join("a", "b"); err != nil {
+			return err
+		}
+		return p.Ack()
+	})
+	for _, tt := range []struct {
+		reason parley.Reason
+		end    func(*client, *parley.Socket)
+		expect string // what the client gets
+		closed bool
+	}{
+		{parley.ClientNamespaceDisconnect, func(c *client, _ *parley.Socket) { c.send("41") }, "", false},
+		{parley.ServerNamespaceDisconnect, func(_ *client, s *parley.Socket) { s.Disconnect(false) }, "41", false},
+		{parley.ServerNamespaceDisconnect, func(_ *client, s *parley.Socket) { s.Disconnect(true) }, "41", true},
+		{parley.ForcedClose, func(_ *client, s *parley.Socket) { s.CloseConnection() }, "", true},
+		{parley.ForcedClose, func(c *client, _ *parley.Socket) { c.send("4nonsense") }, "", true},
+		{parley.ParseError, func(c *client, _ *parley.Socket) { c.send("nonsense") }, "", true},
+		{parley.TransportClose, func(c *client, _ *parley.Socket) { c.cut() }, "", false},
+		{parley.TransportClose, func(c *client, _ *parley.Socket) { c.send("1") }, "", true},
+		{parley.TransportError, func(c *client, _ *parley.Socket) { c.send("2") }, "", true},
+	} {
+		c, id := join(t, url, "")
+		c.send(`421["join"]`)
+		c.expect("431[]")
+		tt.end(c, srv.Socket(id))
+		got := await(t, "disconnect", ends)
+		want := []string{"a", "b", id}
+		slices.Sort(want)
+		if got.reason != tt.reason || got.id != id || !slices.Equal(got.rooms, want) {
+			t.Errorf("%q: got %+v", tt.reason, got)
+		}
+		if tt.expect != "" {
+			c.expect(tt.expect)
+		}
+		if tt.closed {
+			c.expectClosed()
+		}
+		if srv.Socket(id) != nil || srv.To(id).Emit("x") != nil {
+			t.Errorf("%q: the socket is still there", tt.reason)
+		}
+	}
+	if n := srv.Count(); n != 0 {
+		t.Errorf("%d sockets are left", n)
+	}
+}
+
+// One client's sockets in several namespaces live and end by themselves.
+func TestMultiplexing(t *testing.T) {
+	srv, url := serve(t, nil)
+	for _, name := range []string{"/", "/a"} {
+		n := srv.Of(name)
+		n.On("who", func(p *parley.Packet) error { return p.Ack(n.Name()) })
+	}
+	c := dial(t, url)
+	c.connect("", "")
+	c.connect("/a", "")
+	c.send(`421["who"]`)
+	c.expect(`431["/"]`)
+	c.send("41")
+	c.send(`42/a,2["who"]`)
+	c.expect(`43/a,2["/a"]`)
+	again := c.connect("", "")
+	if srv.Socket(again.SID) == nil {
+		t.Error("joined again, but not there")
+	}
+}
+
+func TestHandshake(t *testing.T) {
+	srv, url := serve(t, nil)
+	_, id := join(t, url, "")
+	h := srv.Socket(id).Handshake()
+	if h.Query.Get("EIO") != "4" || !strings.HasPrefix(h.URL, "/socket.io/?") || h.Secure || h.CrossOrigin ||
+		h.Auth != nil || h.Headers.Get("Host") == "" || !strings.HasPrefix(h.Address, "127.0.0.1:") || h.Time.IsZero() {
+		t.Errorf("handshake %+v", h)
+	}
+}

@@ -1,0 +1,224 @@
+package parley_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/parley-go/parley"
+)
+
+// crowd joins n clients and returns them with their sockets.
+func crowd(t *testing.T, srv *parley.Server, url string, n int) ([]*client, []*parley.Socket) {
+	clients, sockets := make([]*client, n), make([]*parley.Socket, n)
+	for i := range n {
+		var id string
+		clients[i], id = join(t, url, "")
+		if sockets[i] = srv.Socket(id); sockets[i] == nil {
+			t.Fatal("connected, but not there")
+		}
+	}
+	return clients, sockets
+}
+
+func TestBroadcastReachesWhom(t *testing.T) {
+	srv, url := serve(t, nil)
+	clients, s := crowd(t, srv, url, 4)
+	for room, members := range map[string][]int{"a": {0, 1}, "b": {1, 2}, "c": {3}} {
+		for _, i := range members {
+			if err := s[i].Join(room); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		to   parley.Emitter
+		want []int
+	}{
+		{"everybody", srv, []int{0, 1, 2, 3}},
+		{"all", srv.All(), []int{0, 1, 2, 3}},
+		{"one room", srv.To("a"), []int{0, 1}},
+		{"two rooms, each once", srv.To("a").To("b"), []int{0, 1, 2}},
+		{"two rooms at once", srv.In("a", "b"), []int{0, 1, 2}},
+		{"but for a room", srv.To("a").Except("b"), []int{0}},
+		{"all but a room", srv.Except("b"), []int{0, 3}},
+		{"a socket's own room", srv.To(s[2].ID()), []int{2}},
+		{"own room and another", srv.To(s[2].ID(), "c"), []int{2, 3}},
+		{"but for a socket", srv.All().Except(s[0].ID()), []int{1, 2, 3}},
+		{"from a socket", s[0].To("a"), []int{1}},
+		{"from a socket outside", s[3].To("a"), []int{0, 1}},
+		{"from a socket to all others", s[0].Broadcast(), []int{1, 2, 3}},
+		{"one socket", s[1], []int{1}},
+		{"a room that does not exist", srv.To("nowhere"), nil},
+		{"local", srv.To("a").Local(), []int{0, 1}},
+		{"uncompressed", srv.To("a").Compress(false), []int{0, 1}},
+	} {
+		if err := tt.to.Emit("hit", tt.name); err != nil {
+			t.Fatal(err)
+		}
+		// What comes next proves that nothing came before it.
+		if err := srv.Emit("next"); err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range clients {
+			if slices.Contains(tt.want, i) {
+				c.expect(fmt.Sprintf(`42["hit",%q]`, tt.name))
+			}
+			c.expect(`42["next"]`)
+		}
+	}
+}
+
+func TestJoinLeaveRooms(t *testing.T) {
+	srv, url := serve(t, &parley.Options{MaxRooms: 2})
+	var mu sync.Mutex
+	var events []string
+	srv.OnRoom(func(e parley.RoomEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		events = append(events, string(e.Type)+" "+e.Room)
+	})
+	clients, s := crowd(t, srv, url, 2)
+	if err := s[0].Join("a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s[0].Join("a"); err != nil {
+		t.Errorf("joining again: %v", err)
+	}
+	if err := s[0].Join("c"); err != parley.ErrTooManyRooms {
+		t.Errorf("third room: %v, want ErrTooManyRooms", err)
+	}
+	if err := s[1].Join("a"); err != nil {
+		t.Fatal(err)
+	}
+	s[0].Leave("a", "never")
+	if got := s[0].Rooms(); !slices.Equal(got, []string{s[0].ID(), "b"}) || !s[0].InRoom("b") || s[0].InRoom("a") {
+		t.Errorf("rooms %q", got)
+	}
+	if n := srv.Stats().Rooms; n != 2 {
+		t.Errorf("%d rooms, want 2", n)
+	}
+
+	// A socket may leave its own room: then its id does not reach it any more.
+	s[1].Leave(s[1].ID())
+	if err := srv.To(s[1].ID()).Emit("unreachable"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s[1].Emit("direct"); err != nil {
+		t.Fatal(err)
+	}
+	clients[1].expect(`42["direct"]`)
+
+	gone := make(chan struct{}, 16)
+	srv.OnDisconnect(func(*parley.Socket, parley.Reason) { gone <- struct{}{} })
+	for _, c := range clients {
+		c.send("41")
+		await(t, "disconnect", gone)
+	}
+	if err := s[0].Join("x"); err != parley.ErrDisconnected {
+		t.Errorf("join after the end: %v, want ErrDisconnected", err)
+	}
+	if n := srv.Stats().Rooms; n != 0 {
+		t.Errorf("%d rooms are left", n)
+	}
+	id0, id1 := s[0].ID(), s[1].ID()
+	want := []string{
+		"create-room " + id0, "join-room " + id0, "create-room " + id1, "join-room " + id1,
+		"create-room a", "join-room a", "create-room b", "join-room b", "join-room a", "leave-room a",
+		"leave-room " + id1, "delete-room " + id1,
+		"leave-room b", "leave-room " + id0, "delete-room b", "delete-room " + id0, "leave-room a", "delete-room a",
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(events, want) {
+		t.Errorf("events\n%q, want\n%q", events, want)
+	}
+}
+
+func TestSocketsAtOnce(t *testing.T) {
+	srv, url := serve(t, nil)
+	clients, s := crowd(t, srv, url, 3)
+	s[0].SetData("zero")
+	if err := srv.To(s[0].ID(), s[1].ID()).SocketsJoin("pair"); err != nil {
+		t.Fatal(err)
+	}
+	infos, err := srv.In("pair").FetchSockets(t.Context())
+	if err != nil || len(infos) != 2 {
+		t.Fatalf("fetched %d, %v", len(infos), err)
+	}
+	for _, info := range infos {
+		if info.ID == s[0].ID() && (info.Data != "zero" || !slices.Contains(info.Rooms, "pair") || info.Handshake.URL == "") {
+			t.Errorf("info %+v", info)
+		}
+	}
+	srv.To(s[1].ID()).SocketsLeave("pair")
+	if s[1].InRoom("pair") || !s[0].InRoom("pair") {
+		t.Error("SocketsLeave took the wrong one")
+	}
+	srv.In("pair").DisconnectSockets(true)
+	clients[0].expect("41")
+	clients[0].expectClosed()
+	if err := srv.Emit("left"); err != nil {
+		t.Fatal(err)
+	}
+	clients[1].expect(`42["left"]`)
+	clients[2].expect(`42["left"]`)
+}
+
+func TestEncodeOnceSendLater(t *testing.T) {
+	srv, url := serve(t, nil)
+	clients, s := crowd(t, srv, url, 2)
+	e, err := srv.Encode("news", 1, parley.Binary("b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range s {
+		if err := s[i].Send(e); err != nil {
+			t.Fatal(err)
+		}
+		clients[i].expect(`451-["news",1,{"_placeholder":true,"num":0}]`)
+		if b := clients[i].recvBinary(); string(b) != "b" {
+			t.Errorf("attachment %q", b)
+		}
+	}
+	if _, err := srv.Encode("disconnect"); err == nil {
+		t.Error("a reserved name was encoded")
+	}
+}
+
+// Sockets that come and go while others broadcast to them: nobody hears of a room after
+// leaving it, and the index is empty in the end.
+func TestRoomsUnderConcurrency(t *testing.T) {
+	srv, url := serve(t, nil)
+	_, s := crowd(t, srv, url, 8)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range s {
+		wg.Go(func() {
+			for round := range 200 {
+				room := fmt.Sprint("room", (i+round)%3)
+				s[i].Join(room)
+				srv.To(room).Except(s[i].ID()).Volatile().Emit("x", round)
+				s[i].Rooms()
+				s[i].Leave(room)
+			}
+		})
+	}
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			srv.In("room0", "room1").FetchSockets(ctx)
+			srv.Stats()
+		}
+	})
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	srv.To("room0").DisconnectSockets(false)
+	cancel()
+	await(t, "end", done)
+	if n := srv.Stats().Rooms; n != 0 {
+		t.Errorf("%d rooms are left", n)
+	}
+}

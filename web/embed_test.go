@@ -1,0 +1,59 @@
+package web_test
+
+import (
+	"io/fs"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/parley-go/parley/web"
+)
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := fs.ReadFile(web.Files, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What the page names is embedded, but for the client, which stands in js.
+func TestEverythingReferencedIsEmbedded(t *testing.T) {
+	reference := regexp.MustCompile(`(?:src|href)="([^"#]+)"|from '([^']+)'`)
+	names, err := fs.Glob(web.Files, "*.js")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("scripts: %v, %v", names, err)
+	}
+	found := 0
+	for _, name := range append(names, "index.html") {
+		for _, match := range reference.FindAllStringSubmatch(read(t, name), -1) {
+			file := strings.TrimPrefix(match[1]+match[2], "./")
+			if file == "/parley.js" {
+				continue
+			}
+			found++
+			read(t, file)
+		}
+	}
+	if found < 6 {
+		t.Errorf("%d references found, want at least 6", found)
+	}
+}
+
+// The policy forbids these; a browser would only say so at run time.
+func TestNothingThePolicyForbids(t *testing.T) {
+	inline := regexp.MustCompile(`<script>|<style|\sstyle=|\son[a-z]+=|https?://`)
+	if found := inline.FindAllString(read(t, "index.html"), -1); found != nil {
+		t.Errorf("index.html contains %q", found)
+	}
+	sink := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|srcdoc`)
+	for _, name := range []string{"chat.js", "log.js", "timeline.js"} {
+		if found := sink.FindAllString(read(t, name), -1); found != nil {
+			t.Errorf("%s contains %q", name, found)
+		}
+	}
+	if strings.ContainsAny(web.ContentSecurityPolicy, "\r\n") || strings.Contains(web.ContentSecurityPolicy, "unsafe") {
+		t.Errorf("policy: %q", web.ContentSecurityPolicy)
+	}
+}

@@ -1,0 +1,57 @@
+// The messages of one room, as one browser tab knows them. No DOM, no network.
+
+/**
+ * Stored messages in the order of their seq, each once, then the drafts: what was written here and
+ * is not stored yet. A draft gives way to the stored message that carries its clientId.
+ */
+export class Timeline {
+  messages = [];
+  drafts = []; // {clientId, message, error?}
+  epoch;
+  /** Everything up to this number is here: where to continue after a break. */
+  head = 0;
+  /** Are there messages before the first one? */
+  hasOlder = false;
+
+  get oldest() {
+    return this.messages[0]?.seq;
+  }
+
+  /** Adds a stored message. Returns false when it is here already. */
+  add(message) {
+    this.drafts = this.drafts.filter(({ clientId }) => clientId !== message.clientId);
+    let place = this.messages.length;
+    while (place > 0 && this.messages[place - 1].seq > message.seq) place--;
+    if (place > 0 && this.messages[place - 1].seq === message.seq) return false;
+    this.messages.splice(place, 0, message);
+    return true;
+  }
+
+  /** Forgets what was stored: the server's history is another one. Drafts remain: they are sent again. */
+  reset(epoch) {
+    this.messages = [];
+    this.epoch = epoch;
+    this.head = 0;
+    this.hasOlder = false;
+  }
+}
+
+/**
+ * An id for a draft: a UUIDv7, whose order in time the server's index likes.
+ * (crypto.randomUUID is missing on plain http.)
+ */
+export function draftId(now = Date.now()) {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  for (let i = 0; i < 6; i++) bytes[i] = Math.floor(now / 2 ** (8 * (5 - i))) % 256;
+  bytes[6] = 0x70 | (bytes[6] & 0x0f);
+  bytes[8] = 0x80 | (bytes[8] & 0x3f);
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hex.replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}
+
+/** What a message says: {text, name} for the page's own kind and for strings, {json} for anything else. */
+export function content(message) {
+  if (typeof message === 'string') return { text: message };
+  if (typeof message?.text === 'string') return { text: message.text, name: typeof message.name === 'string' ? message.name : undefined };
+  return { json: JSON.stringify(message), name: typeof message?.name === 'string' ? message.name : undefined };
+}
