@@ -1,0 +1,45 @@
+package parley_test
+
+import (
+	"context"
+	"log"
+	"net/http"
+
+	"github.com/parley-go/parley"
+)
+
+func Example() {
+	srv, err := parley.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv.OnConnection(func(s *parley.Socket) { s.Join("lobby") })
+	srv.On("message", func(p *parley.Packet) error {
+		var text string
+		if err := p.Decode(&text); err != nil {
+			return err // the client is told, if it asked for an acknowledgement
+		}
+		return srv.To("lobby").Emit("message", text)
+	})
+	http.Handle("/socket.io/", srv)
+	log.Fatal(http.ListenAndServe("127.0.0.1:3000", nil))
+}
+
+type Question struct{ A, B int }
+
+// Sum is an event that is answered: its argument and its answer have types.
+const Sum = parley.RPC[Question, int]("sum")
+
+func ExampleRPC_Handle() {
+	srv, err := parley.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	Sum.Handle(srv, func(ctx context.Context, s *parley.Socket, q Question) (int, error) {
+		if q.A < 0 || q.B < 0 {
+			return 0, &parley.Error{Code: "negative", Message: "natural numbers only"}
+		}
+		return q.A + q.B, nil
+	})
+	// await socket.emitWithAck("sum", {A: 1, B: 2}) is 3 in the client.
+}
