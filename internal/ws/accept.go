@@ -1,0 +1,182 @@
+package ws
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strings"
+)
+
+// AcceptOptions configure [Accept]. They may be shared and must not change once
+// they are used.
+type AcceptOptions struct {
+	// CheckOrigin decides whether the request's origin may connect. If nil,
+	// SameOrigin.
+	CheckOrigin func(*http.Request) bool
+
+	// Subprotocols are those the server speaks, the preferred one first.
+	Subprotocols []string
+
+	// Compression allows permessage-deflate. If nil, it is declined.
+	Compression *Compression
+}
+
+// An Accepted is a handshake that the server agrees to. It is used by one
+// goroutine at a time.
+type Accepted struct {
+	Subprotocol string         // empty if none is agreed on
+	Deflate     *DeflateParams // nil without compression
+
+	// Header holds further fields for the response. It may be nil.
+	Header http.Header
+
+	key [acceptKeySize]byte
+}
+
+// A HandshakeError is the answer to a request that [Accept] refuses. It is not
+// changed after that.
+type HandshakeError struct {
+	Status  int
+	Header  http.Header // fields the status asks for, may be nil
+	Message string
+}
+
+func (e *HandshakeError) Error() string {
+	return "ws: handshake refused: " + e.Message
+}
+
+// Respond answers the request with the error, as plain text.
+func (e *HandshakeError) Respond(w http.ResponseWriter) {
+	for name, values := range e.Header {
+		w.Header()[name] = values
+	}
+	http.Error(w, e.Message, e.Status)
+}
+
+func badRequest(message string) error {
+	return &HandshakeError{Status: http.StatusBadRequest, Message: message}
+}
+
+func upgradeRequired(message string) error {
+	return &HandshakeError{
+		Status: http.StatusUpgradeRequired,
+		// A 426 MUST name the protocol, RFC 9110 15.5.22, and the versions
+		// spoken, RFC 6455 4.4.
+		Header: http.Header{
+			"Connection":  {"Upgrade"},
+			"Upgrade":     {"websocket"},
+			headerVersion: {"13"},
+		},
+		Message: message,
+	}
+}
+
+// Accept checks a client's opening handshake (RFC 6455, 4.2.1) and decides on
+// subprotocol and compression. It does no I/O: the caller hijacks the
+// connection and writes [Accepted.AppendResponse]. The error is always a
+// [*HandshakeError]. A nil o has the defaults.
+func Accept(r *http.Request, o *AcceptOptions) (*Accepted, error) {
+	if o == nil {
+		o = &AcceptOptions{}
+	}
+	if err := checkRequest(r); err != nil {
+		return nil, err
+	}
+	key, ok := single(r.Header, headerKey)
+	if !ok || !isKey(key) {
+		return nil, badRequest("Sec-WebSocket-Key must be 16 bytes in base64, once")
+	}
+	checkOrigin := o.CheckOrigin
+	if checkOrigin == nil {
+		checkOrigin = SameOrigin
+	}
+	if !checkOrigin(r) {
+		return nil, &HandshakeError{Status: http.StatusForbidden, Message: "origin not allowed"}
+	}
+	offers, err := parseExtensions(r.Header[headerExtensions])
+	if err != nil {
+		return nil, badRequest(err.Error())
+	}
+	a := &Accepted{Subprotocol: pickSubprotocol(r.Header[headerProtocol], o.Subprotocols)}
+	appendAcceptKey(a.key[:0], key)
+	if o.Compression != nil {
+		a.Deflate = negotiateDeflate(offers, o.Compression)
+	}
+	return a, nil
+}
+
+func checkRequest(r *http.Request) error {
+	switch {
+	case r.Method != http.MethodGet:
+		return &HandshakeError{
+			Status:  http.StatusMethodNotAllowed,
+			Header:  http.Header{"Allow": {http.MethodGet}},
+			Message: "a WebSocket handshake is a GET request",
+		}
+	case r.ProtoMajor != 1 || r.ProtoMinor < 1:
+		return &HandshakeError{
+			Status:  http.StatusHTTPVersionNotSupported,
+			Message: "a WebSocket handshake needs HTTP/1.1",
+		}
+	case !hasToken(r.Header["Connection"], "upgrade") || !hasToken(r.Header["Upgrade"], "websocket"):
+		return upgradeRequired("a WebSocket handshake needs Connection: Upgrade and Upgrade: websocket")
+	case r.Host == "":
+		return badRequest("Host is missing")
+	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+		// What follows the request is WebSocket: nobody on the way may take it
+		// for something else.
+		return badRequest("a WebSocket handshake has no body")
+	}
+	if v, ok := single(r.Header, headerVersion); !ok || v != "13" {
+		return upgradeRequired("only WebSocket version 13 is spoken here")
+	}
+	return nil
+}
+
+// isKey reports whether key is base64 "that, when decoded, is 16 bytes in length"
+// (RFC 6455, 4.2.1).
+func isKey(key string) bool {
+	const size = 16
+	if len(key) != base64.StdEncoding.EncodedLen(size) {
+		return false
+	}
+	var buf [size + 2]byte
+	n, err := base64.StdEncoding.Decode(buf[:], []byte(key))
+	return err == nil && n == size
+}
+
+// pickSubprotocol returns the first of ours that the client offers.
+func pickSubprotocol(offered, ours []string) string {
+	for _, name := range ours {
+		for _, list := range offered {
+			for item := range strings.SplitSeq(list, ",") {
+				if trimSpace(item) == name {
+					return name
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// AppendResponse appends the head of the 101 response to dst. Frames may follow
+// in the same write.
+func (a *Accepted) AppendResponse(dst []byte) []byte {
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\n"+
+		"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	dst = append(dst, a.key[:]...)
+	if a.Subprotocol != "" {
+		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
+		dst = append(dst, a.Subprotocol...)
+	}
+	if a.Deflate != nil {
+		dst = append(dst, "\r\nSec-WebSocket-Extensions: "...)
+		dst = a.Deflate.appendTo(dst)
+	}
+	dst = append(dst, "\r\n"...)
+	if len(a.Header) > 0 {
+		w := appender{b: dst}
+		a.Header.Write(&w) // removes line breaks from values
+		dst = w.b
+	}
+	return append(dst, "\r\n"...)
+}

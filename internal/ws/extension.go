@@ -1,0 +1,277 @@
+package ws
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+const permessageDeflate = "permessage-deflate"
+
+// Compression configures permessage-deflate. It may be shared and must not
+// change once it is used.
+type Compression struct {
+	// With no context takeover, each message of that side is compressed by
+	// itself: the ratio is worse, but an idle connection needs no compressor
+	// (server side, about 1 MB) and no window (client side, up to 32 KiB),
+	// and a server can compress a message once for all its receivers.
+	NoServerContextTakeover bool
+	NoClientContextTakeover bool
+
+	// The largest LZ77 window of each side, from 8 to 15 bits. If zero, 15. A
+	// client can be limited only if it offers that.
+	ServerMaxWindowBits int
+	ClientMaxWindowBits int
+
+	// Threshold is the size in bytes below which messages are sent as they
+	// are. If zero, 1024. If negative, all are compressed.
+	Threshold int
+
+	// Level is the one of compress/flate. If zero, flate.BestSpeed.
+	Level int
+}
+
+const defaultThreshold = 1024
+
+func (c *Compression) params() DeflateParams {
+	d := DeflateParams{
+		ServerNoContextTakeover: c.NoServerContextTakeover,
+		ClientNoContextTakeover: c.NoClientContextTakeover,
+		ServerMaxWindowBits:     c.ServerMaxWindowBits,
+		ClientMaxWindowBits:     c.ClientMaxWindowBits,
+		Threshold:               c.Threshold,
+		Level:                   c.Level,
+	}
+	if d.ServerMaxWindowBits == 0 {
+		d.ServerMaxWindowBits = maxWindowBits
+	}
+	if d.ClientMaxWindowBits == 0 {
+		d.ClientMaxWindowBits = maxWindowBits
+	}
+	if d.Threshold == 0 {
+		d.Threshold = defaultThreshold
+	}
+	d.Threshold = max(d.Threshold, 0)
+	return d
+}
+
+// An extension is one element of Sec-WebSocket-Extensions (RFC 6455, 9.1).
+type extension struct {
+	name   string
+	params []param
+}
+
+type param struct {
+	name, value string
+	hasValue    bool
+}
+
+// maxExtensionParts limits the extensions and parameters of a request together:
+// a header of 1 MB would become many times as much here.
+const maxExtensionParts = 100
+
+var errExtensions = errors.New("malformed Sec-WebSocket-Extensions")
+
+// parseExtensions parses the field's lines. What does not conform to the grammar
+// MUST fail the connection, hence the error.
+func parseExtensions(lines []string) ([]extension, error) {
+	var all []extension
+	parts := 0
+	for _, s := range lines {
+		for s = skipSpace(s); s != ""; {
+			if s[0] == ',' { // empty elements are to be ignored, RFC 9110 5.6.1
+				s = skipSpace(s[1:])
+				continue
+			}
+			var ext extension
+			var ok bool
+			if ext, s, ok = cutExtension(s); !ok || s != "" && s[0] != ',' {
+				return nil, errExtensions
+			}
+			if parts += 1 + len(ext.params); parts > maxExtensionParts {
+				return nil, errExtensions
+			}
+			all = append(all, ext)
+		}
+	}
+	return all, nil
+}
+
+func cutExtension(s string) (ext extension, rest string, ok bool) {
+	if ext.name, s = cutToken(s); ext.name == "" {
+		return ext, s, false
+	}
+	for s = skipSpace(s); s != "" && s[0] == ';'; s = skipSpace(s) {
+		var p param
+		if p.name, s = cutToken(skipSpace(s[1:])); p.name == "" {
+			return ext, s, false
+		}
+		if s = skipSpace(s); s != "" && s[0] == '=' {
+			p.hasValue = true
+			if p.value, s = cutValue(skipSpace(s[1:])); !isToken(p.value) {
+				return ext, s, false
+			}
+		}
+		if ext.params = append(ext.params, p); len(ext.params) > maxExtensionParts {
+			return ext, s, false
+		}
+	}
+	return ext, s, true
+}
+
+// cutToken cuts the longest token that s starts with.
+func cutToken(s string) (token, rest string) {
+	n := 0
+	for n < len(s) && isTokenByte(s[n]) {
+		n++
+	}
+	return s[:n], s[n:]
+}
+
+// cutValue cuts a token or a quoted string, whose content must be a token too.
+func cutValue(s string) (value, rest string) {
+	if !strings.HasPrefix(s, `"`) {
+		return cutToken(s)
+	}
+	value, rest, ok := strings.Cut(s[1:], `"`)
+	if !ok {
+		return "", ""
+	}
+	return strings.ReplaceAll(value, `\`, ""), rest
+}
+
+func skipSpace(s string) string { return strings.TrimLeft(s, " \t") }
+
+// negotiateDeflate picks the first offer of permessage-deflate that is valid;
+// the others a server must decline (RFC 7692, 7). It returns nil if there is
+// none.
+func negotiateDeflate(offers []extension, c *Compression) *DeflateParams {
+	for _, ext := range offers {
+		if ext.name != permessageDeflate {
+			continue
+		}
+		offer, ok := parseDeflate(ext.params, true)
+		if !ok {
+			continue
+		}
+		d := c.params()
+		// A hint that a client will not take context over may be confirmed,
+		// which saves us its window; the demand that we do not, must be.
+		d.ServerNoContextTakeover = d.ServerNoContextTakeover || offer.serverNoTakeover
+		d.ClientNoContextTakeover = d.ClientNoContextTakeover || offer.clientNoTakeover
+		if offer.serverBits != 0 {
+			d.ServerMaxWindowBits = min(d.ServerMaxWindowBits, offer.serverBits)
+		}
+		if offer.clientBits != 0 {
+			d.ClientMaxWindowBits = min(d.ClientMaxWindowBits, offer.clientBits)
+		} else {
+			d.ClientMaxWindowBits = maxWindowBits // it must not be asked for less
+		}
+		return &d
+	}
+	return nil
+}
+
+// offer returns a client's Sec-WebSocket-Extensions value. It always lets the
+// server limit our window.
+func (c *Compression) offer() string {
+	d := c.params()
+	b := d.appendTo(nil)
+	if d.ClientMaxWindowBits == maxWindowBits {
+		b = append(b, "; client_max_window_bits"...)
+	}
+	return string(b)
+}
+
+// agree checks a server's answer to c's offer. What answers the offer in
+// another way than RFC 7692 7.1 allows, fails the handshake.
+func (c *Compression) agree(params []param) (*DeflateParams, error) {
+	answer, ok := parseDeflate(params, false)
+	d := c.params()
+	if !ok ||
+		d.ServerNoContextTakeover && !answer.serverNoTakeover ||
+		d.ServerMaxWindowBits < maxWindowBits &&
+			(answer.serverBits == 0 || answer.serverBits > d.ServerMaxWindowBits) {
+		return nil, errors.New("handshake: server does not keep to the parameters of permessage-deflate offered")
+	}
+	d.ServerNoContextTakeover = answer.serverNoTakeover
+	d.ClientNoContextTakeover = d.ClientNoContextTakeover || answer.clientNoTakeover
+	if answer.serverBits != 0 {
+		d.ServerMaxWindowBits = answer.serverBits
+	}
+	if answer.clientBits != 0 {
+		d.ClientMaxWindowBits = min(d.ClientMaxWindowBits, answer.clientBits)
+	}
+	return &d, nil
+}
+
+// deflateParams are the parameters of one offer or response; bits are zero
+// where the parameter is missing.
+type deflateParams struct {
+	serverNoTakeover, clientNoTakeover bool
+	serverBits, clientBits             int
+}
+
+// parseDeflate checks the parameters of permessage-deflate (RFC 7692, 7.1). In
+// an offer client_max_window_bits may do without a value.
+func parseDeflate(params []param, offer bool) (d deflateParams, ok bool) {
+	for i, p := range params {
+		for _, q := range params[:i] {
+			if p.name == q.name {
+				return d, false
+			}
+		}
+		switch p.name {
+		case "server_no_context_takeover":
+			d.serverNoTakeover, ok = true, !p.hasValue
+		case "client_no_context_takeover":
+			d.clientNoTakeover, ok = true, !p.hasValue
+		case "server_max_window_bits":
+			d.serverBits, ok = windowBits(p.value)
+		case "client_max_window_bits":
+			if offer && !p.hasValue {
+				d.clientBits, ok = maxWindowBits, true
+			} else {
+				d.clientBits, ok = windowBits(p.value)
+			}
+		default:
+			ok = false
+		}
+		if !ok {
+			return d, false
+		}
+	}
+	return d, true
+}
+
+// windowBits parses "a decimal integer value without leading zeroes between 8
+// to 15, inclusive" (RFC 7692, 7.1.2.1).
+func windowBits(s string) (int, bool) {
+	for bits := minWindowBits; bits <= maxWindowBits; bits++ {
+		if s == strconv.Itoa(bits) {
+			return bits, true
+		}
+	}
+	return 0, false
+}
+
+// appendTo appends d as a Sec-WebSocket-Extensions value. Parameters that have
+// their default value are left out.
+func (d *DeflateParams) appendTo(dst []byte) []byte {
+	dst = append(dst, permessageDeflate...)
+	if d.ServerNoContextTakeover {
+		dst = append(dst, "; server_no_context_takeover"...)
+	}
+	if d.ClientNoContextTakeover {
+		dst = append(dst, "; client_no_context_takeover"...)
+	}
+	if d.ServerMaxWindowBits < maxWindowBits {
+		dst = append(dst, "; server_max_window_bits="...)
+		dst = strconv.AppendInt(dst, int64(d.ServerMaxWindowBits), 10)
+	}
+	if d.ClientMaxWindowBits < maxWindowBits {
+		dst = append(dst, "; client_max_window_bits="...)
+		dst = strconv.AppendInt(dst, int64(d.ClientMaxWindowBits), 10)
+	}
+	return dst
+}
