@@ -1,0 +1,168 @@
+package history
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// A Batcher commits the appends of many callers together: while one commit is under
+// way the next batch fills, and it goes as soon as the store is free. Nothing waits
+// for a batch to become larger. It is safe for concurrent use.
+type Batcher struct {
+	store    Store
+	limits   BatchLimits
+	observer Observer
+
+	mu      sync.Mutex
+	waiting []*batch // in order; the last one is being filled
+	running bool     // a goroutine is committing; it ends when nothing waits
+	closed  bool
+	idle    sync.Cond // on mu; signalled when running becomes false
+}
+
+// BatchLimits bound one commit.
+type BatchLimits struct {
+	Messages int // If zero, 1024.
+	Bytes    int // of the messages together. If zero, 1 MiB; one message always fits.
+}
+
+// An Observer is told of what a log does, for metrics. Its methods are called from
+// several goroutines and must not block.
+type Observer interface {
+	// Committed reports an attempt to commit messages, how long it took and the error
+	// of the whole batch, if it had one.
+	Committed(messages int, took time.Duration, err error)
+	// Repaired reports messages that reached a room's subscribers from the store
+	// since the bus had not brought them.
+	Repaired(messages int)
+}
+
+// batch is filled under the batcher's lock and then owned by the committing goroutine.
+// Its outcome may be read when done is closed.
+type batch struct {
+	drafts  []Draft
+	bytes   int
+	done    chan struct{}
+	results []Appended
+	err     error
+}
+
+// NewBatcher returns a batcher for store. A nil observer observes nothing.
+func NewBatcher(store Store, limits BatchLimits, observer Observer) *Batcher {
+	if limits.Messages <= 0 {
+		limits.Messages = 1024
+	}
+	if limits.Bytes <= 0 {
+		limits.Bytes = 1 << 20
+	}
+	b := &Batcher{store: store, limits: limits, observer: observer}
+	b.idle.L = &b.mu
+	return b
+}
+
+// Append stores d and returns after its commit. If ctx ends first the error is
+// [ErrUnknownOutcome]: the commit goes on, and only the same client id can tell how
+// it ended.
+func (b *Batcher) Append(ctx context.Context, d Draft) (Appended, error) {
+	if err := ctx.Err(); err != nil {
+		return Appended{}, ErrUnavailable.Wrap("append", err)
+	}
+	p, err := b.enqueue(d)
+	if err != nil {
+		return Appended{}, err
+	}
+	select {
+	case <-p.batch.done:
+		return p.outcome()
+	case <-ctx.Done():
+		return Appended{}, ErrUnknownOutcome.Wrap("append", ctx.Err())
+	}
+}
+
+// pending is a draft's place in a batch.
+type pending struct {
+	batch *batch
+	index int
+}
+
+// outcome waits for the commit.
+func (p pending) outcome() (Appended, error) {
+	<-p.batch.done
+	if p.batch.err != nil {
+		return Appended{}, p.batch.err
+	}
+	r := p.batch.results[p.index]
+	return r, r.Err
+}
+
+// enqueue puts d into the batch that is being filled.
+func (b *Batcher) enqueue(d Draft) (pending, error) {
+	d, err := d.Prepare() // here and not in the commit, so that many do it at once
+	if err != nil {
+		return pending{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return pending{}, ErrClosed
+	}
+	last := len(b.waiting) - 1
+	if last < 0 || b.waiting[last].full(b.limits, len(d.Message)) {
+		b.waiting = append(b.waiting, &batch{done: make(chan struct{})})
+		last++
+	}
+	to := b.waiting[last]
+	to.drafts = append(to.drafts, d)
+	to.bytes += len(d.Message)
+	if !b.running {
+		b.running = true
+		go b.run()
+	}
+	return pending{to, len(to.drafts) - 1}, nil
+}
+
+func (t *batch) full(limits BatchLimits, next int) bool {
+	return len(t.drafts) >= limits.Messages || t.bytes+next > limits.Bytes
+}
+
+// run commits batch after batch until none waits.
+func (b *Batcher) run() {
+	for {
+		b.mu.Lock()
+		if len(b.waiting) == 0 {
+			b.running = false
+			b.idle.Broadcast()
+			b.mu.Unlock()
+			return
+		}
+		t := b.waiting[0]
+		b.waiting[0] = nil
+		b.waiting = b.waiting[1:]
+		b.mu.Unlock()
+		b.commit(t)
+		close(t.done)
+		// Those who were woken and send again at once get into the next batch.
+		runtime.Gosched()
+	}
+}
+
+func (b *Batcher) commit(t *batch) {
+	start := time.Now()
+	// No caller's context: others wait for the same commit.
+	t.results, t.err = b.store.Append(context.Background(), t.drafts)
+	if b.observer != nil {
+		b.observer.Committed(len(t.drafts), time.Since(start), t.err)
+	}
+}
+
+// Close refuses further appends and returns when those that wait are committed.
+func (b *Batcher) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for b.running {
+		b.idle.Wait()
+	}
+}

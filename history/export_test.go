@@ -1,0 +1,45 @@
+package history
+
+import (
+	"runtime"
+	"time"
+)
+
+// OpenRooms returns the number of rooms that have a tail.
+func OpenRooms(l *Log) int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.tails)
+}
+
+// Queued returns the number of messages that a room's tail keeps.
+func Queued(l *Log, room string) int {
+	t := tailOf(l, room)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.queue) + len(t.held)
+}
+
+// OfferAndWait delivers m to an open room's subscribers.
+func OfferAndWait(l *Log, m Message) {
+	t := tailOf(l, m.RoomID)
+	t.offer(m)
+	for {
+		t.mu.Lock()
+		busy := t.delivering
+		t.mu.Unlock()
+		if !busy {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+func tailOf(l *Log, room string) *tail {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.tails[room]
+}
+
+// SetClock gives a store another clock.
+func (s *Memory) SetClock(now func() time.Time) { s.now = now }

@@ -1,0 +1,29 @@
+package historytest
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/parley-go/parley/history"
+)
+
+// The suite's parts, for the tests that prove that it catches what is broken.
+type (
+	Node    = node
+	Closer  = closer
+	NewNode = newNode
+)
+
+var NewLogNode = newLogNode
+
+// Failures plays n plans and returns how many of them failed.
+func Failures(t *testing.T, n int, store history.Store, make NewNode) (failed int) {
+	plans := rapid.Custom(drawPlan)
+	for i := range n {
+		if runPlan(t, plans.Example(i), i, store, make) != nil {
+			failed++
+		}
+	}
+	return failed
+}

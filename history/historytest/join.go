@@ -1,0 +1,433 @@
+package historytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/parley-go/parley/history"
+)
+
+// node is what the join suite needs of a process: a [history.Log], or one of the
+// broken ones that the suite must catch.
+type node interface {
+	Append(context.Context, history.Draft) (history.Appended, error)
+	Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (closer, error)
+	Close()
+}
+
+type closer interface{ Close() }
+
+type newNode func(history.Store, history.Bus) node
+
+type logNode struct{ *history.Log }
+
+func (n logNode) Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (closer, error) {
+	s, err := n.Log.Open(ctx, room, o, sub, ready)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// RunJoin checks [history.Log] over the stores that open returns. Three nodes share a
+// store and a faulty bus. Clients open rooms, hop between the nodes and come back to
+// where they were; senders lose acknowledgements and send again elsewhere; nodes die
+// between a commit and its publication. Nobody may miss a message, get one twice or
+// out of order.
+//
+// Time is that of a synctest bubble, the store's calls take random times of it.
+func RunJoin(t *testing.T, open func(testing.TB) history.Store) {
+	store := open(t)
+	trial := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		trial++
+		if err := runPlan(t, drawPlan(rt), trial, store, newLogNode(nil)); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+func newLogNode(opt *history.LogOptions) newNode {
+	return func(store history.Store, bus history.Bus) node {
+		var o history.LogOptions
+		if opt != nil {
+			o = *opt
+		}
+		o.Bus = bus
+		return logNode{history.NewLog(store, &o)}
+	}
+}
+
+const (
+	planNodes   = 3
+	planRooms   = 2
+	planClients = 5
+)
+
+// plan is one trial.
+type plan struct {
+	faults    Faults
+	storeTime time.Duration // the longest time a call to the store takes
+	steps     []step
+}
+
+type action int
+
+const (
+	send      action = iota // append and get the acknowledgement
+	sendAgain               // lose the acknowledgement, append again at the next node
+	sendDie                 // the node dies after the commit, before it publishes
+	join                    // open the room here, closing what was open elsewhere
+	leave
+)
+
+// step is something a client does after a pause.
+type step struct {
+	Pause  time.Duration
+	Action action
+	Client int
+	Node   int
+	Room   int
+}
+
+func drawPlan(t *rapid.T) plan {
+	milliseconds := func(limit int) *rapid.Generator[time.Duration] {
+		return rapid.Map(rapid.IntRange(0, limit), func(n int) time.Duration { return time.Duration(n) * time.Millisecond })
+	}
+	actions := []action{send, send, send, send, sendAgain, sendDie, join, join, join, leave}
+	return plan{
+		faults: Faults{
+			Drop:      float64(rapid.IntRange(0, 50).Draw(t, "drop %")) / 100,
+			Duplicate: float64(rapid.IntRange(0, 50).Draw(t, "duplicate %")) / 100,
+			Delay:     milliseconds(60).Draw(t, "delay"),
+			Seed:      rapid.Uint64().Draw(t, "seed"),
+		},
+		storeTime: milliseconds(20).Draw(t, "store time"),
+		steps: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
+			return step{
+				Pause:  milliseconds(12).Draw(t, "pause"),
+				Action: rapid.SampledFrom(actions).Draw(t, "action"),
+				Client: rapid.IntRange(0, planClients-1).Draw(t, "client"),
+				Node:   rapid.IntRange(0, planNodes-1).Draw(t, "node"),
+				Room:   rapid.IntRange(0, planRooms-1).Draw(t, "room"),
+			}
+		}), 20, 120).Draw(t, "steps"),
+	}
+}
+
+// runPlan plays p in rooms of its own and returns what went wrong.
+func runPlan(t *testing.T, p plan, trial int, store history.Store, construct newNode) (err error) {
+	synctest.Test(t, func(*testing.T) { err = play(p, trial, store, construct) })
+	return err
+}
+
+func play(p plan, trial int, store history.Store, construct newNode) error {
+	network := NewNetwork(p.faults)
+	slow := &slowStore{Store: store, limit: p.storeTime, random: rand.New(rand.NewPCG(p.faults.Seed, 1))}
+	g := &game{store: store, sent: map[string]int{}}
+	for n := range planRooms {
+		g.rooms = append(g.rooms, fmt.Sprintf("join-%d-%d", trial, n))
+	}
+	for range planNodes {
+		g.nodes = append(g.nodes, construct(slow, network))
+	}
+	var clients sync.WaitGroup
+	inboxes := [planClients]chan step{}
+	players := [planClients]*client{}
+	for i := range players {
+		players[i] = &client{game: g, seen: map[string]*view{}}
+		inboxes[i] = make(chan step, len(p.steps))
+		clients.Go(func() {
+			for s := range inboxes[i] {
+				players[i].do(s)
+			}
+		})
+	}
+	// A client does one thing after the other, the clients do it at the same time.
+	for _, s := range p.steps {
+		time.Sleep(s.Pause)
+		inboxes[s.Client] <- s
+	}
+	for _, inbox := range inboxes {
+		close(inbox)
+	}
+	clients.Wait()
+	time.Sleep(time.Minute) // several audits; longer than anything may take
+	for _, c := range players {
+		c.finish()
+	}
+	for _, n := range g.nodes {
+		n.Close()
+	}
+	time.Sleep(time.Minute) // what is still on the network
+	g.checkStore()
+	return errors.Join(g.faults...)
+}
+
+// game is what a trial's clients have in common.
+type game struct {
+	store history.Store
+	nodes []node
+	rooms []string
+
+	mu     sync.Mutex
+	sent   map[string]int // client ids acknowledged, and where: index of rooms
+	next   int
+	faults []error
+}
+
+func (g *game) fault(format string, args ...any) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.faults) < 10 {
+		g.faults = append(g.faults, fmt.Errorf(format, args...))
+	}
+}
+
+// checkStore looks whether every message was stored once, in an unbroken order.
+func (g *game) checkStore() {
+	for i, room := range g.rooms {
+		stored := map[string]bool{}
+		var pos int64
+		for {
+			s, err := g.store.Changes(context.Background(), room, pos, history.MaxLimit)
+			if err != nil {
+				g.fault("read %s: %w", room, err)
+				return
+			}
+			for _, m := range s.Messages {
+				if m.Seq != pos+1 || stored[m.ClientID] {
+					g.fault("%s: %d follows %d, client id %s", room, m.Seq, pos, m.ClientID)
+				}
+				pos, stored[m.ClientID] = m.Seq, true
+			}
+			if s.UpTo == s.Head {
+				break
+			}
+		}
+		for id, at := range g.sent {
+			if at == i && !stored[id] {
+				g.fault("%s: acknowledged but not stored: %s", room, id)
+			}
+		}
+	}
+}
+
+// client has at most one room open, at one node. It is owned by its goroutine.
+type client struct {
+	game *game
+	open closer
+	view *view
+	seen map[string]*view // by room; kept when it leaves, to come back to
+}
+
+// view is what a client knows of a room. It is the subscriber of one visit only;
+// visits hand over to the next.
+type view struct {
+	game *game
+	room string
+
+	mu    sync.Mutex
+	epoch string
+	pos   int64
+	visit *visit // the current one
+}
+
+type visit struct {
+	view  *view
+	ready bool // guarded by view.mu
+}
+
+func (c *client) do(s step) {
+	g := c.game
+	room, node := g.rooms[s.Room], g.nodes[s.Node]
+	switch s.Action {
+	case join:
+		c.leave()
+		c.join(node, room)
+	case leave:
+		c.leave()
+	default:
+		g.mu.Lock()
+		g.next++
+		d := draft(room, g.next)
+		g.mu.Unlock()
+		d.ClientID = fmt.Sprint(room, "/", string(d.Message))
+		c.send(s, d)
+	}
+}
+
+func (c *client) send(s step, d history.Draft) {
+	g, ctx := c.game, context.Background()
+	switch s.Action {
+	case send:
+		if r, err := g.nodes[s.Node].Append(ctx, d); err != nil || r.Dup {
+			g.fault("append: %+v, %v", r, err)
+		}
+	case sendAgain:
+		// Perhaps it gives up before the commit, perhaps after.
+		short, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
+		_, err := g.nodes[s.Node].Append(short, d)
+		cancel()
+		if err != nil && !errors.Is(err, history.ErrUnknownOutcome) {
+			g.fault("append: %v", err)
+		}
+		if r, err := g.nodes[(s.Node+1)%planNodes].Append(ctx, d); err != nil {
+			g.fault("append again: %+v, %v", r, err)
+		}
+	case sendDie:
+		if _, err := g.store.Append(ctx, []history.Draft{d}); err != nil {
+			g.fault("append: %v", err)
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sent[d.ClientID] = s.Room
+}
+
+func (c *client) join(n node, room string) {
+	v := c.seen[room]
+	if v == nil {
+		v = &view{game: c.game, room: room}
+		c.seen[room] = v
+	}
+	now := &visit{view: v}
+	v.mu.Lock()
+	v.visit = now
+	o := history.OpenOptions{Epoch: v.epoch, Since: v.pos, Limit: 5}
+	v.mu.Unlock()
+	open, err := n.Open(context.Background(), room, o, now, now.onReady)
+	if err != nil {
+		c.game.fault("open %s: %v", room, err)
+		return
+	}
+	v.mu.Lock()
+	if !now.ready {
+		c.game.fault("%s: opened without being ready", room)
+	}
+	v.mu.Unlock()
+	c.open, c.view = open, v
+}
+
+func (c *client) leave() {
+	if c.open == nil {
+		return
+	}
+	c.view.mu.Lock()
+	c.view.visit = nil // a Deliver that is under way does not count
+	c.view.mu.Unlock()
+	c.open.Close()
+	c.open, c.view = nil, nil
+}
+
+// finish checks, when all has come to rest, that nothing is missing at the end.
+func (c *client) finish() {
+	if c.open == nil {
+		return
+	}
+	room := c.view.room
+	heads, err := c.game.store.Heads(context.Background(), []string{room})
+	c.view.mu.Lock()
+	pos := c.view.pos
+	c.view.mu.Unlock()
+	if err != nil || pos != heads[room] {
+		c.game.fault("%s: a client is at %d of %d, %v", room, pos, heads[room], err)
+	}
+	c.leave()
+}
+
+func (v *visit) onReady(o history.Opened) {
+	view := v.view
+	view.mu.Lock()
+	defer view.mu.Unlock()
+	if v.ready {
+		view.game.fault("%s: ready twice", view.room)
+	}
+	v.ready = true
+	if o.Reset {
+		view.game.fault("%s: reset at %d", view.room, view.pos)
+	}
+	if view.epoch == "" {
+		// The newest page says itself where it begins.
+		view.pos = o.LastSeq - int64(len(o.Messages))
+		if o.HasMore != (view.pos > 0) {
+			view.game.fault("%s: has more %v before %d", view.room, o.HasMore, view.pos)
+		}
+	}
+	view.epoch = o.Epoch
+	for i := range o.Messages {
+		view.apply("page", &o.Messages[i])
+	}
+	if view.pos != o.LastSeq {
+		view.game.fault("%s: page ends at %d, not %d", view.room, view.pos, o.LastSeq)
+	}
+}
+
+// Deliver implements [history.Subscriber].
+func (v *visit) Deliver(m *history.Live) {
+	view := v.view
+	view.mu.Lock()
+	defer view.mu.Unlock()
+	if view.visit != v {
+		return
+	}
+	if !v.ready {
+		view.game.fault("%s: a live message before the page", view.room)
+	}
+	view.apply("live", &m.Message)
+}
+
+func (v *view) apply(how string, m *history.Message) {
+	if m.RoomID != v.room || m.Seq != v.pos+1 {
+		v.game.fault("%s: %s message %d of %s after %d", v.room, how, m.Seq, m.RoomID, v.pos)
+	}
+	v.pos = max(v.pos, m.Seq)
+}
+
+// slowStore takes its time before and after each call, so that others get in between.
+type slowStore struct {
+	history.Store
+	limit time.Duration
+
+	mu     sync.Mutex
+	random *rand.Rand
+}
+
+func (s *slowStore) pause() {
+	s.mu.Lock()
+	d := time.Duration(s.random.Int64N(int64(s.limit) + 1))
+	s.mu.Unlock()
+	time.Sleep(d)
+}
+
+func (s *slowStore) Append(ctx context.Context, drafts []history.Draft) ([]history.Appended, error) {
+	s.pause()
+	defer s.pause()
+	return s.Store.Append(ctx, drafts)
+}
+
+func (s *slowStore) History(ctx context.Context, room string, p history.Page) (history.Slice, error) {
+	s.pause()
+	defer s.pause()
+	return s.Store.History(ctx, room, p)
+}
+
+func (s *slowStore) Changes(ctx context.Context, room string, since int64, limit int) (history.Slice, error) {
+	s.pause()
+	defer s.pause()
+	return s.Store.Changes(ctx, room, since, limit)
+}
+
+func (s *slowStore) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {
+	s.pause()
+	defer s.pause()
+	return s.Store.Heads(ctx, rooms)
+}

@@ -1,0 +1,125 @@
+package historytest_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/historytest"
+)
+
+func TestJoin(t *testing.T) { historytest.RunJoin(t, openMemory) }
+
+// The suite is worth what it catches: each of these nodes lacks one part of the
+// algorithm, and must fail.
+func TestJoinCatches(t *testing.T) {
+	const plans = 60
+	for _, test := range []struct {
+		name string
+		node historytest.NewNode
+	}{
+		{"history before subscribing", func(s history.Store, b history.Bus) historytest.Node {
+			return pageFirst{history.NewLog(s, &history.LogOptions{Bus: b}), s}
+		}},
+		{"no gap detection", func(s history.Store, b history.Bus) historytest.Node {
+			return passOn{s, b}
+		}},
+		{"no audit", historytest.NewLogNode(&history.LogOptions{AuditEvery: time.Hour})},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := historytest.Failures(t, plans, openMemory(t), test.node)
+			t.Logf("caught in %d of %d plans", n, plans)
+			if n < plans/10 {
+				t.Error("the suite does not catch it")
+			}
+		})
+	}
+}
+
+// pageFirst reads the page before it follows the room; the rest of it is a Log.
+type pageFirst struct {
+	*history.Log
+	store history.Store
+}
+
+func (n pageFirst) Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (historytest.Closer, error) {
+	ready(readPage(ctx, n.store, room, o))
+	return n.Log.Open(ctx, room, history.OpenOptions{}, sub, func(history.Opened) {})
+}
+
+// passOn follows the room first, then reads the page, then passes on what the bus
+// brings unless it is old; it does not look for what is missing.
+type passOn struct {
+	store history.Store
+	bus   history.Bus
+}
+
+func (n passOn) Append(ctx context.Context, d history.Draft) (history.Appended, error) {
+	results, err := n.store.Append(ctx, []history.Draft{d})
+	if err != nil {
+		return history.Appended{}, history.ErrUnknownOutcome
+	}
+	n.bus.Publish(&results[0].Message)
+	return results[0], results[0].Err
+}
+
+func (n passOn) Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (historytest.Closer, error) {
+	s := &passOnSub{to: sub, opening: true}
+	cancel, err := n.bus.Subscribe(ctx, room, s.deliver)
+	if err != nil {
+		return nil, err
+	}
+	s.cancel = cancel
+	opened := readPage(ctx, n.store, room, o)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pos = opened.LastSeq
+	ready(opened)
+	s.opening = false
+	for _, m := range s.buffer {
+		s.passLocked(m)
+	}
+	return s, nil
+}
+
+func (n passOn) Close() {}
+
+type passOnSub struct {
+	to     history.Subscriber
+	cancel func()
+
+	mu      sync.Mutex
+	pos     int64
+	opening bool
+	buffer  []history.Message
+}
+
+func (s *passOnSub) deliver(m history.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opening {
+		s.buffer = append(s.buffer, m)
+	} else {
+		s.passLocked(m)
+	}
+}
+
+func (s *passOnSub) passLocked(m history.Message) {
+	if m.Seq > s.pos {
+		s.pos = m.Seq
+		s.to.Deliver(&history.Live{Message: m})
+	}
+}
+
+func (s *passOnSub) Close() { s.cancel() }
+
+func readPage(ctx context.Context, store history.Store, room string, o history.OpenOptions) history.Opened {
+	if o.Epoch == "" {
+		s, _ := store.History(ctx, room, history.Page{Limit: o.Limit})
+		return history.Opened{Messages: s.Messages, LastSeq: s.Head, HasMore: s.MoreBefore, Epoch: store.Epoch()}
+	}
+	s, _ := store.Changes(ctx, room, o.Since, history.MaxLimit)
+	return history.Opened{Messages: s.Messages, LastSeq: s.UpTo, Epoch: store.Epoch()}
+}

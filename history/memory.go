@@ -1,0 +1,199 @@
+package history
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Memory is a Store that forgets everything when the process ends and grows without
+// bound until then. It is safe for concurrent use.
+type Memory struct {
+	epoch string
+	now   func() time.Time
+
+	mu     sync.RWMutex
+	rooms  map[string]*memoryRoom
+	closed bool
+}
+
+type memoryRoom struct {
+	number   int64     // distinguishes the room in message ids
+	messages []Message // messages[i] has seq i+1
+	clients  map[memoryKey]int64
+}
+
+// memoryKey is the scope of a client id together with the room. author has a prefix
+// that tells a user from an operator of the same name.
+type memoryKey struct{ author, clientID string }
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{epoch: rand.Text(), now: time.Now, rooms: make(map[string]*memoryRoom)}
+}
+
+// Append implements [Store].
+func (s *Memory) Append(ctx context.Context, drafts []Draft) ([]Appended, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, ErrUnavailable.Wrap("append", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	now := s.now().UnixMilli()
+	results := make([]Appended, len(drafts))
+	for i, d := range drafts {
+		results[i] = s.appendLocked(d, now)
+	}
+	return results, nil
+}
+
+func (s *Memory) appendLocked(d Draft, now int64) Appended {
+	d, err := d.Prepare()
+	if err != nil {
+		return Appended{Err: err}
+	}
+	room := s.rooms[d.RoomID]
+	if room == nil {
+		room = &memoryRoom{number: int64(len(s.rooms) + 1), clients: make(map[memoryKey]int64)}
+		s.rooms[d.RoomID] = room
+	}
+	key := memoryKey{"u" + d.UserID, d.ClientID}
+	if d.OperatorID != "" {
+		key.author = "o" + d.OperatorID
+	}
+	if seq, ok := room.clients[key]; ok && d.ClientID != "" {
+		original := room.messages[seq-1]
+		if !bytes.Equal(original.Message, d.Message) {
+			return Appended{Err: ErrKeyReuse}
+		}
+		return Appended{Message: original, Dup: true}
+	}
+	seq := int64(len(room.messages) + 1)
+	if seq > 1 {
+		now = max(now, room.messages[seq-2].Timestamp.UnixMilli())
+	}
+	m := Message{
+		ID:         strconv.FormatInt(room.number<<32|seq, 10),
+		RoomID:     d.RoomID,
+		Seq:        seq,
+		UserID:     d.UserID,
+		OperatorID: d.OperatorID,
+		Message:    d.Message,
+		Timestamp:  TimeMilli(now),
+		ClientID:   d.ClientID,
+	}
+	room.messages = append(room.messages, m)
+	if d.ClientID != "" {
+		room.clients[key] = seq
+	}
+	return Appended{Message: m}
+}
+
+// History implements [Store].
+func (s *Memory) History(ctx context.Context, room string, p Page) (Slice, error) {
+	p, err := p.Prepare()
+	if err != nil {
+		return Slice{}, err
+	}
+	messages, err := s.read(ctx, room)
+	if err != nil {
+		return Slice{}, err
+	}
+	// The seq of messages[i] is i+1: a seq as an index is that of the message after it.
+	head, limit := int64(len(messages)), int64(p.Limit)
+	var from, to int64
+	switch {
+	case p.After != 0:
+		from = min(max(p.After, 0), head)
+		to = min(from+limit, head)
+	case p.Around != 0:
+		from = min(max(p.Around-1-limit/2, 0), head)
+		to = min(max(p.Around-1, 0)+limit-limit/2, head)
+	case p.Before != 0:
+		to = min(p.Before-1, head)
+		from = max(to-limit, 0)
+	default:
+		to = head
+		from = max(to-limit, 0)
+	}
+	return Slice{
+		Messages:   append([]Message{}, messages[from:to]...),
+		Head:       head,
+		MoreBefore: from > 0,
+		MoreAfter:  to < head,
+	}, nil
+}
+
+// Changes implements [Store].
+func (s *Memory) Changes(ctx context.Context, room string, since int64, limit int) (Slice, error) {
+	messages, err := s.read(ctx, room)
+	if err != nil {
+		return Slice{}, err
+	}
+	head := int64(len(messages))
+	from := min(max(since, 0), head)
+	to := min(from+int64(ClampLimit(limit)), head)
+	return Slice{
+		Messages:   append([]Message{}, messages[from:to]...),
+		Head:       head,
+		MoreBefore: from > 0,
+		MoreAfter:  to < head,
+		UpTo:       to,
+	}, nil
+}
+
+// read returns the room's messages; the slice is only ever appended to.
+func (s *Memory) read(ctx context.Context, room string) ([]Message, error) {
+	if err := CheckRoom(room); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if r := s.rooms[room]; r != nil {
+		return r.messages, nil
+	}
+	return nil, nil
+}
+
+// Heads implements [Store].
+func (s *Memory) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	heads := make(map[string]int64, len(rooms))
+	for _, room := range rooms {
+		if r := s.rooms[room]; r != nil {
+			heads[room] = int64(len(r.messages))
+		}
+	}
+	return heads, nil
+}
+
+// Epoch implements [Store].
+func (s *Memory) Epoch() string { return s.epoch }
+
+// Close implements [Store].
+func (s *Memory) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.rooms = nil
+	return nil
+}

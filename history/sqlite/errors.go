@@ -1,0 +1,33 @@
+package sqlite
+
+import (
+	"errors"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Why a file was not opened.
+var (
+	ErrInUse   = errors.New("the file is in use by another process")
+	ErrNewer   = errors.New("the file belongs to a newer version of the program")
+	ErrForeign = errors.New("the file is a database of another program")
+)
+
+// isBusy reports that another connection has the lock.
+func isBusy(err error) bool { return primaryCode(err) == sqlite3.SQLITE_BUSY }
+
+// isFull reports that the disk is full.
+func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
+
+// isConstraint reports that a row would have violated a constraint.
+func isConstraint(err error) bool { return primaryCode(err) == sqlite3.SQLITE_CONSTRAINT }
+
+// primaryCode is SQLite's result code without its extension; 0 for other errors.
+func primaryCode(err error) int {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		return e.Code() & 0xff
+	}
+	return 0
+}

@@ -1,0 +1,108 @@
+//go:build unix
+
+package sqlite_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/sqlite"
+)
+
+// ioErrorEnv makes this test binary the process whose writes fail.
+const ioErrorEnv = "PARLEY_HISTORY_IO_ERROR"
+
+func init() { children[ioErrorEnv] = ioErrorChild }
+
+// TestIOError: writes fail in the middle of commits. What was acknowledged is there,
+// and once writes succeed the store works again by itself. The limit on the size of
+// files that makes them fail is one of the process, hence a process of its own.
+func TestIOError(t *testing.T) {
+	command := exec.Command(os.Args[0], "-test.run=^$")
+	command.Env = append(os.Environ(), ioErrorEnv+"="+filepath.Join(t.TempDir(), "history.db"))
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func ioErrorChild(path string) int {
+	signal.Ignore(syscall.SIGXFSZ) // the write fails instead
+	if err := failWrites(path); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+func failWrites(path string) error {
+	ctx := context.Background()
+	s, err := sqlite.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	send := func(n int) error {
+		_, err := s.Append(ctx, []history.Draft{{
+			RoomID: "a", UserID: "ann", ClientID: fmt.Sprint(n), Message: []byte(`"` + strings.Repeat("x", 3000) + `"`),
+		}})
+		return err
+	}
+	sent := 0
+	for ; sent < 20; sent++ {
+		if err := send(sent); err != nil {
+			return err
+		}
+	}
+	info, err := os.Stat(path + "-wal")
+	if err != nil {
+		return err
+	}
+	var unlimited syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &unlimited); err != nil {
+		return err
+	}
+	limited := unlimited
+	limited.Cur = uint64(info.Size()) + 50_000
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limited); err != nil {
+		return err
+	}
+	for err = error(nil); err == nil; sent++ {
+		if err = send(sent); err == nil && sent > 1000 {
+			return errors.New("no write failed")
+		}
+	}
+	sent-- // the last one failed, and will be sent again
+	if code := history.Code(err); code != history.ErrUnknownOutcome.Code && code != history.ErrUnavailable.Code {
+		return fmt.Errorf("the error of a write that failed: %w", err)
+	}
+	if send(sent) == nil {
+		return errors.New("a write did not fail")
+	}
+	slice, err := s.History(ctx, "a", history.Page{})
+	if err != nil || slice.Head != int64(sent) {
+		return fmt.Errorf("%d of %d there while writes fail, %v", slice.Head, sent, err)
+	}
+
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &unlimited); err != nil {
+		return err
+	}
+	for end := sent + 20; sent < end; sent++ {
+		if err := send(sent); err != nil {
+			return fmt.Errorf("after writes succeed again: %w", err)
+		}
+	}
+	slice, err = s.History(ctx, "a", history.Page{Limit: history.MaxLimit})
+	if err != nil || len(slice.Messages) != sent || slice.Head != int64(sent) {
+		return fmt.Errorf("%d of %d there afterwards, %v", len(slice.Messages), sent, err)
+	}
+	return s.Check(ctx)
+}

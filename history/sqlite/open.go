@@ -1,0 +1,236 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/parley-go/parley/history"
+)
+
+// Options configure a Store.
+type Options struct {
+	// CacheBytes bounds the pages that the writing connection keeps in memory. If
+	// zero, 64 MiB. Each reader has an eighth of it.
+	CacheBytes int64
+	// Readers bounds the pages of history that are read at the same time. If zero, 4
+	// or the number of processors, whichever is more.
+	Readers int
+}
+
+// Store is a [history.Store] in one file. It is safe for concurrent use.
+type Store struct {
+	db    *sql.DB
+	lock  *sql.DB
+	opt   Options
+	epoch string
+	now   func() time.Time
+
+	maxKnown int // rooms that a writer has in mind
+
+	// A token for each connection: whoever has taken it owns the connection. It is nil
+	// if it has yet to be opened, at first or after an error.
+	writers chan *writer // one
+	readers chan *reader
+	closed  chan struct{}
+}
+
+// Open opens the store in the file at path, and makes the file and its directory if
+// they don't exist. Beside it lie path-wal, path-shm and path-lock. A nil opt means
+// the defaults.
+func Open(path string, opt *Options) (*Store, error) {
+	s := &Store{
+		now:      time.Now,
+		maxKnown: 1 << 16, // about 10 MB
+		closed:   make(chan struct{}),
+		writers:  make(chan *writer, 1),
+	}
+	if opt != nil {
+		s.opt = *opt
+	}
+	if s.opt.CacheBytes <= 0 {
+		s.opt.CacheBytes = 64 << 20
+	}
+	if s.opt.Readers <= 0 {
+		s.opt.Readers = max(4, runtime.GOMAXPROCS(0))
+	}
+	s.readers = make(chan *reader, s.opt.Readers)
+	if err := s.open(path); err != nil {
+		s.release()
+		return nil, fmt.Errorf("parley: open history %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func (s *Store) open(path string) (err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if s.lock, err = lockFile(path + "-lock"); err != nil {
+		return err
+	}
+	// What people write to each other is not for other users of the machine.
+	file, err := os.OpenFile(path, os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	file.Close()
+	// FULL: a commit is on the disk before Append returns. Losing power with NORMAL
+	// loses acknowledged messages. Between two checkpoints the log grows to 16 MB, so
+	// that pages which many commits touch are copied to the table once; it is then
+	// overwritten, which is cheaper to synchronise than a file that grows. Reading by
+	// mmap was measured and is not faster.
+	s.db, err = sql.Open("sqlite", dataSource(path,
+		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)",
+		"wal_autocheckpoint(4000)", "temp_store(MEMORY)"))
+	if err != nil {
+		return err
+	}
+	s.db.SetMaxIdleConns(0) // their owners keep them: one that is closed is gone
+
+	ctx := context.Background()
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var mode string
+	if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("the file system does not allow a write-ahead log (journal mode %q)", mode)
+	}
+	if err := migrate(ctx, conn, s.now()); err != nil {
+		return err
+	}
+	if s.epoch, err = readEpoch(ctx, conn); err != nil {
+		return err
+	}
+	w, err := s.newWriter(ctx)
+	if err != nil {
+		return err
+	}
+	s.writers <- w
+	for range cap(s.readers) {
+		s.readers <- nil
+	}
+	return nil
+}
+
+// lockFile holds a lock until its result is closed or the process ends. SQLite's own
+// locks serve, on an empty file that is never written: they work on every platform.
+func lockFile(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dataSource(path))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("BEGIN EXCLUSIVE"); err != nil {
+		db.Close()
+		if isBusy(err) {
+			return nil, ErrInUse
+		}
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	return db, nil
+}
+
+func dataSource(path string, pragmas ...string) string {
+	path = filepath.ToSlash(path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // C:/…
+	}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": pragmas}.Encode()}
+	return u.String()
+}
+
+func readEpoch(ctx context.Context, conn *sql.Conn) (epoch string, err error) {
+	_, err = conn.ExecContext(ctx, `INSERT OR IGNORE INTO meta VALUES ('epoch', lower(hex(randomblob(10))))`)
+	if err != nil {
+		return "", err
+	}
+	err = conn.QueryRowContext(ctx, `SELECT v FROM meta WHERE k = 'epoch'`).Scan(&epoch)
+	return epoch, err
+}
+
+// Epoch implements [history.Store].
+func (s *Store) Epoch() string { return s.epoch }
+
+// Check looks for damage. It reads the whole file.
+func (s *Store) Check(ctx context.Context) error {
+	return s.read(ctx, func(r *reader) error {
+		var result string
+		if err := r.conn.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&result); err != nil {
+			return err
+		}
+		if result != "ok" {
+			return fmt.Errorf("parley: history is damaged: %s", result)
+		}
+		return nil
+	})
+}
+
+// Close implements [history.Store]. It moves the write-ahead log into the file.
+func (s *Store) Close() error {
+	w := <-s.writers
+	select {
+	case <-s.closed:
+		s.writers <- w
+		return nil
+	default:
+		close(s.closed)
+	}
+	for range cap(s.readers) {
+		if r := <-s.readers; r != nil {
+			r.conn.Close()
+		}
+	}
+	var err error
+	if w != nil {
+		_, err = w.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
+		w.conn.Close()
+	}
+	if e := s.release(); err == nil {
+		err = e
+	}
+	s.writers <- nil
+	if err != nil {
+		return fmt.Errorf("parley: close history: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) release() error {
+	var first error
+	for _, db := range []*sql.DB{s.db, s.lock} {
+		if db != nil {
+			if err := db.Close(); first == nil {
+				first = err
+			}
+		}
+	}
+	return first
+}
+
+// isClosed returns ErrClosed if the store is closed.
+func (s *Store) isClosed() error {
+	select {
+	case <-s.closed:
+		return history.ErrClosed
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,265 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/parley-go/parley/history"
+)
+
+// reader is a connection that only reads. Whoever took it from Store.readers owns it.
+type reader struct {
+	conn *sql.Conn
+
+	begin, end         *sql.Stmt
+	room, heads        *sql.Stmt
+	before, after      *sql.Stmt
+	unchanged, changed *sql.Stmt
+}
+
+// columns of a message, as scanMessage reads them.
+const columns = `m.id, coalesce(m.user_id, ''), coalesce(m.operator_id, ''), m.message, m.timestamp,
+	coalesce(m.client_id, ''), coalesce(m.rev, 0)`
+
+// changedQuery reads the index messages_rev.
+const changedQuery = "SELECT " + columns + ` FROM messages m
+	WHERE id >> 32 = ? AND rev > ? ORDER BY rev LIMIT ?`
+
+func (s *Store) newReader(ctx context.Context) (*reader, error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{conn: conn}
+	p := preparer{ctx: ctx, conn: conn}
+	p.setCache(s.opt.CacheBytes / 8)
+	p.exec("PRAGMA query_only = ON")
+	r.begin = p.prepare("BEGIN")
+	r.end = p.prepare("COMMIT")
+	r.room = p.prepare("SELECT id, head, floor FROM rooms WHERE room_id = ?")
+	r.heads = p.prepare("SELECT room_id, head FROM rooms WHERE room_id IN (SELECT value FROM json_each(?))")
+	r.before = p.prepare("SELECT " + columns + " FROM messages m WHERE id > ? AND id < ? ORDER BY id DESC LIMIT ?")
+	r.after = p.prepare("SELECT " + columns + " FROM messages m WHERE id > ? AND id < ? ORDER BY id LIMIT ?")
+	r.unchanged = p.prepare("SELECT " + columns + ` FROM messages m
+		WHERE id > ? AND id < ? AND rev IS NULL ORDER BY id LIMIT ?`)
+	r.changed = p.prepare(changedQuery)
+	if p.err != nil {
+		conn.Close()
+		return nil, p.err
+	}
+	return r, nil
+}
+
+// read calls f with a connection of its own.
+func (s *Store) read(ctx context.Context, f func(*reader) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var r *reader
+	select {
+	case r = <-s.readers:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closed:
+		return history.ErrClosed
+	}
+	defer func() { s.readers <- r }()
+	if r == nil {
+		if r, err = s.newReader(ctx); err != nil {
+			return fmt.Errorf("parley: open a reading connection: %w", err)
+		}
+	}
+	if err := f(r); err != nil {
+		r.conn.Close()
+		r = nil
+		return fmt.Errorf("parley: read history: %w", err)
+	}
+	return nil
+}
+
+// readRoom calls f in a transaction, so that all it reads is of one moment. A room that
+// does not exist is not read: s stays empty.
+func (s *Store) readRoom(ctx context.Context, room string, f func(r *reader, id int64, s *history.Slice) error) (history.Slice, error) {
+	slice := history.Slice{Messages: []history.Message{}}
+	if err := history.CheckRoom(room); err != nil {
+		return slice, err
+	}
+	err := s.read(ctx, func(r *reader) error {
+		if _, err := r.begin.Exec(); err != nil {
+			return err
+		}
+		var id int64
+		err := r.room.QueryRow(room).Scan(&id, &slice.Head, &slice.Floor)
+		if err == nil {
+			err = f(r, id, &slice)
+		} else if errors.Is(err, sql.ErrNoRows) {
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		_, err = r.end.Exec()
+		return err
+	})
+	return slice, err
+}
+
+// History implements [history.Store].
+func (s *Store) History(ctx context.Context, room string, p history.Page) (history.Slice, error) {
+	p, err := p.Prepare()
+	if err != nil {
+		return history.Slice{}, err
+	}
+	return s.readRoom(ctx, room, func(r *reader, id int64, s *history.Slice) error {
+		first, end := id<<32, (id+1)<<32
+		var err error
+		switch {
+		case p.After != 0:
+			from := max(p.After, 0)
+			s.Messages, s.MoreAfter, err = query(r.after, room, p.Limit, at(id, from), end)
+			s.MoreBefore = from > s.Floor
+		case p.Around != 0:
+			var older, newer []history.Message
+			half := p.Limit / 2
+			older, s.MoreBefore, err = query(r.before, room, half, first, at(id, p.Around))
+			if err == nil {
+				newer, s.MoreAfter, err = query(r.after, room, p.Limit-half, at(id, p.Around-1), end)
+			}
+			slices.Reverse(older)
+			s.Messages = append(older, newer...)
+		case p.Before != 0:
+			s.Messages, s.MoreBefore, err = query(r.before, room, p.Limit, first, at(id, p.Before))
+			slices.Reverse(s.Messages)
+			s.MoreAfter = p.Before <= s.Head
+		default:
+			s.Messages, s.MoreBefore, err = query(r.before, room, p.Limit, first, end)
+			slices.Reverse(s.Messages)
+		}
+		return err
+	})
+}
+
+// Changes implements [history.Store].
+func (s *Store) Changes(ctx context.Context, room string, since int64, limit int) (history.Slice, error) {
+	since, limit = max(since, 0), history.ClampLimit(limit)
+	pruned := false
+	slice, err := s.readRoom(ctx, room, func(r *reader, id int64, s *history.Slice) error {
+		if pruned = since < s.Floor; pruned {
+			return nil
+		}
+		unchanged, more1, err := query(r.unchanged, room, limit, at(id, since), (id+1)<<32)
+		if err != nil {
+			return err
+		}
+		changed, more2, err := query(r.changed, room, limit, id, since)
+		if err != nil {
+			return err
+		}
+		s.Messages, s.UpTo = unchanged, s.Head
+		if len(changed) > 0 {
+			s.Messages = append(unchanged, changed...)
+			slices.SortFunc(s.Messages, func(a, b history.Message) int { return int(a.Number() - b.Number()) })
+		}
+		if more1 || more2 || len(s.Messages) > limit {
+			s.Messages = s.Messages[:limit]
+			s.UpTo = s.Messages[limit-1].Number()
+		}
+		s.MoreBefore = since > s.Floor
+		s.MoreAfter = s.UpTo < s.Head
+		return nil
+	})
+	if err == nil && pruned {
+		return slice, history.ErrPruned
+	}
+	return slice, err
+}
+
+// Heads implements [history.Store].
+func (s *Store) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {
+	names, err := json.Marshal(rooms)
+	if err != nil {
+		return nil, err
+	}
+	heads := make(map[string]int64, len(rooms))
+	err = s.read(ctx, func(r *reader) error {
+		rows, err := r.heads.Query(string(names))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var room string
+			var head int64
+			if err := rows.Scan(&room, &head); err != nil {
+				return err
+			}
+			heads[room] = head
+		}
+		return rows.Err()
+	})
+	return heads, err
+}
+
+// at returns the key of a message. A seq that no message can have stays in its room.
+func at(room, seq int64) int64 { return room<<32 + min(seq, 1<<32-1) }
+
+// query returns up to limit messages, and whether there are more.
+func query(stmt *sql.Stmt, room string, limit int, from, to int64) (messages []history.Message, more bool, err error) {
+	messages = make([]history.Message, 0, min(limit+1, history.DefaultLimit+1))
+	rows, err := stmt.Query(from, to, limit+1)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var m history.Message
+		if err := scanMessage(rows, room, &m); err != nil {
+			return nil, false, err
+		}
+		messages = append(messages, m)
+	}
+	if len(messages) > limit {
+		return messages[:limit], true, rows.Err()
+	}
+	return messages, false, rows.Err()
+}
+
+// scanMessage reads columns.
+func scanMessage(row interface{ Scan(...any) error }, room string, m *history.Message) error {
+	var id, timestamp int64
+	err := row.Scan(&id, &m.UserID, &m.OperatorID, (*[]byte)(&m.Message), &timestamp, &m.ClientID, &m.Rev)
+	m.ID, m.RoomID, m.Seq, m.Timestamp = messageID(id), room, id&0xffffffff, history.TimeMilli(timestamp)
+	return err
+}
+
+// messageID is the key of a message in decimal, so that it can be looked up.
+func messageID(id int64) string { return strconv.FormatInt(id, 10) }
+
+// preparer prepares statements until the first error.
+type preparer struct {
+	ctx  context.Context
+	conn *sql.Conn
+	err  error
+}
+
+func (p *preparer) prepare(query string) (stmt *sql.Stmt) {
+	if p.err == nil {
+		stmt, p.err = p.conn.PrepareContext(p.ctx, query)
+	}
+	return stmt
+}
+
+func (p *preparer) exec(query string) {
+	if p.err == nil {
+		_, p.err = p.conn.ExecContext(p.ctx, query)
+	}
+}
+
+func (p *preparer) setCache(bytes int64) {
+	p.exec(fmt.Sprintf("PRAGMA cache_size = -%d", bytes>>10))
+}

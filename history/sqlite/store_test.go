@@ -1,0 +1,375 @@
+package sqlite_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/historytest"
+	"github.com/parley-go/parley/history/sqlite"
+)
+
+// children are what this test binary is if an environment variable, the key, gives it
+// the path of a store.
+var children = map[string]func(path string) (status int){crashEnv: crashChild}
+
+func TestMain(m *testing.M) {
+	for env, child := range children {
+		if path := os.Getenv(env); path != "" {
+			os.Exit(child(path))
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestStore(t *testing.T) { historytest.Run(t, open) }
+
+func TestJoin(t *testing.T) {
+	historytest.RunJoin(t, func(t testing.TB) history.Store {
+		s := open(t).(*sqlite.Store)
+		// It is about order here; the disk need not be waited for.
+		if err := s.ExecWriter("PRAGMA synchronous = OFF"); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
+func openAt(t *testing.T, path string) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func put(t *testing.T, s *sqlite.Store, room string, n int) []history.Message {
+	t.Helper()
+	drafts := make([]history.Draft, n)
+	for i := range drafts {
+		drafts[i] = history.Draft{RoomID: room, UserID: "ann", ClientID: fmt.Sprint("c", i), Message: []byte(fmt.Sprint(i))}
+	}
+	results, err := s.Append(context.Background(), drafts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := make([]history.Message, n)
+	for i, r := range results {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		messages[i] = r.Message
+	}
+	return messages
+}
+
+func TestReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new dir", "100% ä?#.db")
+	s := openAt(t, path)
+	epoch := s.Epoch()
+	first := put(t, s, "a", 3)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path + "-wal"); err == nil && info.Size() > 0 {
+		t.Errorf("closing left %d bytes in the write-ahead log", info.Size())
+	}
+
+	s = openAt(t, path)
+	if s.Epoch() != epoch {
+		t.Errorf("epoch %q, was %q", s.Epoch(), epoch)
+	}
+	again := put(t, s, "a", 4) // the first three are replays
+	if again[2].ID != first[2].ID || again[3].Seq != 4 {
+		t.Errorf("got %+v", again)
+	}
+	if m := put(t, s, "b", 1)[0]; m.Seq != 1 || m.ID == first[0].ID {
+		t.Errorf("in a new room %+v", m)
+	}
+	if err := s.Check(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClock(t *testing.T) {
+	s := open(t).(*sqlite.Store)
+	at := int64(1000)
+	s.SetClock(func() time.Time { return time.UnixMilli(at) })
+	put(t, s, "r", 1)
+	at = 400
+	if m := put(t, s, "r", 2)[1]; m.Timestamp != history.TimeMilli(1000) {
+		t.Errorf("at %v after 1 s", m.Timestamp)
+	}
+	if m := put(t, s, "other", 1)[0]; m.Timestamp != history.TimeMilli(400) {
+		t.Errorf("in another room at %v", m.Timestamp)
+	}
+}
+
+func TestView(t *testing.T) {
+	s := open(t).(*sqlite.Store)
+	s.SetClock(func() time.Time { return time.UnixMilli(1_700_000_000_120) })
+	_, err := s.Append(context.Background(), []history.Draft{
+		{RoomID: "support 7", UserID: "ann", OperatorID: "op", Message: []byte(`{"text": "hi"}`)},
+		{RoomID: "support 7", UserID: "ann", Message: []byte(`1`)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var userID, operatorID, roomID, message, timestamp string
+	var seq int
+	err = s.QueryRow("SELECT userId, operatorId, roomId, message, timestamp, seq FROM chat WHERE operatorId IS NOT NULL",
+		&userID, &operatorID, &roomID, &message, &timestamp, &seq)
+	got := fmt.Sprint(userID, operatorID, roomID, message, timestamp, seq)
+	if want := fmt.Sprint("ann", "op", "support 7", `{"text":"hi"}`, "2023-11-14T22:13:20.120Z", 1); err != nil || got != want {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestOneProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	s := openAt(t, path)
+	if _, err := sqlite.Open(path, nil); !errors.Is(err, sqlite.ErrInUse) || !strings.Contains(err.Error(), path) {
+		t.Errorf("opened twice: %v", err)
+	}
+	put(t, s, "a", 1)
+	s.Close()
+	openAt(t, path)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Errorf("others may read the file: %v, %v", info.Mode(), err)
+	}
+}
+
+func TestRefusesFile(t *testing.T) {
+	dir := t.TempDir()
+	newer := filepath.Join(dir, "newer.db")
+	s := openAt(t, newer)
+	if err := s.Exec("INSERT INTO migrations VALUES (99, 0)"); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := sqlite.Open(newer, nil); !errors.Is(err, sqlite.ErrNewer) {
+		t.Errorf("a newer version's: %v", err)
+	}
+
+	foreign := filepath.Join(dir, "foreign.db")
+	s = openAt(t, foreign)
+	if err := s.Exec("PRAGMA application_id = 7"); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := sqlite.Open(foreign, nil); !errors.Is(err, sqlite.ErrForeign) {
+		t.Errorf("another program's: %v", err)
+	}
+
+	text := filepath.Join(dir, "text.db")
+	if err := os.WriteFile(text, []byte(strings.Repeat("no database at all\n", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Open(text, nil); err == nil {
+		t.Error("opened a text file")
+	}
+	if _, err := sqlite.Open(filepath.Join(text, "history.db"), nil); err == nil {
+		t.Error("opened a file below a file")
+	}
+}
+
+// A disk that is full refuses messages, and takes them again when there is room.
+func TestDiskFull(t *testing.T) {
+	s := open(t).(*sqlite.Store)
+	kept := put(t, s, "a", 3)
+	if err := s.ExecWriter("PRAGMA max_page_count = 1"); err != nil { // no more pages than there are
+		t.Fatal(err)
+	}
+	drafts := make([]history.Draft, 100)
+	for i := range drafts {
+		drafts[i] = history.Draft{RoomID: "a", UserID: "ann", Message: []byte(`"` + strings.Repeat("x", 1000) + `"`)}
+	}
+	if _, err := s.Append(context.Background(), drafts); !errors.Is(err, history.ErrUnavailable) || !strings.Contains(err.Error(), "full") {
+		t.Errorf("error %v", err)
+	}
+	slice, err := s.History(context.Background(), "a", history.Page{})
+	if err != nil || len(slice.Messages) != 3 || slice.Messages[2].ID != kept[2].ID {
+		t.Errorf("what was kept: %+v, %v", slice, err)
+	}
+	// The store has replaced the connection, and with it the limit.
+	results, err := s.Append(context.Background(), drafts)
+	if err != nil || results[0].Message.Seq != 4 {
+		t.Errorf("afterwards: %v", err)
+	}
+	if err := s.Check(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// The queries that depend on an index find it usable: an expression in one and not
+// quite in the other would mean to read the whole table.
+func TestPlans(t *testing.T) {
+	s := open(t).(*sqlite.Store)
+	for index, query := range sqlite.Indexed {
+		var id, parent, unused int
+		var plan string
+		if err := s.QueryRow("EXPLAIN QUERY PLAN "+strings.ReplaceAll(query, "?", "'1'"), &id, &parent, &unused, &plan); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(plan, "SEARCH m USING INDEX "+index) {
+			t.Errorf("%s is not used: %s", index, plan)
+		}
+	}
+}
+
+// Someone else changes the file while it is in use. Numbers stay unique.
+func TestForeignWrite(t *testing.T) {
+	s := open(t).(*sqlite.Store)
+	put(t, s, "a", 1)
+	err := s.Exec(`
+		UPDATE rooms SET head = 41 WHERE room_id = 'a';
+		INSERT INTO rooms (id, room_id, head) VALUES (2, 'b', 7)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for room, want := range map[string]int64{"a": 42, "b": 8, "c": 1} {
+		results, err := s.Append(context.Background(), []history.Draft{{RoomID: room, UserID: "ann", Message: []byte("1")}})
+		if err != nil || results[0].Message.Seq != want {
+			t.Errorf("room %s: %+v, %v", room, results, err)
+		}
+	}
+}
+
+// Someone else holds the write lock for a while.
+func TestLockedForAWhile(t *testing.T) {
+	s := open(t).(*sqlite.Store)
+	if err := s.ExecWriter("PRAGMA busy_timeout = 0"); err != nil {
+		t.Fatal(err)
+	}
+	unlock := s.HoldWriteLock(t)
+	_, err := s.Append(context.Background(), []history.Draft{{RoomID: "a", UserID: "ann", Message: []byte("1")}})
+	if !errors.Is(err, history.ErrUnavailable) {
+		t.Errorf("error %v", err)
+	}
+	unlock()
+	put(t, s, "a", 1)
+}
+
+// Rows as editing and pruning will leave them.
+func TestChangesOfEdits(t *testing.T) {
+	s := open(t).(*sqlite.Store)
+	put(t, s, "a", 6)
+	put(t, s, "b", 6)
+	// Messages 2 and 4 were changed, at 7 and then 8 and 9: 8 was superseded.
+	err := s.Exec(`
+		UPDATE messages SET rev = 7 WHERE id = 1 << 32 | 2;
+		UPDATE messages SET rev = 9 WHERE id = 1 << 32 | 4;
+		UPDATE rooms SET head = 9 WHERE room_id = 'a'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		since int64
+		limit int
+		want  string
+		upTo  int64
+	}{
+		{0, 50, "[1 3 5 6 7 9]", 9},
+		{0, 3, "[1 3 5]", 5},
+		{0, 4, "[1 3 5 6]", 6},
+		{0, 5, "[1 3 5 6 7]", 7},
+		{0, 6, "[1 3 5 6 7 9]", 9},
+		{6, 1, "[7]", 7},
+		{7, 50, "[9]", 9},
+		{8, 50, "[9]", 9},
+		{9, 50, "[]", 9},
+	} {
+		slice, err := s.Changes(context.Background(), "a", test.since, test.limit)
+		numbers := make([]int64, len(slice.Messages))
+		for i := range numbers {
+			numbers[i] = slice.Messages[i].Number()
+		}
+		if err != nil || fmt.Sprint(numbers) != test.want || slice.UpTo != test.upTo || slice.Head != 9 {
+			t.Errorf("since %d, limit %d: %v up to %d, %v; want %s up to %d",
+				test.since, test.limit, numbers, slice.UpTo, err, test.want, test.upTo)
+		}
+	}
+	if m := put(t, s, "a", 7)[6]; m.Seq != 10 {
+		t.Errorf("the next message has number %d", m.Seq)
+	}
+
+	if err := s.Exec(`DELETE FROM messages WHERE id <= 1 << 32 | 3; UPDATE rooms SET floor = 3 WHERE room_id = 'a'`); err != nil {
+		t.Fatal(err)
+	}
+	slice, err := s.Changes(context.Background(), "a", 2, 50)
+	if !errors.Is(err, history.ErrPruned) || slice.Floor != 3 || slice.Head != 10 || len(slice.Messages) != 0 {
+		t.Errorf("before the floor: %+v, %v", slice, err)
+	}
+	slice, err = s.Changes(context.Background(), "a", 3, 50)
+	if err != nil || len(slice.Messages) != 4 {
+		t.Errorf("from the floor on: %+v, %v", slice, err)
+	}
+	slice, err = s.History(context.Background(), "a", history.Page{})
+	if err != nil || len(slice.Messages) != 4 || slice.Floor != 3 || slice.MoreBefore {
+		t.Errorf("history: %+v, %v", slice, err)
+	}
+}
+
+// More rooms than the writer has in mind, and batches that are cut into inserts of all
+// sizes.
+func TestManyRooms(t *testing.T) {
+	s := open(t).(*sqlite.Store)
+	s.SetMaxKnown(200)
+	rooms := 0
+	for _, size := range []int{1, 7, 64, 65, 73, 100, 150} {
+		drafts := make([]history.Draft, size)
+		for i := range drafts {
+			drafts[i] = history.Draft{RoomID: fmt.Sprint("room ", rooms+i), UserID: "ann", Message: []byte("1")}
+		}
+		if _, err := s.Append(context.Background(), drafts); err != nil {
+			t.Fatal(err)
+		}
+		rooms += size
+		if n := s.Known(); n > 200 {
+			t.Errorf("%d rooms in mind", n)
+		}
+	}
+	for n := range rooms {
+		results, err := s.Append(context.Background(), []history.Draft{{RoomID: fmt.Sprint("room ", n), UserID: "ann", Message: []byte("1")}})
+		if err != nil || results[0].Message.Seq != 2 {
+			t.Errorf("room %d: %+v, %v", n, results, err)
+		}
+	}
+}
+
+// Readers give up waiting for a connection, and work on when they get one.
+func TestReadersBounded(t *testing.T) {
+	s, err := sqlite.Open(filepath.Join(t.TempDir(), "history.db"), &sqlite.Options{Readers: 1, CacheBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	put(t, s, "a", 1)
+	release := s.HoldReader()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if _, err := s.History(ctx, "a", history.Page{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			if slice, err := s.History(context.Background(), "a", history.Page{}); err != nil || len(slice.Messages) != 1 {
+				t.Errorf("got %+v, %v", slice, err)
+			}
+		})
+	}
+	release()
+	group.Wait()
+}

@@ -1,0 +1,317 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+
+	"github.com/parley-go/parley/history"
+)
+
+// writer is the one connection that writes. Whoever took it from Store.writers owns it.
+type writer struct {
+	conn *sql.Conn
+
+	begin, commit, rollback *sql.Stmt
+	dataVersion             *sql.Stmt // changes when another connection has written
+	room, lastRoom, replay  *sql.Stmt
+	messages                [len(rowsAtOnce)]*sql.Stmt
+	rooms                   [len(rowsAtOnce)]*sql.Stmt
+
+	version  int64           // the data version for which the following hold
+	known    map[string]room // what the last commits touched
+	maxKnown int             // entries
+	nextID   int64           // of the next new room
+}
+
+// room is a row of rooms.
+type room struct {
+	id, head, lastAt int64
+}
+
+// rowsAtOnce are the sizes of the inserts: calling a statement costs more than a row.
+var rowsAtOnce = [...]int{64, 8, 1}
+
+const (
+	messageColumns = 6
+	roomColumns    = 4
+)
+
+// replayQuery finds a message in the index messages_client.
+const replayQuery = "SELECT " + columns + ` FROM messages m
+	WHERE client_id = ? AND id >> 32 = ?
+	AND iif(operator_id IS NULL, 'u' || user_id, 'o' || operator_id) = ?`
+
+func (s *Store) newWriter(ctx context.Context) (*writer, error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{conn: conn, version: -1, maxKnown: s.maxKnown}
+	p := preparer{ctx: ctx, conn: conn}
+	p.setCache(s.opt.CacheBytes)
+	// The outcome of the whole batch hangs on this transaction: it takes the write
+	// lock at once. A conflict ends it (OR ROLLBACK), which spares the journal that
+	// undoing a single statement would need.
+	w.begin = p.prepare("BEGIN IMMEDIATE")
+	w.commit = p.prepare("COMMIT")
+	w.rollback = p.prepare("ROLLBACK")
+	w.dataVersion = p.prepare("PRAGMA data_version")
+	w.room = p.prepare("SELECT id, head, last_at FROM rooms WHERE room_id = ?")
+	w.lastRoom = p.prepare("SELECT coalesce(max(id), 0) FROM rooms")
+	w.replay = p.prepare(replayQuery)
+	for i, rows := range rowsAtOnce {
+		w.messages[i] = p.prepare(`INSERT OR ROLLBACK INTO messages
+			(id, user_id, operator_id, message, timestamp, client_id) VALUES ` + placeholders(rows, messageColumns))
+		w.rooms[i] = p.prepare(`INSERT OR ROLLBACK INTO rooms (id, room_id, head, last_at) VALUES ` + placeholders(rows, roomColumns) + `
+			ON CONFLICT (id) DO UPDATE SET head = excluded.head, last_at = excluded.last_at`)
+	}
+	if p.err != nil {
+		conn.Close()
+		return nil, p.err
+	}
+	return w, nil
+}
+
+// placeholders returns "(?,?),(?,?)" for 2 rows of 2 columns.
+func placeholders(rows, columns int) string {
+	row := "(" + strings.TrimSuffix(strings.Repeat("?,", columns), ",") + ")"
+	return strings.TrimSuffix(strings.Repeat(row+",", rows), ",")
+}
+
+// Append implements [history.Store]. Cancelling ctx has an effect until the batch's
+// turn has come.
+func (s *Store) Append(ctx context.Context, drafts []history.Draft) ([]history.Appended, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, history.ErrUnavailable.Wrap("append", err)
+	}
+	results := make([]history.Appended, len(drafts))
+	prepared := make([]history.Draft, len(drafts))
+	for i, d := range drafts {
+		prepared[i], results[i].Err = d.Prepare()
+	}
+	var w *writer
+	select {
+	case w = <-s.writers:
+	case <-ctx.Done():
+		return nil, history.ErrUnavailable.Wrap("append", ctx.Err())
+	}
+	defer func() { s.writers <- w }()
+	if err := s.isClosed(); err != nil {
+		return nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	if w == nil {
+		if w, err = s.newWriter(ctx); err != nil {
+			return nil, history.ErrUnavailable.Wrap("open the writing connection", err)
+		}
+	}
+	now := s.now().UnixMilli()
+	err = w.append(ctx, prepared, results, now, false)
+	if isConstraint(err) {
+		// A client id is known. This is rare, so only now each is looked up.
+		w.version = -1
+		err = w.append(ctx, prepared, results, now, true)
+	}
+	if err != nil {
+		w.conn.Close() // whatever state it is in; the next batch gets a new one
+		w = nil
+		var known *history.Error
+		if !errors.As(err, &known) {
+			err = history.ErrUnavailable.Wrap("append", err)
+		}
+		return nil, err
+	}
+	return results, nil
+}
+
+// append stores the drafts that have no error yet in one transaction. With replays it
+// looks for each client id first; otherwise a known one fails the transaction.
+func (w *writer) append(ctx context.Context, drafts []history.Draft, results []history.Appended, now int64, replays bool) error {
+	if _, err := w.begin.ExecContext(ctx); err != nil {
+		return err
+	}
+	b := batch{writer: w, touched: make(map[string]*room)}
+	err := b.fill(ctx, drafts, results, now, replays)
+	if err == nil {
+		err = b.flush(ctx)
+	}
+	if err != nil {
+		w.rollback.ExecContext(ctx) // fails if the error has ended the transaction
+		return err
+	}
+	if _, err := w.commit.ExecContext(ctx); isFull(err) {
+		return err // not even the last page of the commit was written
+	} else if err != nil {
+		return history.ErrUnknownOutcome.Wrap("commit", err)
+	}
+	if len(w.known)+len(b.touched) > w.maxKnown {
+		clear(w.known)
+	}
+	for name, r := range b.touched {
+		w.known[name] = *r
+	}
+	w.nextID += b.newRooms
+	return nil
+}
+
+// batch is one transaction.
+type batch struct {
+	*writer
+	touched  map[string]*room
+	newRooms int64
+	rows     []any // arguments of the insert into messages
+}
+
+// fill numbers the drafts. It only reads the database.
+func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []history.Appended, now int64, replays bool) error {
+	if err := b.refresh(ctx); err != nil {
+		return err
+	}
+	b.rows = make([]any, 0, len(drafts)*messageColumns)
+	var earlier map[replayKey]int // drafts of this batch, by client id
+	if replays {
+		earlier = make(map[replayKey]int)
+	}
+	for i := range drafts {
+		d, result := &drafts[i], &results[i]
+		if result.Err != nil {
+			continue
+		}
+		r, err := b.roomOf(ctx, d.RoomID)
+		if err != nil {
+			return err
+		}
+		if replays && d.ClientID != "" {
+			key := replayKey{r.id, author(d), d.ClientID}
+			original, found, err := b.original(ctx, key, d.RoomID)
+			if err != nil {
+				return err
+			}
+			if j, ok := earlier[key]; ok && !found {
+				original, found = results[j].Message, true
+			}
+			if found {
+				*result = history.Appended{Message: original, Dup: true}
+				if string(original.Message) != string(d.Message) {
+					*result = history.Appended{Err: history.ErrKeyReuse}
+				}
+				continue
+			}
+			earlier[key] = i
+		}
+		if r.head >= 1<<32-1 {
+			*result = history.Appended{Err: history.ErrUnavailable.Wrap("the room is full", nil)}
+			continue
+		}
+		r.head++
+		r.lastAt = max(r.lastAt, now)
+		id := r.id<<32 | r.head
+		*result = history.Appended{Message: history.Message{
+			ID:         messageID(id),
+			RoomID:     d.RoomID,
+			Seq:        r.head,
+			UserID:     d.UserID,
+			OperatorID: d.OperatorID,
+			Message:    d.Message,
+			Timestamp:  history.TimeMilli(r.lastAt),
+			ClientID:   d.ClientID,
+		}}
+		b.rows = append(b.rows, id, orNull(d.UserID), orNull(d.OperatorID), string(d.Message), r.lastAt, orNull(d.ClientID))
+	}
+	return nil
+}
+
+// refresh forgets what is known if another connection has written: a person with a
+// shell, perhaps. In a transaction that holds the write lock the answer stays true.
+func (b *batch) refresh(ctx context.Context) error {
+	var version int64
+	if err := b.dataVersion.QueryRowContext(ctx).Scan(&version); err != nil {
+		return err
+	}
+	if version == b.version {
+		return nil
+	}
+	var last int64
+	if err := b.lastRoom.QueryRowContext(ctx).Scan(&last); err != nil {
+		return err
+	}
+	b.version, b.known, b.nextID = version, make(map[string]room), last+1
+	return nil
+}
+
+// roomOf returns the room as it is after the drafts before.
+func (b *batch) roomOf(ctx context.Context, name string) (*room, error) {
+	if r := b.touched[name]; r != nil {
+		return r, nil
+	}
+	r, ok := b.known[name]
+	if !ok {
+		err := b.room.QueryRowContext(ctx, name).Scan(&r.id, &r.head, &r.lastAt)
+		if errors.Is(err, sql.ErrNoRows) {
+			r.id = b.nextID + b.newRooms
+			b.newRooms++
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	b.touched[name] = &r
+	return &r, nil
+}
+
+// replayKey is the scope in which a message is stored once.
+type replayKey struct {
+	room             int64
+	author, clientID string
+}
+
+// author is written in SQL too, in the index messages_client.
+func author(d *history.Draft) string {
+	if d.OperatorID != "" {
+		return "o" + d.OperatorID
+	}
+	return "u" + d.UserID
+}
+
+func (b *batch) original(ctx context.Context, key replayKey, roomID string) (m history.Message, found bool, err error) {
+	err = scanMessage(b.replay.QueryRowContext(ctx, key.clientID, key.room, key.author), roomID, &m)
+	if errors.Is(err, sql.ErrNoRows) {
+		return m, false, nil
+	}
+	return m, err == nil, err
+}
+
+// flush writes what fill has numbered.
+func (b *batch) flush(ctx context.Context) error {
+	if err := insert(ctx, &b.messages, b.rows, messageColumns); err != nil {
+		return err
+	}
+	rows := make([]any, 0, len(b.touched)*roomColumns)
+	for name, r := range b.touched {
+		if r.head > 0 {
+			rows = append(rows, r.id, name, r.head, r.lastAt)
+		}
+	}
+	return insert(ctx, &b.rooms, rows, roomColumns)
+}
+
+// insert writes rows with as few calls as possible.
+func insert(ctx context.Context, stmts *[len(rowsAtOnce)]*sql.Stmt, args []any, columns int) error {
+	for i, rows := range rowsAtOnce {
+		for n := rows * columns; len(args) >= n; args = args[n:] {
+			if _, err := stmts[i].ExecContext(ctx, args[:n]...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}

@@ -1,0 +1,110 @@
+package history
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// A Subscriber receives the live messages of a room.
+type Subscriber interface {
+	// Deliver is called in the room's order, exactly once for each message, by one
+	// goroutine at a time. It must not block: the whole room waits for it. It may
+	// close its subscription and may keep m.
+	Deliver(m *Live)
+}
+
+// Live is a message on its way to a room's subscribers, who share it. It is safe for
+// concurrent use and must not be changed.
+type Live struct {
+	Message Message
+
+	once    sync.Once
+	encoded any
+}
+
+// Encoded returns what the first call's build returned: the message is encoded once
+// and not once a subscriber. All subscribers of a process must therefore ask for the
+// same kind of value.
+func (l *Live) Encoded(build func(*Message) any) any {
+	l.once.Do(func() { l.encoded = build(&l.Message) })
+	return l.encoded
+}
+
+// A Subscription is one subscriber's place in a room. It is safe for concurrent use.
+type Subscription struct {
+	tail   *tail
+	index  int // in tail.subs; guarded by tail.mu
+	to     Subscriber
+	closed atomic.Bool
+
+	mu      sync.Mutex // held during Deliver and ready
+	pos     int64      // the subscriber has everything up to this number
+	opening *opening   // nil when live
+}
+
+// opening holds what arrives while the page is being read.
+type opening struct {
+	buffer []*Live
+	lost   bool // the buffer was full; it is empty now
+}
+
+const maxOpening = 1024 // messages in the buffer of one that is opening
+
+// Close ends the subscription. It does not wait, so a Deliver that has begun may still
+// be running; no other follows. It may be called from within Deliver, and more than once.
+func (s *Subscription) Close() {
+	if s.closed.Swap(true) {
+		return
+	}
+	s.tail.leave(s)
+	s.tail.log.release(s.tail)
+}
+
+// deliver is called by the goroutine that delivers the room's messages.
+func (s *Subscription) deliver(m *Live) {
+	if s.closed.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := m.Message.Number()
+	switch o := s.opening; {
+	case n <= s.pos: // in the page
+	case o == nil:
+		s.pos = n
+		s.to.Deliver(m)
+	case o.lost:
+	case len(o.buffer) == maxOpening:
+		o.buffer, o.lost = nil, true
+	default:
+		o.buffer = append(o.buffer, m)
+	}
+}
+
+// restart empties the buffer before the page is read (again).
+func (s *Subscription) restart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opening = &opening{}
+}
+
+// goLive hands over the page and then what came while it was read. It reports false,
+// and does nothing, if too much came.
+func (s *Subscription) goLive(o Opened, ready func(Opened)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opening.lost {
+		return false
+	}
+	buffer := s.opening.buffer
+	s.opening = nil
+	s.pos = o.LastSeq
+	ready(o)
+	for _, m := range buffer {
+		if n := m.Message.Number(); n > s.pos && !s.closed.Load() {
+			s.pos = n
+			s.to.Deliver(m)
+		}
+	}
+	return true
+}

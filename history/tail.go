@@ -1,0 +1,328 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	maxQueued = 1024 // messages of a room that wait to be delivered
+	maxHeld   = 1024 // messages of a room that wait for an earlier one
+)
+
+// tail follows the end of one room for those in this process who have it open. It
+// exists while there are any.
+//
+// mu guards data and is never held during a call to the store, the bus or a subscriber.
+// Subscribers are called by one goroutine at a time, the one that set delivering; it
+// ends when the queue is empty.
+type tail struct {
+	log  *Log
+	room string
+	refs int // guarded by log.mu
+
+	started chan struct{} // closed when pos is known, or err set
+	err     error         // of starting
+
+	mu         sync.Mutex
+	pos        int64           // everything up to this number was queued; -1 before the start
+	want       int64           // the largest number known to exist
+	held       map[int64]*Live // later than pos+1; made when first needed
+	queue      []*Live         // in order, for the goroutine that delivers
+	subs       []*Subscription
+	leaving    []*Subscription // left while delivering
+	delivering bool
+	filling    bool
+	closed     bool
+	repair     *time.Timer // made when first needed
+	repairFrom int64       // pos when the timer was set; -1 if it is not set
+	cancelBus  func()      // nil: not subscribed
+}
+
+// start finds out where the room ends, after live messages have begun to arrive.
+func (t *tail) start() {
+	defer close(t.started)
+	// Without the bus the room still works: the audit finds what others say, and tries
+	// to subscribe again.
+	_ = t.subscribe()
+	ctx, cancel := context.WithTimeout(t.log.ctx, startTimeout)
+	defer cancel()
+	heads, err := t.log.store.Heads(ctx, []string{t.room})
+	if err != nil {
+		t.err = err
+		t.log.forget(t)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.skipLocked(heads[t.room])
+	t.settleLocked()
+}
+
+// subscribe asks the bus for the room's messages, unless it has.
+func (t *tail) subscribe() error {
+	if t.log.bus == nil || !t.needsBus() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(t.log.ctx, busTimeout)
+	defer cancel()
+	cancelBus, err := t.log.bus.Subscribe(ctx, t.room, func(m Message) {
+		if m.RoomID == t.room {
+			t.offer(m)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	closed := t.closed
+	if !closed {
+		t.cancelBus = cancelBus
+	}
+	t.mu.Unlock()
+	if closed {
+		cancelBus()
+	}
+	return nil
+}
+
+func (t *tail) needsBus() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cancelBus == nil && !t.closed
+}
+
+// offer takes a message that was committed, here or on another node.
+func (t *tail) offer(m Message) {
+	n := m.Number()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || n <= t.pos {
+		return
+	}
+	t.want = max(t.want, n)
+	switch {
+	case t.pos == n-1 && len(t.queue) < maxQueued:
+		delete(t.held, n) // held while the queue was full
+		t.queue = append(t.queue, &Live{Message: m})
+		t.pos = n
+		t.drainLocked()
+	case len(t.held) < maxHeld:
+		if t.held == nil {
+			t.held = make(map[int64]*Live)
+		}
+		if t.held[n] == nil {
+			t.held[n] = &Live{Message: m}
+		}
+	}
+	t.settleLocked()
+}
+
+// expect says that number n exists.
+func (t *tail) expect(n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.want = max(t.want, n)
+	t.settleLocked()
+}
+
+// skipLocked moves pos to n, up to which nothing is left to deliver.
+func (t *tail) skipLocked(n int64) {
+	for held := range t.held {
+		if held <= n {
+			delete(t.held, held)
+		}
+	}
+	t.pos = n
+	t.drainLocked()
+}
+
+// drainLocked queues held messages that are next.
+func (t *tail) drainLocked() {
+	for len(t.queue) < maxQueued {
+		next := t.held[t.pos+1]
+		if next == nil {
+			return
+		}
+		t.pos++
+		delete(t.held, t.pos)
+		t.queue = append(t.queue, next)
+	}
+}
+
+// settleLocked sees to it that what is queued gets delivered, and what is missing found.
+func (t *tail) settleLocked() {
+	if t.closed {
+		return
+	}
+	if len(t.queue) > 0 && !t.delivering {
+		t.delivering = t.log.workers.start(t.deliver)
+	}
+	if t.pos >= 0 && t.want > t.pos && !t.filling && t.repairFrom < 0 {
+		t.repairFrom = t.pos
+		if t.repair == nil {
+			t.repair = time.AfterFunc(t.log.repairAfter, t.overdue)
+		} else {
+			t.repair.Reset(t.log.repairAfter)
+		}
+	}
+}
+
+// overdue runs when a message has been missing for a while. If the room went on
+// meanwhile it is another message that is missing now: it gets its time too. If it is
+// delivering that is behind, reading more would not help.
+func (t *tail) overdue() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	stuck := t.repairFrom == t.pos && len(t.queue) < maxQueued
+	t.repairFrom = -1
+	if stuck && !t.closed && t.want > t.pos && !t.filling {
+		t.filling = t.log.workers.start(t.fill)
+	}
+	t.settleLocked()
+}
+
+// fill reads what is missing from the store.
+func (t *tail) fill() {
+	for t.fillOnce() {
+	}
+}
+
+// fillOnce reports whether there may be more to read now.
+func (t *tail) fillOnce() (more bool) {
+	t.mu.Lock()
+	pos, want := t.pos, t.want
+	t.mu.Unlock()
+	s, err := t.log.store.Changes(t.log.ctx, t.room, pos, MaxLimit)
+	if errors.Is(err, ErrPruned) {
+		s.UpTo, err = s.Floor, nil // nothing is left that could be delivered
+	}
+	if err != nil && t.log.ctx.Err() == nil {
+		t.log.logger.Error("read missing messages", "room", t.room, "after", pos, "error", err)
+	}
+	repaired := 0
+	t.mu.Lock()
+	if err != nil {
+		t.want = t.pos // the next message or the audit tries again
+	} else {
+		repaired, more = t.takeLocked(s, want)
+	}
+	t.filling = more
+	t.settleLocked()
+	t.mu.Unlock()
+	if repaired > 0 && t.log.observer != nil {
+		t.log.observer.Repaired(repaired)
+	}
+	return more
+}
+
+// takeLocked queues what was read, when want was the largest number known to exist. It
+// returns how many messages were missing, and whether to read on.
+func (t *tail) takeLocked(s Slice, want int64) (repaired int, more bool) {
+	for i := range s.Messages {
+		if n := s.Messages[i].Number(); n > t.pos {
+			t.queue = append(t.queue, &Live{Message: s.Messages[i]})
+			t.pos = n
+			repaired++
+		}
+	}
+	t.want = max(t.want, s.Head)
+	t.skipLocked(max(t.pos, s.UpTo))
+	switch {
+	case s.UpTo < s.Head:
+		// More than a page is missing. If delivering is behind, it is read later.
+		return repaired, !t.closed && len(t.queue) < maxQueued
+	case s.Head < want:
+		// What the store does not have does not exist, whatever the bus says.
+		clear(t.held)
+		t.want = t.pos
+	}
+	return repaired, false
+}
+
+// deliver hands the queue to the subscribers, without the lock. Joining meanwhile only
+// appends to subs; those who leave stay in it until the round is over.
+func (t *tail) deliver() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.queue) > 0 && !t.closed {
+		queue, subs := t.queue, t.subs
+		t.queue = nil
+		t.drainLocked()
+		t.mu.Unlock()
+		for _, m := range queue {
+			for _, s := range subs {
+				s.deliver(m)
+			}
+		}
+		t.mu.Lock()
+		for _, s := range t.leaving {
+			t.removeLocked(s)
+		}
+		clear(t.leaving)
+		t.leaving = t.leaving[:0]
+	}
+	t.delivering = false
+}
+
+// join adds s, whose page is yet to be read.
+func (t *tail) join(s *Subscription) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.index = len(t.subs)
+	t.subs = append(t.subs, s)
+}
+
+func (t *tail) leave(s *Subscription) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.delivering {
+		t.leaving = append(t.leaving, s)
+	} else {
+		t.removeLocked(s)
+	}
+}
+
+func (t *tail) removeLocked(s *Subscription) {
+	last := len(t.subs) - 1
+	if s.index > last || t.subs[s.index] != s {
+		return // closed before it had joined
+	}
+	moved := t.subs[last]
+	t.subs[s.index], moved.index = moved, s.index
+	t.subs[last] = nil
+	t.subs = t.subs[:last]
+}
+
+func (t *tail) isStarted() bool {
+	select {
+	case <-t.started:
+		return t.err == nil
+	default:
+		return false
+	}
+}
+
+func (t *tail) position() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pos
+}
+
+// close is called when nobody has the room open any more.
+func (t *tail) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.queue, t.held = nil, nil
+	if t.repair != nil {
+		t.repair.Stop()
+	}
+	cancelBus := t.cancelBus
+	t.cancelBus = nil
+	t.mu.Unlock()
+	if cancelBus != nil {
+		cancelBus()
+	}
+}
