@@ -20,12 +20,13 @@ import (
 type Server struct {
 	*Namespace // "/"
 
-	opts   Options
-	limits *sio.Limits
-	log    *slog.Logger
-	engine *engine.Server
-	work   tally // handlers that are running
-	stats  counters
+	opts    Options
+	limits  *sio.Limits
+	log     *slog.Logger
+	engine  *engine.Server
+	work    tally // inboxes that are being worked on, and sockets that are connecting
+	workers workers
+	stats   counters
 	// listened is set when somebody wants to know of all outgoing events, which costs.
 	listened atomic.Bool
 
@@ -232,6 +233,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if werr := s.work.wait(ctx); err == nil {
 		err = werr
 	}
+	s.workers.close()
 	return err
 }
 

@@ -431,9 +431,9 @@ func (s *Socket) admit() {
 	s.nsp.srv.stats.connected.Add(1)
 	s.nsp.srv.work.add(1)
 	if len(s.nsp.load().connection) == 0 {
-		go s.work()
+		s.nsp.srv.workers.run(s)
 	} else {
-		time.AfterFunc(settleTime, s.work)
+		time.AfterFunc(settleTime, func() { s.nsp.srv.workers.run(s) })
 	}
 }
 
@@ -499,7 +499,7 @@ func (s *Socket) push(t task) {
 	}
 	if start {
 		s.nsp.srv.work.add(1)
-		go s.work()
+		s.nsp.srv.workers.run(s)
 	}
 }
 
