@@ -68,8 +68,9 @@ func TestRPCAnswers(t *testing.T) {
 		{`424["add",{"x":-3}]`, `434[{"code":"internal","message":"internal error"}]`},
 		{`425["add",{"x":-4}]`, `435[{"code":"wrapped","message":"yes"}]`},
 		{`426["add",{"x":-5}]`, `436[{"code":"internal","message":"internal error"}]`},
-		{`427["add",{"x":"one"}]`, `437[{"code":"bad_payload","message":"argument 1 does not have the expected type"}]`},
-		{`42["add",{"x":1}]` + "", ``}, // no acknowledgement wanted: none is sent
+		{`427["add",{"x":"one"}]`, `437[{"code":"bad_payload","message":"argument 1 does not have the expected type: x"}]`},
+		{`429["add",{"y":"two"}]`, `439[{"code":"bad_payload","message":"argument 1 does not have the expected type: y"}]`},
+		{`42["add",{"x":1}]`, ``}, // no acknowledgement wanted: none is sent
 		{`428["add",{"x":7}]`, `438[7]`},
 	} {
 		c.send(tt.send)
@@ -380,4 +381,24 @@ func TestOutgoingListeners(t *testing.T) {
 	if s := await(t, "outgoing event", seen); s.event != "hello" || len(s.args) != 2 || string(s.args[1]) != `"two"` {
 		t.Errorf("outgoing %q %q", s.event, s.args)
 	}
+}
+
+func TestContextEndsWithTheSocket(t *testing.T) {
+	srv, url := serve(t, nil)
+	c, id := join(t, url, "")
+	s := srv.Socket(id)
+	derived, cancel := context.WithTimeout(s.Context(), patience)
+	defer cancel()
+	abandoned, cancel := context.WithCancel(s.Context())
+	cancel()
+	done := s.Context().Done()
+	c.cut()
+	await(t, "end of the context", done)
+	await(t, "end of a derived context", derived.Done())
+	if s.Context().Err() != context.Canceled || derived.Err() != context.Canceled || abandoned.Err() != context.Canceled {
+		t.Errorf("errors %v, %v, %v", s.Context().Err(), derived.Err(), abandoned.Err())
+	}
+	late, cancel := context.WithCancel(s.Context())
+	defer cancel()
+	await(t, "end of a context of a disconnected socket", late.Done())
 }

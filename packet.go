@@ -3,6 +3,7 @@ package parley
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -87,6 +88,10 @@ func (e *badPayload) As(target any) bool {
 	t, ok := target.(**Error)
 	if ok {
 		*t = &Error{Code: CodeBadPayload, Message: fmt.Sprintf("argument %d does not have the expected type", e.argument+1)}
+		var mismatch *json.UnmarshalTypeError
+		if errors.As(e.cause, &mismatch) && mismatch.Field != "" {
+			(*t).Message += ": " + mismatch.Field
+		}
 	}
 	return ok
 }

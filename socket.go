@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,7 @@ type Socket struct {
 	full    bool // and it is counted in conn.full
 	acks    map[int64]func(payload, error)
 	done    chan struct{} // closed on disconnect; made when it is asked for
+	after   []*func()     // called on disconnect
 	data    any
 	left    []string // the rooms it was in when it disconnected
 }
@@ -145,6 +147,27 @@ func (c *socketContext) Err() error {
 		return context.Canceled
 	}
 	return nil
+}
+
+// AfterFunc is how package context has f called without a goroutine that waits for it.
+func (c *socketContext) AfterFunc(f func()) (stop func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == disconnected {
+		go f()
+		return func() bool { return false }
+	}
+	entry := &f
+	c.after = append(c.after, entry)
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		i := slices.Index(c.after, entry)
+		if i >= 0 {
+			c.after = slices.Delete(c.after, i, i+1)
+		}
+		return i >= 0
+	}
 }
 
 // own returns the socket's own handlers, made when first needed.
@@ -633,10 +656,13 @@ func (s *Socket) close(reason Reason) {
 	if s.done != nil {
 		close(s.done)
 	}
-	acks := s.acks
-	s.acks = nil
+	acks, after := s.acks, s.after
+	s.acks, s.after = nil, nil
 	s.mu.Unlock()
 
+	for _, f := range after {
+		go (*f)()
+	}
 	s.conn.unseat(s.nsp.name, s)
 	for _, f := range acks {
 		f(payload{}, ErrDisconnected)

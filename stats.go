@@ -92,11 +92,11 @@ func (s *Server) Stats() Stats {
 }
 
 // logHandlerError logs what went wrong in a handler. What is meant for the client, or its
-// own fault, is not the operator's concern.
+// own fault, or that it is gone, is not the operator's concern.
 func (s *Server) logHandlerError(socket *Socket, event string, err error) {
 	var forClient *Error
 	var refusal *ConnectError
-	if errors.As(err, &forClient) || errors.As(err, &refusal) {
+	if errors.As(err, &forClient) || errors.As(err, &refusal) || errors.Is(err, ErrDisconnected) {
 		s.log.Debug("parley: request refused", "socket", socket.ID(), "event", event, "error", err)
 		return
 	}

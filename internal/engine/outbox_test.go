@@ -119,16 +119,25 @@ func TestWriteTimeoutOverTCP(t *testing.T) {
 	p.Close()
 }
 
+// sip reads the frame of a text message of n bytes, 64 KiB at a time after a wait.
+func (p *peer) sip(n int, wait time.Duration) {
+	p.t.Helper()
+	for left := 10 + 1 + n; left > 0; left -= poll.BufferSize { // header, type, data
+		time.Sleep(wait)
+		if _, err := io.CopyN(io.Discard, p.r, int64(min(poll.BufferSize, left))); err != nil {
+			p.t.Fatalf("%d bytes before the end: %v", left, err)
+		}
+	}
+}
+
 // Taking something within the time is enough.
 func TestSlowReaderIsNotAStalledOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{PingInterval: time.Hour})
 		p, o := s.openWebSocket()
 		o.send(long(500_000), "end")
-		for o.isOpen() && o.session.Queued() > 0 {
-			time.Sleep(8 * time.Second)
-			io.CopyN(io.Discard, p.r, poll.BufferSize)
-		}
+		p.sip(500_000, 8*time.Second)
+		p.wantText("4end")
 		o.wantOpen()
 		p.Close()
 	})
@@ -236,15 +245,7 @@ func TestCloseDeliversToASlowReader(t *testing.T) {
 		const n = 1_000_000
 		o.send(long(n), "end")
 		o.session.Close()
-		r := p.r
-		for read := 0; read < n; { // over a minute
-			time.Sleep(4 * time.Second)
-			k, err := io.CopyN(io.Discard, r, min(poll.BufferSize, 11+n-int64(read)))
-			read += int(k)
-			if err != nil {
-				t.Fatalf("after %d bytes: %v", read, err)
-			}
-		}
+		p.sip(n, 4*time.Second) // over a minute
 		p.wantText("4end")
 		p.wantClose(ws.CloseNoStatus, "")
 	})

@@ -69,9 +69,12 @@ func (p *polling) closeLocked(s *Session, farewell eio.Type) (linger bool) {
 		return false
 	}
 	s.beatAt = s.srv.wheel.since()
-	if farewell == eio.Noop {
+	switch {
+	case farewell == eio.Noop:
 		s.beatLocked(farewellTimeout)
-	} else {
+	case s.srv.draining.Load(): // a shutdown waits for it
+		s.beatLocked(closeTimeout)
+	default:
 		s.beatLocked(lingerTimeout)
 	}
 	return true

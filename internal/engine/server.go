@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/internal/eio"
@@ -27,12 +28,12 @@ type Server struct {
 	wheel    *wheel
 	stats    Stats
 
+	draining atomic.Bool // no new sessions; set under mu
 	mu       sync.Mutex
 	sessions map[string]*Session
 	perHost  map[string]int // sessions of each IP address, if that is limited
 	conns    int            // WebSocket connections, until they are closed
-	draining bool
-	idle     chan struct{} // closed when draining and conns and sessions are 0
+	idle     chan struct{}  // closed when draining and conns and sessions are 0
 }
 
 // NewServer returns a Server. The error is about the options.
@@ -184,7 +185,7 @@ func (s *Server) newSession(r *http.Request, t *websocket) (*Session, *requestEr
 
 	s.mu.Lock()
 	switch {
-	case s.draining:
+	case s.draining.Load():
 		s.mu.Unlock()
 		return nil, errShuttingDown
 	case s.opts.MaxSessions > 0 && len(s.sessions) >= s.opts.MaxSessions:
@@ -206,10 +207,7 @@ func (s *Server) newSession(r *http.Request, t *websocket) (*Session, *requestEr
 // that nothing can be missed.
 func (s *Server) start(session *Session) {
 	session.start(s.opts.Open(session))
-	s.mu.Lock()
-	draining := s.draining
-	s.mu.Unlock()
-	if draining { // Shutdown has closed all others, but could not close this one
+	if s.draining.Load() { // Shutdown has closed all others, but could not close this one
 		session.Close()
 	}
 }
@@ -364,7 +362,7 @@ func (s *Server) connEnded() {
 }
 
 func (s *Server) checkIdleLocked() {
-	if s.draining && s.conns == 0 && len(s.sessions) == 0 {
+	if s.draining.Load() && s.conns == 0 && len(s.sessions) == 0 {
 		select {
 		case <-s.idle:
 		default:
@@ -377,7 +375,7 @@ func (s *Server) checkIdleLocked() {
 func (s *Server) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.draining = true
+	s.draining.Store(true)
 	s.checkIdleLocked()
 }
 

@@ -24,6 +24,7 @@ type server struct {
 	*engine.Server
 	t      testing.TB
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	scheme string
 	host   string
 	client *http.Client
 	owners chan *owner
@@ -51,7 +52,7 @@ func overTCP(t testing.TB, o engine.Options) *server {
 }
 
 func serve(t testing.TB, o engine.Options, l net.Listener, dial func(context.Context, string, string) (net.Conn, error), host string, patience time.Duration) *server {
-	s := &server{t: t, dial: dial, host: host, owners: make(chan *owner, 1000)}
+	s := &server{t: t, dial: dial, scheme: "http", host: host, owners: make(chan *owner, 10_000)}
 	open := o.Open
 	o.Open = func(session *engine.Session) engine.Handler {
 		own := &owner{t: t, session: session, ended: make(chan struct{})}
@@ -212,7 +213,7 @@ func (s *server) do(method, query, body string, header ...string) answer {
 func (s *server) try(method, query string, body io.Reader, header ...string) (answer, error) {
 	r := &http.Request{
 		Method: method,
-		URL:    &url.URL{Scheme: "http", Host: s.host, Path: "/engine.io/", RawQuery: query},
+		URL:    &url.URL{Scheme: s.scheme, Host: s.host, Path: "/engine.io/", RawQuery: query},
 		Header: http.Header{},
 	}
 	if method == http.MethodPost {
@@ -300,6 +301,18 @@ func wantAnswer(t testing.TB, a answer, status int, body string) {
 	t.Helper()
 	if a.status != status || a.body != body {
 		t.Errorf("answer %d %.200q, want %d %q", a.status, a.body, status, body)
+	}
+}
+
+// eventually waits, outside of bubbles, until cond holds.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for start := time.Now(); !cond(); <-tick.C {
+		if time.Since(start) > 20*time.Second {
+			t.Fatalf("waited in vain: %s", what)
+		}
 	}
 }
 

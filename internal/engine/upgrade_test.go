@@ -83,6 +83,7 @@ func TestBrokenUpgrades(t *testing.T) {
 			p.wantClose(ws.CloseNoStatus, "")
 			o.wantReceived()
 			s.stillWorks(sid)
+			synctest.Wait()        // until the candidate is forgotten
 			p = s.upgradeFrom(sid) // another try is allowed
 			p.text("4b")
 			p.wantText("4b")

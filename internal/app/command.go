@@ -1,0 +1,152 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // something outside went wrong: the address, the data directory
+	exitUsage  = 2 // the command line, environment or configuration file is wrong
+)
+
+const usage = `Parley is a Socket.IO server that keeps the messages of rooms.
+
+  parley [serve] [flags]   serve, at http://127.0.0.1:8080 unless told otherwise
+  parley version           print the version
+  parley help              print this
+  parley help config       print all settings, as markdown
+
+`
+
+// Main runs the command with its arguments, the program's name not among them, and
+// returns the exit code. When ctx ends the server shuts down gracefully.
+func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	command := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "serve":
+		return serve(ctx, args, environ, stdout, stderr)
+	case "version":
+		fmt.Fprintln(stdout, "parley", version(), runtime.Version())
+		return exitOK
+	case "help":
+		if len(args) > 0 && args[0] == "config" {
+			fmt.Fprint(stdout, Reference())
+		} else {
+			printUsage(stdout)
+		}
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "parley: there is no command %q; see parley help\n", command)
+	return exitUsage
+}
+
+func printUsage(w io.Writer) {
+	fmt.Fprint(w, usage, "Flags:\n\n")
+	var c Config
+	fmt.Fprintf(w, "  --%s FILE\n        TOML file with settings.\n", configFlag)
+	for _, s := range c.settings() {
+		fmt.Fprintf(w, "  --%s %s\n        %s\n", s.name, s.def, strings.ReplaceAll(s.doc, "`", ""))
+	}
+}
+
+// parseFlags returns what is set on the command line, by the names of settings.
+func parseFlags(args []string) (map[string]string, error) {
+	values := make(map[string]string)
+	flags := flag.NewFlagSet("parley", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	note := func(name string) func(string) error {
+		return func(v string) error { values[name] = v; return nil }
+	}
+	flags.Func(configFlag, "", note(configFlag))
+	var c Config
+	for _, s := range c.settings() {
+		if s.yes {
+			flags.BoolFunc(s.name, "", note(s.name))
+		} else {
+			flags.Func(s.name, "", note(s.name))
+		}
+	}
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return values, nil
+}
+
+func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	fail := func(code int, err error) int {
+		fmt.Fprintln(stderr, "parley:", explain(err))
+		return code
+	}
+	flags, err := parseFlags(args)
+	if errors.Is(err, flag.ErrHelp) {
+		printUsage(stdout)
+		return exitOK
+	}
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	c, err := LoadConfig(environ, flags)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	// Before the data directory is touched: another server may be running here.
+	l, err := net.Listen("tcp", c.Addr)
+	if err != nil {
+		return fail(exitFailed, err)
+	}
+	log := c.logger(stderr)
+	s, err := Open(c, log)
+	if err != nil {
+		l.Close()
+		return fail(exitFailed, err)
+	}
+	fmt.Fprint(stdout, s.banner(l.Addr()))
+	if err := s.Serve(ctx, l); err != nil {
+		return fail(exitFailed, err)
+	}
+	return exitOK
+}
+
+// explain returns the error in one line, with advice where there is some.
+func explain(err error) string {
+	line := strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), "parley: ")
+	if errors.Is(err, syscall.EADDRINUSE) {
+		line += "; stop what listens there, or choose another address with --addr"
+	}
+	return line
+}
+
+// version returns the version of the module, or the revision that it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") && len(s.Value) >= 12 {
+			return s.Value[:12]
+		}
+	}
+	if v == "" {
+		return "(devel)"
+	}
+	return v
+}

@@ -1,0 +1,225 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/parley-go/parley"
+)
+
+// Config is what can be set. Each field is described where settings binds it; the zero
+// value is of no use, Defaults returns one that is.
+type Config struct {
+	Addr            string
+	Data            string
+	ShutdownTimeout time.Duration
+	LogLevel        slog.Level
+	LogFormat       string
+
+	Path            string
+	Transports      []string
+	PingInterval    time.Duration
+	PingTimeout     time.Duration
+	Compression     bool
+	CORSOrigins     []string
+	CORSCredentials bool
+
+	MaxConnections int
+	MaxPerAddress  int
+	EventRate      float64
+	ByteRate       int64
+	MaxPayload     int64
+	MaxOutbox      int64
+	MaxRooms       int
+
+	MaxMessage int64
+	PageSize   int
+	MaxPage    int
+}
+
+// Defaults returns the configuration that nothing has changed.
+func Defaults() Config {
+	var c Config
+	for _, s := range c.settings() {
+		if err := s.set(s.def); err != nil {
+			panic("default of " + s.name + ": " + err.Error())
+		}
+	}
+	return c
+}
+
+// LoadConfig returns the defaults, changed by the file, changed by the environment
+// ("NAME=value", as os.Environ returns it), changed by the flags, by the names of the
+// settings. The file is the one that the setting "config" names; there may be none.
+func LoadConfig(environ []string, flags map[string]string) (Config, error) {
+	c := Defaults()
+	settings := make(map[string]setting)
+	for _, s := range c.settings() {
+		settings[s.name] = s
+	}
+	env, err := environment(environ, settings)
+	if err != nil {
+		return c, err
+	}
+	path := env[configFlag]
+	if p, ok := flags[configFlag]; ok {
+		path = p
+	}
+	var file map[string]string
+	if path != "" {
+		if file, err = readFile(path); err != nil {
+			return c, err
+		}
+	}
+	for _, source := range []struct {
+		values map[string]string
+		title  func(name string) string
+	}{
+		{file, func(name string) string { return path + ": " + name }},
+		{env, variable},
+		{flags, func(name string) string { return "--" + name }},
+	} {
+		for _, name := range slices.Sorted(maps.Keys(source.values)) {
+			if name == configFlag {
+				continue
+			}
+			s, ok := settings[name]
+			if !ok {
+				return c, fmt.Errorf("%s: there is no such setting; see parley help config", source.title(name))
+			}
+			if err := s.set(source.values[name]); err != nil {
+				return c, fmt.Errorf("%s: %q is not allowed: want %w", source.title(name), source.values[name], err)
+			}
+		}
+	}
+	return c, c.check()
+}
+
+// check is about what no setting can say by itself.
+func (c *Config) check() error {
+	switch {
+	case c.CORSCredentials && slices.Contains(c.CORSOrigins, "*"):
+		return errors.New("cors-credentials: not together with cors-origins *: any site could act for its visitors")
+	case c.MaxMessage > c.MaxPayload:
+		return fmt.Errorf("max-message: %d is more than max-payload, %d", c.MaxMessage, c.MaxPayload)
+	case c.PageSize > c.MaxPage:
+		return fmt.Errorf("page-size: %d is more than max-page-size, %d", c.PageSize, c.MaxPage)
+	}
+	return nil
+}
+
+const (
+	configFlag = "config"
+	envPrefix  = "PARLEY_"
+)
+
+// variable returns the environment variable of a setting.
+func variable(name string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// environment returns the values of the variables that are meant for us, by the names of
+// settings.
+func environment(environ []string, settings map[string]setting) (map[string]string, error) {
+	values := make(map[string]string)
+	for _, pair := range environ {
+		key, value, _ := strings.Cut(pair, "=")
+		rest, ours := strings.CutPrefix(key, envPrefix)
+		if !ours || fromKubernetes(rest) {
+			continue
+		}
+		name := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
+		if _, ok := settings[name]; !ok && name != configFlag || key != variable(name) {
+			return nil, fmt.Errorf("%s: there is no such setting; see parley help config", key)
+		}
+		values[name] = value
+	}
+	return values, nil
+}
+
+// fromKubernetes reports whether the variable is one that Kubernetes sets in every
+// container of a namespace that has a service named parley: PARLEY_SERVICE_HOST,
+// PARLEY_PORT=tcp://…, PARLEY_PORT_80_TCP_ADDR and so on.
+func fromKubernetes(rest string) bool {
+	return rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
+}
+
+// readFile reads settings from a TOML file without tables.
+func readFile(path string) (map[string]string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	var file map[string]any
+	if _, err := toml.Decode(string(text), &file); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	values := make(map[string]string, len(file))
+	for name, v := range file {
+		if values[name], err = plain(v); err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", path, name, err)
+		}
+	}
+	return values, nil
+}
+
+// plain returns a TOML value as it would be written in a flag.
+func plain(v any) (string, error) {
+	switch v := v.(type) {
+	case string, int64, float64, bool:
+		return fmt.Sprint(v), nil
+	case []any:
+		parts := make([]string, len(v))
+		for i, element := range v {
+			s, ok := element.(string)
+			if !ok {
+				return "", errors.New("want a list of strings")
+			}
+			parts[i] = s
+		}
+		return strings.Join(parts, ","), nil
+	case map[string]any:
+		return "", errors.New("there is no such setting; see parley help config")
+	}
+	return "", errors.New("want a string, a number, a boolean or a list of strings")
+}
+
+// logger returns the logger that the configuration wants.
+func (c *Config) logger(w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// options returns those of the Socket.IO server.
+func (c *Config) options(log *slog.Logger) *parley.Options {
+	o := &parley.Options{
+		Path:         c.Path,
+		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
+		Transports:     c.Transports,
+		CORS:           parley.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials, MaxAge: 10 * time.Minute},
+		MaxPayload:     c.MaxPayload,
+		MaxOutbox:      int(c.MaxOutbox),
+		MaxRooms:       c.MaxRooms,
+		MaxConnections: c.MaxConnections,
+		MaxPerAddress:  c.MaxPerAddress,
+		EventRate:      c.EventRate,
+		ByteRate:       float64(c.ByteRate),
+		Logger:         log,
+	}
+	if c.Compression {
+		o.Compression = &parley.Compression{NoClientContext: true}
+	}
+	return o
+}

@@ -1,0 +1,113 @@
+package app_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/internal/app"
+)
+
+func configFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "parley.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
+	file := configFile(t, `
+		ping-interval = "1s"
+		ping-timeout = "1s"
+		max-rooms = 1
+		compression = true
+		events-per-second = 2.5
+		cors-origins = ["https://a.example", "https://b.example:8443"]
+	`)
+	environ := []string{"HOME=/", "PARLEY_CONFIG=" + file, "PARLEY_PING_INTERVAL=2s", "PARLEY_PING_TIMEOUT=2s", "PARLEY_PORT=tcp://10.0.0.1:80"}
+	c, err := app.LoadConfig(environ, map[string]string{"ping-interval": "3s", "max-payload": "2MiB"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.PingInterval != 3*time.Second || c.PingTimeout != 2*time.Second || c.MaxRooms != 1 || c.Addr != "127.0.0.1:8080" {
+		t.Errorf("flag %v, environment %v, file %v, default %v", c.PingInterval, c.PingTimeout, c.MaxRooms, c.Addr)
+	}
+	if !c.Compression || c.EventRate != 2.5 || c.MaxPayload != 2<<20 || !slices.Equal(c.CORSOrigins, []string{"https://a.example", "https://b.example:8443"}) {
+		t.Errorf("types: %+v", c)
+	}
+	c, err = app.LoadConfig(environ, map[string]string{"config": configFile(t, `max-rooms = 7`)})
+	if err != nil || c.MaxRooms != 7 {
+		t.Errorf("--config over PARLEY_CONFIG: %d, %v", c.MaxRooms, err)
+	}
+}
+
+func TestConfigErrorsNameTheCulprit(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		environ []string
+		file    string
+		flags   map[string]string
+		want    string
+	}{
+		{name: "variable", environ: []string{"PARLEY_PING=1"}, want: "PARLEY_PING: there is no such setting"},
+		{name: "lower case variable", environ: []string{"PARLEY_addr=:1"}, want: "PARLEY_addr: there is no such setting"},
+		{name: "value of a variable", environ: []string{"PARLEY_ADDR=8080"}, want: `PARLEY_ADDR: "8080" is not allowed: want host:port`},
+		{name: "key", file: `pong-interval = "1s"`, want: "pong-interval: there is no such setting"},
+		{name: "table", file: "[server]\naddr = ':1'", want: "server: there is no such setting"},
+		{name: "value in the file", file: `max-rooms = "many"`, want: `max-rooms: "many" is not allowed: want a whole number from 1`},
+		{name: "list of numbers", file: `transports = [1]`, want: "transports: want a list of strings"},
+		{name: "date", file: `addr = 2020-01-01`, want: "addr: want a string"},
+		{name: "not TOML", file: `addr`, want: "parley.toml: toml: "},
+		{name: "flag", flags: map[string]string{"shutdown-timeout": "1h"}, want: `--shutdown-timeout: "1h" is not allowed: want a duration such as 25s or 1m30s, from 1ms to 5m`},
+		{name: "no address", flags: map[string]string{"addr": "localhost"}, want: "--addr"},
+		{name: "no port", flags: map[string]string{"addr": "localhost:http"}, want: "--addr"},
+		{name: "no data", flags: map[string]string{"data": ""}, want: "want a directory, or memory"},
+		{name: "path", flags: map[string]string{"path": "socket.io"}, want: "begins and ends with a slash"},
+		{name: "unclean path", flags: map[string]string{"path": "/a//b/"}, want: "--path"},
+		{name: "transports", flags: map[string]string{"transports": "polling,smoke"}, want: "want one or more of polling, websocket"},
+		{name: "no transports", flags: map[string]string{"transports": " "}, want: "--transports"},
+		{name: "boolean", flags: map[string]string{"compression": "yes"}, want: "want true or false"},
+		{name: "level", flags: map[string]string{"log-level": "info+2"}, want: "want debug, info, warn or error"},
+		{name: "format", flags: map[string]string{"log-format": "xml"}, want: "want text or json"},
+		{name: "rate", flags: map[string]string{"events-per-second": "-1"}, want: "want a number"},
+		{name: "not a rate", flags: map[string]string{"events-per-second": "NaN"}, want: "want a number"},
+		{name: "unit", flags: map[string]string{"max-payload": "1TB"}, want: "want a size such as"},
+		{name: "overflow", flags: map[string]string{"max-payload": "9223372036854775807KiB"}, want: "want a size such as"},
+		{name: "too small", flags: map[string]string{"max-outbox": "1"}, want: "from 65536 to"},
+		{name: "origin", flags: map[string]string{"cors-origins": "https://a.example/"}, want: "--cors-origins"},
+		{name: "credentials", flags: map[string]string{"cors-origins": "*", "cors-credentials": "true"}, want: "not together with cors-origins *"},
+		{name: "message and payload", flags: map[string]string{"max-payload": "10KiB"}, want: "max-message: 65536 is more than max-payload, 10240"},
+		{name: "pages", flags: map[string]string{"page-size": "10", "max-page-size": "9"}, want: "page-size: 10 is more than max-page-size, 9"},
+		{name: "no file", flags: map[string]string{"config": "/nonexistent"}, want: "/nonexistent"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			flags := map[string]string{}
+			for k, v := range test.flags {
+				flags[k] = v
+			}
+			if test.file != "" {
+				flags["config"] = configFile(t, test.file)
+			}
+			_, err := app.LoadConfig(test.environ, flags)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want it to contain %q", err, test.want)
+			}
+		})
+	}
+}
+
+// The file is made by: go run ./cmd/parley help config > docs/configuration.md
+func TestReferenceIsUpToDate(t *testing.T) {
+	file, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(file) != app.Reference() {
+		t.Error("docs/configuration.md is not what parley help config prints")
+	}
+}

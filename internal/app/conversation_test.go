@@ -1,0 +1,443 @@
+package app_test
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/parley-go/parley/history"
+)
+
+func TestConversation(t *testing.T) {
+	i := start(t, testConfig())
+	user, operator := i.dial(t), i.dial(t)
+
+	joined := join(t, user, object{"roomId": "room", "userId": "u1", "name": "Ann", "colour": "ignored"})
+	me := member{ID: user.ID, UserID: "u1", Name: "Ann"}
+	if joined.RoomID != "room" || len(joined.Messages) != 0 || joined.Messages == nil || joined.HasMore || joined.LastSeq != 0 ||
+		joined.Epoch == "" || joined.Reset || joined.Member != me || !reflect.DeepEqual(joined.Members, []member{me}) || joined.Count != 1 {
+		t.Errorf("joined: %+v", joined)
+	}
+	stored := send(t, user, object{"roomId": "room", "message": object{"text": "hello <you>"}, "clientId": "c1"})
+	if !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`).MatchString(stored.Timestamp) || stored.ID == "" {
+		t.Errorf("stored: %+v", stored)
+	}
+	want := message{ID: stored.ID, RoomID: "room", Seq: 1, UserID: "u1", Message: object{"text": "hello <you>"}, Timestamp: stored.Timestamp, ClientID: "c1"}
+	if !reflect.DeepEqual(stored, want) {
+		t.Errorf("stored: %+v, want %+v", stored, want)
+	}
+	var live message
+	user.Expect("newMessage", &live)
+	if !reflect.DeepEqual(live, want) {
+		t.Errorf("the sender gets %+v, want %+v", live, want)
+	}
+
+	joined = join(t, operator, object{"roomId": "room", "operatorId": "op"})
+	if !reflect.DeepEqual(joined.Messages, []message{want}) || joined.LastSeq != 1 || joined.Count != 2 || len(joined.Members) != 2 || joined.Members[0] != me {
+		t.Errorf("joined: %+v", joined)
+	}
+	var p presence
+	user.Expect("presence", &p)
+	if (p != presence{"room", "join", member{ID: operator.ID, OperatorID: "op"}, 2}) {
+		t.Errorf("presence: %+v", p)
+	}
+
+	// An operator's message carries the user's id if the operator says so.
+	stored = send(t, operator, object{"roomId": "room", "message": "hi", "userId": "u1"})
+	if stored.OperatorID != "op" || stored.UserID != "u1" || stored.Seq != 2 {
+		t.Errorf("stored: %+v", stored)
+	}
+	user.Expect("newMessage", &live)
+	if !reflect.DeepEqual(live, stored) {
+		t.Errorf("the user gets %+v, want %+v", live, stored)
+	}
+
+	operator.Send("typing", object{"roomId": "room"})
+	var typing struct {
+		RoomID, UserID, OperatorID, Name string
+		Typing                           bool
+	}
+	user.Expect("typing", &typing)
+	if typing.RoomID != "room" || typing.OperatorID != "op" || !typing.Typing {
+		t.Errorf("typing: %+v", typing)
+	}
+	var left answer
+	operator.Ask("typing", object{"roomId": "room", "typing": false}, &left)
+	user.Expect("typing", &typing)
+	if typing.Typing || left.RoomID != "room" {
+		t.Errorf("typing: %+v, acknowledgement %+v", typing, left)
+	}
+
+	operator.Ask("leaveRoom", object{"roomId": "room"}, &left)
+	if left.RoomID != "room" || left.Code != "" {
+		t.Errorf("left: %+v", left)
+	}
+	user.Expect("presence", &p)
+	if p.Type != "leave" || p.Member.ID != operator.ID || p.Count != 1 {
+		t.Errorf("presence: %+v", p)
+	}
+	operator.Ask("leaveRoom", object{"roomId": "room"}, &left)
+	if left.Code != "" {
+		t.Errorf("leaving twice: %+v", left)
+	}
+}
+
+func TestJoiningAgainIsIdempotent(t *testing.T) {
+	i := start(t, testConfig())
+	a, b := i.dial(t), i.dial(t)
+	join(t, b, object{"roomId": "r", "userId": "b"})
+	join(t, a, object{"roomId": "r", "userId": "a", "name": "old"})
+	send(t, a, object{"roomId": "r", "message": 1})
+	again := join(t, a, object{"roomId": "r", "userId": "a", "name": "old"})
+	if len(again.Messages) != 1 || again.Count != 2 || again.Reset {
+		t.Errorf("joined again: %+v", again)
+	}
+	renamed := join(t, a, object{"roomId": "r", "userId": "a", "name": "new"})
+	if renamed.Member.Name != "new" || renamed.Count != 2 {
+		t.Errorf("renamed: %+v", renamed)
+	}
+	send(t, a, object{"roomId": "r", "message": 2})
+
+	// All that b hears of it, in order: no second join without news, nothing twice.
+	var got []string
+	for len(got) < 4 {
+		switch p := b.Next(); p.Event {
+		case "presence":
+			var news presence
+			if err := p.Decode(&news); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(news.Type, " ", news.Member.Name, " ", news.Count))
+		case "newMessage":
+			var m message
+			if err := p.Decode(&m); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint("message ", m.Seq))
+		}
+	}
+	if want := []string{"join old 2", "message 1", "join new 2", "message 2"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for seq := int64(1); seq <= 2; seq++ { // once each, although a has joined three times
+		var m message
+		a.Expect("newMessage", &m)
+		if m.Seq != seq {
+			t.Errorf("message %d, want %d", m.Seq, seq)
+		}
+	}
+	a.Ask("leaveRoom", object{"roomId": "r"}, new(answer))
+	send(t, b, object{"roomId": "r", "message": 3})
+	var last answer
+	a.Ask("leaveRoom", object{"roomId": "r"}, &last)
+	a.Send("nothing")
+	if p := a.Next(); p.Event != "error" {
+		t.Errorf("after leaving: %+v", p)
+	}
+}
+
+func TestComingBack(t *testing.T) {
+	i := start(t, testConfig())
+	a := i.dial(t)
+	first := join(t, a, object{"roomId": "r", "userId": "a"})
+	for n := range 5 {
+		send(t, a, object{"roomId": "r", "message": n})
+	}
+	b := i.dial(t)
+	for _, test := range []struct {
+		name    string
+		request object
+		seqs    string
+		reset   bool
+		hasMore bool
+	}{
+		{"after and epoch", object{"after": 2, "epoch": first.Epoch}, "[3 4 5]", false, false},
+		{"after alone", object{"after": 4}, "[5]", false, false},
+		{"nothing missed", object{"after": 5, "epoch": first.Epoch}, "[]", false, false},
+		{"another epoch", object{"after": 2, "epoch": "gone", "limit": 2}, "[4 5]", true, true},
+		{"ahead of the room", object{"after": 99, "epoch": first.Epoch}, "[1 2 3 4 5]", true, false},
+		{"limit", object{"limit": 2}, "[4 5]", false, true},
+		{"epoch alone", object{"epoch": "gone", "limit": 1}, "[5]", false, true},
+	} {
+		test.request["roomId"] = "r"
+		got := join(t, b, test.request)
+		if fmt.Sprint(seqs(got.Messages)) != test.seqs || got.Reset != test.reset || got.LastSeq != 5 || got.HasMore != test.hasMore {
+			t.Errorf("%s: %v, reset %v, lastSeq %d, hasMore %v", test.name, seqs(got.Messages), got.Reset, got.LastSeq, got.HasMore)
+		}
+	}
+}
+
+func seqs(messages []message) []int64 {
+	s := []int64{}
+	for _, m := range messages {
+		s = append(s, m.Seq)
+	}
+	return s
+}
+
+func TestHistoryPages(t *testing.T) {
+	c := testConfig()
+	c.PageSize, c.MaxPage = 3, 4
+	i := start(t, c)
+	a := i.dial(t)
+	epoch := join(t, a, object{"roomId": "r"}).Epoch
+	for n := range 10 {
+		send(t, a, object{"roomId": "r", "message": n})
+	}
+	for _, test := range []struct {
+		name    string
+		request object
+		seqs    string
+		hasMore bool
+	}{
+		{"newest", object{}, "[8 9 10]", true},
+		{"before", object{"before": 4}, "[1 2 3]", false},
+		{"before, limit", object{"before": 9, "limit": 2}, "[7 8]", true},
+		{"before the first", object{"before": 1}, "[]", false},
+		{"after", object{"after": 7}, "[8 9 10]", false},
+		{"from the first", object{"after": 0, "limit": 2}, "[1 2]", true},
+		{"after the last", object{"after": 10}, "[]", false},
+		{"limit over the largest", object{"limit": 100}, "[7 8 9 10]", true},
+	} {
+		test.request["roomId"] = "r"
+		var got answer
+		a.Ask("history", test.request, &got)
+		if fmt.Sprint(seqs(got.Messages)) != test.seqs || got.HasMore != test.hasMore || got.LastSeq != 10 || got.Epoch != epoch || got.RoomID != "r" || got.Code != "" {
+			t.Errorf("%s: %+v", test.name, got)
+		}
+	}
+}
+
+// A page never makes its receiver a slow one, however large its messages are.
+func TestPagesAreBoundedInBytes(t *testing.T) {
+	c := testConfig()
+	c.MaxOutbox = 64 << 10
+	i := start(t, c)
+	a := i.dial(t)
+	epoch := join(t, a, object{"roomId": "r"}).Epoch
+	const count = 8
+	for range count {
+		send(t, a, object{"roomId": "r", "message": strings.Repeat("x", 10<<10)})
+	}
+	b := i.dial(t)
+	newest := join(t, b, object{"roomId": "r"})
+	if n := len(newest.Messages); n == 0 || n == count || newest.Messages[n-1].Seq != count || !newest.HasMore {
+		t.Errorf("newest page: %v, hasMore %v", seqs(newest.Messages), newest.HasMore)
+	}
+	// One who comes back goes on with history until nothing is missing.
+	back := join(t, b, object{"roomId": "r", "after": 0, "epoch": epoch})
+	all := seqs(back.Messages)
+	for more := back.HasMore; more; {
+		var next answer
+		b.Ask("history", object{"roomId": "r", "after": all[len(all)-1]}, &next)
+		if len(next.Messages) == 0 {
+			t.Fatalf("empty page after %v", all)
+		}
+		all, more = append(all, seqs(next.Messages)...), next.HasMore
+	}
+	if fmt.Sprint(all) != "[1 2 3 4 5 6 7 8]" || len(back.Messages) == count {
+		t.Errorf("came back to %v, then %v", seqs(back.Messages), all)
+	}
+}
+
+func TestWithoutAcknowledgement(t *testing.T) {
+	i := start(t, testConfig())
+	a := i.dial(t)
+	a.Send("joinRoom", object{"roomId": "r", "userId": "u"})
+	var page answer
+	a.Expect("history", &page)
+	if page.RoomID != "r" || page.Count != 1 || page.Member.UserID != "u" {
+		t.Errorf("history: %+v", page)
+	}
+	a.Send("sendMessage", object{"roomId": "r", "message": 1})
+	var m message
+	a.Expect("newMessage", &m)
+	if m.Seq != 1 {
+		t.Errorf("message: %+v", m)
+	}
+	a.Send("history", object{"roomId": "r"})
+	a.Expect("history", &page)
+	if len(page.Messages) != 1 {
+		t.Errorf("history: %+v", page)
+	}
+	a.Send("leaveRoom", object{"roomId": "r"})
+	a.Send("typing", object{"roomId": "r"})
+	var problem answer
+	a.Expect("error", &problem)
+	if problem.Code != "not_joined" || problem.Event != "typing" || problem.Message == "" {
+		t.Errorf("error: %+v", problem)
+	}
+}
+
+func TestSendingAgain(t *testing.T) {
+	i := start(t, testConfig())
+	a := i.dial(t)
+	join(t, a, object{"roomId": "r"}) // a guest
+	first := send(t, a, object{"roomId": "r", "message": object{"n": 1}, "clientId": "c"})
+	if first.UserID != "guest-"+a.ID[:8] {
+		t.Errorf("a guest is %q", first.UserID)
+	}
+	if again := send(t, a, object{"roomId": "r", "message": object{"n": 1}, "clientId": "c"}); !reflect.DeepEqual(again, first) {
+		t.Errorf("again: %+v, want %+v", again, first)
+	}
+	var refused answer
+	a.Ask("sendMessage", object{"roomId": "r", "message": "other", "clientId": "c"}, &refused)
+	if refused.Code != "key_reuse" {
+		t.Errorf("another message: %+v", refused)
+	}
+	send(t, a, object{"roomId": "r", "message": 2})
+	var m message
+	a.Expect("newMessage", &m)
+	a.Expect("newMessage", &m)
+	if m.Seq != 2 {
+		t.Errorf("the second message has seq %d", m.Seq)
+	}
+	// Another author may use the same id.
+	b := i.dial(t)
+	join(t, b, object{"roomId": "r", "userId": "b"})
+	if other := send(t, b, object{"roomId": "r", "message": object{"n": 1}, "clientId": "c"}); other.Seq != 3 {
+		t.Errorf("another author: %+v", other)
+	}
+}
+
+func TestMistakesAreAnswered(t *testing.T) {
+	c := testConfig()
+	c.MaxMessage, c.MaxRooms = 100, 1
+	i := start(t, c)
+	a := i.dial(t)
+	join(t, a, object{"roomId": "r", "userId": "u"})
+	long := strings.Repeat("x", 201)
+	for _, test := range []struct {
+		name  string
+		event string
+		arg   any
+		code  string
+	}{
+		{"null", "joinRoom", nil, "bad_payload"},
+		{"string", "joinRoom", "r", "bad_payload"},
+		{"array", "sendMessage", []int{1}, "bad_payload"},
+		{"no room", "joinRoom", object{}, "bad_payload"},
+		{"no room", "leaveRoom", object{}, "bad_payload"},
+		{"room is a number", "joinRoom", object{"roomId": 7}, "bad_payload"},
+		{"long room", "joinRoom", object{"roomId": long}, "bad_room"},
+		{"control character", "joinRoom", object{"roomId": "a\nb"}, "bad_room"},
+		{"bad room", "leaveRoom", object{"roomId": long}, "bad_room"},
+		{"bad room", "sendMessage", object{"roomId": long, "message": 1}, "bad_room"},
+		{"user is an object", "joinRoom", object{"roomId": "r", "userId": object{}}, "bad_payload"},
+		{"long user", "joinRoom", object{"roomId": "r", "userId": long}, "bad_payload"},
+		{"long name", "joinRoom", object{"roomId": "r", "name": long}, "bad_payload"},
+		{"control character in a name", "joinRoom", object{"roomId": "r", "name": "\u0000"}, "bad_payload"},
+		{"after is negative", "joinRoom", object{"roomId": "r", "after": -1}, "bad_payload"},
+		{"after is a fraction", "joinRoom", object{"roomId": "r", "after": 1.5}, "bad_payload"},
+		{"limit is negative", "joinRoom", object{"roomId": "r", "limit": -1}, "bad_payload"},
+		{"too many rooms", "joinRoom", object{"roomId": "second"}, "too_many_rooms"},
+		{"not joined", "sendMessage", object{"roomId": "other", "message": 1}, "not_joined"},
+		{"not joined", "history", object{"roomId": "other"}, "not_joined"},
+		{"not joined", "typing", object{"roomId": "other"}, "not_joined"},
+		{"no message", "sendMessage", object{"roomId": "r"}, "bad_payload"},
+		{"long clientId", "sendMessage", object{"roomId": "r", "message": 1, "clientId": long}, "bad_payload"},
+		{"long message", "sendMessage", object{"roomId": "r", "message": long}, "too_large"},
+		{"another user", "sendMessage", object{"roomId": "r", "message": 1, "userId": "v"}, "identity_mismatch"},
+		{"long operator", "sendMessage", object{"roomId": "r", "message": 1, "operatorId": long}, "bad_payload"},
+		{"typing is a string", "typing", object{"roomId": "r", "typing": "yes"}, "bad_payload"},
+		{"both directions", "history", object{"roomId": "r", "before": 1, "after": 1}, "bad_payload"},
+		{"before is 0", "history", object{"roomId": "r", "before": 0}, "bad_payload"},
+		{"after is negative", "history", object{"roomId": "r", "after": -1}, "bad_payload"},
+		{"limit is negative", "history", object{"roomId": "r", "limit": -1}, "bad_payload"},
+		{"unknown event", "jionRoom", object{"roomId": "r"}, "unknown_event"},
+	} {
+		var got answer
+		a.Ask(test.event, test.arg, &got)
+		if got.Code != test.code || got.Message == "" {
+			t.Errorf("%s, %s: %+v, want %s", test.event, test.name, got, test.code)
+		}
+		a.Send(test.event, test.arg)
+		got = answer{}
+		a.Expect("error", &got)
+		if got.Code != test.code || got.Event != test.event {
+			t.Errorf("%s, %s, without acknowledgement: %+v, want %s", test.event, test.name, got, test.code)
+		}
+	}
+	a.Send("joinRoom") // no argument at all
+	var got answer
+	a.Expect("error", &got)
+	if got.Code != "bad_payload" {
+		t.Errorf("no argument: %+v", got)
+	}
+	// None of that has changed anything.
+	if stored := send(t, a, object{"roomId": "r", "message": "fine", "userId": "u"}); stored.Seq != 1 {
+		t.Errorf("stored: %+v", stored)
+	}
+}
+
+// Each socket is in a Socket.IO room named by its id. Who joins a conversation of that
+// name must not get into it: b would be left out of whatever a does, for one.
+func TestRoomNamedAsASocket(t *testing.T) {
+	i := start(t, testConfig())
+	a, b := i.dial(t), i.dial(t)
+	join(t, a, object{"roomId": "r"})
+	join(t, b, object{"roomId": "r"})
+	join(t, b, object{"roomId": a.ID})
+	a.Ask("typing", object{"roomId": "r", "typing": false}, new(answer))
+	b.Expect("typing", new(object))
+}
+
+func TestSeveralRooms(t *testing.T) {
+	i := start(t, testConfig())
+	a, b := i.dial(t), i.dial(t)
+	for _, room := range []string{"x", "y"} {
+		join(t, a, object{"roomId": room, "userId": "a-" + room})
+		join(t, b, object{"roomId": room, "userId": "b"})
+	}
+	if x, y := send(t, a, object{"roomId": "x", "message": 1}), send(t, a, object{"roomId": "y", "message": 2}); x.UserID != "a-x" || y.UserID != "a-y" || x.Seq != 1 || y.Seq != 1 {
+		t.Errorf("stored: %+v, %+v", x, y)
+	}
+	a.Close()
+	rooms := map[string]bool{}
+	for range 2 {
+		var p presence
+		b.Expect("presence", &p)
+		rooms[p.RoomID] = p.Type == "leave" && p.Member.UserID == "a-"+p.RoomID && p.Count == 1
+	}
+	if !rooms["x"] || !rooms["y"] {
+		t.Errorf("left: %v", rooms)
+	}
+	if again := join(t, b, object{"roomId": "x", "userId": "b"}); again.Count != 1 || len(again.Members) != 1 {
+		t.Errorf("members: %+v", again.Members)
+	}
+}
+
+// With a full disk nothing is stored, and everything else goes on.
+func TestFullDisk(t *testing.T) {
+	full := &brokenStore{Store: history.NewMemory(), write: history.ErrUnavailable.Wrap("append", fmt.Errorf("disk is full"))}
+	i := startOn(t, testConfig(), full)
+	a, b := i.dial(t), i.dial(t)
+	join(t, a, object{"roomId": "r", "userId": "a"})
+	join(t, b, object{"roomId": "r", "userId": "b"})
+	var refused answer
+	a.Ask("sendMessage", object{"roomId": "r", "message": 1}, &refused)
+	if refused.Code != "unavailable" || strings.Contains(refused.Message, "disk") {
+		t.Errorf("refused: %+v", refused)
+	}
+	a.Send("typing", object{"roomId": "r"})
+	b.Expect("typing", new(object))
+	if resp, _ := request(t, "GET", i.url+"/readyz"); resp.StatusCode != 200 {
+		t.Errorf("readyz: status %d", resp.StatusCode)
+	}
+}
+
+func TestUnreadableStore(t *testing.T) {
+	i := startOn(t, testConfig(), &brokenStore{Store: history.NewMemory(), read: fmt.Errorf("disk is gone")})
+	a := i.dial(t)
+	var refused answer
+	a.Ask("joinRoom", object{"roomId": "r"}, &refused)
+	if refused.Code != "unavailable" {
+		t.Errorf("refused: %+v", refused)
+	}
+	a.Ask("typing", object{"roomId": "r"}, &refused)
+	if refused.Code != "not_joined" {
+		t.Errorf("after a failed join: %+v", refused)
+	}
+}

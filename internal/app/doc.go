@@ -1,0 +1,16 @@
+// Package app is the inside of the parley binary: a Socket.IO server with durable
+// conversations, its page, and what an operator needs to run it.
+//
+// The command line is read in command.go, settings come from setting.go and config.go,
+// and serve.go ties the parts together:
+//
+//	GET /            the page and its files
+//	GET /parley.js   the client
+//	/socket.io/      Socket.IO; the events of conversation.go
+//	GET /healthz     the process is alive
+//	GET /readyz      it wants traffic: the store answers, and it is not shutting down
+//	GET /metrics     for Prometheus
+//
+// What clients send and get is described in docs/protocol.md, the settings in
+// docs/configuration.md.
+package app

@@ -1,0 +1,170 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/parley-go/parley/js"
+	"github.com/parley-go/parley/web"
+)
+
+// Limits of the HTTP server. There is none on writing, which would end polls that wait;
+// Socket.IO has its own.
+const (
+	headerTimeout  = 5 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 32 << 10
+	readyTimeout   = 2 * time.Second // for the store to answer
+)
+
+func (s *Server) newHTTP() (*http.Server, error) {
+	h, err := s.routes()
+	if err != nil {
+		return nil, err
+	}
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // faults of clients
+	}, nil
+}
+
+// routes returns the handler of all that is served.
+func (s *Server) routes() (http.Handler, error) {
+	mux := http.NewServeMux()
+	mux.Handle("/healthz", http.HandlerFunc(healthz))
+	mux.Handle("/readyz", http.HandlerFunc(s.readyz))
+	mux.Handle("/metrics", metricsHandler(s.sockets, s.metrics))
+	page, err := loadAssets(web.Files, "*")
+	if err != nil {
+		return nil, err
+	}
+	client, err := loadAssets(js.Files, "*.js")
+	if err != nil {
+		return nil, err
+	}
+	for name, a := range page {
+		mux.Handle("/"+name, a)
+	}
+	for name, a := range client {
+		a.shared = true
+		mux.Handle("/"+name, a)
+	}
+	mux.Handle("/{$}", page["index.html"])
+	mux.HandleFunc("/", notFound)
+
+	all := http.NewServeMux()
+	all.Handle(s.config.Path, s.sockets)
+	all.Handle(strings.TrimSuffix(s.config.Path, "/"), s.sockets) // of clients with addTrailingSlash: false
+	all.Handle("/", readOnly(mux))
+	return all, nil
+}
+
+// readOnly refuses methods that change something, and says what browsers should not do.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", web.ContentSecurityPolicy) // forbids frames, too
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "405: only GET and HEAD here", http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	http.Error(w, "404: there is nothing here. The chat is at /", http.StatusNotFound)
+}
+
+func healthz(w http.ResponseWriter, r *http.Request) { status(w, http.StatusOK, "ok") }
+
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	if s.draining.Load() {
+		status(w, http.StatusServiceUnavailable, "shutting down")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	if _, err := s.store.Heads(ctx, []string{"readyz"}); err != nil {
+		s.metrics.failed("check readiness", err)
+		status(w, http.StatusServiceUnavailable, "the store does not answer")
+		return
+	}
+	status(w, http.StatusOK, "ok")
+}
+
+func status(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	io.WriteString(w, text+"\n")
+}
+
+// asset is a file, held in memory. Its names are not made of its content, so browsers ask
+// each time whether it has changed.
+type asset struct {
+	name    string
+	content []byte
+	etag    string
+	shared  bool // pages of other origins may load it
+}
+
+// loadAssets reads the files that match a pattern.
+func loadAssets(files fs.FS, pattern string) (map[string]*asset, error) {
+	names, err := fs.Glob(files, pattern)
+	if err != nil {
+		return nil, err
+	}
+	assets := make(map[string]*asset, len(names))
+	for _, name := range names {
+		content, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(content)
+		etag := fmt.Sprintf("%q", base64.RawURLEncoding.EncodeToString(sum[:12]))
+		assets[name] = &asset{name: name, content: content, etag: etag}
+	}
+	return assets, nil
+}
+
+// contentTypes are told here, since package mime asks the system, which may know better.
+var contentTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
+}
+
+func (a *asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	ext := path.Ext(a.name)
+	if t, ok := contentTypes[ext]; ok {
+		h.Set("Content-Type", t)
+	} else {
+		h.Set("Content-Type", mime.TypeByExtension(ext))
+	}
+	h.Set("ETag", a.etag)
+	h.Set("Cache-Control", "no-cache")
+	if a.shared {
+		h.Set("Access-Control-Allow-Origin", "*")
+	}
+	http.ServeContent(w, r, a.name, time.Time{}, bytes.NewReader(a.content))
+}

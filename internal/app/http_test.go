@@ -1,0 +1,180 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/web"
+)
+
+func request(t *testing.T, method, url string, header ...string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func TestWhatIsServed(t *testing.T) {
+	url := start(t, testConfig()).url
+	for _, test := range []struct {
+		path, contentType, body string
+		status                  int
+	}{
+		{"/", "text/html; charset=utf-8", "<!doctype html>", 200},
+		{"/index.html", "text/html; charset=utf-8", "<!doctype html>", 200},
+		{"/chat.css", "text/css; charset=utf-8", "", 200},
+		{"/chat.js", "text/javascript; charset=utf-8", "import", 200},
+		{"/icon.svg", "image/svg+xml", "<svg", 200},
+		{"/parley.js", "text/javascript; charset=utf-8", "export", 200},
+		{"/healthz", "text/plain; charset=utf-8", "ok\n", 200},
+		{"/readyz", "text/plain; charset=utf-8", "ok\n", 200},
+		{"/embed.go", "text/plain; charset=utf-8", "404: ", 404},
+		{"/nothing/here", "text/plain; charset=utf-8", "404: ", 404},
+		{"/socket.io/?EIO=4&transport=pigeon", "application/json", `{"code":0,`, 400},
+		{"/socket.io?EIO=4&transport=pigeon", "application/json", `{"code":0,`, 400},
+	} {
+		resp, body := request(t, "GET", url+test.path)
+		if resp.StatusCode != test.status || resp.Header.Get("Content-Type") != test.contentType || !strings.Contains(body, test.body) {
+			t.Errorf("%s: status %d, type %q, body %.60q", test.path, resp.StatusCode, resp.Header.Get("Content-Type"), body)
+		}
+		if strings.HasPrefix(test.path, "/socket.io") {
+			continue
+		}
+		if head, body := request(t, "HEAD", url+test.path); head.StatusCode != test.status || body != "" {
+			t.Errorf("HEAD %s: status %d, body %q", test.path, head.StatusCode, body)
+		}
+		if post, _ := request(t, "POST", url+test.path); post.StatusCode != 405 || post.Header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("POST %s: status %d", test.path, post.StatusCode)
+		}
+	}
+}
+
+func TestSecurityHeaders(t *testing.T) {
+	url := start(t, testConfig()).url
+	for _, path := range []string{"/", "/chat.js", "/nothing"} {
+		resp, _ := request(t, "GET", url+path)
+		for name, want := range map[string]string{
+			"Content-Security-Policy": web.ContentSecurityPolicy,
+			"X-Content-Type-Options":  "nosniff",
+			"Referrer-Policy":         "no-referrer",
+		} {
+			if got := resp.Header.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+			}
+		}
+	}
+	if !strings.Contains(web.ContentSecurityPolicy, "frame-ancestors 'none'") {
+		t.Error("the page may be framed")
+	}
+}
+
+func TestAssetsAreRevalidated(t *testing.T) {
+	url := start(t, testConfig()).url
+	resp, body := request(t, "GET", url+"/parley.js")
+	etag := resp.Header.Get("ETag")
+	if etag == "" || body == "" || resp.Header.Get("Cache-Control") != "no-cache" || resp.Header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Fatalf("header %v", resp.Header)
+	}
+	if resp, body := request(t, "GET", url+"/parley.js", "If-None-Match", etag); resp.StatusCode != 304 || body != "" {
+		t.Errorf("status %d, %d bytes", resp.StatusCode, len(body))
+	}
+	if resp, _ := request(t, "GET", url+"/chat.js"); resp.Header.Get("ETag") == etag || resp.Header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("header %v", resp.Header)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	i := start(t, testConfig())
+	a := i.dial(t)
+	join(t, a, object{"roomId": "r", "userId": "u"})
+	send(t, a, object{"roomId": "r", "message": 1, "clientId": "c"})
+	send(t, a, object{"roomId": "r", "message": 1, "clientId": "c"})
+
+	_, body := request(t, "GET", i.url+"/metrics")
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]float64{
+		"parley_connections": 1, "parley_sockets": 1, "parley_rooms": 1, "parley_sockets_connected_total": 1,
+		"parley_events_received_total": 3, "parley_upgrades_total": 0, "parley_handler_errors_total": 0,
+		"parley_messages_appended_total": 1, "parley_messages_duplicate_total": 1, "parley_store_commit_errors_total": 0,
+	} {
+		f := families[name]
+		if f == nil {
+			t.Errorf("%s is missing", name)
+			continue
+		}
+		got := f.Metric[0].GetGauge().GetValue() + f.Metric[0].GetCounter().GetValue()
+		if got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	for _, m := range families["parley_connections_opened_total"].GetMetric() {
+		if want := map[string]float64{"websocket": 1}[m.Label[0].GetValue()]; m.Counter.GetValue() != want {
+			t.Errorf("opened: %v", m)
+		}
+	}
+	if n := families["parley_store_commit_seconds"].GetMetric()[0].Histogram.GetSampleCount(); n != 2 {
+		t.Errorf("%d commits, want 2", n)
+	}
+	for _, name := range []string{"go_goroutines", "process_open_fds", "parley_build_info", "parley_slow_consumers_total", "parley_sockets_disconnected_total", "parley_rate_limited_total", "parley_malformed_total", "parley_volatile_dropped_total", "parley_connections_refused_total", "parley_received_bytes_total", "parley_sent_bytes_total"} {
+		if families[name] == nil {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+// brokenStore fails as one on a full or dead disk.
+type brokenStore struct {
+	history.Store
+	read, write error
+}
+
+func (b *brokenStore) Append(ctx context.Context, d []history.Draft) ([]history.Appended, error) {
+	if b.write != nil {
+		return nil, b.write
+	}
+	return b.Store.Append(ctx, d)
+}
+
+func (b *brokenStore) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {
+	if b.read != nil {
+		return nil, b.read
+	}
+	return b.Store.Heads(ctx, rooms)
+}
+
+func TestNotReadyWithoutTheStore(t *testing.T) {
+	i := startOn(t, testConfig(), &brokenStore{Store: history.NewMemory(), read: errors.New("disk is gone")})
+	if resp, body := request(t, "GET", i.url+"/readyz"); resp.StatusCode != 503 || !strings.Contains(body, "store") {
+		t.Errorf("status %d, %q", resp.StatusCode, body)
+	}
+	if resp, _ := request(t, "GET", i.url+"/healthz"); resp.StatusCode != 200 {
+		t.Errorf("healthz: status %d", resp.StatusCode)
+	}
+}

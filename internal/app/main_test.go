@@ -1,0 +1,158 @@
+package app_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/app"
+	"github.com/parley-go/parley/internal/app/apptest"
+)
+
+// asServer has the test binary be the parley binary, for tests that kill it.
+const asServer = "BE_PARLEY"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asServer) != "" {
+		os.Exit(app.Main(context.Background(), os.Args[1:], nil, os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// instance is a running server.
+type instance struct {
+	url  string
+	stop func() error // shuts down; once
+}
+
+// testConfig returns the defaults for a server in memory, without limits on rates.
+func testConfig() app.Config {
+	c := app.Defaults()
+	c.Data = "memory"
+	c.EventRate, c.ByteRate = 0, 0
+	return c
+}
+
+// start runs a server for the time of the test.
+func start(t *testing.T, c app.Config) *instance {
+	t.Helper()
+	s, err := app.Open(c, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run(t, s)
+}
+
+// startOn runs a server on a store.
+func startOn(t *testing.T, c app.Config, store history.Store) *instance {
+	t.Helper()
+	s, err := app.NewServer(c, quiet, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run(t, s)
+}
+
+func run(t *testing.T, s *app.Server) *instance {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	i := &instance{url: "http://" + l.Addr().String()}
+	var result error
+	stopped := false
+	i.stop = func() error {
+		if !stopped {
+			stopped = true
+			cancel()
+			result = <-ended
+		}
+		return result
+	}
+	t.Cleanup(func() {
+		if err := i.stop(); err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return i
+}
+
+func (i *instance) dial(t *testing.T) *apptest.Peer {
+	t.Helper()
+	return apptest.Dial(t, i.url)
+}
+
+// What clients see of the payloads.
+
+type message struct {
+	ID         string
+	RoomID     string
+	Seq        int64
+	UserID     string
+	OperatorID string
+	Message    any
+	Timestamp  string
+	ClientID   string
+}
+
+type member struct{ ID, UserID, OperatorID, Name string }
+
+// answer is any acknowledgement but sendMessage's.
+type answer struct {
+	Code     string
+	Message  string
+	Event    string
+	RoomID   string
+	Messages []message
+	HasMore  bool
+	LastSeq  int64
+	Epoch    string
+	Reset    bool
+	Member   member
+	Members  []member
+	Count    int
+}
+
+type presence struct {
+	RoomID string
+	Type   string
+	Member member
+	Count  int
+}
+
+type object = map[string]any
+
+func join(t *testing.T, p *apptest.Peer, request object) answer {
+	t.Helper()
+	var a answer
+	p.Ask("joinRoom", request, &a)
+	if a.Code != "" {
+		t.Fatalf("joinRoom %v: %s: %s", request, a.Code, a.Message)
+	}
+	return a
+}
+
+func send(t *testing.T, p *apptest.Peer, request object) message {
+	t.Helper()
+	var stored struct {
+		message
+		Code string
+	}
+	p.Ask("sendMessage", request, &stored)
+	if stored.Code != "" {
+		t.Fatalf("sendMessage %v: %s", request, stored.Code)
+	}
+	return stored.message
+}

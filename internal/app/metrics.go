@@ -1,0 +1,201 @@
+package app
+
+import (
+	"log/slog"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/parley-go/parley"
+)
+
+// metricsHandler serves all metrics.
+func metricsHandler(s *parley.Server, store *storeMetrics) http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		newServerCollector(s), store,
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "parley_build_info", Help: "Always 1.",
+			ConstLabels: prometheus.Labels{"version": version(), "goversion": runtime.Version()},
+		}, func() float64 { return 1 }),
+	)
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
+}
+
+// serverCollector makes metrics of parley.Stats.
+type serverCollector struct {
+	server  *parley.Server
+	metrics []serverMetric
+}
+
+type serverMetric struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*parley.Stats) float64
+	parts func(*parley.Stats) map[string]uint64 // by the label, instead of value
+}
+
+func newServerCollector(server *parley.Server) *serverCollector {
+	c := &serverCollector{server: server}
+	add := func(m serverMetric, name, help string, labels ...string) {
+		m.desc = prometheus.NewDesc("parley_"+name, help, labels, nil)
+		c.metrics = append(c.metrics, m)
+	}
+	gauge := func(name, help string, v func(*parley.Stats) int) {
+		add(serverMetric{kind: prometheus.GaugeValue, value: func(s *parley.Stats) float64 { return float64(v(s)) }}, name, help)
+	}
+	counter := func(name, help string, v func(*parley.Stats) uint64) {
+		add(serverMetric{kind: prometheus.CounterValue, value: func(s *parley.Stats) float64 { return float64(v(s)) }}, name, help)
+	}
+	counters := func(name, help, label string, v func(*parley.Stats) map[string]uint64) {
+		add(serverMetric{kind: prometheus.CounterValue, parts: v}, name, help, label)
+	}
+	gauge("connections", "Clients that are connected.", func(s *parley.Stats) int { return s.Sessions })
+	gauge("sockets", "Sockets, one for each namespace of a connection.", func(s *parley.Stats) int { return s.Sockets })
+	gauge("rooms", "Rooms with members.", func(s *parley.Stats) int { return s.Rooms })
+	counters("connections_opened_total", "Connections, by the transport they began with.", "transport",
+		func(s *parley.Stats) map[string]uint64 { return s.Opened })
+	counter("connections_refused_total", "Handshakes that were refused.", func(s *parley.Stats) uint64 { return s.Refused })
+	counter("upgrades_total", "Connections upgraded from polling to WebSocket.", func(s *parley.Stats) uint64 { return s.Upgrades })
+	counter("sockets_connected_total", "Sockets that have connected.", func(s *parley.Stats) uint64 { return s.Connected })
+	counters("sockets_disconnected_total", "Sockets that have disconnected, by reason.", "reason",
+		func(s *parley.Stats) map[string]uint64 {
+			reasons := make(map[string]uint64, len(s.Disconnected))
+			for r, n := range s.Disconnected {
+				reasons[string(r)] = n
+			}
+			return reasons
+		})
+	counter("events_received_total", "Events from clients.", func(s *parley.Stats) uint64 { return s.EventsIn })
+	counter("events_sent_total", "Events and acknowledgements to clients, each receiver counted.", func(s *parley.Stats) uint64 { return s.EventsOut })
+	counter("received_bytes_total", "Bytes of messages from clients.", func(s *parley.Stats) uint64 { return s.BytesIn })
+	counter("sent_bytes_total", "Bytes of messages to clients.", func(s *parley.Stats) uint64 { return s.BytesOut })
+	counter("volatile_dropped_total", "Volatile events that were dropped.", func(s *parley.Stats) uint64 { return s.VolatileDrops })
+	counter("slow_consumers_total", "Connections ended since the client was too far behind.", func(s *parley.Stats) uint64 { return s.SlowConsumers })
+	counter("malformed_total", "Packets for which a client was disconnected.", func(s *parley.Stats) uint64 { return s.Malformed })
+	counter("rate_limited_total", "Clients disconnected for sending too much.", func(s *parley.Stats) uint64 { return s.RateLimited })
+	counter("handler_errors_total", "Events that failed for another reason than the client's mistake.", func(s *parley.Stats) uint64 { return s.HandlerErrors })
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *serverCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range c.metrics {
+		ch <- m.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *serverCollector) Collect(ch chan<- prometheus.Metric) {
+	stats := c.server.Stats()
+	for _, m := range c.metrics {
+		if m.parts == nil {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&stats))
+			continue
+		}
+		for label, n := range m.parts(&stats) {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, float64(n), label)
+		}
+	}
+}
+
+// alarmEvery bounds how often the log repeats that the store fails: with a full disk
+// every message does.
+const alarmEvery = 10 * time.Second
+
+// storeMetrics counts what the store does, and logs its failures. It is a
+// history.Observer and a prometheus.Collector.
+type storeMetrics struct {
+	log *slog.Logger
+
+	commitSeconds  prometheus.Histogram
+	commitMessages prometheus.Histogram
+	commitErrors   prometheus.Counter
+	appended       prometheus.Counter
+	duplicates     prometheus.Counter
+	repaired       prometheus.Counter
+
+	mu     sync.Mutex
+	alarm  time.Time // the last one
+	silent int       // failures since
+}
+
+func newStoreMetrics(log *slog.Logger) *storeMetrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_" + name, Help: help})
+	}
+	return &storeMetrics{
+		log: log,
+		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "parley_store_commit_seconds", Help: "How long commits took.",
+			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 15), // to 4 s
+		}),
+		commitMessages: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "parley_store_commit_messages", Help: "Messages of a commit.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 11), // to 1024
+		}),
+		commitErrors: counter("store_commit_errors_total", "Commits that failed."),
+		appended:     counter("messages_appended_total", "Messages that were stored."),
+		duplicates:   counter("messages_duplicate_total", "Messages that were sent again and were stored already."),
+		repaired:     counter("messages_repaired_total", "Live messages that had to be read from the store."),
+	}
+}
+
+// Committed implements history.Observer.
+func (m *storeMetrics) Committed(messages int, took time.Duration, err error) {
+	m.commitSeconds.Observe(took.Seconds())
+	m.commitMessages.Observe(float64(messages))
+	if err != nil {
+		m.commitErrors.Inc()
+		m.failed("commit", err)
+	}
+}
+
+// Repaired implements history.Observer.
+func (m *storeMetrics) Repaired(messages int) { m.repaired.Add(float64(messages)) }
+
+// stored counts a message.
+func (m *storeMetrics) stored(duplicate bool) {
+	if duplicate {
+		m.duplicates.Inc()
+	} else {
+		m.appended.Inc()
+	}
+}
+
+// failed tells the operator of an error of the store.
+func (m *storeMetrics) failed(doing string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.alarm) < alarmEvery {
+		m.silent++
+		return
+	}
+	m.log.Error("store failed", "doing", doing, "error", err, "failures_not_logged", m.silent)
+	m.alarm, m.silent = time.Now(), 0
+}
+
+func (m *storeMetrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.commitSeconds, m.commitMessages, m.commitErrors, m.appended, m.duplicates, m.repaired}
+}
+
+// Describe implements prometheus.Collector.
+func (m *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range m.all() {
+		c.Describe(ch)
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range m.all() {
+		c.Collect(ch)
+	}
+}

@@ -1,0 +1,112 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/internal/app/apptest"
+)
+
+const maxShown = 100
+
+// In a large room everybody still agrees on who is shown, and knows how many there are.
+func TestPresenceOfALargeRoom(t *testing.T) {
+	const extra = 10
+	i := start(t, testConfig())
+	watcher := i.dial(t)
+	joined := join(t, watcher, object{"roomId": "r", "userId": "watcher"})
+	shown := map[string]bool{watcher.ID: true}
+	if len(joined.Members) != 1 {
+		t.Fatalf("members: %v", joined.Members)
+	}
+	var peers []*apptest.Peer
+	for n := range maxShown - 1 + extra {
+		p := i.dial(t)
+		peers = append(peers, p)
+		joined = join(t, p, object{"roomId": "r", "userId": fmt.Sprint("u", n)})
+	}
+	if joined.Count != maxShown+extra || len(joined.Members) != maxShown {
+		t.Fatalf("%d members of %d", len(joined.Members), joined.Count)
+	}
+	// follow applies what the watcher is told until the room has count members and as many
+	// are shown as can be.
+	follow := func(count int) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		for told := -1; told != count || len(shown) != min(count, maxShown); {
+			packet, err := watcher.Take(ctx, func(p apptest.Packet) bool { return p.Event == "presence" })
+			if err != nil {
+				t.Fatalf("%d shown, told of %d: %v", len(shown), told, err)
+			}
+			var p presence
+			if err := packet.Decode(&p); err != nil {
+				t.Fatal(err)
+			}
+			switch told = p.Count; p.Type {
+			case "join":
+				shown[p.Member.ID] = true
+			case "leave":
+				if !shown[p.Member.ID] {
+					t.Errorf("%s left, but was not shown", p.Member.ID)
+				}
+				delete(shown, p.Member.ID)
+			}
+			if len(shown) > maxShown {
+				t.Fatalf("%d shown", len(shown))
+			}
+		}
+	}
+	follow(maxShown + extra)
+	// Shown ones leave: others take their places. Then it becomes a small room again.
+	for _, p := range peers[:3] {
+		p.Close()
+	}
+	follow(maxShown + extra - 3)
+	for _, p := range peers[3:50] {
+		p.Close()
+	}
+	follow(maxShown + extra - 50)
+	for _, p := range peers[50:] {
+		if !shown[p.ID] {
+			t.Errorf("%s is not shown", p.ID)
+		}
+	}
+}
+
+// n clients that come at the same time must not cause n² events.
+func TestPresenceStormIsBounded(t *testing.T) {
+	const clients = 3 * maxShown
+	i := start(t, testConfig())
+	watcher := i.dial(t)
+	join(t, watcher, object{"roomId": "r", "userId": "watcher"})
+	var peers []*apptest.Peer
+	for range clients {
+		peers = append(peers, i.dial(t))
+	}
+	for _, p := range peers {
+		p.Send("joinRoom", object{"roomId": "r"})
+	}
+	for _, p := range peers {
+		p.Expect("history", new(answer))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	events := 0
+	for told := 0; told != clients+1; events++ {
+		packet, err := watcher.Take(ctx, func(p apptest.Packet) bool { return p.Event == "presence" })
+		if err != nil {
+			t.Fatalf("told of %d: %v", told, err)
+		}
+		var p presence
+		if err := packet.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		told = p.Count
+	}
+	if events > maxShown+20 {
+		t.Errorf("%d events of %d who joined", events, clients)
+	}
+}

@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/sqlite"
+)
+
+// databaseName is the file in the data directory.
+const databaseName = "parley.db"
+
+// Server is the whole of it: the store, the conversations, Socket.IO and HTTP. Its
+// methods are called by one goroutine.
+type Server struct {
+	config   Config
+	log      *slog.Logger
+	storedIn string // for people
+	store    history.Store
+	history  *history.Log
+	sockets  *parley.Server
+	http     *http.Server
+	metrics  *storeMetrics
+	draining atomic.Bool
+}
+
+// Open opens the store and makes a server that has yet to Serve. One that never will is
+// closed with Shutdown.
+func Open(c Config, log *slog.Logger) (*Server, error) {
+	store, storedIn, err := openStore(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newServer(c, log, store)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	s.storedIn = storedIn
+	return s, nil
+}
+
+// openStore also says where messages are kept.
+func openStore(data string) (history.Store, string, error) {
+	if data == "memory" || data == ":memory:" {
+		return history.NewMemory(), "in memory only: gone when the server stops", nil
+	}
+	path, err := filepath.Abs(filepath.Join(data, databaseName))
+	if err != nil {
+		return nil, "", err
+	}
+	store, err := sqlite.Open(path, nil)
+	switch {
+	case errors.Is(err, sqlite.ErrInUse):
+		return nil, "", fmt.Errorf("%w: stop that one, or choose another directory with --data", err)
+	case err != nil:
+		return nil, "", fmt.Errorf("%w; choose another directory with --data", err)
+	}
+	return store, path, nil
+}
+
+// newServer returns a server on a store, which it closes at the end.
+func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error) {
+	s := &Server{config: c, log: log, store: store, metrics: newStoreMetrics(log)}
+	var err error
+	if s.sockets, err = parley.New(c.options(log)); err != nil {
+		return nil, err
+	}
+	if s.http, err = s.newHTTP(); err != nil {
+		return nil, err
+	}
+	s.history = history.NewLog(store, &history.LogOptions{MaxMessage: int(c.MaxMessage), Observer: s.metrics, Logger: log})
+	newConversations(c, s.sockets, store, s.history, s.metrics).register()
+	return s, nil
+}
+
+// Serve serves what l accepts until ctx ends, and then shuts down; see Shutdown. The
+// server is of no use afterwards.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(l) }()
+	var err error
+	select {
+	case err = <-failed:
+		failed <- nil
+	case <-ctx.Done():
+		s.log.Info("shutting down", "timeout", s.config.ShutdownTimeout)
+	}
+	if e := s.Shutdown(); err == nil {
+		err = e
+	}
+	<-failed
+	return err
+}
+
+// Shutdown is graceful: the server is not ready any more, clients are told, what they
+// have sent is stored, and the store is closed. Clients get at most half of
+// ShutdownTimeout; those that are left then are cut off. The error is the store's, or
+// that it did not close in time.
+func (s *Server) Shutdown() error {
+	s.draining.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.ShutdownTimeout)
+	defer cancel()
+	clients, cancelClients := context.WithTimeout(ctx, s.config.ShutdownTimeout/2)
+	defer cancelClients()
+	if err := s.sockets.Shutdown(clients); err != nil {
+		s.log.Warn("clients were cut off", "error", err)
+	}
+	if err := s.http.Shutdown(clients); err != nil {
+		s.http.Close()
+	}
+	// These two cannot be interrupted. A disk that hangs must not keep the process alive.
+	closed := make(chan error, 1)
+	go func() {
+		s.history.Close()
+		closed <- s.store.Close()
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return errors.New("the store did not close in time")
+	}
+}

@@ -1,0 +1,211 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parley-go/parley/history"
+)
+
+// setting is a row of the table that flags, environment, file and reference have in
+// common.
+type setting struct {
+	section string // of the reference, for the first of several
+	name    string
+	def     string
+	doc     string
+	value
+}
+
+// value is where a setting is kept.
+type value struct {
+	set func(string) error // its error says what is allowed: "a duration such as 25s"
+	yes bool               // a flag that may stand alone
+}
+
+// settings returns the table, bound to c.
+func (c *Config) settings() []setting {
+	return []setting{
+		{"Server", "addr", "127.0.0.1:8080", "TCP address to listen on. Without a host, `:8080`, it is every address of the machine.", address(&c.Addr)},
+		{"", "data", "parley-data", "Directory of the messages; it is made if it does not exist. `memory` keeps them in memory only.", text(&c.Data, "a directory, or memory")},
+		{"", "shutdown-timeout", "20s", "How long a shutdown may take: clients are told, what waits is sent and stored.", duration(&c.ShutdownTimeout, 5*time.Minute)},
+		{"", "log-level", "info", "`debug`, `info`, `warn` or `error`.", level(&c.LogLevel)},
+		{"", "log-format", "text", "`text` or `json`. The log goes to the standard error.", oneOf(&c.LogFormat, "text", "json")},
+
+		{"Socket.IO", "path", "/socket.io/", "Path of Socket.IO. The page that comes with the server expects the default.", urlPath(&c.Path)},
+		{"", "transports", "polling,websocket", "What clients may connect over.", listOf(&c.Transports, "polling", "websocket")},
+		{"", "ping-interval", "25s", "Time from a client's pong to the next ping.", duration(&c.PingInterval, time.Hour)},
+		{"", "ping-timeout", "20s", "Time for the pong; a client that is silent for longer is gone.", duration(&c.PingTimeout, time.Hour)},
+		{"", "compression", "false", "Compress messages of 1 KiB and more on WebSockets. It costs memory and CPU.", boolean(&c.Compression)},
+		{"", "cors-origins", "", "Other sites whose pages may connect, as `https://example.com`, separated by commas; `*` is all of them.", origins(&c.CORSOrigins)},
+		{"", "cors-credentials", "false", "Let pages of those sites send cookies.", boolean(&c.CORSCredentials)},
+
+		{"Limits", "max-connections", "100000", "Connections in all. 0 is no limit.", integer(&c.MaxConnections, 0, 1<<31-1)},
+		{"", "max-connections-per-address", "0", "Connections from one IP address. 0 is no limit: behind a proxy they all have the proxy's.", integer(&c.MaxPerAddress, 0, 1<<31-1)},
+		{"", "events-per-second", "10000", "Events that one client may send, with bursts of two seconds' worth. Who sends more is disconnected. 0 is no limit.", number(&c.EventRate)},
+		{"", "bytes-per-second", "8MiB", "Bytes that one client may send, likewise. 0 is no limit.", size(&c.ByteRate, 0, 1<<40)},
+		{"", "max-payload", "1MB", "Size of one packet, inflated, or of one HTTP request's body. Who sends more is disconnected.", size(&c.MaxPayload, 1<<10, 1<<30)},
+		{"", "max-outbox", "1MiB", "What may wait to be sent to one client. Who is further behind is disconnected.", size(&c.MaxOutbox, 64<<10, 1<<30)},
+		{"", "max-rooms", "128", "Rooms that one client may be in at the same time.", integer(&c.MaxRooms, 1, 1<<20)},
+
+		{"Conversations", "max-message", "64KiB", "Size of one message, as compact JSON.", size(&c.MaxMessage, 1, history.MaxMessage)},
+		{"", "page-size", "50", "Messages of a page of history when the client does not say how many it wants.", integer(&c.PageSize, 1, history.MaxLimit)},
+		{"", "max-page-size", strconv.Itoa(history.MaxLimit), "Messages of a page at most.", integer(&c.MaxPage, 1, history.MaxLimit)},
+	}
+}
+
+// parsed stores what parse makes of a value; it wants what is named.
+func parsed[T any](to *T, want string, parse func(string) (T, error)) value {
+	return value{set: func(s string) error {
+		v, err := parse(s)
+		if err != nil {
+			return errors.New(want)
+		}
+		*to = v
+		return nil
+	}}
+}
+
+var errNotAllowed = errors.New("not allowed")
+
+// allowed returns v if ok.
+func allowed[T any](v T, ok bool) (T, error) {
+	if !ok {
+		return v, errNotAllowed
+	}
+	return v, nil
+}
+
+func text(to *string, want string) value {
+	return parsed(to, want, func(s string) (string, error) { return allowed(s, s != "") })
+}
+
+func address(to *string) value {
+	return parsed(to, "host:port, such as 127.0.0.1:8080 or :8080", func(s string) (string, error) {
+		_, port, err := net.SplitHostPort(s)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		return s, err
+	})
+}
+
+func urlPath(to *string) value {
+	return parsed(to, "a path that begins and ends with a slash, such as /socket.io/", func(s string) (string, error) {
+		return allowed(s, len(s) > 2 && s == path.Clean("/"+s)+"/" && !strings.ContainsAny(s, " ?#%{}"))
+	})
+}
+
+func duration(to *time.Duration, most time.Duration) value {
+	want := fmt.Sprintf("a duration such as 25s or 1m30s, from 1ms to %gm", most.Minutes())
+	return parsed(to, want, func(s string) (time.Duration, error) {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return 0, err
+		}
+		return allowed(d, d >= time.Millisecond && d <= most)
+	})
+}
+
+func boolean(to *bool) value {
+	v := parsed(to, "true or false", func(s string) (bool, error) { return allowed(s == "true", s == "true" || s == "false") })
+	v.yes = true
+	return v
+}
+
+func integer(to *int, least, most int) value {
+	return parsed(to, fmt.Sprintf("a whole number from %d to %d", least, most), func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return 0, err
+		}
+		return allowed(n, least <= n && n <= most)
+	})
+}
+
+func number(to *float64) value {
+	return parsed(to, "a number such as 1000, or 0", func(s string) (float64, error) {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			return 0, err
+		}
+		return allowed(f, f >= 0 && f <= 1e12)
+	})
+}
+
+// units of sizes, the longest first, for the names end with one another.
+var units = []struct {
+	name  string
+	bytes int64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1}}
+
+func size(to *int64, least, most int64) value {
+	return parsed(to, fmt.Sprintf("a size such as 512KiB, 1MB or 65536, from %d to %d bytes", least, most), func(s string) (int64, error) {
+		for _, u := range units {
+			digits, ok := strings.CutSuffix(s, u.name)
+			if !ok {
+				continue
+			}
+			n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			return allowed(n*u.bytes, n >= 0 && n <= most/u.bytes && n*u.bytes >= least)
+		}
+		return 0, errNotAllowed
+	})
+}
+
+func level(to *slog.Level) value {
+	return parsed(to, "debug, info, warn or error", func(s string) (l slog.Level, err error) {
+		if err = l.UnmarshalText([]byte(s)); err == nil && strings.ContainsAny(s, "+-") {
+			err = errNotAllowed // "info+2" is for programs
+		}
+		return l, err
+	})
+}
+
+func oneOf(to *string, choices ...string) value {
+	return parsed(to, strings.Join(choices, " or "), func(s string) (string, error) { return allowed(s, slices.Contains(choices, s)) })
+}
+
+// splitList splits at commas; an empty string is an empty list.
+func splitList(s string) []string {
+	var parts []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+func listOf(to *[]string, choices ...string) value {
+	want := "one or more of " + strings.Join(choices, ", ")
+	return parsed(to, want, func(s string) ([]string, error) {
+		l := splitList(s)
+		unknown := slices.ContainsFunc(l, func(part string) bool { return !slices.Contains(choices, part) })
+		return allowed(l, len(l) > 0 && !unknown)
+	})
+}
+
+func origins(to *[]string) value {
+	return parsed(to, "origins such as https://example.com, separated by commas, or *", func(s string) ([]string, error) {
+		l := splitList(s)
+		for _, origin := range l {
+			u, err := url.Parse(origin)
+			if origin != "*" && (err != nil || u.Host == "" || origin != u.Scheme+"://"+u.Host) {
+				return nil, errNotAllowed
+			}
+		}
+		return l, nil
+	})
+}

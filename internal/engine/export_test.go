@@ -1,0 +1,26 @@
+package engine
+
+import "time"
+
+// Wheel is the timing wheel, for tests.
+type Wheel struct{ w *wheel }
+
+// WheelTimer is a timer of it that calls Alarm.
+type WheelTimer struct {
+	t     timer
+	w     *wheel
+	Alarm func()
+}
+
+func NewWheel(tick time.Duration) Wheel { return Wheel{newWheel(tick)} }
+
+func (w Wheel) Since() time.Duration           { return w.w.since() }
+func (w Wheel) Close()                         { w.w.close() }
+func (w Wheel) Timer(alarm func()) *WheelTimer { return &WheelTimer{w: w.w, Alarm: alarm} }
+func (t *WheelTimer) Set(at time.Duration)     { t.w.set(&t.t, t, at) }
+func (t *WheelTimer) Clear()                   { t.w.clear(&t.t) }
+func (t *WheelTimer) alarm(*timer) {
+	if t.w.fired(&t.t) {
+		t.Alarm()
+	}
+}
