@@ -10,11 +10,12 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Index holds members and rooms. It is safe for concurrent use.
 //
-// Locks are taken in the order member, shard; no two shards at once.
+// Locks are taken in the order member, shard or index; no two of a kind at once.
 type Index[V any] struct {
 	seed   maphash.Seed
 	shards [16]shard[V]
@@ -50,8 +51,8 @@ type Member[V any] struct {
 	at      int // index in Index.all, guarded by Index.mu
 	mu      sync.Mutex
 	seats   []*seat[V]
-	present bool // added and not removed
-	leftOwn bool // the room named by its id
+	present bool        // added and not removed
+	own     atomic.Bool // in the room named by its id; changed under mu
 }
 
 // New returns an empty index.
@@ -71,6 +72,7 @@ func (x *Index[V]) shard(name string) *shard[V] {
 func (x *Index[V]) Add(m *Member[V]) {
 	m.mu.Lock()
 	m.present = true
+	m.own.Store(true)
 	m.mu.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -106,7 +108,7 @@ func (x *Index[V]) Remove(m *Member[V]) (left, emptied []string) {
 		}
 	}
 	m.seats = nil
-	if !m.leftOwn {
+	if m.own.Swap(false) {
 		left = append(left, m.ID)
 		if !x.exists(m.ID) {
 			emptied = append(emptied, m.ID)
@@ -117,19 +119,23 @@ func (x *Index[V]) Remove(m *Member[V]) (left, emptied []string) {
 
 // vacate takes a seat away and reports whether its room is empty now.
 func (x *Index[V]) vacate(s *seat[V]) (emptied bool) {
+	return x.removeSeat(s) && x.owner(s.room.name) == nil
+}
+
+func (x *Index[V]) removeSeat(s *seat[V]) (last bool) {
 	sh := x.shard(s.room.name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	r := s.room
-	last := len(r.seats) - 1
-	r.seats[s.at] = r.seats[last]
+	end := len(r.seats) - 1
+	r.seats[s.at] = r.seats[end]
 	r.seats[s.at].at = s.at
-	r.seats[last] = nil
-	r.seats = r.seats[:last]
-	if last == 0 {
+	r.seats[end] = nil
+	r.seats = r.seats[:end]
+	if end == 0 {
 		delete(sh.rooms, r.name)
 	}
-	return last == 0
+	return end == 0
 }
 
 // Join puts m into a room. joined is false if it was there already or has been removed;
@@ -142,7 +148,7 @@ func (x *Index[V]) Join(m *Member[V], name string, limit int) (joined, created, 
 		return false, false, true
 	}
 	if name == m.ID {
-		joined, m.leftOwn = m.leftOwn, false
+		joined = !m.own.Swap(true)
 		return joined, joined && !x.exists(name), true
 	}
 	if slices.ContainsFunc(m.seats, func(s *seat[V]) bool { return s.room.name == name }) {
@@ -151,6 +157,11 @@ func (x *Index[V]) Join(m *Member[V], name string, limit int) (joined, created, 
 	if limit > 0 && len(m.seats) >= limit {
 		return false, false, false
 	}
+	first := x.addSeat(m, name)
+	return true, first && x.owner(name) == nil, true
+}
+
+func (x *Index[V]) addSeat(m *Member[V], name string) (first bool) {
 	sh := x.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -158,12 +169,11 @@ func (x *Index[V]) Join(m *Member[V], name string, limit int) (joined, created, 
 	if r == nil {
 		r = &room[V]{name: name}
 		sh.rooms[name] = r
-		created = true
 	}
 	s := &seat[V]{member: m, room: r, at: len(r.seats)}
 	r.seats = append(r.seats, s)
 	m.seats = append(m.seats, s)
-	return true, created, true
+	return len(r.seats) == 1
 }
 
 // Leave takes m out of a room. left is false if it was not there; emptied says that nobody
@@ -171,8 +181,7 @@ func (x *Index[V]) Join(m *Member[V], name string, limit int) (joined, created, 
 func (x *Index[V]) Leave(m *Member[V], name string) (left, emptied bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if name == m.ID && m.present && !m.leftOwn {
-		m.leftOwn = true
+	if name == m.ID && m.own.Swap(false) {
 		return true, !x.exists(name)
 	}
 	i := slices.IndexFunc(m.seats, func(s *seat[V]) bool { return s.room.name == name })
@@ -182,6 +191,16 @@ func (x *Index[V]) Leave(m *Member[V], name string) (left, emptied bool) {
 	s := m.seats[i]
 	m.seats = slices.Delete(m.seats, i, i+1)
 	return true, x.vacate(s)
+}
+
+// owner returns the member whose own room this is, if it is there.
+func (x *Index[V]) owner(name string) *Member[V] {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if m := x.members[name]; m != nil && m.own.Load() {
+		return m
+	}
+	return nil
 }
 
 // exists reports whether anybody has a seat in the room.
@@ -196,7 +215,7 @@ func (x *Index[V]) exists(name string) bool {
 func (m *Member[V]) In(name string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if name == m.ID && m.present && !m.leftOwn {
+	if name == m.ID && m.own.Load() {
 		return true
 	}
 	return slices.ContainsFunc(m.seats, func(s *seat[V]) bool { return s.room.name == name })
@@ -207,7 +226,7 @@ func (m *Member[V]) Rooms() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	names := make([]string, 0, len(m.seats)+1)
-	if m.present && !m.leftOwn {
+	if m.own.Load() {
 		names = append(names, m.ID)
 	}
 	for _, s := range m.seats {
@@ -286,16 +305,8 @@ func (x *Index[V]) eachMember(f func(*Member[V])) {
 
 // each calls f for the room's members; f must not use the index.
 func (x *Index[V]) each(name string, f func(*Member[V])) {
-	x.mu.RLock()
-	own := x.members[name]
-	x.mu.RUnlock()
-	if own != nil {
-		own.mu.Lock()
-		here := own.present && !own.leftOwn
-		own.mu.Unlock()
-		if here {
-			f(own)
-		}
+	if m := x.owner(name); m != nil {
+		f(m)
 	}
 	sh := x.shard(name)
 	sh.mu.RLock()
