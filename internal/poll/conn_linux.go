@@ -27,7 +27,7 @@ type eventConn struct {
 	loop  *loop
 	tls   *tls.Conn   // nil: plain TCP
 	woken atomic.Bool // waits for its Drain
-	full  atomic.Bool // pending is not empty: no Drain until it is
+	held  atomic.Bool // no Drain: pending is not empty, or the connection is closed
 
 	mu       sync.Mutex // guards what follows
 	fd       int        // -1 once closed
@@ -141,6 +141,7 @@ func (c *eventConn) release(err error) {
 	syscall.Close(c.fd)
 	c.fd = -1
 	c.pending = nil
+	c.held.Store(true)
 	c.mu.Unlock()
 	c.h.Closed(err)
 }
@@ -183,7 +184,7 @@ func (c *eventConn) send(b []byte) bool {
 		c.watchLocked(c.watching | wantWrite)
 	}
 	c.pending = append(c.pending, b...)
-	c.full.Store(true)
+	c.held.Store(true)
 	return false
 }
 
@@ -197,7 +198,7 @@ func (c *eventConn) flushPending() {
 		return
 	}
 	c.pending = nil
-	c.full.Store(false)
+	c.held.Store(false)
 	c.watchLocked(c.watching &^ wantWrite)
 	c.mu.Unlock()
 	c.Wake()

@@ -220,7 +220,7 @@ func (l *loop) flush() {
 		l.mu.Unlock()
 		for i, c := range batch {
 			c.woken.Store(false)
-			if !c.full.Load() { // or else flushPending wakes it again
+			if !c.held.Load() {
 				c.h.Drain(l.scratch)
 			}
 			batch[i] = nil

@@ -332,3 +332,20 @@ func TestConnectionThatIsClosedAlready(t *testing.T) {
 		}
 	})
 }
+
+func TestNoDrainAfterClosed(t *testing.T) {
+	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
+		p := newPoller(t)
+		client, server := pair(t)
+		h := newHandler(t)
+		h.onDrain = func() { t.Error("Drain after Closed") }
+		add(p, server, h)
+		client.Close()
+		h.wantClosed()
+		other := newEcho(t, p)
+		for range 10 {
+			h.conn.Wake()
+			other.roundTrip()
+		}
+	})
+}
