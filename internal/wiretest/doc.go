@@ -1,0 +1,3 @@
+// Package wiretest has what tests of the wire need: a listener without a network, for
+// servers in a synctest bubble.
+package wiretest
