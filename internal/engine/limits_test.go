@@ -103,7 +103,8 @@ func TestShutdownSendsWhatIsQueued(t *testing.T) {
 		}
 		p.wantText("4b")
 		p.wantClose(1005, "")
-		wantAnswer(t, s.poll(sid), 200, "4a\x1e1")
+		wantAnswer(t, s.poll(sid), 200, "4a")
+		wantAnswer(t, s.poll(sid), 200, "1")
 		if err := <-down; err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parley-go/parley/internal/eio"
+	"github.com/parley-go/parley/internal/ws"
 )
 
 const (
@@ -33,8 +34,8 @@ const (
 type polling struct {
 	parked  *parkedGet
 	posting bool
-	// farewell ends the payload of the last GET: Close when the server ends the
-	// session, Noop when the client does.
+	// farewell answers the last GET, behind what is queued: Close when the server ends
+	// the session, Noop when the client does.
 	farewell eio.Type
 }
 
@@ -61,11 +62,12 @@ func (p *polling) releaseLocked() {
 }
 
 // closeLocked has the poll that is under way answered. It reports whether the session
-// has to linger instead, for the next one.
+// has to linger, for the next poll or the end of the upgrade.
 func (p *polling) closeLocked(s *Session, farewell eio.Type) (linger bool) {
 	p.farewell = farewell
-	if p.parked != nil || s.state == closed {
-		p.releaseLocked()
+	parked := p.parked != nil
+	p.releaseLocked()
+	if s.state == closed || parked && s.out.Len() == 0 {
 		return false
 	}
 	s.beatAt = s.srv.wheel.since()
@@ -136,14 +138,20 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 		refuse(w, errBadRequest)
 		return
 	}
-	payload, compress := s.payloadLocked(p)
-	linger := s.state == closing
-	if linger {
+	payload, compress := s.payloadLocked()
+	last := s.state == closing && payload == nil
+	if last {
 		s.state = closed
 		s.srv.wheel.clear(&s.beat)
+		if s.probe != nil {
+			s.probe.closeLocked(ws.CloseNoStatus, "")
+		}
+	}
+	if payload == nil {
+		payload = eio.AppendPayload(nil, p.nothing().packet())
 	}
 	s.mu.Unlock()
-	if linger {
+	if last {
 		s.srv.remove(s)
 	}
 	if err := s.respond(w, r, payload, compress); err != nil {
@@ -151,9 +159,21 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// payloadLocked takes all that is queued, as the body of a response. With nothing
-// queued that is a Noop.
-func (s *Session) payloadLocked(p *polling) (payload []byte, compress bool) {
+// nothing is what a poll is answered with when no message is queued.
+func (p *polling) nothing() *Message {
+	if p.farewell == eio.Close {
+		return closeMessage
+	}
+	return noopMessage
+}
+
+// payloadLocked takes all that is queued, as the body of a response; nil if that is nothing.
+// The end of the session is not added: clients act on it while they decode the payload,
+// but on the messages of the same payload only afterwards.
+func (s *Session) payloadLocked() (payload []byte, compress bool) {
+	if s.out.Len() == 0 {
+		return nil, false
+	}
 	payload = make([]byte, 0, s.queued+16)
 	for s.out.Len() > 0 {
 		m := s.out.Pop()
@@ -162,12 +182,6 @@ func (s *Session) payloadLocked(p *polling) (payload []byte, compress bool) {
 		s.srv.stats.PacketsOut.Add(1)
 	}
 	s.queued = 0
-	switch {
-	case p.farewell == eio.Close:
-		payload = eio.AppendPayload(payload, closeMessage.packet())
-	case len(payload) == 0:
-		payload = eio.AppendPayload(payload, noopMessage.packet())
-	}
 	return payload, compress
 }
 

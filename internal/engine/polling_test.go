@@ -253,7 +253,7 @@ func TestServerClose(t *testing.T) {
 	})
 }
 
-// What was queued before Close is still fetched, with the farewell behind it.
+// What was queued before Close is still fetched, and the farewell after it.
 func TestClosedSessionLingersForItsPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -267,7 +267,23 @@ func TestClosedSessionLingersForItsPoll(t *testing.T) {
 		s.wantSessions(1)
 		time.Sleep(29 * time.Second)
 		wantRefusal(t, s.post(sid, "4a"), 400, unknownSession)
-		wantAnswer(t, s.poll(sid), 200, "4a\x1ebYg==\x1e1")
+		wantAnswer(t, s.poll(sid), 200, "4a\x1ebYg==")
+		s.wantSessions(1)
+		wantAnswer(t, s.poll(sid), 200, "1")
+		s.wantSessions(0)
+	})
+}
+
+func TestCloseBehindAMessageForTheParkedPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		sid, o := s.open()
+		poll := s.pollLater(sid)
+		o.send("a")
+		o.session.Close()
+		wantAnswer(t, <-poll, 200, "4a")
+		s.wantSessions(1)
+		wantAnswer(t, s.poll(sid), 200, "1")
 		s.wantSessions(0)
 	})
 }

@@ -249,9 +249,9 @@ func (s *Session) shut(to state, reason Reason, cause error, farewell eio.Type) 
 		s.resume = nil
 	}
 	linger := false
-	if s.probe != nil {
+	if s.probe != nil && !(to == closing && s.probe.probed && farewell == eio.Close) {
 		s.probe.closeLocked(ws.CloseNoStatus, "")
-	}
+	} // else its client has stopped polling, and will hear of the end once it has upgraded
 	if s.ws != nil {
 		s.ws.closeLocked(ws.CloseNoStatus, "")
 	} else {
@@ -314,6 +314,9 @@ func (s *Session) alarm(*timer) {
 	switch {
 	case s.state == closing && s.polling != nil: // nobody came to fetch the last messages
 		s.state = closed
+		if s.probe != nil {
+			s.probe.closeLocked(ws.CloseNoStatus, "")
+		}
 		s.mu.Unlock()
 		s.srv.remove(s)
 	case s.state != open:

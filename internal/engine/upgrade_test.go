@@ -202,20 +202,64 @@ func TestCandidateGoesAway(t *testing.T) {
 	})
 }
 
+// A session that is closed during the upgrade: a client that has been answered its probe
+// stops polling and hears of the end when it has upgraded, with what was queued before; but
+// it may also go back to polling, or do neither.
 func TestSessionEndsDuringTheUpgrade(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := inMemory(t, engine.Options{})
-		sid, o := s.open()
-		p := s.upgrade(ofWebSocket(sid))
-		p.text("2probe")
-		p.wantText("3probe")
-		o.send("last")
-		o.session.Close()
-		p.wantClose(ws.CloseNoStatus, "")
-		s.upgrade(ofWebSocket(sid)).wantClose(ws.CloseNoStatus, "") // closed, but not forgotten yet
-		wantAnswer(t, s.poll(sid), 200, "4last\x1e1")
-		o.wantEnded(engine.ForcedClose)
-		s.wantSessions(0)
+	probed := func(t *testing.T, play func(s *server, sid string, p *peer)) {
+		synctest.Test(t, func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			sid, o := s.open()
+			p := s.upgrade(ofWebSocket(sid))
+			p.text("2probe")
+			p.wantText("3probe")
+			o.send("last")
+			o.session.Close()
+			o.wantEnded(engine.ForcedClose)
+			s.upgrade(ofWebSocket(sid)).wantClose(ws.CloseNoStatus, "") // closed, but not forgotten yet
+			play(s, sid, p)
+			s.wantSessions(0)
+			wantRefusal(t, s.poll(sid), 400, unknownSession)
+		})
+	}
+	t.Run("upgraded", func(t *testing.T) {
+		probed(t, func(s *server, sid string, p *peer) {
+			p.text("5")
+			p.wantText("4last")
+			p.wantClose(ws.CloseNoStatus, "")
+		})
+	})
+	t.Run("polling", func(t *testing.T) {
+		probed(t, func(s *server, sid string, p *peer) {
+			wantAnswer(t, s.poll(sid), 200, "4last")
+			wantAnswer(t, s.poll(sid), 200, "1")
+			p.wantClose(ws.CloseNoStatus, "")
+		})
+	})
+	t.Run("probe lost", func(t *testing.T) {
+		probed(t, func(s *server, sid string, p *peer) {
+			p.Close()
+			synctest.Wait()
+			wantAnswer(t, s.poll(sid), 200, "4last")
+			wantAnswer(t, s.poll(sid), 200, "1")
+		})
+	})
+	t.Run("silence", func(t *testing.T) {
+		probed(t, func(s *server, sid string, p *peer) {
+			p.wantClose(ws.CloseNoStatus, "") // after UpgradeTimeout
+			time.Sleep(30 * time.Second)
+		})
+	})
+	t.Run("not probed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			sid, o := s.open()
+			p := s.upgrade(ofWebSocket(sid))
+			o.session.Close()
+			p.wantClose(ws.CloseNoStatus, "")
+			wantAnswer(t, s.poll(sid), 200, "1")
+			s.wantSessions(0)
+		})
 	})
 }
 

@@ -134,7 +134,7 @@ func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
 func (t *websocket) probing(p eio.Packet) {
 	s := t.s
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	gone := false
 	switch {
 	case t.ending != notEnding || s.state == closed:
 	case p.Type == eio.Ping && string(p.Data) == eio.Probe:
@@ -142,19 +142,26 @@ func (t *websocket) probing(p eio.Packet) {
 		t.control = append(t.control, probePongMessage.frame...)
 		t.wakeLocked()
 		s.polling.releaseLocked() // the client waits for its poll to end
-	case p.Type == eio.Upgrade && t.probed && s.state == open && !s.polling.posting:
+	case p.Type == eio.Upgrade && t.probed && !s.polling.posting:
 		s.probe = nil
 		s.polling.releaseLocked()
 		s.polling = nil
 		s.ws, t.current = t, true
 		s.srv.wheel.clear(&t.deadline)
 		s.srv.stats.Upgrades.Add(1)
-		if s.paused {
+		if gone = s.state == closing; gone {
+			s.srv.wheel.clear(&s.beat)
+			t.closeLocked(ws.CloseNoStatus, "")
+		} else if s.paused {
 			t.conn.Pause()
 		}
 		t.wakeLocked()
 	default:
 		t.closeLocked(ws.CloseNoStatus, "")
+	}
+	s.mu.Unlock()
+	if gone {
+		s.srv.remove(s)
 	}
 }
 
