@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/app/apptest"
 )
 
 func TestConversation(t *testing.T) {
@@ -89,7 +90,29 @@ func TestJoiningAgainIsIdempotent(t *testing.T) {
 	a, b := i.dial(t), i.dial(t)
 	join(t, b, object{"roomId": "r", "userId": "b"})
 	join(t, a, object{"roomId": "r", "userId": "a", "name": "old"})
+	// All that b hears of it: no second join without news, nothing twice.
+	expectJoin := func(name string) {
+		t.Helper()
+		var p presence
+		b.Expect("presence", &p)
+		if p.Type != "join" || p.Member.Name != name || p.Count != 2 {
+			t.Errorf("presence: %+v, want %q to join", p, name)
+		}
+	}
+	// Once each, although a has joined three times.
+	expectMessage := func(seq int64) {
+		t.Helper()
+		for _, c := range []*apptest.Peer{a, b} {
+			var m message
+			c.Expect("newMessage", &m)
+			if m.Seq != seq {
+				t.Errorf("message %d, want %d", m.Seq, seq)
+			}
+		}
+	}
+	expectJoin("old")
 	send(t, a, object{"roomId": "r", "message": 1})
+	expectMessage(1)
 	again := join(t, a, object{"roomId": "r", "userId": "a", "name": "old"})
 	if len(again.Messages) != 1 || again.Count != 2 || again.Reset {
 		t.Errorf("joined again: %+v", again)
@@ -98,43 +121,24 @@ func TestJoiningAgainIsIdempotent(t *testing.T) {
 	if renamed.Member.Name != "new" || renamed.Count != 2 {
 		t.Errorf("renamed: %+v", renamed)
 	}
+	expectJoin("new")
 	send(t, a, object{"roomId": "r", "message": 2})
-
-	// All that b hears of it, in order: no second join without news, nothing twice.
-	var got []string
-	for len(got) < 4 {
-		switch p := b.Next(); p.Event {
-		case "presence":
-			var news presence
-			if err := p.Decode(&news); err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, fmt.Sprint(news.Type, " ", news.Member.Name, " ", news.Count))
-		case "newMessage":
-			var m message
-			if err := p.Decode(&m); err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, fmt.Sprint("message ", m.Seq))
-		}
-	}
-	if want := []string{"join old 2", "message 1", "join new 2", "message 2"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	for seq := int64(1); seq <= 2; seq++ { // once each, although a has joined three times
-		var m message
-		a.Expect("newMessage", &m)
-		if m.Seq != seq {
-			t.Errorf("message %d, want %d", m.Seq, seq)
-		}
-	}
+	expectMessage(2)
 	a.Ask("leaveRoom", object{"roomId": "r"}, new(answer))
+	var left presence
+	if b.Expect("presence", &left); left.Type != "leave" || left.Count != 1 {
+		t.Errorf("presence: %+v", left)
+	}
 	send(t, b, object{"roomId": "r", "message": 3})
 	var last answer
 	a.Ask("leaveRoom", object{"roomId": "r"}, &last)
 	a.Send("nothing")
 	if p := a.Next(); p.Event != "error" {
 		t.Errorf("after leaving: %+v", p)
+	}
+	var third message
+	if b.Expect("newMessage", &third); third.Seq != 3 {
+		t.Errorf("message %d, want 3", third.Seq)
 	}
 }
 
