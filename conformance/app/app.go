@@ -1,0 +1,249 @@
+// Package app is the application that clients are tried against: what each event does is
+// said at its handler.
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley"
+)
+
+// New returns a server with the application on these namespaces:
+//
+//	/, /custom, /dynamic-<digits>  greet with "auth"
+//	/quiet                         does not
+//	/refused                       refuses everybody
+//	/token                         wants {token: "secret"} to authenticate with
+func New(o *parley.Options) (*parley.Server, error) {
+	srv, err := parley.New(o)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range []*parley.Handlers{
+		srv.Handlers, srv.Of("/custom").Handlers, srv.Of("/refused").Handlers, srv.Of("/token").Handlers,
+		srv.OfPattern(regexp.MustCompile(`/dynamic-\d+`)).Handlers,
+	} {
+		h.OnConnection(greet)
+		register(h)
+	}
+	register(srv.Of("/quiet").Handlers)
+	srv.Of("/refused").Use(func(context.Context, *parley.Socket) error {
+		return &parley.ConnectError{Message: "Not authorized", Data: map[string]any{"code": "E1", "label": "no token"}}
+	})
+	srv.Of("/token").Use(func(_ context.Context, s *parley.Socket) error {
+		var auth struct{ Token string }
+		if s.DecodeAuth(&auth) != nil || auth.Token != "secret" {
+			return &parley.ConnectError{Message: "Not authorized"}
+		}
+		return nil
+	})
+	return srv, nil
+}
+
+// greet emits "auth", with what the client authenticated with, to each socket that connects.
+func greet(s *parley.Socket) {
+	auth := s.Handshake().Auth
+	if auth == nil {
+		auth = json.RawMessage("{}")
+	}
+	s.Emit("auth", auth)
+}
+
+// register makes the application on one namespace, or on all of a parent.
+func register(h *parley.Handlers) {
+	// message (any…): comes back as message-back.
+	h.On("message", func(p *parley.Packet) error {
+		v, err := p.Values()
+		if err != nil {
+			return err
+		}
+		return p.Socket().Emit("message-back", v...)
+	})
+	// message-with-ack (any…, ack): acknowledged with the same.
+	h.On("message-with-ack", func(p *parley.Packet) error {
+		v, err := p.Values()
+		if err != nil {
+			return err
+		}
+		return p.Ack(v...)
+	})
+	// join, leave (room, ack): acknowledged with the socket's rooms.
+	h.On("join", func(p *parley.Packet) error {
+		var room string
+		if err := p.Decode(&room); err != nil {
+			return err
+		}
+		if err := p.Socket().Join(room); err != nil {
+			return err
+		}
+		return p.Ack(p.Socket().Rooms())
+	})
+	h.On("leave", func(p *parley.Packet) error {
+		var room string
+		if err := p.Decode(&room); err != nil {
+			return err
+		}
+		p.Socket().Leave(room)
+		return p.Ack(p.Socket().Rooms())
+	})
+	// broadcast ({to, except, volatile, self}, event, any…, ack): emits the event to the
+	// others, or with self to all, of these rooms.
+	h.On("broadcast", func(p *parley.Packet) error {
+		var how struct {
+			To, Except     []string
+			Volatile, Self bool
+		}
+		var event string
+		if err := p.Decode(&how, &event); err != nil {
+			return err
+		}
+		v, err := p.Values()
+		if err != nil {
+			return err
+		}
+		b := p.Socket().Namespace().All()
+		if !how.Self {
+			b = p.Socket().Broadcast()
+		}
+		b = b.To(how.To...).Except(how.Except...)
+		if how.Volatile {
+			b = b.Volatile()
+		}
+		if err := b.Emit(event, v[2:]...); err != nil {
+			return err
+		}
+		return p.Ack()
+	})
+	// stream ({count, every, volatile}, ack): emits "tick" with 0, 1, … to the same client, one
+	// every so many microseconds. Acknowledged at the end.
+	h.On("stream", func(p *parley.Packet) error {
+		var how struct {
+			Count, Every int
+			Volatile     bool
+		}
+		if err := p.Decode(&how); err != nil {
+			return err
+		}
+		var to parley.Emitter = p.Socket()
+		if how.Volatile {
+			to = p.Socket().Volatile()
+		}
+		go func() {
+			for i := range how.Count {
+				to.Emit("tick", i)
+				time.Sleep(time.Duration(how.Every) * time.Microsecond)
+			}
+			p.Ack()
+		}()
+		return nil
+	})
+	// nth (n, key, ack): acknowledged, with the number of times that the key has come, from
+	// the n-th time on.
+	var mu sync.Mutex
+	seen := map[string]int{}
+	h.On("nth", func(p *parley.Packet) error {
+		var n int
+		var key string
+		if err := p.Decode(&n, &key); err != nil {
+			return err
+		}
+		mu.Lock()
+		seen[key]++
+		times := seen[key]
+		mu.Unlock()
+		if times < n {
+			return nil
+		}
+		return p.Ack(times)
+	})
+	// ask (timeout in ms, any…, ack): emits "question" to the same client, acknowledges with
+	// its answer, from within the handler.
+	h.On("ask", func(p *parley.Packet) error {
+		var ms int
+		if err := p.Decode(&ms); err != nil {
+			return err
+		}
+		v, err := p.Values()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(p.Context(), time.Duration(ms)*time.Millisecond)
+		defer cancel()
+		reply, err := p.Socket().EmitWithAck(ctx, "question", v[1:]...)
+		if err != nil {
+			return &parley.Error{Code: "no_answer", Message: err.Error()}
+		}
+		answer, err := reply.Values()
+		if err != nil {
+			return err
+		}
+		return p.Ack(answer...)
+	})
+	// ask-all (timeout in ms, any, ack): asks all sockets, acknowledges with the list of
+	// answers and whether all have come.
+	h.On("ask-all", func(p *parley.Packet) error {
+		var ms int
+		var q any
+		if err := p.Decode(&ms, &q); err != nil {
+			return err
+		}
+		replies, err := p.Socket().Namespace().All().
+			Timeout(time.Duration(ms)*time.Millisecond).EmitWithAck(p.Context(), "question", q)
+		answers := make([]any, len(replies))
+		for i, r := range replies {
+			r.Decode(&answers[i])
+		}
+		return p.Ack(answers, err == nil)
+	})
+	// fail, panic (ack): a handler that returns an error for the client, and one that breaks.
+	h.On("fail", func(p *parley.Packet) error {
+		return &parley.Error{Code: "too_bad", Message: "it did not work", Data: 42}
+	})
+	h.On("panic", func(*parley.Packet) error { panic("on purpose") })
+	// disconnect-me (close): the server disconnects the socket, or the connection.
+	h.On("disconnect-me", func(p *parley.Packet) error {
+		var closeConnection bool
+		if err := p.Decode(&closeConnection); err != nil {
+			return err
+		}
+		p.Socket().Disconnect(closeConnection)
+		return nil
+	})
+	// handshake (ack): what the client connected with.
+	h.On("handshake", func(p *parley.Packet) error {
+		h := p.Socket().Handshake()
+		return p.Ack(map[string]any{
+			"headers": h.Headers, "query": h.Query, "auth": h.Auth, "url": h.URL, "address": h.Address,
+			"secure": h.Secure, "crossOrigin": h.CrossOrigin,
+		})
+	})
+	// whoami (ack): id, recovered, transport, data and rooms of the socket.
+	h.On("whoami", func(p *parley.Packet) error {
+		s := p.Socket()
+		return p.Ack(map[string]any{
+			"id": s.ID(), "recovered": s.Recovered(), "transport": s.Transport(), "data": s.Data(), "rooms": s.Rooms(),
+		})
+	})
+	// set-data (any, ack)
+	h.On("set-data", func(p *parley.Packet) error {
+		var v any
+		if err := p.Decode(&v); err != nil {
+			return err
+		}
+		p.Socket().SetData(v)
+		return p.Ack()
+	})
+	// cut: ends the client's connection as a network failure does.
+	h.On("cut", func(p *parley.Packet) error {
+		p.Socket().CloseConnection()
+		return nil
+	})
+	// To the room "watchers": "left" with the id and the reason of each socket that goes.
+	h.OnDisconnect(func(s *parley.Socket, reason parley.Reason) {
+		s.Namespace().To("watchers").Emit("left", s.ID(), reason)
+	})
+}

@@ -1,0 +1,146 @@
+// Connecting: what the client sends along, what it learns, and upgrades.
+import assert from 'node:assert/strict';
+import { client, collect, connected, count, each, next, serve, settled, take, test, upgraded } from './harness.mjs';
+
+each('auth, query and headers arrive', async (t, way) => {
+  const { url } = await serve(t);
+  const socket = client(t, `${url}/custom`, {
+    ...way, auth: { token: 'é😀', nested: [1] }, query: { q: 'a b&c=d' }, extraHeaders: { 'X-Custom': 'yes' },
+  });
+  assert.deepEqual(await next(socket, 'auth'), { token: 'é😀', nested: [1] });
+  const { headers, query, crossOrigin, secure } = await socket.emitWithAck('handshake');
+  assert.deepEqual(headers['X-Custom'], ['yes']);
+  assert.deepEqual(query.q, ['a b&c=d']);
+  assert.deepEqual([crossOrigin, secure], [false, false]);
+});
+
+test('a query in the address', async (t) => {
+  const { url } = await serve(t);
+  const socket = await connected(t, `${url}/?q=a%20b%26c`);
+  assert.deepEqual((await socket.emitWithAck('handshake')).query.q, ['a b&c']);
+});
+
+test('auth may be a function, which is asked at each connection', async (t) => {
+  const { url } = await serve(t);
+  let times = 0;
+  const socket = client(t, url, { auth: (done) => setImmediate(done, { times: ++times }) });
+  assert.deepEqual(await next(socket, 'auth'), { times: 1 });
+  socket.emit('cut');
+  assert.deepEqual(await next(socket, 'auth'), { times: 2 });
+});
+
+each('without auth', async (t, way) => {
+  const { url } = await serve(t);
+  assert.deepEqual(await next(client(t, url, way), 'auth'), {});
+});
+
+each('ids and transports', async (t, way) => {
+  const { url } = await serve(t);
+  const [a, b] = [await connected(t, url, way), await connected(t, url, way)];
+  assert.match(a.id, /^[\w-]{20}$/);
+  assert.notEqual(a.id, b.id);
+  assert.notEqual(a.id, a.io.engine.id);
+  if (way.transports?.[0] !== 'polling') await upgraded(a);
+  const who = await a.emitWithAck('whoami');
+  assert.equal(who.id, a.id);
+  assert.deepEqual(who.rooms, [a.id]);
+  assert.equal(who.recovered, false);
+  assert.equal(who.transport, way.transports?.[0] ?? 'websocket');
+  assert.equal(who.transport, a.io.engine.transport.name);
+});
+
+test('the path with and without a trailing slash', async (t) => {
+  const { url } = await serve(t);
+  for (const addTrailingSlash of [true, false]) {
+    for (const transports of [['websocket'], ['polling']]) await connected(t, url, { addTrailingSlash, transports });
+  }
+});
+
+test('what was sent before connecting is sent then, but not the volatile', async (t) => {
+  const { url } = await serve(t);
+  const socket = client(t, url, { autoConnect: false });
+  const back = collect(socket, 'message-back');
+  socket.emit('message', 1);
+  socket.volatile.emit('message', 2);
+  socket.emit('message', 3);
+  socket.connect();
+  await next(socket, 'connect');
+  await settled(socket);
+  assert.deepEqual(back, [[1], [3]]);
+});
+
+test('upgrading under traffic in both directions loses and reorders nothing', async (t) => {
+  const { url } = await serve(t);
+  const n = 300;
+  for (const round of count(30)) {
+    const socket = client(t, url);
+    const back = collect(socket, 'message-back');
+    const ticks = collect(socket, 'tick');
+    const wasUpgraded = next(socket.io, 'open').then(() => next(socket.io.engine, 'upgrade'));
+    const streamed = new Promise((resolve) => socket.emit('stream', { count: n, every: 100 }, resolve));
+    for (const i of count(n)) {
+      socket.emit('message', i);
+      if (i % 10 === round % 10) await new Promise(setImmediate); // some together, some apart
+    }
+    await Promise.all([wasUpgraded, streamed]);
+    await settled(socket);
+    assert.deepEqual(back.flat(), count(n), `echo, round ${round}`);
+    assert.deepEqual(ticks.flat(), count(n), `stream, round ${round}`);
+    socket.disconnect();
+  }
+}, 60_000);
+
+each('500 at once: each gets what is sent on connection', async (t, way) => {
+  const { url } = await serve(t);
+  const refusals = [];
+  const all = count(500).map((number) => {
+    const socket = client(t, url, { ...way, reconnection: false, auth: { number } });
+    socket.on('connect_error', (error) => refusals.push(error));
+    return socket;
+  });
+  const greetings = await Promise.all(all.map((socket) => next(socket, 'auth')));
+  assert.deepEqual(refusals, []);
+  assert.deepEqual(greetings, count(500).map((number) => ({ number })));
+  assert.equal(new Set(all.map(({ id }) => id)).size, 500);
+}, 30_000);
+
+test('only the origins allowed may connect', async (t) => {
+  const { url } = await serve(t, '-origins', 'https://good.example');
+  for (const transports of [['websocket'], ['polling']]) {
+    const from = (origin) => client(t, url, { transports, reconnection: false, extraHeaders: { origin } });
+    await next(from('https://good.example'), 'connect');
+    await next(from(url), 'connect'); // its own
+    for (const origin of ['https://evil.example', 'https://good.example.evil.example', 'http://good.example', 'null']) {
+      await next(from(origin), 'connect_error');
+    }
+  }
+  const answer = (origin, method = 'GET') => fetch(`${url}/socket.io/?EIO=4&transport=polling`, { method, headers: { origin } });
+  const good = await answer('https://good.example');
+  assert.equal(good.headers.get('access-control-allow-origin'), 'https://good.example');
+  assert.equal(good.headers.get('access-control-allow-credentials'), 'true');
+  assert.match(good.headers.get('vary'), /Origin/);
+  assert.equal((await answer('https://good.example', 'OPTIONS')).status, 204);
+  const evil = await answer('https://evil.example');
+  assert.equal(evil.status, 403);
+  assert.deepEqual(await evil.json(), { code: 4, message: 'Origin not allowed' });
+  assert.equal(evil.headers.get('access-control-allow-origin'), null);
+});
+
+test('all origins', async (t) => {
+  const { url } = await serve(t);
+  const response = await fetch(`${url}/socket.io/?EIO=4&transport=polling`, { headers: { origin: 'https://any.example' } });
+  assert.equal(response.headers.get('access-control-allow-origin'), '*');
+  assert.equal(response.headers.get('access-control-allow-credentials'), null);
+  const socket = await connected(t, url, { extraHeaders: { origin: 'https://any.example' } });
+  await upgraded(socket);
+  assert.equal((await socket.emitWithAck('handshake')).crossOrigin, true);
+});
+
+each('the heartbeat keeps an idle connection', async (t, way) => {
+  const { url } = await serve(t, '-ping-interval', '100ms', '-ping-timeout', '5s');
+  const socket = await connected(t, url, way);
+  const lost = collect(socket, 'disconnect');
+  await take(socket.io, 'ping', 5);
+  await settled(socket);
+  assert.deepEqual(lost, []);
+});

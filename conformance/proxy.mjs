@@ -1,0 +1,59 @@
+// A TCP proxy, to break connections.
+import { connect, createServer } from 'node:net';
+import { atEnd } from './harness.mjs';
+
+/**
+ * Passes connections on to the server at url, until the test ends. Its own address stays
+ * while the server's may change.
+ */
+export async function proxy(t, url) {
+  const pairs = new Set();
+  const self = {
+    target: url,
+    refusing: false, // see down
+    silent: false, // see stall
+    received: 0, // bytes that came from the server
+    /** Resets all connections: on both sides, or on the client's only, so that the server does not notice. */
+    cut({ unnoticed = false } = {}) {
+      for (const pair of pairs) {
+        pair.held = unnoticed;
+        pair.near.resetAndDestroy();
+        if (!unnoticed) pair.far.resetAndDestroy();
+      }
+    },
+    /** Resets all connections and those to come, until up(). */
+    down(how) {
+      self.refusing = true;
+      self.cut(how);
+    },
+    /** Keeps all connections, and accepts those to come, but passes nothing on until up(). */
+    stall() {
+      self.silent = true;
+      for (const { near, far } of pairs) {
+        near.unpipe(far).resume();
+        far.unpipe(near).resume();
+      }
+    },
+    up() {
+      if (self.silent) self.cut();
+      self.refusing = self.silent = false;
+    },
+  };
+  const listener = createServer((near) => {
+    if (self.refusing) return near.resetAndDestroy();
+    const far = connect(Number(new URL(self.target).port), '127.0.0.1');
+    const pair = { near, far, held: false };
+    pairs.add(pair);
+    if (!self.silent) near.pipe(far).pipe(near);
+    far.on('data', (chunk) => { self.received += chunk.length; });
+    near.on('error', () => {}).on('close', () => pair.held || far.destroy());
+    far.on('error', () => {}).on('close', () => { pairs.delete(pair); near.destroy(); });
+  });
+  await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  atEnd(t, () => {
+    listener.close();
+    for (const { near, far } of pairs) { near.destroy(); far.destroy(); }
+  });
+  self.url = `http://127.0.0.1:${listener.address().port}`;
+  return self;
+}

@@ -1,0 +1,427 @@
+// Package wire_test replays transcripts of the protocol, testdata/*.txt, against the
+// application of package app. The clock is a simulated one, so that a transcript may
+// wait for a heartbeat.
+//
+// A scenario is a title, "== title", and lines:
+//
+//	! recovery                            with connection state recovery
+//	> get                                 a poll; its answer may come later
+//	> post DATA                           the client's packets
+//	> GET /path?query BODY                any other request
+//	< get 200 DATA                        the answer to the oldest poll
+//	< post 200 ok                         the answer to the last post or other request
+//	< header Name: value                  of the last answer; without a value: it has none
+//	> ws open, > ws upgrade               a WebSocket, for a new session or the one of {sid}
+//	> ws DATA, > ws binary 0102           a message, as text or in hexadecimal
+//	> ws close 1000, > ws drop            end it with or without the closing handshake
+//	< ws DATA, < ws binary 0102           a message
+//	< ws close 1005, < ws drop            likewise
+//	@ 25s                                 so long after the line before comes the next one
+//	# …                                   a comment
+//
+// "␞" is the separator of payloads, U+001E, and "x×9" nine times an x. {name} stands for what the server chose: where
+// it first appears it takes the value, later it means that. A second WebSocket or polling
+// session is begun with "> new", which forgets {sid}.
+//
+// With WIRE_URL (and WIRE_RECOVERY_URL, for the scenarios with recovery) the transcripts are
+// replayed against another server, in real time.
+package wire_test
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/conformance/app"
+	"github.com/parley-go/parley/internal/wiretest"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestTranscripts(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.txt")
+	if len(files) == 0 {
+		t.Fatal("no transcripts")
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range strings.Split("\n"+string(text), "\n== ")[1:] {
+			title, script, _ := strings.Cut(part, "\n")
+			first := 1 + strings.Count(string(text[:strings.Index(string(text), "== "+title+"\n")]), "\n")
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt")+"/"+title, func(t *testing.T) {
+				replay(t, strings.Split(script, "\n"), file, first)
+			})
+		}
+	}
+}
+
+// replay starts a server and plays one scenario against it.
+func replay(t *testing.T, lines []string, file string, first int) {
+	recovery := lines[0] == "! recovery"
+	play := func(t *testing.T, p *player) {
+		defer p.close()
+		for i, line := range lines {
+			p.where = func() { t.Helper(); t.Logf("%s:%d: %s", file, first+1+i, line) }
+			p.line(line)
+		}
+	}
+	name := "WIRE_URL"
+	if recovery {
+		name = "WIRE_RECOVERY_URL"
+	}
+	if url := os.Getenv(name); url != "" {
+		p := newPlayer(t, url, (&net.Dialer{}).DialContext)
+		p.settle = func() { time.Sleep(50 * time.Millisecond) } // nobody can tell when it moves no more
+		play(t, p)
+		return
+	}
+	synctest.Test(t, func(t *testing.T) {
+		o := &parley.Options{Logger: slog.New(slog.DiscardHandler)}
+		if recovery {
+			o.Recovery = &parley.Recovery{}
+		}
+		srv, err := app.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := wiretest.Listen()
+		served := make(chan error)
+		go func() { served <- srv.Serve(l) }()
+		defer func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := srv.Shutdown(ctx); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			if err := <-served; err != parley.ErrServerClosed {
+				t.Errorf("Serve: %v", err)
+			}
+		}()
+		p := newPlayer(t, "http://parley.test", l.Dial)
+		p.settle = synctest.Wait
+		play(t, p)
+	})
+}
+
+// player is the client of one scenario.
+type player struct {
+	t      *testing.T
+	where  func() // logs the current line
+	url    string
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	client *http.Client
+	ctx    context.Context
+	cancel context.CancelFunc
+	settle func() // waits until nothing moves any more
+
+	names map[string]string
+	gets  []chan answer
+	last  answer // of the last request
+	post  *answer
+
+	ws     *ws.Conn
+	wsConn net.Conn
+	frames chan string
+
+	mark  time.Time     // when the last line was done
+	after time.Duration // for the next one; negative: whenever
+}
+
+// answer is one to an HTTP request.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	err    error
+}
+
+func newPlayer(t *testing.T, url string, dial func(ctx context.Context, network, address string) (net.Conn, error)) *player {
+	p := &player{t: t, url: url, dial: dial, names: map[string]string{}, after: -1}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.client = &http.Client{Transport: &http.Transport{DialContext: dial, DisableCompression: true}}
+	return p
+}
+
+// close ends the scenario, after which nothing may be left over.
+func (p *player) close() {
+	if !p.t.Failed() {
+		p.settle()
+		select {
+		case f := <-p.frames:
+			p.t.Errorf("at the end there is a frame: %s", f)
+		default:
+		}
+		for _, get := range p.gets {
+			select {
+			case a := <-get:
+				p.t.Errorf("at the end there is an answer to a poll: %d %s", a.status, a.body)
+			default:
+			}
+		}
+	}
+	p.cancel()
+	if p.ws != nil {
+		p.ws.CloseNow()
+	}
+	p.client.CloseIdleConnections()
+}
+
+func (p *player) fatalf(format string, args ...any) {
+	p.t.Helper()
+	p.where()
+	p.t.Fatalf(format, args...)
+}
+
+func (p *player) line(line string) {
+	kind, rest, _ := strings.Cut(line, " ")
+	switch kind {
+	case "", "#", "!":
+		return
+	case "@":
+		d, err := time.ParseDuration(rest)
+		if err != nil {
+			p.fatalf("%v", err)
+		}
+		p.after = d
+		return
+	case ">":
+		if p.after >= 0 {
+			time.Sleep(p.after)
+		}
+		p.settle()
+		p.send(p.expand(rest))
+	case "<":
+		p.receive(rest)
+		const precision = 200 * time.Millisecond // of the server's timers
+		if d := time.Since(p.mark); p.after >= 0 && (d < p.after-precision || d > p.after+precision) {
+			p.fatalf("came after %v", d)
+		}
+	default:
+		p.fatalf("unknown kind of line")
+	}
+	p.mark, p.after = time.Now(), -1
+}
+
+// send does what the client does.
+func (p *player) send(line string) {
+	what, rest, _ := strings.Cut(line, " ")
+	query := "/socket.io/?EIO=4&transport=polling"
+	if sid := p.names["sid"]; sid != "" {
+		query += "&sid=" + sid
+	}
+	switch what {
+	case "get":
+		get := make(chan answer, 1)
+		p.gets = append(p.gets, get)
+		go func() { get <- p.request(http.MethodGet, query, "") }()
+	case "post":
+		a := p.request(http.MethodPost, query, rest)
+		p.post = &a
+	case "ws":
+		p.sendWS(rest)
+	case "new":
+		delete(p.names, "sid")
+	default:
+		target, body, _ := strings.Cut(rest, " ")
+		a := p.request(what, target, body)
+		p.post = &a
+	}
+}
+
+func (p *player) request(method, target, body string) answer {
+	r, err := http.NewRequestWithContext(p.ctx, method, p.url+target, strings.NewReader(body))
+	if err != nil {
+		return answer{err: err}
+	}
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "text/plain;charset=UTF-8")
+	}
+	response, err := p.client.Do(r)
+	if err != nil {
+		return answer{err: err}
+	}
+	defer response.Body.Close()
+	b, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header, string(b), err}
+}
+
+func (p *player) sendWS(line string) {
+	what, rest, _ := strings.Cut(line, " ")
+	switch what {
+	case "open", "upgrade":
+		target := "/socket.io/?EIO=4&transport=websocket"
+		if rest != "" {
+			target = rest
+		}
+		if what == "upgrade" {
+			target += "&sid=" + p.names["sid"]
+		}
+		p.openWS(target)
+		return
+	case "close":
+		p.ws.Close(ws.CloseNormal, "")
+	case "drop":
+		p.wsConn.Close()
+	case "binary":
+		b, err := hex.DecodeString(rest)
+		if err != nil {
+			p.fatalf("%v", err)
+		}
+		p.ws.WriteMessage(p.ctx, ws.OpBinary, b) // fails if the server has closed, which is for the transcript to say
+	default:
+		p.ws.WriteMessage(p.ctx, ws.OpText, []byte(line)) // likewise
+	}
+}
+
+// openWS opens a WebSocket, whose frames then come on p.frames, in the form of the
+// transcript.
+func (p *player) openWS(target string) {
+	p.frames = make(chan string, 1000)
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := p.dial(ctx, network, address)
+		p.wsConn = nc
+		return nc, err
+	}
+	conn, response, err := ws.Dial(p.ctx, p.url+target, &ws.DialOptions{NetDial: dial})
+	if err != nil {
+		if response == nil {
+			p.fatalf("%v", err)
+		}
+		b, _ := io.ReadAll(response.Body)
+		p.last = answer{status: response.StatusCode, header: response.Header}
+		p.frames <- response.Status[:3] + " " + string(b)
+		return
+	}
+	p.ws = conn
+	go func(frames chan<- string) {
+		for {
+			op, b, err := conn.ReadMessage(p.ctx)
+			var closed *ws.CloseError
+			switch {
+			case errors.As(err, &closed):
+				frames <- "close " + strconv.Itoa(closed.Code)
+				return
+			case err != nil:
+				frames <- "drop"
+				return
+			case op == ws.OpBinary:
+				frames <- "binary " + hex.EncodeToString(b)
+			default:
+				frames <- string(b)
+			}
+		}
+	}(p.frames)
+}
+
+// receive waits for what the server does.
+func (p *player) receive(line string) {
+	what, rest, _ := strings.Cut(line, " ")
+	timeout := time.After(2 * time.Minute)
+	switch what {
+	case "ws":
+		select {
+		case f := <-p.frames:
+			p.match(rest, f)
+		case <-timeout:
+			p.fatalf("nothing came")
+		}
+	case "get":
+		if len(p.gets) == 0 {
+			p.fatalf("no poll is under way")
+		}
+		get := p.gets[0]
+		p.gets = p.gets[1:]
+		select {
+		case p.last = <-get:
+			p.answered(rest)
+		case <-timeout:
+			p.fatalf("nothing came")
+		}
+	case "header":
+		name, want, _ := strings.Cut(rest, ": ")
+		p.match(want, p.last.header.Get(strings.TrimSuffix(name, ":")))
+	default: // "post", or another method
+		if p.post == nil {
+			p.fatalf("no request was sent")
+		}
+		p.last, p.post = *p.post, nil
+		p.answered(rest)
+	}
+}
+
+func (p *player) answered(want string) {
+	if p.last.err != nil {
+		p.fatalf("%v", p.last.err)
+	}
+	p.match(want, strings.TrimSuffix(strconv.Itoa(p.last.status)+" "+p.last.body, " "))
+}
+
+var placeholder = regexp.MustCompile(`\\\{([a-z]+)\\\}`)
+
+// match compares what came with what was expected and gives names their values.
+func (p *player) match(want, got string) {
+	pattern := placeholder.ReplaceAllStringFunc(regexp.QuoteMeta(want), func(quoted string) string {
+		name := placeholder.FindStringSubmatch(quoted)[1]
+		if value, known := p.names[name]; known {
+			return regexp.QuoteMeta(value)
+		}
+		value := `[\w-]{20}` // an id
+		switch {
+		case strings.HasPrefix(name, "offset"):
+			value = `[\w.-]+`
+		case strings.HasPrefix(name, "ack"):
+			value = `\d+`
+		}
+		return "(?P<" + name + ">" + value + ")"
+	})
+	re := regexp.MustCompile("^(?s:" + pattern + ")$")
+	got = strings.ReplaceAll(got, "\x1e", "␞")
+	found := re.FindStringSubmatch(got)
+	if found == nil {
+		p.fatalf("came: %s", got)
+	}
+	for i, name := range re.SubexpNames() {
+		if name == "" {
+			continue
+		}
+		for other, value := range p.names {
+			if value == found[i] {
+				p.fatalf("{%s} is the same as {%s}", name, other)
+			}
+		}
+		p.names[name] = found[i]
+	}
+}
+
+var repetition = regexp.MustCompile(`x×\d+`)
+
+// expand returns what a line of the client stands for.
+func (p *player) expand(line string) string {
+	for name, value := range p.names {
+		line = strings.ReplaceAll(line, "{"+name+"}", value)
+	}
+	line = strings.ReplaceAll(line, "␞", "\x1e")
+	return repetition.ReplaceAllStringFunc(line, func(s string) string {
+		n, _ := strconv.Atoi(strings.TrimPrefix(s, "x×")) // it is digits
+		return strings.Repeat("x", n)
+	})
+}
