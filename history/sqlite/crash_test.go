@@ -34,6 +34,7 @@ func crashChild(path string) int {
 		return 1
 	}
 	log := history.NewLog(store, nil)
+	fmt.Println("ready")
 	var print sync.Mutex
 	for sender := range crashSenders {
 		go func() {
@@ -56,7 +57,6 @@ func crashChild(path string) int {
 			}
 		}()
 	}
-	fmt.Println("ready")
 	select {}
 }
 
