@@ -87,7 +87,7 @@ func (b *Broadcast) Emit(event string, args ...any) error {
 
 // encode encodes the event as the flags want it, with the id of an acknowledgement or -1.
 func (b *Broadcast) encode(id int64, event string, args []any) (*Encoded, error) {
-	e, err := b.nsp.encode(sio.Packet{Type: sio.Event, ID: id}, event, args)
+	e, err := b.nsp.encode(sio.Event, id, event, args)
 	if err == nil && b.plain {
 		for _, m := range e.messages {
 			m.Uncompressed()

@@ -248,7 +248,7 @@ func (c *connection) unseat(namespace string, s *Socket) {
 // refuse answers a client that may not join a namespace.
 func (c *connection) refuse(namespace string, err error) {
 	n := &Namespace{srv: c.srv, name: namespace}
-	c.session.Send(n.encodeControl(sio.Packet{Type: sio.ConnectError, ID: -1, Data: connectErrorData(err)}).messages...)
+	c.session.Send(n.encodeControl(sio.ConnectError, connectErrorData(err)).messages...)
 }
 
 // admit has the socket join. From the client's first event on, everything is in order:

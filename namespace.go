@@ -75,7 +75,7 @@ func (n *Namespace) Encode(event string, args ...any) (*Encoded, error) {
 	if err := checkEvent(event); err != nil {
 		return nil, err
 	}
-	return n.encode(sio.Packet{Type: sio.Event, ID: -1}, event, args)
+	return n.encode(sio.Event, -1, event, args)
 }
 
 // Encoded is an event that is encoded already. It is immutable and safe for concurrent
@@ -85,6 +85,17 @@ type Encoded struct {
 	// For those who listen to all outgoing events, if there are any.
 	event string
 	args  []json.RawMessage
+
+	// What messages consists of as a rule: so all of it is one allocation.
+	first engine.Message
+	one   [1]*engine.Message
+}
+
+// firstMessage makes the first message of e from buf; see engine.NewMessage.
+func (e *Encoded) firstMessage(buf []byte, binary bool) {
+	e.first.Init(buf, binary)
+	e.one[0] = &e.first
+	e.messages = e.one[:]
 }
 
 func checkEvent(name string) error {
@@ -94,47 +105,66 @@ func checkEvent(name string) error {
 	return nil
 }
 
-// encode makes what is sent for p: a message, and one more for each attachment where the
-// parser wants that. p lacks its namespace and, unless it has Data, its payload, which is
-// made of args, behind the event's name if p is an Event.
-func (n *Namespace) encode(p sio.Packet, event string, args []any) (*Encoded, error) {
-	p.Namespace = n.name
-	e := &Encoded{event: event}
-	b := make([]byte, engine.Headroom, 256)
+// encode encodes an event or an acknowledgement.
+func (n *Namespace) encode(t sio.Type, id int64, event string, args []any) (*Encoded, error) {
 	parser := n.srv.opts.Parser.parser
-	head := 0
+	b := make([]byte, engine.Headroom, engine.Headroom+len(n.name)+len(event)+argsSize(args))
+	if !parser.Binary() {
+		// The header in front of the arguments is right unless they turn out to have
+		// attachments: then they are copied behind another one.
+		b = sio.AppendHeader(b, t, 0, n.name, id)
+	}
+	head := len(b)
+	var attachments [][]byte
 	var err error
-	switch p.Type {
-	case sio.Event, sio.Ack:
-		if !parser.Binary() {
-			// The header in front of the arguments is right unless they turn out to have
-			// attachments: then they are copied behind another one.
-			b = sio.AppendHeader(b, p.Type, 0, n.name, p.ID)
-		}
-		head = len(b)
-		if p.Type == sio.Event {
-			b, p.Attachments, err = sio.AppendEventArgs(b, event, args)
-		} else {
-			b, p.Attachments, err = sio.AppendArgs(b, args)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("parley: encode arguments: %w", err)
-		}
-		p.Data = b[head:]
-		if p.Type == sio.Event && n.srv.listened.Load() {
-			raw := payload{data: p.Data, event: true}
-			e.args = raw.raw()
-		}
-		if !parser.Binary() && len(p.Attachments) == 0 {
-			e.messages = []*engine.Message{engine.NewMessage(b, false)}
-			return e, nil
-		}
+	if t == sio.Event {
+		b, attachments, err = sio.AppendEventArgs(b, event, args)
+	} else {
+		b, attachments, err = sio.AppendArgs(b, args)
 	}
-	b, err = parser.Append(make([]byte, engine.Headroom, engine.Headroom+32+len(p.Data)), &p)
 	if err != nil {
-		return nil, fmt.Errorf("parley: encode packet: %w", err)
+		return nil, fmt.Errorf("parley: encode arguments: %w", err)
 	}
-	e.messages = []*engine.Message{engine.NewMessage(b, parser.Binary())}
+	e := &Encoded{event: event}
+	if t == sio.Event && n.srv.listened.Load() {
+		raw := payload{data: b[head:], event: true}
+		e.args = raw.raw()
+	}
+	if !parser.Binary() && len(attachments) == 0 {
+		e.firstMessage(b, false)
+		return e, nil
+	}
+	return e, n.render(e, &sio.Packet{Type: t, ID: id, Data: b[head:], Attachments: attachments})
+}
+
+// argsSize guesses how many bytes a header and the arguments will take.
+func argsSize(args []any) int {
+	size := 32
+	for _, arg := range args {
+		switch v := arg.(type) {
+		case string:
+			size += len(v)
+		case json.RawMessage:
+			size += len(v)
+		case bool, int, int64, float64:
+			size += 16
+		default:
+			size += 128
+		}
+	}
+	return size
+}
+
+// render makes what is sent for p, which lacks its namespace: a message, and one more for
+// each attachment where the parser wants that.
+func (n *Namespace) render(e *Encoded, p *sio.Packet) error {
+	p.Namespace = n.name
+	parser := n.srv.opts.Parser.parser
+	b, err := parser.Append(make([]byte, engine.Headroom, engine.Headroom+32+len(p.Data)), p)
+	if err != nil {
+		return fmt.Errorf("parley: encode packet: %w", err)
+	}
+	e.firstMessage(b, parser.Binary())
 	if !parser.Binary() {
 		for _, a := range p.Attachments {
 			// Copied: the caller may change its bytes once Emit has returned.
@@ -142,15 +172,15 @@ func (n *Namespace) encode(p sio.Packet, event string, args []any) (*Encoded, er
 			e.messages = append(e.messages, engine.NewMessage(b, true))
 		}
 	}
-	return e, nil
+	return nil
 }
 
 // encodeControl makes the message of a packet that is neither an event nor an
 // acknowledgement.
-func (n *Namespace) encodeControl(p sio.Packet) *Encoded {
-	e, err := n.encode(p, "", nil)
-	if err != nil {
-		panic(err) // p is ours
+func (n *Namespace) encodeControl(t sio.Type, data []byte) *Encoded {
+	e := &Encoded{}
+	if err := n.render(e, &sio.Packet{Type: t, ID: -1, Data: data}); err != nil {
+		panic(err) // the packet is ours
 	}
 	return e
 }

@@ -18,7 +18,6 @@ type Binary = sio.Binary
 // are asked for. It is safe for concurrent use and may be kept, to be acknowledged later.
 type Packet struct {
 	socket  *Socket
-	name    string
 	payload payload
 	id      int64 // of the acknowledgement, -1 if none is wanted
 	acked   atomic.Bool
@@ -32,15 +31,16 @@ type payload struct {
 	event       bool // the first element is the event's name
 }
 
-func (p *payload) elements() [][]byte {
+// elements appends the arguments to dst.
+func (p *payload) elements(dst [][]byte) [][]byte {
 	if p.event {
-		return sio.EventArgs(nil, p.data)
+		return sio.EventArgs(dst, p.data)
 	}
-	return sio.SplitArgs(nil, p.data)
+	return sio.SplitArgs(dst, p.data)
 }
 
 func (p *payload) raw() []json.RawMessage {
-	elements := p.elements()
+	elements := p.elements(nil)
 	args := make([]json.RawMessage, len(elements))
 	for i, e := range elements {
 		args[i] = e
@@ -49,7 +49,8 @@ func (p *payload) raw() []json.RawMessage {
 }
 
 func (p *payload) decode(into []any) error {
-	for i, raw := range p.elements() {
+	var few [4][]byte
+	for i, raw := range p.elements(few[:0]) {
 		if i == len(into) {
 			break
 		}
@@ -61,7 +62,7 @@ func (p *payload) decode(into []any) error {
 }
 
 func (p *payload) values() ([]any, error) {
-	elements := p.elements()
+	elements := p.elements(nil)
 	values := make([]any, len(elements))
 	for i, raw := range elements {
 		if err := sio.Decode(raw, p.attachments, &values[i]); err != nil {
@@ -103,7 +104,7 @@ func (p *Packet) Socket() *Socket { return p.socket }
 func (p *Packet) Context() context.Context { return p.socket.Context() }
 
 // Name returns the event's name.
-func (p *Packet) Name() string { return p.name }
+func (p *Packet) Name() string { return string(sio.EventName(p.payload.data)) }
 
 // Args returns the arguments as raw JSON, in which binary data is a placeholder; Decode and
 // Values put the data in. They share memory with the packet and must not be changed.
@@ -131,7 +132,7 @@ func (p *Packet) Ack(args ...any) error {
 	if p.acked.Swap(true) {
 		return ErrAcknowledged
 	}
-	e, err := p.socket.nsp.encode(sio.Packet{Type: sio.Ack, ID: p.id}, "", args)
+	e, err := p.socket.nsp.encode(sio.Ack, p.id, "", args)
 	if err != nil {
 		p.acked.Store(false)
 		return err

@@ -278,7 +278,7 @@ func (s *Socket) Emit(event string, args ...any) error {
 	if r := s.nsp.recovery; r != nil {
 		return r.emit(&Broadcast{nsp: s.nsp, rooms: []string{s.ID()}}, s, event, args)
 	}
-	e, err := s.nsp.encode(sio.Packet{Type: sio.Event, ID: -1}, event, args)
+	e, err := s.nsp.encode(sio.Event, -1, event, args)
 	if err != nil {
 		return err
 	}
@@ -321,7 +321,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 		return Reply{}, err
 	}
 	id := s.nsp.ackIDs.Add(1)
-	e, err := s.nsp.encode(sio.Packet{Type: sio.Event, ID: id}, event, args)
+	e, err := s.nsp.encode(sio.Event, id, event, args)
 	if err != nil {
 		return Reply{}, err
 	}
@@ -407,7 +407,7 @@ func (s *Socket) Disconnect(closeConnection bool) {
 	active := s.state == connected
 	s.mu.Unlock()
 	if active {
-		s.conn.session.Send(s.nsp.encodeControl(sio.Packet{Type: sio.Disconnect, ID: -1}).messages...)
+		s.conn.session.Send(s.nsp.encodeControl(sio.Disconnect, nil).messages...)
 		s.close(ServerNamespaceDisconnect)
 	}
 	if closeConnection {
@@ -475,7 +475,7 @@ func (s *Socket) enter() {
 		answer = append(answer, s.pid...)
 	}
 	answer = append(answer, `"}`...)
-	s.conn.session.Queue(s.nsp.encodeControl(sio.Packet{Type: sio.Connect, ID: -1, Data: answer}).messages...)
+	s.conn.session.Queue(s.nsp.encodeControl(sio.Connect, answer).messages...)
 	s.nsp.index.Add(&s.member)
 }
 
@@ -559,13 +559,10 @@ func (s *Socket) work() {
 
 // handle runs an event's middleware and handlers.
 func (s *Socket) handle(p *Packet) {
-	name := sio.EventName(p.payload.data)
 	tables := [...]*table{s.nsp.load(), s.handlers.Load().load()}
-	p.name = string(name)
 	for _, t := range tables {
 		for _, h := range t.middleware {
-			if err := s.call(h, p); err != nil {
-				s.report(p.name, p, err)
+			if !s.run(h, p) {
 				return
 			}
 		}
@@ -577,8 +574,9 @@ func (s *Socket) handle(p *Packet) {
 			s.run(h, p)
 		}
 	}
+	name := sio.EventName(p.payload.data)
 	for _, t := range tables {
-		for _, h := range t.events[p.name] {
+		for _, h := range t.events[string(name)] {
 			handled = true
 			s.run(h, p)
 		}
@@ -588,10 +586,13 @@ func (s *Socket) handle(p *Packet) {
 	}
 }
 
-func (s *Socket) run(h Handler, p *Packet) {
-	if err := s.call(h, p); err != nil {
-		s.report(p.name, p, err)
+// run calls h and reports whether it did not fail.
+func (s *Socket) run(h Handler, p *Packet) (ok bool) {
+	err := s.call(h, p)
+	if err != nil {
+		s.report(p.Name(), p, err)
 	}
+	return err == nil
 }
 
 // call calls h; a panic becomes an error.

@@ -28,8 +28,13 @@ type Message struct {
 // NewMessage makes a message of the payload that follows the first Headroom bytes of
 // buf. It keeps buf and writes the rest of the frame into the space in front.
 func NewMessage(buf []byte, binary bool) *Message {
-	return newPacket(eio.Message, buf, binary)
+	m := new(Message)
+	m.Init(buf, binary)
+	return m
 }
+
+// Init makes m, which must be zero, what NewMessage returns.
+func (m *Message) Init(buf []byte, binary bool) { m.init(eio.Message, buf, binary) }
 
 // Uncompressed has m sent as it is, even where compression was negotiated. It may be
 // called only before m is sent.
@@ -38,8 +43,8 @@ func (m *Message) Uncompressed() *Message {
 	return m
 }
 
-func newPacket(kind eio.Type, buf []byte, binary bool) *Message {
-	m := &Message{kind: kind, binary: binary, data: buf[Headroom:]}
+func (m *Message) init(kind eio.Type, buf []byte, binary bool) {
+	m.kind, m.binary, m.data = kind, binary, buf[Headroom:]
 	op, start := ws.OpBinary, Headroom
 	if !binary {
 		op = ws.OpText
@@ -51,11 +56,12 @@ func newPacket(kind eio.Type, buf []byte, binary bool) *Message {
 	start -= len(h)
 	copy(buf[start:], h)
 	m.frame = buf[start:]
-	return m
 }
 
 func control(kind eio.Type, data string) *Message {
-	return newPacket(kind, append(make([]byte, Headroom, Headroom+len(data)), data...), false)
+	m := new(Message)
+	m.init(kind, append(make([]byte, Headroom, Headroom+len(data)), data...), false)
+	return m
 }
 
 // What the protocol sends by itself.

@@ -10,6 +10,9 @@ type Queue[T any] struct {
 	rest  []T
 }
 
+// burst is how many elements behind the first have room before the queue must grow.
+const burst = 7
+
 // Len returns the number of elements.
 func (q *Queue[T]) Len() int {
 	if !q.full {
@@ -21,6 +24,9 @@ func (q *Queue[T]) Len() int {
 // Push adds v as the newest element.
 func (q *Queue[T]) Push(v T) {
 	if q.full {
+		if q.rest == nil {
+			q.rest = make([]T, 0, burst)
+		}
 		q.rest = append(q.rest, v)
 		return
 	}

@@ -28,6 +28,7 @@ type eventConn struct {
 	tls   *tls.Conn   // nil: plain TCP
 	woken atomic.Bool // waits for its Drain
 	held  atomic.Bool // no Drain: pending is not empty, or the connection is closed
+	round uint32      // in which the loop read from it last
 
 	mu       sync.Mutex // guards what follows
 	fd       int        // -1 once closed

@@ -94,9 +94,11 @@ func (e *argEncoder) attach(b []byte) {
 	e.attachments = append(e.attachments, b)
 }
 
-// Write makes an argEncoder the destination of a json.Encoder.
-func (e *argEncoder) Write(b []byte) (int, error) {
-	e.data = append(e.data, b...)
+// appender is a destination for a json.Encoder.
+type appender []byte
+
+func (a *appender) Write(b []byte) (int, error) {
+	*a = append(*a, b...)
 	return len(b), nil
 }
 
@@ -106,12 +108,13 @@ func (e *argEncoder) marshal(arg any) error {
 		return err
 	}
 	start := len(e.data)
-	enc := json.NewEncoder(e)
+	out := appender(e.data) // not e itself, which would then be allocated for all arguments
+	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(marked); err != nil {
 		return err
 	}
-	e.data = bytes.TrimSuffix(e.data, []byte("\n")) // Encode's, not the value's
+	e.data = bytes.TrimSuffix(out, []byte("\n")) // Encode's, not the value's
 	if marks == nil {
 		return nil
 	}
@@ -135,7 +138,7 @@ func (e *argEncoder) marshal(arg any) error {
 func Decode(raw []byte, attachments [][]byte, v any) error {
 	switch v := v.(type) {
 	case *json.RawMessage:
-		*v = append((*v)[:0], raw...)
+		*v = raw[:len(raw):len(raw)]
 		return nil
 	case *string:
 		if n := len(raw); n >= 2 && raw[0] == '"' && skipPlain(raw, 1) == n-1 && raw[n-1] == '"' {
