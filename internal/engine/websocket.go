@@ -259,7 +259,7 @@ func (t *websocket) Drain(scratch []byte) {
 		}
 		onlyFirst := len(t.control) > 0
 		switch {
-		case s.ws != t:
+		case s.ws != t, t.ending == closeSent: // nothing follows a Close frame
 		case t.out.Len() == 0:
 			t.out, s.out = s.out, fifo.Queue[*Message]{}
 		case s.state == closed: // what is queued is dropped, but a frame begun is finished
@@ -272,7 +272,8 @@ func (t *websocket) Drain(scratch []byte) {
 			control = ws.AppendClose(control, ws.Server, t.code, t.reason)
 			t.ending = closeSent
 			t.armLocked(closeTimeout)
-			if s.ws == t {
+			// One that is still open is about to be ended by the goroutine that reads.
+			if s.ws == t && s.state == closing {
 				s.state = closed
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,6 +197,28 @@ func TestClientCloses(t *testing.T) {
 			s.wantSessions(0)
 		})
 	}
+}
+
+// However the end of a session races with what is being written to it, its handler hears of
+// it, and nothing follows the Close frame (RFC 6455, 5.5.1).
+func TestClientClosesWhileTheServerWrites(t *testing.T) {
+	s := overTCP(t, engine.Options{OutboxLimit: -1, WriteTimeout: -1})
+	for range 300 {
+		p, o := s.openWebSocket()
+		var sender sync.WaitGroup
+		sender.Go(func() {
+			for o.send("x") {
+			}
+		})
+		p.writeFrame(ws.OpClose, "\x03\xe8")
+		for op := ws.OpText; op != ws.OpClose; {
+			op, _ = p.read()
+		}
+		p.wantEOF()
+		o.wantEnded(engine.TransportClose)
+		sender.Wait()
+	}
+	s.wantSessions(0)
 }
 
 func TestServerClosesWebSocket(t *testing.T) {
