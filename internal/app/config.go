@@ -210,6 +210,7 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		Transports:     c.Transports,
 		CORS:           parley.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials, MaxAge: 10 * time.Minute},
 		MaxPayload:     c.MaxPayload,
+		MaxDepth:       -1, // a message that is too deep is refused, and no reason to disconnect; see maxDepth
 		MaxOutbox:      int(c.MaxOutbox),
 		MaxRooms:       c.MaxRooms,
 		MaxConnections: c.MaxConnections,

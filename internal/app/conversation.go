@@ -225,6 +225,9 @@ func (c *conversations) sendMessage(p *parley.Packet) error {
 	if q.Message == nil {
 		return refuse(codeBadPayload, "message is missing")
 	}
+	if depth(q.Message) > maxDepth {
+		return refuse(codeBadPayload, "message is nested more than %d deep", maxDepth)
+	}
 	if err := checkText("clientId", q.ClientID, history.MaxClientID); err != nil {
 		return err
 	}

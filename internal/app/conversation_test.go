@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -343,6 +344,7 @@ func TestMistakesAreAnswered(t *testing.T) {
 		{"no message", "sendMessage", object{"roomId": "r"}, "bad_payload"},
 		{"long clientId", "sendMessage", object{"roomId": "r", "message": 1, "clientId": long}, "bad_payload"},
 		{"long message", "sendMessage", object{"roomId": "r", "message": long}, "too_large"},
+		{"deep message", "sendMessage", object{"roomId": "r", "message": nested(65)}, "bad_payload"},
 		{"another user", "sendMessage", object{"roomId": "r", "message": 1, "userId": "v"}, "identity_mismatch"},
 		{"long operator", "sendMessage", object{"roomId": "r", "message": 1, "operatorId": long}, "bad_payload"},
 		{"typing is a string", "typing", object{"roomId": "r", "typing": "yes"}, "bad_payload"},
@@ -370,9 +372,33 @@ func TestMistakesAreAnswered(t *testing.T) {
 	if got.Code != "bad_payload" {
 		t.Errorf("no argument: %+v", got)
 	}
+	a.Ask("joinRoom", object{"roomId": 7, "ignored": nested(5000)}, &got)
+	if got.Code != "bad_payload" {
+		t.Errorf("a deep member that is ignored: %+v", got)
+	}
 	// None of that has changed anything.
 	if stored := send(t, a, object{"roomId": "r", "message": "fine", "userId": "u"}); stored.Seq != 1 {
 		t.Errorf("stored: %+v", stored)
+	}
+}
+
+// nested returns an array in an array and so on, depth of them.
+func nested(depth int) json.RawMessage {
+	return json.RawMessage(strings.Repeat("[", depth) + strings.Repeat("]", depth))
+}
+
+func TestDeepMessage(t *testing.T) {
+	i := start(t, testConfig())
+	a := i.dial(t)
+	join(t, a, object{"roomId": "r", "userId": "u"})
+	for _, message := range []any{
+		nested(64),
+		strings.Repeat(`[{"\\"`, 100), // in a string they count for nothing
+		[]object{{"a": 1}, {"b": []int{}}},
+	} {
+		if stored := send(t, a, object{"roomId": "r", "message": message}); stored.Seq == 0 {
+			t.Errorf("%.100s: %+v", message, stored)
+		}
 	}
 }
 

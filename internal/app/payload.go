@@ -96,7 +96,10 @@ type member struct {
 	identity
 }
 
-const maxName = 200 // bytes
+const (
+	maxName  = 200 // bytes
+	maxDepth = 64  // of the arrays and objects in a message
+)
 
 // decode decodes an event's first argument and says what is wrong with it.
 func decode(p *parley.Packet, into any) error {
@@ -147,6 +150,28 @@ func checkText(field, s string, limit int) error {
 		}
 	}
 	return nil
+}
+
+// depth returns how deeply arrays and objects nest in valid JSON.
+func depth(data json.RawMessage) int {
+	deepest, now := 0, 0
+	inString := false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case c == '"':
+			inString = !inString
+		case inString:
+			if c == '\\' {
+				i++
+			}
+		case c == '[', c == '{':
+			now++
+			deepest = max(deepest, now)
+		case c == ']', c == '}':
+			now--
+		}
+	}
+	return deepest
 }
 
 // complete returns i with what other adds. It fails if other says something else.
