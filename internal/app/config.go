@@ -134,7 +134,7 @@ func environment(environ []string, settings map[string]setting) (map[string]stri
 	for _, pair := range environ {
 		key, value, _ := strings.Cut(pair, "=")
 		rest, ours := strings.CutPrefix(key, envPrefix)
-		if !ours || fromKubernetes(rest) {
+		if !ours || fromKubernetes(rest, value) {
 			continue
 		}
 		name := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
@@ -149,8 +149,8 @@ func environment(environ []string, settings map[string]setting) (map[string]stri
 // fromKubernetes reports whether the variable is one that Kubernetes sets in every
 // container of a namespace that has a service named parley: PARLEY_SERVICE_HOST,
 // PARLEY_PORT=tcp://…, PARLEY_PORT_80_TCP_ADDR and so on.
-func fromKubernetes(rest string) bool {
-	return rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
+func fromKubernetes(rest, value string) bool {
+	return rest == "PORT" && strings.Contains(value, "://") || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
 }
 
 // readFile reads settings from a TOML file without tables.
