@@ -27,7 +27,7 @@ deps:
 	./scripts/install-test-deps
 
 js: deps
-	cd js && npm test && npm run types
+	cd js && npm test && npm run types && npm run test:browser
 
 conformance: deps
 	cd conformance && npm test
