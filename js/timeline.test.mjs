@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Timeline, content, draftId } from '../web/timeline.js';
+import { Timeline, content, draftId, links } from '../web/timeline.js';
 
 test('a timeline keeps its order, takes each message once and lets drafts go', () => {
   const timeline = new Timeline();
@@ -12,6 +12,32 @@ test('a timeline keeps its order, takes each message once and lets drafts go', (
   assert.deepEqual(timeline.drafts, [{ clientId: 'c2' }]);
   timeline.reset('e2');
   assert.deepEqual([timeline.messages, timeline.oldest, timeline.head, timeline.epoch, timeline.drafts.length], [[], undefined, 0, 'e2', 1]);
+});
+
+test('a message that was sent again and is older than what is loaded leaves no hole', () => {
+  const timeline = new Timeline();
+  timeline.drafts = [{ clientId: 'c1' }];
+  timeline.hasOlder = true;
+  timeline.add({ seq: 50 });
+  assert.equal(timeline.add({ seq: 7, clientId: 'c1' }, { live: true }), false);
+  assert.deepEqual([timeline.oldest, timeline.drafts], [50, []]);
+  assert.equal(timeline.add({ seq: 49 }), true); // from scrolling up
+  timeline.hasOlder = false;
+  assert.equal(timeline.add({ seq: 7, clientId: 'c1' }, { live: true }), true);
+});
+
+test('links in a text', () => {
+  const found = (text) => links(text).map(({ text, href }) => (href ? [text] : text));
+  assert.deepEqual(found('no link'), ['no link']);
+  assert.deepEqual(found(''), []);
+  assert.deepEqual(found('see https://a.example/b?c=d&e#f, (http://b.example:8080/x_(y)) and "https://c.example".'),
+    ['see ', ['https://a.example/b?c=d&e#f'], ', (', ['http://b.example:8080/x_(y)'], ') and "', ['https://c.example'], '".']);
+  for (const text of ['javascript:alert(1)', 'http://', 'https://.', 'xhttps://a.example', '//a.example', 'data:text/html,x', 'https://[']) assert.deepEqual(found(text), [text]);
+  assert.deepEqual(links('HTTPS://A.example/<b>'), [{ text: 'HTTPS://A.example/', href: 'https://a.example/' }, { text: '<b>' }]);
+  assert.equal(links('https://a.example@b.example/')[0].href, 'https://a.example@b.example/');
+  const started = Date.now();
+  for (const char of '(!)') links(`https://a.example/${char.repeat(60_000)}/${'https://x.'.repeat(6000)}`);
+  assert.ok(Date.now() - started < 1000);
 });
 
 test('draft ids are UUIDs of version 7, ordered by time', () => {

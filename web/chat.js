@@ -49,8 +49,8 @@ const roomInUrl = () => {
 };
 
 function enter(roomId) {
-  if (room && client.connected) client.emit('leaveRoom', { roomId: room.id });
-  room = { id: roomId, timeline: new Timeline(), joined: false, loading: false, members: new Map(), typing: new Map(), typedAt: 0 };
+  if (room && client.connected) client.request('leaveRoom', { roomId: room.id }).catch(() => {}); // whatever is answered
+  room = { id: roomId, timeline: new Timeline(), joined: false, refused: false, loading: false, members: new Map(), typing: new Map(), typedAt: 0 };
   $('title').textContent = roomId;
   $('room-input').value = roomId;
   document.title = `${roomId} · Parley`;
@@ -68,7 +68,7 @@ async function join() {
   const here = room;
   const { timeline } = here;
   const known = timeline.epoch !== undefined;
-  here.joined = false;
+  here.joined = here.refused = false;
   const attempt = here.attempt = {};
   const current = () => room === here && here.attempt === attempt;
   try {
@@ -99,7 +99,10 @@ async function join() {
     fillScreen();
     timeline.drafts.filter((draft) => !draft.error).forEach(transmit);
   } catch (error) {
-    if (current() && client.connected) notice(`Could not join the room: ${error.message}`, 'Try again', join);
+    if (current() && client.connected) {
+      here.refused = true;
+      notice(`Could not join the room: ${error.message}`, 'Try again', join);
+    }
   }
   showStatus();
 }
@@ -107,7 +110,7 @@ async function join() {
 function store(messages, how) {
   const { drafts } = room.timeline;
   for (const { clientId } of messages) if (clientId) log.drop(clientId);
-  const fresh = messages.filter((message) => room.timeline.add(message));
+  const fresh = messages.filter((message) => room.timeline.add(message, how));
   if (fresh.length) log.add(fresh, how);
   if (room.timeline.drafts.length < drafts.length) saveOutbox();
 }
@@ -285,8 +288,8 @@ function showStatus() {
   const offline = navigator.onLine === false;
   let text, mood = state;
   if (state === 'connected') {
-    text = room.joined ? `Connected · ${TRANSPORTS[client.transport] ?? client.transport}` : 'Joining…';
-    if (!room.joined) mood = 'connecting';
+    text = room.joined ? `Connected · ${TRANSPORTS[client.transport] ?? client.transport}` : room.refused ? 'Not in the room' : 'Joining…';
+    if (!room.joined) mood = room.refused ? 'closed' : 'connecting';
   } else if (state === 'closed') {
     text = 'Disconnected';
   } else if (offline) {

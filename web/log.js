@@ -1,6 +1,6 @@
 // The list of messages on the page. Whatever others wrote gets into it as text only.
 
-import { content } from './timeline.js';
+import { content, links } from './timeline.js';
 
 const GROUP_MS = 5 * 60_000;
 const NEAR_END_PX = 80;
@@ -15,6 +15,9 @@ export function element(tag, properties, ...children) {
   node.append(...children);
   return node;
 }
+
+/** A text as nodes. Only links to web pages become elements, and those open beside the chat. */
+const linked = (text) => links(text).map(({ text, href }) => (href ? element('a', { href, target: '_blank', rel: 'noopener noreferrer' }, text) : text));
 
 /** A colour that stays with its owner, as a hue for the style sheet. */
 export function paint(node, key) {
@@ -104,7 +107,7 @@ export class Log {
           element('bdi', { title: author }, shownName),
           message.operatorId ? element('span', { className: 'badge' }, 'operator') : ''),
         element('div', { className: 'body' },
-          json === undefined ? element('p', { className: 'text', dir: 'auto' }, text) : element('pre', { className: 'text' }, element('code', {}, json)),
+          json === undefined ? element('p', { className: 'text', dir: 'auto' }, ...linked(text)) : element('pre', { className: 'text' }, element('code', {}, json)),
           element('time', known ? { dateTime: at.toISOString(), title: full.format(at) } : {}, known ? clock.format(at) : ''))));
     paint(entry, author);
     Object.assign(entry.dataset, {

@@ -17,9 +17,14 @@ export class Timeline {
     return this.messages[0]?.seq;
   }
 
-  /** Adds a stored message. Returns false when it is here already. */
-  add(message) {
+  /**
+   * Adds a stored message. Returns false when it is here already, or a live one of a time that is
+   * not loaded: a draft may have been stored long ago. Scrolling up will bring it with what is
+   * around it.
+   */
+  add(message, { live = false } = {}) {
     this.drafts = this.drafts.filter(({ clientId }) => clientId !== message.clientId);
+    if (live && this.hasOlder && message.seq < this.oldest) return false;
     let place = this.messages.length;
     while (place > 0 && this.messages[place - 1].seq > message.seq) place--;
     if (place > 0 && this.messages[place - 1].seq === message.seq) return false;
@@ -54,4 +59,33 @@ export function content(message) {
   if (typeof message === 'string') return { text: message };
   if (typeof message?.text === 'string') return { text: message.text, name: typeof message.name === 'string' ? message.name : undefined };
   return { json: JSON.stringify(message), name: typeof message?.name === 'string' ? message.name : undefined };
+}
+
+/** Splits a text at its links to web pages: [{text, href?}]. What ends a sentence is not part of a link. */
+export function links(text) {
+  const parts = [];
+  let end = 0;
+  for (const { 0: found, index } of text.matchAll(/\bhttps?:\/\/[^\s<>"]+/gi)) {
+    const link = found.slice(0, linkLength(found));
+    let href;
+    try { ({ href } = new URL(link)); } catch { continue; }
+    if (index > end) parts.push({ text: text.slice(end, index) });
+    parts.push({ text: link, href });
+    end = index + link.length;
+  }
+  if (end < text.length) parts.push({ text: text.slice(end) });
+  return parts;
+}
+
+/** The length without punctuation, and without brackets that were opened before the link. */
+function linkLength(found) {
+  let opened = 0;
+  for (const char of found) opened += char === '(' ? 1 : char === ')' ? -1 : 0;
+  let length = found.length;
+  for (; length > 0; length--) {
+    const last = found[length - 1];
+    if (last === ')' && opened < 0) opened++;
+    else if (!'.,:;!?\'*'.includes(last)) break;
+  }
+  return length;
 }

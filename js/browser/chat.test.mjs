@@ -202,6 +202,25 @@ spec('rooms: the field, the address, back and forward', async (t) => {
   assert.deepEqual(await texts(page), ['in two']);
 });
 
+spec('a room that cannot be joined is not shown as one that will be', async (t) => {
+  const page = await visit(t, `before ${run}`, { name: 'Ada' });
+  await page.evaluate(() => { location.hash = '\u00e9'.repeat(150); });
+  await page.locator('#notice', { hasText: 'Could not join the room' }).waitFor();
+  assert.equal(await page.textContent('#status'), 'Not in the room');
+  await page.goBack();
+  await joined(page);
+  await page.locator('#notice').waitFor({ state: 'hidden' });
+});
+
+spec('links to web pages can be followed, others are text', async (t) => {
+  const page = await visit(t, `links ${run}`, { name: 'Ada' });
+  const text = 'See https://a.example/?q=<b>, not javascript:alert(1).';
+  await say(page, text);
+  await sees(page, text);
+  const links = await page.locator('#log a').evaluateAll((all) => all.map(({ href, textContent, target, rel }) => ({ href, textContent, target, rel })));
+  assert.deepEqual(links, [{ href: 'https://a.example/?q=', textContent: 'https://a.example/?q=', target: '_blank', rel: 'noopener noreferrer' }]);
+});
+
 const payloads = [
   '<script>alert(1)</script>',
   '<img src=x onerror=alert(1)>',

@@ -1,6 +1,6 @@
 // The chat application in memory, on the reference server, to develop and test the page with:
 //   node js/testdata/chat-app.mjs 8080
-// A message "/refuse" is refused. History outlives stop() and start(), as a database does, but for forget().
+// A message "/refuse" is refused, and so is a room with a long id. History outlives stop() and start(), as a database does, but for forget().
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -47,6 +47,7 @@ export async function chatApp(port = 0) {
       io.to(roomId).emit('presence', { roomId, type: 'leave', member, members: roomOf(roomId).members.size });
     };
     socket.on('joinRoom', ({ roomId, userId, operatorId, name, ...page }, done) => {
+      if (roomId.length > 100) return done({ code: 'bad_room', message: 'the id is too long' });
       member = { id: socket.id, userId, operatorId, name };
       const { members } = roomOf(roomId);
       members.set(socket.id, member);
@@ -67,7 +68,7 @@ export async function chatApp(port = 0) {
     });
     socket.on('history', (page, done) => done(read(page)));
     socket.on('typing', ({ roomId, typing }) => socket.to(roomId).emit('typing', { roomId, ...member, typing }));
-    socket.on('leaveRoom', ({ roomId }) => leave(roomId));
+    socket.on('leaveRoom', ({ roomId }, done) => { leave(roomId); done?.({ roomId }); });
     socket.on('disconnecting', () => [...socket.rooms].filter((room) => room !== socket.id).forEach(leave));
   }
 
