@@ -16,7 +16,7 @@ check: format
 test: deps check race js conformance
 
 format:
-	@files=$$(gofmt -l $$(git ls-files '*.go')); \
+	@files=$$(find . -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -l); \
 	if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
 
 race:
