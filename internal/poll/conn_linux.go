@@ -28,7 +28,10 @@ type eventConn struct {
 	tls   *tls.Conn   // nil: plain TCP
 	woken atomic.Bool // waits for its Drain
 	held  atomic.Bool // no Drain: pending is not empty, or the connection is closed
-	round uint32      // in which the loop read from it last
+
+	// Owned by the loop's goroutine.
+	round  uint32 // the last one in which there was something to read
+	peeked int    // bytes that were received and that the kernel still has
 
 	mu       sync.Mutex // guards what follows
 	fd       int        // -1 once closed
@@ -79,8 +82,9 @@ func adopt(nc net.Conn) (*eventConn, error) {
 	return c, nil
 }
 
-// serve handles what epoll reported, on the loop's goroutine.
-func (c *eventConn) serve(events uint32, buf []byte) {
+// serve handles what epoll reported, on the loop's goroutine. With peek, what is received is
+// left with the kernel until consume.
+func (c *eventConn) serve(events uint32, buf []byte, peek bool) {
 	if events&wantWrite != 0 {
 		c.flushPending()
 	}
@@ -94,8 +98,15 @@ func (c *eventConn) serve(events uint32, buf []byte) {
 			c.finish(err)
 		}
 	case events&^wantWrite != 0:
-		switch n, errno := read(c.fd, buf); {
+		flags := 0
+		if peek {
+			flags = syscall.MSG_PEEK
+		}
+		switch n, errno := recv(c.fd, buf, flags); {
 		case n > 0:
+			if peek {
+				c.peeked = n
+			}
 			c.h.Receive(buf[:n])
 		case errno == 0:
 			c.finish(io.EOF)
@@ -103,6 +114,20 @@ func (c *eventConn) serve(events uint32, buf []byte) {
 			c.finish(os.NewSyscallError("read", errno))
 		}
 	}
+}
+
+// consume takes what was peeked out of the kernel. The kernel acknowledges a burst of small
+// segments as soon as it is read, with a packet that costs as much as a message. By now the
+// replies have gone out, and have carried that acknowledgement.
+func (c *eventConn) consume(buf []byte) {
+	for c.peeked > 0 && c.fd >= 0 {
+		n, errno := recv(c.fd, buf[:c.peeked], 0)
+		if errno != 0 || n == 0 {
+			break // it was reset: epoll will say so
+		}
+		c.peeked -= n
+	}
+	c.peeked = 0
 }
 
 // readTLS reads records until the kernel has no more, or reading is paused.
@@ -208,7 +233,7 @@ func (c *eventConn) flushPending() {
 // writeAll writes until b is gone or the kernel refuses.
 func writeAll(fd int, b []byte) (n int, errno syscall.Errno) {
 	for n < len(b) {
-		k, errno := write(fd, b[n:])
+		k, errno := send(fd, b[n:])
 		switch errno {
 		case 0:
 			n += k

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 // poller is the Linux side of a Poller: a few epoll loops, each with its share of the
@@ -156,8 +155,7 @@ func (l *loop) run() {
 	pace := pacing{round: 1} // connections begin with 0
 	wait := func(fd uintptr) bool {
 		if pace.due() {
-			pause := syscall.NsecToTimespec(int64(pacingPause))
-			syscall.Nanosleep(&pause, nil) // if a signal cuts it short, so be it
+			pacingPause()
 		}
 		n = epollNow(int(fd), events)
 		pace.found(n)
@@ -172,11 +170,19 @@ func (l *loop) run() {
 		for i, c := range ready[:n] {
 			if c != nil {
 				pace.serve(c)
-				c.serve(events[i].Events, buf)
+				c.serve(events[i].Events, buf, pace.waited)
+			}
+		}
+		runtime.Gosched() // let what was just received be handled before more is read
+		if pace.waited {
+			runtime.Gosched() // and be answered: the flusher lets others go first, too
+		}
+		for i, c := range ready[:n] {
+			if c != nil {
+				c.consume(buf)
 			}
 			ready[i] = nil
 		}
-		runtime.Gosched() // let what was just received be handled before more is read
 	}
 	l.mu.Lock()
 	rest := l.conns
@@ -187,53 +193,6 @@ func (l *loop) run() {
 			c.release(ErrClosed)
 		}
 	}
-}
-
-// pacing makes a loop that is hardly ever idle wait a moment between rounds while it finds
-// the messages of a burst one by one, since it looks more often than their sender writes:
-// then one read and, for the replies, one write serve several messages. It is what network
-// cards do with interrupts. A loop that is idle a third of the time never waits.
-type pacing struct {
-	round  uint32 // number of the present round
-	before int    // how many connections were ready in the round before
-	ready  int    // and in this one
-	busy   int    // up to twice pacingBusy; falls when nothing is ready
-	slow   int    // rounds before which to wait
-}
-
-const (
-	pacingBusy  = 100
-	pacingFew   = 4  // a round of more has enough to do
-	pacingSlow  = 32 // rounds that one burst slows down
-	pacingPause = 50 * time.Microsecond
-)
-
-// due reports whether to wait before the next round.
-func (p *pacing) due() bool {
-	if p.slow == 0 || p.busy < pacingBusy {
-		return false
-	}
-	p.slow--
-	return true
-}
-
-// found begins a round with as many connections as are ready.
-func (p *pacing) found(ready int) {
-	if ready == 0 {
-		p.busy = max(p.busy-2, 0)
-		return
-	}
-	p.busy = min(p.busy+1, 2*pacingBusy)
-	p.round++
-	p.before, p.ready = p.ready, ready
-}
-
-// serve notes that c is read from in this round.
-func (p *pacing) serve(c *eventConn) {
-	if c.round == p.round-1 && p.before <= pacingFew {
-		p.slow = pacingSlow
-	}
-	c.round = p.round
 }
 
 // forget takes c out of the loop, on the loop's goroutine.

@@ -44,7 +44,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	if p == nil {
 		return c.Conn.Read(b)
 	}
-	n, errno := read(p.fd, b)
+	n, errno := recv(p.fd, b, 0)
 	switch {
 	case n > 0 || len(b) == 0:
 		return n, nil
