@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// DialOptions configure [Dial]. They may be shared and must not change once
+// DialOptions configure [Dial] and [Connect]. They may be shared and must not change once
 // they are used.
 type DialOptions struct {
 	// Header holds further fields for the request, such as Origin or Cookie.
@@ -56,6 +56,35 @@ const (
 // If the server has answered, its response is returned even with an error; its
 // body holds the first 4 KiB and need not be closed.
 func Dial(ctx context.Context, address string, o *DialOptions) (*Conn, *http.Response, error) {
+	if o == nil {
+		o = &DialOptions{}
+	}
+	c, resp, err := Connect(ctx, address, o)
+	if err != nil {
+		return nil, resp, err
+	}
+	return NewConn(c.Conn, ConnOptions{
+		Side:         Client,
+		Parser:       o.Parser,
+		Deflate:      c.Deflate,
+		Buffered:     c.Buffered,
+		CloseTimeout: o.CloseTimeout,
+	}), resp, nil
+}
+
+// Connected is a client's connection after the opening handshake.
+type Connected struct {
+	Conn    net.Conn       // without a deadline
+	Deflate *DeflateParams // what was agreed on, nil for nothing
+
+	// Buffered is what has been read beyond the handshake. It is the caller's.
+	Buffered []byte
+}
+
+// Connect is [Dial] for callers that read and parse for themselves: it ends with the
+// opening handshake, as [Accept] does on the server's side. Of the options that concern
+// what comes afterwards, Parser and CloseTimeout, it makes no use.
+func Connect(ctx context.Context, address string, o *DialOptions) (*Connected, *http.Response, error) {
 	if o == nil {
 		o = &DialOptions{}
 	}
@@ -132,7 +161,7 @@ func (o *DialOptions) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
 	return tc, nil
 }
 
-func (o *DialOptions) handshake(nc net.Conn, u *url.URL) (*Conn, *http.Response, error) {
+func (o *DialOptions) handshake(nc net.Conn, u *url.URL) (*Connected, *http.Response, error) {
 	var random [16]byte
 	rand.Read(random[:])
 	key := base64.StdEncoding.EncodeToString(random[:])
@@ -153,13 +182,7 @@ func (o *DialOptions) handshake(nc net.Conn, u *url.URL) (*Conn, *http.Response,
 	}
 	resp.Body = http.NoBody
 	buffered, _ := br.Peek(br.Buffered())
-	return NewConn(nc, ConnOptions{
-		Side:         Client,
-		Parser:       o.Parser,
-		Deflate:      d,
-		Buffered:     buffered,
-		CloseTimeout: o.CloseTimeout,
-	}), resp, nil
+	return &Connected{Conn: nc, Deflate: d, Buffered: buffered}, resp, nil
 }
 
 func (o *DialOptions) request(u *url.URL, key string) *http.Request {

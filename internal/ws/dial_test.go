@@ -207,3 +207,34 @@ func TestDialContext(t *testing.T) {
 		}
 	})
 }
+
+func TestConnectLeavesParsingToTheCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer server.Close()
+		go func() {
+			a, err := ws.Accept(request(t, readHead(server)), nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			server.Write(ws.AppendFrame(a.AppendResponse(nil), ws.OpText, []byte("first"))) // in one piece
+			server.Write(ws.AppendFrame(nil, ws.OpText, []byte("second")))
+		}()
+		c, _, err := ws.Connect(ctx, "ws://example.com", &ws.DialOptions{
+			NetDial: func(context.Context, string, string) (net.Conn, error) { return client, nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Conn.Close()
+		if want := ws.AppendFrame(nil, ws.OpText, []byte("first")); string(c.Buffered) != string(want) {
+			t.Errorf("buffered %q, want %q", c.Buffered, want)
+		}
+		rest := make([]byte, 64)
+		n, err := c.Conn.Read(rest)
+		if want := ws.AppendFrame(nil, ws.OpText, []byte("second")); err != nil || string(rest[:n]) != string(want) {
+			t.Errorf("read %q, %v, want %q", rest[:n], err, want)
+		}
+	})
+}
