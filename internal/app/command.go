@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"github.com/parley-go/parley/internal/bench"
 )
 
 // Exit codes.
@@ -23,9 +25,11 @@ const (
 const usage = `Parley is a Socket.IO server that keeps the messages of rooms.
 
   parley [serve] [flags]   serve, at http://127.0.0.1:8080 unless told otherwise
+  parley bench [flags] URL measure a Socket.IO server, this one or another
   parley version           print the version
   parley help              print this
   parley help config       print all settings, as markdown
+  parley help bench        print how to measure
 
 `
 
@@ -39,13 +43,18 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	switch command {
 	case "serve":
 		return serve(ctx, args, environ, stdout, stderr)
+	case "bench":
+		return bench.Main(ctx, args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, "parley", version(), runtime.Version())
 		return exitOK
 	case "help":
-		if len(args) > 0 && args[0] == "config" {
+		switch strings.Join(args, " ") {
+		case "config":
 			fmt.Fprint(stdout, Reference())
-		} else {
+		case "bench":
+			bench.PrintUsage(stdout)
+		default:
 			printUsage(stdout)
 		}
 		return exitOK

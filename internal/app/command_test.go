@@ -48,6 +48,8 @@ func TestHelp(t *testing.T) {
 		{[]string{"--help"}, "--ping-interval 25s"},
 		{[]string{"serve", "-h"}, "parley help config"},
 		{[]string{"help", "config"}, "| `ping-interval` | `PARLEY_PING_INTERVAL` | `25s` |"},
+		{[]string{"help", "bench"}, "--scenario"},
+		{[]string{"bench", "-h"}, "--scenario"},
 		{[]string{"version"}, "parley "},
 	} {
 		if code, stdout, stderr := command(nil, test.args...); code != 0 || !strings.Contains(stdout, test.want) || stderr != "" {
@@ -83,6 +85,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 		{"unknown command", nil, []string{"sreve"}, 2, `"sreve"`},
 		{"unknown flag", nil, []string{"--adr", ":1"}, 2, "-adr"},
 		{"superfluous argument", nil, []string{"serve", "now"}, 2, `"now"`},
+		{"bench without a URL", nil, []string{"bench"}, 2, "want one URL"},
 		{"unknown variable", []string{"PARLEY_ADR=:1"}, nil, 2, "PARLEY_ADR"},
 		{"value", nil, []string{"--compression=perhaps"}, 2, "--compression"},
 	} {

@@ -1,0 +1,149 @@
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/internal/bench"
+)
+
+// short makes a scenario end soon.
+var short = []string{"--duration", "50ms", "--connections", "12"}
+
+func with(flags []string, args ...string) []string {
+	return append(append([]string{}, flags...), args...)
+}
+
+func checkMeasured(t *testing.T, r bench.Result) {
+	t.Helper()
+	if r.Count == 0 || r.PerSecond <= 0 || r.Lost != 0 || r.Failed != 0 || r.Latency == nil || r.Connections == 0 {
+		t.Errorf("%+v", r)
+	}
+	if l := r.Latency; l != nil && (l.P50 > l.P90 || l.P90 > l.P99 || l.P99 > l.P999 || l.P999 > l.Max || l.Max == 0) {
+		t.Errorf("latencies %+v", *l)
+	}
+	if runtime.GOOS == "linux" && (r.Server == nil || r.Server.RSS == 0) {
+		t.Errorf("the server's use is missing: %+v", r.Server)
+	}
+}
+
+func TestScenarios(t *testing.T) {
+	t.Parallel()
+	for _, flags := range [][]string{{"--transport", "websocket"}, {"--transport", "polling"}, {"--rate", "200"}} {
+		for _, scenario := range []string{"idle", "churn", "echo", "ack", "broadcast", "rooms"} {
+			t.Run(fmt.Sprint(scenario, flags), func(t *testing.T) {
+				t.Parallel()
+				args := with(with(short, flags...), "--scenario", scenario, application(t, "/", nil))
+				r, code := measure(t, t.Context(), args...)
+				if code != 0 || len(r.Results) != 1 || r.Results[0].Scenario != scenario {
+					t.Fatalf("exit code %d, %+v", code, r)
+				}
+				checkMeasured(t, r.Results[0])
+			})
+		}
+	}
+}
+
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	r, code := measure(t, t.Context(), with(short, "--scenario", "history", binary(t))...)
+	if code != 0 || len(r.Results) != 2 || r.Results[0].Unit != "sends" || r.Results[1].Unit != "joins" {
+		t.Fatalf("exit code %d, %+v", code, r)
+	}
+	checkMeasured(t, r.Results[0])
+	checkMeasured(t, r.Results[1])
+}
+
+func TestNamespaceAndHeader(t *testing.T) {
+	t.Parallel()
+	url := application(t, "/bench", nil)
+	r, code := measure(t, t.Context(), with(short, "--scenario", "rooms", "--namespace", "/bench",
+		"--auth", `{"token":"x"}`, "--header", "Cookie: a=b", url)...)
+	if code != 0 {
+		t.Fatalf("exit code %d, %+v", code, r)
+	}
+	checkMeasured(t, r.Results[0])
+}
+
+// In an open loop everything is due while the server stalls, in a closed one only what is in
+// flight.
+func TestStallShowsInOpenLoop(t *testing.T) {
+	t.Parallel()
+	const stall = time.Second
+	for _, test := range []struct {
+		rate string
+		open bool
+	}{{"500", true}, {"0", false}} {
+		t.Run("rate "+test.rate, func(t *testing.T) {
+			t.Parallel()
+			var gate sync.RWMutex
+			var once sync.Once
+			url := application(t, "/", func() bool {
+				once.Do(func() {
+					time.AfterFunc(200*time.Millisecond, func() {
+						gate.Lock()
+						time.AfterFunc(stall, gate.Unlock)
+					})
+				})
+				gate.RLock()
+				defer gate.RUnlock()
+				return true
+			})
+			r, code := measure(t, t.Context(), "--scenario", "echo", "--connections", "10", "--window", "1",
+				"--duration", "1500ms", "--rate", test.rate, url)
+			if code != 0 || len(r.Results) != 1 {
+				t.Fatalf("exit code %d, %+v", code, r)
+			}
+			// Two thirds of what is due waits for half of the stall on average.
+			l := *r.Results[0].Latency
+			shows := time.Duration(l.P50)*time.Microsecond > stall/10
+			if shows != test.open || time.Duration(l.Max)*time.Microsecond < stall*9/10 {
+				t.Errorf("latencies %+v", l)
+			}
+			if sent := r.Results[0].Sent; test.open && sent != 750 {
+				t.Errorf("%d messages sent, 750 were due", sent)
+			}
+		})
+	}
+}
+
+func TestLossIsToldAndFails(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	url := application(t, "/", func() bool { return n.Add(1) != 20 })
+	r, code := measure(t, t.Context(), with(short, "--scenario", "echo", "--timeout", "300ms", url)...)
+	if code != 1 || len(r.Results) != 1 || r.Results[0].Lost != 1 {
+		t.Errorf("exit code %d, %+v", code, r)
+	}
+}
+
+func TestAllLeavesOutWhatIsNotOffered(t *testing.T) {
+	t.Parallel()
+	r, code := measure(t, t.Context(), with(short, "--scenario", "echo,rooms", binary(t))...)
+	if code != 0 || len(r.Results) != 2 || r.Results[0].NotOffered == "" {
+		t.Fatalf("exit code %d, %+v", code, r)
+	}
+	checkMeasured(t, r.Results[1])
+}
+
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	var answered atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	url := application(t, "/", func() bool {
+		if answered.Add(1) == 100 {
+			cancel()
+		}
+		return true
+	})
+	r, code := measure(t, ctx, "--scenario", "echo,ack", "--connections", "10", "--duration", "1m", url)
+	if code != 0 || !r.Interrupted || len(r.Results) != 1 {
+		t.Fatalf("exit code %d, %+v", code, r)
+	}
+	checkMeasured(t, r.Results[0])
+}

@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// pause lets the server recover from a scenario before the next one.
+const pause = 500 * time.Millisecond
+
+// run runs the scenarios one after the other. With an error the report holds what had been
+// found out before. When ctx ends it holds the results so far, and there is no error.
+func run(ctx context.Context, o *options, p *progress) (*Report, error) {
+	report := &Report{URL: o.url.Redacted(), Transport: o.transport, Results: []Result{}}
+	for _, s := range o.scenarios {
+		if err := checkFiles(s, o); err != nil {
+			return report, err
+		}
+	}
+	if err := tryConnection(ctx, o); err != nil {
+		return report, err
+	}
+	server, err := o.server()
+	if err != nil {
+		return report, err
+	}
+	if server != nil {
+		report.Server = &Server{server.pid, server.name}
+	}
+	for i, s := range o.scenarios {
+		if i > 0 {
+			sleep(ctx, pause)
+		}
+		t := newTrial(s, o, server, p)
+		err := s.run(ctx, t)
+		t.fleet.close()
+		report.Results = append(report.Results, t.results...)
+		switch {
+		case ctx.Err() != nil:
+			report.Interrupted = true
+			return report, nil
+		case errors.Is(err, errNotOffered) && len(o.scenarios) > 1:
+			report.Results = append(report.Results, Result{Scenario: s.name, NotOffered: err.Error()})
+		case err != nil:
+			return report, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return report, nil
+}
+
+// tryConnection makes a connection and closes it, to fail early and with a good reason.
+func tryConnection(ctx context.Context, o *options) error {
+	f := newFleet(o, newMeter())
+	defer f.close()
+	c, err := f.connect(ctx, 0)
+	if err == nil {
+		c.abort()
+	}
+	return err
+}
+
+// server returns the server's process, nil if it is not known and need not be.
+func (o *options) server() (*process, error) {
+	if o.pid != 0 {
+		return newProcess(o.pid)
+	}
+	p, _ := findServer(o.url.Hostname(), port(o.url)) // the table says that it is not known
+	return p, nil
+}
+
+// checkFiles fails if a scenario needs more file descriptors than there may be.
+func checkFiles(s scenario, o *options) error {
+	const reserve = 64
+	n := o.parallel
+	if s.connections > 0 {
+		n = s.connections
+		if o.connections > 0 {
+			n = o.connections
+		}
+	}
+	if o.transport == "polling" {
+		n *= 2 // one connection polls while another one posts
+	}
+	if limit := maxFiles(); uint64(n+reserve) > limit {
+		return fmt.Errorf("%s: %s connections need %s file descriptors, and %s are allowed: raise the limit with ulimit -n, or make fewer with --connections",
+			s.name, integer(int64(n)), integer(int64(n+reserve)), integer(int64(limit)))
+	}
+	return nil
+}

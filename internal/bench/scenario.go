@@ -1,0 +1,186 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// scenario is one thing to measure.
+type scenario struct {
+	name        string
+	about       string
+	connections int // unless the user says otherwise
+	window      int // likewise; 0 where there is none
+	run         func(context.Context, *trial) error
+}
+
+var scenarios = []scenario{
+	{"idle", "connections are made and held open", 1000, 0, idle},
+	{"churn", "connect, join the namespace, disconnect, again and again", 0, 0, churn},
+	{"echo", "each connection has messages of its own echoed", 100, 4, echo},
+	{"ack", "each connection has messages of its own acknowledged", 100, 1, acknowledge},
+	{"broadcast", "all connections are in one room and send to it in turn", 1000, 16, broadcast},
+	{"rooms", "the same with many rooms of a few members", 1000, 1, rooms},
+	{"history", "messages are stored and acknowledged; then rooms are joined with a page of them", 100, 1, history},
+}
+
+// trial is one run of a scenario.
+type trial struct {
+	scenario
+	options  *options
+	fleet    *fleet
+	meter    *meter
+	server   *process // nil if it is not known
+	progress *progress
+	id       string // makes rooms and messages those of this run
+	numbers  atomic.Int64
+	results  []Result
+}
+
+func newTrial(s scenario, o *options, server *process, p *progress) *trial {
+	if o.connections > 0 && s.connections > 0 {
+		s.connections = o.connections
+	}
+	if o.window > 0 && s.window > 0 {
+		s.window = o.window
+	}
+	m := newMeter()
+	return &trial{scenario: s, options: o, fleet: newFleet(o, m), meter: m, server: server, progress: p, id: rand.Text()[:8]}
+}
+
+func (t *trial) stage(s string) { t.progress.stage(t.name, s, t.meter) }
+
+// connect makes the connections of scenarios that measure something else.
+func (t *trial) connect(ctx context.Context) error {
+	t.stage("connecting")
+	defer t.meter.restart()
+	return t.fleet.connectAll(ctx, t.connections)
+}
+
+// measure runs a load that has been prepared, and adds the result.
+func (t *trial) measure(ctx context.Context, l *load, name, unit string) error {
+	from, to := l.run(ctx)
+	t.results = append(t.results, t.result(name, unit, from, to, l.lost()))
+	return ctx.Err()
+}
+
+// appendBody appends a message that carries a number and as many bytes as the user wants.
+func (t *trial) appendBody(dst []byte, number int64) []byte {
+	dst = append(append(dst, '{'), mark...)
+	dst = strconv.AppendInt(dst, number, 10)
+	dst = append(append(dst, `,"pad":"`...), t.options.pad...)
+	return append(dst, `"}`...)
+}
+
+// lap is a moment with what had been used up to then.
+type lap struct {
+	at     time.Time
+	server usage
+	own    time.Duration // CPU
+}
+
+func (t *trial) lap() lap {
+	return lap{time.Now(), t.server.usage(), ownCPU()}
+}
+
+func idle(ctx context.Context, t *trial) error {
+	t.stage("connecting")
+	before := t.lap()
+	err := t.fleet.connectAll(ctx, t.connections)
+	if len(t.fleet.clients) == 0 {
+		return err
+	}
+	connected := t.lap()
+	r := t.result("idle", "connects", before, connected, 0)
+	t.stage("holding")
+	sleep(ctx, t.options.duration)
+	held := t.lap()
+	r.Failures = append(r.Failures, t.meter.takeFailures()...)
+	if r.Server != nil {
+		r.Server.CPUPercent = percent(held.server.cpu-connected.server.cpu, held.at.Sub(connected.at))
+		r.Server.RSS = held.server.rss
+		r.Server.BytesPerConnection = (held.server.rss - before.server.rss) / int64(len(t.fleet.clients))
+	}
+	t.results = append(t.results, r)
+	return ctx.Err()
+}
+
+func churn(ctx context.Context, t *trial) error {
+	t.stage("measuring")
+	from := t.lap()
+	t.fleet.spread(ctx, math.MaxInt, t.options.duration, func(i int, due time.Time) {
+		c, err := t.fleet.connect(ctx, i)
+		if err == nil {
+			patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.options.timeout)
+			defer cancel()
+			err = c.leave(patience)
+		}
+		switch {
+		case err == nil:
+			t.meter.record(i, time.Since(due))
+		case ctx.Err() == nil:
+			t.meter.fail(reason(err), 1)
+			sleep(ctx, 10*time.Millisecond) // what fails fails fast
+		}
+	})
+	r := t.result("churn", "cycles", from, t.lap(), 0)
+	r.Connections = t.options.parallel
+	t.results = append(t.results, r)
+	return ctx.Err()
+}
+
+// echo and acknowledge: each connection is a flow.
+
+func echo(ctx context.Context, t *trial) error {
+	return t.exchange(ctx, traffic{name: "echo", event: "echo"}, "echoes")
+}
+
+func acknowledge(ctx context.Context, t *trial) error {
+	return t.exchange(ctx, traffic{name: "ackme", ack: true}, "acks")
+}
+
+func (t *trial) exchange(ctx context.Context, what traffic, unit string) error {
+	if err := t.connect(ctx); err != nil {
+		return err
+	}
+	what.append = func(dst []byte, _ *flow, _ *client, number int64) []byte { return t.appendBody(dst, number) }
+	l := t.newLoad(what, t.flows())
+	if err := l.probe(ctx); err != nil {
+		return err
+	}
+	return t.measure(ctx, l, t.name, unit)
+}
+
+// flows returns a flow for each connection.
+func (t *trial) flows() []*flow {
+	flows := make([]*flow, len(t.fleet.clients))
+	for i, c := range t.fleet.clients {
+		flows[i] = &flow{members: []*client{c}, arrives: 1}
+	}
+	return flows
+}
+
+// selectScenarios returns the scenarios of a list of names, or all.
+func selectScenarios(names string) ([]scenario, error) {
+	if names == "all" {
+		return scenarios, nil
+	}
+	var selected []scenario
+next:
+	for name := range strings.SplitSeq(names, ",") {
+		for _, s := range scenarios {
+			if s.name == strings.TrimSpace(name) {
+				selected = append(selected, s)
+				continue next
+			}
+		}
+		return nil, errors.New("there is no scenario " + strconv.Quote(name))
+	}
+	return selected, nil
+}

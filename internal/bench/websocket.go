@@ -1,0 +1,139 @@
+package bench
+
+import (
+	"context"
+	"sync"
+
+	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+// websocket is a wire without goroutines of its own. Each packet is a frame and each frame
+// a write, as with clients that are programs of their own; what is in flight on one
+// connection reaches the server as one piece only if the network makes it so.
+type websocket struct {
+	client *client
+	conn   poll.Conn
+	parser ws.Parser // owned by the reading goroutine
+
+	mu     sync.Mutex
+	queued frames
+
+	writing frames // owned by Drain
+}
+
+// frames are consecutive frames.
+type frames struct {
+	bytes []byte
+	ends  []int // of each, in bytes
+	sent  int   // bytes
+}
+
+func (f *frames) append(op ws.Opcode, payload []byte) {
+	f.bytes = ws.AppendMaskedFrame(f.bytes, op, payload)
+	f.ends = append(f.ends, len(f.bytes))
+}
+
+// next takes out the next frame, nil if there is none.
+func (f *frames) next() []byte {
+	if len(f.ends) == 0 {
+		return nil
+	}
+	frame := f.bytes[f.sent:f.ends[0]]
+	f.sent, f.ends = f.ends[0], f.ends[1:]
+	return frame
+}
+
+// parserConfig allows pages of history.
+var parserConfig = &ws.ParserConfig{MaxMessage: 16 << 20}
+
+// openWebSocket does the WebSocket's handshake and has c receive.
+func openWebSocket(ctx context.Context, c *client) error {
+	f := c.fleet
+	conn, resp, err := ws.Connect(ctx, f.websocketURL, &ws.DialOptions{
+		Header: f.options.header, NetDial: f.dialer(c.index), TLS: f.tls,
+	})
+	if err != nil {
+		return f.explain(err, resp)
+	}
+	w := &websocket{client: c}
+	w.parser.Init(parserConfig, ws.Client, nil)
+	c.wire = w
+	f.poller.Add(conn.Conn, conn.Buffered, w, func(pc poll.Conn) { w.conn = pc })
+	return nil
+}
+
+func (w *websocket) send(packets ...[]byte) {
+	w.mu.Lock()
+	for _, p := range packets {
+		w.queued.append(ws.OpText, p)
+	}
+	w.mu.Unlock()
+	w.conn.Wake()
+}
+
+func (w *websocket) end() { w.sendClose(ws.CloseNormal) }
+
+func (w *websocket) sendClose(code int) {
+	w.mu.Lock()
+	w.queued.bytes = ws.AppendClose(w.queued.bytes, ws.Client, code, "")
+	w.queued.ends = append(w.queued.ends, len(w.queued.bytes))
+	w.mu.Unlock()
+	w.conn.Wake()
+}
+
+func (w *websocket) abort() { w.conn.Close() }
+
+// Receive, Drain and Closed make it a poll.Handler.
+
+func (w *websocket) Receive(b []byte) {
+	if err := w.parser.Feed(b, w); err != nil {
+		w.client.answer(err)
+		w.conn.Close()
+	}
+}
+
+func (w *websocket) Drain([]byte) {
+	rest := len(w.writing.ends) > 0
+	if !rest {
+		w.mu.Lock()
+		w.queued, w.writing = frames{bytes: w.writing.bytes[:0], ends: w.writing.ends[:0]}, w.queued
+		w.mu.Unlock()
+	}
+	for frame := w.writing.next(); frame != nil; frame = w.writing.next() {
+		if !w.conn.Write(frame) {
+			return
+		}
+	}
+	if rest {
+		w.conn.Wake() // for what has been queued meanwhile
+	}
+}
+
+func (w *websocket) Closed(error) { w.client.closed(errHungUp) }
+
+// OnMessage and OnControl make it a ws.Handler.
+
+func (w *websocket) OnMessage(op ws.Opcode, payload []byte) error {
+	if op == ws.OpText { // attachments are nothing that we send
+		w.client.receive(payload)
+	}
+	return nil
+}
+
+func (w *websocket) OnControl(op ws.Opcode, payload []byte) error {
+	switch op {
+	case ws.OpPing:
+		w.mu.Lock()
+		w.queued.append(ws.OpPong, payload)
+		w.mu.Unlock()
+		w.conn.Wake()
+	case ws.OpClose:
+		if w.client.leaving.Load() {
+			w.conn.Close() // it is the answer to ours
+			break
+		}
+		w.sendClose(ws.CloseNormal) // and the server closes
+	}
+	return nil
+}
