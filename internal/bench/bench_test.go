@@ -3,7 +3,9 @@ package bench_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,8 +14,14 @@ import (
 	"github.com/parley-go/parley/internal/bench"
 )
 
-// short makes a scenario end soon.
-var short = []string{"--duration", "50ms", "--connections", "12"}
+// short makes a scenario end soon. The process is told since it would take longer to find.
+var short = []string{"--warmup", "10ms", "--duration", "30ms", "--connections", "12"}
+
+func init() {
+	if runtime.GOOS == "linux" {
+		short = append(short, "--pid", strconv.Itoa(os.Getpid()))
+	}
+}
 
 func with(flags []string, args ...string) []string {
 	return append(append([]string{}, flags...), args...)
@@ -34,11 +42,12 @@ func checkMeasured(t *testing.T, r bench.Result) {
 
 func TestScenarios(t *testing.T) {
 	t.Parallel()
+	url := application(t, "/", nil)
 	for _, flags := range [][]string{{"--transport", "websocket"}, {"--transport", "polling"}, {"--rate", "200"}} {
 		for _, scenario := range []string{"idle", "churn", "echo", "ack", "broadcast", "rooms"} {
 			t.Run(fmt.Sprint(scenario, flags), func(t *testing.T) {
 				t.Parallel()
-				args := with(with(short, flags...), "--scenario", scenario, application(t, "/", nil))
+				args := with(with(short, flags...), "--scenario", scenario, url)
 				r, code := measure(t, t.Context(), args...)
 				if code != 0 || len(r.Results) != 1 || r.Results[0].Scenario != scenario {
 					t.Fatalf("exit code %d, %+v", code, r)
@@ -94,7 +103,7 @@ func TestStallShowsInOpenLoop(t *testing.T) {
 				defer gate.RUnlock()
 				return true
 			})
-			r, code := measure(t, t.Context(), "--scenario", "echo", "--connections", "10", "--window", "1",
+			r, code := measure(t, t.Context(), "--scenario", "echo", "--connections", "10", "--window", "1", "--warmup", "0",
 				"--duration", "1500ms", "--rate", test.rate, url)
 			if code != 0 || len(r.Results) != 1 {
 				t.Fatalf("exit code %d, %+v", code, r)
@@ -141,7 +150,7 @@ func TestInterrupt(t *testing.T) {
 		}
 		return true
 	})
-	r, code := measure(t, ctx, "--scenario", "echo,ack", "--connections", "10", "--duration", "1m", url)
+	r, code := measure(t, ctx, with(short, "--scenario", "echo,ack", "--warmup", "0", "--duration", "1m", url)...)
 	if code != 0 || !r.Interrupted || len(r.Results) != 1 {
 		t.Fatalf("exit code %d, %+v", code, r)
 	}

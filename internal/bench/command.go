@@ -74,6 +74,7 @@ type options struct {
 	parallel    int
 	rate        float64
 	pad         string
+	warmup      time.Duration
 	duration    time.Duration
 	timeout     time.Duration
 	pid         int
@@ -91,6 +92,7 @@ func (o *options) flags() (*flag.FlagSet, func() error) {
 	f.StringVar(&o.transport, "transport", "websocket", "websocket or polling")
 	f.IntVar(&o.connections, "connections", 0, "connections; if 0, 1000 for idle, broadcast and rooms, else 100")
 	f.DurationVar(&o.duration, "duration", 5*time.Second, "time of each measurement")
+	f.DurationVar(&o.warmup, "warmup", time.Second, "time of the same load before each measurement, not counted")
 	f.Float64Var(&o.rate, "rate", 0, "open loop: messages or, for idle and churn, connections due per second in all; if 0, a closed loop")
 	f.IntVar(&o.window, "window", 0, "closed loop: messages in flight; if 0, 4 for echo, 16 for broadcast, else 1")
 	f.IntVar(&o.members, "members", 5, "members of each room, for rooms and history")
@@ -134,6 +136,7 @@ func (o *options) check(size int) error {
 		{o.transport == "websocket" || o.transport == "polling", "--transport: want websocket or polling"},
 		{0 <= o.connections && o.connections <= 1_000_000, "--connections: want at most 1000000"},
 		{0 < o.duration && o.duration <= time.Hour, "--duration: want at most 1h"},
+		{0 <= o.warmup && o.warmup <= time.Hour, "--warmup: want at most 1h"},
 		{0 < o.timeout && o.timeout <= time.Hour, "--timeout: want at most 1h"},
 		{0 <= o.rate && o.rate <= 10_000_000, "--rate: want at most 10000000"},
 		{0 <= o.window && o.window <= 10_000, "--window: want at most 10000"},

@@ -24,6 +24,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"--transport", "pigeon", url}, "--transport"},
 		{[]string{"--connections", "-1", url}, "--connections"},
 		{[]string{"--duration", "2h", url}, "--duration"},
+		{[]string{"--warmup", "-1s", url}, "--warmup"},
 		{[]string{"--rate", "-1", url}, "--rate"},
 		{[]string{"--rate", "NaN", url}, "--rate"},
 		{[]string{"--size", "-1", url}, "--size"},

@@ -62,7 +62,11 @@ const maxInFlight = 1 << 16
 
 func (t *trial) newLoad(what traffic, flows []*flow) *load {
 	l := &load{traffic: what, trial: t, flows: flows, start: time.Now()}
-	l.slots = make([]slot, max(maxInFlight, 2*t.window*len(flows)))
+	n := 2 * max(t.window*len(flows), t.options.parallel) // slow ones may hold up to half of them
+	if t.options.rate > 0 {
+		n = max(n, maxInFlight)
+	}
+	l.slots = make([]slot, n)
 	t.fleet.load.Store(l)
 	return l
 }
@@ -226,25 +230,37 @@ func (l *load) wait(ctx context.Context, patience time.Duration, ok func() bool)
 	return true
 }
 
-// run is the measurement. It returns the laps at its beginning and at the last arrival.
+// run is the measurement, after the warm-up. It returns the laps at its beginning and at the
+// last arrival.
 func (l *load) run(ctx context.Context) (from, to lap) {
 	t := l.trial
+	if t.options.warmup > 0 {
+		t.stage("warming up")
+		l.drive(ctx, t.options.warmup)
+		l.drain(ctx)
+		t.meter.restart()
+	}
 	t.stage("measuring")
 	from = t.lap()
-	begin, d := l.now(), t.options.duration
-	if t.options.rate > 0 {
-		l.pace(ctx, begin, d)
-	} else {
-		l.until.Store(int64(begin + d))
-		for _, f := range l.flows {
-			for range t.window {
-				l.send(f, l.now())
-			}
-		}
-		sleep(ctx, d)
-		l.until.Store(0)
-	}
+	l.drive(ctx, t.options.duration)
 	return from, l.drain(ctx)
+}
+
+// drive sends for a time.
+func (l *load) drive(ctx context.Context, d time.Duration) {
+	begin := l.now()
+	if l.trial.options.rate > 0 {
+		l.pace(ctx, begin, d)
+		return
+	}
+	l.until.Store(int64(begin + d))
+	for _, f := range l.flows {
+		for range l.trial.window {
+			l.send(f, l.now())
+		}
+	}
+	sleep(ctx, d)
+	l.until.Store(0)
 }
 
 // pace sends when messages are due: that is the open loop.

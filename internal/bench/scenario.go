@@ -112,9 +112,21 @@ func idle(ctx context.Context, t *trial) error {
 }
 
 func churn(ctx context.Context, t *trial) error {
+	t.stage("warming up")
+	t.comeAndGo(ctx, t.options.warmup)
+	t.meter.restart()
 	t.stage("measuring")
 	from := t.lap()
-	t.fleet.spread(ctx, math.MaxInt, t.options.duration, func(i int, due time.Time) {
+	t.comeAndGo(ctx, t.options.duration)
+	r := t.result("churn", "cycles", from, t.lap(), 0)
+	r.Connections = t.options.parallel
+	t.results = append(t.results, r)
+	return ctx.Err()
+}
+
+// comeAndGo makes connections and ends them, for a time.
+func (t *trial) comeAndGo(ctx context.Context, d time.Duration) {
+	t.fleet.spread(ctx, math.MaxInt, d, func(i int, due time.Time) {
 		c, err := t.fleet.connect(ctx, i)
 		if err == nil {
 			patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.options.timeout)
@@ -129,10 +141,6 @@ func churn(ctx context.Context, t *trial) error {
 			sleep(ctx, 10*time.Millisecond) // what fails fails fast
 		}
 	})
-	r := t.result("churn", "cycles", from, t.lap(), 0)
-	r.Connections = t.options.parallel
-	t.results = append(t.results, r)
-	return ctx.Err()
 }
 
 // echo and acknowledge: each connection is a flow.
