@@ -1,12 +1,13 @@
-# make check   the quick inner loop: formatting, vet, staticcheck, unit tests
-# make test    everything: what the tests need is installed, then all of them run
-# make bench   Go benchmarks
+# make check        the quick inner loop: formatting, vet, staticcheck, unit tests
+# make test         everything: what the tests need is installed, then all of them run
+# make bench        Parley and other servers under the same load, compared; three minutes
+# make microbench   Go benchmarks
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 GO ?= go
 
-.PHONY: check test bench format deps unit race js conformance
+.PHONY: check test bench microbench format deps unit race js conformance
 
 check: format
 	$(GO) vet ./...
@@ -33,4 +34,7 @@ conformance: deps
 	cd conformance && npm test
 
 bench:
+	./bench/run
+
+microbench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
