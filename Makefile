@@ -23,7 +23,7 @@ format:
 race:
 	$(GO) test -race -timeout 15m ./...
 
-# Node.js 20 or later with npm, and Chromium, are needed; the rest comes from npm.
+# Node.js 20 or later with npm is needed; the rest comes from npm and Debian's packages.
 deps:
 	./scripts/install-test-deps
 

@@ -41,7 +41,8 @@ type Options struct {
 	// AllowRequest, if not nil, may refuse a handshake. The client sees the message of a
 	// *ConnectError, and nothing of other errors.
 	AllowRequest func(*http.Request) error
-	// ClientAddress, if not nil, tells a client's address, host:port or host, behind a proxy.
+	// ClientAddress, if not nil, tells a client's address, host:port or host, behind a proxy;
+	// see ForwardedFor.
 	ClientAddress func(*http.Request) string
 
 	// Compression allows permessage-deflate on WebSockets. Nil, the default, declines it:

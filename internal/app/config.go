@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ type Config struct {
 	Compression     bool
 	CORSOrigins     []string
 	CORSCredentials bool
+	TrustedProxies  []netip.Prefix
 
 	MaxConnections int
 	MaxPerAddress  int
@@ -218,6 +220,9 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		EventRate:      c.EventRate,
 		ByteRate:       float64(c.ByteRate),
 		Logger:         log,
+	}
+	if len(c.TrustedProxies) > 0 {
+		o.ClientAddress = parley.ForwardedFor(c.TrustedProxies...)
 	}
 	if c.Compression {
 		o.Compression = &parley.Compression{NoClientContext: true}

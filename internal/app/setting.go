@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"path"
 	"slices"
@@ -48,8 +49,10 @@ func (c *Config) settings() []setting {
 		{"", "cors-origins", "", "Other sites whose pages may connect, as `https://example.com`, separated by commas; `*` is all of them.", origins(&c.CORSOrigins)},
 		{"", "cors-credentials", "false", "Let pages of those sites send cookies.", boolean(&c.CORSCredentials)},
 
+		{"", "trusted-proxies", "", "Networks or addresses of proxies, separated by commas, whose `X-Forwarded-For` tells the clients' addresses: `127.0.0.1,10.0.0.0/8`. It is ignored from others.", networks(&c.TrustedProxies)},
+
 		{"Limits", "max-connections", "100000", "Connections in all. 0 is no limit.", integer(&c.MaxConnections, 0, 1<<31-1)},
-		{"", "max-connections-per-address", "0", "Connections from one IP address. 0 is no limit: behind a proxy they all have the proxy's.", integer(&c.MaxPerAddress, 0, 1<<31-1)},
+		{"", "max-connections-per-address", "0", "Connections from one IP address. 0 is no limit. Behind a proxy they all have the proxy's, unless it is one of `trusted-proxies`.", integer(&c.MaxPerAddress, 0, 1<<31-1)},
 		{"", "events-per-second", "10000", "Events that one client may send, with bursts of two seconds' worth. Who sends more is disconnected. 0 is no limit.", number(&c.EventRate)},
 		{"", "bytes-per-second", "8MiB", "Bytes that one client may send, likewise. 0 is no limit.", size(&c.ByteRate, 0, 1<<40)},
 		{"", "max-payload", "1MB", "Size of one packet, inflated, or of one HTTP request's body. Who sends more is disconnected.", size(&c.MaxPayload, 1<<10, 1<<30)},
@@ -205,6 +208,24 @@ func origins(to *[]string) value {
 			if origin != "*" && (err != nil || u.Host == "" || origin != u.Scheme+"://"+u.Host) {
 				return nil, errNotAllowed
 			}
+		}
+		return l, nil
+	})
+}
+
+func networks(to *[]netip.Prefix) value {
+	return parsed(to, "networks such as 10.0.0.0/8 or addresses, separated by commas", func(s string) ([]netip.Prefix, error) {
+		var l []netip.Prefix
+		for _, part := range splitList(s) {
+			p, err := netip.ParsePrefix(part)
+			if err != nil {
+				var a netip.Addr
+				if a, err = netip.ParseAddr(part); err != nil {
+					return nil, err
+				}
+				p = netip.PrefixFrom(a, a.BitLen())
+			}
+			l = append(l, p)
 		}
 		return l, nil
 	})
