@@ -59,7 +59,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("parley: handler panick
 // clientError turns what a handler returned into what its client may see.
 func clientError(err error) *Error {
 	var e *Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e != nil {
 		return e
 	}
 	return &Error{Code: CodeInternal, Message: "internal error"}
@@ -67,14 +67,16 @@ func clientError(err error) *Error {
 
 // connectErrorData is the payload of a CONNECT_ERROR packet.
 func connectErrorData(err error) []byte {
-	e := &ConnectError{Message: "Connection refused"}
-	errors.As(err, &e)
+	var e *ConnectError
+	if !errors.As(err, &e) || e == nil {
+		e = &ConnectError{Message: "Connection refused"}
+	}
 	payload := struct {
 		Message string `json:"message"`
 		Data    any    `json:"data,omitempty"`
 	}{e.Message, e.Data}
-	b, err := json.Marshal(payload)
-	if err != nil {
+	var b []byte
+	if guard(func() (err error) { b, err = json.Marshal(payload); return }) != nil {
 		payload.Data = nil // it cannot be encoded: the message still can
 		b, _ = json.Marshal(payload)
 	}

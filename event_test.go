@@ -365,6 +365,62 @@ func TestErrorsReachHandlers(t *testing.T) {
 	}
 }
 
+// panicsEncoded is a value that cannot be sent, and says so in the worst way.
+type panicsEncoded struct{}
+
+func (panicsEncoded) MarshalJSON() ([]byte, error) { panic("in MarshalJSON") }
+
+func TestAnswersThatCannotBeEncoded(t *testing.T) {
+	srv, url := serve(t, nil)
+	srv.On("error", func(*parley.Packet) error { return &parley.Error{Code: "c", Data: panicsEncoded{}} })
+	srv.On("answer", func(p *parley.Packet) error { return p.Ack(panicsEncoded{}) })
+	srv.On("nil", func(*parley.Packet) error { return (*parley.Error)(nil) })
+	c, _ := join(t, url, "")
+	for _, event := range []string{"error", "answer", "nil"} {
+		c.send(`421["` + event + `"]`)
+		c.expect(`431[{"code":"internal","message":"internal error"}]`)
+	}
+}
+
+func TestListenersThatPanic(t *testing.T) {
+	logger, logs := logBuffer()
+	srv, url := serve(t, &parley.Options{Logger: logger, Recovery: &parley.Recovery{}})
+	srv.OfFunc(func(context.Context, string, json.RawMessage) bool { return true })
+	srv.OnRoom(func(parley.RoomEvent) { panic("in OnRoom") })
+	srv.OnAnyOutgoing(func(string, []json.RawMessage) { panic("in OnAnyOutgoing") })
+	srv.OnNewNamespace(func(*parley.Namespace) { panic("in OnNewNamespace") })
+	srv.OnDisconnect(func(*parley.Socket, parley.Reason) { panic("in OnDisconnect") })
+
+	c := dial(t, url)
+	first := c.connect("", "")
+	c.connect("/new", "")
+	if err := srv.Emit("hello"); err != nil {
+		t.Fatal(err)
+	}
+	c.recv()
+	c.cut()
+	for srv.Socket(first.SID) != nil {
+		time.Sleep(time.Millisecond)
+	}
+	if err := srv.To(first.SID).Emit("missed"); err != nil {
+		t.Fatal(err)
+	}
+	c = dial(t, url)
+	missed, again := missedUntilConnect(t, c, back(first.PID, ""))
+	if len(missed) != 2 || again.SID != first.SID {
+		t.Errorf("came back as %q, missed %q", again.SID, missed)
+	}
+	c.cut()
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, where := range []string{"OnRoom", "OnAnyOutgoing", "OnNewNamespace", "OnDisconnect"} {
+		if !strings.Contains(logs.String(), "in "+where) {
+			t.Errorf("the panic in %s was not logged", where)
+		}
+	}
+}
+
 func TestOutgoingListeners(t *testing.T) {
 	srv, url := serve(t, nil)
 	type sent struct {

@@ -27,6 +27,10 @@ func TestConnecting(t *testing.T) {
 			panic("in middleware")
 		case "odd":
 			return &parley.ConnectError{Message: "odd", Data: func() {}}
+		case "odder":
+			return &parley.ConnectError{Message: "odder", Data: panicsEncoded{}}
+		case "nil":
+			return (*parley.ConnectError)(nil)
 		case "plain":
 			return errors.New("the reason is a secret")
 		}
@@ -39,6 +43,8 @@ func TestConnecting(t *testing.T) {
 		{`40/refused,{"token":"bad"}`, `44/refused,{"message":"Not authorized","data":{"code":7}}`},
 		{`40/refused,{"token":"panic"}`, `44/refused,{"message":"Connection refused"}`},
 		{`40/refused,{"token":"odd"}`, `44/refused,{"message":"odd"}`},
+		{`40/refused,{"token":"odder"}`, `44/refused,{"message":"odder"}`},
+		{`40/refused,{"token":"nil"}`, `44/refused,{"message":"Connection refused"}`},
 		{`40/refused,{"token":"plain"}`, `44/refused,{"message":"Connection refused"}`},
 		{`40/refused,{"token":5}`, `44/refused,{"message":"Connection refused"}`},
 	} {

@@ -190,7 +190,7 @@ func (o *Options) engine() engine.Options {
 		e.AllowRequest = func(r *http.Request) error {
 			err := allow(r)
 			var refusal *ConnectError
-			if errors.As(err, &refusal) {
+			if errors.As(err, &refusal) && refusal != nil {
 				return &engine.Refusal{Message: refusal.Message}
 			}
 			return err

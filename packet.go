@@ -129,13 +129,16 @@ func (p *Packet) Ack(args ...any) error {
 	if p.id < 0 {
 		return nil
 	}
-	if p.acked.Swap(true) {
+	if p.acked.Load() {
 		return ErrAcknowledged
 	}
+	// Encoded first: if that fails, or panics, there is an error still to be answered.
 	e, err := p.socket.nsp.encode(sio.Ack, p.id, "", args)
 	if err != nil {
-		p.acked.Store(false)
 		return err
+	}
+	if p.acked.Swap(true) {
+		return ErrAcknowledged
 	}
 	if !p.socket.Connected() || !p.socket.send(e, false) {
 		return ErrDisconnected

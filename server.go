@@ -184,7 +184,9 @@ func (s *Server) resolve(ctx context.Context, name string, auth json.RawMessage)
 		s.mu.Unlock()
 		if made {
 			for _, f := range created {
-				f(n)
+				if err := guard(func() error { f(n); return nil }); err != nil {
+					s.log.Error("parley: OnNewNamespace failed", "namespace", name, "error", err)
+				}
 			}
 		}
 		return n, nil

@@ -237,7 +237,15 @@ func (s *Socket) Leave(rooms ...string) {
 
 func (s *Socket) roomEvent(t RoomEventType, room string) {
 	for _, f := range s.nsp.load().rooms {
-		f(RoomEvent{Type: t, Room: room, Socket: s.ID()})
+		s.tell(string(t), func() { f(RoomEvent{Type: t, Room: room, Socket: s.ID()}) })
+	}
+}
+
+// tell calls a listener that has no say in what happens. Its panic is logged: to tell
+// OnError, which may do what is listened to, could go on for ever.
+func (s *Socket) tell(event string, f func()) {
+	if err := guard(func() error { f(); return nil }); err != nil {
+		s.nsp.srv.logHandlerError(s, event, err)
 	}
 }
 
@@ -306,7 +314,7 @@ func (s *Socket) send(e *Encoded, volatile bool) bool {
 	if e.args != nil {
 		for _, t := range [...]*table{s.nsp.load(), s.handlers.Load().load()} {
 			for _, f := range t.outgoing {
-				f(e.event, e.args)
+				s.tell(e.event, func() { f(e.event, e.args) })
 			}
 		}
 	}
@@ -630,7 +638,8 @@ func (e *EventError) Client() *Error { return clientError(e.Err) }
 func (s *Socket) report(event string, p *Packet, err error) {
 	answered := p != nil && p.id >= 0
 	if p != nil && p.WantsAck() {
-		if ackErr := p.Ack(clientError(err)); ackErr != nil && !errors.Is(ackErr, ErrDisconnected) {
+		ackErr := guard(func() error { return p.Ack(clientError(err)) })
+		if ackErr != nil && !errors.Is(ackErr, ErrDisconnected) && !errors.Is(ackErr, ErrAcknowledged) {
 			p.Ack(&Error{Code: CodeInternal, Message: "internal error"}) // its Data cannot be encoded
 		}
 	}
