@@ -439,6 +439,29 @@ func TestOutgoingListeners(t *testing.T) {
 	}
 }
 
+func TestOutgoingListenerThatEmits(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	srv.OnAnyOutgoing(func(event string, _ []json.RawMessage) {
+		if event != "copy" {
+			srv.Emit("copy", event, 0)
+		}
+	})
+	c, id := join(t, url, "")
+	for event, to := range map[string]parley.Emitter{"all": srv, "one": srv.Socket(id), "volatile": srv.Volatile()} {
+		done := make(chan error, 1)
+		go func() { done <- to.Emit(event, 0) }()
+		if err := await(t, "end of Emit", done); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.recv(); !strings.HasPrefix(got, `42["`+event+`",0`) {
+			t.Errorf("received %q, want %s", got, event)
+		}
+		if got := c.recv(); !strings.HasPrefix(got, `42["copy","`+event+`",0`) {
+			t.Errorf("received %q, want a copy of %s", got, event)
+		}
+	}
+}
+
 func TestContextEndsWithTheSocket(t *testing.T) {
 	srv, url := serve(t, nil)
 	c, id := join(t, url, "")

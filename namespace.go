@@ -188,14 +188,25 @@ func (n *Namespace) encodeControl(t sio.Type, data []byte) *Encoded {
 // targets are reused between broadcasts.
 var targets = sync.Pool{New: func() any { return new([]*Socket) }}
 
-// deliver sends e to those that b chooses.
+// deliver sends e to those that b chooses and tells those who listen.
 func (n *Namespace) deliver(b *Broadcast, e *Encoded) {
+	for _, s := range n.transmit(b, e) {
+		s.sent(e)
+	}
+}
+
+// transmit sends e to those that b chooses and calls no handler. It returns the sockets for
+// which Socket.sent has somebody to tell.
+func (n *Namespace) transmit(b *Broadcast, e *Encoded) (heard []*Socket) {
 	buf := targets.Get().(*[]*Socket)
 	chosen := n.index.Select((*buf)[:0], b.rooms, b.except)
 	for _, s := range chosen {
-		s.send(e, b.volatile)
+		if s.transmit(e, b.volatile) && e.args != nil {
+			heard = append(heard, s)
+		}
 	}
 	clear(chosen)
 	*buf = chosen
 	targets.Put(buf)
+	return heard
 }

@@ -93,32 +93,47 @@ func (r *recovery) parse(offset string) (uint64, bool) {
 
 // emit sends an event to those whom b chooses, or to one of them only, and keeps it.
 func (r *recovery) emit(b *Broadcast, only *Socket, event string, args []any) error {
+	e, heard, err := r.transmit(b, only, event, args)
+	for _, s := range heard {
+		s.sent(e)
+	}
+	return err
+}
+
+// transmit is emit without the listeners, whom it returns the sockets for.
+func (r *recovery) transmit(b *Broadcast, only *Socket, event string, args []any) (e *Encoded, heard []*Socket, err error) {
 	r.order.Lock()
 	defer r.order.Unlock()
 	if b.volatile {
-		return r.emitVolatile(b, event, args)
+		e, err = r.encodeVolatile(b, event, args)
+		if err == nil {
+			heard = b.nsp.transmit(b, e)
+		}
+		return e, heard, err
 	}
 	r.mu.Lock()
 	offset := r.last + 1
 	r.mu.Unlock()
-	e, err := b.encode(-1, event, append(slices.Clip(args), r.format(offset)))
+	e, err = b.encode(-1, event, append(slices.Clip(args), r.format(offset)))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	r.mu.Lock()
 	r.last = offset
 	r.keepLocked(record{offset: offset, at: time.Now(), rooms: b.rooms, except: b.except, event: e})
 	r.mu.Unlock()
-	if only != nil {
-		return only.Send(e)
+	if only == nil {
+		return e, b.nsp.transmit(b, e), nil
 	}
-	b.nsp.deliver(b, e)
-	return nil
+	if !only.Connected() || !only.transmit(e, false) {
+		return nil, nil, ErrDisconnected
+	}
+	return e, []*Socket{only}, nil
 }
 
-// emitVolatile sends an event that is not kept. A client takes a last argument that is a
-// string for an offset, so such an event gets a real one: that of the last event before.
-func (r *recovery) emitVolatile(b *Broadcast, event string, args []any) error {
+// encodeVolatile encodes an event that is not kept. A client takes a last argument that is
+// a string for an offset, so such an event gets a real one: that of the last event before.
+func (r *recovery) encodeVolatile(b *Broadcast, event string, args []any) (*Encoded, error) {
 	e, err := b.encode(-1, event, args)
 	if err == nil && len(args) > 0 && endsInString(args[len(args)-1]) {
 		r.mu.Lock()
@@ -126,10 +141,7 @@ func (r *recovery) emitVolatile(b *Broadcast, event string, args []any) error {
 		r.mu.Unlock()
 		e, err = b.encode(-1, event, append(slices.Clip(args), r.format(last)))
 	}
-	if err == nil {
-		b.nsp.deliver(b, e)
-	}
-	return err
+	return e, err
 }
 
 func endsInString(v any) bool {
@@ -237,10 +249,10 @@ func (r *recovery) firstLocked() uint64 {
 }
 
 // admit lets s in: what it missed, the answer, and what comes from now on, in this order.
-func (r *recovery) admit(s *Socket) {
+// It returns what it missed.
+func (r *recovery) admit(s *Socket) (missed []*Encoded) {
 	r.order.Lock()
 	defer r.order.Unlock()
-	var missed []*Encoded
 	r.mu.Lock()
 	for _, rec := range r.log {
 		if s.recovered && rec.offset > s.joinedAt && rec.includes(s.returning) {
@@ -253,7 +265,7 @@ func (r *recovery) admit(s *Socket) {
 	r.live[s.pid] = s
 	r.mu.Unlock()
 	for _, e := range missed {
-		s.send(e, false)
+		s.transmit(e, false)
 	}
 	s.enter()
 	for _, room := range s.returning {
@@ -263,6 +275,7 @@ func (r *recovery) admit(s *Socket) {
 		s.nsp.srv.stats.recovered.Add(1)
 	}
 	s.returning = nil
+	return missed
 }
 
 func (rec *record) includes(rooms []string) bool {

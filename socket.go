@@ -301,8 +301,17 @@ func (s *Socket) Send(e *Encoded) error {
 	return nil
 }
 
-// send queues e for the client. A volatile one may be dropped.
+// send queues e for the client and tells those who listen. A volatile one may be dropped.
 func (s *Socket) send(e *Encoded, volatile bool) bool {
+	sent := s.transmit(e, volatile)
+	if sent {
+		s.sent(e)
+	}
+	return sent
+}
+
+// transmit is send without telling anybody: no handler is called.
+func (s *Socket) transmit(e *Encoded, volatile bool) bool {
 	send := s.conn.session.Send
 	if volatile {
 		send = s.conn.session.SendVolatile
@@ -311,6 +320,11 @@ func (s *Socket) send(e *Encoded, volatile bool) bool {
 		return false
 	}
 	s.nsp.srv.stats.packetsOut.Add(1)
+	return true
+}
+
+// sent tells those who listen to all outgoing events, if there are any.
+func (s *Socket) sent(e *Encoded) {
 	if e.args != nil {
 		for _, t := range [...]*table{s.nsp.load(), s.handlers.Load().load()} {
 			for _, f := range t.outgoing {
@@ -318,7 +332,6 @@ func (s *Socket) send(e *Encoded, volatile bool) bool {
 			}
 		}
 	}
-	return true
 }
 
 // EmitWithAck sends an event to the client and waits for its acknowledgement. If ctx has no
@@ -441,7 +454,9 @@ func (s *Socket) admit() {
 	s.mu.Unlock()
 
 	if r := s.nsp.recovery; r != nil {
-		r.admit(s)
+		for _, e := range r.admit(s) {
+			s.sent(e)
+		}
 	} else {
 		s.enter()
 	}
