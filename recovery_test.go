@@ -270,6 +270,26 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 }
 
 // What nobody came back for is dropped in time, without anything else happening.
+// A session that ends for its outbox ends within somebody's Emit.
+func TestSlowConsumerWhoseEndIsListenedTo(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}, MaxOutbox: 100_000})
+	gone := make(chan error, 1)
+	srv.OnRoom(func(e parley.RoomEvent) {
+		if e.Type == parley.RoomLeft {
+			gone <- srv.Emit("left", e.Room)
+		}
+	})
+	_, id := join(t, url, "") // and does not read
+	go func() {
+		for srv.Socket(id) != nil {
+			srv.Emit("much", strings.Repeat("x", 10_000))
+		}
+	}()
+	if err := await(t, "end of the slow consumer", gone); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRecoveryForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := parley.NewRecoveryForTest(&parley.Recovery{MaxDisconnection: time.Minute, MaxBytes: 1 << 20, MaxSessions: 10})

@@ -36,8 +36,9 @@ type Handler interface {
 	// Message is called for each message, in order, by one goroutine at a time. data is
 	// valid until it returns. It must not block; it may call Session.Pause.
 	Message(binary bool, data []byte)
-	// Closed is called once, when the session has ended. A Message may be under way, or
-	// just begin, at that time on another goroutine, but no other comes after it.
+	// Closed is called once, when the session has ended, but never from within Send, Queue
+	// or SendVolatile. A Message may be under way, or just begin, at that time on another
+	// goroutine, but no other comes after it.
 	Closed(reason Reason, cause error)
 }
 
@@ -148,9 +149,11 @@ func (s *Session) queue(u urgency, messages []*Message) bool {
 	}
 	// One batch always fits into an empty outbox, or a large message could never be sent.
 	if limit := s.srv.opts.OutboxLimit; limit > 0 && s.queued > 0 && s.queued+size > limit {
+		s.shutLocked(closed, eio.Close)
 		s.mu.Unlock()
 		s.srv.stats.SlowConsumers.Add(1)
-		s.end(TransportError, fmt.Errorf("%w: outbox over %d bytes", ErrSlowConsumer, limit), eio.Close)
+		// Not here: the sender may hold locks that the handler needs.
+		go s.shutDown(false, TransportError, fmt.Errorf("%w: outbox over %d bytes", ErrSlowConsumer, limit))
 		return false
 	}
 	for _, m := range messages {
@@ -238,6 +241,13 @@ func (s *Session) shut(to state, reason Reason, cause error, farewell eio.Type) 
 		s.mu.Unlock()
 		return
 	}
+	linger := s.shutLocked(to, farewell)
+	s.mu.Unlock()
+	s.shutDown(linger, reason, cause)
+}
+
+// shutLocked is what shut does under the lock; shutDown has to follow.
+func (s *Session) shutLocked(to state, farewell eio.Type) (linger bool) {
 	s.state = to
 	s.ended.Store(true)
 	if to == closed || farewell == eio.Noop {
@@ -248,7 +258,6 @@ func (s *Session) shut(to state, reason Reason, cause error, farewell eio.Type) 
 		close(s.resume)
 		s.resume = nil
 	}
-	linger := false
 	if s.probe != nil && !(to == closing && s.probe.probed && farewell == eio.Close) {
 		s.probe.closeLocked(ws.CloseNoStatus, "")
 	} // else its client has stopped polling, and will hear of the end once it has upgraded
@@ -257,13 +266,16 @@ func (s *Session) shut(to state, reason Reason, cause error, farewell eio.Type) 
 	} else {
 		linger = s.polling.closeLocked(s, farewell)
 	}
-	s.mu.Unlock()
+	return linger
+}
 
-	if !linger {
-		s.srv.remove(s)
-	}
+// shutDown tells those who have to know that the session is shut.
+func (s *Session) shutDown(linger bool, reason Reason, cause error) {
 	s.srv.stats.closed(reason)
 	s.handler.Closed(reason, cause)
+	if !linger {
+		s.srv.remove(s) // last, so that Shutdown waits for the handler
+	}
 }
 
 // received handles one packet from the transport, on the goroutine that reads from it.
