@@ -135,6 +135,18 @@ func (c *connection) socket(namespace string) *Socket {
 	return nil
 }
 
+// sockets returns all sockets that have joined.
+func (c *connection) sockets() (joined []*Socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.seats {
+		if s.joined {
+			joined = append(joined, s.socket)
+		}
+	}
+	return joined
+}
+
 func (c *connection) seatLocked(namespace string) int {
 	return slices.IndexFunc(c.seats, func(s seat) bool { return s.namespace == namespace })
 }

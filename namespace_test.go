@@ -224,6 +224,26 @@ func TestDisconnectReasons(t *testing.T) {
 }
 
 // One client's sockets in several namespaces live and end by themselves.
+func TestDisconnectOfAllSockets(t *testing.T) {
+	srv, url := serve(t, nil)
+	reasons := make(chan parley.Reason, 2)
+	other := srv.Of("/other")
+	for _, n := range []*parley.Namespace{srv.Namespace, other} {
+		n.OnDisconnect(func(_ *parley.Socket, r parley.Reason) { reasons <- r })
+	}
+	c, id := join(t, url, "")
+	c.connect("/other", "")
+	srv.Socket(id).Disconnect(true)
+	// Without its own packet the socket in /other would reconnect by itself.
+	c.expect("41", "41/other,")
+	c.expectClosed()
+	for range 2 {
+		if r := await(t, "disconnect", reasons); r != parley.ServerNamespaceDisconnect {
+			t.Errorf("reason %q", r)
+		}
+	}
+}
+
 func TestMultiplexing(t *testing.T) {
 	srv, url := serve(t, nil)
 	for _, name := range []string{"/", "/a"} {

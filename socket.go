@@ -424,15 +424,21 @@ func (s *Socket) forget(id int64) { s.take(id) }
 // Disconnect disconnects the socket; with closeConnection, all sockets of its client. The
 // client does not reconnect by itself.
 func (s *Socket) Disconnect(closeConnection bool) {
-	s.mu.Lock()
-	active := s.state == connected
-	s.mu.Unlock()
-	if active {
+	if !closeConnection {
+		s.dismiss()
+		return
+	}
+	for _, other := range s.conn.sockets() {
+		other.dismiss()
+	}
+	s.conn.session.Close()
+}
+
+// dismiss ends the socket and tells its client, which does not come back by itself.
+func (s *Socket) dismiss() {
+	if s.Connected() {
 		s.conn.session.Send(s.nsp.encodeControl(sio.Disconnect, nil).messages...)
 		s.close(ServerNamespaceDisconnect)
-	}
-	if closeConnection {
-		s.conn.session.Close()
 	}
 }
 
