@@ -276,15 +276,19 @@ func (x *Index[V]) Select(dst []V, rooms, except []string) []V {
 		}
 		return dst
 	}
-	seen := map[*Member[V]]struct{}{}
+	skip := map[*Member[V]]struct{}{}
 	for _, name := range except {
-		x.each(name, func(m *Member[V]) { seen[m] = struct{}{} })
+		x.each(name, func(m *Member[V]) { skip[m] = struct{}{} })
 	}
+	several := len(rooms) > 1 // or else nobody is met twice
 	add := func(m *Member[V]) {
-		if _, skip := seen[m]; !skip {
-			seen[m] = struct{}{}
-			dst = append(dst, m.Value)
+		if _, found := skip[m]; found {
+			return
 		}
+		if several {
+			skip[m] = struct{}{}
+		}
+		dst = append(dst, m.Value)
 	}
 	if len(rooms) == 0 {
 		x.eachMember(add)
