@@ -65,7 +65,7 @@ type Options struct {
 	MaxNamespaces  int           // that one connection may join; 10
 	MaxRooms       int           // that one socket may be in; 128
 	MaxInbox       int           // events of one socket that wait for its handlers, before reading pauses; 256
-	MaxOutbox      int           // bytes that wait for one connection; 1 MiB
+	MaxOutbox      int           // bytes that wait for one connection, each message counted as 200 more than it has; 1 MiB
 	MaxPendingAcks int           // that one socket may owe; 1,024
 	MaxConnections int           // in all; no limit
 	MaxPerAddress  int           // connections of one IP address; no limit

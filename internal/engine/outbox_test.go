@@ -29,12 +29,12 @@ func (o *owner) wantSlowConsumer(s *server) {
 	s.wantSessions(0)
 }
 
-// fill sends to a peer that does not read until the session ends, and returns how many
-// bytes that took.
+// fill sends to a peer that does not read until the session ends, and returns what that
+// counts for.
 func (o *owner) fill(size int) (sent int) {
-	m := long(size)
-	for o.send(m) {
-		sent += size
+	m := message(long(size))
+	for o.session.Send(m) {
+		sent += m.Size()
 		time.Sleep(time.Millisecond)
 	}
 	return sent
