@@ -1,0 +1,143 @@
+//go:build linux
+
+package load
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asServer has the test binary be the server; its value is the serverConfig.
+const asServer = "BE_LOAD_SERVER"
+
+var full = flag.Bool("full", false, "measure with the sizes of docs/performance.md")
+
+func TestMain(m *testing.M) {
+	if config := os.Getenv(asServer); config != "" {
+		serve(config)
+		return
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+// size chooses a number of connections: the usual one, that of -full, or a fraction of the
+// usual one with the race detector; and no more than there are descriptors for.
+func size(usual, large int) int {
+	n := usual
+	switch {
+	case *full:
+		n = large
+	case raceEnabled:
+		n = usual / 5
+	}
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil && uint64(n) > limit.Cur*4/5 {
+		n = int(limit.Cur * 4 / 5)
+	}
+	return n
+}
+
+// child is a server process.
+type child struct {
+	t       *testing.T
+	address string
+}
+
+func start(t *testing.T, c serverConfig) *child {
+	t.Helper()
+	config, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), asServer+"="+string(config))
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe() // it ends when this is closed, by whatever
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("server: %v", err)
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the server has not started: %v", err)
+	}
+	return &child{t, strings.TrimSpace(line)}
+}
+
+// ask calls a function of the server's; see control.
+func (c *child) ask(function string, arguments url.Values, answer any) {
+	c.t.Helper()
+	response, err := http.Get("http://" + c.address + "/control/" + function + "?" + arguments.Encode())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(answer); err != nil {
+		c.t.Fatalf("%s: status %d, %v", function, response.StatusCode, err)
+	}
+}
+
+func (c *child) usage() (u usage) {
+	c.t.Helper()
+	c.ask("usage", nil, &u)
+	return u
+}
+
+// settled returns what the server uses when it has given back what it does not need.
+func (c *child) settled() (u usage) {
+	c.t.Helper()
+	c.ask("usage", url.Values{"collect": {"1"}}, &u)
+	return u
+}
+
+// emit has events sent; see control.
+func (c *child) emit(function, name string, arguments map[string]int) {
+	c.t.Helper()
+	v := url.Values{"name": {name}}
+	for argument, n := range arguments {
+		v.Set(argument, strconv.Itoa(n))
+	}
+	var nothing any
+	c.ask(function, v, &nothing)
+}
+
+// cost returns the server's processor time while f runs.
+func (c *child) cost(f func()) time.Duration {
+	c.t.Helper()
+	before := c.usage().CPU
+	f()
+	return c.usage().CPU - before
+}
+
+// eventually waits until ok is true.
+func eventually(t *testing.T, what string, within time.Duration, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", within, what)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+//go:build linux
+
+package load
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/parley-go/parley"
+)
+
+// serverConfig is what the server process is started with.
+type serverConfig struct {
+	PingInterval time.Duration
+	WriteTimeout time.Duration
+	Compression  bool
+}
+
+// usage is what the server has used so far.
+type usage struct {
+	CPU        time.Duration
+	RSS, Heap  int // bytes
+	Goroutines int
+	Sockets    parley.Stats
+}
+
+// join is acknowledged when the socket is in the rooms.
+const join = parley.RPC[[]string, int]("join")
+
+// serve is the server process. It ends with its standard input.
+func serve(config string) {
+	var c serverConfig
+	if err := json.Unmarshal([]byte(config), &c); err != nil {
+		fail(err)
+	}
+	o := &parley.Options{PingInterval: c.PingInterval, WriteTimeout: c.WriteTimeout, Logger: slog.New(slog.DiscardHandler)}
+	if c.Compression {
+		o.Compression = &parley.Compression{}
+	}
+	srv, err := parley.New(o)
+	if err != nil {
+		fail(err)
+	}
+	join.Handle(srv, func(_ context.Context, s *parley.Socket, rooms []string) (int, error) {
+		return len(rooms), s.Join(rooms...)
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", srv)
+	mux.HandleFunc("/control/", func(w http.ResponseWriter, r *http.Request) {
+		answer, err := control(srv, strings.TrimPrefix(r.URL.Path, "/control/"), r.URL.Query())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		json.NewEncoder(w).Encode(answer)
+	})
+	listen(mux)
+}
+
+// listen serves h until standard input ends, and says where.
+func listen(h http.Handler) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fail(err)
+	}
+	fmt.Println(l.Addr())
+	go http.Serve(l, h)
+	io.Copy(io.Discard, os.Stdin)
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// control is what the tests may ask for besides Socket.IO.
+func control(srv *parley.Server, function string, arguments url.Values) (any, error) {
+	number := func(name string) int {
+		n, _ := strconv.Atoi(arguments.Get(name))
+		return n
+	}
+	text := strings.Repeat("lorem ipsum dolor ", number("size")/18+1)[:number("size")]
+	switch function {
+	case "usage":
+		if arguments.Has("collect") {
+			debug.FreeOSMemory()
+			debug.FreeOSMemory() // what the first has put into the last generation of pools
+		}
+		u := measure()
+		u.Sockets = srv.Stats()
+		return u, nil
+	case "emit": // an event with the time and a text of a size to each room name-0, name-1, …
+		for i := range number("rooms") {
+			if err := srv.To(fmt.Sprint(arguments.Get("name"), "-", i)).Emit("tick", time.Now().UnixNano(), text); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	case "each": // likewise to each socket for itself, some times
+		sockets, err := srv.All().FetchSockets(context.Background())
+		if err != nil {
+			return nil, err
+		}
+		for range number("times") {
+			for _, s := range sockets {
+				if err := srv.To(s.ID).Emit("tick", time.Now().UnixNano(), text); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return nil, nil
+	case "flow": // likewise to one room, again and again, every so many microseconds
+		every := time.NewTicker(time.Duration(number("every")) * time.Microsecond)
+		defer every.Stop()
+		for range number("times") {
+			if err := srv.To(arguments.Get("name")).Emit("tick", time.Now().UnixNano(), text); err != nil {
+				return nil, err
+			}
+			<-every.C
+		}
+		return nil, nil
+	}
+	return nil, fmt.Errorf("there is no %q", function)
+}
+
+func measure() (u usage) {
+	var r syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	u.CPU = time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	if status, err := os.ReadFile("/proc/self/status"); err == nil {
+		_, rest, _ := bytes.Cut(status, []byte("\nVmRSS:"))
+		var kib int
+		fmt.Sscan(string(rest), &kib)
+		u.RSS = kib << 10
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	u.Heap = int(m.HeapAlloc)
+	u.Goroutines = runtime.NumGoroutine()
+	return u
+}

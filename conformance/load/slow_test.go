@@ -1,0 +1,122 @@
+//go:build linux
+
+package load
+
+import (
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/internal/poll"
+)
+
+const (
+	outbox  = 1 << 20         // parley.Options.MaxOutbox, which is not set
+	pending = poll.BufferSize // written, and not taken by the kernel
+)
+
+// A tenth of a room's clients stops reading while messages flow. The others must not
+// notice, and those that do not read are ended and counted.
+func TestStalledClients(t *testing.T) {
+	n, writeTimeout := size(2000, 10_000), time.Second
+	flow := map[string]int{"size": 4000, "every": 40_000, "times": 100} // 4 s
+	if *full {
+		writeTimeout = 10 * time.Second
+		flow = map[string]int{"size": 4000, "every": 200_000, "times": 120} // 24 s
+	}
+	server := start(t, serverConfig{WriteTimeout: writeTimeout})
+	c := newCrowd(t, server)
+	c.sampled = true
+	reading := c.grow(n - n/10)
+	c.window, c.sampled = 4<<10, false
+	stalled := c.grow(n / 10)
+	c.join(append(reading, stalled...), func(int) []string { return []string{"room"} })
+	deliveries := len(reading) * flow["times"]
+
+	without := c.sample(deliveries, func() { server.emit("flow", "room", flow) })
+
+	idle := server.settled()
+	for _, cl := range stalled {
+		cl.conn.Pause()
+	}
+	began := time.Now()
+	peak, gone := 0, time.Duration(0) // gone is since the flow began
+	with := c.sample(deliveries, func() {
+		flowed := make(chan struct{})
+		go func() {
+			server.emit("flow", "room", flow)
+			close(flowed)
+		}()
+		for done := false; !done; {
+			select {
+			case <-flowed:
+				done = true
+			case <-time.After(100 * time.Millisecond):
+			}
+			u := server.usage()
+			peak = max(peak, u.RSS)
+			if gone == 0 && u.Sockets.SlowConsumers == uint64(len(stalled)) {
+				gone = time.Since(began)
+			}
+		}
+	})
+
+	before := [...]time.Duration{without.quantile(0.5), without.quantile(0.99), without.quantile(1)}
+	after := [...]time.Duration{with.quantile(0.5), with.quantile(0.99), with.quantile(1)}
+	t.Logf("%d clients, p50, p99 and slowest delivery: all reading %v, %d stalled %v", n, before, len(stalled), after)
+	t.Logf("memory %.0f MB, at most %.0f MB; all stalled gone %v after the flow began", float64(idle.RSS)/1e6, float64(peak)/1e6, gone)
+	// Were others to wait for those that are stalled, it would be for a second and more.
+	if after[1] > 2*before[1]+20*time.Millisecond {
+		t.Errorf("p99 with stalled clients %v, without %v", after[1], before[1])
+	}
+	if growth := peak - idle.RSS; growth > len(stalled)*(outbox+pending) {
+		t.Errorf("memory grew by %d bytes, more than %d for each stalled client", growth, outbox+pending)
+	}
+	if gone == 0 {
+		t.Errorf("some of the stalled clients were not gone after %v", time.Since(began))
+	}
+	end := server.usage().Sockets
+	if end.SlowConsumers != uint64(len(stalled)) || end.Disconnected["transport error"] != end.SlowConsumers {
+		t.Errorf("%d slow consumers and %d transport errors, want %d", end.SlowConsumers, end.Disconnected["transport error"], len(stalled))
+	}
+	if end.Sockets != len(reading) {
+		t.Errorf("%d sockets are left, want %d", end.Sockets, len(reading))
+	}
+}
+
+// What waits for clients that do not read is within the bound, however small the messages
+// are, and is given back when they are ended.
+func TestMemoryOfStalledClients(t *testing.T) {
+	n := size(100, 1000)
+	for _, text := range []int{20, 200, 4000} {
+		server := start(t, serverConfig{WriteTimeout: time.Minute})
+		c := newCrowd(t, server)
+		c.window = 4 << 10
+		all := c.grow(n)
+		idle := server.settled()
+		for _, cl := range all {
+			cl.conn.Pause()
+		}
+		// A message has about 30 bytes of header and time, and counts for 200 more. The
+		// kernel takes a part, so this is not quite the limit.
+		flow := map[string]int{"size": text, "times": outbox / (text + 30 + 200)}
+		server.emit("each", "", flow)
+		u := server.settled()
+		heap := (u.Heap - idle.Heap) / n
+		t.Logf("%d messages of %d bytes for each of %d: %d bytes of heap a client", flow["times"], text, n, heap)
+		if heap > outbox+pending {
+			t.Errorf("%d bytes of heap a client, want at most %d", heap, outbox+pending)
+		}
+		if u.Sockets.SlowConsumers > 0 {
+			t.Errorf("%d clients were ended before their outbox was full", u.Sockets.SlowConsumers)
+		}
+		server.emit("each", "", flow)
+		server.emit("each", "", flow)
+		u = server.settled()
+		if left := (u.Heap - idle.Heap) / n; left > outbox/50 {
+			t.Errorf("%d bytes of heap a client are left at the end", left)
+		}
+		if u.Sockets.SlowConsumers != uint64(n) || u.Sockets.Disconnected["transport error"] != uint64(n) {
+			t.Errorf("%d slow consumers and %d transport errors, want %d", u.Sockets.SlowConsumers, u.Sockets.Disconnected["transport error"], n)
+		}
+	}
+}
