@@ -22,13 +22,14 @@ type connection struct {
 	decoder sio.Decoder
 	bucket  *bucket // nil: no rate limit
 
-	mu      sync.Mutex
-	seats   []seat
-	closed  bool
-	waiting *time.Timer // until the first namespace is joined, or for attachments
-	full    int         // sockets whose inbox is full
-	awaited int         // acknowledgements that the client owes
-	paused  bool
+	mu        sync.Mutex
+	seats     []seat
+	closed    bool
+	joining   *time.Timer // until the first namespace is joined
+	attaching *time.Timer // until all attachments of a packet are there
+	full      int         // sockets whose inbox is full
+	awaited   int         // acknowledgements that the client owes
+	paused    bool
 }
 
 // seat is a namespace that the client has asked to join.
@@ -45,7 +46,7 @@ func newConnection(srv *Server, session *engine.Session) *connection {
 		c.bucket = newBucket(srv.opts.EventRate, srv.opts.ByteRate)
 	}
 	if d := srv.opts.ConnectTimeout; d > 0 {
-		c.waiting = time.AfterFunc(d, session.Close)
+		c.joining = time.AfterFunc(d, session.Close)
 	}
 	return c
 }
@@ -86,16 +87,16 @@ func (c *connection) reject(why string) {
 func (c *connection) await(waiting bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopWaitingLocked()
+	stop(&c.attaching)
 	if waiting && !c.closed {
-		c.waiting = time.AfterFunc(c.srv.opts.AttachmentWait, func() { c.reject("attachments are missing") })
+		c.attaching = time.AfterFunc(c.srv.opts.AttachmentWait, func() { c.reject("attachments are missing") })
 	}
 }
 
-func (c *connection) stopWaitingLocked() {
-	if c.waiting != nil {
-		c.waiting.Stop()
-		c.waiting = nil
+func stop(t **time.Timer) {
+	if *t != nil {
+		(*t).Stop()
+		*t = nil
 	}
 }
 
@@ -274,7 +275,7 @@ func (c *connection) admit(s *Socket) {
 		return
 	}
 	c.seats[i].joined = true
-	c.stopWaitingLocked()
+	stop(&c.joining)
 	c.mu.Unlock()
 	s.admit()
 }
@@ -283,7 +284,8 @@ func (c *connection) admit(s *Socket) {
 func (c *connection) Closed(reason engine.Reason, cause error) {
 	c.mu.Lock()
 	c.closed = true
-	c.stopWaitingLocked()
+	stop(&c.joining)
+	stop(&c.attaching)
 	seats := c.seats
 	c.seats = nil
 	c.mu.Unlock()

@@ -93,6 +93,27 @@ func TestAckWithFullInbox(t *testing.T) {
 	c.expect(`438["thanks"]`)
 }
 
+func TestAttachmentsAreAwaitedOnlySoLong(t *testing.T) {
+	srv, url := serve(t, &parley.Options{AttachmentWait: 100 * time.Millisecond})
+	// Joins while attachments are awaited, which must not lift that deadline.
+	srv.Of("/slow").Use(func(context.Context, *parley.Socket) error {
+		<-time.After(20 * time.Millisecond)
+		return nil
+	})
+	const header = `451-["x",{"_placeholder":true,"num":0}]`
+
+	c, _ := join(t, url, "")
+	c.send("40/slow,")
+	c.send(header)
+	c.expectClosed()
+
+	complete, _ := join(t, url, "")
+	srv.On("x", func(p *parley.Packet) error { <-time.After(200 * time.Millisecond); return p.Socket().Emit("y") })
+	complete.send(header)
+	complete.sendBinary([]byte("b"))
+	complete.expect(`42["y"]`)
+}
+
 func TestRateLimit(t *testing.T) {
 	for name, o := range map[string]*parley.Options{
 		"events": {EventRate: 10},
