@@ -14,6 +14,8 @@ type Batcher struct {
 	store    Store
 	limits   BatchLimits
 	observer Observer
+	// committed, if not nil, is given what was stored before those who wait for it are told.
+	committed func([]Appended)
 
 	mu      sync.Mutex
 	waiting []*batch // in order; the last one is being filled
@@ -154,6 +156,9 @@ func (b *Batcher) commit(t *batch) {
 	t.results, t.err = b.store.Append(context.Background(), t.drafts)
 	if b.observer != nil {
 		b.observer.Committed(len(t.drafts), time.Since(start), t.err)
+	}
+	if b.committed != nil && t.err == nil {
+		b.committed(t.results)
 	}
 }
 

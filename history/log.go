@@ -86,6 +86,7 @@ func NewLog(store Store, opt *LogOptions) *Log {
 		logger:      o.Logger,
 		tails:       make(map[string]*tail),
 	}
+	l.batcher.committed = l.publish
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l
 }
@@ -107,39 +108,29 @@ func (l *Log) Append(ctx context.Context, d Draft) (Appended, error) {
 	if len(d.Message) > l.maxMessage {
 		return Appended{}, ErrTooLarge
 	}
-	if !l.workers.begin() {
-		return Appended{}, ErrClosed
-	}
-	defer l.workers.end()
-	p, err := l.batcher.enqueue(d)
-	if err != nil {
-		return Appended{}, err
-	}
-	select {
-	case <-p.batch.done:
-		return l.publish(p)
-	case <-ctx.Done():
-		l.workers.start(func() { l.publish(p) })
-		return Appended{}, ErrUnknownOutcome.Wrap("append", ctx.Err())
-	}
+	return l.batcher.Append(ctx, d)
 }
 
-// publish waits for the commit and passes the message on.
-func (l *Log) publish(p pending) (Appended, error) {
-	r, err := p.outcome()
-	if err != nil {
-		return Appended{}, err
+// publish passes on what a commit has stored, and so in order. It is called by the batcher
+// before those who wait for the commit are told, so that many messages for one room are
+// delivered together.
+func (l *Log) publish(stored []Appended) {
+	for i := range stored {
+		if stored[i].Err != nil {
+			continue
+		}
+		m := &stored[i].Message
+		l.mu.RLock()
+		t := l.tails[m.RoomID]
+		l.mu.RUnlock()
+		if t != nil {
+			t.offer(*m)
+		}
+		if l.bus != nil {
+			kept := *m // or it would keep the whole commit
+			l.bus.Publish(&kept)
+		}
 	}
-	l.mu.RLock()
-	t := l.tails[r.Message.RoomID]
-	l.mu.RUnlock()
-	if t != nil {
-		t.offer(r.Message)
-	}
-	if l.bus != nil {
-		l.bus.Publish(&r.Message)
-	}
-	return r, nil
 }
 
 // OpenOptions say what a subscriber has already.

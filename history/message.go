@@ -46,6 +46,44 @@ type Message struct {
 // Number is the place of the message's last change in the room's order of changes.
 func (m *Message) Number() int64 { return max(m.Seq, m.Rev) }
 
+// AppendJSON appends m as json.Marshal encodes it, several times as fast.
+func (m *Message) AppendJSON(dst []byte) []byte {
+	dst = appendString(append(dst, `{"id":`...), m.ID)
+	dst = appendString(append(dst, `,"roomId":`...), m.RoomID)
+	dst = strconv.AppendInt(append(dst, `,"seq":`...), m.Seq, 10)
+	if m.Rev != 0 {
+		dst = strconv.AppendInt(append(dst, `,"rev":`...), m.Rev, 10)
+	}
+	if m.UserID != "" {
+		dst = appendString(append(dst, `,"userId":`...), m.UserID)
+	}
+	if m.OperatorID != "" {
+		dst = appendString(append(dst, `,"operatorId":`...), m.OperatorID)
+	}
+	dst = append(dst, `,"message":`...)
+	if m.Message == nil {
+		dst = append(dst, "null"...)
+	}
+	dst = append(dst, m.Message...)
+	dst = m.Timestamp.UTC().AppendFormat(append(dst, `,"timestamp":`...), timeLayout)
+	if m.ClientID != "" {
+		dst = appendString(append(dst, `,"clientId":`...), m.ClientID)
+	}
+	return append(dst, '}')
+}
+
+// appendString appends s as a JSON string.
+func appendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // cannot fail
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(append(dst, '"'), s...)
+	return append(dst, '"')
+}
+
 // A Time is a moment in milliseconds, UTC. Its JSON form is the one of JavaScript's
 // Date.prototype.toJSON, "2006-01-02T15:04:05.000Z": always 24 bytes, so that strings
 // sort as times do, and new Date(x) reads it.

@@ -24,10 +24,15 @@ func TestMessageJSON(t *testing.T) {
 			`"message":{"a":[1,"x"]},"timestamp":"2023-11-14T22:13:20.120Z","clientId":"c"}`},
 		{history.Message{ID: "1", RoomID: "r", Seq: 1, UserID: "ann", Message: json.RawMessage(`null`), Timestamp: history.TimeMilli(0)},
 			`{"id":"1","roomId":"r","seq":1,"userId":"ann","message":null,"timestamp":"1970-01-01T00:00:00.000Z"}`},
+		{history.Message{ID: "1", RoomID: `a"\b`, Seq: 1, UserID: "zoë", ClientID: "\u2028", Timestamp: history.TimeMilli(0)},
+			`{"id":"1","roomId":"a\"\\b","seq":1,"userId":"zoë","message":null,"timestamp":"1970-01-01T00:00:00.000Z","clientId":"\u2028"}`},
 	} {
 		got, err := json.Marshal(test.m)
 		if err != nil || string(got) != test.want {
 			t.Errorf("got  %s, %v\nwant %s", got, err, test.want)
+		}
+		if got := test.m.AppendJSON(nil); string(got) != test.want {
+			t.Errorf("AppendJSON: got  %s\nwant %s", got, test.want)
 		}
 		var back history.Message
 		if err := json.Unmarshal(got, &back); err != nil {

@@ -246,7 +246,7 @@ func (c *conversations) sendMessage(p *parley.Packet) error {
 		return c.refuseStore("append message", err)
 	}
 	c.metrics.stored(stored.Dup)
-	return unlessGone(p.Ack(stored.Message))
+	return unlessGone(p.Ack(encode(&stored.Message)))
 }
 
 func (c *conversations) history(p *parley.Packet) error {

@@ -19,7 +19,7 @@ type feed struct {
 // Deliver implements history.Subscriber.
 func (f *feed) Deliver(live *history.Live) {
 	encoded, ok := live.Encoded(func(m *history.Message) any {
-		e, err := f.socket.Namespace().Encode("newMessage", m)
+		e, err := f.socket.Namespace().Encode("newMessage", encode(m))
 		if err != nil {
 			return nil // a stored message can be encoded
 		}

@@ -101,6 +101,12 @@ const (
 	maxDepth = 64  // of the arrays and objects in a message
 )
 
+// encode encodes a message that is stored.
+func encode(m *history.Message) json.RawMessage {
+	const envelope = 250 // bytes of the other members, about
+	return m.AppendJSON(make([]byte, 0, envelope+len(m.Message)))
+}
+
 // decode decodes an event's first argument and says what is wrong with it.
 func decode(p *parley.Packet, into any) error {
 	err := p.Decode(into)
