@@ -99,7 +99,9 @@ func (c *crowd) dial(n int) []*client {
 		added[i] = &client{crowd: c, sampled: c.sampled}
 	}
 	c.mu.Lock()
-	first := len(c.clients)
+	for i, cl := range added {
+		cl.number = len(c.clients) + i
+	}
 	c.clients = append(c.clients, added...)
 	c.mu.Unlock()
 	var next atomic.Int64
@@ -107,7 +109,7 @@ func (c *crowd) dial(n int) []*client {
 	for range min(n, 100) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				added[i].dial(first + i)
+				added[i].dial()
 			}
 		})
 	}
@@ -156,8 +158,9 @@ func (c *crowd) want(n int, f func()) {
 
 // client is one connection. It is a poll.Handler and a ws.Handler.
 type client struct {
-	crowd *crowd
-	conn  poll.Conn
+	crowd  *crowd
+	number int // in the order of dialling
+	conn   poll.Conn
 
 	// Owned by the goroutine that receives.
 	parser    ws.Parser
@@ -165,16 +168,17 @@ type client struct {
 	opened    bool
 	connected bool
 
-	sampled bool // the delays of its events count; see crowd.sample
+	sampled bool   // the delays of its events count; see crowd.sample
+	again   func() // see chatters
 
 	mu  sync.Mutex
 	out []byte // frames to be written
 }
 
-func (c *client) dial(number int) {
+func (c *client) dial() {
 	// A source address has 28,000 ports, of which some wait for a minute after they were
 	// used.
-	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+number%8))}
+	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+c.number%8))}
 	nc, err := (&net.Dialer{LocalAddr: from}).Dial("tcp", c.crowd.address)
 	if err != nil {
 		c.Closed(err)

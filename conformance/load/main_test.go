@@ -51,7 +51,8 @@ func size(usual, large int) int {
 // child is a server process.
 type child struct {
 	t       *testing.T
-	address string
+	address string // of Socket.IO
+	control string // see control
 }
 
 func start(t *testing.T, c serverConfig) *child {
@@ -84,13 +85,14 @@ func start(t *testing.T, c serverConfig) *child {
 	if err != nil {
 		t.Fatalf("the server has not started: %v", err)
 	}
-	return &child{t, strings.TrimSpace(line)}
+	address, control, _ := strings.Cut(strings.TrimSpace(line), " ")
+	return &child{t, address, control}
 }
 
-// ask calls a function of the server's; see control.
+// ask calls a function of the server's; see command.
 func (c *child) ask(function string, arguments url.Values, answer any) {
 	c.t.Helper()
-	response, err := http.Get("http://" + c.address + "/control/" + function + "?" + arguments.Encode())
+	response, err := http.Get("http://" + c.control + "/control/" + function + "?" + arguments.Encode())
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -113,7 +115,7 @@ func (c *child) settled() (u usage) {
 	return u
 }
 
-// emit has events sent; see control.
+// emit has events sent; see command.
 func (c *child) emit(function, name string, arguments map[string]int) {
 	c.t.Helper()
 	v := url.Values{"name": {name}}

@@ -28,6 +28,7 @@ type serverConfig struct {
 	PingInterval time.Duration
 	WriteTimeout time.Duration
 	Compression  bool
+	Chat         string // not a server of these tests' own, but the binary's; its directory
 }
 
 // usage is what the server has used so far.
@@ -48,6 +49,10 @@ func serve(config string) {
 		fail(err)
 	}
 	o := &parley.Options{PingInterval: c.PingInterval, WriteTimeout: c.WriteTimeout, Logger: slog.New(slog.DiscardHandler)}
+	if c.Chat != "" {
+		serveChat(c.Chat)
+		return
+	}
 	if c.Compression {
 		o.Compression = &parley.Compression{}
 	}
@@ -60,26 +65,28 @@ func serve(config string) {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
-	mux.HandleFunc("/control/", func(w http.ResponseWriter, r *http.Request) {
-		answer, err := control(srv, strings.TrimPrefix(r.URL.Path, "/control/"), r.URL.Query())
+	mux.Handle("/control/", control(func(function string, arguments url.Values) (any, error) {
+		return command(srv, function, arguments)
+	}))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fail(err)
+	}
+	fmt.Println(l.Addr(), l.Addr())
+	go http.Serve(l, mux)
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// control serves functions of the server process, which answer with JSON.
+func control(call func(function string, arguments url.Values) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, err := call(strings.TrimPrefix(r.URL.Path, "/control/"), r.URL.Query())
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		json.NewEncoder(w).Encode(answer)
 	})
-	listen(mux)
-}
-
-// listen serves h until standard input ends, and says where.
-func listen(h http.Handler) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		fail(err)
-	}
-	fmt.Println(l.Addr())
-	go http.Serve(l, h)
-	io.Copy(io.Discard, os.Stdin)
 }
 
 func fail(err error) {
@@ -87,8 +94,8 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// control is what the tests may ask for besides Socket.IO.
-func control(srv *parley.Server, function string, arguments url.Values) (any, error) {
+// command is what the tests may ask for besides Socket.IO.
+func command(srv *parley.Server, function string, arguments url.Values) (any, error) {
 	number := func(name string) int {
 		n, _ := strconv.Atoi(arguments.Get(name))
 		return n

@@ -1,0 +1,310 @@
+//go:build linux
+
+package load
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/sqlite"
+	"github.com/parley-go/parley/internal/app"
+)
+
+// serveChat is the server process with the binary's application, and with a store of its own
+// beside it to compare with.
+func serveChat(data string) {
+	c := app.Defaults()
+	c.Data, c.EventRate, c.ByteRate = filepath.Join(data, "chat"), 0, 0
+	server, err := app.Open(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		fail(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fail(err)
+	}
+	controls, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fail(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go http.Serve(controls, control(func(function string, arguments url.Values) (any, error) {
+		switch function {
+		case "usage":
+			return measure(), nil
+		case "store":
+			senders, _ := strconv.Atoi(arguments.Get("senders"))
+			during, _ := time.ParseDuration(arguments.Get("during"))
+			return storeRate(filepath.Join(data, arguments.Get("name")), senders, during)
+		}
+		return nil, fmt.Errorf("there is no %q", function)
+	}))
+	go func() {
+		os.Stdin.Read(make([]byte, 1))
+		cancel()
+	}()
+	fmt.Println(l.Addr(), controls.Addr())
+	if err := server.Serve(ctx, l); err != nil {
+		fail(err)
+	}
+}
+
+// storeRate returns how many messages a second a store commits for so many senders, each
+// of whom waits for one before the next.
+func storeRate(path string, senders int, during time.Duration) (float64, error) {
+	store, err := sqlite.Open(path, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close()
+	batcher := history.NewBatcher(store, history.BatchLimits{}, nil)
+	defer batcher.Close()
+	var n, failed atomic.Int64
+	var wg sync.WaitGroup
+	began := time.Now()
+	for sender := range senders {
+		wg.Go(func() {
+			for time.Since(began) < during {
+				_, err := batcher.Append(context.Background(), history.Draft{
+					RoomID: chatRoom(sender), UserID: fmt.Sprint("user-", sender), ClientID: clientID(), Message: []byte(text),
+				})
+				if err != nil {
+					failed.Add(1)
+				}
+				n.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if failed.Load() > 0 {
+		return 0, fmt.Errorf("%d appends failed", failed.Load())
+	}
+	return float64(n.Load()) / time.Since(began).Seconds(), nil
+}
+
+const (
+	chatRooms     = 200
+	maxStoredCost = 5 // times the processor time of the store alone; measured were 2.5 to 3.5
+	text          = `{"text":"the parcel has not arrived and the page says that it was handed over on monday could you have a look please"}`
+)
+
+func chatRoom(sender int) string { return fmt.Sprint("room-", sender%chatRooms) }
+
+// clientID is of the shape of a UUIDv7: ascending at the front, random behind.
+func clientID() string {
+	return fmt.Sprintf("%012x-7%015x", time.Now().UnixMicro(), rand.Uint64()>>4)
+}
+
+// chatters are clients of the chat, each in one of chatRooms rooms.
+type chatters struct {
+	*crowd
+	t       *testing.T
+	all     []*client
+	going   atomic.Bool // each acknowledgement has its client send again
+	refused atomic.Int64
+}
+
+// chat has n clients join their rooms.
+func chat(t *testing.T, server *child, n int) *chatters {
+	c := &chatters{crowd: newCrowd(t, server), t: t}
+	c.receive = func(cl *client, packet []byte) {
+		if !bytes.HasPrefix(packet, []byte("43")) {
+			return
+		}
+		if bytes.HasPrefix(packet[3:], []byte(`[{"code"`)) {
+			c.refused.Add(1)
+		}
+		if c.going.Load() {
+			cl.again()
+		}
+	}
+	c.all = c.grow(n)
+	c.ask(func(cl *client) string {
+		return fmt.Sprintf(`420["joinRoom",{"roomId":"%s","userId":"user-%d"}]`, chatRoom(cl.number), cl.number)
+	})
+	return c
+}
+
+// ask has each client ask for something, and waits until all have an answer.
+func (c *chatters) ask(request func(*client) string) {
+	c.t.Helper()
+	before := c.acks.Load()
+	for _, cl := range c.all {
+		cl.send(request(cl))
+	}
+	eventually(c.t, "all to be answered", time.Minute, func() bool { return c.acks.Load() == before+int64(len(c.all)) })
+}
+
+// busy runs f while each client repeats a request as soon as it is answered, and returns the
+// number of answers meanwhile.
+func (c *chatters) busy(request func(*client) string, f func()) (answers int64) {
+	c.t.Helper()
+	for _, cl := range c.all {
+		cl.again = func() { cl.send(request(cl)) }
+	}
+	c.going.Store(true)
+	before := c.acks.Load()
+	for _, cl := range c.all {
+		cl.again()
+	}
+	f()
+	answers = c.acks.Load() - before
+	c.going.Store(false)
+	for sum := int64(-1); sum != c.acks.Load(); time.Sleep(100 * time.Millisecond) {
+		sum = c.acks.Load()
+	}
+	return answers
+}
+
+func sendMessage(cl *client) string {
+	return fmt.Sprintf(`421["sendMessage",{"roomId":"%s","clientId":"%s","message":%s}]`, chatRoom(cl.number), clientID(), text)
+}
+
+func typing(cl *client) string {
+	return fmt.Sprintf(`422["typing",{"roomId":"%s"}]`, chatRoom(cl.number))
+}
+
+// Messages that are sent through Socket.IO, stored, broadcast to the room and acknowledged
+// are compared to those that senders give to the store directly.
+func TestStoredMessages(t *testing.T) {
+	rounds, during := 3, 700*time.Millisecond
+	if *full {
+		rounds, during = 5, 3*time.Second
+	}
+	for _, senders := range []int{64, 1024} {
+		server := start(t, serverConfig{Chat: t.TempDir()})
+		c := chat(t, server, senders)
+		var rates, costs []float64 // as multiples of the store's
+		for round := range rounds {
+			var alone float64 // messages a second
+			storeCPU := server.cost(func() {
+				server.ask("store", url.Values{"name": {fmt.Sprint(round)}, "senders": {fmt.Sprint(senders)}, "during": {during.String()}}, &alone)
+			})
+			storeCost := storeCPU.Seconds() / (alone * during.Seconds())
+			began, own := time.Now(), measure().CPU
+			var took, cpu time.Duration
+			n := c.busy(sendMessage, func() {
+				cpu = server.cost(func() { time.Sleep(during) })
+				took = time.Since(began)
+			})
+			own = measure().CPU - own
+			rate, cost := float64(n)/took.Seconds(), cpu.Seconds()/float64(n)
+			t.Logf("%d senders: %.0f messages a second, %.1f µs of the server's time each and %.1f of the clients'; store alone %.0f, %.1f µs",
+				senders, rate, cost*1e6, own.Seconds()*1e6/float64(n), alone, storeCost*1e6)
+			rates, costs = append(rates, rate/alone), append(costs, cost/storeCost)
+		}
+		slices.Sort(rates)
+		slices.Sort(costs)
+		rate, cost := rates[rounds/2], costs[rounds/2]
+		t.Logf("%d senders: %.2f of the store's rate, %.1f times its processor time", senders, rate, cost)
+		if cost > maxStoredCost {
+			t.Errorf("a message of %d senders costs %.1f times what the store alone costs, want at most %d", senders, cost, maxStoredCost)
+		}
+		if c.refused.Load() > 0 {
+			t.Errorf("%d messages were refused", c.refused.Load())
+		}
+	}
+}
+
+// To join a room brings its last 50 messages at once, however many are stored.
+func TestRoomsOpenFast(t *testing.T) {
+	messages := 40_000
+	if *full {
+		messages = 1_000_000
+	}
+	dir := t.TempDir()
+	store, err := sqlite.Open(filepath.Join(dir, "chat", "parley.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < messages; {
+		drafts := make([]history.Draft, 2000)
+		for k := range drafts {
+			drafts[k] = history.Draft{RoomID: chatRoom(i), UserID: "ann", ClientID: clientID(), Message: []byte(text)}
+			i++
+		}
+		if _, err := store.Append(t.Context(), drafts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	server := start(t, serverConfig{Chat: dir})
+	c := newCrowd(t, server)
+	answered := make(chan int) // the bytes of an answer
+	c.receive = func(_ *client, packet []byte) {
+		if bytes.HasPrefix(packet, []byte("43")) {
+			answered <- len(packet)
+		}
+	}
+	cl := c.grow(1)[0]
+	var took []time.Duration
+	for i := range 2 * chatRooms {
+		began := time.Now()
+		cl.send(fmt.Sprintf(`420["joinRoom",{"roomId":"%s","userId":"ann"}]`, chatRoom(i)))
+		if n := <-answered; n < 50*len(text) {
+			t.Fatalf("an answer of %d bytes does not have 50 messages", n)
+		}
+		took = append(took, time.Since(began))
+		cl.send(fmt.Sprintf(`421["leaveRoom",{"roomId":"%s"}]`, chatRoom(i)))
+		<-answered
+	}
+	slices.Sort(took)
+	p50, p99 := took[len(took)/2], took[len(took)*99/100]
+	t.Logf("%d messages are stored: a room opens in %v, p99 %v", messages, p50, p99)
+	if p50 > 2*time.Millisecond && !raceEnabled {
+		t.Errorf("a room opens in %v, want at most 2 ms", p50)
+	}
+}
+
+// Events that are not stored do not wait for those that are: they are as fast as while the
+// others do something else.
+func TestStoringSlowsNobodyElse(t *testing.T) {
+	during := time.Second
+	server := start(t, serverConfig{Chat: t.TempDir()})
+	c := chat(t, server, 64)
+	other := newCrowd(t, server)
+	answered := make(chan struct{})
+	other.receive = func(_ *client, packet []byte) {
+		if bytes.HasPrefix(packet, []byte("43")) {
+			answered <- struct{}{}
+		}
+	}
+	cl := other.grow(1)[0]
+	cl.send(`420["joinRoom",{"roomId":"quiet","userId":"ann"}]`)
+	<-answered
+	var medians [2]time.Duration
+	for i, request := range []func(*client) string{typing, sendMessage} {
+		c.busy(request, func() {
+			var took []time.Duration
+			for began := time.Now(); time.Since(began) < during; {
+				sent := time.Now()
+				cl.send(`422["typing",{"roomId":"quiet"}]`)
+				<-answered
+				took = append(took, time.Since(sent))
+			}
+			slices.Sort(took)
+			medians[i] = took[len(took)/2]
+		})
+	}
+	t.Logf("typing is answered in %v while 64 others type, in %v while they send", medians[0], medians[1])
+	if medians[1] > 2*medians[0]+2*time.Millisecond {
+		t.Errorf("typing is answered in %v while others type, in %v while they send", medians[0], medians[1])
+	}
+}
