@@ -108,9 +108,10 @@ type Compression struct {
 	Threshold int
 	// Level is that of compress/flate; the fastest if zero.
 	Level int
-	// NoClientContext has clients compress each message by itself, too, which saves up to
-	// 32 KiB of memory a connection.
-	NoClientContext bool
+	// ClientContext lets clients refer to what they have sent before, for which up to 32 KiB
+	// of it are kept for each connection. Otherwise they are told to compress each message
+	// by itself, too.
+	ClientContext bool
 }
 
 // Recovery configures connection state recovery: a client that lost its connection gets
@@ -183,7 +184,7 @@ func (o *Options) engine() engine.Options {
 	if o.Compression != nil {
 		e.Compression = &ws.Compression{
 			Threshold: o.Compression.Threshold, Level: o.Compression.Level,
-			NoClientContextTakeover: o.Compression.NoClientContext,
+			NoClientContextTakeover: !o.Compression.ClientContext,
 		}
 	}
 	if allow := o.AllowRequest; allow != nil {

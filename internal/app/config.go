@@ -225,7 +225,7 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		o.ClientAddress = parley.ForwardedFor(c.TrustedProxies...)
 	}
 	if c.Compression {
-		o.Compression = &parley.Compression{NoClientContext: true}
+		o.Compression = &parley.Compression{}
 	}
 	return o
 }
