@@ -210,6 +210,18 @@ func (c *client) send(packet string) {
 	c.conn.Wake()
 }
 
+// sendDeflated sends a packet that d compresses.
+func (c *client) sendDeflated(d *ws.Deflater, packet string) {
+	frame, err := d.AppendFrame(nil, ws.OpText, []byte(packet))
+	if err != nil {
+		c.crowd.t.Fatal(err)
+	}
+	c.mu.Lock()
+	c.out = append(c.out, frame...)
+	c.mu.Unlock()
+	c.conn.Wake()
+}
+
 func (c *client) Drain([]byte) {
 	c.mu.Lock()
 	out := c.out

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,7 +28,7 @@ import (
 type serverConfig struct {
 	PingInterval time.Duration
 	WriteTimeout time.Duration
-	Compression  bool
+	Compression  *parley.Compression
 	Chat         string // not a server of these tests' own, but the binary's; its directory
 }
 
@@ -48,13 +49,10 @@ func serve(config string) {
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
 		fail(err)
 	}
-	o := &parley.Options{PingInterval: c.PingInterval, WriteTimeout: c.WriteTimeout, Logger: slog.New(slog.DiscardHandler)}
+	o := &parley.Options{PingInterval: c.PingInterval, WriteTimeout: c.WriteTimeout, Compression: c.Compression, Logger: slog.New(slog.DiscardHandler)}
 	if c.Chat != "" {
 		serveChat(c.Chat)
 		return
-	}
-	if c.Compression {
-		o.Compression = &parley.Compression{}
 	}
 	srv, err := parley.New(o)
 	if err != nil {
@@ -63,6 +61,7 @@ func serve(config string) {
 	join.Handle(srv, func(_ context.Context, s *parley.Socket, rooms []string) (int, error) {
 		return len(rooms), s.Join(rooms...)
 	})
+	srv.On("discard", func(p *parley.Packet) error { return p.Ack() })
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
 	mux.Handle("/control/", control(func(function string, arguments url.Values) (any, error) {
@@ -100,7 +99,7 @@ func command(srv *parley.Server, function string, arguments url.Values) (any, er
 		n, _ := strconv.Atoi(arguments.Get(name))
 		return n
 	}
-	text := strings.Repeat("lorem ipsum dolor ", number("size")/18+1)[:number("size")]
+	text := prose(number("size"))
 	switch function {
 	case "usage":
 		if arguments.Has("collect") {
@@ -142,6 +141,21 @@ func command(srv *parley.Server, function string, arguments url.Values) (any, er
 		return nil, nil
 	}
 	return nil, fmt.Errorf("there is no %q", function)
+}
+
+// prose returns text that compresses about as well as what people write.
+func prose(size int) string {
+	words := strings.Fields("the parcel has not arrived and page says that it was handed over on monday could you " +
+		"have a look please thank for your patience we are looking into this order number address street city")
+	random := rand.New(rand.NewPCG(1, 2))
+	var b strings.Builder
+	for b.Len() < size {
+		fmt.Fprint(&b, words[random.IntN(len(words))], " ")
+		if random.IntN(8) == 0 {
+			fmt.Fprint(&b, random.IntN(100_000), " ")
+		}
+	}
+	return b.String()[:size]
 }
 
 func measure() (u usage) {
