@@ -111,6 +111,7 @@ func TestMemoryOfStalledClients(t *testing.T) {
 		}
 		server.emit("each", "", flow)
 		server.emit("each", "", flow)
+		eventually(t, "the slow clients to be gone", 10*time.Second, func() bool { return server.usage().Sockets.Sockets == 0 })
 		u = server.settled()
 		if left := (u.Heap - idle.Heap) / n; left > outbox/50 {
 			t.Errorf("%d bytes of heap a client are left at the end", left)

@@ -150,6 +150,9 @@ func (s *Session) queue(u urgency, messages []*Message) bool {
 	// One batch always fits into an empty outbox, or a large message could never be sent.
 	if limit := s.srv.opts.OutboxLimit; limit > 0 && s.queued > 0 && s.queued+size > limit {
 		s.shutLocked(closed, eio.Close)
+		if s.ws != nil && s.ws.stalled {
+			s.ws.conn.Close() // it would not take a Close frame, either
+		}
 		s.mu.Unlock()
 		s.srv.stats.SlowConsumers.Add(1)
 		// Not here: the sender may hold locks that the handler needs.
