@@ -37,8 +37,13 @@ func TestBroadcastIsCompressedOnce(t *testing.T) {
 	plain, plainBytes := measure(nil)
 	compressed, compressedBytes := measure(&parley.Compression{})
 	t.Logf("%d clients: %v and %d bytes a delivery, compressed %v and %d", n, plain, plainBytes, compressed, compressedBytes)
-	// To compress this takes as long as to send it to several clients.
-	if compressed > 2*plain {
+	// To compress it takes longer than to send it: with the race detector, much longer, and
+	// there are fewer to share that.
+	limit := 2 * plain
+	if raceEnabled {
+		limit = 8 * plain
+	}
+	if compressed > limit {
 		t.Errorf("a delivery costs %v, without compression %v", compressed, plain)
 	}
 	if compressedBytes > plainBytes*2/3 {

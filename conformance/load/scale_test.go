@@ -23,10 +23,10 @@ const (
 // few large ones, with few and with many connections.
 func TestDeliveryCostsTheSame(t *testing.T) {
 	const rounds = 7
-	n := size(5000, 10_000) / 1000 * 1000
+	n := size(5000, 15_000) / 1000 * 1000
 	server := start(t, serverConfig{})
 	c := newCrowd(t, server)
-	few := c.grow(n / 5)
+	few := c.grow(min(1000, n/5))
 	c.join(few, func(i int) []string { return []string{"few-0"} })
 
 	// measure returns the median of the server's time for each of what n events cost.
@@ -112,7 +112,7 @@ func TestManyRooms(t *testing.T) {
 
 // 15,000 idle connections with a heartbeat every 25 s take at most 2 % of a core.
 func TestHeartbeats(t *testing.T) {
-	n, every, during := size(3000, 15_000), time.Second, 3*time.Second
+	n, every, during := size(3000, 15_000), time.Second, 2*time.Second
 	if *full {
 		every, during = 25*time.Second, 30*time.Second
 	}

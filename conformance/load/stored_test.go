@@ -182,9 +182,9 @@ func typing(cl *client) string {
 // Messages that are sent through Socket.IO, stored, broadcast to the room and acknowledged
 // are compared to those that senders give to the store directly.
 func TestStoredMessages(t *testing.T) {
-	rounds, during := 3, 700*time.Millisecond
+	rounds, during := 3, 500*time.Millisecond
 	if *full {
-		rounds, during = 5, 3*time.Second
+		rounds, during = 5, 2*time.Second
 	}
 	for _, senders := range []int{64, 1024} {
 		server := start(t, serverConfig{Chat: t.TempDir()})
