@@ -99,7 +99,7 @@ func storeRate(path string, senders int, during time.Duration) (float64, error) 
 
 const (
 	chatRooms     = 200
-	maxStoredCost = 5 // times the processor time of the store alone; measured were 2.5 to 3.5
+	maxStoredCost = 6 // times the processor time of the store alone; measured were 2.1, and 3.4 to 4.0 with 5 deliveries
 	text          = `{"text":"the parcel has not arrived and the page says that it was handed over on monday could you have a look please"}`
 )
 
