@@ -1,0 +1,118 @@
+package certs
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	selfSignedFor = 397 * 24 * time.Hour // what browsers accept at most of authorities
+	selfSignedMin = 30 * 24 * time.Hour  // with less left a new one is made at the start
+)
+
+// SelfSigned is a certificate that nobody vouches for: for development.
+type SelfSigned struct {
+	single
+	// File holds the certificate, for programs that shall trust it. It is empty if the
+	// certificate is in memory only.
+	File string
+}
+
+// NewSelfSigned returns the certificate that is kept in dir, or a new one, for this
+// machine's name and localhost. With an empty dir it is not kept.
+func NewSelfSigned(dir string) (*SelfSigned, error) {
+	s := &SelfSigned{}
+	keyFile := ""
+	if dir != "" {
+		s.File, keyFile = filepath.Join(dir, "self-signed-cert.pem"), filepath.Join(dir, "self-signed-key.pem")
+		pair, err := tls.LoadX509KeyPair(s.File, keyFile)
+		switch {
+		case err == nil && time.Until(pair.Leaf.NotAfter) > selfSignedMin:
+			s.use(&pair)
+			return s, nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("self-signed certificate: %w; to get a new one, delete %s", err, s.File)
+		}
+	}
+	cert, key, err := generate()
+	if err != nil {
+		return nil, fmt.Errorf("make certificate: %w", err)
+	}
+	if dir != "" {
+		// The key first: without its certificate it is replaced at the next start.
+		for _, f := range []struct {
+			name    string
+			content []byte
+		}{{keyFile, key}, {s.File, cert}} {
+			if err := os.WriteFile(f.name, f.content, 0o600); err != nil {
+				return nil, fmt.Errorf("keep certificate: %w", err)
+			}
+		}
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("make certificate: %w", err)
+	}
+	s.use(&pair)
+	return s, nil
+}
+
+// generate returns a certificate and its key, in PEM.
+func generate() (cert, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: "Parley, self-signed"},
+		NotBefore:    time.Now().Add(-time.Hour), // for clocks that are behind
+		NotAfter:     time.Now().Add(selfSignedFor),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:     []string{"localhost"},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		// Not an authority: whoever trusts it, trusts it for these names only.
+		BasicConstraintsValid: true,
+	}
+	if host, err := os.Hostname(); err == nil && host != "localhost" {
+		template.DNSNames = append(template.DNSNames, host)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		return nil, nil, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
+}
+
+// Fingerprint returns the certificate's SHA-256, as browsers show it.
+func (s *SelfSigned) Fingerprint() string {
+	return fmt.Sprintf("%X", sha256.Sum256(s.certificate.Load().Certificate[0]))
+}
+
+// Run implements Source. There is nothing to be done.
+func (s *SelfSigned) Run(context.Context) {}
