@@ -3,7 +3,9 @@ package parley_test
 import (
 	"context"
 	"log"
+	"net"
 	"net/http"
+	"time"
 
 	"github.com/parley-go/parley"
 )
@@ -23,6 +25,19 @@ func Example() {
 	})
 	http.Handle("/socket.io/", srv)
 	log.Fatal(http.ListenAndServe("127.0.0.1:3000", nil))
+}
+
+func ExampleListen() {
+	srv, err := parley.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	l, err := net.Listen("tcp", ":443")
+	if err != nil {
+		log.Fatal(err)
+	}
+	web := &http.Server{Handler: srv, ReadHeaderTimeout: 5 * time.Second}
+	log.Fatal(web.ServeTLS(parley.Listen(l), "chain.pem", "key.pem"))
 }
 
 type Question struct{ A, B int }

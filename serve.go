@@ -16,9 +16,9 @@ const (
 	maxHeaderBytes = 32 << 10
 )
 
-// Listen wraps a listener so that TLS connections are as cheap as others: without it, each
-// WebSocket over TLS keeps a goroutine. Give it to http.Server.ServeTLS. Connections
-// without TLS need no wrapping.
+// Listen wraps a listener so that WebSockets over TLS, too, are without a goroutine each while
+// they are idle. Give it to http.Server.ServeTLS, which adds TLS itself; a listener of
+// tls.NewListener must be given the wrapped one. Connections without TLS need no wrapping.
 func Listen(l net.Listener) net.Listener { return poll.Listen(l) }
 
 // ListenAndServe listens on the TCP address and serves Socket.IO alone, as Serve does.

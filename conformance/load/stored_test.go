@@ -59,7 +59,7 @@ func serveChat(data string) {
 		cancel()
 	}()
 	fmt.Println(l.Addr(), controls.Addr())
-	if err := server.Serve(ctx, l); err != nil {
+	if err := server.Serve(ctx, l, nil); err != nil {
 		fail(err)
 	}
 }

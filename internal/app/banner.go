@@ -7,23 +7,41 @@ import (
 )
 
 // banner says what the server is and where to open it.
-func (s *Server) banner(listening net.Addr) string {
-	return fmt.Sprintf("Parley %s\n  open     %s\n  clients  Socket.IO at %s over %s\n  history  %s\n",
-		version(), strings.Join(addresses(listening), "  "),
+func (s *Server) banner(listening net.Addr, plain net.Listener) string {
+	scheme := "http"
+	if s.certs != nil {
+		scheme = "https"
+	}
+	urls := addresses(scheme, listening)
+	if names := s.config.ACMEDomains; len(names) > 0 {
+		urls = nil
+		for _, name := range names {
+			urls = append(urls, "https://"+name+"/")
+		}
+	}
+	text := fmt.Sprintf("Parley %s\n  open     %s\n  clients  Socket.IO at %s over %s\n  history  %s\n",
+		version(), strings.Join(urls, "  "),
 		s.config.Path, strings.Join(s.config.Transports, ", "), s.storedIn)
+	if s.certs != nil {
+		text += fmt.Sprintf("  TLS      %s\n", s.tlsFor())
+	}
+	if plain != nil {
+		text += fmt.Sprintf("  redirect %s\n", strings.Join(addresses("http", plain.Addr()), "  "))
+	}
+	return text
 }
 
 // addresses returns the URLs under which the server can be reached.
-func addresses(listening net.Addr) []string {
+func addresses(scheme string, listening net.Addr) []string {
 	tcp, ok := listening.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsUnspecified() {
-		return []string{"http://" + listening.String() + "/"}
+		return []string{scheme + "://" + listening.String() + "/"}
 	}
-	urls := []string{fmt.Sprintf("http://localhost:%d/", tcp.Port)}
+	urls := []string{fmt.Sprintf("%s://localhost:%d/", scheme, tcp.Port)}
 	all, _ := net.InterfaceAddrs() // without them localhost is enough
 	for _, a := range all {
 		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
-			urls = append(urls, fmt.Sprintf("http://%s:%d/", n.IP, tcp.Port))
+			urls = append(urls, fmt.Sprintf("%s://%s:%d/", scheme, n.IP, tcp.Port))
 		}
 	}
 	return urls

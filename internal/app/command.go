@@ -120,14 +120,24 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 	if err != nil {
 		return fail(exitFailed, err)
 	}
+	var plain net.Listener
+	if c.HTTPRedirect != redirectOff {
+		if plain, err = net.Listen("tcp", c.HTTPRedirect); err != nil {
+			l.Close()
+			return fail(exitFailed, fmt.Errorf("http-redirect: %w", err))
+		}
+	}
 	log := c.logger(stderr)
 	s, err := Open(c, log)
 	if err != nil {
 		l.Close()
+		if plain != nil {
+			plain.Close()
+		}
 		return fail(exitFailed, err)
 	}
-	fmt.Fprint(stdout, s.banner(l.Addr()))
-	if err := s.Serve(ctx, l); err != nil {
+	fmt.Fprint(stdout, s.banner(l.Addr(), plain))
+	if err := s.Serve(ctx, l, plain); err != nil {
 		return fail(exitFailed, err)
 	}
 	return exitOK
@@ -136,8 +146,15 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 // explain returns the error in one line, with advice where there is some.
 func explain(err error) string {
 	line := strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), "parley: ")
-	if errors.Is(err, syscall.EADDRINUSE) {
-		line += "; stop what listens there, or choose another address with --addr"
+	flag := "--addr"
+	if strings.HasPrefix(line, "http-redirect: ") {
+		flag = "--http-redirect, or off"
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		line += "; stop what listens there, or choose another address with " + flag
+	case errors.Is(err, syscall.EACCES) && strings.Contains(line, "listen"):
+		line += "; ports below 1024 need a privilege: choose another address with " + flag
 	}
 	return line
 }

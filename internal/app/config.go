@@ -26,6 +26,15 @@ type Config struct {
 	LogLevel        slog.Level
 	LogFormat       string
 
+	TLSCert       string
+	TLSKey        string
+	TLSSelfSigned bool
+	ACMEDomains   []string
+	ACMEEmail     string
+	ACMEDirectory string
+	ACMERoot      string
+	HTTPRedirect  string
+
 	Path            string
 	Transports      []string
 	PingInterval    time.Duration
@@ -103,7 +112,11 @@ func LoadConfig(environ []string, flags map[string]string) (Config, error) {
 			}
 		}
 	}
-	return c, c.check()
+	if err := c.check(); err != nil {
+		return c, err
+	}
+	c.completeAddresses()
+	return c, nil
 }
 
 // check is about what no setting can say by itself.
@@ -116,7 +129,7 @@ func (c *Config) check() error {
 	case c.PageSize > c.MaxPage:
 		return fmt.Errorf("page-size: %d is more than max-page-size, %d", c.PageSize, c.MaxPage)
 	}
-	return nil
+	return c.checkTLS()
 }
 
 const (

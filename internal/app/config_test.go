@@ -85,6 +85,16 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "credentials", flags: map[string]string{"cors-origins": "*", "cors-credentials": "true"}, want: "not together with cors-origins *"},
 		{name: "message and payload", flags: map[string]string{"max-payload": "10KiB"}, want: "max-message: 65536 is more than max-payload, 10240"},
 		{name: "pages", flags: map[string]string{"page-size": "10", "max-page-size": "9"}, want: "page-size: 10 is more than max-page-size, 9"},
+		{name: "key missing", flags: map[string]string{"tls-cert": "c"}, want: "set tls-key"},
+		{name: "certificate missing", flags: map[string]string{"tls-key": "k"}, want: "set tls-cert"},
+		{name: "two certificates", flags: map[string]string{"tls-self-signed": "true", "acme-domains": "a.example"}, want: "exclude each other"},
+		{name: "wildcard", flags: map[string]string{"acme-domains": "*.example.com"}, want: "want domain names"},
+		{name: "no domain", flags: map[string]string{"acme-domains": "localhost"}, want: "want domain names"},
+		{name: "address for a domain", flags: map[string]string{"acme-domains": "10.0.0.1"}, want: "want domain names"},
+		{name: "certificates in memory", flags: map[string]string{"acme-domains": "a.example", "data": "memory"}, want: "not with data in memory"},
+		{name: "authority", flags: map[string]string{"acme-directory": "http://a.example"}, want: "want a URL that begins with https://"},
+		{name: "redirect without TLS", flags: map[string]string{"http-redirect": ":80"}, want: "nothing to redirect to"},
+		{name: "redirect", flags: map[string]string{"http-redirect": "on"}, want: "such as 127.0.0.1:8080 or :8080, or off"},
 		{name: "no file", flags: map[string]string{"config": "/nonexistent"}, want: "/nonexistent"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

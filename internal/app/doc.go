@@ -11,6 +11,9 @@
 //	GET /readyz      it wants traffic: the store answers, and it is not shutting down
 //	GET /metrics     for Prometheus
 //
+// With TLS, whose certificates come from package certs, the same is served over HTTP/1.1 and
+// HTTP/2, and a second port redirects to it.
+//
 // What clients send and get is described in docs/protocol.md, the settings in
 // docs/configuration.md.
 package app

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/js"
 	"github.com/parley-go/parley/web"
 )
@@ -33,13 +34,22 @@ func (s *Server) newHTTP() (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	server := s.bounded(h)
+	if s.certs != nil {
+		server.TLSConfig = certs.Config(s.certs)
+	}
+	return server, nil
+}
+
+// bounded returns a server with the limits above.
+func (s *Server) bounded(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // faults of clients
-	}, nil
+	}
 }
 
 // routes returns the handler of all that is served.
@@ -47,7 +57,7 @@ func (s *Server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", http.HandlerFunc(healthz))
 	mux.Handle("/readyz", http.HandlerFunc(s.readyz))
-	mux.Handle("/metrics", metricsHandler(s.sockets, s.metrics))
+	mux.Handle("/metrics", metricsHandler(s.sockets, s.metrics, s.certs))
 	page, err := loadAssets(web.Files, "*")
 	if err != nil {
 		return nil, err

@@ -2,10 +2,12 @@ package app_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -21,6 +23,13 @@ const asServer = "BE_PARLEY"
 func TestMain(m *testing.M) {
 	if os.Getenv(asServer) != "" {
 		os.Exit(app.Main(context.Background(), os.Args[1:], nil, os.Stdout, os.Stderr))
+	}
+	if n, err := strconv.Atoi(os.Getenv(asClients)); err == nil {
+		if err := holdClients(os.Args[1], n); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -63,13 +72,19 @@ func startOn(t *testing.T, c app.Config, store history.Store) *instance {
 
 func run(t *testing.T, s *app.Server) *instance {
 	t.Helper()
+	return runWith(t, s, nil)
+}
+
+// runWith also redirects what plain accepts, unless that is nil.
+func runWith(t *testing.T, s *app.Server, plain net.Listener) *instance {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx, l) }()
+	go func() { ended <- s.Serve(ctx, l, plain) }()
 	i := &instance{url: "http://" + l.Addr().String()}
 	var result error
 	stopped := false

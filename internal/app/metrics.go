@@ -12,11 +12,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/internal/certs"
 )
 
 // metricsHandler serves all metrics.
-func metricsHandler(s *parley.Server, store *storeMetrics) http.Handler {
+func metricsHandler(s *parley.Server, store *storeMetrics, source certs.Source) http.Handler {
 	r := prometheus.NewRegistry()
+	if source != nil {
+		registerTLS(r, source)
+	}
 	r.MustRegister(
 		newServerCollector(s), store,
 		collectors.NewGoCollector(),
@@ -27,6 +31,26 @@ func metricsHandler(s *parley.Server, store *storeMetrics) http.Handler {
 		}, func() float64 { return 1 }),
 	)
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
+}
+
+// registerTLS adds what is to be known of certificates.
+func registerTLS(r *prometheus.Registry, source certs.Source) {
+	r.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "parley_tls_certificate_expires_timestamp_seconds", Help: "When the first certificate expires; 0 before there is one.",
+		}, func() float64 {
+			if t := source.Stats().Expires; !t.IsZero() {
+				return float64(t.Unix())
+			}
+			return 0
+		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "parley_tls_certificates_loaded_total", Help: "Certificates put to use, renewed ones included.",
+		}, func() float64 { return float64(source.Stats().Loaded) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "parley_tls_certificate_failures_total", Help: "Attempts to get or to reload a certificate that failed.",
+		}, func() float64 { return float64(source.Stats().Failures) }),
+	)
 }
 
 // serverCollector makes metrics of parley.Stats.

@@ -13,6 +13,7 @@ import (
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/sqlite"
+	"github.com/parley-go/parley/internal/certs"
 )
 
 // databaseName is the file in the data directory.
@@ -27,7 +28,9 @@ type Server struct {
 	store    history.Store
 	history  *history.Log
 	sockets  *parley.Server
+	certs    certs.Source // nil: no TLS
 	http     *http.Server
+	redirect *http.Server // to TLS, while that is served
 	metrics  *storeMetrics
 	draining atomic.Bool
 }
@@ -35,7 +38,7 @@ type Server struct {
 // Open opens the store and makes a server that has yet to Serve. One that never will is
 // closed with Shutdown.
 func Open(c Config, log *slog.Logger) (*Server, error) {
-	store, storedIn, err := openStore(c.Data)
+	store, storedIn, err := openStore(c)
 	if err != nil {
 		return nil, err
 	}
@@ -49,11 +52,11 @@ func Open(c Config, log *slog.Logger) (*Server, error) {
 }
 
 // openStore also says where messages are kept.
-func openStore(data string) (history.Store, string, error) {
-	if data == "memory" || data == ":memory:" {
+func openStore(c Config) (history.Store, string, error) {
+	if c.inMemory() {
 		return history.NewMemory(), "in memory only: gone when the server stops", nil
 	}
-	path, err := filepath.Abs(filepath.Join(data, databaseName))
+	path, err := filepath.Abs(filepath.Join(c.Data, databaseName))
 	if err != nil {
 		return nil, "", err
 	}
@@ -71,6 +74,9 @@ func openStore(data string) (history.Store, string, error) {
 func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error) {
 	s := &Server{config: c, log: log, store: store, metrics: newStoreMetrics(log)}
 	var err error
+	if s.certs, err = openCertificates(c, log); err != nil {
+		return nil, err
+	}
 	if s.sockets, err = parley.New(c.options(log)); err != nil {
 		return nil, err
 	}
@@ -82,22 +88,42 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	return s, nil
 }
 
-// Serve serves what l accepts until ctx ends, and then shuts down; see Shutdown. The
+// Serve serves what l accepts, over TLS if that is configured, until ctx ends, and then shuts
+// down; see Shutdown. What plain accepts, unless that is nil, is redirected to l's port. The
 // server is of no use afterwards.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(l) }()
+func (s *Server) Serve(ctx context.Context, l, plain net.Listener) error {
+	failed := make(chan error, 2)
+	servers := 1
+	if plain != nil {
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		s.redirect = s.newRedirect(port)
+		servers++
+		go func() { failed <- s.redirect.Serve(plain) }()
+	}
+	go func() {
+		if s.certs == nil {
+			failed <- s.http.Serve(l)
+		} else {
+			failed <- s.http.ServeTLS(parley.Listen(l), "", "")
+		}
+	}()
+	running, stop := context.WithCancel(ctx)
+	certificates := s.runCertificates(running)
 	var err error
 	select {
 	case err = <-failed:
-		failed <- nil
+		servers--
 	case <-ctx.Done():
 		s.log.Info("shutting down", "timeout", s.config.ShutdownTimeout)
 	}
 	if e := s.Shutdown(); err == nil {
 		err = e
 	}
-	<-failed
+	stop()
+	<-certificates
+	for range servers {
+		<-failed
+	}
 	return err
 }
 
@@ -116,6 +142,9 @@ func (s *Server) Shutdown() error {
 	}
 	if err := s.http.Shutdown(clients); err != nil {
 		s.http.Close()
+	}
+	if s.redirect != nil {
+		s.redirect.Close() // nothing there takes long
 	}
 	// These two cannot be interrupted. A disk that hangs must not keep the process alive.
 	closed := make(chan error, 1)

@@ -35,11 +35,20 @@ type value struct {
 // settings returns the table, bound to c.
 func (c *Config) settings() []setting {
 	return []setting{
-		{"Server", "addr", "127.0.0.1:8080", "TCP address to listen on. Without a host, `:8080`, it is every address of the machine.", address(&c.Addr)},
+		{"Server", "addr", "", "TCP address to listen on; `127.0.0.1:8080` if left out, with TLS `:443`, and `127.0.0.1:8443` if that is self-signed. Without a host, `:8080`, it is every address of the machine.", address(&c.Addr)},
 		{"", "data", "parley-data", "Directory of the messages; it is made if it does not exist. `memory` keeps them in memory only.", text(&c.Data, "a directory, or memory")},
 		{"", "shutdown-timeout", "20s", "How long a shutdown may take: clients are told, what waits is sent and stored.", duration(&c.ShutdownTimeout, 5*time.Minute)},
 		{"", "log-level", "info", "`debug`, `info`, `warn` or `error`.", level(&c.LogLevel)},
 		{"", "log-format", "text", "`text` or `json`. The log goes to the standard error.", oneOf(&c.LogFormat, "text", "json")},
+
+		{"TLS", "tls-cert", "", "File of a certificate and its chain, PEM, with which TLS is on. It is read again when it changes.", optional(&c.TLSCert)},
+		{"", "tls-key", "", "File of its key, PEM.", optional(&c.TLSKey)},
+		{"", "acme-domains", "", "Names, separated by commas, for which certificates are got from an ACME authority, to whose terms of service you agree by setting this. It must reach port 443 of this server, or port 80, under each of them.", domains(&c.ACMEDomains)},
+		{"", "acme-email", "", "Where the authority may write to.", optional(&c.ACMEEmail)},
+		{"", "acme-directory", "", "URL of the authority; Let's Encrypt if left out.", httpsURL(&c.ACMEDirectory)},
+		{"", "acme-root", "", "File of certificates, PEM, of whom to trust as the authority; what the system trusts if left out.", optional(&c.ACMERoot)},
+		{"", "tls-self-signed", "false", "For development: TLS with a certificate for `localhost` that is made at the first start and kept with the data.", boolean(&c.TLSSelfSigned)},
+		{"", "http-redirect", "", "TCP address whose requests are redirected to TLS, and where the ACME authority is answered; `off` is none. If left out, `:80` where `addr` is left out and TLS is not self-signed.", addressOr(&c.HTTPRedirect, redirectOff)},
 
 		{"Socket.IO", "path", "/socket.io/", "Path of Socket.IO. The page that comes with the server expects the default.", urlPath(&c.Path)},
 		{"", "transports", "polling,websocket", "What clients may connect over.", listOf(&c.Transports, "polling", "websocket")},
@@ -91,8 +100,31 @@ func text(to *string, want string) value {
 	return parsed(to, want, func(s string) (string, error) { return allowed(s, s != "") })
 }
 
+func optional(to *string) value {
+	return parsed(to, "", func(s string) (string, error) { return s, nil })
+}
+
+func httpsURL(to *string) value {
+	return parsed(to, "a URL that begins with https://", func(s string) (string, error) {
+		u, err := url.Parse(s)
+		return allowed(s, s == "" || err == nil && u.Scheme == "https" && u.Host != "")
+	})
+}
+
 func address(to *string) value {
-	return parsed(to, "host:port, such as 127.0.0.1:8080 or :8080", func(s string) (string, error) {
+	return addressOr(to, "")
+}
+
+// addressOr allows a word, too; an empty one is what is left out.
+func addressOr(to *string, word string) value {
+	want := "host:port, such as 127.0.0.1:8080 or :8080"
+	if word != "" {
+		want += ", or " + word
+	}
+	return parsed(to, want, func(s string) (string, error) {
+		if s == "" || s == word {
+			return s, nil
+		}
 		_, port, err := net.SplitHostPort(s)
 		if err == nil {
 			_, err = strconv.ParseUint(port, 10, 16)
@@ -228,5 +260,15 @@ func networks(to *[]netip.Prefix) value {
 			l = append(l, p)
 		}
 		return l, nil
+	})
+}
+
+func domains(to *[]string) value {
+	return parsed(to, "domain names such as chat.example.com, separated by commas", func(s string) ([]string, error) {
+		l := splitList(s)
+		wrong := slices.ContainsFunc(l, func(name string) bool {
+			return !strings.Contains(strings.Trim(name, "."), ".") || strings.ContainsFunc(name, notOfHost) || strings.Contains(name, ":") || net.ParseIP(name) != nil
+		})
+		return allowed(l, !wrong)
 	})
 }

@@ -1,0 +1,178 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+
+	"github.com/parley-go/parley/internal/certs"
+)
+
+// How the settings say that TLS is wanted.
+const (
+	tlsOff        = ""
+	tlsFiles      = "files"
+	tlsACME       = "acme"
+	tlsSelfSigned = "self-signed"
+)
+
+// tlsKind returns which of them it is.
+func (c *Config) tlsKind() string {
+	switch {
+	case c.TLSCert != "":
+		return tlsFiles
+	case len(c.ACMEDomains) > 0:
+		return tlsACME
+	case c.TLSSelfSigned:
+		return tlsSelfSigned
+	}
+	return tlsOff
+}
+
+const redirectOff = "off"
+
+// completeAddresses fills in the addresses that nobody has chosen: the usual ports for a
+// server with a certificate, and otherwise ports that anybody may listen on, on this machine
+// only.
+func (c *Config) completeAddresses() {
+	kind := c.tlsKind()
+	public := kind == tlsFiles || kind == tlsACME
+	if c.HTTPRedirect == "" {
+		c.HTTPRedirect = redirectOff
+		if public && c.Addr == "" {
+			c.HTTPRedirect = ":80"
+		}
+	}
+	if c.Addr != "" {
+		return
+	}
+	switch {
+	case public:
+		c.Addr = ":443"
+	case kind == tlsSelfSigned:
+		c.Addr = "127.0.0.1:8443"
+	default:
+		c.Addr = "127.0.0.1:8080"
+	}
+}
+
+// inMemory reports whether nothing is kept.
+func (c *Config) inMemory() bool { return c.Data == "memory" || c.Data == ":memory:" }
+
+// checkTLS is about the settings of TLS together.
+func (c *Config) checkTLS() error {
+	ways := 0
+	for _, chosen := range []bool{c.TLSCert != "" || c.TLSKey != "", c.TLSSelfSigned, len(c.ACMEDomains) > 0} {
+		if chosen {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return fmt.Errorf("tls-cert, acme-domains and tls-self-signed exclude each other")
+	case c.TLSCert != "" && c.TLSKey == "":
+		return fmt.Errorf("tls-cert: the certificate's key is missing: set tls-key")
+	case c.TLSCert == "" && c.TLSKey != "":
+		return fmt.Errorf("tls-key: the key's certificate is missing: set tls-cert")
+	case len(c.ACMEDomains) > 0 && c.inMemory():
+		return fmt.Errorf("acme-domains: not with data in memory: the authority would soon refuse to give another certificate at each start")
+	case ways == 0 && c.HTTPRedirect != "" && c.HTTPRedirect != redirectOff:
+		return fmt.Errorf("http-redirect: there is nothing to redirect to without TLS")
+	}
+	return nil
+}
+
+// openCertificates returns where the certificate comes from, nil without TLS.
+func openCertificates(c Config, log *slog.Logger) (certs.Source, error) {
+	switch c.tlsKind() {
+	case tlsFiles:
+		return certs.Load(c.TLSCert, c.TLSKey, log)
+	case tlsACME:
+		return certs.NewACME(certs.ACMEOptions{
+			Names: c.ACMEDomains, Dir: filepath.Join(c.Data, "acme"), Email: c.ACMEEmail,
+			Directory: c.ACMEDirectory, RootFile: c.ACMERoot,
+		}, log)
+	case tlsSelfSigned:
+		dir := c.Data
+		if c.inMemory() {
+			dir = ""
+		}
+		return certs.NewSelfSigned(dir)
+	}
+	return nil, nil
+}
+
+// newRedirect returns the server of plain HTTP, which sends browsers to TLS at port and
+// answers the authority of ACME.
+func (s *Server) newRedirect(port string) *http.Server {
+	var h http.Handler = redirect(port)
+	if a, ok := s.certs.(*certs.ACME); ok {
+		h = a.Handler(h)
+	}
+	return s.bounded(h)
+}
+
+// redirect sends requests to https at its port.
+type redirect string
+
+func (port redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = strings.Trim(r.Host, "[]")
+	}
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		// What was to be secret has been sent in the clear: do not make it work.
+		http.Error(w, "400: use https", http.StatusBadRequest)
+		return
+	case host == "" || strings.ContainsFunc(host, notOfHost):
+		http.Error(w, "400: the host is not one", http.StatusBadRequest)
+		return
+	case strings.Contains(host, ":"):
+		host = "[" + host + "]"
+	}
+	if port != "443" {
+		host += ":" + string(port)
+	}
+	// For another server on this machine's name, later, it might be wrong: browsers ask again.
+	w.Header().Set("Cache-Control", "no-cache")
+	http.Redirect(w, r, "https://"+host+r.URL.RequestURI(), http.StatusPermanentRedirect)
+}
+
+func notOfHost(r rune) bool {
+	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+	return !letter && !strings.ContainsRune("-._:", r)
+}
+
+// tlsFor says, for people, where the certificate comes from.
+func (s *Server) tlsFor() string {
+	switch source := s.certs.(type) {
+	case *certs.ACME:
+		return "for " + strings.Join(s.config.ACMEDomains, ", ") + ", by " + cmp.Or(s.config.ACMEDirectory, certs.LetsEncrypt)
+	case *certs.SelfSigned:
+		text := "self-signed, for development: browsers warn"
+		if source.File != "" {
+			text += "; " + source.File
+		}
+		return text + "\n           SHA-256 " + source.Fingerprint()
+	default:
+		return s.config.TLSCert + ", until " + source.Stats().Expires.UTC().Format("2006-01-02")
+	}
+}
+
+// runCertificates keeps the certificate current until ctx ends; the channel is closed then.
+func (s *Server) runCertificates(ctx context.Context) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if s.certs != nil {
+			s.certs.Run(ctx)
+		}
+	}()
+	return ended
+}
