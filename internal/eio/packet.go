@@ -1,7 +1,6 @@
 package eio
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 )
@@ -15,7 +14,7 @@ type Type byte
 //	Open {sid, upgrades, …}  →
 //	                         ⇄   Message, in both directions, text or binary
 //	Ping                     →
-//	                         ←   Pong, within pingTimeout
+//	                         ←   Pong, within pingTimeout (in revision 3 the client pings)
 //	                         ←   Ping "probe", on the transport to upgrade to
 //	Pong "probe"             →
 //	Noop                     →   ends the poll that is under way on the old transport
@@ -31,11 +30,6 @@ const (
 	Noop    Type = '6'
 )
 
-const (
-	separator    = '\x1e' // between the packets of a polling payload
-	binaryPrefix = 'b'    // in front of a binary message in a polling payload
-)
-
 // Probe is the data of the Ping and Pong that test a transport before an upgrade.
 const Probe = "probe"
 
@@ -46,58 +40,23 @@ var ErrMalformed = errors.New("eio: malformed packet")
 type Packet struct {
 	Type   Type
 	Binary bool
-	Data   []byte // aliases the decoded input, but for binary messages of a payload
+	Data   []byte // aliases the decoded input, unless that is in base64
 }
 
-// Decode decodes the packet of one WebSocket text message. The packet's Data
-// aliases b. The error is ErrMalformed.
-func Decode(b []byte) (Packet, error) {
+// decodeText decodes a packet as it stands in text: its type's digit, and its data.
+func decodeText(b []byte) (Packet, error) {
 	if len(b) == 0 || b[0] < byte(Open) || b[0] > byte(Noop) {
 		return Packet{}, ErrMalformed
 	}
 	return Packet{Type: Type(b[0]), Data: b[1:]}, nil
 }
 
-// DecodePayload decodes the body of a polling request: packets separated by
-// U+001E, binary messages in base64 behind the letter b. It calls yield for each
-// packet in turn and stops at the first error, its own (ErrMalformed) or yield's.
-func DecodePayload(payload []byte, yield func(Packet) error) error {
-	for more := true; more; {
-		var raw []byte
-		raw, payload, more = bytes.Cut(payload, []byte{separator})
-		p, err := decodeEncoded(raw)
-		if err != nil {
-			return err
-		}
-		if err := yield(p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func decodeEncoded(b []byte) (Packet, error) {
-	if len(b) == 0 || b[0] != binaryPrefix {
-		return Decode(b)
-	}
-	data := make([]byte, base64.StdEncoding.DecodedLen(len(b)-1))
-	n, err := base64.StdEncoding.Decode(data, b[1:])
+// decodeBase64 decodes what follows the prefix of a binary message in text.
+func decodeBase64(b []byte) (Packet, error) {
+	data := make([]byte, base64.StdEncoding.DecodedLen(len(b)))
+	n, err := base64.StdEncoding.Decode(data, b)
 	if err != nil {
 		return Packet{}, ErrMalformed
 	}
 	return Packet{Type: Message, Binary: true, Data: data[:n]}, nil
-}
-
-// AppendPayload appends p to the polling payload dst, behind a separator when
-// dst already holds a packet.
-func AppendPayload(dst []byte, p Packet) []byte {
-	if len(dst) > 0 {
-		dst = append(dst, separator)
-	}
-	if p.Binary {
-		dst = append(dst, binaryPrefix)
-		return base64.StdEncoding.AppendEncode(dst, p.Data)
-	}
-	dst = append(dst, byte(p.Type))
-	return append(dst, p.Data...)
 }

@@ -148,7 +148,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if payload == nil {
-		payload = eio.AppendPayload(nil, p.nothing().packet())
+		payload = eio.Separated.Append(nil, p.nothing().packet())
 	}
 	s.mu.Unlock()
 	if last {
@@ -177,7 +177,7 @@ func (s *Session) payloadLocked() (payload []byte, compress bool) {
 	payload = make([]byte, 0, s.queued+16)
 	for s.out.Len() > 0 {
 		m := s.out.Pop()
-		payload = eio.AppendPayload(payload, m.packet())
+		payload = eio.Separated.Append(payload, m.packet())
 		compress = compress || m.kind == eio.Message && !m.plain
 		s.srv.stats.PacketsOut.Add(1)
 	}
@@ -290,7 +290,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	if !utf8.Valid(body) {
 		err = eio.ErrMalformed // or we would pass it on to WebSockets, which must refuse it
 	} else {
-		err = eio.DecodePayload(body, func(packet eio.Packet) error {
+		err = eio.Separated.Decode(body, func(packet eio.Packet) error {
 			s.srv.stats.PacketsIn.Add(1)
 			s.received(packet)
 			return nil

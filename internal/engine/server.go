@@ -260,7 +260,7 @@ func (s *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 	if c := s.cookie(session.id); c != nil {
 		http.SetCookie(w, c)
 	}
-	payload := eio.AppendPayload(nil, s.openMessage(session.id, s.opts.upgrades()).packet())
+	payload := eio.Separated.Append(nil, s.openMessage(session.id, s.opts.upgrades()).packet())
 	if err := session.respond(w, r, payload, false); err != nil {
 		session.end(TransportError, err, eio.Close)
 	}

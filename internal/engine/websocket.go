@@ -117,7 +117,7 @@ func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
 	p := eio.Packet{Type: eio.Message, Binary: true, Data: payload}
 	if op == ws.OpText {
 		var err error
-		if p, err = eio.Decode(payload); err != nil {
+		if p, err = eio.V4.Decode(false, payload); err != nil {
 			t.fail(ParseError, err, ws.CloseNoStatus, "")
 			return nil
 		}

@@ -1,0 +1,202 @@
+package eio
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Encoding is how the packets of a polling payload are written one after the other.
+type Encoding uint8
+
+const (
+	// Separated, of revision 4: text, with U+001E between packets and binary messages in
+	// base64 behind the letter b.
+	Separated Encoding = iota
+	// Counted, of revision 3: text, with <length>:<packet> for each. The length is in the
+	// units of JavaScript's strings, UTF-16. Binary messages are base64 behind "b4".
+	Counted
+	// Framed, of revision 3: each packet is a byte, 0 for text and 1 for binary; its length in
+	// bytes, one byte of the value 0 to 9 for each decimal digit; a byte 255; and the
+	// packet, as it is in a WebSocket message.
+	Framed
+)
+
+const (
+	separator    = '\x1e'
+	binaryPrefix = 'b'
+	frameEnd     = 255 // of a frame's length
+	maxDigits    = 10  // of a length
+)
+
+// Binary reports whether payloads are bytes and not text.
+func (e Encoding) Binary() bool { return e == Framed }
+
+// Append appends p to the payload dst.
+func (e Encoding) Append(dst []byte, p Packet) []byte {
+	switch e {
+	case Counted:
+		return appendCounted(dst, p)
+	case Framed:
+		return appendFramed(dst, p)
+	}
+	if len(dst) > 0 {
+		dst = append(dst, separator)
+	}
+	if p.Binary {
+		dst = append(dst, binaryPrefix)
+		return base64.StdEncoding.AppendEncode(dst, p.Data)
+	}
+	return appendText(dst, p)
+}
+
+func appendText(dst []byte, p Packet) []byte { return append(append(dst, byte(p.Type)), p.Data...) }
+
+func appendCounted(dst []byte, p Packet) []byte {
+	if p.Binary {
+		n := len(base64Prefix) + base64.StdEncoding.EncodedLen(len(p.Data))
+		return AppendBase64(append(strconv.AppendInt(dst, int64(n), 10), ':'), p.Data)
+	}
+	return appendText(append(strconv.AppendInt(dst, int64(1+units(p.Data)), 10), ':'), p)
+}
+
+func appendFramed(dst []byte, p Packet) []byte {
+	kind := byte(0)
+	if p.Binary {
+		kind = 1
+	}
+	dst = append(dst, kind)
+	start := len(dst)
+	dst = strconv.AppendInt(dst, int64(1+len(p.Data)), 10)
+	for i := start; i < len(dst); i++ {
+		dst[i] -= '0'
+	}
+	dst = append(dst, frameEnd)
+	if p.Binary {
+		return AppendBinary(dst, p.Data)
+	}
+	return appendText(dst, p)
+}
+
+// Decode calls yield for each packet of a payload in turn and stops at the first error, its
+// own (ErrMalformed) or yield's. A packet's Data aliases payload unless that is base64. A
+// payload of text must be UTF-8, or its packets may not be.
+func (e Encoding) Decode(payload []byte, yield func(Packet) error) error {
+	for more := true; more; {
+		var p Packet
+		var some bool
+		var err error
+		switch e {
+		case Counted:
+			p, payload, some, err = cutCounted(payload)
+			more = len(payload) > 0
+		case Framed:
+			p, payload, err = cutFramed(payload)
+			some, more = true, len(payload) > 0
+		default:
+			var raw []byte
+			raw, payload, more = bytes.Cut(payload, []byte{separator})
+			some = true
+			if len(raw) > 0 && raw[0] == binaryPrefix {
+				p, err = decodeBase64(raw[1:])
+			} else {
+				p, err = decodeText(raw)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if !some {
+			continue
+		}
+		if err := yield(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cutCounted takes the first packet from a payload. There is none if its length is 0: so an
+// encoder writes a payload of no packets.
+func cutCounted(b []byte) (p Packet, rest []byte, some bool, err error) {
+	n, b, ok := cutLength(b, '0', ':')
+	if !ok {
+		return p, nil, false, ErrMalformed
+	}
+	size, ok := prefix(b, n)
+	if !ok {
+		return p, nil, false, ErrMalformed
+	}
+	if n == 0 {
+		return p, b, false, nil
+	}
+	raw, rest := b[:size], b[size:]
+	if raw[0] == binaryPrefix {
+		p, err = decodeTypedBase64(raw)
+	} else {
+		p, err = decodeText(raw)
+	}
+	return p, rest, true, err
+}
+
+func cutFramed(b []byte) (p Packet, rest []byte, err error) {
+	if len(b) == 0 || b[0] > 1 {
+		return p, nil, ErrMalformed
+	}
+	binary := b[0] == 1
+	n, b, ok := cutLength(b[1:], 0, frameEnd)
+	// Payloads of text are checked as a whole by those who receive them.
+	if !ok || n > len(b) || !binary && !utf8.Valid(b[:n]) {
+		return p, nil, ErrMalformed
+	}
+	p, err = V3.Decode(binary, b[:n])
+	return p, b[n:], err
+}
+
+// cutLength takes a decimal number and the byte that ends it from b; zero is the digit 0.
+func cutLength(b []byte, zero, end byte) (n int, rest []byte, ok bool) {
+	for i, c := range b {
+		switch {
+		case c == end:
+			return n, b[i+1:], i > 0
+		case c-zero > 9 || i == maxDigits:
+			return 0, nil, false
+		}
+		n = n*10 + int(c-zero)
+	}
+	return 0, nil, false
+}
+
+// units returns how many UTF-16 units b has.
+func units(b []byte) int {
+	n := 0
+	for len(b) > 0 {
+		size, width := next(b)
+		n, b = n+width, b[size:]
+	}
+	return n
+}
+
+// prefix returns how many bytes of b are n UTF-16 units. ok is false if b is shorter, or if
+// they end within a character.
+func prefix(b []byte, n int) (size int, ok bool) {
+	for n > 0 && size < len(b) {
+		bytes, width := next(b[size:])
+		size, n = size+bytes, n-width
+	}
+	return size, n == 0
+}
+
+// next returns the size of b's first character in bytes and in UTF-16 units. What is no UTF-8
+// counts as a character a byte.
+func next(b []byte) (size, width int) {
+	if b[0] < utf8.RuneSelf {
+		return 1, 1
+	}
+	r, size := utf8.DecodeRune(b)
+	if r > 0xffff {
+		return size, 2
+	}
+	return size, 1
+}

@@ -1,0 +1,72 @@
+package eio
+
+import "encoding/base64"
+
+// Protocol is a revision of Engine.IO. A session has the same one from its beginning to its
+// end. The revisions share the packets and the order in which they occur; they differ in
+// who sends the pings, and in how binary messages and payloads are written.
+type Protocol uint8
+
+// Clients of Socket.IO 3 and 4 speak V4, those of Socket.IO 1 and 2 V3.
+const (
+	V3 Protocol = 3
+	V4 Protocol = 4
+)
+
+// ClientPings reports whether the client sends pings, and the server pongs.
+func (p Protocol) ClientPings() bool { return p == V3 }
+
+// V3 writes a binary message with its type, as a byte and not a digit, in front; a
+// client that has no binary gets base64 in text.
+const (
+	typeByte     = byte(Message - '0')
+	base64Prefix = "b4" // the letter, and the type's digit
+)
+
+// Decode decodes the packet of one WebSocket message. The packet's Data aliases b unless
+// that is base64. The error is ErrMalformed.
+func (p Protocol) Decode(binary bool, b []byte) (Packet, error) {
+	switch {
+	case binary && p == V4:
+		return Packet{Type: Message, Binary: true, Data: b}, nil
+	case binary:
+		if len(b) == 0 || b[0] != typeByte {
+			return Packet{}, ErrMalformed
+		}
+		return Packet{Type: Message, Binary: true, Data: b[1:]}, nil
+	case p == V3 && len(b) > 0 && b[0] == binaryPrefix:
+		return decodeTypedBase64(b)
+	}
+	return decodeText(b)
+}
+
+// WritesType reports whether binary WebSocket messages carry their type: they are then made
+// by AppendBinary or, for clients without binary, AppendBase64, the latter as text.
+func (p Protocol) WritesType() bool { return p == V3 }
+
+// AppendBinary appends a binary message that carries its type.
+func AppendBinary(dst, data []byte) []byte { return append(append(dst, typeByte), data...) }
+
+// AppendBase64 appends a binary message, with its type, as text.
+func AppendBase64(dst, data []byte) []byte {
+	return base64.StdEncoding.AppendEncode(append(dst, base64Prefix...), data)
+}
+
+func decodeTypedBase64(b []byte) (Packet, error) {
+	if len(b) < len(base64Prefix) || string(b[:len(base64Prefix)]) != base64Prefix {
+		return Packet{}, ErrMalformed
+	}
+	return decodeBase64(b[len(base64Prefix):])
+}
+
+// Encoding returns how payloads are written; binary says that bytes can be transferred
+// and not only text. ok is false if the protocol has no such payloads.
+func (p Protocol) Encoding(binary bool) (e Encoding, ok bool) {
+	switch {
+	case p == V4:
+		return Separated, !binary
+	case binary:
+		return Framed, true
+	}
+	return Counted, true
+}
