@@ -51,6 +51,9 @@ func newConnection(srv *Server, session *engine.Session) *connection {
 	return c
 }
 
+// Opened implements engine.Handler.
+func (c *connection) Opened() {}
+
 // Message implements engine.Handler.
 func (c *connection) Message(binary bool, data []byte) {
 	if c.bucket != nil && !c.bucket.take(len(data)) {

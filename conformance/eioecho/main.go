@@ -20,6 +20,7 @@ func (e echo) Message(binary bool, data []byte) {
 	e.session.Send(engine.NewMessage(append(make([]byte, engine.Headroom), data...), binary))
 }
 
+func (e echo) Opened()                     {}
 func (e echo) Closed(engine.Reason, error) {}
 
 func main() {

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,29 @@ func (c *CORS) allowCross(r *http.Request) bool {
 	return slices.Contains(c.Origins, "*") ||
 		slices.ContainsFunc(c.Origins, func(o string) bool { return strings.EqualFold(o, origin) }) ||
 		c.AllowOrigin != nil && c.AllowOrigin(origin, r)
+}
+
+// allowScript reports whether the page that loads a script from here, or sends a form, may
+// connect. Browsers send no Origin with scripts: they say what the page is in Referer and,
+// to servers that can be trusted to be who they are, whether it is ours in
+// Sec-Fetch-Site. A page of another site can keep back the first but not the second.
+func (c *CORS) allowScript(r *http.Request) bool {
+	site, page := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Referer")
+	switch {
+	case r.Header["Origin"] != nil: // and checked
+		return true
+	case slices.Contains(c.Origins, "*"), site == "same-origin":
+		return true
+	case page == "":
+		return site == "" || site == "none" // a program, or a person
+	}
+	u, err := url.Parse(page)
+	if err != nil {
+		return false
+	}
+	from := *r
+	from.Header = http.Header{"Origin": {u.Scheme + "://" + u.Host}}
+	return c.allow(&from)
 }
 
 // setHeaders lets an allowed page of another origin read the response.

@@ -88,12 +88,14 @@ type replier struct {
 }
 
 func (r replier) Message(bool, []byte)        { r.session.Send(r.m) }
+func (r replier) Opened()                     {}
 func (r replier) Closed(engine.Reason, error) {}
 
 // idle is a handler without state.
 type idle struct{}
 
 func (idle) Message(bool, []byte)        {}
+func (idle) Opened()                     {}
 func (idle) Closed(engine.Reason, error) {}
 
 // maxIdle bounds the heap, in bytes, that an idle WebSocket session may hold. Measured

@@ -11,4 +11,7 @@
 //
 // A Message is rendered at most once for each kind of transport, however many
 // sessions it is sent to.
+//
+// Sessions of the protocol's revisions 4 and 3 live side by side. Each holds the one it
+// began in; what differs is asked of eio.Protocol.
 package engine

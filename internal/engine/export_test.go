@@ -24,3 +24,6 @@ func (t *WheelTimer) alarm(*timer) {
 		t.Alarm()
 	}
 }
+
+// FormData is what a JSONP form's body is decoded with, for fuzzing.
+func FormData(body []byte) ([]byte, bool) { return formData(body) }

@@ -65,7 +65,12 @@ func (h *Handshake) Query() url.Values {
 }
 
 // query is what the protocol reads from a URL.
-type query struct{ eio, transport, sid string }
+type query struct {
+	eio, transport, sid string
+	j                   string // of JSONP
+	jsonp               bool   // j is there
+	b64                 bool   // the client cannot receive bytes; revision 3 only
+}
 
 // parseQuery takes the last value of each parameter, as the reference does, without
 // building a map. What is not well-formed is taken as it stands: a broken sid is an
@@ -83,6 +88,11 @@ func parseQuery(raw string) (q query) {
 			into = &q.transport
 		case "sid":
 			into = &q.sid
+		case "j":
+			into, q.jsonp = &q.j, true
+		case "b64":
+			q.b64 = value != ""
+			continue
 		default:
 			continue
 		}
@@ -93,6 +103,9 @@ func parseQuery(raw string) (q query) {
 	}
 	return q
 }
+
+// script reports whether a page makes the request with a script or a form: JSONP.
+func (q *query) script() bool { return q.jsonp && q.transport == transportPolling }
 
 // idBytes is how many random bytes an id has: 120 bits, 20 characters.
 const idBytes = 15

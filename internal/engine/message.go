@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/ws"
@@ -23,6 +24,18 @@ type Message struct {
 
 	deflateOnce sync.Once
 	deflated    []byte // compressed frame, where no context is kept between messages
+
+	typed atomic.Pointer[typedForms] // of a binary message, for revision 3
+}
+
+// typedForms are what a binary message is on a WebSocket of revision 3.
+type typedForms struct {
+	bytes, base64 onceMessage
+}
+
+type onceMessage struct {
+	once sync.Once
+	m    Message
 }
 
 // NewMessage makes a message of the payload that follows the first Headroom bytes of
@@ -67,6 +80,7 @@ func control(kind eio.Type, data string) *Message {
 // What the protocol sends by itself.
 var (
 	pingMessage      = control(eio.Ping, "")
+	pongMessage      = control(eio.Pong, "")
 	noopMessage      = control(eio.Noop, "")
 	closeMessage     = control(eio.Close, "")
 	probePongMessage = control(eio.Pong, eio.Probe)
@@ -98,6 +112,36 @@ func (m *Message) deflate(d *ws.Deflater) []byte {
 		return m.frame
 	}
 	return frame
+}
+
+// withType returns what is sent over a WebSocket of a protocol that writes the type of
+// binary messages, as bytes or, for clients that have none, as base64 in text. It is made
+// once for all.
+func (m *Message) withType(base64 bool) *Message {
+	if !m.binary {
+		return m
+	}
+	forms := m.typed.Load()
+	if forms == nil {
+		m.typed.CompareAndSwap(nil, new(typedForms))
+		forms = m.typed.Load()
+	}
+	form := &forms.bytes
+	if base64 {
+		form = &forms.base64
+	}
+	form.once.Do(func() {
+		form.m.plain = m.plain
+		if !base64 {
+			buf := eio.AppendBinary(make([]byte, Headroom, Headroom+1+len(m.data)), m.data)
+			form.m.init(m.kind, buf, true)
+			return
+		}
+		// Its first letter stands where the digit of a text message does.
+		buf := eio.AppendBase64(make([]byte, Headroom-1, Headroom+8+len(m.data)*4/3), m.data)
+		form.m.init(eio.Type(buf[Headroom-1]), buf, false)
+	})
+	return &form.m
 }
 
 func (m *Message) packet() eio.Packet {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -35,6 +36,9 @@ type Options struct {
 	HTTPCompressionThreshold int
 	// Compression allows permessage-deflate on WebSockets; nil: it is declined.
 	Compression *ws.Compression
+
+	AllowEIO3 bool // clients of the protocol's revision 3, too
+	JSONP     bool // polling by scripts and forms, for pages that can do nothing else
 
 	Transports    []string // allowed; polling and websocket
 	NoUpgrades    bool     // from polling to WebSocket
@@ -100,6 +104,17 @@ func setDefault[T int | int64 | time.Duration](v *T, def T) {
 
 // allows reports whether clients may use the transport.
 func (o *Options) allows(transport string) bool { return slices.Contains(o.Transports, transport) }
+
+// protocol returns the revision that a handshake asks for. ok is false if it is not spoken.
+func (o *Options) protocol(eioParameter string) (p eio.Protocol, ok bool) {
+	switch {
+	case eioParameter == "4":
+		return eio.V4, true
+	case eioParameter == "3" && o.AllowEIO3:
+		return eio.V3, true
+	}
+	return 0, false
+}
 
 // upgrades returns what a session that begins with polling may be upgraded to.
 func (o *Options) upgrades() []string {

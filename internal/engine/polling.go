@@ -30,13 +30,24 @@ const (
 
 // polling is HTTP long polling as a session's transport. The server sends in the
 // response to a GET, which is parked until there is something; the client sends by POST,
-// one at a time. All fields are guarded by the session's lock.
+// one at a time. What is not fixed from the beginning is guarded by the session's lock.
 type polling struct {
-	parked  *parkedGet
-	posting bool
+	base64   bool   // the client cannot receive bytes
+	callback string // of JSONP: the answers are scripts that call it, what is sent is a form
+	parked   *parkedGet
+	posting  bool
 	// farewell answers the last GET, behind what is queued: Close when the server ends
 	// the session, Noop when the client does.
 	farewell eio.Type
+}
+
+// newPolling returns polling as the handshake asks for it.
+func newPolling(q query) *polling {
+	p := &polling{base64: q.b64}
+	if q.script() {
+		p.base64, p.callback = true, callback(q.j)
+	}
+	return p
 }
 
 // parkedGet is a GET that waits. The goroutine that serves it collects what is queued
@@ -138,8 +149,8 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 		refuse(w, errBadRequest)
 		return
 	}
-	payload, compress := s.payloadLocked()
-	last := s.state == closing && payload == nil
+	answer := s.payloadLocked()
+	last := s.state == closing && answer.bytes == nil
 	if last {
 		s.state = closed
 		s.srv.wheel.clear(&s.beat)
@@ -147,14 +158,14 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 			s.probe.closeLocked(ws.CloseNoStatus, "")
 		}
 	}
-	if payload == nil {
-		payload = eio.Separated.Append(nil, p.nothing().packet())
+	if answer.bytes == nil {
+		answer.append(p.nothing())
 	}
 	s.mu.Unlock()
 	if last {
 		s.srv.remove(s)
 	}
-	if err := s.respond(w, r, payload, compress); err != nil {
+	if err := s.respond(w, r, p, answer); err != nil {
 		s.end(TransportError, err, eio.Close)
 	}
 }
@@ -167,30 +178,61 @@ func (p *polling) nothing() *Message {
 	return noopMessage
 }
 
-// payloadLocked takes all that is queued, as the body of a response; nil if that is nothing.
-// The end of the session is not added: clients act on it while they decode the payload,
-// but on the messages of the same payload only afterwards.
-func (s *Session) payloadLocked() (payload []byte, compress bool) {
-	if s.out.Len() == 0 {
-		return nil, false
+// payload is the body of a response to a poll.
+type payload struct {
+	encoding eio.Encoding
+	bytes    []byte // nil: there is no packet
+	compress bool   // if it pays
+}
+
+// newPayload returns an empty payload for text and, if binary is true, for bytes.
+func newPayload(p eio.Protocol, binary bool) payload {
+	e, ok := p.Encoding(binary)
+	if !ok {
+		e, _ = p.Encoding(false)
 	}
-	payload = make([]byte, 0, s.queued+16)
+	return payload{encoding: e}
+}
+
+func (p *payload) append(m *Message) { p.bytes = p.encoding.Append(p.bytes, m.packet()) }
+
+// payloadLocked takes all that is queued. The end of the session is not added: clients act
+// on it while they decode the payload, but on the messages of the same payload only
+// afterwards.
+func (s *Session) payloadLocked() payload {
+	answer := newPayload(s.protocol, !s.polling.base64 && s.out.Some(isBinary))
+	if s.out.Len() == 0 {
+		return answer
+	}
+	answer.bytes = make([]byte, 0, s.queued+16)
 	for s.out.Len() > 0 {
 		m := s.out.Pop()
-		payload = eio.Separated.Append(payload, m.packet())
-		compress = compress || m.kind == eio.Message && !m.plain
+		answer.append(m)
+		answer.compress = answer.compress || m.kind == eio.Message && !m.plain
 		s.srv.stats.PacketsOut.Add(1)
 	}
 	s.queued = 0
-	return payload, compress
+	return answer
 }
 
+func isBinary(m *Message) bool { return m.binary }
+
 // respond writes a payload, compressed if that pays and the client can read it.
-func (s *Session) respond(w http.ResponseWriter, r *http.Request, payload []byte, compress bool) error {
+func (s *Session) respond(w http.ResponseWriter, r *http.Request, p *polling, answer payload) error {
 	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=UTF-8")
+	payload := answer.bytes
+	switch {
+	case p.callback != "":
+		payload = script(p.callback, payload)
+		h.Set("Content-Type", "text/javascript; charset=UTF-8")
+		h.Set("X-Content-Type-Options", "nosniff")
+	case answer.encoding.Binary():
+		h.Set("Content-Type", "application/octet-stream")
+	default:
+		h.Set("Content-Type", "text/plain; charset=UTF-8")
+	}
 	h.Set("Cache-Control", "no-store")
-	if limit := s.srv.opts.HTTPCompressionThreshold; compress && limit > 0 && len(payload) >= limit {
+	if limit := s.srv.opts.HTTPCompressionThreshold; answer.compress && limit > 0 && len(payload) >= limit {
 		h.Add("Vary", "Accept-Encoding")
 		if name := acceptedEncoding(r.Header.Get("Accept-Encoding")); name != "" {
 			h.Set("Content-Encoding", name)
@@ -249,14 +291,15 @@ func encode(encoding string, payload []byte) []byte {
 
 // servePost receives what the client sends.
 func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Content-Type") == "application/octet-stream" {
-		s.violate(TransportError, "binary body")
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
+	encoding, ok := s.protocol.Encoding(r.Header.Get("Content-Type") == "application/octet-stream")
 	s.mu.Lock()
 	p := s.polling
 	switch {
+	case !ok || p != nil && p.callback != "" && encoding.Binary():
+		s.mu.Unlock()
+		s.violate(TransportError, "binary body")
+		w.WriteHeader(http.StatusBadRequest)
+		return
 	case p == nil:
 		s.mu.Unlock()
 		refuse(w, errBadRequest)
@@ -287,10 +330,13 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.srv.stats.BytesIn.Add(uint64(len(body)))
-	if !utf8.Valid(body) {
+	if p.callback != "" {
+		body, ok = formData(body)
+	}
+	if !ok || !encoding.Binary() && !utf8.Valid(body) {
 		err = eio.ErrMalformed // or we would pass it on to WebSockets, which must refuse it
 	} else {
-		err = eio.Separated.Decode(body, func(packet eio.Packet) error {
+		err = encoding.Decode(body, func(packet eio.Packet) error {
 			s.srv.stats.PacketsIn.Add(1)
 			s.received(packet)
 			return nil

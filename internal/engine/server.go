@@ -97,7 +97,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case upgrade:
 		s.serveWebSocket(w, r, q, session)
 	case session == nil:
-		s.openPolling(w, r)
+		s.openPolling(w, r, q)
 	case r.Method == http.MethodGet:
 		session.serveGet(w, r)
 	case r.Method == http.MethodPost:
@@ -129,15 +129,16 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 	if !s.opts.allows(q.transport) {
 		return nil, errUnknownTransport
 	}
-	if !s.opts.CORS.allow(r) {
+	if !s.opts.CORS.allow(r) || q.script() && !s.opts.CORS.allowScript(r) {
 		return nil, errOrigin
 	}
+	protocol, spoken := s.opts.protocol(q.eio)
 	if q.sid != "" {
 		session := s.session(q.sid)
 		switch {
 		case session == nil:
 			return nil, errUnknownSession
-		case q.eio != "4":
+		case protocol != session.protocol:
 			return nil, errBadRequest // a session stays in the protocol it began in
 		case !upgrade && session.Transport() != q.transport:
 			return nil, errBadRequest
@@ -148,6 +149,10 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 	case r.Method != http.MethodGet:
 		return nil, errHandshakeMethod
 	case q.transport == transportWebSocket && !upgrade:
+		return nil, errBadRequest
+	case q.script() && !s.opts.JSONP:
+		return nil, errUnknownTransport
+	case q.script() && !isCallback(q.j):
 		return nil, errBadRequest
 	}
 	if s.opts.AllowRequest != nil {
@@ -161,7 +166,7 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 			return nil, errForbidden
 		}
 	}
-	if q.eio != "4" {
+	if !spoken {
 		return nil, errProtocolVersion
 	}
 	return nil, nil
@@ -175,10 +180,11 @@ func (s *Server) session(id string) *Session {
 
 // newSession makes and registers a session, within the limits. Its transport is t or, if
 // that is nil, polling. It has to be started.
-func (s *Server) newSession(r *http.Request, t *websocket) (*Session, *requestError) {
+func (s *Server) newSession(r *http.Request, q query, t *websocket) (*Session, *requestError) {
 	session := &Session{id: NewID(), srv: s, info: newHandshake(r), ws: t}
+	session.protocol, _ = s.opts.protocol(q.eio) // verified
 	if t == nil {
-		session.polling = &polling{}
+		session.polling = newPolling(q)
 	}
 	session.info.Address = s.opts.ClientAddress(r)
 	host := hostOf(session.info.Address)
@@ -248,20 +254,22 @@ func (s *Server) openMessage(id string, upgrades []string) *Message {
 	return control(eio.Open, string(data))
 }
 
-func (s *Server) openPolling(w http.ResponseWriter, r *http.Request) {
-	session, refusal := s.newSession(r, nil)
+func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
+	session, refusal := s.newSession(r, q, nil)
 	if refusal != nil {
 		s.stats.Refused.Add(1)
 		refuse(w, refusal)
 		return
 	}
+	p := session.polling // it may be upgraded before it is answered
 	s.start(session)
 	s.stats.Opened[0].Add(1)
 	if c := s.cookie(session.id); c != nil {
 		http.SetCookie(w, c)
 	}
-	payload := eio.Separated.Append(nil, s.openMessage(session.id, s.opts.upgrades()).packet())
-	if err := session.respond(w, r, payload, false); err != nil {
+	answer := newPayload(session.protocol, false)
+	answer.append(s.openMessage(session.id, s.opts.upgrades()))
+	if err := session.respond(w, r, p, answer); err != nil {
 		session.end(TransportError, err, eio.Close)
 	}
 }
@@ -287,14 +295,14 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 		refusal.Respond(w)
 		return
 	}
-	t := &websocket{s: session}
+	t := &websocket{s: session, base64: q.b64}
 	t.parser.Init(s.parsing, ws.Server, accepted.Deflate)
 	t.deflater = s.deflaterFor(accepted.Deflate)
 
 	switch {
 	case q.transport != transportWebSocket:
 		// The reference accepts it and closes at once.
-		t.s = &Session{srv: s, state: closed}
+		t.s = &Session{srv: s, protocol: eio.V4, state: closed}
 		t.dismissLocked() // nobody else knows of it
 	case session != nil:
 		session.mu.Lock()
@@ -306,7 +314,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 		session.mu.Unlock()
 	default:
 		var refusal *requestError
-		if session, refusal = s.newSession(r, t); refusal != nil {
+		if session, refusal = s.newSession(r, q, t); refusal != nil {
 			s.stats.Refused.Add(1)
 			refuseUpgrade(w, refusal)
 			return

@@ -94,6 +94,12 @@ type owner struct {
 	cause  error
 }
 
+func (o *owner) Opened() {
+	if o.next != nil {
+		o.next.Opened()
+	}
+}
+
 func (o *owner) Message(binary bool, data []byte) {
 	m := string(data)
 	if binary {
@@ -183,6 +189,7 @@ func (e echoer) Message(binary bool, data []byte) {
 	e.session.Send(engine.NewMessage(append(make([]byte, engine.Headroom), data...), binary))
 }
 
+func (e echoer) Opened()                     {}
 func (e echoer) Closed(engine.Reason, error) {}
 
 // answer is an HTTP response.
@@ -279,18 +286,7 @@ func (s *server) poll(sid string) answer {
 }
 
 // pollLater polls, and returns when the poll is parked. It must be called in a bubble.
-func (s *server) pollLater(sid string) <-chan answer {
-	answers := make(chan answer, 1)
-	go func() {
-		a, err := s.try("GET", ofPolling(sid), nil)
-		if err != nil {
-			s.t.Errorf("poll: %v", err)
-		}
-		answers <- a
-	}()
-	synctest.Wait()
-	return answers
-}
+func (s *server) pollLater(sid string) <-chan answer { return s.later(ofPolling(sid)) }
 
 func (s *server) post(sid, body string) answer {
 	s.t.Helper()

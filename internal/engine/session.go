@@ -36,6 +36,9 @@ type Handler interface {
 	// Message is called for each message, in order, by one goroutine at a time. data is
 	// valid until it returns. It must not block; it may call Session.Pause.
 	Message(binary bool, data []byte)
+	// Opened is called once, when the session is open and before anything is received: what
+	// it sends follows OPEN, with polling in the answer to the first poll. It must not block.
+	Opened()
 	// Closed is called once, when the session has ended, but never from within Send, Queue
 	// or SendVolatile. A Message may be under way, or just begin, at that time on another
 	// goroutine, but no other comes after it.
@@ -48,10 +51,11 @@ type Handler interface {
 // What mu guards is said at each field. No lock is held while bytes are written or a
 // Handler is called.
 type Session struct {
-	id      string
-	srv     *Server
-	info    *Handshake
-	handler Handler // set before anything is received
+	id       string
+	srv      *Server
+	info     *Handshake
+	protocol eio.Protocol
+	handler  Handler // set before anything is received
 
 	ended atomic.Bool // state is not open, for those who do not hold mu
 
@@ -61,10 +65,10 @@ type Session struct {
 	queued int // bytes in out, and of what the transport took from it and has not written
 
 	// The heartbeat. beatAt is the exact time of the next ping, or by which the pong has to
-	// be there, since the wheel was made.
+	// be there, since the wheel was made. Where the client pings, a ping is always awaited.
 	beat     timer
 	beatAt   time.Duration
-	awaiting atomic.Bool // a pong; changed under mu
+	awaiting atomic.Bool // a pong, or a ping; changed under mu
 	extended bool        // the wait for it, once, since another packet came
 
 	// The transport: exactly one of the two is set while the session is open.
@@ -87,6 +91,9 @@ const (
 
 // ID returns the session's id.
 func (s *Session) ID() string { return s.id }
+
+// Protocol returns the revision of Engine.IO that the client speaks.
+func (s *Session) Protocol() eio.Protocol { return s.protocol }
 
 // Handshake returns what is known of the request that opened the session.
 func (s *Session) Handshake() *Handshake { return s.info }
@@ -206,7 +213,7 @@ func (s *Session) setPaused(paused bool) {
 	defer s.mu.Unlock()
 	if s.paused && !paused && s.awaiting.Load() && s.state == open {
 		s.beatAt = s.srv.wheel.since()
-		s.beatLocked(s.srv.opts.PingTimeout) // to read the pong
+		s.beatLocked(s.patience()) // to read the pong
 	}
 	s.paused = paused
 	if !paused && s.resume != nil {
@@ -286,16 +293,22 @@ func (s *Session) received(p eio.Packet) {
 	if s.ended.Load() {
 		return
 	}
-	if p.Type != eio.Pong && s.awaiting.Load() {
+	clientPings := s.protocol.ClientPings()
+	if p.Type != eio.Pong && s.awaiting.Load() && !clientPings {
 		s.extendWait()
 	}
 	switch p.Type {
 	case eio.Message:
 		s.handler.Message(p.Binary, p.Data)
-	case eio.Pong:
-		s.pong()
-	case eio.Ping:
-		s.violate(TransportError, "invalid heartbeat direction")
+	case eio.Ping, eio.Pong:
+		switch {
+		case (p.Type == eio.Ping) != clientPings:
+			s.violate(TransportError, "invalid heartbeat direction")
+		case clientPings:
+			s.ping()
+		default:
+			s.pong()
+		}
 	case eio.Close:
 		// A poll may be on its way: it will get its answer.
 		s.shut(closing, TransportClose, nil, eio.Noop)
@@ -305,11 +318,26 @@ func (s *Session) received(p eio.Packet) {
 // start gives the session its handler and its heartbeat. From here on it is open.
 func (s *Session) start(h Handler) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.handler = h
 	s.state = open
 	s.beatAt = s.srv.wheel.since()
-	s.beatLocked(s.srv.opts.PingInterval)
+	if s.protocol.ClientPings() {
+		s.awaiting.Store(true)
+		s.beatLocked(s.patience())
+	} else {
+		s.beatLocked(s.srv.opts.PingInterval)
+	}
+	s.mu.Unlock()
+	h.Opened()
+}
+
+// patience is how long what the client owes for the heartbeat may take: its pong or, where
+// the client pings, its next ping.
+func (s *Session) patience() time.Duration {
+	if s.protocol.ClientPings() {
+		return s.srv.opts.PingInterval + s.srv.opts.PingTimeout
+	}
+	return s.srv.opts.PingTimeout
 }
 
 // beatLocked sets the heartbeat's timer to run out after d, counted from the time
@@ -337,7 +365,7 @@ func (s *Session) alarm(*timer) {
 	case s.state != open:
 		s.mu.Unlock()
 	case s.awaiting.Load() && s.paused: // the pong may be there, unread
-		s.beatLocked(s.srv.opts.PingTimeout)
+		s.beatLocked(s.patience())
 		s.mu.Unlock()
 	case s.awaiting.Load():
 		s.mu.Unlock()
@@ -357,6 +385,17 @@ func (s *Session) alarm(*timer) {
 // be about to find out.
 func (s *Session) overdueLocked() bool {
 	return s.awaiting.Load() && !s.paused && s.srv.wheel.since() >= s.beatAt
+}
+
+// ping answers the client's ping, without its data, and waits for the next one.
+func (s *Session) ping() {
+	s.mu.Lock()
+	if s.state == open {
+		s.beatAt = s.srv.wheel.since()
+		s.beatLocked(s.patience())
+	}
+	s.mu.Unlock()
+	s.Send(pongMessage)
 }
 
 // pong schedules the next ping. A pong that nobody waits for is ignored.

@@ -28,6 +28,7 @@ const (
 type websocket struct {
 	s        *Session
 	conn     poll.Conn
+	base64   bool         // the client has no binary messages
 	deflater *ws.Deflater // nil: no compression
 	deadline timer        // of the upgrade, of a write that does not get on, of the closing handshake
 
@@ -114,13 +115,10 @@ func (t *websocket) fail(reason Reason, cause error, code int, text string) {
 // parsing goes on, for the peer's Close frame.
 func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
 	t.s.srv.stats.PacketsIn.Add(1)
-	p := eio.Packet{Type: eio.Message, Binary: true, Data: payload}
-	if op == ws.OpText {
-		var err error
-		if p, err = eio.V4.Decode(false, payload); err != nil {
-			t.fail(ParseError, err, ws.CloseNoStatus, "")
-			return nil
-		}
+	p, err := t.s.protocol.Decode(op == ws.OpBinary, payload)
+	if err != nil {
+		t.fail(ParseError, err, ws.CloseNoStatus, "")
+		return nil
 	}
 	if t.current {
 		t.s.received(p)
@@ -338,6 +336,9 @@ func (t *websocket) next() {
 
 // frame returns what to write for m.
 func (t *websocket) frame(m *Message) []byte {
+	if t.s.protocol.WritesType() {
+		m = m.withType(t.base64)
+	}
 	switch {
 	case t.deflater == nil || m.plain || len(m.data) < t.s.srv.opts.Compression.Threshold:
 		return m.frame

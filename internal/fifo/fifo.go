@@ -2,6 +2,8 @@
 // empty, and allocates none for one element.
 package fifo
 
+import "slices"
+
 // Queue is a first-in, first-out queue. Its zero value is empty and ready. It is not
 // safe for concurrent use.
 type Queue[T any] struct {
@@ -48,6 +50,11 @@ func (q *Queue[T]) Pop() T {
 	q.rest[0] = zero
 	q.rest = q.rest[1:]
 	return v
+}
+
+// Some reports whether f is true of any element.
+func (q *Queue[T]) Some(f func(T) bool) bool {
+	return q.full && (f(q.first) || slices.ContainsFunc(q.rest, f))
 }
 
 // Truncate drops all but the oldest element.

@@ -1,6 +1,7 @@
 package fifo_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/parley-go/parley/internal/fifo"
@@ -31,6 +32,14 @@ func TestQueueAgainstSlice(t *testing.T) {
 					t.Fatalf("Pop = %d, want %d", got, model[0])
 				}
 				model = model[1:]
+			}
+			wanted := rapid.Int().Draw(t, "wanted")
+			if len(model) > 0 && rapid.Bool().Draw(t, "is there") {
+				wanted = rapid.SampledFrom(model).Draw(t, "wanted")
+			}
+			is := func(v int) bool { return v == wanted }
+			if got := q.Some(is); got != slices.ContainsFunc(model, is) {
+				t.Fatalf("Some = %v", got)
 			}
 			if q.Len() != len(model) {
 				t.Fatalf("Len = %d, want %d", q.Len(), len(model))

@@ -1,0 +1,242 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/parley-go/parley/internal/engine"
+)
+
+// form is the body of a POST as clients make it.
+func form(payload string) string {
+	payload = strings.ReplaceAll(payload, `\n`, "\\\n")
+	payload = strings.ReplaceAll(payload, "\n", `\n`)
+	return url.Values{"d": {payload}}.Encode()
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+// wantScript checks that an answer calls the callback with the payload.
+func wantScript(t testing.TB, a answer, callback, payload string) {
+	t.Helper()
+	quoted, ok := strings.CutPrefix(a.body, "/**/"+callback+"(")
+	quoted, ends := strings.CutSuffix(quoted, ");")
+	var got string
+	if err := json.Unmarshal([]byte(quoted), &got); a.status != 200 || !ok || !ends || err != nil || got != payload {
+		t.Errorf("answer %d %.200q, want %s(%q)", a.status, a.body, callback, payload)
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "text/javascript; charset=UTF-8", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+	} {
+		if got := a.header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// openJSONP begins a session in either revision of the protocol.
+func (s *server) openJSONP(eio, j string) (query string, o *owner) {
+	s.t.Helper()
+	q := "EIO=" + eio + "&transport=polling&j=" + j
+	a := s.do("GET", q, "")
+	o = s.owner()
+	packet, _ := strings.CutPrefix(a.body, `/**/___eio[`+j+`]("`)
+	if eio == "3" {
+		_, packet, _ = strings.Cut(packet, ":")
+	}
+	id := o.session.ID()
+	if a.status != 200 || !strings.HasPrefix(packet, `0{\"sid\":\"`+id+`\"`) || !strings.HasSuffix(packet, `}");`) {
+		s.t.Fatalf("handshake: %d %s", a.status, a.body)
+	}
+	return q + "&sid=" + id, o
+}
+
+func TestJSONP(t *testing.T) {
+	for _, tt := range []struct{ eio, sent, got string }{
+		{"4", "4€😀\u2028\u2029</script>&\x1e4\\\x1e4\\n\x1e4\n\x1e4\\\\n\x1ebAQIDBA==", "4€😀\u2028\u2029</script>&\x1e4\\\x1e4\\n\x1e4\n\x1e4\\\\n\x1ebAQIDBA=="},
+		{"3", "16:4€😀\u2028\u2029</script>&3:4\\n2:4\n10:b4AQIDBA==", "16:4€😀\u2028\u2029</script>&3:4\\n2:4\n10:b4AQIDBA=="},
+	} {
+		bubble(t, "EIO="+tt.eio, func(t *testing.T) {
+			s := inMemory(t, engine.Options{AllowEIO3: true, JSONP: true, Open: echo})
+			q, o := s.openJSONP(tt.eio, "7")
+			a := s.do("POST", q, form(tt.sent), "Content-Type", formType)
+			wantAnswer(t, a, 200, "ok")
+			if got := a.header.Get("Content-Type"); got != "text/html" {
+				t.Errorf("Content-Type of the answer to a POST: %q", got)
+			}
+			a = s.do("GET", strings.Replace(q, "j=7", "j=8);alert(1", 1), "") // a later j counts for nothing
+			wantScript(t, a, "___eio[7]", tt.got)
+			if strings.ContainsAny(a.body, "\u2028\u2029<>&") {
+				t.Errorf("not escaped: %q", a.body)
+			}
+			o.wantOpen()
+
+			p := s.upgrade(strings.Replace(q, "polling&j=7", "websocket", 1))
+			poll := s.later(q)
+			p.text("2probe")
+			p.wantText("3probe")
+			noop := map[string]string{"3": "1:6", "4": "6"}[tt.eio]
+			wantScript(t, <-poll, "___eio[7]", noop)
+			p.text("5", "4on")
+			p.wantText("4on")
+			wantRefusal(t, s.do("GET", q, ""), 400, badRequest)
+		})
+	}
+}
+
+func TestJSONPCallbacks(t *testing.T) {
+	for _, j := range []string{"", "a", "0)", "0];alert(1", "-1", "1.0", "1e3", "0x1", "%201", "%00", "%EF%BC%91", "12345678901", strings.Repeat("1", 5000)} {
+		bubble(t, "j="+j[:min(len(j), 12)], func(t *testing.T) {
+			s := inMemory(t, engine.Options{JSONP: true})
+			wantRefusal(t, s.do("GET", newPolling+"&j="+j, ""), 400, badRequest)
+			s.wantSessions(0)
+		})
+	}
+	bubble(t, "the longest", func(t *testing.T) {
+		s := inMemory(t, engine.Options{JSONP: true})
+		s.openJSONP("4", "0123456789")
+	})
+	bubble(t, "off", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		wantRefusal(t, s.do("GET", newPolling+"&j=0", ""), 400, unknownTransport)
+		s.wantSessions(0)
+	})
+	bubble(t, "of a session without", func(t *testing.T) {
+		s := inMemory(t, engine.Options{JSONP: true, Open: echo})
+		sid, _ := s.open()
+		wantAnswer(t, s.post(sid, "4a"), 200, "ok")
+		wantAnswer(t, s.do("GET", ofPolling(sid)+"&j=0", ""), 200, "4a")
+	})
+}
+
+func TestJSONPForms(t *testing.T) {
+	const open = engine.Reason("")
+	for _, tt := range []struct {
+		name, contentType, body string
+		status                  int
+		received                []string
+		fate                    engine.Reason
+	}{
+		{"a message", formType, "d=4abc", 200, []string{"abc"}, open},
+		{"plus and escapes", formType, "d=4a+b%2B%e2%82%ac", 200, []string{"a b+€"}, open},
+		{"other fields", formType, "x=4no&d=4a&d=4b", 200, []string{"a"}, open},
+		{"many fields", formType, strings.Repeat("&", 100_000) + "d=4a", 200, []string{"a"}, open},
+		{"as text", "text/plain", "d=4a", 200, []string{"a"}, open},
+
+		{"nothing", formType, "", 200, nil, engine.ParseError},
+		{"no field", formType, "4abc", 200, nil, engine.ParseError},
+		{"an empty field", formType, "d=", 200, nil, engine.ParseError},
+		{"another field", formType, "dd=4a", 200, nil, engine.ParseError},
+		{"a broken escape", formType, "d=4%zz", 200, nil, engine.ParseError},
+		{"an escape cut off", formType, "d=4%a", 200, nil, engine.ParseError},
+		{"invalid UTF-8", formType, "d=4%ff", 200, nil, engine.ParseError},
+		{"garbage", formType, "d=abc", 200, nil, engine.ParseError},
+		{"bytes", "application/octet-stream", "d=4a", 400, nil, engine.TransportError},
+		{"too large", formType, "d=4" + strings.Repeat("x", 1_000_000), 413, nil, open},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{JSONP: true})
+			q, o := s.openJSONP("4", "0")
+			a := s.do("POST", q, tt.body, "Content-Type", tt.contentType)
+			if a.status != tt.status {
+				t.Errorf("status %d, want %d", a.status, tt.status)
+			}
+			o.wantReceived(tt.received...)
+			if tt.fate == open {
+				o.wantOpen()
+				return
+			}
+			o.wantEnded(tt.fate)
+			wantRefusal(t, s.do("GET", q, ""), 400, unknownSession)
+		})
+	}
+	bubble(t, "bytes, in revision 3", func(t *testing.T) {
+		s := inMemory(t, engine.Options{JSONP: true, AllowEIO3: true})
+		q, o := s.openJSONP("3", "0")
+		wantAnswer(t, s.do("POST", q, "\x00\x02\xff4a", "Content-Type", "application/octet-stream"), 400, "")
+		o.wantEnded(engine.TransportError)
+	})
+}
+
+// A page of another site gets nothing by a script, for which browsers send no Origin.
+func TestJSONPOrigins(t *testing.T) {
+	listed := engine.CORS{Origins: []string{"https://friend.example"}}
+	for _, tt := range []struct {
+		name, site, referer string
+		cors                engine.CORS
+		status              int
+	}{
+		{"a program", "", "", engine.CORS{}, 200},
+		{"a person", "none", "", engine.CORS{}, 200},
+		{"our page", "same-origin", "http://parley.test/chat", engine.CORS{}, 200},
+		{"our page, in confidence", "same-origin", "", engine.CORS{}, 200},
+		{"our page, of an old browser", "", "http://parley.test/chat", engine.CORS{}, 200},
+		{"another site", "cross-site", "https://evil.example/", engine.CORS{}, 403},
+		{"another site, in confidence", "cross-site", "", engine.CORS{}, 403},
+		{"another site, of an old browser", "", "https://evil.example/", engine.CORS{}, 403},
+		{"a neighbour", "same-site", "http://www.parley.test/", engine.CORS{}, 403},
+		{"no address", "cross-site", "about:blank", engine.CORS{}, 403},
+		{"nonsense", "cross-site", ":", engine.CORS{}, 403},
+		{"a friend", "cross-site", "https://friend.example/page", listed, 200},
+		{"a friend, in confidence", "cross-site", "", listed, 403},
+		{"not a friend", "cross-site", "https://evil.example/https://friend.example", listed, 403},
+		{"anybody", "cross-site", "https://evil.example/", engine.CORS{Origins: []string{"*"}}, 200},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{JSONP: true, CORS: tt.cors})
+			var header []string
+			if tt.site != "" {
+				header = append(header, "Sec-Fetch-Site", tt.site)
+			}
+			if tt.referer != "" {
+				header = append(header, "Referer", tt.referer)
+			}
+			a := s.do("GET", newPolling+"&j=0", "", header...)
+			if a.status != tt.status {
+				t.Errorf("status %d, want %d", a.status, tt.status)
+			}
+			if tt.status == 403 {
+				wantRefusal(t, a, 403, `{"code":4,"message":"Origin not allowed"}`)
+				s.wantSessions(0)
+			}
+		})
+	}
+	bubble(t, "a form of another site", func(t *testing.T) {
+		s := inMemory(t, engine.Options{JSONP: true})
+		q, o := s.openJSONP("4", "0")
+		wantRefusal(t, s.do("POST", q, "d=4a", "Origin", "https://evil.example"), 403, `{"code":4,"message":"Origin not allowed"}`)
+		o.wantReceived()
+		o.wantOpen()
+	})
+}
+
+func TestJSONPIsCompressed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{JSONP: true})
+		q, o := s.openJSONP("4", "0")
+		o.send(long(10_000))
+		a := s.do("GET", q, "", "Accept-Encoding", "gzip")
+		if a.header.Get("Content-Encoding") != "gzip" || a.header.Get("Content-Type") != "text/javascript; charset=UTF-8" || len(a.body) > 1000 {
+			t.Errorf("%d bytes, %v", len(a.body), a.header)
+		}
+	})
+}
+
+// What a client escapes comes out as it was; nothing else does harm.
+func FuzzFormData(f *testing.F) {
+	for _, s := range []string{"", "4a", "4\\n", "4\n", "4\\\\n", "4\\\n\\n", "d=4a&d=4b", "%", "%zz", "+", "n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		ambiguous := strings.Contains(s, "\\\n") // a backslash and a newline: clients send it as \n
+		if got, ok := engine.FormData([]byte(form(s))); !ok || string(got) != s && !ambiguous {
+			t.Errorf("%q came as %q, %v", s, got, ok)
+		}
+		if got, _ := engine.FormData([]byte(s)); len(got) > len(s) {
+			t.Errorf("%q decodes to %q", s, got)
+		}
+	})
+}
