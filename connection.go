@@ -52,7 +52,11 @@ func newConnection(srv *Server, session *engine.Session) *connection {
 }
 
 // Opened implements engine.Handler.
-func (c *connection) Opened() {}
+func (c *connection) Opened() {
+	if c.revision().joinsUnasked() {
+		c.connect("/", nil)
+	}
+}
 
 // Message implements engine.Handler.
 func (c *connection) Message(binary bool, data []byte) {
@@ -105,11 +109,12 @@ func stop(t **time.Timer) {
 
 // packet handles one packet. Its data is valid until packet returns.
 func (c *connection) packet(p sio.Packet) {
+	namespace, auth := c.revision().namespace(p.Namespace, p.Data)
 	if p.Type == sio.Connect {
-		c.connect(p)
+		c.connect(namespace, bytes.Clone(auth))
 		return
 	}
-	s := c.socket(p.Namespace)
+	s := c.socket(namespace)
 	if s == nil {
 		if p.Type != sio.Disconnect {
 			c.reject("packet for a namespace that is not joined")
@@ -156,28 +161,27 @@ func (c *connection) seatLocked(namespace string) int {
 }
 
 // connect has the client join a namespace. Where nothing may block, it does so at once.
-func (c *connection) connect(p sio.Packet) {
+func (c *connection) connect(namespace string, auth json.RawMessage) {
 	c.mu.Lock()
 	switch {
 	case c.closed:
 		c.mu.Unlock()
 		return
-	case c.seatLocked(p.Namespace) >= 0:
+	case c.seatLocked(namespace) >= 0:
 		c.mu.Unlock()
 		c.reject("namespace joined twice")
 		return
 	case c.srv.opts.MaxNamespaces > 0 && len(c.seats) >= c.srv.opts.MaxNamespaces:
 		c.mu.Unlock()
-		c.refuse(p.Namespace, &ConnectError{Message: "Too many namespaces"})
+		c.refuse(namespace, &ConnectError{Message: "Too many namespaces"})
 		return
 	}
-	c.seats = append(c.seats, seat{namespace: p.Namespace})
+	c.seats = append(c.seats, seat{namespace: namespace})
 	c.mu.Unlock()
 
-	auth := json.RawMessage(bytes.Clone(p.Data))
-	if n := c.srv.existing(p.Namespace); n != nil {
+	if n := c.srv.existing(namespace); n != nil {
 		s := newSocket(n, c, auth)
-		if n.recovery == nil && len(n.load().connect) == 0 {
+		if s.recovery() == nil && len(n.load().connect) == 0 {
 			if c.seat(s) {
 				c.admit(s)
 			}
@@ -188,7 +192,7 @@ func (c *connection) connect(p sio.Packet) {
 		return
 	}
 	c.srv.work.add(1)
-	go c.discover(p.Namespace, auth)
+	go c.discover(namespace, auth)
 }
 
 // discover asks whether the namespace may be made, and goes on with connecting.
@@ -208,7 +212,7 @@ func (c *connection) discover(namespace string, auth json.RawMessage) {
 	}
 	if n == nil {
 		c.unseat(namespace, nil)
-		c.refuse(namespace, &ConnectError{Message: "Invalid namespace"})
+		c.refuse(namespace, errInvalidNamespace)
 		c.srv.work.add(-1)
 		return
 	}
@@ -222,8 +226,8 @@ func (c *connection) negotiate(s *Socket) {
 		return
 	}
 	n := s.nsp
-	if n.recovery != nil {
-		n.recovery.restore(s)
+	if r := s.recovery(); r != nil {
+		r.restore(s)
 	}
 	if !s.recovered || n.srv.opts.Recovery.RunMiddleware {
 		for _, f := range n.load().connect {
@@ -264,7 +268,7 @@ func (c *connection) unseat(namespace string, s *Socket) {
 // refuse answers a client that may not join a namespace.
 func (c *connection) refuse(namespace string, err error) {
 	n := &Namespace{srv: c.srv, name: namespace}
-	c.session.Send(n.encodeControl(sio.ConnectError, connectErrorData(err)).messages...)
+	c.session.Send(n.encodeControl(sio.ConnectError, c.revision().refusal(err)).messages...)
 }
 
 // admit has the socket join. From the client's first event on, everything is in order:

@@ -30,6 +30,14 @@ type Options struct {
 	WriteTimeout   time.Duration // without the client taking any byte; 10 s
 	BodyTimeout    time.Duration // to receive the whole body of a POST; 30 s
 
+	// AllowEIO3 lets clients of Socket.IO 2 connect, too: they speak Engine.IO 3. Such a client
+	// takes the id of its connection for the id of its socket. While it polls, whoever knows that
+	// id can take the connection over, so do not show Socket.ID to other clients.
+	AllowEIO3 bool
+
+	// JSONP allows polling by scripts and forms, for pages that can do nothing else.
+	JSONP bool
+
 	Transports []string // allowed: "polling", "websocket"; nil is both
 	NoUpgrades bool     // sessions that begin with polling stay there
 
@@ -115,7 +123,8 @@ type Compression struct {
 }
 
 // Recovery configures connection state recovery: a client that lost its connection gets
-// its socket back, with id, rooms and data, and the packets it missed, in order.
+// its socket back, with id, rooms and data, and the packets it missed, in order. Clients of
+// Socket.IO 2 do not know of it.
 type Recovery struct {
 	// MaxDisconnection is how long a client may be away; 2 minutes.
 	MaxDisconnection time.Duration
@@ -177,7 +186,8 @@ func (o *Options) engine() engine.Options {
 		MaxPayload: o.MaxPayload, OutboxLimit: o.MaxOutbox,
 		MaxSessions: o.MaxConnections, MaxPerAddress: o.MaxPerAddress,
 		HTTPCompressionThreshold: o.HTTPCompressionThreshold,
-		Transports:               o.Transports, NoUpgrades: o.NoUpgrades,
+		AllowEIO3:                o.AllowEIO3, JSONP: o.JSONP,
+		Transports: o.Transports, NoUpgrades: o.NoUpgrades,
 		Cookie: o.Cookie, CORS: engine.CORS(o.CORS),
 		ClientAddress: o.ClientAddress,
 	}

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/fifo"
 	"github.com/parley-go/parley/internal/rooms"
 	"github.com/parley-go/parley/internal/sio"
@@ -74,12 +73,22 @@ type task struct {
 
 func newSocket(n *Namespace, c *connection, auth json.RawMessage) *Socket {
 	s := &Socket{nsp: n, conn: c, auth: auth}
-	s.member.ID = engine.NewID()
+	s.member.ID = c.revision().socketID(n, c.session)
 	s.member.Value = s
 	return s
 }
 
-// ID returns the socket's id: 20 characters that cannot be guessed.
+// recovery returns what lets the client come back to its socket, or nil.
+func (s *Socket) recovery() *recovery {
+	if !s.conn.revision().recovers() {
+		return nil
+	}
+	return s.nsp.recovery
+}
+
+// ID returns the socket's id: 20 characters that cannot be guessed. For clients of
+// Socket.IO 2 it is SessionID, with the namespace's name and "#" in front unless that is the
+// main one; see Options.AllowEIO3.
 func (s *Socket) ID() string { return s.member.ID }
 
 // Namespace returns the socket's namespace.
@@ -99,7 +108,8 @@ func (s *Socket) Recovered() bool { return s.recovered }
 // Transport returns the name of the transport in use: "polling" or "websocket".
 func (s *Socket) Transport() string { return s.conn.session.Transport() }
 
-// SessionID returns the id of the connection, which all sockets of a client share.
+// SessionID returns the id of the connection, which all sockets of a client share. It is a
+// secret between server and client: whoever knows it can take over a connection that polls.
 func (s *Socket) SessionID() string { return s.conn.session.ID() }
 
 // Data returns what SetData has set.
@@ -283,7 +293,7 @@ func (s *Socket) Emit(event string, args ...any) error {
 	if err := checkEvent(event); err != nil {
 		return err
 	}
-	if r := s.nsp.recovery; r != nil {
+	if r := s.recovery(); r != nil {
 		return r.emit(&Broadcast{nsp: s.nsp, rooms: []string{s.ID()}}, s, event, args)
 	}
 	e, err := s.nsp.encode(sio.Event, -1, event, args)
@@ -459,7 +469,7 @@ func (s *Socket) admit() {
 	s.inbox.Push(task{run: s.runConnection})
 	s.mu.Unlock()
 
-	if r := s.nsp.recovery; r != nil {
+	if r := s.recovery(); r != nil {
 		for _, e := range r.admit(s) {
 			s.sent(e)
 		}
@@ -476,7 +486,7 @@ func (s *Socket) admit() {
 	s.mu.Unlock()
 	if gone { // close may have come before enter: it must not leave anything in the index
 		s.nsp.index.Remove(&s.member)
-		if r := s.nsp.recovery; r != nil {
+		if r := s.recovery(); r != nil {
 			r.leave(s, TransportClose)
 		}
 	}
@@ -497,14 +507,7 @@ const settleTime = 2 * time.Millisecond
 // enter answers CONNECT and makes the socket known to others: what they send follows the
 // answer, and once the client has the answer it can be reached.
 func (s *Socket) enter() {
-	answer := append(make([]byte, 0, 64), `{"sid":"`...)
-	answer = append(answer, s.ID()...)
-	if s.pid != "" {
-		answer = append(answer, `","pid":"`...)
-		answer = append(answer, s.pid...)
-	}
-	answer = append(answer, `"}`...)
-	s.conn.session.Queue(s.nsp.encodeControl(sio.Connect, answer).messages...)
+	s.conn.session.Queue(s.nsp.encodeControl(sio.Connect, s.conn.revision().answer(s)).messages...)
 	s.nsp.index.Add(&s.member)
 }
 
@@ -700,7 +703,7 @@ func (s *Socket) close(reason Reason) {
 	}
 	s.conn.pressure(0, -len(acks))
 	if before == connected {
-		if r := s.nsp.recovery; r != nil {
+		if r := s.recovery(); r != nil {
 			r.leave(s, reason)
 		}
 		left, emptied := s.nsp.index.Remove(&s.member)

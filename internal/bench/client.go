@@ -42,7 +42,7 @@ var (
 
 // receive handles an Engine.IO packet. It is called by one goroutine at a time.
 func (c *client) receive(b []byte) {
-	p, err := eio.Decode(b)
+	p, err := eio.V4.Decode(false, b)
 	switch {
 	case err != nil:
 		c.answer(fmt.Errorf("the server sends %.40q, which is no Engine.IO packet: is it a Socket.IO server, of version 3 or later?", b))

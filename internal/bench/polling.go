@@ -55,7 +55,7 @@ func openPolling(ctx context.Context, c *client) error {
 func (p *polling) poll(payload []byte) {
 	var err error
 	for err == nil {
-		eio.DecodePayload(payload, func(packet eio.Packet) error {
+		eio.Separated.Decode(payload, func(packet eio.Packet) error {
 			if !packet.Binary {
 				p.client.receive(append([]byte{byte(packet.Type)}, packet.Data...))
 			}
@@ -106,7 +106,7 @@ func (p *polling) send(packets ...[]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, b := range packets {
-		p.queued = eio.AppendPayload(p.queued, eio.Packet{Type: eio.Type(b[0]), Data: b[1:]})
+		p.queued = eio.Separated.Append(p.queued, eio.Packet{Type: eio.Type(b[0]), Data: b[1:]})
 	}
 	if !p.posting && !p.over {
 		p.posting = true
