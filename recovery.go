@@ -237,7 +237,8 @@ func (r *recovery) restore(s *Socket) {
 		return
 	}
 	s.member.ID, s.pid, s.joinedAt, s.recovered = was.id, was.pid, since, true
-	s.data, s.returning = was.data, was.rooms
+	s.data, s.was = was.data, was
+	s.Join(was.rooms...) // within the limit, as it was
 }
 
 // firstLocked returns the offset of the oldest event of the log, or of the next one.
@@ -249,13 +250,17 @@ func (r *recovery) firstLocked() uint64 {
 }
 
 // admit lets s in: what it missed, the answer, and what comes from now on, in this order.
-// It returns what it missed.
-func (r *recovery) admit(s *Socket) (missed []*Encoded) {
+// It returns what it missed, and the rooms that had nobody in them.
+func (r *recovery) admit(s *Socket) (missed []*Encoded, created []string) {
 	r.order.Lock()
 	defer r.order.Unlock()
+	var rooms []string
+	if s.was != nil { // middleware may have taken it out of some
+		rooms = slices.DeleteFunc(slices.Clone(s.was.rooms), func(room string) bool { return room != s.ID() && !s.InRoom(room) })
+	}
 	r.mu.Lock()
 	for _, rec := range r.log {
-		if s.recovered && rec.offset > s.joinedAt && rec.includes(s.returning) {
+		if s.recovered && rec.offset > s.joinedAt && rec.includes(rooms) {
 			missed = append(missed, rec.event)
 		}
 	}
@@ -267,15 +272,12 @@ func (r *recovery) admit(s *Socket) (missed []*Encoded) {
 	for _, e := range missed {
 		s.transmit(e, false)
 	}
-	s.enter()
-	for _, room := range s.returning {
-		s.nsp.index.Join(&s.member, room, 0)
-	}
+	created = s.enter()
 	if s.recovered {
 		s.nsp.srv.stats.recovered.Add(1)
 	}
-	s.returning = nil
-	return missed
+	s.was = nil
+	return missed, created
 }
 
 func (rec *record) includes(rooms []string) bool {
@@ -287,7 +289,12 @@ func (rec *record) includes(rooms []string) bool {
 // part.
 func (r *recovery) leave(s *Socket, reason Reason) {
 	rooms := s.member.Rooms()
-	data := s.Data()
+	s.mu.Lock()
+	if !s.entered { // gone again before it was admitted
+		rooms = append([]string{s.ID()}, s.joining...)
+	}
+	data := s.data
+	s.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.live[s.pid] != s {

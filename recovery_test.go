@@ -290,6 +290,42 @@ func TestSlowConsumerWhoseEndIsListenedTo(t *testing.T) {
 	}
 }
 
+func TestRecoveryRevisesRooms(t *testing.T) {
+	srv, url, gone := recoveryServer(t, &parley.Recovery{RunMiddleware: true})
+	events := make(chan string, 16)
+	srv.Use(func(_ context.Context, s *parley.Socket) error {
+		if s.Recovered() {
+			s.Leave("lost")
+			return s.Join("new")
+		}
+		return s.Join("kept", "lost")
+	})
+	c := dial(t, url)
+	first := c.connect("", "")
+	c.cut()
+	await(t, "disconnect", gone)
+	for _, room := range []string{"kept", "lost", "new"} {
+		if err := srv.To(room).Emit(room, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	srv.OnRoom(func(e parley.RoomEvent) { events <- string(e.Type) + " " + e.Room })
+	missed, again := missedUntilConnect(t, dial(t, url), back(first.PID, ""))
+	if again.SID != first.SID || len(missed) != 1 || !strings.HasPrefix(missed[0], `42["kept",0,`) {
+		t.Errorf("came back as %q, missed %q", again.SID, missed)
+	}
+	if got, want := srv.Socket(again.SID).Rooms(), []string{again.SID, "kept", "new"}; !slices.Equal(got, want) {
+		t.Errorf("rooms %q, want %q", got, want)
+	}
+	for _, room := range []string{again.SID, "kept", "new"} {
+		for _, what := range []string{"create-room ", "join-room "} {
+			if got := await(t, "room event", events); got != what+room {
+				t.Errorf("room event %q, want %q", got, what+room)
+			}
+		}
+	}
+}
+
 func TestRecoveryForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := parley.NewRecoveryForTest(&parley.Recovery{MaxDisconnection: time.Minute, MaxBytes: 1 << 20, MaxSessions: 10})

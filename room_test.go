@@ -138,6 +138,57 @@ func TestJoinLeaveRooms(t *testing.T) {
 	}
 }
 
+func TestJoinWhileConnecting(t *testing.T) {
+	srv, url := serve(t, &parley.Options{MaxRooms: 2})
+	events := make(chan string, 16)
+	srv.OnRoom(func(e parley.RoomEvent) {
+		if len(e.Room) == 1 {
+			events <- string(e.Type) + " " + e.Room
+		}
+	})
+	srv.Use(func(_ context.Context, s *parley.Socket) error {
+		if err := s.Join("a", "b", "a"); err != nil {
+			return err
+		}
+		s.Leave("b")
+		if err := s.Join("c"); err != nil {
+			return err
+		}
+		if err := s.Join("d"); err != parley.ErrTooManyRooms {
+			t.Errorf("third room: %v, want ErrTooManyRooms", err)
+		}
+		if !slices.Equal(s.Rooms(), []string{"a", "c"}) || !s.InRoom("c") || s.InRoom("b") {
+			t.Errorf("rooms while connecting %q", s.Rooms())
+		}
+		if infos, _ := srv.To("a", "c").FetchSockets(t.Context()); len(infos) != 0 {
+			t.Errorf("reached while connecting: %+v", infos)
+		}
+		if len(s.Handshake().Auth) > 0 {
+			return &parley.ConnectError{Message: "no"}
+		}
+		return nil
+	})
+	refused := dial(t, url)
+	refused.send("40{}")
+	refused.expect(`44{"message":"no"}`)
+	if n := srv.Stats().Rooms; n != 0 {
+		t.Errorf("%d rooms of a socket that was refused", n)
+	}
+	c, id := join(t, url, "")
+	if err := srv.To("a").Emit("hello"); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(`42["hello"]`)
+	if got := srv.Socket(id).Rooms(); !slices.Equal(got, []string{id, "a", "c"}) {
+		t.Errorf("rooms %q", got)
+	}
+	for _, want := range []string{"create-room a", "join-room a", "create-room c", "join-room c"} {
+		if got := await(t, "room event", events); got != want {
+			t.Errorf("room event %q, want %q", got, want)
+		}
+	}
+}
+
 func TestSocketsAtOnce(t *testing.T) {
 	srv, url := serve(t, nil)
 	clients, s := crowd(t, srv, url, 3)

@@ -41,12 +41,14 @@ type Socket struct {
 	pid       string // secret by which the client may have this socket recovered
 	joinedAt  uint64 // the last packet of the recovery log when it joined
 	recovered bool
-	returning []string // rooms to be in again, until it is admitted
+	was       *savedSocket // what it is to be again, until it is admitted
 
 	handlers atomic.Pointer[Handlers] // nil until something is registered
 
 	mu      sync.Mutex
 	state   socketState
+	entered bool     // the namespace's index has it: rooms are joined there
+	joining []string // rooms to be in as soon as it has entered
 	inbox   fifo.Queue[task]
 	working bool // a goroutine takes tasks from the inbox
 	full    bool // and it is counted in conn.full
@@ -213,8 +215,12 @@ func (s *Socket) OnDisconnect(f func(s *Socket, reason Reason)) { s.own().OnDisc
 // OnError has f called with the errors of this socket's handlers; see Handlers.OnError.
 func (s *Socket) OnError(f func(s *Socket, err error)) { s.own().OnError(f) }
 
-// Join puts the socket into rooms. The error is ErrTooManyRooms, or ErrDisconnected.
+// Join puts the socket into rooms. One that is still passing the namespace's middleware is
+// in them as soon as it is connected. The error is ErrTooManyRooms, or ErrDisconnected.
 func (s *Socket) Join(rooms ...string) error {
+	if early, err := s.joinEarly(rooms); early {
+		return err
+	}
 	for _, room := range rooms {
 		joined, created, ok := s.nsp.index.Join(&s.member, room, s.nsp.srv.opts.MaxRooms)
 		if !ok {
@@ -232,8 +238,38 @@ func (s *Socket) Join(rooms ...string) error {
 	return nil
 }
 
+// joinEarly notes the rooms of a socket that is connecting, or reports that it is not.
+func (s *Socket) joinEarly(rooms []string) (early bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.earlyLocked() {
+		return false, nil
+	}
+	for _, room := range rooms {
+		switch limit := s.nsp.srv.opts.MaxRooms; {
+		case room == s.ID() || slices.Contains(s.joining, room):
+		case limit > 0 && len(s.joining) >= limit:
+			return true, ErrTooManyRooms
+		default:
+			s.joining = append(s.joining, room)
+		}
+	}
+	return true, nil
+}
+
+func (s *Socket) earlyLocked() bool { return !s.entered && s.state != disconnected }
+
 // Leave takes the socket out of rooms.
 func (s *Socket) Leave(rooms ...string) {
+	s.mu.Lock()
+	early := s.earlyLocked()
+	if early {
+		s.joining = slices.DeleteFunc(s.joining, func(room string) bool { return slices.Contains(rooms, room) })
+	}
+	s.mu.Unlock()
+	if early {
+		return
+	}
 	for _, room := range rooms {
 		left, emptied := s.nsp.index.Leave(&s.member, room)
 		if left {
@@ -263,7 +299,10 @@ func (s *Socket) tell(event string, f func()) {
 // disconnected, those it was in.
 func (s *Socket) Rooms() []string {
 	s.mu.Lock()
-	left := s.left
+	left, early := s.left, s.earlyLocked()
+	if early {
+		left = append([]string{}, s.joining...)
+	}
 	s.mu.Unlock()
 	if left != nil {
 		return left
@@ -272,7 +311,12 @@ func (s *Socket) Rooms() []string {
 }
 
 // InRoom reports whether the socket is in the room.
-func (s *Socket) InRoom(room string) bool { return s.member.In(room) }
+func (s *Socket) InRoom(room string) bool {
+	s.mu.Lock()
+	early := s.earlyLocked() && slices.Contains(s.joining, room)
+	s.mu.Unlock()
+	return early || s.member.In(room)
+}
 
 // To chooses the sockets in the rooms, but for this one.
 func (s *Socket) To(rooms ...string) *Broadcast { return s.nsp.To(rooms...).Except(s.ID()) }
@@ -469,27 +513,26 @@ func (s *Socket) admit() {
 	s.inbox.Push(task{run: s.runConnection})
 	s.mu.Unlock()
 
+	var created []string
 	if r := s.recovery(); r != nil {
-		for _, e := range r.admit(s) {
+		var missed []*Encoded
+		missed, created = r.admit(s)
+		for _, e := range missed {
 			s.sent(e)
 		}
+		if !s.Connected() { // close may have come before admit: it must not stay among the living
+			r.leave(s, TransportClose)
+		}
 	} else {
-		s.enter()
+		created = s.enter()
 	}
-	s.roomEvent(RoomCreated, s.ID())
 	for _, room := range s.member.Rooms() {
+		if room == s.ID() || slices.Contains(created, room) {
+			s.roomEvent(RoomCreated, room)
+		}
 		s.roomEvent(RoomJoined, room)
 	}
 	s.conn.session.Flush()
-	s.mu.Lock()
-	gone := s.state == disconnected
-	s.mu.Unlock()
-	if gone { // close may have come before enter: it must not leave anything in the index
-		s.nsp.index.Remove(&s.member)
-		if r := s.recovery(); r != nil {
-			r.leave(s, TransportClose)
-		}
-	}
 	s.nsp.srv.stats.connected.Add(1)
 	s.nsp.srv.work.add(1)
 	if len(s.nsp.load().connection) == 0 {
@@ -505,10 +548,17 @@ func (s *Socket) admit() {
 const settleTime = 2 * time.Millisecond
 
 // enter answers CONNECT and makes the socket known to others: what they send follows the
-// answer, and once the client has the answer it can be reached.
-func (s *Socket) enter() {
+// answer, and once the client has the answer it can be reached. It returns the rooms that
+// had nobody in them.
+func (s *Socket) enter() (created []string) {
 	s.conn.session.Queue(s.nsp.encodeControl(sio.Connect, s.conn.revision().answer(s)).messages...)
-	s.nsp.index.Add(&s.member)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != disconnected { // or it would stay there for ever
+		created = s.nsp.index.Add(&s.member, s.joining...)
+		s.entered, s.joining = true, nil
+	}
+	return created
 }
 
 func (s *Socket) runConnection() {

@@ -68,17 +68,24 @@ func (x *Index[V]) shard(name string) *shard[V] {
 	return &x.shards[maphash.String(x.seed, name)%uint64(len(x.shards))]
 }
 
-// Add adds m, whose ID and Value are set. The id must be unique.
-func (x *Index[V]) Add(m *Member[V]) {
+// Add adds m, whose ID and Value are set, and puts it into rooms before anybody can find
+// it. The id must be unique. It returns those rooms that had no members before.
+func (x *Index[V]) Add(m *Member[V], rooms ...string) (created []string) {
 	m.mu.Lock()
 	m.present = true
 	m.own.Store(true)
+	for _, name := range rooms {
+		if _, first := x.joinLocked(m, name); first {
+			created = append(created, name)
+		}
+	}
 	m.mu.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.members[m.ID] = m
 	m.at = len(x.all)
 	x.all = append(x.all, m)
+	return created
 }
 
 // Remove takes m out of the index and all of its rooms. It returns the rooms it was in,
@@ -147,18 +154,24 @@ func (x *Index[V]) Join(m *Member[V], name string, limit int) (joined, created, 
 	if !m.present {
 		return false, false, true
 	}
-	if name == m.ID {
-		joined = !m.own.Swap(true)
-		return joined, joined && !x.exists(name), true
-	}
-	if slices.ContainsFunc(m.seats, func(s *seat[V]) bool { return s.room.name == name }) {
-		return false, false, true
-	}
-	if limit > 0 && len(m.seats) >= limit {
+	if limit > 0 && len(m.seats) >= limit && name != m.ID && !m.seatedLocked(name) {
 		return false, false, false
 	}
+	joined, created = x.joinLocked(m, name)
+	return joined, created, true
+}
+
+// joinLocked is Join of a member that is present, without limit.
+func (x *Index[V]) joinLocked(m *Member[V], name string) (joined, created bool) {
+	if name == m.ID {
+		joined = !m.own.Swap(true)
+		return joined, joined && !x.exists(name)
+	}
+	if m.seatedLocked(name) {
+		return false, false
+	}
 	first := x.addSeat(m, name)
-	return true, first && x.owner(name) == nil, true
+	return true, first && x.owner(name) == nil
 }
 
 func (x *Index[V]) addSeat(m *Member[V], name string) (first bool) {
@@ -215,9 +228,11 @@ func (x *Index[V]) exists(name string) bool {
 func (m *Member[V]) In(name string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if name == m.ID && m.own.Load() {
-		return true
-	}
+	return name == m.ID && m.own.Load() || m.seatedLocked(name)
+}
+
+// seatedLocked is In for rooms that are not m's own.
+func (m *Member[V]) seatedLocked(name string) bool {
 	return slices.ContainsFunc(m.seats, func(s *seat[V]) bool { return s.room.name == name })
 }
 
