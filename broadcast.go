@@ -16,6 +16,7 @@ type Broadcast struct {
 	nsp      *Namespace
 	rooms    []string
 	except   []string
+	self     *Socket // the only one, as long as no rooms are named
 	volatile bool
 	plain    bool // not compressed
 	local    bool
@@ -37,7 +38,10 @@ func union(a, b []string) []string {
 
 // To chooses the sockets in these rooms, too.
 func (b *Broadcast) To(rooms ...string) *Broadcast {
-	return b.with(func(b *Broadcast) { b.rooms = union(b.rooms, rooms) })
+	return b.with(func(b *Broadcast) {
+		b.turnToOthers()
+		b.rooms = union(b.rooms, rooms)
+	})
 }
 
 // In is To.
@@ -45,7 +49,30 @@ func (b *Broadcast) In(rooms ...string) *Broadcast { return b.To(rooms...) }
 
 // Except leaves out the sockets in these rooms.
 func (b *Broadcast) Except(rooms ...string) *Broadcast {
-	return b.with(func(b *Broadcast) { b.except = union(b.except, rooms) })
+	return b.with(func(b *Broadcast) {
+		b.turnToOthers()
+		b.except = union(b.except, rooms)
+	})
+}
+
+// turnToOthers makes a choice of one socket one of all others: s.Volatile() is about s, and
+// s.Volatile().To("room") about the others in the room, as it is without Volatile.
+func (b *Broadcast) turnToOthers() {
+	if b.self != nil {
+		b.except = union(b.except, []string{b.self.ID()})
+		b.self = nil
+	}
+}
+
+// choose appends the chosen sockets to dst.
+func (b *Broadcast) choose(dst []*Socket) []*Socket {
+	switch {
+	case b.self == nil:
+		return b.nsp.index.Select(dst, b.rooms, b.except)
+	case b.self.Connected():
+		return append(dst, b.self)
+	}
+	return dst
 }
 
 // Volatile has the event dropped for each client that cannot take it at once, because
@@ -118,7 +145,7 @@ func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) 
 	if err != nil {
 		return nil, err
 	}
-	chosen := n.index.Select(nil, b.rooms, b.except)
+	chosen := b.choose(nil)
 	replies := collector{awaited: len(chosen), done: make(chan struct{})}
 	if len(chosen) == 0 {
 		return nil, nil
@@ -182,7 +209,7 @@ type SocketInfo struct {
 
 // FetchSockets returns the chosen sockets.
 func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
-	chosen := b.nsp.index.Select(nil, b.rooms, b.except)
+	chosen := b.choose(nil)
 	infos := make([]SocketInfo, len(chosen))
 	for i, s := range chosen {
 		infos[i] = SocketInfo{ID: s.ID(), Handshake: s.Handshake(), Rooms: s.Rooms(), Data: s.Data()}
@@ -194,7 +221,7 @@ func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
 // them cannot.
 func (b *Broadcast) SocketsJoin(rooms ...string) error {
 	var err error
-	for _, s := range b.nsp.index.Select(nil, b.rooms, b.except) {
+	for _, s := range b.choose(nil) {
 		if e := s.Join(rooms...); e != nil {
 			err = e
 		}
@@ -204,14 +231,14 @@ func (b *Broadcast) SocketsJoin(rooms ...string) error {
 
 // SocketsLeave has the chosen sockets leave rooms.
 func (b *Broadcast) SocketsLeave(rooms ...string) {
-	for _, s := range b.nsp.index.Select(nil, b.rooms, b.except) {
+	for _, s := range b.choose(nil) {
 		s.Leave(rooms...)
 	}
 }
 
 // DisconnectSockets disconnects the chosen sockets; see Socket.Disconnect.
 func (b *Broadcast) DisconnectSockets(closeConnection bool) {
-	for _, s := range b.nsp.index.Select(nil, b.rooms, b.except) {
+	for _, s := range b.choose(nil) {
 		s.Disconnect(closeConnection)
 	}
 }

@@ -1,10 +1,12 @@
 package parley
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/rooms"
@@ -66,8 +68,33 @@ func (n *Namespace) All() *Broadcast { return &Broadcast{nsp: n} }
 // Except chooses all sockets but those in any of the rooms.
 func (n *Namespace) Except(rooms ...string) *Broadcast { return n.All().Except(rooms...) }
 
-// Volatile chooses all sockets, as Broadcast.Volatile.
+// Volatile chooses all sockets; see Broadcast.Volatile.
 func (n *Namespace) Volatile() *Broadcast { return n.All().Volatile() }
+
+// Local chooses all sockets of this process; see Broadcast.Local.
+func (n *Namespace) Local() *Broadcast { return n.All().Local() }
+
+// Compress chooses all sockets; see Broadcast.Compress.
+func (n *Namespace) Compress(compress bool) *Broadcast { return n.All().Compress(compress) }
+
+// Timeout chooses all sockets; see Broadcast.Timeout.
+func (n *Namespace) Timeout(d time.Duration) *Broadcast { return n.All().Timeout(d) }
+
+// FetchSockets returns all sockets; see Broadcast.FetchSockets.
+func (n *Namespace) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
+	return n.All().FetchSockets(ctx)
+}
+
+// SocketsJoin has all sockets join rooms; see Broadcast.SocketsJoin.
+func (n *Namespace) SocketsJoin(rooms ...string) error { return n.All().SocketsJoin(rooms...) }
+
+// SocketsLeave has all sockets leave rooms.
+func (n *Namespace) SocketsLeave(rooms ...string) { n.All().SocketsLeave(rooms...) }
+
+// DisconnectSockets disconnects all sockets; see Socket.Disconnect.
+func (n *Namespace) DisconnectSockets(closeConnection bool) {
+	n.All().DisconnectSockets(closeConnection)
+}
 
 // Encode encodes an event once, to be sent with Socket.Send to sockets of this namespace at
 // different times. Such events are not part of connection state recovery.
@@ -199,7 +226,7 @@ func (n *Namespace) deliver(b *Broadcast, e *Encoded) {
 // which Socket.sent has somebody to tell.
 func (n *Namespace) transmit(b *Broadcast, e *Encoded) (heard []*Socket) {
 	buf := targets.Get().(*[]*Socket)
-	chosen := n.index.Select((*buf)[:0], b.rooms, b.except)
+	chosen := b.choose((*buf)[:0])
 	for _, s := range chosen {
 		if s.transmit(e, b.volatile) && e.args != nil {
 			heard = append(heard, s)

@@ -118,9 +118,13 @@ func (r *recovery) transmit(b *Broadcast, only *Socket, event string, args []any
 	if err != nil {
 		return nil, nil, err
 	}
+	rooms := b.rooms
+	if b.self != nil {
+		rooms = []string{b.self.ID()}
+	}
 	r.mu.Lock()
 	r.last = offset
-	r.keepLocked(record{offset: offset, at: time.Now(), rooms: b.rooms, except: b.except, event: e})
+	r.keepLocked(record{offset: offset, at: time.Now(), rooms: rooms, except: b.except, event: e})
 	r.mu.Unlock()
 	if only == nil {
 		return e, b.nsp.transmit(b, e), nil

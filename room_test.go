@@ -53,6 +53,14 @@ func TestBroadcastReachesWhom(t *testing.T) {
 		{"from a socket to all others", s[0].Broadcast(), []int{1, 2, 3}},
 		{"one socket", s[1], []int{1}},
 		{"a room that does not exist", srv.To("nowhere"), nil},
+		{"a socket's flags, itself", s[3].Volatile(), []int{3}},
+		{"a socket's flags, uncompressed", s[3].Compress(false), []int{3}},
+		{"a socket's flags, its rooms", s[0].Volatile().To("a"), []int{1}},
+		{"a socket's flags, all others", s[0].Compress(true).Except("b"), []int{3}},
+		{"from a socket to all others but a room", s[0].Except("c"), []int{1, 2}},
+		{"from a socket, local", s[0].Local(), []int{1, 2, 3}},
+		{"from the namespace, local", srv.Local(), []int{0, 1, 2, 3}},
+		{"from the namespace, uncompressed", srv.Compress(false).To("c"), []int{3}},
 		{"local", srv.To("a").Local(), []int{0, 1}},
 		{"uncompressed", srv.To("a").Compress(false), []int{0, 1}},
 	} {
@@ -110,7 +118,10 @@ func TestJoinLeaveRooms(t *testing.T) {
 	if err := s[1].Emit("direct"); err != nil {
 		t.Fatal(err)
 	}
-	clients[1].expect(`42["direct"]`)
+	if err := s[1].Compress(false).Emit("direct"); err != nil {
+		t.Fatal(err)
+	}
+	clients[1].expect(`42["direct"]`, `42["direct"]`)
 
 	gone := make(chan struct{}, 16)
 	srv.OnDisconnect(func(*parley.Socket, parley.Reason) { gone <- struct{}{} })
@@ -209,6 +220,16 @@ func TestSocketsAtOnce(t *testing.T) {
 	if s[1].InRoom("pair") || !s[0].InRoom("pair") {
 		t.Error("SocketsLeave took the wrong one")
 	}
+	if err := srv.SocketsJoin("all"); err != nil {
+		t.Fatal(err)
+	}
+	srv.SocketsLeave("pair")
+	if infos, err := srv.FetchSockets(t.Context()); err != nil || len(infos) != 3 || len(infos[0].Rooms) != 2 {
+		t.Errorf("fetched %+v, %v", infos, err)
+	}
+	if err := s[0].Join("pair"); err != nil {
+		t.Fatal(err)
+	}
 	srv.In("pair").DisconnectSockets(true)
 	clients[0].expect("41")
 	clients[0].expectClosed()
@@ -217,6 +238,9 @@ func TestSocketsAtOnce(t *testing.T) {
 	}
 	clients[1].expect(`42["left"]`)
 	clients[2].expect(`42["left"]`)
+	srv.DisconnectSockets(false)
+	clients[1].expect("41")
+	clients[2].expect("41")
 }
 
 func TestEncodeOnceSendLater(t *testing.T) {

@@ -327,9 +327,24 @@ func (s *Socket) In(rooms ...string) *Broadcast { return s.To(rooms...) }
 // Broadcast chooses all sockets of the namespace but this one.
 func (s *Socket) Broadcast() *Broadcast { return s.nsp.Except(s.ID()) }
 
+// Except chooses all sockets of the namespace but this one and those in the rooms.
+func (s *Socket) Except(rooms ...string) *Broadcast { return s.Broadcast().Except(rooms...) }
+
 // Volatile chooses this socket, for events that are dropped if they cannot be sent at
-// once; see Broadcast.Volatile.
-func (s *Socket) Volatile() *Broadcast { return s.nsp.To(s.ID()).Volatile() }
+// once; see Broadcast.Volatile. Volatile().To chooses others, as To does.
+func (s *Socket) Volatile() *Broadcast { return s.alone().Volatile() }
+
+// Compress chooses this socket, likewise; see Broadcast.Compress.
+func (s *Socket) Compress(compress bool) *Broadcast { return s.alone().Compress(compress) }
+
+// Timeout chooses this socket, likewise; see Broadcast.Timeout. To ask this socket alone,
+// Socket.EmitWithAck says more: it tells a client that is gone from one without an answer.
+func (s *Socket) Timeout(d time.Duration) *Broadcast { return s.alone().Timeout(d) }
+
+// Local chooses all sockets of this process but this one; see Broadcast.Local.
+func (s *Socket) Local() *Broadcast { return s.Broadcast().Local() }
+
+func (s *Socket) alone() *Broadcast { return &Broadcast{nsp: s.nsp, self: s} }
 
 // Emit sends an event to the client. It does not wait for it. The error is about encoding
 // the arguments, or ErrDisconnected.
