@@ -99,7 +99,11 @@ func (w *wheel) unlinkLocked(t *timer) {
 // turn goes on to the present tick and reports the timers that have run out.
 func (w *wheel) turn() {
 	w.mu.Lock()
-	var expired []*timer
+	type expiry struct { // the owner as it is under the lock
+		owner alarmed
+		t     *timer
+	}
+	var expired []expiry
 	target := int64(w.since() / w.tick)
 	// After a pause longer than a whole turn each slot is looked at once.
 	for from := max(w.now+1, target-int64(len(w.slots))+1); from <= target; from++ {
@@ -108,7 +112,7 @@ func (w *wheel) turn() {
 			next := t.next
 			if t.due <= target {
 				w.unlinkLocked(t)
-				expired = append(expired, t)
+				expired = append(expired, expiry{t.owner, t})
 			}
 			t = next
 		}
@@ -116,8 +120,8 @@ func (w *wheel) turn() {
 	w.now = max(w.now, target)
 	w.mu.Unlock()
 
-	for _, t := range expired {
-		t.owner.alarm(t)
+	for _, e := range expired {
+		e.owner.alarm(e.t)
 	}
 
 	w.mu.Lock()

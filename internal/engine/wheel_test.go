@@ -95,6 +95,7 @@ func TestWheelTimerSetsItselfAgain(t *testing.T) {
 		})
 		timer.Set(time.Second)
 		time.Sleep(120 * time.Second)
+		synctest.Wait()
 		if count != 100 {
 			t.Errorf("ran out %d times, want 100", count)
 		}
@@ -110,5 +111,26 @@ func TestClosedWheelIsSilent(t *testing.T) {
 		timer.Set(time.Second)
 		timer.Clear()
 		time.Sleep(time.Minute)
+	})
+}
+
+// A session may end, and set its timer for that, while its heartbeat runs out.
+func TestWheelTimerSetWhileRunningOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := engine.NewWheel(time.Second)
+		defer w.Close()
+		reported := 0
+		late := w.Timer(func() { reported++ })
+		early := w.Timer(func() {
+			go late.Set(w.Since() + time.Second)
+			time.Sleep(time.Millisecond) // it is set by now, and next to be reported
+		})
+		early.Set(time.Second)
+		late.Set(time.Second)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if reported != 1 {
+			t.Errorf("ran out %d times, want once, at the second time", reported)
+		}
 	})
 }
