@@ -69,8 +69,8 @@ export const serve = (t, ...flags) => run(t, process.env.CONFORMANCE_SERVER ?? `
 export const parley = (t, ...flags) => run(t, `${here}.bin/parley`, flags);
 
 /** A client that is closed when the test ends; quick to come back unless told otherwise. */
-export function client(t, url, options = {}) {
-  const socket = io(url, { forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...options });
+export function client(t, url, { connect = io, ...options } = {}) {
+  const socket = connect(url, { forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...options });
   atEnd(t, () => socket.disconnect());
   return socket;
 }

@@ -26,6 +26,7 @@ var (
 	pingInterval   = flag.Duration("ping-interval", 25*time.Second, "heartbeat interval")
 	pingTimeout    = flag.Duration("ping-timeout", 20*time.Second, "heartbeat timeout")
 	connectTimeout = flag.Duration("connect-timeout", 45*time.Second, "time to join a namespace")
+	legacy         = flag.Bool("legacy", false, "allow Engine.IO 3 and JSONP")
 	compression    = flag.Bool("compression", false, "allow permessage-deflate")
 	origins        = flag.String("origins", "*", "origins that may connect, separated by commas")
 )
@@ -35,6 +36,7 @@ func main() {
 	flag.Parse()
 	o := &parley.Options{
 		PingInterval: *pingInterval, PingTimeout: *pingTimeout, ConnectTimeout: *connectTimeout,
+		AllowEIO3: *legacy, JSONP: *legacy,
 		CORS: parley.CORS{Origins: strings.Split(*origins, ","), Credentials: *origins != "*"},
 	}
 	if *recovery > 0 {

@@ -5,10 +5,15 @@
 // A scenario is a title, "== title", and lines:
 //
 //	! recovery                            with connection state recovery
+//	! EIO=3&b64=1                         with these parameters instead of EIO=4, and a server
+//	                                      that allows Engine.IO 3 and JSONP
 //	> get                                 a poll; its answer may come later
 //	> post DATA                           the client's packets
+//	> post binary 0102                    the same as bytes, in hexadecimal
+//	> post form DATA                      the same as a form, escaped as clients do
 //	> GET /path?query BODY                any other request
 //	< get 200 DATA                        the answer to the oldest poll
+//	< get 200 binary 0102                 the same in bytes
 //	< post 200 ok                         the answer to the last post or other request
 //	< header Name: value                  of the last answer; without a value: it has none
 //	> ws open, > ws upgrade               a WebSocket, for a new session or the one of {sid}
@@ -23,8 +28,9 @@
 // it first appears it takes the value, later it means that. A second WebSocket or polling
 // session is begun with "> new", which forgets {sid}.
 //
-// With WIRE_URL (and WIRE_RECOVERY_URL, for the scenarios with recovery) the transcripts are
-// replayed against another server, in real time.
+// With WIRE_URL (and WIRE_RECOVERY_URL, for the scenarios with recovery, and WIRE_LEGACY_URL,
+// for those with other parameters) the transcripts are replayed against another server, in
+// real time.
 package wire_test
 
 import (
@@ -35,6 +41,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -76,17 +83,24 @@ func TestTranscripts(t *testing.T) {
 
 // replay starts a server and plays one scenario against it.
 func replay(t *testing.T, lines []string, file string, first int) {
-	recovery := lines[0] == "! recovery"
+	option, _ := strings.CutPrefix(lines[0], "! ")
+	recovery, legacy := option == "recovery", strings.HasPrefix(option, "EIO=")
 	play := func(t *testing.T, p *player) {
 		defer p.close()
+		if legacy {
+			p.eio = option
+		}
 		for i, line := range lines {
 			p.where = func() { t.Helper(); t.Logf("%s:%d: %s", file, first+1+i, line) }
 			p.line(line)
 		}
 	}
 	name := "WIRE_URL"
-	if recovery {
+	switch {
+	case recovery:
 		name = "WIRE_RECOVERY_URL"
+	case legacy:
+		name = "WIRE_LEGACY_URL"
 	}
 	if url := os.Getenv(name); url != "" {
 		p := newPlayer(t, url, (&net.Dialer{}).DialContext)
@@ -95,7 +109,7 @@ func replay(t *testing.T, lines []string, file string, first int) {
 		return
 	}
 	synctest.Test(t, func(t *testing.T) {
-		o := &parley.Options{Logger: slog.New(slog.DiscardHandler)}
+		o := &parley.Options{Logger: slog.New(slog.DiscardHandler), AllowEIO3: legacy, JSONP: legacy}
 		if recovery {
 			o.Recovery = &parley.Recovery{}
 		}
@@ -127,6 +141,7 @@ type player struct {
 	t      *testing.T
 	where  func() // logs the current line
 	url    string
+	eio    string // parameters that begin each query
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	client *http.Client
 	ctx    context.Context
@@ -155,7 +170,7 @@ type answer struct {
 }
 
 func newPlayer(t *testing.T, url string, dial func(ctx context.Context, network, address string) (net.Conn, error)) *player {
-	p := &player{t: t, url: url, dial: dial, names: map[string]string{}, after: -1}
+	p := &player{t: t, url: url, eio: "EIO=4", dial: dial, names: map[string]string{}, after: -1}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.client = &http.Client{Transport: &http.Transport{DialContext: dial, DisableCompression: true}}
 	return p
@@ -224,7 +239,7 @@ func (p *player) line(line string) {
 // send does what the client does.
 func (p *player) send(line string) {
 	what, rest, _ := strings.Cut(line, " ")
-	query := "/socket.io/?EIO=4&transport=polling"
+	query := "/socket.io/?" + p.eio + "&transport=polling"
 	if sid := p.names["sid"]; sid != "" {
 		query += "&sid=" + sid
 	}
@@ -232,9 +247,10 @@ func (p *player) send(line string) {
 	case "get":
 		get := make(chan answer, 1)
 		p.gets = append(p.gets, get)
-		go func() { get <- p.request(http.MethodGet, query, "") }()
+		go func() { get <- p.request(http.MethodGet, query, "", "") }()
 	case "post":
-		a := p.request(http.MethodPost, query, rest)
+		contentType, body := p.body(rest)
+		a := p.request(http.MethodPost, query, contentType, body)
 		p.post = &a
 	case "ws":
 		p.sendWS(rest)
@@ -242,18 +258,35 @@ func (p *player) send(line string) {
 		delete(p.names, "sid")
 	default:
 		target, body, _ := strings.Cut(rest, " ")
-		a := p.request(what, target, body)
+		a := p.request(what, target, "text/plain;charset=UTF-8", body)
 		p.post = &a
 	}
 }
 
-func (p *player) request(method, target, body string) answer {
+// body returns what a post sends, and its content type.
+func (p *player) body(line string) (contentType, body string) {
+	if digits, ok := strings.CutPrefix(line, "binary "); ok {
+		b, err := hex.DecodeString(digits)
+		if err != nil {
+			p.fatalf("%v", err)
+		}
+		return "application/octet-stream", string(b)
+	}
+	if payload, ok := strings.CutPrefix(line, "form "); ok {
+		payload = strings.ReplaceAll(payload, `\n`, "\\\n")
+		payload = strings.ReplaceAll(payload, "\n", `\n`)
+		return "application/x-www-form-urlencoded", url.Values{"d": {payload}}.Encode()
+	}
+	return "text/plain;charset=UTF-8", line
+}
+
+func (p *player) request(method, target, contentType, body string) answer {
 	r, err := http.NewRequestWithContext(p.ctx, method, p.url+target, strings.NewReader(body))
 	if err != nil {
 		return answer{err: err}
 	}
 	if method == http.MethodPost {
-		r.Header.Set("Content-Type", "text/plain;charset=UTF-8")
+		r.Header.Set("Content-Type", contentType)
 	}
 	response, err := p.client.Do(r)
 	if err != nil {
@@ -261,14 +294,18 @@ func (p *player) request(method, target, body string) answer {
 	}
 	defer response.Body.Close()
 	b, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, response.Header, string(b), err}
+	text := string(b)
+	if response.Header.Get("Content-Type") == "application/octet-stream" {
+		text = "binary " + hex.EncodeToString(b)
+	}
+	return answer{response.StatusCode, response.Header, text, err}
 }
 
 func (p *player) sendWS(line string) {
 	what, rest, _ := strings.Cut(line, " ")
 	switch what {
 	case "open", "upgrade":
-		target := "/socket.io/?EIO=4&transport=websocket"
+		target := "/socket.io/?" + p.eio + "&transport=websocket"
 		if rest != "" {
 			target = rest
 		}
