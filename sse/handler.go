@@ -1,0 +1,263 @@
+package sse
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-go/parley/internal/ws"
+)
+
+// Open begins the feed of one client. lastID is the id of the last event that it has: empty
+// for one that comes for the first time, and whatever it likes, since it comes from the client.
+// Open sends what the client missed and sees to it that later events are sent, until the
+// function it returns, which may be nil, is called. Until it sends more than Stream.Flush is
+// called for, it may still refuse the client, with a *Refusal.
+type Open func(s *Stream, r *http.Request, lastID string) (close func(), err error)
+
+// A Refusal is an answer instead of a stream. EventSource never comes back after one; Status 204
+// (No Content) says to others as well that there is no more.
+type Refusal struct {
+	Status  int
+	Message string // for people; of one line
+}
+
+func (e *Refusal) Error() string { return "sse: " + strconv.Itoa(e.Status) + ": " + e.Message }
+
+// A Handler serves one feed. It is safe for concurrent use.
+type Handler struct {
+	open  Open
+	opts  Options
+	stats counters
+
+	mu      sync.Mutex
+	streams map[*Stream]string // with their addresses
+	perHost map[string]int     // streams of each address
+	closed  bool
+}
+
+type counters struct{ opened, refused, slow, events atomic.Uint64 }
+
+// New returns a Handler. A nil opt means the defaults. It panics if opt would let every site
+// act for its visitors: the origin * with credentials.
+func New(open Open, opt *Options) *Handler {
+	var o Options
+	if opt != nil {
+		o = *opt
+	}
+	if o.CORS.Credentials && slices.Contains(o.CORS.Origins, "*") {
+		panic("sse: CORS: the origin * cannot be combined with credentials")
+	}
+	return &Handler{open: open, opts: o.withDefaults(), streams: make(map[*Stream]string), perHost: make(map[string]int)}
+}
+
+// Stats are what a Handler has counted.
+type Stats struct {
+	Streams int    // that are open
+	Opened  uint64 // since the start
+	Refused uint64 // instead
+	Slow    uint64 // ended since the client did not read
+	Events  uint64 // sent, each receiver counted
+}
+
+// Stats returns the counters.
+func (h *Handler) Stats() Stats {
+	h.mu.Lock()
+	n := len(h.streams)
+	h.mu.Unlock()
+	return Stats{n, h.stats.opened.Load(), h.stats.refused.Load(), h.stats.slow.Load(), h.stats.events.Load()}
+}
+
+// Close ends all streams, after what is queued for them is written, and does not wait:
+// http.Server.Shutdown, called after it, does. Clients that come later are told to come back.
+func (h *Handler) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for s := range h.streams {
+		s.Close()
+	}
+}
+
+// ServeHTTP serves GET, and HEAD for those who want to see what GET would say.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	allowed := h.opts.CORS.allow(header, r)
+	switch {
+	case r.Method == http.MethodOptions && allowed:
+		header.Set("Access-Control-Allow-Methods", "GET, HEAD")
+		header.Set("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control")
+		header.Set("Access-Control-Max-Age", "600")
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions:
+		header.Set("Allow", "GET, HEAD, OPTIONS")
+		h.refuse(w, &Refusal{http.StatusMethodNotAllowed, "only GET and HEAD here"})
+	case !allowed:
+		h.refuse(w, &Refusal{http.StatusForbidden, "pages of this origin may not read the feed"})
+	default:
+		h.serve(w, r)
+	}
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
+	s := newStream(w, r, &h.opts, &h.stats)
+	if err := s.control.SetWriteDeadline(time.Time{}); err != nil {
+		// One who does not read could not be got rid of.
+		h.refuse(w, &Refusal{http.StatusInternalServerError, "the server cannot stream"})
+		return
+	}
+	if err := h.enter(s, r); err != nil {
+		h.refuse(w, err)
+		return
+	}
+	defer h.leave(s)
+	writeHeader(w, r)
+	end, err := h.open(s, r, LastEventID(r))
+	if end != nil {
+		defer end()
+	}
+	if err == nil && s.head {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	if errors.Is(err, ErrClosed) || errors.Is(err, ErrSlow) {
+		err = nil // run finds it again
+	}
+	if err != nil && !s.begun {
+		h.refuse(w, err)
+		return
+	}
+	if err == nil {
+		h.stats.opened.Add(1)
+		err = s.run()
+	}
+	// Not even the end of the response may wait for who does not read.
+	if errors.Is(err, ErrClosed) {
+		s.control.SetWriteDeadline(time.Now().Add(h.opts.WriteTimeout))
+		return
+	}
+	if errors.Is(err, ErrSlow) {
+		h.stats.slow.Add(1)
+	}
+	s.control.SetWriteDeadline(time.Now())
+	panic(http.ErrAbortHandler)
+}
+
+func writeHeader(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "no-cache, no-store, no-transform")
+	header.Set("X-Accel-Buffering", "no") // nginx
+	if r.ProtoMajor == 1 {
+		// The connection has a deadline from the last write on.
+		header.Set("Connection", "close")
+	}
+}
+
+// LastEventID returns the id of the last event that a client has. The header, which
+// EventSource sends when it reconnects by itself, is newer than the query that it was made with:
+// lastEventId, last_event_id or lastEventID.
+func LastEventID(r *http.Request) string {
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		return id
+	}
+	q := r.URL.Query()
+	for _, name := range []string{"lastEventId", "last_event_id", "lastEventID"} {
+		if id := q.Get(name); id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+// enter counts the stream, unless there are too many.
+func (h *Handler) enter(s *Stream, r *http.Request) error {
+	host := h.address(r)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.opts.MaxStreams > 0 && len(h.streams) >= h.opts.MaxStreams:
+		return &Refusal{http.StatusServiceUnavailable, "there are too many clients: try again later"}
+	case h.opts.MaxPerAddress > 0 && h.perHost[host] >= h.opts.MaxPerAddress:
+		return &Refusal{http.StatusTooManyRequests, "there are too many clients of this address"}
+	}
+	h.streams[s] = host
+	h.perHost[host]++
+	if h.closed {
+		s.Close() // it is told when to come back: to another status EventSource never would
+	}
+	return nil
+}
+
+func (h *Handler) leave(s *Stream) {
+	s.Close() // nothing is queued any more
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	host := h.streams[s]
+	delete(h.streams, s)
+	if h.perHost[host]--; h.perHost[host] == 0 {
+		delete(h.perHost, host)
+	}
+}
+
+func (h *Handler) address(r *http.Request) string {
+	address := r.RemoteAddr
+	if h.opts.ClientAddress != nil {
+		address = h.opts.ClientAddress(r)
+	}
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
+// refuse answers instead of a stream.
+func (h *Handler) refuse(w http.ResponseWriter, err error) {
+	h.stats.refused.Add(1)
+	var refusal *Refusal
+	if !errors.As(err, &refusal) {
+		refusal = &Refusal{http.StatusServiceUnavailable, "the feed is not available: try again later"}
+	}
+	header := w.Header()
+	header.Del("Connection")
+	header.Del("X-Accel-Buffering")
+	header.Set("Cache-Control", "no-store")
+	switch refusal.Status {
+	case http.StatusNoContent:
+		header.Del("Content-Type")
+		w.WriteHeader(refusal.Status)
+		return
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		header.Set("Retry-After", strconv.Itoa(1+int(spread(h.opts.Retry, 0.5, 1.5).Seconds())))
+	}
+	http.Error(w, strconv.Itoa(refusal.Status)+": "+refusal.Message, refusal.Status)
+}
+
+// allow reports whether who asks may read, and lets pages of other origins do so.
+func (c *CORS) allow(header http.Header, r *http.Request) bool {
+	all := slices.Contains(c.Origins, "*")
+	origin := r.Header.Get("Origin")
+	cross := origin != "" && len(r.Header["Origin"]) == 1 && (all ||
+		slices.ContainsFunc(c.Origins, func(o string) bool { return strings.EqualFold(o, origin) }) ||
+		c.AllowOrigin != nil && c.AllowOrigin(origin, r))
+	switch {
+	case all:
+		header.Set("Access-Control-Allow-Origin", "*")
+	case len(c.Origins) > 0 || c.AllowOrigin != nil:
+		header.Add("Vary", "Origin")
+		if cross {
+			header.Set("Access-Control-Allow-Origin", origin)
+			if c.Credentials {
+				header.Set("Access-Control-Allow-Credentials", "true")
+			}
+		}
+	}
+	return cross || ws.SameOrigin(r)
+}

@@ -1,0 +1,371 @@
+package sse_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-go/parley/internal/wiretest"
+	"github.com/parley-go/parley/sse"
+)
+
+// feed is a handler whose streams the test has.
+type feed struct {
+	*sse.Handler
+	streams chan *sse.Stream
+	lastIDs chan string
+	ended   chan struct{}
+}
+
+func newFeed(o *sse.Options) *feed {
+	f := &feed{streams: make(chan *sse.Stream, 99), lastIDs: make(chan string, 99), ended: make(chan struct{}, 99)}
+	f.Handler = sse.New(func(s *sse.Stream, r *http.Request, lastID string) (func(), error) {
+		f.streams <- s
+		f.lastIDs <- lastID
+		return func() { f.ended <- struct{}{} }, nil
+	}, o)
+	return f
+}
+
+// inBubble serves a feed, over connections in memory, in a bubble of simulated time.
+func inBubble(t *testing.T, o *sse.Options, test func(t *testing.T, f *feed, client *http.Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFeed(o)
+		serveInBubble(t, f, func(client *http.Client) { test(t, f, client) })
+	})
+}
+
+func serveInBubble(t *testing.T, h http.Handler, test func(client *http.Client)) {
+	l := wiretest.Listen()
+	server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
+	go server.Serve(l)
+	transport := &http.Transport{DialContext: l.Dial}
+	test(&http.Client{Transport: transport})
+	transport.CloseIdleConnections()
+	server.Close()
+}
+
+func get(t *testing.T, client *http.Client, header ...string) (resp *http.Response, lines *bufio.Reader) {
+	t.Helper()
+	r, _ := http.NewRequestWithContext(t.Context(), "GET", "http://feed.test/?lastEventId=q", nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, bufio.NewReader(resp.Body)
+}
+
+func wantLine(t *testing.T, r *bufio.Reader, want string) {
+	t.Helper()
+	if line, err := r.ReadString('\n'); err != nil || line != want+"\n" {
+		t.Fatalf("line %q, %v, want %q", line, err, want)
+	}
+}
+
+// wantBegin reads what every stream begins with.
+func wantBegin(t *testing.T, r *bufio.Reader) (retry time.Duration) {
+	t.Helper()
+	wantLine(t, r, ":")
+	line, _ := r.ReadString('\n')
+	retry, err := time.ParseDuration(strings.TrimSuffix(strings.TrimPrefix(line, "retry: "), "\n") + "ms")
+	if err != nil {
+		t.Fatalf("line %q, want retry", line)
+	}
+	wantLine(t, r, "")
+	return retry
+}
+
+func TestStream(t *testing.T) {
+	inBubble(t, &sse.Options{KeepAlive: 20 * time.Second, Lifetime: time.Minute}, func(t *testing.T, f *feed, client *http.Client) {
+		start := time.Now()
+		resp, lines := get(t, client, "Last-Event-ID", "h")
+		for name, want := range map[string]string{
+			"Content-Type": "text/event-stream", "Cache-Control": "no-cache, no-store, no-transform",
+			"X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff", "Access-Control-Allow-Origin": "",
+		} {
+			if got := resp.Header.Get(name); got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+		if got := <-f.lastIDs; got != "h" {
+			t.Errorf("last id %q, want the header's", got)
+		}
+		wantBegin(t, lines)
+		if took := time.Since(start); took > 0 {
+			t.Errorf("it began after %v", took)
+		}
+		s := <-f.streams
+		time.Sleep(15 * time.Second)
+		s.Send(&sse.Event{ID: "1", Data: []byte("a")})
+		wantLine(t, lines, "id: 1")
+		wantLine(t, lines, "data: a")
+		wantLine(t, lines, "")
+		wantLine(t, lines, ":")
+		if took := time.Since(start); took != 35*time.Second {
+			t.Errorf("kept alive after %v, want 20 s after the event", took)
+		}
+		rest, err := io.ReadAll(lines)
+		if took := time.Since(start); err != nil || took < 48*time.Second || took > time.Minute || strings.Trim(string(rest), ":\n") != "" {
+			t.Errorf("it ended after %v with %q, %v", took, rest, err)
+		}
+		<-f.ended
+		if err := s.Send(&sse.Event{ID: "2"}); err != sse.ErrClosed {
+			t.Errorf("sent afterwards: %v", err)
+		}
+		if got := f.Stats(); got != (sse.Stats{Opened: 1, Events: 1}) {
+			t.Errorf("stats %+v", got)
+		}
+	})
+}
+
+func TestClientsAreSpread(t *testing.T) {
+	inBubble(t, &sse.Options{Retry: 4 * time.Second}, func(t *testing.T, f *feed, client *http.Client) {
+		different := map[time.Duration]bool{}
+		for range 10 {
+			resp, lines := get(t, client)
+			retry := wantBegin(t, lines)
+			if retry < 2*time.Second || retry > 6*time.Second {
+				t.Errorf("retry %v", retry)
+			}
+			different[retry] = true
+			resp.Body.Close()
+			<-f.ended // who hangs up is noticed
+		}
+		if len(different) < 5 {
+			t.Errorf("%d different of 10", len(different))
+		}
+	})
+}
+
+// One who does not read is disconnected when too much waits, or when a write takes too long.
+func TestSlowReaders(t *testing.T) {
+	for name, o := range map[string]*sse.Options{
+		"queue": {MaxQueue: 1000, WriteTimeout: time.Hour},
+		"time":  {MaxQueue: 1 << 30, WriteTimeout: 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, o, func(t *testing.T, f *feed, client *http.Client) {
+				start := time.Now()
+				resp, lines := get(t, client)
+				wantBegin(t, lines)
+				s := <-f.streams
+				var err error
+				for i := 0; i < 1000 && err == nil; i++ {
+					err = s.Send(&sse.Event{Data: make([]byte, 300)})
+					if i%10 == 0 {
+						synctest.Wait()
+					}
+				}
+				if name == "queue" {
+					if err != sse.ErrSlow {
+						t.Errorf("sending: %v", err)
+					}
+					if err := s.Send(&sse.Event{}); err != sse.ErrSlow {
+						t.Errorf("sending again: %v", err)
+					}
+					resp.Body.Close() // the write waits for an hour
+				}
+				<-f.ended
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("after %v", took)
+				}
+				synctest.Wait()
+				if _, err := io.ReadAll(lines); err == nil {
+					t.Error("the response looks complete")
+				}
+				if got := f.Stats(); name == "time" && got.Slow != 1 || got.Streams != 0 {
+					t.Errorf("stats %+v", got)
+				}
+			})
+		})
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	refuse := sse.New(func(_ *sse.Stream, r *http.Request, lastID string) (func(), error) {
+		switch lastID {
+		case "end":
+			return nil, &sse.Refusal{Status: 204}
+		case "bad":
+			return nil, &sse.Refusal{Status: 400, Message: "this is no id"}
+		}
+		return nil, errors.New("secret")
+	}, &sse.Options{CORS: sse.CORS{Origins: []string{"https://a.example"}, Credentials: true}})
+	server := httptest.NewServer(refuse)
+	defer server.Close()
+	for _, test := range []struct {
+		method, query, origin string
+		status                int
+		body, header, value   string
+	}{
+		{"GET", "lastEventId=end", "", 204, "", "Content-Type", ""},
+		{"GET", "last_event_id=bad", "", 400, "400: this is no id\n", "X-Accel-Buffering", ""},
+		{"HEAD", "lastEventID=bad", "", 400, "", "Content-Type", "text/plain; charset=utf-8"},
+		{"GET", "", "", 503, "503: the feed is not available: try again later\n", "Cache-Control", "no-store"},
+		{"POST", "", "", 405, "405: only GET and HEAD here\n", "Allow", "GET, HEAD, OPTIONS"},
+		{"GET", "", "https://b.example", 403, "403: pages of this origin may not read the feed\n", "Access-Control-Allow-Origin", ""},
+		{"GET", "", "null", 403, "403: pages of this origin may not read the feed\n", "Access-Control-Allow-Origin", ""},
+		{"GET", "lastEventId=bad", "https://a.example", 400, "400: this is no id\n", "Access-Control-Allow-Origin", "https://a.example"},
+		{"GET", "lastEventId=bad", server.URL, 400, "400: this is no id\n", "Vary", "Origin"},
+		{"OPTIONS", "", "https://a.example", 204, "", "Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control"},
+		{"OPTIONS", "", "https://a.example", 204, "", "Access-Control-Allow-Credentials", "true"},
+		{"OPTIONS", "", "https://b.example", 403, "403: pages of this origin may not read the feed\n", "Access-Control-Allow-Methods", ""},
+	} {
+		r, _ := http.NewRequest(test.method, server.URL+"/?"+test.query, nil)
+		if test.origin != "" {
+			r.Header.Set("Origin", test.origin)
+		}
+		resp, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != test.status || string(body) != test.body || resp.Header.Get(test.header) != test.value {
+			t.Errorf("%s %s from %s: status %d, body %q, header %v", test.method, test.query, test.origin, resp.StatusCode, body, resp.Header)
+		}
+		if (resp.Header.Get("Retry-After") != "") != (test.status == 503) {
+			t.Errorf("%s %s: Retry-After %q", test.method, test.query, resp.Header.Get("Retry-After"))
+		}
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the origin * with credentials is allowed")
+			}
+		}()
+		sse.New(nil, &sse.Options{CORS: sse.CORS{Origins: []string{"*"}, Credentials: true}})
+	}()
+	w := httptest.NewRecorder() // a middleware that hides what it wraps
+	refuse.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if w.Code != 500 {
+		t.Errorf("without streaming: status %d", w.Code)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	address := ""
+	inBubble(t, &sse.Options{MaxStreams: 3, MaxPerAddress: 2, ClientAddress: func(*http.Request) string { return address }}, func(t *testing.T, f *feed, client *http.Client) {
+		open := func(from string, status int) func() error {
+			t.Helper()
+			address = from
+			resp, _ := get(t, client)
+			if resp.StatusCode != status {
+				t.Errorf("from %s: status %d, want %d", from, resp.StatusCode, status)
+			}
+			return resp.Body.Close
+		}
+		first := open("10.0.0.1:1", 200)
+		defer open("10.0.0.1:2", 200)()
+		open("10.0.0.1:3", 429)()
+		defer open("[::1]:1", 200)()
+		open("10.0.0.2:1", 503)()
+		first()
+		<-f.ended
+		synctest.Wait()
+		defer open("10.0.0.1:4", 200)()
+		if got := f.Stats(); got.Streams != 3 || got.Refused != 2 || got.Opened != 4 {
+			t.Errorf("stats %+v", got)
+		}
+	})
+}
+
+func TestClose(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *feed, client *http.Client) {
+		_, lines := get(t, client)
+		wantBegin(t, lines)
+		s := <-f.streams
+		s.Send(&sse.Event{Data: []byte("last words")})
+		f.Close()
+		wantLine(t, lines, "data: last words")
+		if rest, err := io.ReadAll(lines); err != nil || string(rest) != "\n" {
+			t.Errorf("then %q, %v", rest, err)
+		}
+		// EventSource would not come back after another status.
+		resp, lines := get(t, client)
+		wantBegin(t, lines)
+		if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 || resp.StatusCode != 200 {
+			t.Errorf("afterwards: status %d, %q, %v", resp.StatusCode, rest, err)
+		}
+	})
+}
+
+func TestHead(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *feed, client *http.Client) {
+		r, _ := http.NewRequest("HEAD", "http://feed.test/", nil)
+		resp, err := client.Do(r)
+		if err != nil || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+			t.Errorf("%v, %v", resp, err)
+		}
+		<-f.ended
+	})
+}
+
+// More than the queue holds is sent with Flush, by an Open that reads it bit by bit.
+func TestFlush(t *testing.T) {
+	part := make([]byte, 600)
+	h := sse.New(func(s *sse.Stream, _ *http.Request, _ string) (func(), error) {
+		for range 100 {
+			if err := s.Send(&sse.Event{Data: part}); err != nil {
+				return nil, err
+			}
+			if err := s.Flush(); err != nil {
+				return nil, err
+			}
+		}
+		s.Close()
+		return nil, nil
+	}, &sse.Options{MaxQueue: 1000})
+	synctest.Test(t, func(t *testing.T) {
+		serveInBubble(t, h, func(client *http.Client) {
+			_, lines := get(t, client)
+			wantBegin(t, lines)
+			body, err := io.ReadAll(lines)
+			if got := parse(string(body)); err != nil || len(got) != 100 {
+				t.Errorf("%d events, %v", len(got), err)
+			}
+		})
+	})
+}
+
+// The timeouts of the http.Server are for requests, over either version.
+func TestTimeoutsOfTheServer(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		f := newFeed(&sse.Options{KeepAlive: 20 * time.Millisecond})
+		server := httptest.NewUnstartedServer(f)
+		server.Config.WriteTimeout, server.Config.ReadTimeout, server.Config.IdleTimeout = 60*time.Millisecond, 60*time.Millisecond, 60*time.Millisecond
+		server.EnableHTTP2 = http2
+		server.StartTLS()
+		ctx, cancel := context.WithCancel(t.Context())
+		r, _ := http.NewRequestWithContext(ctx, "GET", server.URL, nil)
+		resp, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (resp.ProtoMajor == 2) != http2 {
+			t.Errorf("over %s", resp.Proto)
+		}
+		lines := bufio.NewReader(resp.Body)
+		wantBegin(t, lines)
+		for range 20 { // 400 ms
+			wantLine(t, lines, ":")
+			wantLine(t, lines, "")
+		}
+		cancel()
+		<-f.ended
+		resp.Body.Close()
+		server.Close()
+	}
+}
