@@ -209,7 +209,9 @@ func (s *Server) release(n *Namespace) {
 // Shutdown ends the server gracefully: it stops accepting clients, disconnects all with
 // the reason ServerShutdown once what is queued for them has been sent, and waits for the
 // handlers that are running. If ctx ends first, it cuts what is left and returns ctx's
-// error. Clients come back by themselves, to whichever server answers then.
+// error. Clients come back by themselves, to whichever server answers then. A client with long
+// polling that does not come for what is queued is waited for 5 s. A handler must not call it:
+// it would wait for itself.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true

@@ -277,3 +277,22 @@ func TestAllowRequestIsAskedOnce(t *testing.T) {
 		}
 	})
 }
+
+// Some HTTP libraries offer to go on in HTTP/2 with every request.
+func TestPollsThatOfferAnotherProtocol(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		offer := []string{"Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c", "HTTP2-Settings", "AAMAAABkAAQAAP__"}
+		open := s.do("GET", newPolling, "", offer...)
+		if open.status != 200 || !strings.HasPrefix(open.body, "0{") {
+			t.Fatalf("handshake: %d %q", open.status, open.body)
+		}
+		o := s.owner()
+		sid := o.session.ID()
+		wantAnswer(t, s.do("POST", ofPolling(sid), "4a", offer...), 200, "ok")
+		o.send("b")
+		wantAnswer(t, s.do("GET", ofPolling(sid), "", offer...), 200, "4b")
+		o.session.Close()
+		wantAnswer(t, s.do("GET", ofPolling(sid), "", offer...), 200, "1")
+	})
+}

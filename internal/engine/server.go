@@ -77,7 +77,7 @@ func (s *Server) Sessions() int {
 // ServeHTTP serves handshakes, polls, posts, upgrades and preflights.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := parseQuery(r.URL.RawQuery)
-	upgrade := isUpgrade(r)
+	upgrade := isUpgrade(r) && (q.transport != transportPolling || hasToken(r.Header["Upgrade"], "websocket"))
 	if r.Method == http.MethodOptions && !upgrade {
 		s.opts.CORS.preflight(w, r)
 		return
@@ -108,14 +108,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // isUpgrade reports whether r asks for another protocol, as its sender's HTTP library
-// understands it: it then expects 101 or the end of the connection.
+// understands it: it then expects 101 or the end of the connection. Not so with polls to
+// which it adds the offer to go on in h2c, say, as some do with every request: that may be
+// ignored (RFC 9110, 7.8).
 func isUpgrade(r *http.Request) bool {
-	if r.Header["Upgrade"] == nil {
-		return false
-	}
-	for _, line := range r.Header["Connection"] {
-		for option := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(option), "upgrade") {
+	return r.Header["Upgrade"] != nil && hasToken(r.Header["Connection"], "upgrade")
+}
+
+// hasToken reports whether one of the lists, the lines of a header, has the token.
+func hasToken(lists []string, token string) bool {
+	for _, list := range lists {
+		for t := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
 				return true
 			}
 		}
