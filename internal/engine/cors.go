@@ -53,15 +53,18 @@ func (c *CORS) allowCross(r *http.Request) bool {
 }
 
 // allowScript reports whether the page that loads a script from here, or sends a form, may
-// connect. Browsers send no Origin with scripts: they say what the page is in Referer and,
-// to servers that can be trusted to be who they are, whether it is ours in
-// Sec-Fetch-Site. A page of another site can keep back the first but not the second.
+// connect. Browsers send no Origin with scripts, and with forms of pages without referrers
+// "null". They say what the page is in Referer and, to servers that can be trusted to be who
+// they are, whether it is ours in Sec-Fetch-Site. A page of another site can keep back the
+// first but not the second.
 func (c *CORS) allowScript(r *http.Request) bool {
 	site, page := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Referer")
 	switch {
-	case r.Header["Origin"] != nil: // and checked
+	case site == "same-origin":
 		return true
-	case slices.Contains(c.Origins, "*"), site == "same-origin":
+	case r.Header["Origin"] != nil:
+		return c.allow(r)
+	case slices.Contains(c.Origins, "*"):
 		return true
 	case page == "":
 		return site == "" || site == "none" // a program, or a person

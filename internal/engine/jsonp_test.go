@@ -207,8 +207,13 @@ func TestJSONPOrigins(t *testing.T) {
 	bubble(t, "a form of another site", func(t *testing.T) {
 		s := inMemory(t, engine.Options{JSONP: true})
 		q, o := s.openJSONP("4", "0")
-		wantRefusal(t, s.do("POST", q, "d=4a", "Origin", "https://evil.example"), 403, `{"code":4,"message":"Origin not allowed"}`)
+		for _, origin := range []string{"https://evil.example", "null"} {
+			a := s.do("POST", q, "d=4a", "Origin", origin, "Sec-Fetch-Site", "cross-site", "Referer", "http://parley.test/")
+			wantRefusal(t, a, 403, `{"code":4,"message":"Origin not allowed"}`)
+		}
 		o.wantReceived()
+		wantAnswer(t, s.do("POST", q, "d=4a", "Origin", "null", "Sec-Fetch-Site", "same-origin"), 200, "ok")
+		o.wantReceived("a") // a page of ours that sends no referrers
 		o.wantOpen()
 	})
 }

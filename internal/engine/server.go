@@ -133,7 +133,11 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 	if !s.opts.allows(q.transport) {
 		return nil, errUnknownTransport
 	}
-	if !s.opts.CORS.allow(r) || q.script() && !s.opts.CORS.allowScript(r) {
+	allowed := s.opts.CORS.allow
+	if q.script() {
+		allowed = s.opts.CORS.allowScript
+	}
+	if !allowed(r) {
 		return nil, errOrigin
 	}
 	protocol, spoken := s.opts.protocol(q.eio)
