@@ -1,6 +1,6 @@
 // Clients of every generation: Socket.IO 2 speaks Engine.IO 3, Socket.IO 3 and 4 speak 4.
 import assert from 'node:assert/strict';
-import { atEnd, client, collect, connected, count, each, next, serve, take, test, upgraded, ways } from './harness.mjs';
+import { atEnd, client, collect, connected, count, each, next, parley, serve, take, test, upgraded, ways } from './harness.mjs';
 
 const versions = ['2.0.4', '2.5.0', '3.0.5', '3.1.3', '4.0.2', '4.5.4', '4.7.5', '4.8.4'];
 const clients = Object.fromEntries(await Promise.all(versions.map(async (version) => {
@@ -150,5 +150,20 @@ test('a server that does not allow it refuses clients of Socket.IO 2', async (t)
     const socket = client(t, url, { transports, connect: clients['2.5.0'], reconnection: false });
     await next(socket, 'connect_error');
     assert.equal(socket.connected, false);
+  }
+});
+
+test('the ready binary has them in one conversation', async (t) => {
+  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
+  const sockets = await everybody(t, url);
+  const heard = sockets.map((socket) => take(socket, 'newMessage', sockets.length));
+  for (const [i, socket] of sockets.entries()) {
+    const [{ member, count: n }] = await ask(socket, 'joinRoom', { roomId: 'r', userId: `u${i}` });
+    assert.equal(n, i + 1);
+    assert.notEqual(member.id, socket.io.engine.id);
+  }
+  for (const [i, socket] of sockets.entries()) await ask(socket, 'sendMessage', { roomId: 'r', message: text + i });
+  for (const messages of await Promise.all(heard)) {
+    assert.deepEqual(messages.map(({ seq, message }) => [seq, message]), sockets.map((_, i) => [i + 1, text + i]));
   }
 });

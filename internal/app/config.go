@@ -37,6 +37,8 @@ type Config struct {
 
 	Path            string
 	Transports      []string
+	AllowEIO3       bool
+	JSONP           bool
 	PingInterval    time.Duration
 	PingTimeout     time.Duration
 	Compression     bool
@@ -223,6 +225,8 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		Path:         c.Path,
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
 		Transports:     c.Transports,
+		AllowEIO3:      c.AllowEIO3,
+		JSONP:          c.JSONP,
 		CORS:           parley.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials, MaxAge: 10 * time.Minute},
 		MaxPayload:     c.MaxPayload,
 		MaxDepth:       -1, // a message that is too deep is refused, and no reason to disconnect; see maxDepth

@@ -116,11 +116,11 @@ func (c *conversations) joinRoom(p *parley.Packet) error {
 		return err
 	}
 	socket := p.Socket()
-	who = who.orGuest(socket.ID())
+	me := newMember(socket, who)
 
 	seats := seatsOf(socket)
 	old := seats[q.RoomID]
-	next := &seat{identity: who, feed: &feed{socket: socket}}
+	next := &seat{identity: me.identity, feed: &feed{socket: socket}}
 	if old != nil {
 		next.place = old.place
 	} else {
@@ -135,7 +135,6 @@ func (c *conversations) joinRoom(p *parley.Packet) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	me := member{ID: socket.ID(), identity: who}
 	subscription, err := c.log.Open(ctx, q.RoomID, from, next.feed, func(opened history.Opened) {
 		if old != nil {
 			old.feed.stop() // what it has not delivered is in the page or follows it

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"unicode"
@@ -92,8 +94,21 @@ type identity struct {
 
 // member is a socket in a room.
 type member struct {
-	ID string `json:"id"` // the socket's
+	ID string `json:"id"` // what the others know the socket by
 	identity
+	socket string // its id
+}
+
+// newMember returns what others may know of a socket. Its id, that is, unless it is the
+// secret of its connection, as with clients of Socket.IO 2: then it is made of that.
+func newMember(s *parley.Socket, who identity) member {
+	m := member{ID: s.ID(), socket: s.ID()}
+	if m.ID == s.SessionID() {
+		sum := sha256.Sum256([]byte(m.ID))
+		m.ID = base64.RawURLEncoding.EncodeToString(sum[:])[:len(m.ID)]
+	}
+	m.identity = who.orGuest(m.ID)
+	return m
 }
 
 const (
@@ -201,11 +216,11 @@ func (i identity) complete(other identity) (identity, error) {
 	return i, i.check()
 }
 
-// orGuest returns i, or a guest's identity made of the socket's id if i says nothing.
+// orGuest returns i, or a guest's identity made of the member's id if i says nothing.
 // Without it two anonymous clients could not be told apart when one repeats a message.
-func (i identity) orGuest(socketID string) identity {
+func (i identity) orGuest(id string) identity {
 	if i.UserID == "" && i.OperatorID == "" {
-		i.UserID = "guest-" + socketID[:8]
+		i.UserID = "guest-" + id[:8]
 	}
 	return i
 }

@@ -141,7 +141,7 @@ func (r *room) tellLocked(t presenceType, m *member) {
 	r.told = r.countLocked()
 	to := r.of.nsp.To(channel(r.id))
 	if m != nil {
-		to = to.Except(m.ID)
+		to = to.Except(m.socket)
 	}
 	to.Emit("presence", presenceNotice{RoomID: r.id, Type: t, Member: m, Count: r.told}) // can be encoded
 }

@@ -2,11 +2,14 @@ package app_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/parley-go/parley/internal/app/apptest"
+	"github.com/parley-go/parley/internal/ws"
 )
 
 const maxShown = 100
@@ -108,5 +111,54 @@ func TestPresenceStormIsBounded(t *testing.T) {
 	}
 	if events > maxShown+20 {
 		t.Errorf("%d events of %d who joined", events, clients)
+	}
+}
+
+// A client of Socket.IO 2 takes the secret of its connection for its socket's id: nobody is
+// shown it, nor a part of it.
+func TestSecretsOfOldClientsAreNotShown(t *testing.T) {
+	i := start(t, testConfig())
+	watcher := i.dial(t)
+	join(t, watcher, object{"roomId": "r", "userId": "watcher"})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, _, err := ws.Dial(ctx, i.url+"/socket.io/?EIO=3&transport=websocket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	read := func() string {
+		t.Helper()
+		_, b, err := conn.ReadMessage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	var open struct{ SID string }
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(read(), "0")), &open); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(); got != "40" {
+		t.Fatalf("%q, want 40", got)
+	}
+	if err := conn.WriteMessage(ctx, ws.OpText, []byte(`420["joinRoom",{"roomId":"r"}]`)); err != nil {
+		t.Fatal(err)
+	}
+	var told []answer
+	if got := read(); strings.Contains(got, open.SID[:8]) || json.Unmarshal([]byte(strings.TrimPrefix(got, "430")), &told) != nil {
+		t.Fatalf("%q in %s", open.SID, got)
+	}
+	packet, err := watcher.Take(ctx, func(p apptest.Packet) bool { return p.Event == "presence" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown presence
+	if err := packet.Decode(&shown); err != nil {
+		t.Fatal(err)
+	}
+	me := told[0].Member
+	if shown.Member != me || len(me.ID) != 20 || me.UserID != "guest-"+me.ID[:8] || strings.Contains(string(packet.Args[0]), open.SID[:8]) {
+		t.Errorf("%s is shown as %+v, and is %+v to itself", open.SID, shown.Member, me)
 	}
 }

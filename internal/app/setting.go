@@ -52,6 +52,8 @@ func (c *Config) settings() []setting {
 
 		{"Socket.IO", "path", "/socket.io/", "Path of Socket.IO. The page that comes with the server expects the default.", urlPath(&c.Path)},
 		{"", "transports", "polling,websocket", "What clients may connect over.", listOf(&c.Transports, "polling", "websocket")},
+		{"", "allow-eio3", "true", "Let clients of Socket.IO 2 connect, too, over Engine.IO 3.", boolean(&c.AllowEIO3)},
+		{"", "jsonp", "true", "Let pages poll by scripts and forms (JSONP), which very old browsers and some networks need. Pages of other sites are held to `cors-origins` there, too.", boolean(&c.JSONP)},
 		{"", "ping-interval", "25s", "Time from a client's pong to the next ping.", duration(&c.PingInterval, time.Hour)},
 		{"", "ping-timeout", "20s", "Time for the pong; a client that is silent for longer is gone.", duration(&c.PingTimeout, time.Hour)},
 		{"", "compression", "false", "Compress messages of 1 KiB and more on WebSockets. It costs memory and CPU.", boolean(&c.Compression)},
