@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/ws"
 )
@@ -195,4 +196,35 @@ func randomBytes(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)
 	return b
+}
+
+// What revision 3 writes differently is compressed like all else.
+func TestWebSocketCompressionOfRevision3(t *testing.T) {
+	for more, want := range map[string]string{
+		"":       "\x04" + long(5000),
+		"&b64=1": string(eio.AppendBase64(nil, []byte(long(5000)))),
+	} {
+		bubble(t, "b64"+more, func(t *testing.T) {
+			s := inMemory(t, engine.Options{Compression: &ws.Compression{}, AllowEIO3: true})
+			p := s.send(s.handshake(newWebSocket3+more, "Sec-Websocket-Extensions", "permessage-deflate"))
+			o := s.owner()
+			opened, _ := p.r.Peek(p.r.Buffered())
+			conn := ws.NewConn(p.Conn, ws.ConnOptions{Side: ws.Client, Buffered: opened, Deflate: deflateParams("permessage-deflate; server_no_context_takeover")})
+			defer conn.CloseNow()
+			m := message("bin:" + long(5000))
+			go o.session.Send(m, message("end"), m)
+			for _, want := range []string{"0", want, "4end", want} {
+				op, payload, err := conn.ReadMessage(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if binary := want[0] == 4; binary != (op == ws.OpBinary) || want != "0" && string(payload) != want {
+					t.Fatalf("message %v %.50q, want %.50q", op, payload, want)
+				}
+			}
+			if n := s.Stats().BytesOut.Load(); n > 2000 {
+				t.Errorf("%d bytes for two messages of 5,000", n)
+			}
+		})
+	}
 }

@@ -47,13 +47,15 @@ func TestCutAtEveryByte(t *testing.T) {
 		{"upgrade", ofWebSocket("SID"), probe, false},
 		{"mismatch", newPolling, "", false},
 		{"unknown", ofWebSocket("unknown"), "", false},
+		{"revision 3", newWebSocket3, frames, false},
 		{"handshake", newPolling, "", true},
+		{"JSONP handshake", newPolling3 + "&j=0", "", true},
 		{"poll", ofPolling("SID"), "", true},
 	} {
 		for _, reset := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, reset %v", tt.name, reset), func(t *testing.T) {
 				// What is silent then is given up soon.
-				s := overTCP(t, engine.Options{Open: echo, PingInterval: 200 * time.Millisecond, PingTimeout: 200 * time.Millisecond})
+				s := overTCP(t, engine.Options{Open: echo, AllowEIO3: true, JSONP: true, PingInterval: 200 * time.Millisecond, PingTimeout: 200 * time.Millisecond})
 				var all []*owner
 				for n := 0; ; n += 1 + n/100 {
 					query := tt.query
