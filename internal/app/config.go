@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -45,6 +46,7 @@ type Config struct {
 	CORSOrigins     []string
 	CORSCredentials bool
 	TrustedProxies  []netip.Prefix
+	FeedLifetime    time.Duration
 
 	MaxConnections int
 	MaxPerAddress  int
@@ -126,6 +128,8 @@ func (c *Config) check() error {
 	switch {
 	case c.CORSCredentials && slices.Contains(c.CORSOrigins, "*"):
 		return errors.New("cors-credentials: not together with cors-origins *: any site could act for its visitors")
+	case strings.HasPrefix(c.Path, "/rooms/"):
+		return errors.New("path: the feeds are below /rooms/")
 	case c.MaxMessage > c.MaxPayload:
 		return fmt.Errorf("max-message: %d is more than max-payload, %d", c.MaxMessage, c.MaxPayload)
 	case c.PageSize > c.MaxPage:
@@ -236,13 +240,19 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		MaxPerAddress:  c.MaxPerAddress,
 		EventRate:      c.EventRate,
 		ByteRate:       float64(c.ByteRate),
+		ClientAddress:  c.clientAddress(),
 		Logger:         log,
-	}
-	if len(c.TrustedProxies) > 0 {
-		o.ClientAddress = parley.ForwardedFor(c.TrustedProxies...)
 	}
 	if c.Compression {
 		o.Compression = &parley.Compression{}
 	}
 	return o
+}
+
+// clientAddress returns what tells a client's address, nil if that is where it connects from.
+func (c *Config) clientAddress() func(*http.Request) string {
+	if len(c.TrustedProxies) == 0 {
+		return nil
+	}
+	return parley.ForwardedFor(c.TrustedProxies...)
 }

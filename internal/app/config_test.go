@@ -95,6 +95,7 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "authority", flags: map[string]string{"acme-directory": "http://a.example"}, want: "want a URL that begins with https://"},
 		{name: "redirect without TLS", flags: map[string]string{"http-redirect": ":80"}, want: "nothing to redirect to"},
 		{name: "redirect", flags: map[string]string{"http-redirect": "on"}, want: "such as 127.0.0.1:8080 or :8080, or off"},
+		{name: "path of feeds", flags: map[string]string{"path": "/rooms/x/"}, want: "the feeds are below /rooms/"},
 		{name: "no file", flags: map[string]string{"config": "/nonexistent"}, want: "/nonexistent"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -7,6 +7,8 @@
 //	GET /            the page and its files
 //	GET /parley.js   the client
 //	/socket.io/      Socket.IO; the events of conversation.go
+//	GET /rooms/{room}/events
+//	                 a room as Server-Sent Events; events.go
 //	GET /healthz     the process is alive
 //	GET /readyz      it wants traffic: the store answers, and it is not shutting down
 //	GET /metrics     for Prometheus

@@ -57,7 +57,7 @@ func (s *Server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", http.HandlerFunc(healthz))
 	mux.Handle("/readyz", http.HandlerFunc(s.readyz))
-	mux.Handle("/metrics", metricsHandler(s.sockets, s.metrics, s.certs))
+	mux.Handle("/metrics", metricsHandler(s.sockets, s.metrics, s.events, s.certs))
 	page, err := loadAssets(web.Files, "*")
 	if err != nil {
 		return nil, err
@@ -79,6 +79,7 @@ func (s *Server) routes() (http.Handler, error) {
 	all := http.NewServeMux()
 	all.Handle(s.config.Path, s.sockets)
 	all.Handle(strings.TrimSuffix(s.config.Path, "/"), s.sockets) // of clients with addTrailingSlash: false
+	all.Handle("/rooms/{room}/events", s.events)
 	all.Handle("/", readOnly(mux))
 	return all, nil
 }

@@ -13,11 +13,13 @@ import (
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/internal/certs"
+	"github.com/parley-go/parley/sse"
 )
 
 // metricsHandler serves all metrics.
-func metricsHandler(s *parley.Server, store *storeMetrics, source certs.Source) http.Handler {
+func metricsHandler(s *parley.Server, store *storeMetrics, events *sse.Handler, source certs.Source) http.Handler {
 	r := prometheus.NewRegistry()
+	registerFeeds(r, events)
 	if source != nil {
 		registerTLS(r, source)
 	}
@@ -31,6 +33,20 @@ func metricsHandler(s *parley.Server, store *storeMetrics, source certs.Source) 
 		}, func() float64 { return 1 }),
 	)
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
+}
+
+// registerFeeds adds what the feeds count.
+func registerFeeds(r *prometheus.Registry, events *sse.Handler) {
+	counter := func(name, help string, v func(sse.Stats) uint64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "parley_" + name, Help: help},
+			func() float64 { return float64(v(events.Stats())) }))
+	}
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "parley_feeds", Help: "Server-Sent Events feeds that are open."},
+		func() float64 { return float64(events.Stats().Streams) }))
+	counter("feeds_opened_total", "Feeds, since the start.", func(s sse.Stats) uint64 { return s.Opened })
+	counter("feeds_refused_total", "Requests for a feed that were refused.", func(s sse.Stats) uint64 { return s.Refused })
+	counter("feeds_slow_total", "Feeds ended since the client was too far behind.", func(s sse.Stats) uint64 { return s.Slow })
+	counter("feed_events_total", "Events to feeds, each receiver counted.", func(s sse.Stats) uint64 { return s.Events })
 }
 
 // registerTLS adds what is to be known of certificates.

@@ -14,6 +14,7 @@ import (
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/internal/certs"
+	"github.com/parley-go/parley/sse"
 )
 
 // databaseName is the file in the data directory.
@@ -28,6 +29,7 @@ type Server struct {
 	store    history.Store
 	history  *history.Log
 	sockets  *parley.Server
+	events   *sse.Handler
 	certs    certs.Source // nil: no TLS
 	http     *http.Server
 	redirect *http.Server // to TLS, while that is served
@@ -80,11 +82,14 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	if s.sockets, err = parley.New(c.options(log)); err != nil {
 		return nil, err
 	}
+	s.history = history.NewLog(store, &history.LogOptions{MaxMessage: int(c.MaxMessage), Observer: s.metrics, Logger: log})
+	rooms := newConversations(c, s.sockets, store, s.history, s.metrics)
+	rooms.register()
+	s.events = rooms.newEvents(c)
 	if s.http, err = s.newHTTP(); err != nil {
+		s.history.Close()
 		return nil, err
 	}
-	s.history = history.NewLog(store, &history.LogOptions{MaxMessage: int(c.MaxMessage), Observer: s.metrics, Logger: log})
-	newConversations(c, s.sockets, store, s.history, s.metrics).register()
 	return s, nil
 }
 
@@ -137,6 +142,7 @@ func (s *Server) Shutdown() error {
 	defer cancel()
 	clients, cancelClients := context.WithTimeout(ctx, s.config.ShutdownTimeout/2)
 	defer cancelClients()
+	s.events.Close()
 	if err := s.sockets.Shutdown(clients); err != nil {
 		s.log.Warn("clients were cut off", "error", err)
 	}

@@ -1,0 +1,290 @@
+package app_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/history"
+)
+
+// feedEvent is an event as EventSource dispatches it.
+type feedEvent struct{ id, name, data string }
+
+// feedReader reads a feed.
+type feedReader struct {
+	resp  *http.Response
+	lines *bufio.Scanner
+}
+
+func openFeed(ctx context.Context, url, lastID string) (*feedReader, error) {
+	r, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+	if err != nil {
+		return nil, err
+	}
+	if lastID != "" {
+		r.Header.Set("Last-Event-ID", lastID)
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != 200 {
+		resp.Body.Close()
+		return nil, fmt.Errorf("status %d", resp.StatusCode)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 1<<20)
+	return &feedReader{resp, lines}, nil
+}
+
+// next returns the next event; false when the feed has ended.
+func (f *feedReader) next() (e feedEvent, ok bool) {
+	for f.lines.Scan() {
+		field, value, _ := strings.Cut(f.lines.Text(), ": ")
+		switch {
+		case field == "id":
+			e.id = value
+		case field == "event":
+			e.name = value
+		case field == "data":
+			e.data += value
+		case field == "" && e.data != "":
+			return e, true
+		}
+	}
+	return e, false
+}
+
+func feedOf(t *testing.T, i *instance, pathAndQuery, lastID string) *feedReader {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	f, err := openFeed(ctx, i.url+pathAndQuery, lastID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.resp.Body.Close() })
+	return f
+}
+
+// want reads events and compares them: "live 3", "reset 3" or "newMessage <its message>".
+func (f *feedReader) want(t *testing.T, want ...string) (last feedEvent) {
+	t.Helper()
+	for _, w := range want {
+		e, ok := f.next()
+		var data struct {
+			Message any
+			LastSeq int64
+			Seq     int64
+		}
+		if !ok || json.Unmarshal([]byte(e.data), &data) != nil {
+			t.Fatalf("event %+v, want %q", e, w)
+		}
+		got := fmt.Sprint(e.name, " ", data.LastSeq)
+		if e.name == "newMessage" {
+			got = fmt.Sprint(e.name, " ", data.Message)
+		}
+		if got != w || !strings.HasSuffix(e.id, fmt.Sprint("-", data.LastSeq+data.Seq)) {
+			t.Fatalf("event %+v, want %q", e, w)
+		}
+		last = e
+	}
+	return last
+}
+
+func TestFeed(t *testing.T) {
+	i := start(t, testConfig())
+	a := i.dial(t)
+	join(t, a, object{"roomId": "r/é", "userId": "u"})
+	const path = "/rooms/r%2F%C3%A9/events"
+	live := feedOf(t, i, path, "")
+	begin := live.want(t, "live 0")
+	for n := 1; n <= 3; n++ {
+		send(t, a, object{"roomId": "r/é", "message": n})
+	}
+	second := live.want(t, "newMessage 1", "newMessage 2")
+	if !strings.Contains(second.data, `"roomId":"r/é","seq":2,"userId":"u","message":2,`) {
+		t.Errorf("message %s", second.data)
+	}
+	live.want(t, "newMessage 3")
+	epoch, _, _ := strings.Cut(second.id, "-")
+	for name, test := range map[string]struct {
+		query, lastID string
+		want          []string
+	}{
+		"from now":              {"", "", []string{"live 3"}},
+		"newest":                {"?limit=2", "", []string{"newMessage 2", "newMessage 3", "live 3"}},
+		"all":                   {"?lastEventId=earliest", "", []string{"newMessage 1", "newMessage 2", "newMessage 3", "live 3"}},
+		"from the beginning":    {"", begin.id, []string{"newMessage 1", "newMessage 2", "newMessage 3", "live 3"}},
+		"header wins":           {"?last_event_id=earliest", second.id, []string{"newMessage 3", "live 3"}},
+		"nothing missed":        {"?lastEventID=" + epoch + "-3", "", []string{"live 3"}},
+		"another epoch":         {"", "other-1", []string{"reset 3", "newMessage 1", "newMessage 2", "newMessage 3", "live 3"}},
+		"ahead of what is here": {"", epoch + "-4", []string{"reset 3", "newMessage 1", "newMessage 2", "newMessage 3", "live 3"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			feedOf(t, i, path+test.query, test.lastID).want(t, test.want...)
+		})
+	}
+	send(t, a, object{"roomId": "r/é", "message": map[string]string{"text": "a\nb"}})
+	live.want(t, "newMessage map[text:a\nb]")
+}
+
+func TestFeedRefusals(t *testing.T) {
+	c := testConfig()
+	c.CORSOrigins = []string{"https://a.example"}
+	url := start(t, c).url
+	for _, test := range []struct {
+		method, path, origin string
+		status               int
+		body                 string
+	}{
+		{"GET", "/rooms/" + strings.Repeat("x", 201) + "/events", "", 400, "400: the room's id must have"},
+		{"GET", "/rooms/a%0Ab/events", "", 400, "400: the room's id must have"},
+		{"GET", "/rooms/%FF/events", "", 400, "400: the room's id must have"},
+		{"GET", "/rooms/r/events?lastEventId=x", "", 400, "400: the id of the last event"},
+		{"GET", "/rooms/r/events?lastEventId=x-y", "", 400, "400: the id of the last event"},
+		{"GET", "/rooms/r/events?lastEventId=x-99999999999999999999", "", 400, "400: the id of the last event"},
+		{"GET", "/rooms/r/events?limit=many", "", 400, "400: limit must be"},
+		{"HEAD", "/rooms/r/events?limit=-1", "", 400, ""},
+		{"HEAD", "/rooms/r/events", "", 200, ""},
+		{"HEAD", "/rooms/r/events", "https://a.example", 200, ""},
+		{"GET", "/rooms/r/events", "https://b.example", 403, "403: pages of this origin"},
+		{"DELETE", "/rooms/r/events", "", 405, "405: "},
+		{"GET", "/rooms/r", "", 404, "404: "},
+		{"GET", "/rooms//events", "", 307, ""},
+	} {
+		var header []string
+		if test.origin != "" {
+			header = []string{"Origin", test.origin}
+		}
+		resp, body := request(t, test.method, url+test.path, header...)
+		if resp.StatusCode != test.status || !strings.HasPrefix(body, test.body) {
+			t.Errorf("%s %.60s: status %d, body %q", test.method, test.path, resp.StatusCode, body)
+		}
+	}
+	i := startOn(t, testConfig(), &brokenStore{Store: history.NewMemory(), read: history.ErrUnavailable})
+	if resp, body := request(t, "GET", i.url+"/rooms/r/events"); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.HasPrefix(body, "503: ") {
+		t.Errorf("without the store: status %d, %q", resp.StatusCode, body)
+	}
+}
+
+// More is caught up with than a page, and than what may wait for one client.
+func TestFeedOfALongHistory(t *testing.T) {
+	const n = 1200
+	c := testConfig()
+	c.MaxOutbox = 64 << 10
+	store := history.NewMemory()
+	drafts := make([]history.Draft, n)
+	for k := range drafts {
+		drafts[k] = history.Draft{RoomID: "r", UserID: "u", Message: json.RawMessage(fmt.Sprintf(`"%d %s"`, k+1, strings.Repeat("x", 500)))}
+	}
+	if _, err := store.Append(t.Context(), drafts); err != nil {
+		t.Fatal(err)
+	}
+	i := startOn(t, c, store)
+	f := feedOf(t, i, "/rooms/r/events?lastEventId=earliest", "")
+	for k := 1; k <= n; k++ {
+		if e, ok := f.next(); !ok || !strings.HasSuffix(e.id, fmt.Sprint("-", k)) {
+			t.Fatalf("event %d is %.100v", k, e)
+		}
+	}
+	f.want(t, fmt.Sprint("live ", n))
+}
+
+func TestShutdownEndsFeeds(t *testing.T) {
+	i := start(t, testConfig())
+	f := feedOf(t, i, "/rooms/r/events", "")
+	f.want(t, "live 0")
+	begun := time.Now()
+	i.stop()
+	if e, ok := f.next(); ok || f.lines.Err() != nil {
+		t.Errorf("event %+v, %v, want a complete response", e, f.lines.Err())
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("after %v", took)
+	}
+}
+
+// A reader that comes back with the last id has every message once and in order, whatever
+// becomes of the server and of its connections.
+func TestFeedAcrossKills(t *testing.T) {
+	const messages, kills = 400, 4
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	defer cancel()
+	data := t.TempDir()
+	server := startChild(t, data)
+	var url atomic.Value
+	url.Store(server.url)
+
+	s := &sender{user: "u"}
+	progress := make(chan struct{})
+	s.progress = progress
+	sent := make(chan error, 1)
+	go func() { sent <- s.run(ctx, messages, &url) }()
+
+	read := make(chan error, 1)
+	breaks := 0
+	go func() {
+		lastID, seq := "earliest", int64(0)
+		for seq < messages {
+			f, err := openFeed(ctx, url.Load().(string)+"/rooms/r/events", lastID)
+			if ctx.Err() != nil {
+				read <- fmt.Errorf("%d messages: %w", seq, ctx.Err())
+				return
+			}
+			if err != nil {
+				time.Sleep(5 * time.Millisecond)
+				continue
+			}
+			for e, ok := f.next(); ok; e, ok = f.next() {
+				var m message
+				if e.name == "reset" || json.Unmarshal([]byte(e.data), &m) != nil || e.name == "newMessage" && m.Seq != seq+1 {
+					read <- fmt.Errorf("event %+v after %d", e, seq)
+					return
+				}
+				if e.name == "newMessage" {
+					seq++
+				}
+				lastID = e.id
+				if seq == messages {
+					break
+				}
+			}
+			f.resp.Body.Close()
+			breaks++
+		}
+		read <- nil
+	}()
+
+	for range kills {
+		for range 60 {
+			<-progress
+		}
+		server.kill()
+		server = startChild(t, data)
+		url.Store(server.url)
+	}
+	for done := false; !done; {
+		select {
+		case <-progress:
+		case err := <-sent:
+			if err != nil {
+				t.Fatal(err)
+			}
+			done = true
+		}
+	}
+	if err := <-read; err != nil {
+		t.Fatal(err)
+	}
+	if breaks < kills {
+		t.Errorf("the feed was interrupted %d times: too little to prove anything", breaks)
+	}
+}
