@@ -1,4 +1,4 @@
-// Package js holds parley.js, the JavaScript client, for programs that serve it
+// Package js holds the JavaScript clients, parley.js and feed.js, for programs that serve them
 // to browsers.
 package js
 
@@ -7,9 +7,9 @@ import (
 	"io/fs"
 )
 
-//go:embed parley.js parley.d.ts
+//go:embed parley.js parley.d.ts feed.js feed.d.ts
 var files embed.FS
 
-// Files is parley.js and its TypeScript declarations, parley.d.ts. It is
-// read-only and may be used concurrently.
+// Files is the clients and their TypeScript declarations. It is read-only and may be used
+// concurrently.
 var Files fs.FS = files

@@ -5,7 +5,8 @@
 // and serve.go ties the parts together:
 //
 //	GET /            the page and its files
-//	GET /parley.js   the client
+//	GET /parley.js, /feed.js
+//	                 the clients
 //	/socket.io/      Socket.IO; the events of conversation.go
 //	GET /rooms/{room}/events
 //	                 a room as Server-Sent Events; events.go

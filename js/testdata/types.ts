@@ -1,5 +1,6 @@
 // Compiled by `npm run types`, never run: parley.d.ts must accept and refuse just this.
 import { Client, PollingTransport, WebSocketTransport, connect, type TransportClass } from '../parley.js';
+import { Feed } from '../feed.js';
 
 interface FromServer {
   [event: string]: (...args: any[]) => void;
@@ -27,3 +28,8 @@ client.request('joinRoom', { roomId: 1 });
 client.on('disconnect', (reason) => reason === 'no reason');
 
 export const transports: TransportClass[] = [WebSocketTransport, PollingTransport];
+
+const feed = new Feed('/rooms/a/events', { lastEventId: 'earliest', onwait: ({ delay }) => delay.toFixed() });
+feed.on('newMessage', ({ data, lastEventId }) => data + lastEventId).close();
+// @ts-expect-error a wrong state
+feed.state === 'done';
