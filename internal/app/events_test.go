@@ -3,8 +3,10 @@ package app_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/app"
 )
 
 // feedEvent is an event as EventSource dispatches it.
@@ -196,6 +199,64 @@ func TestFeedOfALongHistory(t *testing.T) {
 		}
 	}
 	f.want(t, fmt.Sprint("live ", n))
+}
+
+// dialFeed begins to read a feed over a connection with a small buffer.
+func dialFeed(t *testing.T, i *instance, overTLS bool) *bufio.Scanner {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(i.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	if overTLS {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
+	fmt.Fprintf(conn, "GET /rooms/r/events HTTP/1.1\r\nHost: x\r\n\r\n")
+	lines := bufio.NewScanner(conn)
+	lines.Buffer(nil, 1<<20)
+	skipTo(t, lines, "event: live")
+	return lines
+}
+
+func skipTo(t *testing.T, lines *bufio.Scanner, prefix string) {
+	t.Helper()
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), prefix) {
+			return
+		}
+	}
+	t.Fatalf("no %q: %v", prefix, lines.Err())
+}
+
+// One who does not read costs what the kernel and the outbox may hold, over TLS, too. With the
+// kernel's own choice it were 4 MB more.
+func TestStalledFeedIsBounded(t *testing.T) {
+	const outbox, most = 1 << 20, 2 << 20
+	message := json.RawMessage(`"` + strings.Repeat("x", 30<<10) + `"`)
+	for _, overTLS := range []bool{false, true} {
+		c := testConfig()
+		c.MaxOutbox, c.TLSSelfSigned = outbox, overTLS
+		s, err := app.Open(c, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := run(t, s)
+		dialFeed(t, i, overTLS)
+		reader := dialFeed(t, i, overTLS)
+		const sent = 8 << 20 / (30 << 10)
+		for range sent {
+			if err := app.Append(s, history.Draft{RoomID: "r", UserID: "u", Message: message}); err != nil {
+				t.Fatal(err)
+			}
+			skipTo(t, reader, "id: ") // and the other one has had its time
+		}
+		queued := int(app.FeedStats(s).Events) - sent - 2 // each has its "live"
+		if queued*len(message) > most {
+			t.Errorf("%d bytes were queued for one who does not read", queued*len(message))
+		}
+	}
 }
 
 func TestShutdownEndsFeeds(t *testing.T) {

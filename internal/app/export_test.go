@@ -1,4 +1,20 @@
 package app
 
+import (
+	"context"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/sse"
+)
+
 // NewServer is Open with a store of the test's.
 var NewServer = newServer
+
+// Append has a message sent in a room by nobody who is connected.
+func Append(s *Server, d history.Draft) error {
+	_, err := s.history.Append(context.Background(), d)
+	return err
+}
+
+// FeedStats are those of the feeds.
+func FeedStats(s *Server) sse.Stats { return s.events.Stats() }

@@ -35,6 +35,7 @@ func (s *Server) newHTTP() (*http.Server, error) {
 		return nil, err
 	}
 	server := s.bounded(h)
+	server.ConnContext = withConn
 	if s.certs != nil {
 		server.TLSConfig = certs.Config(s.certs)
 	}
@@ -79,7 +80,7 @@ func (s *Server) routes() (http.Handler, error) {
 	all := http.NewServeMux()
 	all.Handle(s.config.Path, s.sockets)
 	all.Handle(strings.TrimSuffix(s.config.Path, "/"), s.sockets) // of clients with addTrailingSlash: false
-	all.Handle("/rooms/{room}/events", s.events)
+	all.Handle("/rooms/{room}/events", smallBuffer(s.events))
 	all.Handle("/", readOnly(mux))
 	return all, nil
 }

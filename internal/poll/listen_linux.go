@@ -65,6 +65,14 @@ func (c *conn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// SetWriteBuffer sets what the kernel may keep for the peer, as net.TCPConn's does.
+func (c *conn) SetWriteBuffer(bytes int) error {
+	if b, ok := c.Conn.(interface{ SetWriteBuffer(int) error }); ok {
+		return b.SetWriteBuffer(bytes)
+	}
+	return syscall.EINVAL
+}
+
 // SyscallConn lets net/http use the same socket calls (sendfile, say) as without us.
 func (c *conn) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.Conn.(syscall.Conn); ok {
