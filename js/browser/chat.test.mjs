@@ -106,6 +106,13 @@ spec('two users: messages, presence, typing, names', async (t) => {
   await bob.fill('#name-input', 'Robert');
   await bob.press('#name-input', 'Enter');
   await ada.locator('#people li', { hasText: 'Robert' }).waitFor();
+  // Who goes between two polls is missed at the ping timeout only: wait until one is under way.
+  await bob.waitForFunction(async () => {
+    const answered = () => performance.getEntriesByType('resource').length;
+    const before = answered();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return answered() === before;
+  });
   await bob.context().close();
   await ada.waitForFunction(() => document.querySelectorAll('#people li').length === 1);
 });
