@@ -38,20 +38,22 @@ type Socket struct {
 	conn   *connection
 	auth   json.RawMessage
 
-	pid       string // secret by which the client may have this socket recovered
-	joinedAt  uint64 // the last packet of the recovery log when it joined
-	recovered bool
-	was       *savedSocket // what it is to be again, until it is admitted
+	pid      string       // secret by which the client may have this socket recovered
+	joinedAt uint64       // the last packet of the recovery log when it joined
+	was      *savedSocket // what it is to be again, until it is admitted
 
 	handlers atomic.Pointer[Handlers] // nil until something is registered
 
-	mu      sync.Mutex
-	state   socketState
-	entered bool     // the namespace's index has it: rooms are joined there
+	// There is one of these for each client: small fields stand together.
+	recovered bool
+	mu        sync.Mutex // guards what follows
+	state     socketState
+	entered   bool // the namespace's index has it: rooms are joined there
+	working   bool // a goroutine takes tasks from the inbox
+	full      bool // and it is counted in conn.full
+
 	joining []string // rooms to be in as soon as it has entered
 	inbox   fifo.Queue[task]
-	working bool // a goroutine takes tasks from the inbox
-	full    bool // and it is counted in conn.full
 	acks    map[int64]func(payload, error)
 	done    chan struct{} // closed on disconnect; made when it is asked for
 	after   []*func()     // called on disconnect

@@ -31,14 +31,14 @@ type eventConn struct {
 
 	// Owned by the loop's goroutine.
 	round  uint32 // the last one in which there was something to read
-	peeked int    // bytes that were received and that the kernel still has
+	peeked int32  // bytes that were received and that the kernel still has
 
 	mu       sync.Mutex // guards what follows
-	fd       int        // -1 once closed
 	watching uint32     // what epoll watches, or will once the connection is added
 	added    bool       // to the loop
 	paused   bool
 	closing  bool   // by Close
+	fd       int    // -1 once closed
 	pending  []byte // written, but not yet taken by the kernel
 }
 
@@ -105,7 +105,7 @@ func (c *eventConn) serve(events uint32, buf []byte, peek bool) {
 		switch n, errno := recv(c.fd, buf, flags); {
 		case n > 0:
 			if peek {
-				c.peeked = n
+				c.peeked = int32(n)
 			}
 			c.h.Receive(buf[:n])
 		case errno == 0:
@@ -125,7 +125,7 @@ func (c *eventConn) consume(buf []byte) {
 		if errno != 0 || n == 0 {
 			break // it was reset: epoll will say so
 		}
-		c.peeked -= n
+		c.peeked -= int32(n)
 	}
 	c.peeked = 0
 }
