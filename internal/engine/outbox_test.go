@@ -49,6 +49,11 @@ func TestOutboxLimit(t *testing.T) {
 			t.Errorf("%d bytes taken, limit %d", sent, limit)
 		}
 		o.wantSlowConsumer(s)
+		// It would not take a Close frame, so its connection does not wait for one.
+		start := time.Now()
+		if err := s.Shutdown(t.Context()); err != nil || time.Since(start) > time.Second {
+			t.Errorf("the connection was there for %v (%v)", time.Since(start), err)
+		}
 		p.Close()
 	})
 	bubble(t, "polling", func(t *testing.T) {
