@@ -57,7 +57,13 @@ type client struct {
 // dial opens a connection without joining a namespace.
 func dial(t *testing.T, url string) *client {
 	t.Helper()
-	conn, _, err := ws.Dial(t.Context(), url+"/socket.io/?EIO=4&transport=websocket", nil)
+	return dialEIO(t, url, "4")
+}
+
+// dialEIO opens a connection of a revision of Engine.IO.
+func dialEIO(t *testing.T, url, revision string) *client {
+	t.Helper()
+	conn, _, err := ws.Dial(t.Context(), url+"/socket.io/?transport=websocket&EIO="+revision, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,22 +13,12 @@ import (
 	"time"
 
 	"github.com/parley-go/parley"
-	"github.com/parley-go/parley/internal/ws"
 )
 
 // dial3 connects as a client of Socket.IO 2, which is in the main namespace without asking.
 func dial3(t *testing.T, url string) *client {
 	t.Helper()
-	conn, _, err := ws.Dial(t.Context(), url+"/socket.io/?EIO=3&transport=websocket", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &client{t: t, conn: conn}
-	t.Cleanup(func() { conn.CloseNow() })
-	if err := json.Unmarshal([]byte(strings.TrimPrefix(c.recv(), "0")), &c.open); err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return dialEIO(t, url, "3")
 }
 
 func TestRevision4(t *testing.T) {
