@@ -65,7 +65,7 @@ func (s *Server) Stats() Stats {
 		Connected:     s.stats.connected.Load(),
 		Disconnected:  map[Reason]uint64{},
 		Recovered:     s.stats.recovered.Load(),
-		Opened:        map[string]uint64{"polling": e.Opened[0].Load(), "websocket": e.Opened[1].Load()},
+		Opened:        map[string]uint64{},
 		Upgrades:      e.Upgrades.Load(),
 		Refused:       e.Refused.Load(),
 		EventsIn:      s.stats.eventsIn.Load(),
@@ -77,6 +77,9 @@ func (s *Server) Stats() Stats {
 		Malformed:     s.stats.malformed.Load(),
 		RateLimited:   s.stats.rateLimited.Load(),
 		HandlerErrors: s.stats.failed.Load(),
+	}
+	for i, t := range engine.Transports {
+		st.Opened[t] = e.Opened[i].Load()
 	}
 	for i, r := range reasons {
 		st.Disconnected[r] = s.stats.reasons[i].Load()

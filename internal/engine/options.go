@@ -11,12 +11,6 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// The names of the transports, as in the transport parameter of a request.
-const (
-	transportPolling   = "polling"
-	transportWebSocket = "websocket"
-)
-
 // Options configures a Server. Durations and limits: zero has the default, negative
 // means none, where none is possible.
 type Options struct {
@@ -67,13 +61,13 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.OutboxLimit, 1<<20)
 	setDefault(&o.HTTPCompressionThreshold, 1024)
 	if o.Transports == nil {
-		o.Transports = []string{transportPolling, transportWebSocket}
+		o.Transports = Transports[:]
 	}
 	if o.PingInterval < 0 || o.PingTimeout < 0 || o.UpgradeTimeout < 0 || o.MaxPayload < 0 {
 		return o, errors.New("engine: PingInterval, PingTimeout, UpgradeTimeout and MaxPayload cannot be negative")
 	}
 	for _, t := range o.Transports {
-		if t != transportPolling && t != transportWebSocket {
+		if !slices.Contains(Transports[:], t) {
 			return o, fmt.Errorf("engine: unknown transport %q", t)
 		}
 	}

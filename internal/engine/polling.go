@@ -4,38 +4,29 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/parley-go/parley/internal/eio"
-	"github.com/parley-go/parley/internal/ws"
 )
 
-const (
-	// noopInterval is how long a poll may last while the session is being upgraded: the
-	// client goes on only when its poll has ended.
-	noopInterval = 100 * time.Millisecond
-	// lingerTimeout is how long a session that was closed here waits for a poll, to tell;
-	// farewellTimeout is how long one that the client closed waits for a poll that the
-	// client sent at the same time.
-	lingerTimeout   = 30 * time.Second
-	farewellTimeout = time.Second
-)
+// noopInterval is how long a poll may last while the session is being upgraded: the client
+// goes on only when its poll has ended.
+const noopInterval = 100 * time.Millisecond
 
 // polling is HTTP long polling as a session's transport. The server sends in the
 // response to a GET, which is parked until there is something; the client sends by POST,
 // one at a time. What is not fixed from the beginning is guarded by the session's lock.
 type polling struct {
+	s        *Session
+	post     posts
 	base64   bool   // the client cannot receive bytes
-	callback string // of JSONP: the answers are scripts that call it, what is sent is a form
+	callback string // of JSONP: the answers are scripts that call it
 	parked   *parkedGet
-	posting  bool
 	// farewell answers the last GET, behind what is queued: Close when the server ends
 	// the session, Noop when the client does.
 	farewell eio.Type
@@ -45,7 +36,7 @@ type polling struct {
 func newPolling(q query) *polling {
 	p := &polling{base64: q.b64}
 	if q.script() {
-		p.base64, p.callback = true, callback(q.j)
+		p.base64, p.callback, p.post.forms = true, callback(q.j), true
 	}
 	return p
 }
@@ -63,42 +54,40 @@ func (g *parkedGet) release() {
 	}
 }
 
-func (p *polling) wakeLocked() { p.releaseLocked() }
+func (p *polling) name() string { return transportPolling }
 
-// releaseLocked ends the poll that is under way, if there is one.
-func (p *polling) releaseLocked() {
+// wakeLocked ends the poll that is under way, if there is one.
+func (p *polling) wakeLocked() {
 	if p.parked != nil {
 		p.parked.release()
 	}
 }
 
-// closeLocked has the poll that is under way answered. It reports whether the session
-// has to linger, for the next poll or the end of the upgrade.
-func (p *polling) closeLocked(s *Session, farewell eio.Type) (linger bool) {
+func (p *polling) readyLocked() bool { return p.parked != nil }
+func (p *polling) pauseLocked(bool)  {} // see awaitResumed
+func (p *polling) cutLocked()        {}
+func (p *polling) posts() *posts     { return &p.post }
+func (p *polling) probedLocked()     { p.wakeLocked() }
+func (p *polling) leftLocked()       { p.wakeLocked() }
+
+// endLocked has the poll that is under way answered. The session has to linger for the
+// next poll, or the end of the upgrade, if that poll cannot bring the farewell.
+func (p *polling) endLocked(farewell eio.Type) (linger bool) {
 	p.farewell = farewell
-	parked := p.parked != nil
-	p.releaseLocked()
-	if s.state == closed || parked && s.out.Len() == 0 {
+	p.wakeLocked()
+	if p.s.state == closed || p.parked != nil && p.s.out.Len() == 0 {
 		return false
 	}
-	s.beatAt = s.srv.wheel.since()
-	switch {
-	case farewell == eio.Noop:
-		s.beatLocked(farewellTimeout)
-	case s.srv.draining.Load(): // a shutdown waits for it
-		s.beatLocked(closeTimeout)
-	default:
-		s.beatLocked(lingerTimeout)
-	}
+	p.s.awaitEndLocked(farewell)
 	return true
 }
 
 // serveGet answers one poll.
 func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	p := s.polling
+	p, polls := s.transport.(*polling)
 	switch {
-	case p == nil: // upgraded in the meantime
+	case !polls: // upgraded in the meantime
 		s.mu.Unlock()
 		refuse(w, errBadRequest)
 		return
@@ -123,7 +112,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 		get.release()
 	}
 	var noop <-chan time.Time
-	if s.probe != nil && s.probe.probed {
+	if s.probed {
 		noop = time.After(noopInterval)
 	}
 	s.mu.Unlock()
@@ -134,7 +123,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		s.mu.Lock()
 		p.parked = nil
-		upgraded := s.polling != p
+		upgraded := s.transport != p
 		s.mu.Unlock()
 		if !upgraded {
 			s.end(TransportError, r.Context().Err(), eio.Close)
@@ -144,19 +133,15 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 
 	s.mu.Lock()
 	p.parked = nil
-	if s.polling != p { // the client has upgraded, with a poll under way that it should not have sent
+	if s.transport != p { // the client has upgraded, with a poll under way that it should not have sent
 		s.mu.Unlock()
 		refuse(w, errBadRequest)
 		return
 	}
-	answer := s.payloadLocked()
+	answer := p.payloadLocked()
 	last := s.state == closing && answer.bytes == nil
 	if last {
-		s.state = closed
-		s.srv.wheel.clear(&s.beat)
-		if s.probe != nil {
-			s.probe.closeLocked(ws.CloseNoStatus, "")
-		}
+		s.lastLocked()
 	}
 	if answer.bytes == nil {
 		answer.append(p.nothing())
@@ -165,7 +150,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	if last {
 		s.srv.remove(s)
 	}
-	if err := s.respond(w, r, p, answer); err != nil {
+	if err := p.respond(w, r, answer); err != nil {
 		s.end(TransportError, err, eio.Close)
 	}
 }
@@ -199,8 +184,9 @@ func (p *payload) append(m *Message) { p.bytes = p.encoding.Append(p.bytes, m.pa
 // payloadLocked takes all that is queued. The end of the session is not added: clients act
 // on it while they decode the payload, but on the messages of the same payload only
 // afterwards.
-func (s *Session) payloadLocked() payload {
-	answer := newPayload(s.protocol, !s.polling.base64 && s.out.Some(isBinary))
+func (p *polling) payloadLocked() payload {
+	s := p.s
+	answer := newPayload(s.protocol, !p.base64 && s.out.Some(isBinary))
 	if s.out.Len() == 0 {
 		return answer
 	}
@@ -218,7 +204,8 @@ func (s *Session) payloadLocked() payload {
 func isBinary(m *Message) bool { return m.binary }
 
 // respond writes a payload, compressed if that pays and the client can read it.
-func (s *Session) respond(w http.ResponseWriter, r *http.Request, p *polling, answer payload) error {
+func (p *polling) respond(w http.ResponseWriter, r *http.Request, answer payload) error {
+	s := p.s
 	h := w.Header()
 	payload := answer.bytes
 	switch {
@@ -287,109 +274,4 @@ func encode(encoding string, payload []byte) []byte {
 	w.Write(payload) // a bytes.Buffer takes all
 	w.Close()
 	return b.Bytes()
-}
-
-// servePost receives what the client sends.
-func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
-	encoding, ok := s.protocol.Encoding(r.Header.Get("Content-Type") == "application/octet-stream")
-	s.mu.Lock()
-	p := s.polling
-	switch {
-	case !ok || p != nil && p.callback != "" && encoding.Binary():
-		s.mu.Unlock()
-		s.violate(TransportError, "binary body")
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	case p == nil:
-		s.mu.Unlock()
-		refuse(w, errBadRequest)
-		return
-	case s.state != open:
-		s.mu.Unlock()
-		refuse(w, errUnknownSession)
-		return
-	case p.posting:
-		s.mu.Unlock()
-		s.violate(TransportError, "overlapping posts")
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	p.posting = true
-	s.mu.Unlock()
-
-	body, err := s.readBody(w, r)
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		s.donePosting(p)
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
-		return
-	case err != nil:
-		s.end(TransportError, err, eio.Close)
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	s.srv.stats.BytesIn.Add(uint64(len(body)))
-	if p.callback != "" {
-		body, ok = formData(body)
-	}
-	if !ok || !encoding.Binary() && !utf8.Valid(body) {
-		err = eio.ErrMalformed // or we would pass it on to WebSockets, which must refuse it
-	} else {
-		err = encoding.Decode(body, func(packet eio.Packet) error {
-			s.srv.stats.PacketsIn.Add(1)
-			s.received(packet)
-			return nil
-		})
-	}
-	if errors.Is(err, eio.ErrMalformed) {
-		s.end(ParseError, err, eio.Close)
-	}
-	s.awaitResumed(r)
-	// Before the answer, since the client's next packet may be an upgrade.
-	s.donePosting(p)
-	h := w.Header()
-	h.Set("Content-Type", "text/html") // some old browsers offer text/plain for download
-	h.Set("Cache-Control", "no-store")
-	io.WriteString(w, "ok")
-}
-
-func (s *Session) donePosting(p *polling) {
-	s.mu.Lock()
-	p.posting = false
-	s.mu.Unlock()
-}
-
-// readBody reads the whole body. The error is *http.MaxBytesError over MaxPayload.
-func (s *Session) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if d := s.srv.opts.BodyTimeout; d > 0 {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d))
-	}
-	limited := http.MaxBytesReader(w, r.Body, s.srv.opts.MaxPayload)
-	if r.ContentLength > s.srv.opts.MaxPayload {
-		return nil, &http.MaxBytesError{Limit: s.srv.opts.MaxPayload}
-	}
-	// What is allocated follows what has arrived, not what was declared.
-	var b bytes.Buffer
-	_, err := b.ReadFrom(limited)
-	return b.Bytes(), err
-}
-
-// awaitResumed holds the answer to a POST back while the session is paused: the
-// client will not send more before it has the answer.
-func (s *Session) awaitResumed(r *http.Request) {
-	s.mu.Lock()
-	if !s.paused || s.state != open {
-		s.mu.Unlock()
-		return
-	}
-	if s.resume == nil {
-		s.resume = make(chan struct{})
-	}
-	resumed := s.resume
-	s.mu.Unlock()
-	select {
-	case <-resumed:
-	case <-r.Context().Done():
-	}
 }

@@ -186,14 +186,11 @@ func (s *Server) session(id string) *Session {
 	return s.sessions[id]
 }
 
-// newSession makes and registers a session, within the limits. Its transport is t or, if
-// that is nil, polling. It has to be started.
-func (s *Server) newSession(r *http.Request, q query, t *websocket) (*Session, *requestError) {
-	session := &Session{id: NewID(), srv: s, info: newHandshake(r), ws: t}
+// newSession makes and registers a session with the transport t, within the limits. It
+// has to be started.
+func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *requestError) {
+	session := &Session{id: NewID(), srv: s, info: newHandshake(r), transport: t}
 	session.protocol, _ = s.opts.protocol(q.eio) // verified
-	if t == nil {
-		session.polling = newPolling(q)
-	}
 	session.info.Address = s.opts.ClientAddress(r)
 	host := hostOf(session.info.Address)
 
@@ -220,6 +217,7 @@ func (s *Server) newSession(r *http.Request, q query, t *websocket) (*Session, *
 // start attaches the session's handler, before anybody else knows of the session, so
 // that nothing can be missed.
 func (s *Server) start(session *Session) {
+	s.stats.opened(session.transport.name()) // that it began with
 	session.start(s.opts.Open(session))
 	if s.draining.Load() { // Shutdown has closed all others, but could not close this one
 		session.Close()
@@ -263,21 +261,21 @@ func (s *Server) openMessage(id string, upgrades []string) *Message {
 }
 
 func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
-	session, refusal := s.newSession(r, q, nil)
+	p := newPolling(q)
+	session, refusal := s.newSession(r, q, p)
 	if refusal != nil {
 		s.stats.Refused.Add(1)
 		refuse(w, refusal)
 		return
 	}
-	p := session.polling // it may be upgraded before it is answered
+	p.s = session
 	s.start(session)
-	s.stats.Opened[0].Add(1)
 	if c := s.cookie(session.id); c != nil {
 		http.SetCookie(w, c)
 	}
 	answer := newPayload(session.protocol, false)
 	answer.append(s.openMessage(session.id, s.opts.upgrades()))
-	if err := session.respond(w, r, p, answer); err != nil {
+	if err := p.respond(w, r, answer); err != nil {
 		session.end(TransportError, err, eio.Close)
 	}
 }
@@ -314,7 +312,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 		t.dismissLocked() // nobody else knows of it
 	case session != nil:
 		session.mu.Lock()
-		if session.polling == nil || session.probe != nil || session.state != open || s.opts.NoUpgrades {
+		if _, ok := session.transport.(original); !ok || session.probe != nil || session.state != open || s.opts.NoUpgrades {
 			t.dismissLocked()
 		} else {
 			session.probe = t
@@ -329,7 +327,6 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 		}
 		t.s, t.current = session, true
 		s.start(session)
-		s.stats.Opened[1].Add(1)
 		if c := s.cookie(session.id); c != nil {
 			accepted.Header = http.Header{"Set-Cookie": {c.String()}}
 		}

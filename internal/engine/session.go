@@ -9,7 +9,6 @@ import (
 
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/fifo"
-	"github.com/parley-go/parley/internal/ws"
 )
 
 // Reason says why a session ended, in the words of the reference implementation.
@@ -71,13 +70,12 @@ type Session struct {
 	awaiting atomic.Bool // a pong, or a ping; changed under mu
 	extended bool        // the wait for it, once, since another packet came
 
-	// The transport: exactly one of the two is set while the session is open.
-	ws      *websocket
-	polling *polling
-
-	probe  *websocket // tries to become the transport
-	paused bool
-	resume chan struct{} // closed at Resume, made by a POST that waits for it
+	transport transport
+	probe     candidate // tries to become the transport
+	probed    bool      // its probe was answered
+	lingers   bool      // the session is closing, and waits for its client to fetch the end
+	paused    bool
+	resume    chan struct{} // closed at Resume, made by a POST that waits for it
 }
 
 type state uint8
@@ -98,14 +96,11 @@ func (s *Session) Protocol() eio.Protocol { return s.protocol }
 // Handshake returns what is known of the request that opened the session.
 func (s *Session) Handshake() *Handshake { return s.info }
 
-// Transport returns the name of the transport in use: "polling" or "websocket".
+// Transport returns the name of the transport in use, see Transports.
 func (s *Session) Transport() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ws != nil {
-		return transportWebSocket
-	}
-	return transportPolling
+	return s.transport.name()
 }
 
 // Send queues messages, together and in order. If the outbox is over its limit the
@@ -123,7 +118,7 @@ func (s *Session) Queue(messages ...*Message) bool {
 func (s *Session) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wakeLocked()
+	s.transport.wakeLocked()
 }
 
 // SendVolatile queues messages only if they can be sent at once: if the transport is
@@ -143,7 +138,7 @@ const (
 
 func (s *Session) queue(u urgency, messages []*Message) bool {
 	s.mu.Lock()
-	if s.state != open || u == sendNow && !s.readyLocked() {
+	if s.state != open || u == sendNow && !(s.queued == 0 && s.transport.readyLocked()) {
 		if s.state == open {
 			s.srv.stats.VolatileDrops.Add(1)
 		}
@@ -157,9 +152,7 @@ func (s *Session) queue(u urgency, messages []*Message) bool {
 	// One batch always fits into an empty outbox, or a large message could never be sent.
 	if limit := s.srv.opts.OutboxLimit; limit > 0 && s.queued > 0 && s.queued+size > limit {
 		s.shutLocked(closed, eio.Close)
-		if s.ws != nil && s.ws.stalled {
-			s.ws.conn.Close() // it would not take a Close frame, either
-		}
+		s.transport.cutLocked()
 		s.mu.Unlock()
 		s.srv.stats.SlowConsumers.Add(1)
 		// Not here: the sender may hold locks that the handler needs.
@@ -171,27 +164,10 @@ func (s *Session) queue(u urgency, messages []*Message) bool {
 	}
 	s.queued += size
 	if u != queueOnly {
-		s.wakeLocked()
+		s.transport.wakeLocked()
 	}
 	s.mu.Unlock()
 	return true
-}
-
-// readyLocked reports whether what is sent now would leave at once.
-func (s *Session) readyLocked() bool {
-	if s.ws != nil {
-		return s.queued == 0 && !s.ws.stalled
-	}
-	return s.queued == 0 && s.polling.parked != nil
-}
-
-// wakeLocked has the transport look at what is queued.
-func (s *Session) wakeLocked() {
-	if s.ws != nil {
-		s.ws.wakeLocked()
-	} else if s.polling != nil {
-		s.polling.wakeLocked()
-	}
 }
 
 // Queued returns how many bytes wait to be sent.
@@ -220,13 +196,7 @@ func (s *Session) setPaused(paused bool) {
 		close(s.resume)
 		s.resume = nil
 	}
-	if s.ws != nil && s.ws.conn != nil {
-		if paused {
-			s.ws.conn.Pause()
-		} else {
-			s.ws.conn.Resume()
-		}
-	}
+	s.transport.pauseLocked(paused)
 }
 
 // Close ends the session once what is queued has been sent. The handler is told at
@@ -268,15 +238,11 @@ func (s *Session) shutLocked(to state, farewell eio.Type) (linger bool) {
 		close(s.resume)
 		s.resume = nil
 	}
-	if s.probe != nil && !(to == closing && s.probe.probed && farewell == eio.Close) {
-		s.probe.closeLocked(ws.CloseNoStatus, "")
+	if s.probe != nil && !(to == closing && s.probed && farewell == eio.Close) {
+		s.probe.dropLocked()
 	} // else its client has stopped polling, and will hear of the end once it has upgraded
-	if s.ws != nil {
-		s.ws.closeLocked(ws.CloseNoStatus, "")
-	} else {
-		linger = s.polling.closeLocked(s, farewell)
-	}
-	return linger
+	s.lingers = s.transport.endLocked(farewell)
+	return s.lingers
 }
 
 // shutDown tells those who have to know that the session is shut.
@@ -355,11 +321,8 @@ func (s *Session) alarm(*timer) {
 		return
 	}
 	switch {
-	case s.state == closing && s.polling != nil: // nobody came to fetch the last messages
-		s.state = closed
-		if s.probe != nil {
-			s.probe.closeLocked(ws.CloseNoStatus, "")
-		}
+	case s.lingers: // nobody came to fetch the last messages
+		s.lastLocked()
 		s.mu.Unlock()
 		s.srv.remove(s)
 	case s.state != open:
@@ -376,8 +339,38 @@ func (s *Session) alarm(*timer) {
 		s.beatLocked(s.srv.opts.PingTimeout)
 		s.out.Push(pingMessage)
 		s.queued += pingMessage.Size()
-		s.wakeLocked()
+		s.transport.wakeLocked()
 		s.mu.Unlock()
+	}
+}
+
+const (
+	// lingerTimeout is how long a session that was closed here waits for a poll, to tell;
+	// farewellTimeout is how long one that the client closed waits for a poll that the
+	// client sent at the same time.
+	lingerTimeout   = 30 * time.Second
+	farewellTimeout = time.Second
+)
+
+// awaitEndLocked bounds the time that the session, which is closing, lingers.
+func (s *Session) awaitEndLocked(farewell eio.Type) {
+	s.beatAt = s.srv.wheel.since()
+	switch {
+	case farewell == eio.Noop:
+		s.beatLocked(farewellTimeout)
+	case s.srv.draining.Load(): // a shutdown waits for it
+		s.beatLocked(closeTimeout)
+	default:
+		s.beatLocked(lingerTimeout)
+	}
+}
+
+// lastLocked ends a session that was closing. It has to be removed.
+func (s *Session) lastLocked() {
+	s.state, s.lingers = closed, false
+	s.srv.wheel.clear(&s.beat)
+	if s.probe != nil {
+		s.probe.dropLocked()
 	}
 }
 

@@ -1,11 +1,14 @@
 package engine
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // Stats counts what a Server has done since it was made.
 type Stats struct {
-	Opened        [2]atomic.Uint64 // sessions, by the transport they began with: polling, websocket
-	Ended         [5]atomic.Uint64 // sessions, by reason: see Reasons
+	Opened        [len(Transports)]atomic.Uint64 // sessions, by the transport they began with
+	Ended         [5]atomic.Uint64               // sessions, by reason: see Reasons
 	Upgrades      atomic.Uint64
 	Refused       atomic.Uint64 // handshakes
 	PacketsIn     atomic.Uint64
@@ -19,10 +22,10 @@ type Stats struct {
 // Reasons lists the reasons in the order of Stats.Ended.
 var Reasons = [...]Reason{TransportError, TransportClose, ForcedClose, PingTimeout, ParseError}
 
+func (s *Stats) opened(transport string) {
+	s.Opened[slices.Index(Transports[:], transport)].Add(1)
+}
+
 func (s *Stats) closed(reason Reason) {
-	for i, r := range Reasons {
-		if r == reason {
-			s.Ended[i].Add(1)
-		}
-	}
+	s.Ended[slices.Index(Reasons[:], reason)].Add(1)
 }

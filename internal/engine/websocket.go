@@ -37,7 +37,6 @@ type websocket struct {
 	current bool // it is the session's transport
 
 	control []byte // goes out before the session's messages: 101 and OPEN, pongs, the probe's answer
-	probed  bool   // the probe was answered
 	stalled bool   // the peer took nothing since deadline was set
 	gone    bool   // Closed was called
 	hangUp  bool   // close the connection once the Close frame is written
@@ -59,12 +58,49 @@ const (
 	closeSent
 )
 
+func (t *websocket) name() string { return transportWebSocket }
+
 // wakeLocked has Drain called. Before the connection is attached there is no need.
 func (t *websocket) wakeLocked() {
 	if t.conn != nil {
 		t.conn.Wake()
 	}
 }
+
+func (t *websocket) readyLocked() bool { return !t.stalled }
+
+func (t *websocket) pauseLocked(paused bool) {
+	switch {
+	case t.conn == nil: // attach does it
+	case paused:
+		t.conn.Pause()
+	default:
+		t.conn.Resume()
+	}
+}
+
+func (t *websocket) endLocked(eio.Type) (linger bool) {
+	t.closeLocked(ws.CloseNoStatus, "")
+	return false
+}
+
+func (t *websocket) cutLocked() {
+	if t.stalled {
+		t.conn.Close() // it would not take a Close frame, either
+	}
+}
+
+func (t *websocket) pongLocked() {
+	t.control = append(t.control, probePongMessage.frame...)
+	t.wakeLocked()
+}
+
+func (t *websocket) chosenLocked() {
+	t.current = true
+	t.s.srv.wheel.clear(&t.deadline)
+}
+
+func (t *websocket) dropLocked() { t.closeLocked(ws.CloseNoStatus, "") }
 
 // attach is called once, with the connection, before anything is received.
 func (t *websocket) attach(c poll.Conn) {
@@ -76,7 +112,7 @@ func (t *websocket) attach(c poll.Conn) {
 	case t.s.probe == t:
 		t.armLocked(t.s.srv.opts.UpgradeTimeout)
 	}
-	if t.s.ws == t && t.s.paused {
+	if t.s.transport == t && t.s.paused {
 		c.Pause()
 	}
 	t.s.mu.Unlock()
@@ -123,44 +159,9 @@ func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
 	if t.current {
 		t.s.received(p)
 	} else {
-		t.probing(p)
+		t.s.probing(t, p)
 	}
 	return nil
-}
-
-// probing handles what a candidate receives: a ping "probe", then the upgrade.
-func (t *websocket) probing(p eio.Packet) {
-	s := t.s
-	s.mu.Lock()
-	gone := false
-	switch {
-	case t.ending != notEnding || s.state == closed:
-	case p.Type == eio.Ping && string(p.Data) == eio.Probe:
-		t.probed = true
-		t.control = append(t.control, probePongMessage.frame...)
-		t.wakeLocked()
-		s.polling.releaseLocked() // the client waits for its poll to end
-	case p.Type == eio.Upgrade && t.probed && !s.polling.posting:
-		s.probe = nil
-		s.polling.releaseLocked()
-		s.polling = nil
-		s.ws, t.current = t, true
-		s.srv.wheel.clear(&t.deadline)
-		s.srv.stats.Upgrades.Add(1)
-		if gone = s.state == closing; gone {
-			s.srv.wheel.clear(&s.beat)
-			t.closeLocked(ws.CloseNoStatus, "")
-		} else if s.paused {
-			t.conn.Pause()
-		}
-		t.wakeLocked()
-	default:
-		t.closeLocked(ws.CloseNoStatus, "")
-	}
-	s.mu.Unlock()
-	if gone {
-		s.srv.remove(s)
-	}
 }
 
 // OnControl implements ws.Handler.
@@ -198,6 +199,7 @@ func (t *websocket) closeLocked(code int, reason string) {
 		return
 	}
 	t.ending, t.code, t.reason = closeDue, code, reason
+	t.s.forgetLocked(t)
 	if t.conn != nil { // or else attach does it
 		t.armLocked(closeTimeout)
 		t.wakeLocked()
@@ -247,7 +249,7 @@ func (t *websocket) Drain(scratch []byte) {
 		s.mu.Lock()
 		if t.stalled { // the connection takes bytes again
 			t.stalled = false
-			if t.ending == notEnding && s.ws == t {
+			if t.ending == notEnding && s.transport == t {
 				s.srv.wheel.clear(&t.deadline)
 			}
 		}
@@ -257,7 +259,7 @@ func (t *websocket) Drain(scratch []byte) {
 		}
 		onlyFirst := len(t.control) > 0
 		switch {
-		case s.ws != t, t.ending == closeSent: // nothing follows a Close frame
+		case s.transport != t, t.ending == closeSent: // nothing follows a Close frame
 		case t.out.Len() == 0:
 			t.out, s.out = s.out, fifo.Queue[*Message]{}
 		case s.state == closed: // what is queued is dropped, but a frame begun is finished
@@ -271,7 +273,7 @@ func (t *websocket) Drain(scratch []byte) {
 			t.ending = closeSent
 			t.armLocked(closeTimeout)
 			// One that is still open is about to be ended by the goroutine that reads.
-			if s.ws == t && s.state == closing {
+			if s.transport == t && s.state == closing {
 				s.state = closed
 			}
 		}
@@ -360,7 +362,7 @@ func (t *websocket) stall() {
 	switch {
 	case t.ending == closeDue: // each write has its time
 		t.armLocked(closeTimeout)
-	case t.ending == notEnding && s.ws == t && s.srv.opts.WriteTimeout > 0:
+	case t.ending == notEnding && s.transport == t && s.srv.opts.WriteTimeout > 0:
 		t.armLocked(s.srv.opts.WriteTimeout)
 	}
 }
@@ -372,9 +374,7 @@ func (t *websocket) Closed(err error) {
 	t.gone = true
 	t.ending = closeSent
 	s.srv.wheel.clear(&t.deadline)
-	if s.probe == t {
-		s.probe = nil
-	}
+	s.forgetLocked(t)
 	s.mu.Unlock()
 	if errors.Is(err, io.EOF) || errors.Is(err, poll.ErrClosed) {
 		err = nil

@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/parley-go/parley/internal/eio"
+)
+
+// posts is what a transport keeps whose client sends by POST, one at a time. What is not
+// fixed from the beginning is guarded by the session's lock.
+type posts struct {
+	forms bool // JSONP: what is sent is a form
+	busy  bool
+}
+
+// servePost receives what the client sends.
+func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
+	encoding, ok := s.protocol.Encoding(r.Header.Get("Content-Type") == "application/octet-stream")
+	s.mu.Lock()
+	var p *posts
+	if t, posted := s.transport.(original); posted {
+		p = t.posts()
+	}
+	switch {
+	case !ok || p != nil && p.forms && encoding.Binary():
+		s.mu.Unlock()
+		s.violate(TransportError, "binary body")
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	case p == nil:
+		s.mu.Unlock()
+		refuse(w, errBadRequest)
+		return
+	case s.state != open:
+		s.mu.Unlock()
+		refuse(w, errUnknownSession)
+		return
+	case p.busy:
+		s.mu.Unlock()
+		s.violate(TransportError, "overlapping posts")
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	p.busy = true
+	s.mu.Unlock()
+
+	body, err := s.readBody(w, r)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		s.donePosting(p)
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return
+	case err != nil:
+		s.end(TransportError, err, eio.Close)
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	s.srv.stats.BytesIn.Add(uint64(len(body)))
+	if p.forms {
+		body, ok = formData(body)
+	}
+	if !ok || !encoding.Binary() && !utf8.Valid(body) {
+		err = eio.ErrMalformed // or we would pass it on to WebSockets, which must refuse it
+	} else {
+		err = encoding.Decode(body, func(packet eio.Packet) error {
+			s.srv.stats.PacketsIn.Add(1)
+			s.received(packet)
+			return nil
+		})
+	}
+	if errors.Is(err, eio.ErrMalformed) {
+		s.end(ParseError, err, eio.Close)
+	}
+	s.awaitResumed(r)
+	// Before the answer, since the client's next packet may be an upgrade.
+	s.donePosting(p)
+	h := w.Header()
+	h.Set("Content-Type", "text/html") // some old browsers offer text/plain for download
+	h.Set("Cache-Control", "no-store")
+	io.WriteString(w, "ok")
+}
+
+func (s *Session) donePosting(p *posts) {
+	s.mu.Lock()
+	p.busy = false
+	s.mu.Unlock()
+}
+
+// readBody reads the whole body. The error is *http.MaxBytesError over MaxPayload.
+func (s *Session) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if d := s.srv.opts.BodyTimeout; d > 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d))
+	}
+	limited := http.MaxBytesReader(w, r.Body, s.srv.opts.MaxPayload)
+	if r.ContentLength > s.srv.opts.MaxPayload {
+		return nil, &http.MaxBytesError{Limit: s.srv.opts.MaxPayload}
+	}
+	// What is allocated follows what has arrived, not what was declared.
+	var b bytes.Buffer
+	_, err := b.ReadFrom(limited)
+	return b.Bytes(), err
+}
+
+// awaitResumed holds the answer to a POST back while the session is paused: the
+// client will not send more before it has the answer.
+func (s *Session) awaitResumed(r *http.Request) {
+	s.mu.Lock()
+	if !s.paused || s.state != open {
+		s.mu.Unlock()
+		return
+	}
+	if s.resume == nil {
+		s.resume = make(chan struct{})
+	}
+	resumed := s.resume
+	s.mu.Unlock()
+	select {
+	case <-resumed:
+	case <-r.Context().Done():
+	}
+}

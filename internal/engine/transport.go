@@ -1,0 +1,96 @@
+package engine
+
+import "github.com/parley-go/parley/internal/eio"
+
+// The names of the transports, as in the transport parameter of a request.
+const (
+	transportPolling   = "polling"
+	transportWebSocket = "websocket"
+)
+
+// Transports lists the names of the transports in the order of Stats.Opened.
+var Transports = [...]string{transportPolling, transportWebSocket}
+
+// transport carries the packets of a session, in both directions. What the session sends
+// it takes from Session.out by itself, when it is woken; what it receives it gives to
+// Session.received. Where a method's name ends in Locked the caller holds the session's
+// lock; none of the methods blocks.
+type transport interface {
+	name() string
+	// wakeLocked has it look at what is queued.
+	wakeLocked()
+	// readyLocked reports whether it could send at once what is queued now.
+	readyLocked() bool
+	// pauseLocked stops or resumes reading.
+	pauseLocked(paused bool)
+	// endLocked is called once, when the session is closing, or closed. The client is told
+	// by the farewell, behind what is queued; with Noop it knows. It reports whether the
+	// session has to linger, until the transport, or the heartbeat's timer, ends that.
+	endLocked(farewell eio.Type) (linger bool)
+	// cutLocked follows endLocked when the client is too slow: if it takes nothing, the
+	// transport does not wait for it any more.
+	cutLocked()
+}
+
+// candidate is a transport that a session may be upgraded to.
+type candidate interface {
+	transport
+	// pongLocked answers the client's probe.
+	pongLocked()
+	// chosenLocked makes it the session's transport, which reads and writes.
+	chosenLocked()
+	// dropLocked ends it: it will not be the session's transport.
+	dropLocked()
+}
+
+// original is a transport that a session may be upgraded from. It receives what clients
+// post.
+type original interface {
+	transport
+	posts() *posts
+	// probedLocked is called when the client's probe was answered: to go on it waits for
+	// what is under way in the original to end, without a loss.
+	probedLocked()
+	// leftLocked is called when another has become the session's transport.
+	leftLocked()
+}
+
+// forgetLocked is called by a candidate that ends.
+func (s *Session) forgetLocked(c candidate) {
+	if s.probe == c {
+		s.probe, s.probed = nil, false
+	}
+}
+
+// probing handles what the session's candidate receives: a ping "probe", then the upgrade.
+func (s *Session) probing(c candidate, p eio.Packet) {
+	s.mu.Lock()
+	gone := false
+	switch from, _ := s.transport.(original); {
+	case s.probe != c || s.state == closed:
+	case p.Type == eio.Ping && string(p.Data) == eio.Probe:
+		s.probed = true
+		c.pongLocked()
+		from.probedLocked()
+	case p.Type == eio.Upgrade && s.probed && !from.posts().busy:
+		s.probe, s.probed = nil, false
+		s.transport = c
+		from.leftLocked()
+		c.chosenLocked()
+		s.srv.stats.Upgrades.Add(1)
+		if gone = s.state == closing; gone { // the client did not know yet
+			s.lingers = false
+			s.srv.wheel.clear(&s.beat)
+			c.endLocked(eio.Close)
+		} else if s.paused {
+			c.pauseLocked(true)
+		}
+		c.wakeLocked()
+	default:
+		c.dropLocked()
+	}
+	s.mu.Unlock()
+	if gone {
+		s.srv.remove(s)
+	}
+}
