@@ -95,7 +95,8 @@ export class Decoder {
 // ---------------------------------------------------------------- Engine.IO transports
 
 // A transport is a class with a static `kind`, the name it has in URLs and in the `transports`
-// option, made by `new T(context, events)`:
+// option (and a static `base64`, true if that is how it writes binary packets), made by
+// `new T(context, events)`:
 //   context  {url(protocol), maxPayload, WebSocket, fetch}; url() adds the session id once there is one
 //   events   {open(), packet(packet), drain(), close(reason, error)}; none may be called after close
 //   open()          begins; throws, or reports close, when it cannot. open() is reported before it is writable
@@ -168,52 +169,60 @@ const packetBytes = (packet, base64) => typeof packet !== 'string'
   ? (base64 ? 1 + 4 * Math.ceil(packet.byteLength / 3) : packet.byteLength)
   : new TextEncoder().encode(packet).length;
 
-/** Engine.IO packets in HTTP requests: one GET hangs until the server has something to say, one POST at a time carries ours. */
-export class PollingTransport {
-  static kind = 'polling';
+/**
+ * What transports over HTTP have in common: one POST at a time carries the client's packets. A
+ * subclass has receive(), which reports the server's packets until `paused` or `closed`.
+ */
+export class HTTPTransport {
+  static base64 = true; // as binary packets are written
   writable = false;
-  #context;
-  #events;
+  paused = false;
+  closed = false;
+  context;
+  events;
   #abort = new AbortController();
-  #paused = false;
-  #closed = false;
-  #polling = null;
+  #receiving = null;
   #posting = Promise.resolve();
 
   constructor(context, events) {
-    this.#context = context;
-    this.#events = events;
+    this.context = context;
+    this.events = events;
   }
 
+  get signal() { return this.#abort.signal; }
+
   open() {
-    if (!this.#context.fetch) throw new Error('no fetch here');
+    if (!this.context.fetch) throw new Error('no fetch here');
     this.writable = true; // a POST needs the session id, and the session sends nothing before it has one
     this.resume();
   }
 
   resume() {
-    this.#paused = false;
+    this.paused = false;
     // A second GET beside the first one ends the session.
-    this.#polling ??= this.#poll().finally(() => { this.#polling = null; });
+    this.#receiving ??= this.receive().catch((error) => this.#fail(error)).then(() => {
+      this.#receiving = null;
+      if (!this.paused && !this.closed) this.resume();
+    });
   }
 
   pause() {
-    this.#paused = true;
-    return Promise.all([this.#polling, this.#posting]);
+    this.paused = true;
+    return Promise.all([this.#receiving, this.#posting]);
   }
 
   send(packets) {
     this.writable = false;
     this.#posting = this.#posting.then(() => this.#post(packets)).then(() => {
-      if (this.#closed) return;
+      if (this.closed) return;
       this.writable = true;
-      this.#events.drain();
+      this.events.drain();
     }, (error) => this.#fail(error));
   }
 
   close(polite) {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.closed) return;
+    this.closed = true;
     this.writable = false;
     if (!polite) return this.#abort.abort();
     // An aborted GET would end the session before the last POST is read.
@@ -224,51 +233,67 @@ export class PollingTransport {
     });
   }
 
-  async #poll() {
-    try {
-      while (!this.#paused && !this.#closed) {
-        const payload = await this.#request('GET');
-        for (const packet of payload.split(SEPARATOR)) {
-          if (this.#closed) return;
-          this.#events.packet(packet[0] === 'b' ? fromBase64(packet.slice(1)) : packet);
-        }
-      }
-    } catch (error) {
-      this.#fail(error);
-    }
+  /** Reports a packet in the form that it has over HTTP. */
+  packet(text) {
+    this.events.packet(text[0] === 'b' ? fromBase64(text.slice(1)) : text);
+  }
+
+  /** Asks for a response, of whatever status. */
+  fetch(method, { url = this.context.url('http'), signal = this.signal, body } = {}) {
+    return this.context.fetch(url, {
+      method, body, cache: 'no-store', signal,
+      headers: body === undefined ? {} : { 'Content-Type': 'text/plain;charset=UTF-8' },
+    });
+  }
+
+  /** Asks for the text of a response, which has to be good. */
+  async request(method, body) {
+    const response = await this.fetch(method, { body });
+    if (response.status !== 200) throw await refusal(response);
+    return response.text();
   }
 
   async #post(packets) {
     let batch = [], size = 0;
     for (const packet of packets) {
       const bytes = packetBytes(packet, true) + 1; // and the separator
-      if (batch.length > 0 && size + bytes > this.#context.maxPayload) {
-        await this.#request('POST', batch.join(SEPARATOR));
+      if (batch.length > 0 && size + bytes > this.context.maxPayload) {
+        await this.request('POST', batch.join(SEPARATOR));
         batch = [];
         size = 0;
       }
       batch.push(typeof packet === 'string' ? packet : `b${toBase64(packet)}`);
       size += bytes;
     }
-    await this.#request('POST', batch.join(SEPARATOR));
-  }
-
-  async #request(method, body) {
-    const response = await this.#context.fetch(this.#context.url('http'), {
-      method, body, cache: 'no-store', signal: this.#abort.signal,
-      headers: body === undefined ? {} : { 'Content-Type': 'text/plain;charset=UTF-8' },
-    });
-    const text = await response.text();
-    if (response.status === 200) return text;
-    let said = '';
-    try { said = `: ${JSON.parse(text).message}`; } catch { /* not Engine.IO's JSON: a proxy, say */ }
-    throw new Error(`HTTP ${response.status}${said}`);
+    await this.request('POST', batch.join(SEPARATOR));
   }
 
   #fail(error) {
-    if (this.#closed) return;
+    if (this.closed) return;
     this.close(false);
-    this.#events.close('transport error', error);
+    this.events.close('transport error', error);
+  }
+}
+
+/** What a response that is not good says. */
+async function refusal(response) {
+  let said = '';
+  try { said = `: ${JSON.parse(await response.text()).message}`; } catch { /* not Engine.IO's JSON: a proxy, say */ }
+  return new Error(`HTTP ${response.status}${said}`);
+}
+
+/** Engine.IO packets in HTTP requests: one GET hangs until the server has something to say. */
+export class PollingTransport extends HTTPTransport {
+  static kind = 'polling';
+
+  async receive() {
+    while (!this.paused && !this.closed) {
+      const payload = await this.request('GET');
+      for (const packet of payload.split(SEPARATOR)) {
+        if (this.closed) return;
+        this.packet(packet);
+      }
+    }
   }
 }
 
@@ -350,7 +375,7 @@ class Session {
       return 'expired';
     }
     const packets = parts.map((part) => (typeof part === 'string' ? `4${part}` : part));
-    const base64 = this.kind !== 'websocket';
+    const { base64 } = this.#transport.constructor;
     const tooLarge = (packet) => (packet.length ?? packet.byteLength) * 3 > this.maxPayload && packetBytes(packet, base64) > this.maxPayload;
     if (packets.some(tooLarge)) return 'too_large';
     this.#queue.push(...packets);
