@@ -67,8 +67,19 @@ func (p *polling) readyLocked() bool { return p.parked != nil }
 func (p *polling) pauseLocked(bool)  {} // see awaitResumed
 func (p *polling) cutLocked()        {}
 func (p *polling) posts() *posts     { return &p.post }
-func (p *polling) probedLocked()     { p.wakeLocked() }
-func (p *polling) leftLocked()       { p.wakeLocked() }
+
+func (p *polling) probedLocked() bool {
+	p.wakeLocked()
+	return true
+}
+
+func (p *polling) leaveLocked() bool {
+	if p.post.busy {
+		return false
+	}
+	p.wakeLocked()
+	return true
+}
 
 // endLocked has the poll that is under way answered. The session has to linger for the
 // next poll, or the end of the upgrade, if that poll cannot bring the farewell.

@@ -400,6 +400,9 @@ func (s *Session) pong() {
 		s.beatAt = s.srv.wheel.since()
 		s.beatLocked(s.srv.opts.PingInterval)
 	}
+	if t, keeps := s.transport.(keeper); keeps {
+		t.arrivedLocked()
+	}
 }
 
 // extendWait gives a peer that is late with its pong, but sends, its time once more.

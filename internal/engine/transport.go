@@ -48,17 +48,31 @@ type candidate interface {
 type original interface {
 	transport
 	posts() *posts
-	// probedLocked is called when the client's probe was answered: to go on it waits for
-	// what is under way in the original to end, without a loss.
-	probedLocked()
-	// leftLocked is called when another has become the session's transport.
-	leftLocked()
+	// probedLocked is called when the client's probe is about to be answered: to go on it
+	// waits for what is under way in the original to end, without a loss. The upgrade is off
+	// if it returns false.
+	probedLocked() bool
+	// leaveLocked makes way for the candidate, or returns false if it cannot yet.
+	leaveLocked() bool
+}
+
+// keeper is a transport that keeps what it has sent until it has arrived.
+type keeper interface {
+	transport
+	// arrivedLocked is called at a pong: the last ping that was sent has arrived, and so has
+	// all before it.
+	arrivedLocked()
 }
 
 // forgetLocked is called by a candidate that ends.
 func (s *Session) forgetLocked(c candidate) {
-	if s.probe == c {
-		s.probe, s.probed = nil, false
+	if s.probe != c {
+		return
+	}
+	probed := s.probed
+	s.probe, s.probed = nil, false
+	if probed {
+		s.transport.wakeLocked() // it goes on
 	}
 }
 
@@ -69,13 +83,15 @@ func (s *Session) probing(c candidate, p eio.Packet) {
 	switch from, _ := s.transport.(original); {
 	case s.probe != c || s.state == closed:
 	case p.Type == eio.Ping && string(p.Data) == eio.Probe:
+		if !from.probedLocked() {
+			c.dropLocked()
+			break
+		}
 		s.probed = true
 		c.pongLocked()
-		from.probedLocked()
-	case p.Type == eio.Upgrade && s.probed && !from.posts().busy:
+	case p.Type == eio.Upgrade && s.probed && from.leaveLocked():
 		s.probe, s.probed = nil, false
 		s.transport = c
-		from.leftLocked()
 		c.chosenLocked()
 		s.srv.stats.Upgrades.Add(1)
 		if gone = s.state == closing; gone { // the client did not know yet
