@@ -70,6 +70,7 @@ type query struct {
 	j                   string // of JSONP
 	jsonp               bool   // j is there
 	b64                 bool   // the client cannot receive bytes; revision 3 only
+	lastEventID         string // of sse
 }
 
 // parseQuery takes the last value of each parameter, as the reference does, without
@@ -90,6 +91,8 @@ func parseQuery(raw string) (q query) {
 			into = &q.sid
 		case "j":
 			into, q.jsonp = &q.j, true
+		case "lastEventId":
+			into = &q.lastEventID
 		case "b64":
 			q.b64 = value != ""
 			continue
@@ -103,6 +106,9 @@ func parseQuery(raw string) (q query) {
 	}
 	return q
 }
+
+// plain reports whether the transport uses ordinary requests.
+func (q *query) plain() bool { return q.transport == transportPolling || q.transport == transportSSE }
 
 // script reports whether a page makes the request with a script or a form: JSONP.
 func (q *query) script() bool { return q.jsonp && q.transport == transportPolling }

@@ -34,8 +34,8 @@ type Options struct {
 	AllowEIO3 bool // clients of the protocol's revision 3, too
 	JSONP     bool // polling by scripts and forms, for pages that can do nothing else
 
-	Transports    []string // allowed; polling and websocket
-	NoUpgrades    bool     // from polling to WebSocket
+	Transports    []string // allowed; all of them
+	NoUpgrades    bool     // from one transport to another
 	Cookie        *http.Cookie
 	CORS          CORS
 	AllowRequest  func(*http.Request) error // may refuse a handshake, see Refusal
@@ -110,7 +110,7 @@ func (o *Options) protocol(eioParameter string) (p eio.Protocol, ok bool) {
 	return 0, false
 }
 
-// upgrades returns what a session that begins with polling may be upgraded to.
+// upgrades returns what a session that begins with polling or sse may be upgraded to.
 func (o *Options) upgrades() []string {
 	if o.NoUpgrades || !o.allows(transportWebSocket) {
 		return []string{}

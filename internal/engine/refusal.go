@@ -27,6 +27,8 @@ var (
 	errOrigin           = &requestError{status: http.StatusForbidden, code: 4, message: "Origin not allowed"}
 	errProtocolVersion  = &requestError{status: http.StatusBadRequest, code: 5, message: "Unsupported protocol version"}
 
+	errCannotStream = &requestError{status: http.StatusInternalServerError, code: 3, message: "The server cannot stream"}
+
 	// The reference has no limits, so these borrow its code for "not now".
 	errTooManySessions = &requestError{status: http.StatusServiceUnavailable, code: 4, message: "Too many connections", retryAfter: 5}
 	errTooManyOfOne    = &requestError{status: http.StatusTooManyRequests, code: 4, message: "Too many connections from this address", retryAfter: 5}

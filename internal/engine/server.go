@@ -74,10 +74,10 @@ func (s *Server) Sessions() int {
 	return len(s.sessions)
 }
 
-// ServeHTTP serves handshakes, polls, posts, upgrades and preflights.
+// ServeHTTP serves handshakes, polls, streams, posts, upgrades and preflights.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := parseQuery(r.URL.RawQuery)
-	upgrade := isUpgrade(r) && (q.transport != transportPolling || hasToken(r.Header["Upgrade"], "websocket"))
+	upgrade := isUpgrade(r) && (!q.plain() || hasToken(r.Header["Upgrade"], "websocket"))
 	if r.Method == http.MethodOptions && !upgrade {
 		s.opts.CORS.preflight(w, r)
 		return
@@ -96,8 +96,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case upgrade:
 		s.serveWebSocket(w, r, q, session)
+	case session == nil && q.transport == transportSSE:
+		s.openSSE(w, r, q)
 	case session == nil:
 		s.openPolling(w, r, q)
+	case r.Method == http.MethodGet && q.transport == transportSSE:
+		session.serveStream(w, r, q)
 	case r.Method == http.MethodGet:
 		session.serveGet(w, r)
 	case r.Method == http.MethodPost:
@@ -174,7 +178,7 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 			return nil, errForbidden
 		}
 	}
-	if !spoken {
+	if !spoken || q.transport == transportSSE && protocol != eio.V4 {
 		return nil, errProtocolVersion
 	}
 	return nil, nil

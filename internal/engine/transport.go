@@ -6,10 +6,11 @@ import "github.com/parley-go/parley/internal/eio"
 const (
 	transportPolling   = "polling"
 	transportWebSocket = "websocket"
+	transportSSE       = "sse"
 )
 
 // Transports lists the names of the transports in the order of Stats.Opened.
-var Transports = [...]string{transportPolling, transportWebSocket}
+var Transports = [...]string{transportPolling, transportWebSocket, transportSSE}
 
 // transport carries the packets of a session, in both directions. What the session sends
 // it takes from Session.out by itself, when it is woken; what it receives it gives to

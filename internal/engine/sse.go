@@ -1,0 +1,491 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/parley-go/parley/internal/eio"
+)
+
+// sse is Server-Sent Events as a session's transport: the server sends in one response that
+// does not end, the client by POST. When that response breaks off the client asks for another
+// one, and says which event it has last; what came behind it is sent again. So an event is
+// kept until the client is known to have it: until its pong, since a pong is the answer to a
+// ping that the client read behind the event.
+//
+//	GET  …&transport=sse                      ←  id 0: OPEN, 1, 2, 3, …
+//	GET  …&transport=sse&sid=…&lastEventId=2  ←  3, 4, …
+//
+// For an upgrade the server ends the events with a Noop, and holds back what is queued later:
+// a client that has read it has read all, and closes the stream before it upgrades.
+//
+// All is guarded by the session's lock, but for what a stream's goroutine owns.
+type sse struct {
+	s        *Session
+	post     posts
+	stream   *stream  // nil: the client is between two of them
+	farewell eio.Type // Noop if the client has ended the session
+
+	// The log is what was taken from the outbox and may have to be sent again. Its messages
+	// have consecutive ids, up to taken; what the present stream has not written counts as
+	// queued, the rest as held.
+	log   []*Message
+	taken uint64
+	sent  uint64 // the last that was written to the present stream
+	held  int    // bytes
+	acked uint64 // the last that the client is known to have
+
+	ping    uint64 // the last ping
+	barrier uint64 // the Noop that ends the events before an upgrade, of the last probe
+	closed  bool   // nothing follows what the log holds
+}
+
+const (
+	// batchSize is how many bytes of messages a stream writes at a time, or one message; and
+	// writeSize how many of those it writes before the client gets its time anew.
+	batchSize = 64 << 10
+	writeSize = 16 << 10
+)
+
+func (t *sse) name() string { return transportSSE }
+
+func (t *sse) wakeLocked() {
+	t.boundLocked()
+	if t.stream != nil {
+		t.stream.release()
+	}
+}
+
+// boundLocked keeps what is held within what the outbox leaves of its limit. What is dropped is
+// what the client has had the longest time to read: if it asks for it all the same, the
+// session ends. The last one is kept, since it may be larger than the limit.
+func (t *sse) boundLocked() {
+	if t.held == 0 {
+		return
+	}
+	limit := t.s.srv.opts.OutboxLimit
+	for limit > 0 && t.s.queued+t.held > limit && t.sent > t.kept() {
+		t.trimLocked()
+	}
+}
+
+// kept returns the id of the log's first message.
+func (t *sse) kept() uint64 { return t.taken - uint64(len(t.log)) + 1 }
+
+// trimLocked drops the log's first message.
+func (t *sse) trimLocked() {
+	m := t.log[0]
+	if t.kept() <= t.sent {
+		t.held -= m.Size()
+	} else {
+		t.s.queued = max(0, t.s.queued-m.Size())
+	}
+	t.log[0] = nil
+	if t.log = t.log[1:]; len(t.log) == 0 {
+		t.log = nil
+	}
+}
+
+// forgetLocked drops the whole log.
+func (t *sse) forgetLocked() {
+	for len(t.log) > 0 {
+		t.trimLocked()
+	}
+	t.sent = t.taken
+}
+
+func (t *sse) readyLocked() bool { return t.stream != nil && !t.holdsLocked() }
+func (t *sse) pauseLocked(bool)  {} // see awaitResumed
+func (t *sse) posts() *posts     { return &t.post }
+
+func (t *sse) cutLocked() {
+	if t.stream != nil {
+		t.stream.cutLocked()
+	}
+}
+
+func (t *sse) endLocked(farewell eio.Type) (linger bool) {
+	t.farewell = farewell
+	t.wakeLocked()
+	if t.s.state == closed || farewell == eio.Noop {
+		t.forgetLocked()
+		return false
+	}
+	t.s.awaitEndLocked(farewell)
+	return true
+}
+
+// probedLocked queues the Noop. A client that may not have read that of an earlier probe
+// could take it for this one's.
+func (t *sse) probedLocked() bool {
+	switch {
+	case t.s.probed:
+		return true
+	case t.acked < t.barrier:
+		return false
+	}
+	t.s.out.Push(noopMessage)
+	t.s.queued += noopMessage.Size()
+	t.barrier = t.taken + uint64(t.s.out.Len())
+	t.wakeLocked()
+	return true
+}
+
+// holdsLocked reports whether what is queued waits for the end of the upgrade.
+func (t *sse) holdsLocked() bool { return t.s.probed && t.taken >= t.barrier }
+
+func (t *sse) leaveLocked() bool {
+	if t.post.busy || !t.holdsLocked() {
+		return false
+	}
+	t.forgetLocked() // the client has it, since it has read the Noop
+	if t.stream != nil {
+		t.stream.release()
+	}
+	return true
+}
+
+// arrivedLocked implements keeper.
+func (t *sse) arrivedLocked() { t.acknowledgeLocked(t.ping) }
+
+// acknowledgeLocked notes that the client has the event id, and all before it.
+func (t *sse) acknowledgeLocked(id uint64) {
+	for len(t.log) > 0 && t.kept() <= id {
+		t.trimLocked()
+	}
+	t.sent = max(t.sent, id)
+	t.acked = max(t.acked, id)
+}
+
+// resumeLocked makes st the stream, for a client that has received all up to the event last.
+// It reports false if the events that follow it are not there.
+func (t *sse) resumeLocked(st *stream, last uint64) bool {
+	if last > t.taken || last+1 < t.kept() {
+		return false
+	}
+	t.acknowledgeLocked(last)
+	t.sent = last
+	t.s.queued += t.held
+	t.held = 0
+	if t.stream != nil { // the client knows that it is broken before we do
+		t.stream.cutLocked()
+	}
+	t.stream = st
+	return true
+}
+
+// takeLocked returns what the stream has to write, and the id of the last of it, once it is
+// done with what it took before; end says that the stream ends behind it.
+func (t *sse) takeLocked() (batch []*Message, id uint64, end bool) {
+	s := t.s
+	for s.out.Len() > 0 && !t.holdsLocked() {
+		m := s.out.Pop()
+		t.pushLocked(m)
+		if m == pingMessage {
+			t.ping = t.taken
+		}
+	}
+	if s.ended.Load() && s.out.Len() == 0 && !s.probed && !t.closed {
+		t.closed = true
+		if t.farewell == eio.Close {
+			t.pushLocked(closeMessage)
+		}
+	}
+	rest := t.log[len(t.log)-int(t.taken-t.sent):]
+	for n := 0; len(batch) < len(rest) && n < batchSize; n += rest[len(batch)-1].Size() {
+		batch = rest[:len(batch)+1]
+	}
+	id = t.sent + uint64(len(batch))
+	return slices.Clone(batch), id, t.closed && id == t.taken
+}
+
+func (t *sse) pushLocked(m *Message) {
+	t.log = append(t.log, m)
+	t.taken++
+	t.s.srv.stats.PacketsOut.Add(1)
+}
+
+// sentLocked notes that the stream has written all up to the event id.
+func (t *sse) sentLocked(id uint64) {
+	for ; t.sent < id; t.sent++ {
+		size := t.log[len(t.log)-int(t.taken-t.sent)].Size()
+		t.s.queued = max(0, t.s.queued-size)
+		t.held += size
+	}
+	t.boundLocked()
+}
+
+// stream is one response. Its goroutine is the one that serves the request.
+type stream struct {
+	t       *sse
+	w       http.ResponseWriter
+	control *http.ResponseController
+	gone    context.Context // the client is
+	wake    chan struct{}   // capacity 1
+
+	deadline time.Time // of the write that is under way
+	writing  bool      // guarded by the session's lock; others may cut it then
+}
+
+// newStream returns nil if the server cannot stream: if it could not get rid of a client that
+// does not read.
+func newStream(w http.ResponseWriter, r *http.Request) *stream {
+	st := &stream{w: w, control: http.NewResponseController(w), gone: r.Context(), wake: make(chan struct{}, 1)}
+	if st.control.SetWriteDeadline(time.Time{}) != nil { // the server's is for whole responses
+		return nil
+	}
+	st.control.SetReadDeadline(time.Time{})
+	return st
+}
+
+func (st *stream) release() {
+	select {
+	case st.wake <- struct{}{}:
+	default:
+	}
+}
+
+// cutLocked ends a stream that is not the transport's any more, or whose client is too slow.
+func (st *stream) cutLocked() {
+	if st.writing { // so it is there
+		st.control.SetWriteDeadline(time.Unix(1, 0))
+	}
+	st.release()
+}
+
+// openSSE begins a session.
+func (s *Server) openSSE(w http.ResponseWriter, r *http.Request, q query) {
+	if _, given := lastEventID(r, q); given {
+		// An EventSource that was not closed, and comes back by itself: this has it stop.
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	st := newStream(w, r)
+	if st == nil {
+		s.stats.Refused.Add(1)
+		refuse(w, errCannotStream)
+		return
+	}
+	t := &sse{}
+	session, refusal := s.newSession(r, q, t)
+	if refusal != nil {
+		s.stats.Refused.Add(1)
+		refuse(w, refusal)
+		return
+	}
+	session.mu.Lock()
+	t.s, st.t, t.stream = session, t, st
+	session.mu.Unlock()
+	s.start(session)
+	if c := s.cookie(session.id); c != nil {
+		http.SetCookie(w, c)
+	}
+	st.serve(appendEvent(nil, 0, s.openMessage(session.id, s.opts.upgrades())))
+}
+
+// serveStream goes on with a session whose last stream has ended or, as far as the client
+// knows, is about to.
+func (s *Session) serveStream(w http.ResponseWriter, r *http.Request, q query) {
+	st := newStream(w, r)
+	if st == nil {
+		refuse(w, errCannotStream)
+		return
+	}
+	id, _ := lastEventID(r, q)
+	last, err := strconv.ParseUint(id, 10, 64)
+	s.mu.Lock()
+	t, streams := s.transport.(*sse)
+	switch {
+	case !streams: // upgraded in the meantime
+		s.mu.Unlock()
+		refuse(w, errBadRequest)
+		return
+	case s.state != open && !s.lingers:
+		s.mu.Unlock()
+		refuse(w, errUnknownSession)
+		return
+	case s.overdueLocked():
+		s.mu.Unlock()
+		s.end(PingTimeout, nil, eio.Close)
+		refuse(w, errUnknownSession)
+		return
+	}
+	st.t = t
+	if err != nil || !t.resumeLocked(st, last) {
+		s.mu.Unlock()
+		s.violate(TransportError, "no event to go on from")
+		refuse(w, errBadRequest)
+		return
+	}
+	s.mu.Unlock()
+	st.serve(nil)
+}
+
+// lastEventID returns the id of the last event that the client says it has, or "0". The header,
+// which EventSource sends when it comes back by itself, is newer than the query that it was
+// made with.
+func lastEventID(r *http.Request, q query) (id string, given bool) {
+	id = r.Header.Get("Last-Event-ID")
+	if id == "" {
+		id = q.lastEventID
+	}
+	if id == "" {
+		return "0", false
+	}
+	return id, true
+}
+
+// serve writes first, and then what the session sends, until the stream ends.
+func (st *stream) serve(first []byte) {
+	h := st.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache, no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no") // nginx
+	h.Set("X-Content-Type-Options", "nosniff")
+	st.w.WriteHeader(http.StatusOK)
+
+	t, s := st.t, st.t.s
+	// Some proxies pass nothing on before the body has begun.
+	ended, err := false, st.write(append([]byte(":\n\n"), first...))
+	var b []byte
+	for err == nil && !ended {
+		s.mu.Lock()
+		if t.stream != st || s.transport != t {
+			s.mu.Unlock()
+			break
+		}
+		batch, id, end := t.takeLocked()
+		s.mu.Unlock()
+		if len(batch) == 0 && !end {
+			if b = b[:0]; cap(b) > writeSize {
+				b = nil // it may be long until the next
+			}
+			select {
+			case <-st.wake:
+			case <-st.gone.Done():
+				err = st.gone.Err()
+			}
+			continue
+		}
+		b = b[:0]
+		for i, m := range batch {
+			b = appendEvent(b, id-uint64(len(batch)-1-i), m)
+		}
+		if err = st.write(b); err == nil {
+			s.mu.Lock()
+			if t.stream == st {
+				t.sentLocked(id)
+			}
+			s.mu.Unlock()
+			ended = end
+		}
+	}
+	st.leave(ended, err)
+}
+
+// write writes b, and flushes. The client has to take some of it from time to time.
+func (st *stream) write(b []byte) error {
+	s := st.t.s
+	for piece := range slices.Chunk(b, writeSize) {
+		if err := st.begin(); err != nil {
+			return err
+		}
+		n, err := st.w.Write(piece)
+		s.srv.stats.BytesOut.Add(uint64(n))
+		if err != nil {
+			return st.fault(err)
+		}
+	}
+	if err := st.control.Flush(); err != nil {
+		return st.fault(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.writing = false
+	return st.control.SetWriteDeadline(time.Time{}) // over HTTP/2 it ends the stream even when nothing is written
+}
+
+// begin sets the deadline for a write. The error says that the stream is not needed any more.
+func (st *stream) begin() error {
+	s := st.t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.t.stream != st {
+		return context.Canceled
+	}
+	if s.lingers {
+		s.awaitEndLocked(eio.Close) // not while the client reads
+	}
+	st.writing = true
+	return st.extend()
+}
+
+// extend gives the client its time to take something.
+func (st *stream) extend() error {
+	st.deadline = time.Time{}
+	if d := st.t.s.srv.opts.WriteTimeout; d > 0 {
+		st.deadline = time.Now().Add(d)
+	}
+	return st.control.SetWriteDeadline(st.deadline)
+}
+
+// fault returns the cause of a write's error: over HTTP/2 that does not say that time was up.
+func (st *stream) fault(err error) error {
+	if !st.deadline.IsZero() && !time.Now().Before(st.deadline) {
+		return fmt.Errorf("%w: nothing taken for %v", ErrSlowConsumer, st.t.s.srv.opts.WriteTimeout)
+	}
+	return err
+}
+
+// leave ends the stream. With that the session ends if the client has been told so, or is too
+// slow; otherwise the client may come back until it owes a pong.
+func (st *stream) leave(ended bool, err error) {
+	t, s := st.t, st.t.s
+	s.mu.Lock()
+	current := t.stream == st
+	if current {
+		t.stream = nil
+	}
+	st.writing = false
+	told := current && ended && s.lingers
+	if told {
+		s.lastLocked()
+	}
+	slow := current && s.state == open && errors.Is(err, ErrSlowConsumer)
+	if err == nil {
+		st.extend() // for the end of the response
+	}
+	s.mu.Unlock()
+	if told {
+		s.srv.remove(s)
+	}
+	if slow {
+		s.srv.stats.SlowConsumers.Add(1)
+		s.end(TransportError, err, eio.Close)
+	}
+}
+
+// appendEvent appends m as an event. A line break would end the line, and some kinds be lost:
+// a packet that holds one is sent as a JSON string.
+func appendEvent(dst []byte, id uint64, m *Message) []byte {
+	dst = append(strconv.AppendUint(append(dst, "id: "...), id, 10), '\n')
+	switch packet := m.packet(); {
+	case m.binary:
+		dst = base64.StdEncoding.AppendEncode(append(dst, "data: b"...), m.data)
+	case bytes.ContainsAny(m.data, "\r\n"):
+		quoted, _ := json.Marshal(string(packet.Type) + string(packet.Data)) // cannot fail
+		dst = append(append(dst, "event: json\ndata: "...), quoted...)
+	default:
+		dst = append(append(append(dst, "data: "...), byte(packet.Type)), packet.Data...)
+	}
+	return append(dst, "\n\n"...)
+}
