@@ -101,11 +101,11 @@ func (s *Socket) Connected() bool {
 // connection: rooms and data are as before. See Options.Recovery.
 func (s *Socket) Recovered() bool { return s.recovered }
 
-// Transport returns the name of the transport in use: "polling" or "websocket".
+// Transport returns the name of the transport in use: "polling", "websocket" or "sse".
 func (s *Socket) Transport() string { return s.conn.session.Transport() }
 
 // SessionID returns the id of the connection, which all sockets of a client share. It is a
-// secret between server and client: whoever knows it can take over a connection that polls.
+// secret between server and client: whoever knows it can take over a connection that is not a WebSocket.
 func (s *Socket) SessionID() string { return s.conn.session.ID() }
 
 // Data returns what SetData has set.

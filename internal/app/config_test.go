@@ -71,7 +71,7 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "no data", flags: map[string]string{"data": ""}, want: "want a directory, or memory"},
 		{name: "path", flags: map[string]string{"path": "socket.io"}, want: "begins and ends with a slash"},
 		{name: "unclean path", flags: map[string]string{"path": "/a//b/"}, want: "--path"},
-		{name: "transports", flags: map[string]string{"transports": "polling,smoke"}, want: "want one or more of polling, websocket"},
+		{name: "transports", flags: map[string]string{"transports": "polling,smoke"}, want: "want one or more of polling, websocket, sse"},
 		{name: "no transports", flags: map[string]string{"transports": " "}, want: "--transports"},
 		{name: "boolean", flags: map[string]string{"compression": "yes"}, want: "want true or false"},
 		{name: "level", flags: map[string]string{"log-level": "info+2"}, want: "want debug, info, warn or error"},

@@ -51,7 +51,7 @@ func (c *Config) settings() []setting {
 		{"", "http-redirect", "", "TCP address whose requests are redirected to TLS, and where the ACME authority is answered; `off` is none. If left out, `:80` where `addr` is left out and TLS is not self-signed.", addressOr(&c.HTTPRedirect, redirectOff)},
 
 		{"Socket.IO", "path", "/socket.io/", "Path of Socket.IO. The page that comes with the server expects the default.", urlPath(&c.Path)},
-		{"", "transports", "polling,websocket", "What clients may connect over.", listOf(&c.Transports, "polling", "websocket")},
+		{"", "transports", "polling,websocket,sse", "What clients may connect over.", listOf(&c.Transports, "polling", "websocket", "sse")},
 		{"", "allow-eio3", "true", "Let clients of Socket.IO 2 connect, too, over Engine.IO 3.", boolean(&c.AllowEIO3)},
 		{"", "jsonp", "true", "Let pages poll by scripts and forms (JSONP), which very old browsers and some networks need. Pages of other sites are held to `cors-origins` there, too.", boolean(&c.JSONP)},
 		{"", "ping-interval", "25s", "Time from a client's pong to the next ping.", duration(&c.PingInterval, time.Hour)},
