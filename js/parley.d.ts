@@ -29,9 +29,22 @@ export interface BackoffOptions {
 /** Engine.IO packets: text with its type digit, or a binary message. */
 export type Packet = string | ArrayBuffer;
 
+/** What the server's OPEN packet says. */
+export interface Handshake {
+  sid: string;
+  upgrades: string[];
+  pingInterval: number;
+  pingTimeout: number;
+  maxPayload?: number;
+}
+
 export interface TransportContext {
   url(protocol: 'http' | 'ws'): string;
+  /** null before there is one. */
+  readonly handshake: Handshake | null;
   readonly maxPayload: number;
+  /** Those of the transport's entry in Options.transports. */
+  readonly options: Record<string, any>;
   readonly WebSocket: typeof WebSocket | undefined;
   readonly fetch: typeof fetch | undefined;
 }
@@ -41,7 +54,8 @@ export interface TransportEvents {
   open(): void;
   packet(packet: Packet): void;
   drain(): void;
-  close(reason: 'transport close' | 'transport error', error: Error): void;
+  /** error.clean: the server has ended it in good order. */
+  close(reason: 'transport close' | 'transport error', error: Error & { clean?: boolean }): void;
 }
 
 export interface Transport {
@@ -57,6 +71,8 @@ export interface Transport {
 
 export interface TransportClass {
   readonly kind: string;
+  /** Binary packets are sent as base64. */
+  readonly base64?: boolean;
   new (context: TransportContext, events: TransportEvents): Transport;
 }
 
@@ -70,18 +86,44 @@ export class WebSocketTransport implements Transport {
   close(polite?: boolean): void;
 }
 
-export class PollingTransport implements Transport {
-  static readonly kind: string;
+/** What transports over HTTP have in common: what the client sends goes in POSTs. */
+export abstract class HTTPTransport implements Transport {
+  static readonly base64: boolean;
   constructor(context: TransportContext, events: TransportEvents);
+  protected readonly context: TransportContext;
+  protected readonly events: TransportEvents;
+  protected readonly signal: AbortSignal;
+  protected readonly paused: boolean;
+  protected readonly closed: boolean;
   writable: boolean;
   open(): void;
   send(packets: Packet[]): void;
   close(polite: boolean): void;
   pause(): Promise<unknown>;
   resume(): void;
+  /** Reports the server's packets until paused or closed; fails when that cannot go on. */
+  protected abstract receive(): Promise<void>;
+  protected begin(): void;
+  protected packet(text: string): void;
+  protected fetch(method: string, request?: { url?: string; signal?: AbortSignal; body?: string }): Promise<Response>;
+  protected request(method: string, body?: string): Promise<string | void>;
 }
 
-export type TransportName = 'websocket' | 'polling' | TransportClass;
+export class PollingTransport extends HTTPTransport {
+  static readonly kind: string;
+  protected receive(): Promise<void>;
+}
+
+/** An event stream, which goes on where it was cut. For Parley's servers. */
+export class SSETransport extends HTTPTransport {
+  static readonly kind: string;
+  protected receive(): Promise<void>;
+}
+
+export function fromBase64(text: string): ArrayBuffer;
+
+/** More classes are in transports.js. */
+export type TransportName = 'websocket' | 'sse' | 'polling' | TransportClass;
 
 export interface Options {
   /** Default '/socket.io/'; one without a leading slash is relative to the URL. */
@@ -93,11 +135,11 @@ export interface Options {
   /** Added to the URL of each request. */
   query?: Record<string, string>;
   /**
-   * In order of preference, each with its own time to open if wanted. Default ['websocket', 'polling'].
+   * In order of preference, each with its own time to open if wanted. Default ['websocket', 'sse', 'polling'].
    * When one cannot open the next is tried; the one that worked is tried first for ten minutes,
-   * or until the network changes.
+   * or until the network changes. One that opens and is cut, twice in a row, is tried last as long.
    */
-  transports?: (TransportName | { transport: TransportName; timeout?: number })[];
+  transports?: (TransportName | { transport: TransportName; timeout?: number; options?: Record<string, any> })[];
   /** Upgrade to a transport further down the list that the server offers, as from polling to WebSocket. Default false. */
   upgrade?: boolean;
   /** In ms. open: for each transport but the last (5000); connect: for the last one, and for the answer to CONNECT (20000); ack: for request() (10000). */

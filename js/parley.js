@@ -97,8 +97,10 @@ export class Decoder {
 // A transport is a class with a static `kind`, the name it has in URLs and in the `transports`
 // option (and a static `base64`, true if that is how it writes binary packets), made by
 // `new T(context, events)`:
-//   context  {url(protocol), maxPayload, WebSocket, fetch}; url() adds the session id once there is one
-//   events   {open(), packet(packet), drain(), close(reason, error)}; none may be called after close
+//   context  {url(protocol), handshake, maxPayload, WebSocket, fetch, options}; url() adds the session id
+//            once there is one; handshake is what the server's OPEN packet has said, null before
+//   events   {open(), packet(packet), drain(), close(reason, error)}; none may be called after close.
+//            error.clean is true when the server has ended it in good order
 //   open()          begins; throws, or reports close, when it cannot. open() is reported before it is writable
 //   send(packets)   called while `writable`, and once before a polite close; drain() is reported when it is writable again
 //   close(polite)   releases everything; polite: what was sent still leaves, and the server is told
@@ -127,7 +129,7 @@ export class WebSocketTransport {
     socket.onopen = () => { this.writable = true; this.#events.open(); };
     socket.onmessage = (event) => this.#events.packet(event.data);
     socket.onerror = (event) => this.#end('transport error', event.message || 'connection failed');
-    socket.onclose = (event) => this.#end('transport close', `closed, code ${event.code}`);
+    socket.onclose = (event) => this.#end('transport close', `closed, code ${event.code}`, event.wasClean);
   }
 
   get congested() {
@@ -148,9 +150,9 @@ export class WebSocketTransport {
     socket.close();
   }
 
-  #end(reason, message) {
+  #end(reason, message, clean = false) {
     this.close();
-    this.#events.close(reason, new Error(message));
+    this.#events.close(reason, Object.assign(new Error(message), { clean }));
   }
 }
 
@@ -162,7 +164,7 @@ const toBase64 = (buffer) => {
   for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
   return btoa(text);
 };
-const fromBase64 = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer;
+export const fromBase64 = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer;
 
 /** The bytes a packet takes in a POST (base64) or a WebSocket message. */
 const packetBytes = (packet, base64) => typeof packet !== 'string'
@@ -193,6 +195,10 @@ export class HTTPTransport {
 
   open() {
     if (!this.context.fetch) throw new Error('no fetch here');
+    this.begin();
+  }
+
+  begin() {
     this.writable = true; // a POST needs the session id, and the session sends nothing before it has one
     this.resume();
   }
@@ -297,7 +303,116 @@ export class PollingTransport extends HTTPTransport {
   }
 }
 
-const BUILT_IN = { websocket: WebSocketTransport, polling: PollingTransport };
+/** The events of an event stream, as the HTML Standard parses them, but for retry. */
+async function* eventsOf(body) {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let text = '', id = '', name = '', data = [];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return; // what is not complete does not count
+    const lines = (text + decoder.decode(value, { stream: true })).split(/\r\n|\n|\r(?!$)/);
+    text = lines.pop();
+    for (const line of lines) {
+      const [, field, value] = /^([^:]*)(?:: ?)?(.*)$/s.exec(line);
+      if (line === '') {
+        if (data.length > 0) yield { id, name, data: data.join('\n') };
+        name = '';
+        data = [];
+      } else if (field === 'data') data.push(value);
+      else if (field === 'event') name = value;
+      else if (field === 'id' && !value.includes('\0')) id = value;
+    }
+  }
+}
+
+/** Resolves after ms, or at once when the signal comes. */
+const sleep = (ms, signal) => new Promise((resolve) => {
+  const timer = setTimeout(resolve, ms);
+  signal.addEventListener('abort', () => { clearTimeout(timer); resolve(); }, { once: true });
+});
+
+/**
+ * Engine.IO packets in an event stream. One that is cut, ends or falls silent is asked for again,
+ * after the last event that has come, until the session is over.
+ *
+ * It is read with fetch and not with EventSource, which Node 20 lacks, and which does not tell what
+ * the server has answered, so that the end of a session and a proxy's bad moment would look the same.
+ */
+export class SSETransport extends HTTPTransport {
+  static kind = 'sse';
+  #stream; // an AbortController
+  #lastId = '';
+  #complete = false; // the server has said that nothing follows in this stream
+  #attempt = 0; // to get a stream, since the last event
+  #fruitless = 0; // streams since the last event
+
+  pause() {
+    const paused = super.pause();
+    if (this.#complete) this.#stream.abort();
+    return paused;
+  }
+
+  get #done() { return this.closed || (this.paused && this.#complete); }
+
+  async receive() {
+    do {
+      try {
+        await this.#read();
+        if (!this.context.handshake) throw new Error('the stream has no OPEN packet');
+      } catch (error) {
+        if (error.final || !this.context.handshake) throw error;
+      }
+      if (this.#done) return;
+      if (this.#fruitless === FRUITLESS) throw new Error('each stream is cut before its first event');
+      await sleep(backoff(this.#attempt++, { delay: 100, max: 3000 }), this.signal);
+    } while (!this.closed);
+  }
+
+  async #read() {
+    const stream = this.#stream = new AbortController();
+    const abort = () => stream.abort();
+    this.signal.addEventListener('abort', abort, { once: true });
+    let timer;
+    const watch = (ms) => { clearTimeout(timer); timer = setTimeout(abort, ms); };
+    try {
+      this.#complete = false;
+      const url = new URL(this.context.url('http'));
+      if (this.#lastId) url.searchParams.set('lastEventId', this.#lastId); // the header would cost a preflight
+      if (this.context.handshake) watch(REOPEN_MS);
+      const response = await this.fetch('GET', { url: url.href, signal: stream.signal });
+      if (response.status !== 200) throw Object.assign(await refusal(response), { final: response.status < 500 && response.status !== 429 });
+      if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) throw new Error('no event stream');
+      this.#fruitless++;
+      for await (const { id, name, data } of eventsOf(response.body)) {
+        try {
+          const packet = name === 'json' ? JSON.parse(data) : data;
+          this.#complete = packet === '6';
+          this.packet(packet);
+        } catch (error) {
+          throw Object.assign(error, { final: true }); // another stream would hold the same
+        }
+        this.#lastId = id;
+        this.#attempt = this.#fruitless = 0;
+        if (this.#done) return;
+        const { pingInterval, pingTimeout } = this.context.handshake;
+        watch(pingInterval + pingTimeout / 2); // a connection may be dead without our being told
+      }
+    } finally {
+      clearTimeout(timer);
+      this.signal.removeEventListener('abort', abort);
+      abort();
+    }
+  }
+}
+
+/** How long a stream that is asked for again may take to bring something. */
+const REOPEN_MS = 5000;
+
+/** So many streams without an event, one after the other: it does not get through. */
+const FRUITLESS = 5;
+
+const BUILT_IN = { websocket: WebSocketTransport, sse: SSETransport, polling: PollingTransport };
 
 // ---------------------------------------------------------------- Engine.IO session
 
@@ -305,11 +420,12 @@ const BUILT_IN = { websocket: WebSocketTransport, polling: PollingTransport };
 class Session {
   sid = '';
   maxPayload = Infinity;
-  #config; // {url, query, transports: [{Transport, timeout}], upgrade, WebSocket, fetch}
+  #config; // {url, query, transports: [{Transport, timeout, options, avoided}], upgrade, WebSocket, fetch}
+  #handshake = null;
   #events; // {open(), message(part), close(reason, error)}
   #transport = null; // the one in use; while opening, the one being tried
   #probe = null; // the one being upgraded to
-  #opened = false;
+  #opened = 0; // when
   #closed = false;
   #upgrading = false; // between the probe's answer and the switch nothing is sent
   #queue = [];
@@ -325,6 +441,8 @@ class Session {
   }
 
   get kind() { return this.#transport.constructor.kind; }
+  /** How long it has been open, in ms; undefined before that. */
+  get age() { return this.#opened ? Date.now() - this.#opened : undefined; }
   get congested() {
     return this.#queue.length > 0 || this.#upgrading || (this.#transport.congested ?? !this.#transport.writable);
   }
@@ -339,7 +457,7 @@ class Session {
       transport.close(false);
       this.open(rest, [...failures, `${entry.Transport.kind}: ${error.message}`]);
     };
-    const [transport, events] = this.#make(entry.Transport);
+    const [transport, events] = this.#make(entry);
     this.#transport = transport;
     this.#openTimer = setTimeout(() => fail('', new Error('timeout')), entry.timeout);
     events.close = fail;
@@ -354,14 +472,15 @@ class Session {
         return fail('', error);
       }
       clearTimeout(this.#openTimer);
+      this.#handshake = handshake;
       this.sid = handshake.sid;
       this.maxPayload = handshake.maxPayload ?? Infinity;
-      this.#opened = true;
+      this.#opened = Date.now();
       this.#use(transport, events);
       this.#expectPing();
       this.#events.open();
       // What stands before this transport in the list has just failed: only later ones are upgrades.
-      const better = this.#config.upgrade && transport.pause && rest.find((e) => handshake.upgrades?.includes(e.Transport.kind));
+      const better = this.#config.upgrade && transport.pause && rest.find((e) => !e.avoided && handshake.upgrades?.includes(e.Transport.kind));
       if (better && !this.#closed) this.#upgrade(better);
     };
     try { transport.open(); } catch (error) { fail('', error); }
@@ -386,15 +505,16 @@ class Session {
   close() {
     if (this.#closed) return;
     this.#silence();
-    const polite = this.#opened;
+    const polite = this.#opened > 0;
     if (polite && this.#queue.length) this.#transport.send(this.#queue);
     this.#transport?.close(polite);
   }
 
-  #make(Transport) {
+  #make({ Transport, options = {} }) {
     const session = this, { WebSocket, fetch } = this.#config;
     const context = {
-      WebSocket, fetch,
+      WebSocket, fetch, options,
+      get handshake() { return session.#handshake; },
       get maxPayload() { return session.maxPayload; },
       url(protocol) {
         const url = new URL(session.#config.url);
@@ -421,7 +541,7 @@ class Session {
     switch (packet[0]) {
       case '4': return this.#events.message(packet.slice(1));
       case '2': this.#expectPing(); this.#queue.push('3'); return this.#flush();
-      case '1': return this.#end('transport close', new Error('closed by the server'));
+      case '1': return this.#end('transport close', Object.assign(new Error('closed by the server'), { clean: true }));
     }
   }
 
@@ -441,9 +561,9 @@ class Session {
   // The upgrade: 2probe and 3probe over the new transport, then the old one falls silent (the
   // server answers its hanging GET with a noop), then 5, from which on the server uses the new one.
   // What either side has to say in between waits in its queue: nothing is lost or overtakes.
-  #upgrade({ Transport, timeout }) {
+  #upgrade({ timeout, ...entry }) {
     const old = this.#transport;
-    const [probe, events] = this.#make(Transport);
+    const [probe, events] = this.#make(entry);
     this.#probe = probe;
     const abandon = () => {
       if (this.#probe !== probe) return;
@@ -509,8 +629,11 @@ function call(listener, args) {
   }
 }
 
-/** How long a transport that had to be fallen back to goes first. */
+/** How long a transport that had to be fallen back to goes first, and one that is cut goes last. */
 const REMEMBERED_MS = 600_000;
+
+/** A transport that opens, and is cut before this age twice in a row, does not pass here. */
+const BRIEF_MS = 10_000;
 
 /** One namespace of one server, for as long as the application wants it. Made by connect(). */
 export class Client {
@@ -528,14 +651,16 @@ export class Client {
   #retryTimer;
   #joinTimer;
   #preferred = null; // the transport that worked last
-  #learned = 0; // when that was found out
+  #avoided = new Set(); // transports that open and are cut
+  #brief = null; // the one that was cut last
+  #learned = 0; // since when these have been found out
   #id;
   #pid;
   #offset;
   #recovered = false;
 
   constructor(url, {
-    path = '/socket.io/', namespace = '/', auth, query = {}, transports = ['websocket', 'polling'], upgrade = false,
+    path = '/socket.io/', namespace = '/', auth, query = {}, transports = ['websocket', 'sse', 'polling'], upgrade = false,
     timeouts, reconnection = true, bufferSize = 1000, WebSocket = globalThis.WebSocket,
     fetch = globalThis.fetch && ((...args) => globalThis.fetch(...args)),
   } = {}) {
@@ -545,10 +670,10 @@ export class Client {
       timeouts: { open: 5000, connect: 20000, ack: 10000, ...timeouts },
       reconnection: { attempts: reconnection ? Infinity : 0, ...reconnection },
       transports: transports.map((entry) => {
-        const { transport, timeout } = entry.transport ? entry : { transport: entry };
+        const { transport, timeout, options } = entry.transport ? entry : { transport: entry };
         const Transport = typeof transport === 'string' ? BUILT_IN[transport] : transport;
         if (!Transport) throw new TypeError(`unknown transport "${transport}"`);
-        return { Transport, timeout };
+        return { Transport, timeout, options };
       }),
       auth, query, upgrade, bufferSize, WebSocket, fetch,
     };
@@ -670,21 +795,39 @@ export class Client {
     const { timeouts, transports, url, query, upgrade, WebSocket, fetch } = this.#options;
     this.#retryAt = null;
     this.#decoder = new Decoder();
-    if (this.#preferred === null || Date.now() - this.#learned > REMEMBERED_MS) {
-      this.#preferred = null;
+    const nothing = this.#preferred === null && this.#brief === null && this.#avoided.size === 0;
+    if (nothing || Date.now() - this.#learned > REMEMBERED_MS) {
+      this.#forget();
       this.#learned = Date.now();
     }
-    const ordered = [...transports].sort((a, b) => (b.Transport.kind === this.#preferred) - (a.Transport.kind === this.#preferred));
+    const rank = ({ kind }) => (kind === this.#preferred ? 0 : this.#avoided.has(kind) ? 2 : 1);
+    const ordered = [...transports].sort((a, b) => rank(a.Transport) - rank(b.Transport));
     // A blocked transport should give way soon, but the last one has nobody to give way to.
-    const timed = ordered.map(({ Transport, timeout }, i) => ({
-      Transport, timeout: timeout ?? (i < ordered.length - 1 ? timeouts.open : timeouts.connect),
+    const timed = ordered.map(({ timeout, ...entry }, i) => ({
+      ...entry, avoided: this.#avoided.has(entry.Transport.kind), timeout: timeout ?? (i < ordered.length - 1 ? timeouts.open : timeouts.connect),
     }));
     const session = this.#session = new Session({ url, query, upgrade, WebSocket, fetch, transports: timed }, {
       open: () => this.#join(session),
       message: (part) => this.#message(part),
-      close: (reason, error) => this.#lost(reason, { error }),
+      close: (reason, error) => {
+        this.#judge(session, reason, error);
+        this.#lost(reason, { error });
+      },
     });
     session.open();
+  }
+
+  /** What the end of a session says of its transport. */
+  #judge({ kind, age }, reason, error) {
+    if (age === undefined) return;
+    const brief = age < BRIEF_MS && reason !== 'ping timeout' && !error?.clean;
+    if (brief && this.#brief === kind) this.#avoided.add(kind);
+    this.#brief = brief ? kind : null;
+  }
+
+  #forget() {
+    this.#preferred = this.#brief = null;
+    this.#avoided.clear();
   }
 
   async #join(session) {
@@ -770,6 +913,7 @@ export class Client {
     clearTimeout(this.#joinTimer);
     clearTimeout(this.#retryTimer);
     if (was === 'connected') this.#preferred = this.#session.kind;
+    if (this.#avoided.has(this.#preferred)) this.#preferred = null;
     this.#session = null;
     this.#id = undefined;
     this.#early = [];
@@ -808,7 +952,7 @@ export class Client {
 
   // Another network may carry other transports; and there is no point in waiting any longer.
   #online = () => {
-    this.#preferred = null;
+    this.#forget();
     this.connect();
   };
 

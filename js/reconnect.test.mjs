@@ -112,6 +112,52 @@ test('falls back where there is no WebSocket at all, and where its constructor t
   }
 });
 
+test('a transport that opens and is cut, twice in a row, is tried last', async (t) => {
+  const { http, url } = await serve(t);
+  let cuts = 0;
+  http.on('upgrade', (request, socket) => {
+    cuts++;
+    setTimeout(() => socket.destroy(), 50);
+  });
+  const client = dial(t, url, { transports: ['websocket', 'polling'] });
+  while (client.transport !== 'polling') await next(client, 'connect');
+  assert.equal(cuts, 2);
+  const again = async () => {
+    client.close().connect();
+    await next(client, 'connect');
+    return client.transport;
+  };
+  assert.equal(await again(), 'polling');
+  t.mock.method(Date, 'now', () => new Date().getTime() + 601_000);
+  assert.equal(await again(), 'websocket', 'after ten minutes it has its chance again');
+});
+
+test('an upgrade that is cut, twice in a row, is not made again', async (t) => {
+  const { io, http, url } = await serve(t);
+  io.on('connection', (socket) => socket.on('echo', (n, done) => done(n)));
+  let cuts = 0;
+  http.on('upgrade', (request, socket) => {
+    cuts++;
+    setTimeout(() => socket.destroy(), 100);
+  });
+  const client = dial(t, url, { transports: ['polling', 'websocket'], upgrade: true });
+  for (let i = 0; i < 2; i++) await next(client, 'disconnect');
+  await next(client, 'connect');
+  for (let n = 0; n < 20; n++) assert.equal(await client.request('echo', n), n);
+  assert.deepEqual([client.transport, cuts], ['polling', 2]);
+});
+
+test('a server that ends sessions in good order says nothing about the transport', async (t) => {
+  const { io, url } = await serve(t);
+  io.on('connection', (socket) => setTimeout(() => socket.conn.close(), 10));
+  const client = dial(t, url, { transports: ['websocket', 'polling'] });
+  for (let i = 0; i < 4; i++) {
+    await next(client, 'connect');
+    assert.equal(client.transport, 'websocket');
+    await next(client, 'disconnect');
+  }
+});
+
 test('an upgrade that is swallowed leaves polling as it was', async (t) => {
   const { io, http, url } = await serve(t);
   http.removeAllListeners('upgrade').on('upgrade', () => {});

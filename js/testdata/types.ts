@@ -1,5 +1,5 @@
 // Compiled by `npm run types`, never run: parley.d.ts must accept and refuse just this.
-import { Client, PollingTransport, WebSocketTransport, connect, type TransportClass } from '../parley.js';
+import { Client, PollingTransport, SSETransport, WebSocketTransport, connect, type TransportClass } from '../parley.js';
 import { Feed } from '../feed.js';
 
 interface FromServer {
@@ -27,7 +27,7 @@ client.request('joinRoom', { roomId: 1 });
 // @ts-expect-error a wrong reason
 client.on('disconnect', (reason) => reason === 'no reason');
 
-export const transports: TransportClass[] = [WebSocketTransport, PollingTransport];
+export const transports: TransportClass[] = [WebSocketTransport, SSETransport, PollingTransport];
 
 const feed = new Feed('/rooms/a/events', { lastEventId: 'earliest', onwait: ({ delay }) => delay.toFixed() });
 feed.on('newMessage', ({ data, lastEventId }) => data + lastEventId).close();
