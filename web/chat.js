@@ -7,7 +7,7 @@ import { Timeline, draftId } from './timeline.js';
 const PAGE = 50;
 const TYPING_EVERY_MS = 2500;
 const TYPING_LASTS_MS = 6000;
-const TRANSPORTS = { websocket: 'WebSocket', polling: 'HTTP polling' };
+const TRANSPORTS = { websocket: 'WebSocket', sse: 'HTTP streaming', polling: 'HTTP polling' };
 
 const $ = (id) => document.getElementById(id);
 
