@@ -5,7 +5,7 @@
 // and serve.go ties the parts together:
 //
 //	GET /            the page and its files
-//	GET /parley.js, /feed.js
+//	GET /parley.js, /transports.js, /feed.js
 //	                 the clients
 //	/socket.io/      Socket.IO; the events of conversation.go
 //	GET /rooms/{room}/events

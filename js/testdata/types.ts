@@ -1,5 +1,6 @@
 // Compiled by `npm run types`, never run: parley.d.ts must accept and refuse just this.
 import { Client, PollingTransport, SSETransport, WebSocketTransport, connect, type TransportClass } from '../parley.js';
+import { JSONPTransport, WebTransportTransport, allForSocketIO, forSocketIO, socketIOTransports } from '../transports.js';
 import { Feed } from '../feed.js';
 
 interface FromServer {
@@ -33,3 +34,8 @@ const feed = new Feed('/rooms/a/events', { lastEventId: 'earliest', onwait: ({ d
 feed.on('newMessage', ({ data, lastEventId }) => data + lastEventId).close();
 // @ts-expect-error a wrong state
 feed.state === 'done';
+
+connect('', { transports: [WebTransportTransport, 'websocket', 'sse', { transport: PollingTransport, timeout: 100, options: { a: 1 } }, JSONPTransport] });
+allForSocketIO([[SSETransport], [JSONPTransport, { timeout: 100 }]]).concat(socketIOTransports, forSocketIO(WebTransportTransport));
+// @ts-expect-error a wrong name
+connect('', { transports: ['jsonp'] });
