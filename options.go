@@ -25,7 +25,7 @@ type Options struct {
 
 	PingInterval   time.Duration // from a pong to the next ping; 25 s
 	PingTimeout    time.Duration // for the pong; 20 s
-	UpgradeTimeout time.Duration // for the upgrade to WebSocket; 10 s
+	UpgradeTimeout time.Duration // for the upgrade to another transport; 10 s
 	ConnectTimeout time.Duration // to join the first namespace; 45 s
 	WriteTimeout   time.Duration // without the client taking any byte; 10 s
 	BodyTimeout    time.Duration // to receive the whole body of a POST; 30 s
@@ -38,8 +38,10 @@ type Options struct {
 	// JSONP allows polling by scripts and forms, for pages that can do nothing else.
 	JSONP bool
 
-	Transports []string // allowed: "polling", "websocket", "sse"; nil is all of them
-	NoUpgrades bool     // sessions stay with the transport they begin with
+	// Transports that are allowed: "polling", "websocket", "sse", "webtransport"; nil is all. For the
+	// last a server of package webtransport is needed, too.
+	Transports []string
+	NoUpgrades bool // sessions stay with the transport they begin with
 
 	// CORS says which pages of other origins may connect, over every transport. The default
 	// is none: pages of the same host only, and programs that send no Origin.

@@ -61,8 +61,7 @@ func New(o *Options) (*Server, error) {
 
 // ServeHTTP serves clients below Options.Path.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// "/socket.io" without the slash is what clients with addTrailingSlash: false ask for.
-	if !strings.HasPrefix(r.URL.Path, s.opts.Path) && r.URL.Path+"/" != s.opts.Path {
+	if !s.serves(r) {
 		http.NotFound(w, r)
 		return
 	}

@@ -43,7 +43,7 @@ type Stats struct {
 	Disconnected map[Reason]uint64 // sockets
 	Recovered    uint64            // sockets
 	Opened       map[string]uint64 // sessions, by the transport they began with
-	Upgrades     uint64            // from polling to WebSocket
+	Upgrades     uint64            // from polling to another transport
 	Refused      uint64            // handshakes
 	EventsIn     uint64
 	EventsOut    uint64 // and acknowledgements, each receiver counted

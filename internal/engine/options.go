@@ -16,7 +16,7 @@ import (
 type Options struct {
 	PingInterval   time.Duration // between a pong and the next ping; 25 s
 	PingTimeout    time.Duration // for the pong; 20 s
-	UpgradeTimeout time.Duration // from the WebSocket's handshake to the upgrade packet; 10 s
+	UpgradeTimeout time.Duration // from a connection's handshake to the upgrade packet; 10 s
 	WriteTimeout   time.Duration // without the peer taking anything; 10 s
 	BodyTimeout    time.Duration // to receive the whole body of a POST; 30 s
 
@@ -108,14 +108,6 @@ func (o *Options) protocol(eioParameter string) (p eio.Protocol, ok bool) {
 		return eio.V3, true
 	}
 	return 0, false
-}
-
-// upgrades returns what a session that begins with polling or sse may be upgraded to.
-func (o *Options) upgrades() []string {
-	if o.NoUpgrades || !o.allows(transportWebSocket) {
-		return []string{}
-	}
-	return []string{transportWebSocket}
 }
 
 // parserConfig is what the WebSocket parsers of all connections share.

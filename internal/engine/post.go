@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -77,7 +78,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	if errors.Is(err, eio.ErrMalformed) {
 		s.end(ParseError, err, eio.Close)
 	}
-	s.awaitResumed(r)
+	s.awaitResumed(r.Context())
 	// Before the answer, since the client's next packet may be an upgrade.
 	s.donePosting(p)
 	h := w.Header()
@@ -107,9 +108,9 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	return b.Bytes(), err
 }
 
-// awaitResumed holds the answer to a POST back while the session is paused: the
-// client will not send more before it has the answer.
-func (s *Session) awaitResumed(r *http.Request) {
+// awaitResumed waits while the session is paused, for as long as ctx lasts. With the answer to
+// a POST it is what the client waits for, too, before it sends more.
+func (s *Session) awaitResumed(ctx context.Context) {
 	s.mu.Lock()
 	if !s.paused || s.state != open {
 		s.mu.Unlock()
@@ -122,6 +123,6 @@ func (s *Session) awaitResumed(r *http.Request) {
 	s.mu.Unlock()
 	select {
 	case <-resumed:
-	case <-r.Context().Done():
+	case <-ctx.Done():
 	}
 }

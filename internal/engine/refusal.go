@@ -37,11 +37,15 @@ var (
 
 // refuse answers an HTTP request with e, as the JSON that clients expect.
 func refuse(w http.ResponseWriter, e *requestError) {
+	e.write(w, e.status, "application/json", e.body())
+}
+
+func (e *requestError) body() []byte {
 	body, _ := json.Marshal(struct { // cannot fail
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 	}{e.code, e.message})
-	e.write(w, e.status, "application/json", body)
+	return body
 }
 
 // refuseUpgrade answers a WebSocket handshake with e: as the reference does, with a

@@ -28,11 +28,19 @@ type Server struct {
 	wheel    *wheel
 	stats    Stats
 
+	// WebTransport: how many servers of it there are; what ends when no more is accepted, and
+	// when what is left of it is cut.
+	webTransports atomic.Int32
+	accepting     context.Context
+	serving       context.Context
+	stopAccepting context.CancelFunc
+	stopServing   context.CancelFunc
+
 	draining atomic.Bool // no new sessions; set under mu
 	mu       sync.Mutex
 	sessions map[string]*Session
 	perHost  map[string]int // sessions of each IP address, if that is limited
-	conns    int            // WebSocket connections, until they are closed
+	conns    int            // WebSocket connections and WebTransports, until they are closed
 	idle     chan struct{}  // closed when draining and conns and sessions are 0
 }
 
@@ -50,6 +58,8 @@ func NewServer(o Options) (*Server, error) {
 		perHost:  map[string]int{},
 		idle:     make(chan struct{}),
 	}
+	s.accepting, s.stopAccepting = context.WithCancel(context.Background())
+	s.serving, s.stopServing = context.WithCancel(context.Background())
 	s.accept = ws.AcceptOptions{
 		CheckOrigin: func(*http.Request) bool { return true }, // checked for all transports alike
 		Compression: o.Compression,
@@ -134,7 +144,7 @@ func hasToken(lists []string, token string) bool {
 // verify decides on a request, in the order of the reference. It returns the session
 // that the request belongs to, or nil for a handshake.
 func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requestError) {
-	if !s.opts.allows(q.transport) {
+	if !s.opts.allows(q.transport) || q.transport == transportWebTransport { // which is not asked for so
 		return nil, errUnknownTransport
 	}
 	allowed := s.opts.CORS.allow
@@ -167,21 +177,31 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 	case q.script() && !isCallback(q.j):
 		return nil, errBadRequest
 	}
-	if s.opts.AllowRequest != nil {
-		if err := s.opts.AllowRequest(r); err != nil {
-			var refusal *Refusal
-			if errors.As(err, &refusal) {
-				e := *errForbidden
-				e.message = refusal.Message
-				return nil, &e
-			}
-			return nil, errForbidden
-		}
+	if refusal := s.admit(r); refusal != nil {
+		return nil, refusal
 	}
 	if !spoken || q.transport == transportSSE && protocol != eio.V4 {
 		return nil, errProtocolVersion
 	}
 	return nil, nil
+}
+
+// admit asks AllowRequest about a handshake.
+func (s *Server) admit(r *http.Request) *requestError {
+	if s.opts.AllowRequest == nil {
+		return nil
+	}
+	err := s.opts.AllowRequest(r)
+	var refusal *Refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refusal):
+		e := *errForbidden
+		e.message = refusal.Message
+		return &e
+	}
+	return errForbidden
 }
 
 func (s *Server) session(id string) *Session {
@@ -252,6 +272,21 @@ func (s *Server) remove(session *Session) {
 	s.checkIdleLocked()
 }
 
+// upgrades returns what a session that begins with polling may be upgraded to.
+func (s *Server) upgrades(p eio.Protocol) []string {
+	to := []string{}
+	if s.opts.NoUpgrades {
+		return to
+	}
+	if s.opts.allows(transportWebSocket) {
+		to = append(to, transportWebSocket)
+	}
+	if s.opts.allows(transportWebTransport) && s.webTransports.Load() > 0 && p == eio.V4 {
+		to = append(to, transportWebTransport)
+	}
+	return to
+}
+
 // openMessage is the OPEN packet of a session.
 func (s *Server) openMessage(id string, upgrades []string) *Message {
 	data, _ := json.Marshal(struct { // cannot fail
@@ -278,7 +313,7 @@ func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
 		http.SetCookie(w, c)
 	}
 	answer := newPayload(session.protocol, false)
-	answer.append(s.openMessage(session.id, s.opts.upgrades()))
+	answer.append(s.openMessage(session.id, s.upgrades(session.protocol)))
 	if err := p.respond(w, r, answer); err != nil {
 		session.end(TransportError, err, eio.Close)
 	}
@@ -316,10 +351,8 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 		t.dismissLocked() // nobody else knows of it
 	case session != nil:
 		session.mu.Lock()
-		if _, ok := session.transport.(original); !ok || session.probe != nil || session.state != open || s.opts.NoUpgrades {
+		if !session.tryLocked(t) {
 			t.dismissLocked()
-		} else {
-			session.probe = t
 		}
 		session.mu.Unlock()
 	default:
@@ -393,6 +426,7 @@ func (s *Server) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining.Store(true)
+	s.stopAccepting()
 	s.checkIdleLocked()
 }
 
@@ -421,6 +455,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
+	s.stopServing()
 	s.wheel.close()
 	s.poller.Close()
 	return err

@@ -75,7 +75,7 @@ type Session struct {
 	probed    bool      // its probe was answered
 	lingers   bool      // the session is closing, and waits for its client to fetch the end
 	paused    bool
-	resume    chan struct{} // closed at Resume, made by a POST that waits for it
+	resume    chan struct{} // closed at Resume, made by who waits for it
 }
 
 type state uint8

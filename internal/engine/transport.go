@@ -4,13 +4,14 @@ import "github.com/parley-go/parley/internal/eio"
 
 // The names of the transports, as in the transport parameter of a request.
 const (
-	transportPolling   = "polling"
-	transportWebSocket = "websocket"
-	transportSSE       = "sse"
+	transportPolling      = "polling"
+	transportWebSocket    = "websocket"
+	transportSSE          = "sse"
+	transportWebTransport = "webtransport"
 )
 
 // Transports lists the names of the transports in the order of Stats.Opened.
-var Transports = [...]string{transportPolling, transportWebSocket, transportSSE}
+var Transports = [...]string{transportPolling, transportWebSocket, transportSSE, transportWebTransport}
 
 // transport carries the packets of a session, in both directions. What the session sends
 // it takes from Session.out by itself, when it is woken; what it receives it gives to
@@ -63,6 +64,15 @@ type keeper interface {
 	// arrivedLocked is called at a pong: the last ping that was sent has arrived, and so has
 	// all before it.
 	arrivedLocked()
+}
+
+// tryLocked makes c the session's candidate, if it may be upgraded.
+func (s *Session) tryLocked(c candidate) bool {
+	if _, ok := s.transport.(original); !ok || s.probe != nil || s.state != open || s.srv.opts.NoUpgrades {
+		return false
+	}
+	s.probe = c
+	return true
 }
 
 // forgetLocked is called by a candidate that ends.
