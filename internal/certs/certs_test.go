@@ -3,8 +3,14 @@ package certs_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/pem"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +29,7 @@ type pair struct{ cert, key string }
 func newPair(t *testing.T) pair {
 	t.Helper()
 	dir := t.TempDir()
-	if _, err := certs.NewSelfSigned(dir); err != nil {
+	if _, err := certs.NewSelfSigned(dir, slog.Default()); err != nil {
 		t.Fatal(err)
 	}
 	return pair{filepath.Join(dir, "self-signed-cert.pem"), filepath.Join(dir, "self-signed-key.pem")}
@@ -111,7 +117,7 @@ func TestLoadFails(t *testing.T) {
 
 func TestSelfSigned(t *testing.T) {
 	dir := t.TempDir()
-	s, err := certs.NewSelfSigned(dir)
+	s, err := certs.NewSelfSigned(dir, slog.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +132,7 @@ func TestSelfSigned(t *testing.T) {
 	if c.Leaf.IsCA || !slices.Equal(c.Leaf.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}) {
 		t.Error("it could vouch for others")
 	}
-	again, err := certs.NewSelfSigned(dir)
+	again, err := certs.NewSelfSigned(dir, slog.Default())
 	if err != nil || again.Fingerprint() != s.Fingerprint() || len(s.Fingerprint()) != 64 {
 		t.Errorf("another certificate at the second start (%v)", err)
 	}
@@ -142,10 +148,10 @@ func TestSelfSigned(t *testing.T) {
 	if err := os.WriteFile(s.File, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := certs.NewSelfSigned(dir); err == nil || !strings.Contains(err.Error(), "delete "+s.File) {
+	if _, err := certs.NewSelfSigned(dir, slog.Default()); err == nil || !strings.Contains(err.Error(), "delete "+s.File) {
 		t.Errorf("broken file: %v", err)
 	}
-	if s, err := certs.NewSelfSigned(""); err != nil || s.File != "" {
+	if s, err := certs.NewSelfSigned("", slog.Default()); err != nil || s.File != "" {
 		t.Errorf("in memory: %v", err)
 	}
 }
@@ -153,17 +159,78 @@ func TestSelfSigned(t *testing.T) {
 func TestSelfSignedIsMadeAnewBeforeItExpires(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s, err := certs.NewSelfSigned(dir)
+		s, err := certs.NewSelfSigned(dir, slog.Default())
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(360 * 24 * time.Hour)
-		if again, err := certs.NewSelfSigned(dir); err != nil || again.Fingerprint() != s.Fingerprint() {
-			t.Errorf("another one with 37 days left (%v)", err)
+		c, _ := s.GetCertificate(nil)
+		if c.Leaf.NotAfter.Sub(c.Leaf.NotBefore) > 14*24*time.Hour {
+			t.Error("no page could name it for WebTransport")
 		}
-		time.Sleep(10 * 24 * time.Hour)
-		if again, err := certs.NewSelfSigned(dir); err != nil || again.Fingerprint() == s.Fingerprint() {
-			t.Errorf("the same with less than 30 days left (%v)", err)
+		time.Sleep(6 * 24 * time.Hour)
+		if again, err := certs.NewSelfSigned(dir, slog.Default()); err != nil || again.Fingerprint() != s.Fingerprint() {
+			t.Errorf("another one with 8 days left (%v)", err)
+		}
+		time.Sleep(2 * 24 * time.Hour)
+		if again, err := certs.NewSelfSigned(dir, slog.Default()); err != nil || again.Fingerprint() == s.Fingerprint() {
+			t.Errorf("the same with less than a week left (%v)", err)
 		}
 	})
+}
+
+func TestSelfSignedIsMadeAnewWhileTheServerRuns(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := certs.NewSelfSigned(dir, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.Run(ctx)
+		first := s.Fingerprint()
+		time.Sleep(12 * 24 * time.Hour)
+		synctest.Wait()
+		if s.Fingerprint() != first {
+			t.Error("another one with two days left")
+		}
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if s.Fingerprint() == first || time.Until(s.Stats().Expires) < 13*24*time.Hour || s.Stats().Loaded != 2 {
+			t.Errorf("the same on its last day: expires %v", s.Stats().Expires)
+		}
+		if again, err := certs.NewSelfSigned(dir, slog.Default()); err != nil || again.Fingerprint() != s.Fingerprint() {
+			t.Errorf("it was not kept (%v)", err)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// Those of earlier versions lasted for longer than a page may name them for.
+func TestSelfSignedForTooLongIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().Add(397 * 24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"self-signed-cert.pem": {Type: "CERTIFICATE", Bytes: der}, "self-signed-key.pem": {Type: "PRIVATE KEY", Bytes: pkcs8},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := certs.NewSelfSigned(dir, slog.Default())
+	if err != nil || s.Hash() == sha256.Sum256(der) {
+		t.Errorf("it is still used (%v)", err)
+	}
 }

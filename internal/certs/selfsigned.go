@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -21,8 +22,12 @@ import (
 )
 
 const (
-	selfSignedFor = 397 * 24 * time.Hour // what browsers accept at most of authorities
-	selfSignedMin = 30 * 24 * time.Hour  // with less left a new one is made at the start
+	// selfSignedFor is what browsers accept at most of a certificate whose hash a page names
+	// for WebTransport (serverCertificateHashes), which has to have an elliptic curve's key.
+	selfSignedFor   = 14 * 24 * time.Hour
+	selfSignedMin   = 7 * 24 * time.Hour // with less left a new one is made at the start
+	selfSignedLast  = 24 * time.Hour     // and with less than that while the server runs
+	selfSignedCheck = time.Hour
 )
 
 // SelfSigned is a certificate that nobody vouches for: for development.
@@ -30,46 +35,55 @@ type SelfSigned struct {
 	single
 	// File holds the certificate, for programs that shall trust it. It is empty if the
 	// certificate is in memory only.
-	File string
+	File    string
+	keyFile string
+	log     *slog.Logger
 }
 
 // NewSelfSigned returns the certificate that is kept in dir, or a new one, for this
 // machine's name and localhost. With an empty dir it is not kept.
-func NewSelfSigned(dir string) (*SelfSigned, error) {
-	s := &SelfSigned{}
-	keyFile := ""
+func NewSelfSigned(dir string, log *slog.Logger) (*SelfSigned, error) {
+	s := &SelfSigned{log: log}
 	if dir != "" {
-		s.File, keyFile = filepath.Join(dir, "self-signed-cert.pem"), filepath.Join(dir, "self-signed-key.pem")
-		pair, err := tls.LoadX509KeyPair(s.File, keyFile)
+		s.File, s.keyFile = filepath.Join(dir, "self-signed-cert.pem"), filepath.Join(dir, "self-signed-key.pem")
+		pair, err := tls.LoadX509KeyPair(s.File, s.keyFile)
 		switch {
-		case err == nil && time.Until(pair.Leaf.NotAfter) > selfSignedMin:
+		case err == nil && time.Until(pair.Leaf.NotAfter) > selfSignedMin && pair.Leaf.NotAfter.Sub(pair.Leaf.NotBefore) <= selfSignedFor:
 			s.use(&pair)
 			return s, nil
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return nil, fmt.Errorf("self-signed certificate: %w; to get a new one, delete %s", err, s.File)
 		}
 	}
+	if err := s.renew(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// renew makes a new certificate, and keeps it.
+func (s *SelfSigned) renew() error {
 	cert, key, err := generate()
 	if err != nil {
-		return nil, fmt.Errorf("make certificate: %w", err)
+		return fmt.Errorf("make certificate: %w", err)
 	}
-	if dir != "" {
+	if s.File != "" {
 		// The key first: without its certificate it is replaced at the next start.
 		for _, f := range []struct {
 			name    string
 			content []byte
-		}{{keyFile, key}, {s.File, cert}} {
+		}{{s.keyFile, key}, {s.File, cert}} {
 			if err := os.WriteFile(f.name, f.content, 0o600); err != nil {
-				return nil, fmt.Errorf("keep certificate: %w", err)
+				return fmt.Errorf("keep certificate: %w", err)
 			}
 		}
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("make certificate: %w", err)
+		return fmt.Errorf("make certificate: %w", err)
 	}
 	s.use(&pair)
-	return s, nil
+	return nil
 }
 
 // generate returns a certificate and its key, in PEM.
@@ -82,11 +96,12 @@ func generate() (cert, key []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	begins := time.Now().Add(-time.Hour) // for clocks that are behind
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: "Parley, self-signed"},
-		NotBefore:    time.Now().Add(-time.Hour), // for clocks that are behind
-		NotAfter:     time.Now().Add(selfSignedFor),
+		NotBefore:    begins,
+		NotAfter:     begins.Add(selfSignedFor - time.Minute),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:     []string{"localhost"},
@@ -109,10 +124,32 @@ func generate() (cert, key []byte, err error) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
 }
 
-// Fingerprint returns the certificate's SHA-256, as browsers show it.
-func (s *SelfSigned) Fingerprint() string {
-	return fmt.Sprintf("%X", sha256.Sum256(s.certificate.Load().Certificate[0]))
+// Hash returns the certificate's SHA-256.
+func (s *SelfSigned) Hash() [sha256.Size]byte {
+	return sha256.Sum256(s.certificate.Load().Certificate[0])
 }
 
-// Run implements Source. There is nothing to be done.
-func (s *SelfSigned) Run(context.Context) {}
+// Fingerprint returns Hash as browsers show it.
+func (s *SelfSigned) Fingerprint() string { return fmt.Sprintf("%X", s.Hash()) }
+
+// Run implements Source: it makes another certificate before the present one expires.
+func (s *SelfSigned) Run(ctx context.Context) {
+	t := time.NewTicker(selfSignedCheck)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if time.Until(s.Stats().Expires) > selfSignedLast {
+			continue
+		}
+		if err := s.renew(); err != nil {
+			s.failures.Add(1)
+			s.log.Error("no new certificate", "error", err)
+			continue
+		}
+		s.log.Info("new certificate", "file", s.File, "sha256", s.Fingerprint(), "expires", s.Stats().Expires)
+	}
+}
