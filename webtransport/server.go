@@ -25,7 +25,8 @@ type Options struct {
 	// IdleTimeout is how long nothing may come from a client's network before it is gone, if
 	// its heartbeat does not tell sooner; 30 s. Half of it is how often the server asks.
 	IdleTimeout time.Duration
-	// MaxConnections bounds the QUIC connections, each of which is for one session; 100,000.
+	// MaxConnections bounds the QUIC connections, each of which is for one session;
+	// 100,000. A negative number is no limit.
 	MaxConnections int
 	// RetryAbove is how many handshakes may be under way before clients have to prove, by an
 	// answer that costs them a round trip, that their address is theirs; 128.
@@ -184,7 +185,7 @@ var errTooMany = errors.New("webtransport: too many connections")
 
 // connContext counts a connection, from its first packet until its context ends.
 func (s *Server) connContext(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
-	if s.conns.Add(1) > int64(s.opts.MaxConnections) {
+	if most := s.opts.MaxConnections; s.conns.Add(1) > int64(most) && most > 0 {
 		s.conns.Add(-1)
 		return nil, errTooMany
 	}

@@ -7,12 +7,12 @@ import (
 )
 
 // banner says what the server is and where to open it.
-func (s *Server) banner(listening net.Addr, plain net.Listener) string {
+func (s *Server) banner(p *Ports) string {
 	scheme := "http"
 	if s.certs != nil {
 		scheme = "https"
 	}
-	urls := addresses(scheme, listening)
+	urls := addresses(scheme, p.Main.Addr())
 	if names := s.config.ACMEDomains; len(names) > 0 {
 		urls = nil
 		for _, name := range names {
@@ -21,12 +21,12 @@ func (s *Server) banner(listening net.Addr, plain net.Listener) string {
 	}
 	text := fmt.Sprintf("Parley %s\n  open     %s\n  clients  Socket.IO at %s over %s\n  history  %s\n",
 		version(), strings.Join(urls, "  "),
-		s.config.Path, strings.Join(s.config.Transports, ", "), s.storedIn)
+		s.config.Path, strings.Join(s.config.transports(), ", "), s.storedIn)
 	if s.certs != nil {
 		text += fmt.Sprintf("  TLS      %s\n", s.tlsFor())
 	}
-	if plain != nil {
-		text += fmt.Sprintf("  redirect %s\n", strings.Join(addresses("http", plain.Addr()), "  "))
+	if p.Plain != nil {
+		text += fmt.Sprintf("  redirect %s\n", strings.Join(addresses("http", p.Plain.Addr()), "  "))
 	}
 	return text
 }

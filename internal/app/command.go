@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -116,28 +115,18 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 		return fail(exitUsage, err)
 	}
 	// Before the data directory is touched: another server may be running here.
-	l, err := net.Listen("tcp", c.Addr)
+	ports, err := Listen(c)
 	if err != nil {
 		return fail(exitFailed, err)
-	}
-	var plain net.Listener
-	if c.HTTPRedirect != redirectOff {
-		if plain, err = net.Listen("tcp", c.HTTPRedirect); err != nil {
-			l.Close()
-			return fail(exitFailed, fmt.Errorf("http-redirect: %w", err))
-		}
 	}
 	log := c.logger(stderr)
 	s, err := Open(c, log)
 	if err != nil {
-		l.Close()
-		if plain != nil {
-			plain.Close()
-		}
+		ports.Close()
 		return fail(exitFailed, err)
 	}
-	fmt.Fprint(stdout, s.banner(l.Addr(), plain))
-	if err := s.Serve(ctx, l, plain); err != nil {
+	fmt.Fprint(stdout, s.banner(ports))
+	if err := s.Serve(ctx, ports); err != nil {
 		return fail(exitFailed, err)
 	}
 	return exitOK
@@ -147,8 +136,11 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 func explain(err error) string {
 	line := strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), "parley: ")
 	flag := "--addr"
-	if strings.HasPrefix(line, "http-redirect: ") {
+	switch {
+	case strings.HasPrefix(line, "http-redirect: "):
 		flag = "--http-redirect, or off"
+	case strings.HasPrefix(line, "webtransport: "):
+		flag = "--addr, or leave webtransport out of --transports"
 	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

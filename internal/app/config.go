@@ -134,6 +134,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("max-message: %d is more than max-payload, %d", c.MaxMessage, c.MaxPayload)
 	case c.PageSize > c.MaxPage:
 		return fmt.Errorf("page-size: %d is more than max-page-size, %d", c.PageSize, c.MaxPage)
+	case len(c.transports()) == 0:
+		return errors.New("transports: there is no webtransport without TLS")
 	}
 	return c.checkTLS()
 }
@@ -228,7 +230,7 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 	o := &parley.Options{
 		Path:         c.Path,
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
-		Transports:     c.Transports,
+		Transports:     c.transports(),
 		AllowEIO3:      c.AllowEIO3,
 		JSONP:          c.JSONP,
 		CORS:           parley.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials, MaxAge: 10 * time.Minute},

@@ -75,6 +75,7 @@ func (s *Server) routes() (http.Handler, error) {
 		mux.Handle("/"+name, a)
 	}
 	mux.Handle("/{$}", page["index.html"])
+	mux.HandleFunc(hashPath, s.certificateHash)
 	mux.HandleFunc("/", notFound)
 
 	all := http.NewServeMux()

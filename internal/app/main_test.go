@@ -72,20 +72,20 @@ func startOn(t *testing.T, c app.Config, store history.Store) *instance {
 
 func run(t *testing.T, s *app.Server) *instance {
 	t.Helper()
-	return runWith(t, s, nil)
-}
-
-// runWith also redirects what plain accepts, unless that is nil.
-func runWith(t *testing.T, s *app.Server, plain net.Listener) *instance {
-	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runOn(t, s, &app.Ports{Main: l})
+}
+
+// runOn runs a server on these ports.
+func runOn(t *testing.T, s *app.Server, p *app.Ports) *instance {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx, l, plain) }()
-	i := &instance{url: "http://" + l.Addr().String()}
+	go func() { ended <- s.Serve(ctx, p) }()
+	i := &instance{url: "http://" + p.Main.Addr().String()}
 	var result error
 	stopped := false
 	i.stop = func() error {

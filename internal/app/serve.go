@@ -15,6 +15,7 @@ import (
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/sse"
+	"github.com/parley-go/parley/webtransport"
 )
 
 // databaseName is the file in the data directory.
@@ -23,18 +24,19 @@ const databaseName = "parley.db"
 // Server is the whole of it: the store, the conversations, Socket.IO and HTTP. Its
 // methods are called by one goroutine.
 type Server struct {
-	config   Config
-	log      *slog.Logger
-	storedIn string // for people
-	store    history.Store
-	history  *history.Log
-	sockets  *parley.Server
-	events   *sse.Handler
-	certs    certs.Source // nil: no TLS
-	http     *http.Server
-	redirect *http.Server // to TLS, while that is served
-	metrics  *storeMetrics
-	draining atomic.Bool
+	config       Config
+	log          *slog.Logger
+	storedIn     string // for people
+	store        history.Store
+	history      *history.Log
+	sockets      *parley.Server
+	events       *sse.Handler
+	certs        certs.Source // nil: no TLS
+	http         *http.Server
+	redirect     *http.Server         // to TLS, while that is served
+	webTransport *webtransport.Server // while that is served
+	metrics      *storeMetrics
+	draining     atomic.Bool
 }
 
 // Open opens the store and makes a server that has yet to Serve. One that never will is
@@ -93,23 +95,28 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	return s, nil
 }
 
-// Serve serves what l accepts, over TLS if that is configured, until ctx ends, and then shuts
-// down; see Shutdown. What plain accepts, unless that is nil, is redirected to l's port. The
-// server is of no use afterwards.
-func (s *Server) Serve(ctx context.Context, l, plain net.Listener) error {
-	failed := make(chan error, 2)
+// Serve serves what comes to the ports, over TLS if that is configured, until ctx ends, and
+// then shuts down; see Shutdown. The server is of no use afterwards, and the ports are closed.
+func (s *Server) Serve(ctx context.Context, p *Ports) error {
+	defer p.Close()
+	failed := make(chan error, 3)
 	servers := 1
-	if plain != nil {
-		_, port, _ := net.SplitHostPort(l.Addr().String())
+	if p.Plain != nil {
+		_, port, _ := net.SplitHostPort(p.Main.Addr().String())
 		s.redirect = s.newRedirect(port)
 		servers++
-		go func() { failed <- s.redirect.Serve(plain) }()
+		go func() { failed <- s.redirect.Serve(p.Plain) }()
+	}
+	if p.UDP != nil {
+		s.webTransport = s.newWebTransport()
+		servers++
+		go func() { failed <- s.webTransport.Serve(p.UDP) }()
 	}
 	go func() {
 		if s.certs == nil {
-			failed <- s.http.Serve(l)
+			failed <- s.http.Serve(p.Main)
 		} else {
-			failed <- s.http.ServeTLS(parley.Listen(l), "", "")
+			failed <- s.http.ServeTLS(parley.Listen(p.Main), "", "")
 		}
 	}()
 	running, stop := context.WithCancel(ctx)
@@ -148,6 +155,9 @@ func (s *Server) Shutdown() error {
 	}
 	if err := s.http.Shutdown(clients); err != nil {
 		s.http.Close()
+	}
+	if s.webTransport != nil {
+		s.webTransport.Close() // its clients have been told
 	}
 	if s.redirect != nil {
 		s.redirect.Close() // nothing there takes long

@@ -35,7 +35,7 @@ type value struct {
 // settings returns the table, bound to c.
 func (c *Config) settings() []setting {
 	return []setting{
-		{"Server", "addr", "", "TCP address to listen on; `127.0.0.1:8080` if left out, with TLS `:443`, and `127.0.0.1:8443` if that is self-signed. Without a host, `:8080`, it is every address of the machine.", address(&c.Addr)},
+		{"Server", "addr", "", "Address to listen on, over TCP and, for WebTransport, UDP; `127.0.0.1:8080` if left out, with TLS `:443`, and `127.0.0.1:8443` if that is self-signed. Without a host, `:8080`, it is every address of the machine.", address(&c.Addr)},
 		{"", "data", "parley-data", "Directory of the messages; it is made if it does not exist. `memory` keeps them in memory only.", text(&c.Data, "a directory, or memory")},
 		{"", "shutdown-timeout", "20s", "How long a shutdown may take: clients are told, what waits is sent and stored.", duration(&c.ShutdownTimeout, 5*time.Minute)},
 		{"", "log-level", "info", "`debug`, `info`, `warn` or `error`.", level(&c.LogLevel)},
@@ -51,7 +51,7 @@ func (c *Config) settings() []setting {
 		{"", "http-redirect", "", "TCP address whose requests are redirected to TLS, and where the ACME authority is answered; `off` is none. If left out, `:80` where `addr` is left out and TLS is not self-signed.", addressOr(&c.HTTPRedirect, redirectOff)},
 
 		{"Socket.IO", "path", "/socket.io/", "Path of Socket.IO. The page that comes with the server expects the default.", urlPath(&c.Path)},
-		{"", "transports", "polling,websocket,sse", "What clients may connect over.", listOf(&c.Transports, "polling", "websocket", "sse")},
+		{"", "transports", "polling,websocket,sse,webtransport", "What clients may connect over. WebTransport is there with TLS only, on the UDP port of the same number.", listOf(&c.Transports, "polling", "websocket", "sse", "webtransport")},
 		{"", "allow-eio3", "true", "Let clients of Socket.IO 2 connect, too, over Engine.IO 3.", boolean(&c.AllowEIO3)},
 		{"", "jsonp", "true", "Let pages poll by scripts and forms (JSONP), which very old browsers and some networks need. Pages of other sites are held to `cors-origins` there, too.", boolean(&c.JSONP)},
 		{"", "ping-interval", "25s", "Time from a client's pong to the next ping.", duration(&c.PingInterval, time.Hour)},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/parley-go/parley/internal/certs"
@@ -32,6 +33,19 @@ func (c *Config) tlsKind() string {
 		return tlsSelfSigned
 	}
 	return tlsOff
+}
+
+// webTransport reports whether it is served, on the UDP port.
+func (c *Config) webTransport() bool {
+	return c.tlsKind() != tlsOff && slices.Contains(c.Transports, "webtransport")
+}
+
+// transports returns what clients may connect over.
+func (c *Config) transports() []string {
+	if c.webTransport() {
+		return c.Transports
+	}
+	return slices.DeleteFunc(slices.Clone(c.Transports), func(t string) bool { return t == "webtransport" })
 }
 
 const redirectOff = "off"
@@ -102,7 +116,7 @@ func openCertificates(c Config, log *slog.Logger) (certs.Source, error) {
 		if c.inMemory() {
 			dir = ""
 		}
-		return certs.NewSelfSigned(dir)
+		return certs.NewSelfSigned(dir, log)
 	}
 	return nil, nil
 }
@@ -159,7 +173,11 @@ func (s *Server) tlsFor() string {
 		if source.File != "" {
 			text += "; " + source.File
 		}
-		return text + "\n           SHA-256 " + source.Fingerprint()
+		text += "\n           SHA-256 " + source.Fingerprint()
+		if s.config.webTransport() {
+			text += "\n           WebTransport: serverCertificateHashes with what is at " + hashPath
+		}
+		return text
 	default:
 		return s.config.TLSCert + ", until " + source.Stats().Expires.UTC().Format("2006-01-02")
 	}

@@ -28,11 +28,12 @@ func startTLS(t *testing.T) (i *instance, plain string, trust *tls.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	redirecting, err := net.Listen("tcp", "127.0.0.1:0")
+	c.Addr, c.HTTPRedirect = "127.0.0.1:0", "127.0.0.1:0"
+	ports, err := app.Listen(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i = runWith(t, s, redirecting)
+	i = runOn(t, s, ports)
 	i.url = strings.Replace(i.url, "http://", "https://", 1)
 	pem, err := os.ReadFile(filepath.Join(c.Data, "self-signed-cert.pem"))
 	if err != nil {
@@ -40,7 +41,7 @@ func startTLS(t *testing.T) (i *instance, plain string, trust *tls.Config) {
 	}
 	trust = &tls.Config{RootCAs: x509.NewCertPool()}
 	trust.RootCAs.AppendCertsFromPEM(pem)
-	return i, "http://" + redirecting.Addr().String(), trust
+	return i, "http://" + ports.Plain.Addr().String(), trust
 }
 
 // On one port there are pages over HTTP/2, polling over both versions, and WebSockets.
@@ -49,7 +50,7 @@ func TestTLS(t *testing.T) {
 	for _, version := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		transport := &http.Transport{TLSClientConfig: trust.Clone(), ForceAttemptHTTP2: version == "HTTP/2.0"}
 		defer transport.CloseIdleConnections()
-		for path, want := range map[string]string{"/": "<!doctype html>", "/socket.io/?EIO=4&transport=polling": `"upgrades":["websocket"]`} {
+		for path, want := range map[string]string{"/": "<!doctype html>", "/socket.io/?EIO=4&transport=polling": `"upgrades":["websocket","webtransport"]`} {
 			resp, err := (&http.Client{Transport: transport}).Get(i.url + path)
 			if err != nil {
 				t.Fatal(err)

@@ -1,0 +1,43 @@
+package app
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"os"
+
+	"github.com/parley-go/parley/internal/certs"
+	"github.com/parley-go/parley/webtransport"
+)
+
+// hashPath is where pages in development find what they have to trust for WebTransport.
+const hashPath = "/certificate-hash"
+
+func (s *Server) newWebTransport() *webtransport.Server {
+	// Of its library, which would log that by itself; docs/tls.md says what to do.
+	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
+	o := &webtransport.Options{MaxConnections: s.config.MaxConnections}
+	if o.MaxConnections == 0 {
+		o.MaxConnections = -1
+	}
+	return webtransport.NewServer(s.sockets, certs.Config(s.certs), o)
+}
+
+// certificateHash answers with the self-signed certificate's hash, an element of the option
+// serverCertificateHashes of WebTransport, its value in base64. It is no secret.
+func (s *Server) certificateHash(w http.ResponseWriter, r *http.Request) {
+	source, ok := s.certs.(*certs.SelfSigned)
+	if !ok {
+		notFound(w, r)
+		return
+	}
+	hash := source.Hash()
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Access-Control-Allow-Origin", "*")
+	json.NewEncoder(w).Encode(struct {
+		Algorithm string `json:"algorithm"`
+		Value     string `json:"value"`
+	}{"sha-256", base64.StdEncoding.EncodeToString(hash[:])})
+}
