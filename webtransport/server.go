@@ -64,7 +64,7 @@ const (
 	// firstWindow is how much may come on a new stream, before anybody reads.
 	firstWindow = 64 << 10
 	// requestTimeout is how long a connection may be without a request.
-	requestTimeout = 10 * time.Second
+	requestTimeout = 5 * time.Second
 	maxHeaderBytes = 16 << 10
 )
 

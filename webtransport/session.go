@@ -2,6 +2,7 @@ package webtransport
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/quic-go/quic-go/quicvarint"
 	wt "github.com/quic-go/webtransport-go"
 
 	"github.com/parley-go/parley"
@@ -30,25 +32,21 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn := r.Context().Value(connKey{}).(*quic.Conn)
-	accepted := false
+	var served *session
 	s.parley.ServeWebTransport(w, r, func(ctx context.Context) (parley.WebTransport, error) {
-		session, err := s.wt.Upgrade(w, r)
+		accepted, err := s.wt.Upgrade(w, r)
 		if err != nil {
 			http.Error(w, "WebTransport is not possible here", http.StatusBadRequest)
 			return nil, err
 		}
-		accepted = true
-		stream, err := session.AcceptStream(ctx)
-		if err != nil {
-			session.CloseWithError(http.StatusRequestTimeout, "no stream in time")
+		served = newSession(conn, w.(http3.HTTPStreamer).HTTPStream(), accepted)
+		if served.stream, err = accepted.AcceptStream(ctx); err != nil {
+			served.CloseWithError(http.StatusRequestTimeout, "no stream in time")
 			return nil, err
 		}
-		return newSession(conn, session, stream), nil
+		return served, nil
 	})
-	if accepted {
-		// A connection has one session. The client's end of it comes first, or else the reason
-		// might be lost.
-		wait(conn.Context(), endTimeout)
+	if served != nil { // a session, of which a connection has one
 		conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
 	}
 }
@@ -63,8 +61,6 @@ func wait(ctx context.Context, atMost time.Duration) {
 }
 
 const (
-	// endTimeout is how long a client may take to close a connection whose session has ended.
-	endTimeout = 2 * time.Second
 	// What was written has this time to arrive, and to be read by a page, before the session is
 	// closed: to close it drops what is under way in its streams, and what a page has not read.
 	// QUIC sends again what was lost when two round trips and a little have gone by.
@@ -75,15 +71,16 @@ const (
 // session is a session and its stream, as parley wants them.
 type session struct {
 	conn    *quic.Conn
+	request *http3.Stream // that the session was asked for with
 	session *wt.Session
-	stream  *wt.Stream
+	stream  *wt.Stream // nil: there is none yet
 	ctx     context.Context
 	over    context.CancelFunc // ends ctx: nothing more will be read
 	broken  atomic.Bool        // a write has failed
 }
 
-func newSession(conn *quic.Conn, ws *wt.Session, stream *wt.Stream) *session {
-	s := &session{conn: conn, session: ws, stream: stream}
+func newSession(conn *quic.Conn, request *http3.Stream, ws *wt.Session) *session {
+	s := &session{conn: conn, request: request, session: ws}
 	s.ctx, s.over = context.WithCancel(ws.Context())
 	return s
 }
@@ -124,9 +121,28 @@ func (s *session) Write(b []byte) (int, error) {
 }
 
 func (s *session) CloseWithError(code uint32, message string) error {
-	if !s.broken.Load() {
+	arrival := min(minArrival+arrivalRoundTrips*s.conn.ConnectionStats().SmoothedRTT, maxArrival)
+	if s.stream != nil && !s.broken.Load() {
 		s.stream.Close()
-		wait(s.ctx, min(minArrival+arrivalRoundTrips*s.conn.ConnectionStats().SmoothedRTT, maxArrival))
+		wait(s.ctx, arrival)
+	}
+	// session.CloseWithError also says that it does not read any more, which Chromium sees
+	// first: it then takes the connection for lost. Nobody else writes to this stream, since
+	// there is no flow control of sessions.
+	if s.session.Context().Err() == nil && s.request.TryWriteAll(appendClose(nil, code, message)) == nil {
+		s.request.Close()
+		wait(s.session.Context(), arrival)
 	}
 	return s.session.CloseWithError(wt.SessionErrorCode(code), message)
+}
+
+// closeSession is the type of the capsule WT_CLOSE_SESSION (draft-ietf-webtrans-http3, 6).
+const closeSession = 0x2843
+
+// appendClose appends a capsule that closes the session. The message is short.
+func appendClose(dst []byte, code uint32, message string) []byte {
+	dst = quicvarint.Append(dst, closeSession)
+	dst = quicvarint.Append(dst, uint64(4+len(message)))
+	dst = binary.BigEndian.AppendUint32(dst, code)
+	return append(dst, message...)
 }

@@ -157,7 +157,10 @@ func (s *Server) Shutdown() error {
 		s.http.Close()
 	}
 	if s.webTransport != nil {
-		s.webTransport.Close() // its clients have been told
+		// Its clients are being told.
+		if err := s.webTransport.Shutdown(clients); err != nil {
+			s.log.Warn("clients were cut off", "error", err)
+		}
 	}
 	if s.redirect != nil {
 		s.redirect.Close() // nothing there takes long
