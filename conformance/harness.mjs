@@ -48,8 +48,8 @@ async function run(t, command, args) {
   const exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal ?? code)));
   const stop = async (signal = 'SIGKILL') => { child.kill(signal); return exited; };
   atEnd(t, () => stop());
+  let out = '';
   const url = await new Promise((resolve, reject) => {
-    let out = '';
     child.stdout.on('data', (chunk) => {
       out += chunk;
       const address = /https?:\/\/127\.0\.0\.1:\d+/.exec(out);
@@ -59,7 +59,7 @@ async function run(t, command, args) {
     child.once('error', reject);
     exited.then((how) => reject(new Error(`${file} ended (${how}) before it was ready:\n${log}`)));
   });
-  return { url, stop, log: () => log };
+  return { url, stop, log: () => log, out: () => out };
 }
 
 /** The server of ./server, with its flags. */

@@ -1,14 +1,20 @@
 // Command server is a server on the library for clients to be tried against. It listens on
 // 127.0.0.1 and the port given (0: any), prints its address, and shuts down gracefully on
 // SIGTERM. What it serves is said in package app.
+//
+// With -webtransport that is over TLS, and WebTransport is served as well; the hash of the
+// certificate is printed before the address.
 package main
 
 import (
 	"context"
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"log"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -17,6 +23,8 @@ import (
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/conformance/app"
+	"github.com/parley-go/parley/internal/certs"
+	"github.com/parley-go/parley/webtransport"
 )
 
 var (
@@ -28,6 +36,9 @@ var (
 	connectTimeout = flag.Duration("connect-timeout", 45*time.Second, "time to join a namespace")
 	legacy         = flag.Bool("legacy", false, "allow Engine.IO 3 and JSONP")
 	compression    = flag.Bool("compression", false, "allow permessage-deflate")
+	overQUIC       = flag.Bool("webtransport", false, "serve TLS and WebTransport")
+	maxConnections = flag.Int("max-connections", 0, "connections in all")
+	deny           = flag.Bool("deny", false, "refuse all handshakes by AllowRequest")
 	origins        = flag.String("origins", "*", "origins that may connect, separated by commas")
 )
 
@@ -38,6 +49,10 @@ func main() {
 		PingInterval: *pingInterval, PingTimeout: *pingTimeout, ConnectTimeout: *connectTimeout,
 		AllowEIO3: *legacy, JSONP: *legacy,
 		CORS: parley.CORS{Origins: strings.Split(*origins, ","), Credentials: *origins != "*"},
+	}
+	o.MaxConnections = *maxConnections
+	if *deny {
+		o.AllowRequest = func(*http.Request) error { return &parley.ConnectError{Message: "no"} }
 	}
 	if *recovery > 0 {
 		o.Recovery = &parley.Recovery{MaxDisconnection: *recovery}
@@ -56,12 +71,19 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("http://%s\n", l.Addr())
-	go func() {
-		if err := srv.Serve(l); err != parley.ErrServerClosed {
+	var quic *webtransport.Server
+	if *overQUIC {
+		if quic, err = serveQUIC(srv, l); err != nil {
 			log.Fatal(err)
 		}
-	}()
+	} else {
+		fmt.Printf("http://%s\n", l.Addr())
+		go func() {
+			if err := srv.Serve(l); err != parley.ErrServerClosed {
+				log.Fatal(err)
+			}
+		}()
+	}
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
 	<-stop.Done()
@@ -70,4 +92,33 @@ func main() {
 	if err := srv.Shutdown(ctx); err != nil {
 		log.Fatal(err)
 	}
+	if quic != nil {
+		if err := quic.Shutdown(ctx); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+// serveQUIC serves TLS on l, and WebTransport on the UDP port of its number.
+func serveQUIC(srv *parley.Server, l net.Listener) (*webtransport.Server, error) {
+	source, err := certs.NewSelfSigned("", slog.Default())
+	if err != nil {
+		return nil, err
+	}
+	udp, err := net.ListenPacket("udp", l.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	hash := source.Hash()
+	fmt.Printf("%s\nhttps://%s\n", base64.StdEncoding.EncodeToString(hash[:]), l.Addr())
+	quic := webtransport.NewServer(srv, certs.Config(source), nil)
+	go func() {
+		if err := quic.Serve(udp); err != webtransport.ErrServerClosed {
+			log.Fatal(err)
+		}
+	}()
+	go func() {
+		log.Fatal((&http.Server{Handler: srv, TLSConfig: certs.Config(source)}).ServeTLS(parley.Listen(l), "", ""))
+	}()
+	return quic, nil
 }
