@@ -27,3 +27,6 @@ func (t *WheelTimer) alarm(*timer) {
 
 // FormData is what a JSONP form's body is decoded with, for fuzzing.
 func FormData(body []byte) ([]byte, bool) { return formData(body) }
+
+// AppendEvent is how a message stands in a stream of sse.
+func AppendEvent(dst []byte, id uint64, m *Message) []byte { return appendEvent(dst, id, m) }

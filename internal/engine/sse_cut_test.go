@@ -1,0 +1,770 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+// packetOf is the packet that m, as message takes it, is in text.
+func packetOf(m string) string {
+	if data, binary := strings.CutPrefix(m, "bin:"); binary {
+		return "b" + base64.StdEncoding.EncodeToString([]byte(data))
+	}
+	return "4" + m
+}
+
+var oddTexts = []string{
+	"", " ", "a", "\n", "\r", "\r\n", "\n\r", "\n\n", "a\nb", "a\rb", "a\r", "\ra", "\n\n1\ndata: x\n\n",
+	"\r\rid: 7\rdata: 4evil\r\r", ":", ": comment", "data: a", "\x00", "\x00\n", "\u2028", "\u2029", "\u0085", "\v", "\f", "\x1e",
+	"\ufeff", "\ufeff\n", "€", "😀", "😀\r", "\U0010ffff", "\ufffd", `"`, `\`, `"\n`, "\\\n", "<script>&\r", "\x7f", "\x1b[0m\n", "null", "{}", long(200_000), long(100_000) + "\n",
+	"bin:", "bin:\n", "bin:\x00\xff\r\n", "bin:" + long(100_000),
+}
+
+// Whatever is sent arrives as it is, byte for byte, and nothing else.
+func TestSSEEvents(t *testing.T) {
+	stream := []byte(":\n\n")
+	for i, m := range oddTexts {
+		stream = engine.AppendEvent(stream, uint64(i), message(m))
+	}
+	e := newEvents(strings.NewReader(string(stream)))
+	for i, m := range oddTexts {
+		if got, err := e.packet(); err != nil || got != packetOf(m) || e.last != strconv.Itoa(i) {
+			t.Errorf("event %q %.100q, %v, want %.100q", e.last, got, err, packetOf(m))
+		}
+	}
+	if _, err := e.packet(); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+}
+
+func FuzzSSEEvent(f *testing.F) {
+	for _, m := range oddTexts[:len(oddTexts)-5] {
+		data, binary := strings.CutPrefix(m, "bin:")
+		f.Add(data, binary, uint64(len(data)))
+	}
+	f.Fuzz(func(t *testing.T, data string, binary bool, id uint64) {
+		m := data
+		if binary {
+			m = "bin:" + data
+		} else if strings.HasPrefix(data, "bin:") {
+			return
+		}
+		b := engine.AppendEvent(nil, id, message(m))
+		b = engine.AppendEvent(b, 7, message("end"))
+		e := newEvents(strings.NewReader(string(b)))
+		got, err := e.packet()
+		if err != nil || e.last != strconv.FormatUint(id, 10) || got != packetOf(m) && (binary || utf8.ValidString(data)) {
+			t.Errorf("event %q %q, %v, want %d %q", e.last, got, err, id, packetOf(m))
+		}
+		if got, err := e.packet(); err != nil || got != "4end" || e.last != "7" {
+			t.Errorf("then %q %q, %v", e.last, got, err)
+		}
+		if _, err := e.packet(); err != io.EOF {
+			t.Errorf("at the end: %v", err)
+		}
+	})
+}
+
+// frail is a connection that breaks, for its client, when so many bytes have come.
+type frail struct {
+	net.Conn
+	left      int  // negative: it does not
+	unnoticed bool // by the server
+}
+
+func (c *frail) Read(b []byte) (int, error) {
+	switch {
+	case c.left < 0:
+		return c.Conn.Read(b)
+	case c.left == 0:
+		return 0, errors.New("the connection is broken")
+	}
+	n, err := c.Conn.Read(b[:min(len(b), c.left)])
+	c.left -= n
+	return n, err
+}
+
+func (c *frail) Close() error {
+	if c.unnoticed {
+		return nil
+	}
+	return c.Conn.Close()
+}
+
+// frailly has s ask for streams over connections that break after as many bytes as next
+// says. Everything else goes over whole ones.
+func (s *server) frailly(next func() (left int, unnoticed bool)) *server {
+	streams := *s
+	streams.client = &http.Client{Transport: &http.Transport{
+		DisableCompression: true, DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := s.dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			s.t.Cleanup(func() { c.Close() })
+			left, unnoticed := next()
+			return &frail{c, left, unnoticed}, nil
+		},
+	}}
+	return &streams
+}
+
+// goer is a client that goes on when its stream breaks.
+type goer struct {
+	streams *server
+	whole   *server
+	sid     string
+	f       *streaming
+	last    string // id
+	asked   string // the last that the server was told
+	cuts    int
+}
+
+// begin asks for the stream of a new session. The test tells it the id if it does not arrive.
+func (s *server) begin(next func() (int, bool)) (*goer, *owner) {
+	g := &goer{streams: s.frailly(next), whole: s}
+	f, err := g.streams.tryStream(newSSE)
+	o := s.owner()
+	g.sid = o.session.ID()
+	if err == nil {
+		g.f = f
+	}
+	return g, o
+}
+
+// packet returns the next packet that matters.
+func (g *goer) packet() string {
+	g.whole.t.Helper()
+	for range 10_000 {
+		if g.f != nil {
+			packet, err := g.f.packet()
+			if err == nil {
+				g.last = g.f.last
+				switch packet[0] {
+				case '0':
+				case '2':
+					wantAnswer(g.whole.t, g.whole.postSSE(g.sid, "3"), 200, "ok")
+				default:
+					return packet
+				}
+				continue
+			}
+			g.f.close()
+			g.f = nil
+			g.cuts++
+		}
+		g.reconnect()
+	}
+	g.whole.t.Fatal("it goes on and on")
+	return ""
+}
+
+// leave closes the stream.
+func (g *goer) leave() {
+	if g.f != nil {
+		g.f.close()
+		g.f = nil
+	}
+}
+
+// probe has a WebSocket's probe answered. The one before may have to be forgotten, and the
+// server to hear that its Noop was read.
+func (g *goer) probe() *peer {
+	g.whole.t.Helper()
+	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(time.Millisecond) {
+		p := g.whole.upgrade(ofWebSocket(g.sid))
+		_ = p.tryFrame(ws.OpText, "2probe")
+		if _, answer, _ := p.tryRead(); answer == "3probe" {
+			return p
+		}
+		p.Close()
+		if g.f == nil || g.last != g.asked {
+			g.leave()
+			g.reconnect()
+		}
+	}
+	g.whole.t.Fatal("the upgrade is refused again and again")
+	return nil
+}
+
+// reconnect asks for a stream, without reading from it.
+func (g *goer) reconnect() {
+	g.whole.t.Helper()
+	query := ofSSE(g.sid)
+	if g.last != "" {
+		query += "&lastEventId=" + g.last
+	}
+	f, err := g.streams.tryStream(query)
+	switch {
+	case err == nil:
+		f.last = g.last
+		g.f, g.asked = f, g.last
+	case errors.Is(err, errRefused):
+		g.whole.t.Fatalf("behind %q: %v", g.last, err)
+	}
+}
+
+func (g *goer) want(packets ...string) {
+	g.whole.t.Helper()
+	for _, want := range packets {
+		if got := g.packet(); got != want {
+			g.whole.t.Fatalf("packet %.100q, want %.100q", got, want)
+		}
+	}
+}
+
+// The first stream breaks at every byte there is, whether or not the server hears of it.
+func TestSSECutAnywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		messages := []string{"a", "bin:b", "line\nbreak", "", "€😀", long(300)}
+		ended := false
+		for n := 1; !ended; n++ {
+			for _, unnoticed := range []bool{false, true} {
+				first := true
+				g, o := s.begin(func() (int, bool) {
+					if !first {
+						return -1, false
+					}
+					first = false
+					return n, unnoticed
+				})
+				for i, m := range messages {
+					o.send(m)
+					if i%2 == 0 {
+						synctest.Wait()
+					}
+				}
+				for _, m := range messages {
+					g.want(packetOf(m))
+				}
+				o.send("end")
+				g.want("4end")
+				o.session.Close()
+				g.want("1")
+				synctest.Wait()
+				s.wantSessions(0)
+				ended = g.cuts == 0 && !first
+				g.f.close()
+			}
+			if n > 5000 {
+				t.Fatal("it was cut each time")
+			}
+		}
+	})
+}
+
+// Streams break again and again while messages are sent all the time and pongs trim what is
+// kept.
+func TestSSECutAgainAndAgain(t *testing.T) {
+	for seed := range uint64(40) {
+		bubble(t, fmt.Sprint(seed), func(t *testing.T) {
+			sseUnderCuts(t, inMemory(t, engine.Options{PingInterval: 20 * time.Millisecond}), seed, 300)
+		})
+	}
+}
+
+func TestSSECutOverTCP(t *testing.T) {
+	s := overTCP(t, engine.Options{PingInterval: 20 * time.Millisecond})
+	for seed := range uint64(10) {
+		sseUnderCuts(t, s, seed, 500)
+	}
+}
+
+func sseUnderCuts(t *testing.T, s *server, seed uint64, total int) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	g, o := s.begin(func() (int, bool) { return 1 + rng.IntN(4000), rng.IntN(2) == 0 })
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		for i := 0; i < total; i++ {
+			o.send(numbered(i))
+			if rng.IntN(10) == 0 {
+				time.Sleep(time.Duration(rng.IntN(10)) * time.Millisecond)
+			}
+		}
+	})
+	for i := range total {
+		g.want(packetOf(numbered(i)))
+	}
+	sending.Wait()
+	o.wantOpen()
+	if g.cuts < 5 {
+		t.Errorf("cut %d times", g.cuts)
+	}
+	wantAnswer(t, s.postSSE(g.sid, "1"), 200, "ok")
+	o.wantEnded(engine.TransportClose)
+	if g.f != nil {
+		g.f.close()
+	}
+}
+
+// numbered is a message of any kind.
+func numbered(i int) string {
+	m := strconv.Itoa(i)
+	switch i % 5 {
+	case 0:
+		return "bin:" + m
+	case 1:
+		return m + "\r\n"
+	case 2:
+		return m + long(i)
+	}
+	return m
+}
+
+// A client that comes back before the server knows that it was gone takes its session over.
+func TestSSETakeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{WriteTimeout: time.Hour})
+		old := s.rawStream(newSSE) // takes nothing more
+		o := s.owner()
+		sid := o.session.ID()
+		o.send("a", "b")
+		synctest.Wait()
+		if o.session.SendVolatile(message("lost")) {
+			t.Error("a volatile message was queued behind a write that does not get on")
+		}
+		start := time.Now()
+		f := s.resume(sid, "0")
+		f.want("4a", "4b")
+		synctest.Wait()
+		if _, err := io.ReadAll(old); err != nil {
+			t.Errorf("the old stream: %v", err)
+		}
+		if !o.session.SendVolatile(message("c")) {
+			t.Error("not ready")
+		}
+		f.want("4c")
+		for range 3 {
+			g := s.resume(sid, "3")
+			f.wantEnd()
+			f = g
+		}
+		wantSince(t, start, 0)
+		o.wantOpen()
+		o.session.Close()
+		f.want("1")
+		f.wantEnd()
+		if n := s.Stats().SlowConsumers.Load(); n != 0 {
+			t.Errorf("%d slow consumers", n)
+		}
+	})
+}
+
+// rawStream asks for a stream and does not even read the response's header. It must be called
+// in a bubble.
+func (s *server) rawStream(query string) net.Conn {
+	nc, err := s.dial(s.t.Context(), "tcp", s.host)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { nc.Close() })
+	fmt.Fprintf(nc, "GET /engine.io/?%s HTTP/1.1\r\nHost: x\r\n\r\n", query)
+	synctest.Wait()
+	return nc
+}
+
+func TestSSEVolatile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		f, sid, o := s.openSSE()
+		synctest.Wait()
+		if !o.session.SendVolatile(message("a"), message("b")) {
+			t.Error("dropped, though the stream is there")
+		}
+		f.want("4a", "4b")
+		synctest.Wait()
+		if !o.session.SendVolatile(message("c")) { // what is kept does not count
+			t.Error("dropped behind what was sent")
+		}
+		f.want("4c")
+		f.close()
+		synctest.Wait()
+		if o.session.SendVolatile(message("d")) {
+			t.Error("queued without a stream")
+		}
+		f = s.resume(sid, "3")
+		o.send("e")
+		f.want("4e")
+		p := s.upgrade(ofWebSocket(sid))
+		p.text("2probe")
+		p.wantText("3probe")
+		f.want("6")
+		synctest.Wait()
+		if o.session.SendVolatile(message("f")) {
+			t.Error("queued, though it has to wait for the upgrade")
+		}
+		if n := s.Stats().VolatileDrops.Load(); n != 2 {
+			t.Errorf("%d drops, want 2", n)
+		}
+		f.close()
+		p.text("5")
+		p.Close()
+		o.wantEnded(engine.TransportClose)
+	})
+}
+
+func TestSSEOutboxLimit(t *testing.T) {
+	const limit = 256 << 10
+	bubble(t, "no stream", func(t *testing.T) {
+		s := inMemory(t, engine.Options{OutboxLimit: limit})
+		f, _, o := s.openSSE()
+		f.close()
+		synctest.Wait()
+		if sent := o.fill(1000); sent < limit-2000 || sent > limit {
+			t.Errorf("%d bytes taken, limit %d", sent, limit)
+		}
+		o.wantSlowConsumer(s)
+	})
+	bubble(t, "nobody reads", func(t *testing.T) {
+		s := inMemory(t, engine.Options{OutboxLimit: limit, WriteTimeout: -1})
+		nc := s.rawStream(newSSE)
+		o := s.owner()
+		if sent := o.fill(1000); sent < limit-2000 || sent > limit+64<<10 {
+			t.Errorf("%d bytes taken, limit %d", sent, limit)
+		}
+		o.wantSlowConsumer(s)
+		synctest.Wait()
+		if _, err := io.ReadAll(nc); err != nil { // the connection was closed at once
+			t.Error(err)
+		}
+	})
+	bubble(t, "what is kept", func(t *testing.T) {
+		s := inMemory(t, engine.Options{OutboxLimit: limit})
+		f, sid, o := s.openSSE()
+		m := long(1000)
+		for range 1000 { // four times the limit, without a pong
+			if !o.send(m) {
+				t.Fatal("the session of a client that reads has ended")
+			}
+			f.want("4" + m)
+		}
+		f.close()
+		synctest.Wait()
+		for range 100 { // has precedence over what was sent
+			o.send(m)
+		}
+		wantKept := (limit - 100*message(m).Size()) / message(m).Size()
+		f = s.resume(sid, strconv.Itoa(1000-wantKept))
+		for range wantKept + 100 {
+			f.want("4" + m)
+		}
+		o.wantOpen()
+		wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId="+strconv.Itoa(999-wantKept), ""), 400, badRequest)
+		o.wantEnded(engine.TransportError)
+		if !errors.Is(o.cause, engine.ErrProtocol) {
+			t.Errorf("cause %v", o.cause)
+		}
+	})
+	bubble(t, "one that is too large", func(t *testing.T) {
+		s := inMemory(t, engine.Options{OutboxLimit: 1000})
+		f, sid, o := s.openSSE()
+		o.send(long(100_000))
+		f.want("4" + long(100_000))
+		synctest.Wait()
+		f.close()
+		f = s.resume(sid, "0")
+		f.want("4" + long(100_000))
+		synctest.Wait()
+		o.send("b", "c")
+		f.want("4b", "4c")
+		o.session.Close()
+		f.want("1")
+	})
+}
+
+// A pong acknowledges what was sent before its ping, and a forged one nothing.
+func TestSSEPongTrims(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		f, sid, o := s.openSSE()
+		o.send("a")
+		f.want("4a")
+		wantAnswer(t, s.postSSE(sid, "3"), 200, "ok") // nobody has asked
+		f.close()
+		time.Sleep(interval + slack)
+		wantAnswer(t, s.postSSE(sid, "3"), 200, "ok") // the ping is queued, but was not sent
+		f = s.resume(sid, "0")
+		f.want("4a", "2")
+		time.Sleep(interval)
+		f.want("2")
+		o.send("b")
+		f.want("4b")
+		synctest.Wait()
+		wantAnswer(t, s.postSSE(sid, "3"), 200, "ok")
+		f.close()
+		f = s.resume(sid, "3") // the ping's
+		f.want("4b")
+		o.wantOpen()
+		wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId=2", ""), 400, badRequest)
+		o.wantEnded(engine.TransportError)
+	})
+}
+
+func TestSSEWriteTimeout(t *testing.T) {
+	bubble(t, "stalled", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		s.rawStream(newSSE)
+		o := s.owner()
+		start := time.Now()
+		for o.send("b") { // sending more does not put it off
+			time.Sleep(slack / 4)
+		}
+		wantSince(t, start, 10*time.Second)
+		o.wantSlowConsumer(s)
+	})
+	bubble(t, "slow", func(t *testing.T) {
+		s := inMemory(t, engine.Options{PingInterval: time.Hour})
+		nc := s.rawStream(newSSE)
+		o := s.owner()
+		o.send(long(200_000), "end")
+		o.session.Close()
+		var got []byte
+		for end := []byte("\r\n0\r\n\r\n"); !bytes.HasSuffix(got, end); {
+			time.Sleep(8 * time.Second)
+			for sip := len(got) + 16<<10; len(got) < sip && !bytes.HasSuffix(got, end); {
+				b := make([]byte, sip-len(got))
+				n, err := nc.Read(b)
+				if got = append(got, b[:n]...); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if !bytes.Contains(got, []byte("data: 4end\n\n")) || !bytes.Contains(got, []byte("data: 1\n\n")) || bytes.Count(got, []byte("x")) < 200_000 {
+			t.Errorf("got %d bytes", len(got))
+		}
+		s.wantSessions(0)
+	})
+}
+
+// What a session does when its server closes it.
+func TestSSEServerCloses(t *testing.T) {
+	bubble(t, "without a stream", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		f, sid, o := s.openSSE()
+		o.send("a")
+		f.want("4a")
+		f.close()
+		synctest.Wait()
+		o.send("b")
+		o.session.Close()
+		o.wantEnded(engine.ForcedClose)
+		s.wantSessions(1)
+		time.Sleep(29 * time.Second)
+		wantRefusal(t, s.postSSE(sid, "4a"), 400, unknownSession)
+		f = s.resume(sid, "0")
+		f.want("4a", "4b", "1")
+		f.wantEnd()
+		s.wantSessions(0)
+		wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId=3", ""), 400, unknownSession)
+	})
+	bubble(t, "nobody comes back", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		f, sid, o := s.openSSE()
+		f.close()
+		synctest.Wait()
+		o.session.Close()
+		start := time.Now()
+		for s.Sessions() > 0 {
+			time.Sleep(slack / 2)
+		}
+		wantSince(t, start, 30*time.Second)
+		wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId=0", ""), 400, unknownSession)
+	})
+	bubble(t, "with an id that cannot be", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		f, sid, o := s.openSSE()
+		f.close()
+		synctest.Wait()
+		o.session.Close()
+		wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId=7", ""), 400, badRequest)
+		f = s.resume(sid, "0") // it is no worse for that
+		f.want("1")
+		f.wantEnd()
+		s.wantSessions(0)
+	})
+	bubble(t, "cut before the end", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		nc := s.rawStream(newSSE)
+		o := s.owner()
+		o.send("a")
+		o.session.Close()
+		synctest.Wait()
+		nc.Close()
+		synctest.Wait()
+		s.wantSessions(1)
+		f := s.resume(o.session.ID(), "0")
+		f.want("4a", "1")
+		f.wantEnd()
+		s.wantSessions(0)
+	})
+	bubble(t, "taken over at the end", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		s.rawStream(newSSE)
+		o := s.owner()
+		o.send("a")
+		o.session.Close()
+		synctest.Wait()
+		f := s.resume(o.session.ID(), "0")
+		f.want("4a", "1")
+		f.wantEnd()
+		s.wantSessions(0)
+	})
+	bubble(t, "at once", func(t *testing.T) { // what is queued is dropped
+		s := inMemory(t, engine.Options{})
+		f, sid, o := s.openSSE()
+		f.close()
+		synctest.Wait()
+		o.send("dropped")
+		s.postSSE(sid, "2") // a violation
+		o.wantEnded(engine.TransportError)
+		s.wantSessions(0)
+		wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId=0", ""), 400, unknownSession)
+	})
+}
+
+func TestSSEClientCloses(t *testing.T) {
+	for _, stream := range []bool{true, false} {
+		bubble(t, fmt.Sprint("stream ", stream), func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			f, sid, o := s.openSSE()
+			if !stream {
+				f.close()
+				synctest.Wait()
+				o.send("never seen")
+			}
+			wantAnswer(t, s.postSSE(sid, "1"), 200, "ok")
+			if stream {
+				f.wantEnd()
+			}
+			o.wantEnded(engine.TransportClose)
+			s.wantSessions(0)
+			wantRefusal(t, s.postSSE(sid, "1"), 400, unknownSession)
+		})
+	}
+	bubble(t, "during the upgrade", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		f, sid, o := s.openSSE()
+		p := s.upgrade(ofWebSocket(sid))
+		p.text("2probe")
+		p.wantText("3probe")
+		f.want("6")
+		o.send("never seen")
+		wantAnswer(t, s.postSSE(sid, "1"), 200, "ok")
+		f.wantEnd()
+		p.wantClose(1005, "")
+		o.wantEnded(engine.TransportClose)
+		s.wantSessions(0)
+	})
+}
+
+func TestSSEShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		f, _, attached := s.openSSE()
+		g, sid, returning := s.openSSE()
+		gone, _, _ := s.openSSE()
+		g.close()
+		gone.close()
+		synctest.Wait()
+		attached.send("a")
+		returning.send("b")
+		down := make(chan error)
+		start := time.Now()
+		go func() { down <- s.Shutdown(t.Context()) }()
+		f.want("4a", "1")
+		f.wantEnd()
+		g = s.resume(sid, "0")
+		g.want("4b", "1")
+		g.wantEnd()
+		if err := <-down; err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		wantSince(t, start, 5*time.Second)
+		attached.wantEnded(engine.ForcedClose)
+	})
+}
+
+func TestSSEOverHTTP2(t *testing.T) {
+	s := overTLS(t, engine.Options{WriteTimeout: 500 * time.Millisecond, PingInterval: 100 * time.Millisecond})
+	f, sid, o := s.openSSE()
+	if f.resp.ProtoMajor != 2 {
+		t.Fatalf("HTTP/%d", f.resp.ProtoMajor)
+	}
+	for i := range 20 { // for longer than WriteTimeout
+		f.want("2")
+		wantAnswer(t, s.postSSE(sid, "3"), 200, "ok")
+		o.send(numbered(i))
+		f.want(packetOf(numbered(i)))
+	}
+	last := f.last
+	f.close()
+	o.send("a")
+	f = s.resume(sid, last)
+	f.want("4a")
+	g := s.resume(sid, last)
+	g.want("4a")
+	f.wantEnd()
+	p := s.upgrade(ofWebSocket(sid)) // over HTTP/1.1
+	p.text("2probe")
+	p.wantText("3probe")
+	for packet := ""; packet != "6"; {
+		if packet, _ = g.packet(); packet == "" {
+			t.Fatal("the stream has ended before the Noop")
+		}
+	}
+	g.close()
+	o.send("b")
+	p.text("5")
+	for packet := ""; packet != "4b"; {
+		_, packet = p.read()
+	}
+	p.Close()
+	o.wantEnded(engine.TransportClose)
+}
+
+func TestSSEWriteTimeoutOverHTTP2(t *testing.T) {
+	s := overTLS(t, engine.Options{WriteTimeout: 300 * time.Millisecond, OutboxLimit: -1})
+	f, sid, o := s.openSSE()
+	const n = 8 << 20
+	o.send(long(n))
+	f.want("4" + long(n)) // within the time, bit by bit
+	o.send(long(4*n), "behind it")
+	o.wantSlowConsumer(s)
+	wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId=1", ""), 400, unknownSession)
+}
+
+// A stream that is taken over does not keep its goroutine until the write's time is up.
+func TestSSETakeoverOverHTTP2(t *testing.T) {
+	s := overTLS(t, engine.Options{WriteTimeout: time.Hour, OutboxLimit: -1})
+	f, sid, o := s.openSSE()
+	const n = 16 << 20
+	o.send(long(n))      // more than the client's window
+	f.r.Peek(f.r.Size()) // it is being written
+	g := s.resume(sid, "0")
+	g.want("4" + long(n))
+	f.wantCut()
+	o.wantOpen()
+	o.session.Close()
+	g.want("1")
+	g.wantEnd()
+}
