@@ -220,7 +220,6 @@ func (t *sse) sentLocked(id uint64) {
 		t.s.queued = max(0, t.s.queued-size)
 		t.held += size
 	}
-	t.boundLocked()
 }
 
 // stream is one response. Its goroutine is the one that serves the request.
@@ -242,7 +241,6 @@ func newStream(w http.ResponseWriter, r *http.Request) *stream {
 	if st.control.SetWriteDeadline(time.Time{}) != nil { // the server's is for whole responses
 		return nil
 	}
-	st.control.SetReadDeadline(time.Time{})
 	return st
 }
 

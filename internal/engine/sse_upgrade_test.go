@@ -131,6 +131,32 @@ func TestSSEUpgradeTooEarly(t *testing.T) {
 	})
 }
 
+// A client that upgrades though it did not read its stream to the end has lost the rest.
+// Nothing of it is left to count.
+func TestSSEUpgradeOfAClientThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{WriteTimeout: -1})
+		f, sid, o := s.openSSE()
+		f.close()
+		synctest.Wait()
+		o.send(long(1000))
+		p := s.upgrade(ofWebSocket(sid))
+		p.text("2probe")
+		p.wantText("3probe")
+		nc := s.rawStream(ofSSE(sid))
+		nc.Read(make([]byte, 4096)) // the header: the events are being written
+		synctest.Wait()
+		p.text("5")
+		synctest.Wait()
+		if got := o.session.Queued(); got != 0 || !o.session.SendVolatile(message("a")) {
+			t.Errorf("%d bytes queued after the upgrade", got)
+		}
+		p.wantText("4a")
+		p.Close()
+		o.wantEnded(engine.TransportClose)
+	})
+}
+
 // As with polling, see TestSessionEndsDuringTheUpgrade.
 func TestSSESessionEndsDuringTheUpgrade(t *testing.T) {
 	probed := func(t *testing.T, name string, play func(s *server, f *streaming, sid string, p *peer)) {
@@ -141,7 +167,9 @@ func TestSSESessionEndsDuringTheUpgrade(t *testing.T) {
 			p.text("2probe")
 			p.wantText("3probe")
 			f.want("6")
-			o.send("last")
+			if name != "nothing queued" {
+				o.send("last")
+			}
 			o.session.Close()
 			o.wantEnded(engine.ForcedClose)
 			play(s, f, sid, p)
@@ -160,6 +188,12 @@ func TestSSESessionEndsDuringTheUpgrade(t *testing.T) {
 		p.wantText("4last")
 		p.wantClose(1005, "")
 		f.wantEnd()
+	})
+	probed(t, "nothing queued", func(s *server, f *streaming, sid string, p *peer) {
+		synctest.Wait()
+		p.text("5")
+		p.wantClose(1005, "")
+		f.wantEnd() // without a Close, which the client could take for the end of a failed upgrade
 	})
 	probed(t, "probe lost", func(s *server, f *streaming, sid string, p *peer) {
 		p.Close()
