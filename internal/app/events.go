@@ -204,3 +204,15 @@ func smallBuffer(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// smallBufferOfStreams does the same for the streams of the transport sse.
+func smallBufferOfStreams(sockets http.Handler) http.Handler {
+	streams := smallBuffer(sockets)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.RawQuery, "transport=sse") {
+			streams.ServeHTTP(w, r)
+			return
+		}
+		sockets.ServeHTTP(w, r)
+	})
+}

@@ -204,6 +204,12 @@ func TestFeedOfALongHistory(t *testing.T) {
 // dialFeed begins to read a feed over a connection with a small buffer.
 func dialFeed(t *testing.T, i *instance, overTLS bool) *bufio.Scanner {
 	t.Helper()
+	return dialStream(t, i, overTLS, "/rooms/r/events", "event: live")
+}
+
+// dialStream reads the events at path up to the line with the prefix.
+func dialStream(t *testing.T, i *instance, overTLS bool, path, prefix string) *bufio.Scanner {
+	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(i.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -213,10 +219,10 @@ func dialFeed(t *testing.T, i *instance, overTLS bool) *bufio.Scanner {
 	if overTLS {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 	}
-	fmt.Fprintf(conn, "GET /rooms/r/events HTTP/1.1\r\nHost: x\r\n\r\n")
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
 	lines := bufio.NewScanner(conn)
 	lines.Buffer(nil, 1<<20)
-	skipTo(t, lines, "event: live")
+	skipTo(t, lines, prefix)
 	return lines
 }
 
@@ -255,6 +261,51 @@ func TestStalledFeedIsBounded(t *testing.T) {
 		queued := int(app.FeedStats(s).Events) - sent - 2 // each has its "live"
 		if queued*len(message) > most {
 			t.Errorf("%d bytes were queued for one who does not read", queued*len(message))
+		}
+	}
+}
+
+// The same for a client that is connected over sse.
+func TestStalledStreamIsBounded(t *testing.T) {
+	const outbox, most = 1 << 20, 2 << 20
+	message := json.RawMessage(`"` + strings.Repeat("x", 30<<10) + `"`)
+	for _, overTLS := range []bool{false, true} {
+		c := testConfig()
+		c.MaxOutbox, c.TLSSelfSigned = outbox, overTLS
+		s, err := app.Open(c, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := run(t, s)
+		lines := dialStream(t, i, overTLS, "/socket.io/?EIO=4&transport=sse", "data: 0{")
+		var open struct{ SID string }
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(lines.Text(), "data: 0")), &open); err != nil {
+			t.Fatal(err)
+		}
+		url := i.url + "/socket.io/?EIO=4&transport=sse&sid=" + open.SID
+		if overTLS {
+			url = strings.Replace(url, "http:", "https:", 1)
+		}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+		defer client.CloseIdleConnections()
+		for _, packet := range []string{"40", `42["joinRoom",{"roomId":"r"}]`} {
+			resp, err := client.Post(url, "text/plain", strings.NewReader(packet))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+		skipTo(t, lines, `data: 42["history",`)
+		reader := dialFeed(t, i, overTLS)
+		sent := 0
+		for ; app.SlowConsumers(s) == 0 && sent < 8<<20; sent += len(message) {
+			if err := app.Append(s, history.Draft{RoomID: "r", UserID: "u", Message: message}); err != nil {
+				t.Fatal(err)
+			}
+			skipTo(t, reader, "id: ") // and the other one has had its time
+		}
+		if sent < outbox || sent > most {
+			t.Errorf("%d bytes were sent to one who does not read", sent)
 		}
 	}
 }

@@ -16,5 +16,8 @@ func Append(s *Server, d history.Draft) error {
 	return err
 }
 
+// SlowConsumers is how many connections were ended since their client was too far behind.
+func SlowConsumers(s *Server) uint64 { return s.sockets.Stats().SlowConsumers }
+
 // FeedStats are those of the feeds.
 func FeedStats(s *Server) sse.Stats { return s.events.Stats() }

@@ -79,8 +79,9 @@ func (s *Server) routes() (http.Handler, error) {
 	mux.HandleFunc("/", notFound)
 
 	all := http.NewServeMux()
-	all.Handle(s.config.Path, s.sockets)
-	all.Handle(strings.TrimSuffix(s.config.Path, "/"), s.sockets) // of clients with addTrailingSlash: false
+	sockets := smallBufferOfStreams(s.sockets)
+	all.Handle(s.config.Path, sockets)
+	all.Handle(strings.TrimSuffix(s.config.Path, "/"), sockets) // of clients with addTrailingSlash: false
 	all.Handle("/rooms/{room}/events", smallBuffer(s.events))
 	all.Handle("/", readOnly(mux))
 	return all, nil
