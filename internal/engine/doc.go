@@ -1,9 +1,10 @@
 // Package engine keeps Engine.IO sessions: the handshake, the transports (HTTP long
-// polling and WebSocket), the upgrade from one to the other, the heartbeat, and the
-// queue of what a session has yet to send.
+// polling, WebSocket and Server-Sent Events), the upgrade from one to another, the heartbeat, and
+// the queue of what a session has yet to send.
 //
 //	HTTP request ─ Server.ServeHTTP ─┬─ no sid:  Session made, Handler attached, OPEN sent
 //	                                 ├─ polling: the session's parked GET, or its POST
+//	                                 ├─ sse:     another stream of the session, or its POST
 //	                                 └─ upgrade: a WebSocket, probed, then the session's transport
 //
 //	bytes → transport → eio packet → Session → Handler.Message     (one goroutine at a time)
