@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -220,7 +221,7 @@ func TestSSE(t *testing.T) {
 		f.wantEnd()
 		o.wantEnded(engine.ForcedClose)
 		s.wantSessions(0)
-		if n := s.Stats().Opened[2].Load(); n != 1 {
+		if n := s.Stats().Opened[slices.Index(engine.Transports[:], "sse")].Load(); n != 1 {
 			t.Errorf("%d opened, want 1", n)
 		}
 	})
