@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/sse"
@@ -52,7 +53,9 @@ func parsePosition(id string) (epoch string, number int64, ok bool) {
 // newEvents returns the handler of the feeds.
 func (c *conversations) newEvents(cfg Config) *sse.Handler {
 	return sse.New(c.openEvents, &sse.Options{
-		Lifetime: cfg.FeedLifetime, MaxQueue: int(cfg.MaxOutbox),
+		// What is between us cuts off one kind of connection that is silent like the other.
+		KeepAlive: min(cfg.PingInterval, 20*time.Second),
+		Lifetime:  cfg.FeedLifetime, MaxQueue: int(cfg.MaxOutbox),
 		MaxStreams: cfg.MaxConnections, MaxPerAddress: cfg.MaxPerAddress,
 		ClientAddress: cfg.clientAddress(),
 		CORS:          sse.CORS{Origins: cfg.CORSOrigins, Credentials: cfg.CORSCredentials},

@@ -102,6 +102,20 @@ func (f *feedReader) want(t *testing.T, want ...string) (last feedEvent) {
 	return last
 }
 
+func TestFeedsAreKeptAliveLikeSockets(t *testing.T) {
+	cfg := testConfig()
+	cfg.PingInterval = 50 * time.Millisecond
+	lines := feedOf(t, start(t, cfg), "/rooms/r/events", "").lines
+	for comments := 0; comments < 5 && lines.Scan(); { // the first is there at once
+		if lines.Text() == ":" {
+			comments++
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFeed(t *testing.T) {
 	i := start(t, testConfig())
 	a := i.dial(t)

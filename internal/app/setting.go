@@ -54,7 +54,7 @@ func (c *Config) settings() []setting {
 		{"", "transports", "polling,websocket,sse,webtransport", "What clients may connect over. WebTransport is there with TLS only, on the UDP port of the same number.", listOf(&c.Transports, "polling", "websocket", "sse", "webtransport")},
 		{"", "allow-eio3", "true", "Let clients of Socket.IO 2 connect, too, over Engine.IO 3.", boolean(&c.AllowEIO3)},
 		{"", "jsonp", "true", "Let pages poll by scripts and forms (JSONP), which very old browsers and some networks need. Pages of other sites are held to `cors-origins` there, too.", boolean(&c.JSONP)},
-		{"", "ping-interval", "25s", "Time from a client's pong to the next ping.", duration(&c.PingInterval, time.Hour)},
+		{"", "ping-interval", "25s", "Time from a client's pong to the next ping, and between the comments that keep feeds alive, of which there is one at least every 20 s.", duration(&c.PingInterval, time.Hour)},
 		{"", "ping-timeout", "20s", "Time for the pong; a client that is silent for longer is gone.", duration(&c.PingTimeout, time.Hour)},
 		{"", "compression", "false", "Compress messages of 1 KiB and more on WebSockets. It costs memory and CPU.", boolean(&c.Compression)},
 		{"", "cors-origins", "", "Other sites whose pages may connect, as `https://example.com`, separated by commas; `*` is all of them.", origins(&c.CORSOrigins)},
