@@ -14,7 +14,7 @@ type Handshake struct {
 	URL         string      // path and query
 	Address     string      // the client's, host:port; see Options.ClientAddress
 	Time        time.Time
-	Secure      bool            // over TLS
+	Secure      bool            // over TLS; see Options.ClientSecure
 	CrossOrigin bool            // the request has an Origin
 	Auth        json.RawMessage // what the client sent to the namespace: a JSON object, or nil
 }

@@ -54,6 +54,9 @@ type Options struct {
 	// ClientAddress, if not nil, tells a client's address, host:port or host, behind a proxy;
 	// see ForwardedFor.
 	ClientAddress func(*http.Request) string
+	// ClientSecure, if not nil, tells whether a client connected over TLS, which may end at a
+	// proxy; see ForwardedProto.
+	ClientSecure func(*http.Request) bool
 
 	// Compression allows permessage-deflate on WebSockets. Nil, the default, declines it:
 	// it costs memory and CPU.
@@ -192,6 +195,7 @@ func (o *Options) engine() engine.Options {
 		Transports: o.Transports, NoUpgrades: o.NoUpgrades,
 		Cookie: o.Cookie, CORS: engine.CORS(o.CORS),
 		ClientAddress: o.ClientAddress,
+		ClientSecure:  o.ClientSecure,
 	}
 	if o.Compression != nil {
 		e.Compression = &ws.Compression{

@@ -13,9 +13,7 @@ import (
 // trusted proxy's. What clients themselves put into the header stands in front of that and
 // is ignored.
 func ForwardedFor(proxies ...netip.Prefix) func(*http.Request) string {
-	trusted := func(a netip.Addr) bool {
-		return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a) })
-	}
+	trusted := anyOf(proxies)
 	return func(r *http.Request) string {
 		address := r.RemoteAddr
 		hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
@@ -31,6 +29,33 @@ func ForwardedFor(proxies ...netip.Prefix) func(*http.Request) string {
 			address = hop
 		}
 		return address
+	}
+}
+
+// ForwardedProto returns a function for Options.ClientSecure: what the header X-Forwarded-Proto
+// of proxies in the given networks says, or else whether the connection itself is one over
+// TLS. The proxy has to set the header for every request, or clients could. Of several proxies
+// each has to say "https".
+func ForwardedProto(proxies ...netip.Prefix) func(*http.Request) bool {
+	trusted := anyOf(proxies)
+	return func(r *http.Request) bool {
+		said := r.Header["X-Forwarded-Proto"]
+		if from, ok := parseAddress(r.RemoteAddr); !ok || !trusted(from) || len(said) == 0 {
+			return r.TLS != nil
+		}
+		for proto := range strings.SplitSeq(strings.Join(said, ","), ",") {
+			if !strings.EqualFold(strings.TrimSpace(proto), "https") {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// anyOf reports whether one of the networks has an address.
+func anyOf(networks []netip.Prefix) func(netip.Addr) bool {
+	return func(a netip.Addr) bool {
+		return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
 }
 

@@ -1,6 +1,7 @@
 package parley_test
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/netip"
 	"testing"
@@ -39,6 +40,42 @@ func TestForwardedFor(t *testing.T) {
 		}
 		if got := address(r); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestForwardedProto(t *testing.T) {
+	secure := parley.ForwardedProto(netip.MustParsePrefix("10.0.0.0/8"))
+	for _, tt := range []struct {
+		name, remote string
+		tls          bool
+		proto        []string
+		want         bool
+	}{
+		{"no proxy", "192.0.2.1:5000", false, nil, false},
+		{"no proxy, over TLS", "192.0.2.1:5000", true, nil, true},
+		{"a client that lies", "192.0.2.1:5000", false, []string{"https"}, false},
+		{"a client that denies it", "192.0.2.1:5000", true, []string{"http"}, true},
+		{"a proxy without TLS", "10.0.0.1:5000", false, []string{"http"}, false},
+		{"a proxy with TLS", "10.0.0.1:5000", false, []string{"https"}, true},
+		{"in capitals", "10.0.0.1:5000", false, []string{"HTTPS"}, true},
+		{"a proxy that says nothing", "10.0.0.1:5000", false, nil, false},
+		{"a proxy that says nothing, over TLS", "10.0.0.1:5000", true, nil, true},
+		{"a proxy without TLS, over TLS", "10.0.0.1:5000", true, []string{"http"}, false},
+		{"two proxies", "10.0.0.1:5000", false, []string{"https, https"}, true},
+		{"two proxies, one without TLS", "10.0.0.1:5000", false, []string{"https", "http"}, false},
+		{"nonsense", "10.0.0.1:5000", false, []string{"https,"}, false},
+		{"a Unix socket", "@", false, []string{"https"}, false},
+	} {
+		r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{}}
+		if tt.tls {
+			r.TLS = &tls.ConnectionState{}
+		}
+		if tt.proto != nil {
+			r.Header["X-Forwarded-Proto"] = tt.proto
+		}
+		if got := secure(r); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }

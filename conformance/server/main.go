@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
@@ -39,6 +40,7 @@ var (
 	overQUIC       = flag.Bool("webtransport", false, "serve TLS and WebTransport")
 	maxConnections = flag.Int("max-connections", 0, "connections in all")
 	deny           = flag.Bool("deny", false, "refuse all handshakes by AllowRequest")
+	proxy          = flag.String("proxy", "", "address of a proxy that is to be believed")
 	origins        = flag.String("origins", "*", "origins that may connect, separated by commas")
 )
 
@@ -53,6 +55,13 @@ func main() {
 	o.MaxConnections = *maxConnections
 	if *deny {
 		o.AllowRequest = func(*http.Request) error { return &parley.ConnectError{Message: "no"} }
+	}
+	if *proxy != "" {
+		network, err := netip.MustParseAddr(*proxy).Prefix(32)
+		if err != nil {
+			log.Fatal(err)
+		}
+		o.ClientAddress, o.ClientSecure = parley.ForwardedFor(network), parley.ForwardedProto(network)
 	}
 	if *recovery > 0 {
 		o.Recovery = &parley.Recovery{MaxDisconnection: *recovery}

@@ -13,8 +13,8 @@ import (
 // safe for concurrent use.
 type Handshake struct {
 	Time    time.Time
-	Address string // the peer's, host:port
-	Secure  bool   // over TLS
+	Address string // the client's, host:port
+	Secure  bool   // the client connected over TLS
 	URI     string // path and query
 	headers string // "Name: value\n" for each: a fraction of a map's size
 }
@@ -33,8 +33,6 @@ func newHandshake(r *http.Request) *Handshake {
 	}
 	return &Handshake{
 		Time:    time.Now(),
-		Address: r.RemoteAddr,
-		Secure:  r.TLS != nil,
 		URI:     r.URL.RequestURI(),
 		headers: b.String(),
 	}

@@ -40,6 +40,7 @@ type Options struct {
 	CORS          CORS
 	AllowRequest  func(*http.Request) error // may refuse a handshake, see Refusal
 	ClientAddress func(*http.Request) string
+	ClientSecure  func(*http.Request) bool // whether the client connected over TLS
 
 	// Open makes the handler of a new session, before the client hears of it. It must
 	// not block.
@@ -86,6 +87,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.ClientAddress == nil {
 		o.ClientAddress = func(r *http.Request) string { return r.RemoteAddr }
+	}
+	if o.ClientSecure == nil {
+		o.ClientSecure = func(r *http.Request) bool { return r.TLS != nil }
 	}
 	return o, o.CORS.validate()
 }

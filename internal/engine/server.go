@@ -216,6 +216,7 @@ func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *r
 	session := &Session{id: NewID(), srv: s, info: newHandshake(r), transport: t}
 	session.protocol, _ = s.opts.protocol(q.eio) // verified
 	session.info.Address = s.opts.ClientAddress(r)
+	session.info.Secure = s.opts.ClientSecure(r)
 	host := hostOf(session.info.Address)
 
 	s.mu.Lock()
