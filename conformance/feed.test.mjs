@@ -1,15 +1,15 @@
 // Plain Server-Sent Events against the ready binary: curl, EventSource and Feed in Chromium, with
-// the server restarted in between. They need curl, Chromium, and "npm ci" in js.
+// the server restarted in between.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, request } from 'node:http';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { newPage, useBrowser } from './browser.mjs';
 import { atEnd, connected, count, parley, test } from './harness.mjs';
 
-const { chromium } = createRequire(new URL('../js/package.json', import.meta.url))('playwright-core');
+useBrowser();
 const path = '/rooms/feed/events';
 
 /** A server on data that outlives it. */
@@ -100,10 +100,7 @@ test('curl -N, across a restart', async (t) => {
 test('EventSource and Feed in a browser, across restarts', async (t) => {
   const app = await restartable(t);
   const proxy = await front(t, app);
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
-  atEnd(t, () => browser.close());
-  const page = await browser.newPage();
-  page.setDefaultTimeout(20_000);
+  const page = await newPage(t);
   await page.goto(`${proxy.url}/icon.svg`); // of the server's origin, with nothing of its own
   await page.evaluate(async (path) => {
     const { Feed } = await import('/feed.js');
