@@ -1,0 +1,104 @@
+// Requests in whichever version of HTTP, and what clients make of them by hand.
+import { once } from 'node:events';
+import * as http from 'node:http';
+import * as http2 from 'node:http2';
+import * as https from 'node:https';
+import { atEnd } from './harness.mjs';
+
+const { HTTP2_HEADER_METHOD: method, HTTP2_HEADER_PATH: path, HTTP2_HEADER_STATUS: status, HTTP2_HEADER_AUTHORITY: authority } = http2.constants;
+
+/**
+ * Resolves with a function that makes requests to a server, each on a connection of its own or,
+ * with h2, all on one of HTTP/2. It resolves with the response: status, headers, the stream, and
+ * text(). Everything ends with the test, or by end().
+ */
+export async function requests(t, url, { h2 = false, ...connection } = {}) {
+  const open = new Set();
+  const answer = (code, headers, stream) => ({
+    status: code, headers, stream, end: () => stream.destroy(),
+    text: async () => { let all = ''; for await (const chunk of stream.setEncoding('utf8')) all += chunk; return all; },
+  });
+  let request;
+  if (h2) {
+    const session = http2.connect(url, connection).on('error', () => {});
+    await once(session, 'connect');
+    open.add(session);
+    request = (to, { body, ...options } = {}) => new Promise((resolve, reject) => {
+      const stream = session.request({ [method]: options.method ?? 'GET', [path]: to, [authority]: new URL(url).host, ...options.headers }, { endStream: body === undefined });
+      stream.on('response', (headers) => resolve(answer(headers[status], headers, stream))).on('error', reject).end(body);
+    });
+  } else {
+    request = (to, { body, ...options } = {}) => new Promise((resolve, reject) => {
+      const { request: make } = url.startsWith('https') ? https : http;
+      const outgoing = make(url + to, { agent: false, ...connection, ...options });
+      open.add(outgoing);
+      outgoing.on('close', () => open.delete(outgoing)).on('error', reject).end(body);
+      outgoing.on('response', (incoming) => resolve(answer(incoming.statusCode, incoming.headers, incoming.on('error', () => {}))));
+    });
+  }
+  request.end = () => { for (const one of open) one.destroy(); };
+  atEnd(t, request.end);
+  return request;
+}
+
+/**
+ * Reads a feed: events are what has come, comments how many. It is ended when the response
+ * is, or fails. last is the id of the last event.
+ */
+export async function feed(request, to, lastEventId) {
+  const response = await request(to, lastEventId === undefined ? {} : { headers: { 'Last-Event-ID': lastEventId } });
+  const self = { status: response.status, headers: response.headers, events: [], comments: 0, last: lastEventId, end: response.end };
+  let rest = '';
+  const { stream } = response;
+  stream.setEncoding('utf8').on('data', (chunk) => {
+    const blocks = (rest + chunk).split('\n\n');
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const fields = Object.fromEntries(block.split('\n').map((line) => line.split(/: ?(.*)/s)));
+      if ('' in fields) self.comments++;
+      if (fields.data !== undefined) self.events.push({ ...fields, data: JSON.parse(fields.data) });
+      self.last = fields.id ?? self.last;
+    }
+  });
+  self.ended = new Promise((resolve) => stream.on('close', resolve).on('error', resolve));
+  return self;
+}
+
+/**
+ * Begins a session that polls, as JSONP if j is there, and answers pings until the session or the
+ * request fails. answers are what came; failed is how it ended, undefined as long as it has not.
+ */
+export async function poller(request, { j } = {}) {
+  const self = { packets: [], failed: undefined };
+  const script = j !== undefined;
+  const query = `/socket.io/?EIO=4&transport=polling${script ? `&j=${j}` : ''}`;
+  const read = async (response) => {
+    const text = await response.text();
+    if (response.status !== 200) throw new Error(`status ${response.status}: ${text}`);
+    return script ? JSON.parse(/^\/\*\*\/___eio\[\d+\]\((.*)\);$/s.exec(text)[1]) : text;
+  };
+  self.handshake = JSON.parse((await read(await request(query))).slice(1));
+  const of = `${query}&sid=${self.handshake.sid}`;
+  const type = script ? 'application/x-www-form-urlencoded' : 'text/plain;charset=UTF-8';
+  self.post = (payload) => request(of, { method: 'POST', headers: { 'Content-Type': type }, body: script ? `d=${encodeURIComponent(payload)}` : payload });
+  (async () => {
+    for (;;) {
+      for (const packet of (await read(await request(of))).split('\x1e')) {
+        if (packet === '2') await taken(await self.post('3'));
+        else if (packet === '1') throw new Error('closed');
+        else self.packets.push(packet);
+      }
+    }
+  })().catch((error) => { self.failed = error; });
+  async function taken(response) { if (await response.text() !== 'ok') throw new Error(`status ${response.status}`); }
+  return self;
+}
+
+/** Resolves when it is so. */
+export async function until(what, patience = 10_000) {
+  for (const start = Date.now(); !await what();) {
+    if (Date.now() - start > patience) throw new Error(`waited in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
