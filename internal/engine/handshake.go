@@ -80,7 +80,7 @@ func parseQuery(raw string) (q query) {
 		pair, raw, _ = strings.Cut(raw, "&")
 		name, value, _ := strings.Cut(pair, "=")
 		var into *string
-		switch name {
+		switch unescape(name) {
 		case "EIO":
 			into = &q.eio
 		case "transport":
@@ -97,12 +97,16 @@ func parseQuery(raw string) (q query) {
 		default:
 			continue
 		}
-		if v, err := url.QueryUnescape(value); err == nil {
-			value = v
-		}
-		*into = value
+		*into = unescape(value)
 	}
 	return q
+}
+
+func unescape(s string) string {
+	if v, err := url.QueryUnescape(s); err == nil {
+		return v
+	}
+	return s
 }
 
 // plain reports whether the transport uses ordinary requests.
