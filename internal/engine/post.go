@@ -28,11 +28,6 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		p = t.posts()
 	}
 	switch {
-	case !ok || p != nil && p.forms && encoding.Binary():
-		s.mu.Unlock()
-		s.violate(TransportError, "binary body")
-		w.WriteHeader(http.StatusBadRequest)
-		return
 	case p == nil:
 		s.mu.Unlock()
 		refuse(w, errBadRequest)
@@ -40,6 +35,11 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	case s.state != open:
 		s.mu.Unlock()
 		refuse(w, errUnknownSession)
+		return
+	case !ok || p.forms && encoding.Binary():
+		s.mu.Unlock()
+		s.violate(TransportError, "binary body")
+		w.WriteHeader(http.StatusBadRequest)
 		return
 	case p.busy:
 		s.mu.Unlock()
