@@ -275,10 +275,43 @@ func TestRevision3PostedPayloads(t *testing.T) {
 		{"half a pair", "", "2:4😀", nil, engine.ParseError},
 		{"a length that is too long", "", "9:4a", nil, engine.ParseError},
 		{"garbage behind a message", "", "2:4ax", []string{"a"}, engine.ParseError},
+		{"a length that is too short", "", "1:4a", []string{""}, engine.ParseError},
+		{"a length that is too short, behind a message", "", "2:4a1:4b2:4c", []string{"a", ""}, engine.ParseError},
+		{"a zero in front", "", "02:4a", []string{"a"}, open},
+		{"no length", "", ":4a", nil, engine.ParseError},
+		{"no colon", "", "24a", nil, engine.ParseError},
+		{"only a length", "", "2", nil, engine.ParseError},
+		{"a length and nothing", "", "2:", nil, engine.ParseError},
+		{"a negative length", "", "-2:4a", nil, engine.ParseError},
+		{"a sign", "", "+2:4a", nil, engine.ParseError},
+		{"a space in front", "", " 2:4a", nil, engine.ParseError},
+		{"a fraction", "", "2.0:4a", nil, engine.ParseError},
+		{"hexadecimal", "", "0x2:4a", nil, engine.ParseError},
+		{"an exponent", "", "2e0:4a", nil, engine.ParseError},
+		{"full-width digits", "", "２:4a", nil, engine.ParseError},
 		{"a huge length", "", "99999999999999999999:4a", nil, engine.ParseError},
+		{"2³² + 2", "", "4294967298:4a", nil, engine.ParseError},
+		{"2⁶⁴ + 2", "", "18446744073709551618:4a", nil, engine.ParseError},
+		{"only a colon", "", ":", nil, engine.ParseError},
+		{"a separator of version 4", "", "2:4a\x1e2:4b", []string{"a"}, engine.ParseError},
+		{"type 7", "", "2:7a", nil, engine.ParseError},
+		{"base64 of another type", "", "6:b2AQID", nil, engine.ParseError},
+		{"base64 without a type", "", "1:b", nil, engine.ParseError},
+		{"no base64", "", "4:b4!!", nil, engine.ParseError},
+		{"base64 cut off", "", "4:b4AQ", nil, engine.ParseError},
 		{"invalid UTF-8", "", "3:4a\xff", nil, engine.ParseError},
 		{"invalid UTF-8 in a frame", octets, "\x00\x02\xff4\xff", nil, engine.ParseError},
 		{"a frame cut off", octets, "\x00\x09\xff4", nil, engine.ParseError},
+		{"no bytes", octets, "", nil, engine.ParseError},
+		{"a frame without a length", octets, "\x00\xff4a", nil, engine.ParseError},
+		{"an empty frame", octets, "\x00\x00\xff", nil, engine.ParseError},
+		{"an empty frame of bytes", octets, "\x01\x00\xff", nil, engine.ParseError},
+		{"a frame of a third kind", octets, "\x02\x02\xff4a", nil, engine.ParseError},
+		{"a digit above 9", octets, "\x00\x0a\xff4", nil, engine.ParseError},
+		{"digits of text", octets, "\x002\xff4a", nil, engine.ParseError},
+		{"a frame that is too short", octets, "\x00\x01\xff4a", []string{""}, engine.ParseError},
+		{"bytes of another type", octets, "\x01\x02\xff\x02\x01", nil, engine.ParseError},
+		{"garbage behind a frame", octets, "\x00\x02\xff4ax", []string{"a"}, engine.ParseError},
 		{"a length without end", octets, "\x00" + strings.Repeat("\x09", 1000), nil, engine.ParseError},
 		{"a pong", "", "1:3", nil, engine.TransportError},
 		{"close", "", "1:1", nil, engine.TransportClose},
@@ -290,13 +323,27 @@ func TestRevision3PostedPayloads(t *testing.T) {
 			if tt.contentType != "" {
 				header = []string{"Content-Type", tt.contentType}
 			}
+			poll := s.later(q)
 			wantAnswer(t, s.do("POST", q, tt.body, header...), 200, "ok")
 			o.wantReceived(tt.received...)
-			if tt.fate == open {
+			farewell := "1:1"
+			switch tt.fate {
+			case open:
+				if tt.name == "a ping" {
+					wantAnswer(t, <-poll, 200, "1:3")
+					s.finish(q, o, farewell)
+					return
+				}
 				o.wantOpen()
-				return
+				o.session.Close()
+			case engine.TransportClose:
+				farewell = "1:6"
+				fallthrough
+			default:
+				o.wantEnded(tt.fate)
 			}
-			o.wantEnded(tt.fate)
+			wantAnswer(t, <-poll, 200, farewell)
+			s.wantNothingLeft()
 		})
 	}
 }
@@ -325,7 +372,7 @@ func TestRevision3MalformedWebSocketMessages(t *testing.T) {
 				want = engine.TransportError
 			}
 			o.wantEnded(want)
-			s.wantSessions(0)
+			s.wantNothingLeft()
 		})
 	}
 }

@@ -30,3 +30,10 @@ func FormData(body []byte) ([]byte, bool) { return formData(body) }
 
 // AppendEvent is how a message stands in a stream of sse.
 func AppendEvent(dst []byte, id uint64, m *Message) []byte { return appendEvent(dst, id, m) }
+
+// Conns returns how many WebSocket connections there are, candidates included.
+func (s *Server) Conns() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conns
+}

@@ -130,6 +130,14 @@ func TestJSONPForms(t *testing.T) {
 		{"no field", formType, "4abc", 200, nil, engine.ParseError},
 		{"an empty field", formType, "d=", 200, nil, engine.ParseError},
 		{"another field", formType, "dd=4a", 200, nil, engine.ParseError},
+		{"a field without a value", formType, "d", 200, nil, engine.ParseError},
+		{"a field in capitals", formType, "D=4a", 200, nil, engine.ParseError},
+		{"semicolons", formType, "x=1;d=4a", 200, nil, engine.ParseError},
+		{"the second field", formType, "d=&d=4a", 200, nil, engine.ParseError},
+		{"many parts", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"d\"\r\n\r\n4a\r\n--x--\r\n", 200, nil, engine.ParseError},
+		{"JSON", "application/json", `{"d":"4a"}`, 200, nil, engine.ParseError},
+		{"a ping", formType, "d=2", 200, nil, engine.TransportError},
+		{"close", formType, "d=1", 200, nil, engine.TransportClose},
 		{"a broken escape", formType, "d=4%zz", 200, nil, engine.ParseError},
 		{"an escape cut off", formType, "d=4%a", 200, nil, engine.ParseError},
 		{"invalid UTF-8", formType, "d=4%ff", 200, nil, engine.ParseError},
@@ -140,16 +148,26 @@ func TestJSONPForms(t *testing.T) {
 		bubble(t, tt.name, func(t *testing.T) {
 			s := inMemory(t, engine.Options{JSONP: true})
 			q, o := s.openJSONP("4", "0")
-			a := s.do("POST", q, tt.body, "Content-Type", tt.contentType)
-			if a.status != tt.status {
-				t.Errorf("status %d, want %d", a.status, tt.status)
+			poll := s.later(q)
+			body := ""
+			if tt.status == 200 {
+				body = "ok"
 			}
+			wantAnswer(t, s.do("POST", q, tt.body, "Content-Type", tt.contentType), tt.status, body)
 			o.wantReceived(tt.received...)
-			if tt.fate == open {
+			farewell := "1"
+			switch tt.fate {
+			case open:
 				o.wantOpen()
-				return
+				o.session.Close()
+			case engine.TransportClose:
+				farewell = "6"
+				fallthrough
+			default:
+				o.wantEnded(tt.fate)
 			}
-			o.wantEnded(tt.fate)
+			wantScript(t, <-poll, "___eio[0]", farewell)
+			s.wantNothingLeft()
 			wantRefusal(t, s.do("GET", q, ""), 400, unknownSession)
 		})
 	}

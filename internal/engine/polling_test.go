@@ -91,8 +91,7 @@ func TestPostedPayloads(t *testing.T) {
 				o.wantEnded(tt.fate)
 			}
 			wantAnswer(t, <-poll, 200, farewell)
-			time.Sleep(2 * time.Second)
-			s.wantSessions(0)
+			s.wantNothingLeft()
 		})
 	}
 }
@@ -106,46 +105,12 @@ func TestOctetStreamIsRefused(t *testing.T) {
 		wantAnswer(t, <-poll, 200, "1")
 		o.wantEnded(engine.TransportError)
 		o.wantReceived()
-		s.wantSessions(0)
-	})
-}
-
-func TestOverlappingPolls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := inMemory(t, engine.Options{})
-		sid, o := s.open()
-		first := s.pollLater(sid)
-		wantAnswer(t, s.poll(sid), 400, "")
-		wantAnswer(t, <-first, 200, "1")
-		o.wantEnded(engine.TransportError)
-		s.wantSessions(0)
-		wantRefusal(t, s.poll(sid), 400, unknownSession)
+		s.wantNothingLeft()
 	})
 }
 
 // slowBody is a request's body that the test hands out.
 func slowBody() (*io.PipeReader, *io.PipeWriter) { return io.Pipe() }
-
-func TestOverlappingPosts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := inMemory(t, engine.Options{})
-		sid, o := s.open()
-		r, w := slowBody()
-		first := make(chan answer)
-		go func() {
-			a, _ := s.try("POST", ofPolling(sid), r)
-			first <- a
-		}()
-		w.Write([]byte("4first"))
-		synctest.Wait()
-		wantAnswer(t, s.post(sid, "4second"), 400, "")
-		o.wantEnded(engine.TransportError)
-		w.Close()
-		wantAnswer(t, <-first, 200, "ok")
-		o.wantReceived()
-		s.wantSessions(0)
-	})
-}
 
 func TestPollAndPostMayOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

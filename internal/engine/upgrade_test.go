@@ -64,6 +64,14 @@ func TestBrokenUpgrades(t *testing.T) {
 		{"message before upgrade", ws.OpText, []string{"4a"}},
 		{"message after probe", ws.OpText, []string{"2probe", "4a"}},
 		{"another ping", ws.OpText, []string{"2prob"}},
+		{"a ping without data", ws.OpText, []string{"2"}},
+		{"a probe and more", ws.OpText, []string{"2probe "}},
+		{"another ping after the probe", ws.OpText, []string{"2probe", "2"}},
+		{"pong after the probe", ws.OpText, []string{"2probe", "3"}},
+		{"close after the probe", ws.OpText, []string{"2probe", "1"}},
+		{"noop", ws.OpText, []string{"6"}},
+		{"open", ws.OpText, []string{"0{}"}},
+		{"type 7", ws.OpText, []string{"7"}},
 		{"pong", ws.OpText, []string{"3probe"}},
 		{"close", ws.OpText, []string{"1"}},
 		{"garbage", ws.OpText, []string{"abc"}},
@@ -89,6 +97,53 @@ func TestBrokenUpgrades(t *testing.T) {
 			p.wantText("4b")
 			p.Close()
 			o.wantEnded(engine.TransportClose)
+			s.wantNothingLeft()
+		})
+	}
+}
+
+func TestBrokenUpgradesOfRevision3(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		op   ws.Opcode
+		send []string
+	}{
+		{"upgrade without probe", ws.OpText, []string{"5"}},
+		{"message before upgrade", ws.OpText, []string{"4a"}},
+		{"message after probe", ws.OpText, []string{"2probe", "4a"}},
+		{"bytes after probe", ws.OpText, []string{"2probe", "b4AQ=="}},
+		{"a ping of the heartbeat", ws.OpText, []string{"2"}},
+		{"a ping of the heartbeat after the probe", ws.OpText, []string{"2probe", "2"}},
+		{"pong", ws.OpText, []string{"3probe"}},
+		{"a payload of polling", ws.OpText, []string{"6:2probe"}},
+		{"binary", ws.OpBinary, []string{"2probe"}},
+		{"a binary probe", ws.OpBinary, []string{"\x02probe"}},
+		{"a binary message", ws.OpBinary, []string{"\x04\x01"}},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			s := inMemory(t, eio3With(echo))
+			q, o := s.open3("")
+			upgrade := strings.Replace(q, "polling", "websocket", 1)
+			p := s.upgrade(upgrade)
+			for i, m := range tt.send {
+				p.writeFrame(tt.op, m)
+				if i < len(tt.send)-1 {
+					p.wantText("3probe")
+				}
+			}
+			p.wantClose(ws.CloseNoStatus, "")
+			o.wantReceived()
+			wantAnswer(t, s.do("POST", q, "2:4a"), 200, "ok")
+			wantAnswer(t, s.do("GET", q, ""), 200, "2:4a")
+			synctest.Wait()
+			p = s.upgrade(upgrade)
+			p.text("2probe")
+			p.wantText("3probe")
+			p.text("5", "4b")
+			p.wantText("4b")
+			p.Close()
+			o.wantEnded(engine.TransportClose)
+			s.wantNothingLeft()
 		})
 	}
 }

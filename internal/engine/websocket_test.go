@@ -13,39 +13,6 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-func TestBadWebSocketHandshakes(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		query  string
-		header []string
-		status int
-	}{
-		{"no key", newWebSocket, []string{"Sec-Websocket-Key", ""}, 400},
-		{"short key", newWebSocket, []string{"Sec-Websocket-Key", "abc"}, 400},
-		{"no version", newWebSocket, []string{"Sec-Websocket-Version", ""}, 426},
-		{"old version", newWebSocket, []string{"Sec-Websocket-Version", "8"}, 426},
-		{"another protocol", newWebSocket, []string{"Upgrade", "h2c"}, 426},
-		{"no upgrade", newWebSocket, []string{"Connection", "keep-alive"}, 400},
-		{"empty upgrade", newWebSocket, []string{"Upgrade", " "}, 426},
-		{"bad extensions", newWebSocket, []string{"Sec-Websocket-Extensions", "a;;"}, 400},
-		{"unknown transport", "EIO=4&transport=abc", nil, 400},
-		{"no transport", "EIO=4", nil, 400},
-		{"unknown session", ofWebSocket("abc"), nil, 400},
-		{"another version", "EIO=3&transport=websocket", nil, 400},
-	} {
-		bubble(t, tt.name, func(t *testing.T) {
-			s := inMemory(t, engine.Options{})
-			if a := s.refused(tt.query, tt.header...); a.status != tt.status {
-				t.Errorf("answer %d %q, want %d", a.status, a.body, tt.status)
-			}
-			s.wantSessions(0)
-			if n := s.Stats().Refused.Load(); n != 1 {
-				t.Errorf("%d refused, want 1", n)
-			}
-		})
-	}
-}
-
 func TestRefusedUpgradesAreTextAnd400(t *testing.T) {
 	for query, message := range map[string]string{
 		"EIO=4&transport=abc":       "Transport unknown",
@@ -131,7 +98,7 @@ func TestWebSocketPackets(t *testing.T) {
 			p.Close()
 			o.wantEnded(tt.fate)
 			o.wantReceived(tt.received...)
-			s.wantSessions(0)
+			s.wantNothingLeft()
 		})
 	}
 }
