@@ -59,7 +59,7 @@ func serveChat(data string) {
 		cancel()
 	}()
 	fmt.Println(l.Addr(), controls.Addr())
-	if err := server.Serve(ctx, l, nil); err != nil {
+	if err := server.Serve(ctx, &app.Ports{Main: l}); err != nil {
 		fail(err)
 	}
 }

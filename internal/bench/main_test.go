@@ -88,7 +88,7 @@ func binary(t *testing.T) (url string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx, l, nil) }()
+	go func() { ended <- s.Serve(ctx, &app.Ports{Main: l}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
