@@ -9,16 +9,19 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 	wt "github.com/quic-go/webtransport-go"
 	"go.uber.org/goleak"
 
@@ -55,6 +58,8 @@ var certificate, roots = func() (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 }()
 
+func tlsConfig() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{certificate}} }
+
 // server is a parley.Server that serves WebTransport, and HTTP on the TCP port of the same
 // number.
 type server struct {
@@ -62,6 +67,7 @@ type server struct {
 	t    *testing.T
 	wt   *webtransport.Server
 	addr string
+	http *http.Client
 }
 
 // serve starts a server for the time of the test.
@@ -77,13 +83,14 @@ func serve(t *testing.T, o *parley.Options, wo *webtransport.Options) *server {
 	}
 	tcp, udp := listen(t)
 	s := &server{Server: srv, t: t, addr: tcp.Addr().String()}
-	config := &tls.Config{Certificates: []tls.Certificate{certificate}}
-	s.wt = webtransport.NewServer(srv, config, wo)
+	s.wt = webtransport.NewServer(srv, tlsConfig(), wo)
 	ended := make(chan error, 1)
 	go func() { ended <- s.wt.Serve(udp) }()
-	hs := &http.Server{Handler: srv, TLSConfig: config, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	hs := &http.Server{Handler: srv, TLSConfig: tlsConfig(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	go hs.ServeTLS(tcp, "", "")
+	s.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	t.Cleanup(func() {
+		s.http.CloseIdleConnections()
 		if err := srv.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
@@ -117,6 +124,34 @@ func listen(t *testing.T) (net.Listener, net.PacketConn) {
 	panic("unreachable")
 }
 
+// poll sends a request of polling: a handshake without a sid, a post with a body, or else a
+// poll. It returns the answer.
+func (s *server) poll(sid, body string) string {
+	s.t.Helper()
+	url := "https://" + s.addr + "/socket.io/?EIO=4&transport=polling"
+	if sid != "" {
+		url += "&sid=" + sid
+	}
+	method := "GET"
+	if body != "" {
+		method = "POST"
+	}
+	req, err := http.NewRequestWithContext(s.t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(b)
+}
+
 // client is a client of WebTransport, packet by packet.
 type client struct {
 	t       *testing.T
@@ -132,13 +167,17 @@ type client struct {
 
 // request asks for a WebTransport session.
 func (s *server) request(path string, header http.Header) (*http.Response, *wt.Session, error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	return s.requestContext(ctx, path, header)
+}
+
+func (s *server) requestContext(ctx context.Context, path string, header http.Header) (*http.Response, *wt.Session, error) {
 	s.t.Helper()
 	transport := &wt.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots},
 		QUICConfig:      &quic.Config{EnableDatagrams: true, EnableStreamResetPartialDelivery: true, MaxStreamReceiveWindow: 64 << 10, InitialStreamReceiveWindow: 64 << 10},
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
 	resp, session, err := transport.Dial(ctx, "https://"+s.addr+path, header)
 	if err == nil {
 		s.t.Cleanup(func() { session.CloseWithError(0, "") })
@@ -268,6 +307,75 @@ func (c *client) expectSessionClosed(code wt.SessionErrorCode, message string) {
 	var closed *wt.SessionError
 	if !errors.As(err, &closed) || !closed.Remote || closed.ErrorCode != code || closed.Message != message {
 		c.t.Fatalf("session ended with %v, want code %d, %q", err, code, message)
+	}
+}
+
+// http3Transport sends ordinary requests over HTTP/3.
+type http3Transport struct{ http3.Transport }
+
+func (t *http3Transport) get(tt *testing.T, url string) (*http.Response, error) {
+	t.TLSClientConfig = &tls.Config{RootCAs: roots}
+	req, err := http.NewRequestWithContext(tt.Context(), "GET", url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := t.RoundTrip(req)
+	if err == nil {
+		resp.Body.Close()
+	}
+	return resp, err
+}
+
+// network is a way to a server, for one client, that can be cut.
+type network struct {
+	addr  string
+	conns []net.PacketConn
+}
+
+func newNetwork(t *testing.T, server string) *network {
+	t.Helper()
+	front, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := net.ResolveUDPAddr("udp", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &network{addr: front.LocalAddr().String(), conns: []net.PacketConn{front, back}}
+	t.Cleanup(n.cut)
+	var client atomic.Pointer[net.Addr]
+	go func() {
+		b := make([]byte, 2048)
+		for {
+			size, from, err := front.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			client.Store(&from)
+			back.WriteTo(b[:size], to)
+		}
+	}()
+	go func() {
+		b := make([]byte, 2048)
+		for {
+			size, _, err := back.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			front.WriteTo(b[:size], *client.Load())
+		}
+	}()
+	return n
+}
+
+func (n *network) cut() {
+	for _, c := range n.conns {
+		c.Close()
 	}
 }
 
