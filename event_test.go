@@ -365,6 +365,31 @@ func TestErrorsReachHandlers(t *testing.T) {
 	}
 }
 
+// A handler may return before it knows that it has failed.
+func TestFail(t *testing.T) {
+	srv, url := serve(t, nil)
+	errs := make(chan *parley.EventError, 1)
+	srv.OnError(func(_ *parley.Socket, err error) {
+		var e *parley.EventError
+		errors.As(err, &e)
+		errs <- e
+	})
+	srv.On("later", func(p *parley.Packet) error {
+		go p.Fail(&parley.Error{Code: "c", Message: "m"})
+		return nil
+	})
+	c, _ := join(t, url, "")
+	c.send(`421["later"]`)
+	c.expect(`431[{"code":"c","message":"m"}]`)
+	if e := await(t, "error", errs); e == nil || e.Event != "later" || !e.Answered {
+		t.Errorf("error %+v", e)
+	}
+	c.send(`42["later"]`)
+	if e := await(t, "error", errs); e == nil || e.Answered {
+		t.Errorf("error %+v", e)
+	}
+}
+
 // panicsEncoded is a value that cannot be sent, and says so in the worst way.
 type panicsEncoded struct{}
 

@@ -146,6 +146,10 @@ func (p *Packet) Ack(args ...any) error {
 	return nil
 }
 
+// Fail does what a handler's error does, for one that returned before it knew: the client is
+// answered with the error, and OnError is told.
+func (p *Packet) Fail(err error) { p.socket.report(p.Name(), p, err) }
+
 // Reply is what a client has acknowledged an event with.
 type Reply struct{ payload payload }
 

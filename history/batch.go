@@ -45,6 +45,7 @@ type Observer interface {
 // Its outcome may be read when done is closed.
 type batch struct {
 	drafts  []Draft
+	then    []func(Appended, error) // of each draft; nil if its caller waits for done
 	bytes   int
 	done    chan struct{}
 	results []Appended
@@ -71,16 +72,24 @@ func (b *Batcher) Append(ctx context.Context, d Draft) (Appended, error) {
 	if err := ctx.Err(); err != nil {
 		return Appended{}, ErrUnavailable.Wrap("append", err)
 	}
-	p, err := b.enqueue(d)
+	p, err := b.enqueue(d, nil)
 	if err != nil {
 		return Appended{}, err
 	}
 	select {
 	case <-p.batch.done:
-		return p.outcome()
+		return p.batch.outcome(p.index)
 	case <-ctx.Done():
 		return Appended{}, ErrUnknownOutcome.Wrap("append", ctx.Err())
 	}
+}
+
+// AppendFunc has d stored, and calls then after the commit: for one draft after the other, in
+// their order, while the next batch is committed. then must not block. It is not called if
+// AppendFunc returns an error.
+func (b *Batcher) AppendFunc(d Draft, then func(Appended, error)) error {
+	_, err := b.enqueue(d, then)
+	return err
 }
 
 // pending is a draft's place in a batch.
@@ -89,18 +98,8 @@ type pending struct {
 	index int
 }
 
-// outcome waits for the commit.
-func (p pending) outcome() (Appended, error) {
-	<-p.batch.done
-	if p.batch.err != nil {
-		return Appended{}, p.batch.err
-	}
-	r := p.batch.results[p.index]
-	return r, r.Err
-}
-
-// enqueue puts d into the batch that is being filled.
-func (b *Batcher) enqueue(d Draft) (pending, error) {
+// enqueue puts d into the batch that is being filled. then may be nil.
+func (b *Batcher) enqueue(d Draft, then func(Appended, error)) (pending, error) {
 	d, err := d.Prepare() // here and not in the commit, so that many do it at once
 	if err != nil {
 		return pending{}, err
@@ -117,6 +116,7 @@ func (b *Batcher) enqueue(d Draft) (pending, error) {
 	}
 	to := b.waiting[last]
 	to.drafts = append(to.drafts, d)
+	to.then = append(to.then, then)
 	to.bytes += len(d.Message)
 	if !b.running {
 		b.running = true
@@ -129,25 +129,58 @@ func (t *batch) full(limits BatchLimits, next int) bool {
 	return len(t.drafts) >= limits.Messages || t.bytes+next > limits.Bytes
 }
 
-// run commits batch after batch until none waits.
+func (t *batch) outcome(index int) (Appended, error) {
+	if t.err != nil {
+		return Appended{}, t.err
+	}
+	r := t.results[index]
+	return r, r.Err
+}
+
+// run commits batch after batch until none waits. Who waited for one is told while the next is
+// committed.
 func (b *Batcher) run() {
+	var telling sync.WaitGroup
 	for {
-		b.mu.Lock()
-		if len(b.waiting) == 0 {
-			b.running = false
-			b.idle.Broadcast()
-			b.mu.Unlock()
-			return
+		t := b.next()
+		if t == nil {
+			telling.Wait()
+			if b.stop() {
+				return
+			}
+			continue
 		}
-		t := b.waiting[0]
-		b.waiting[0] = nil
-		b.waiting = b.waiting[1:]
-		b.mu.Unlock()
 		b.commit(t)
-		close(t.done)
-		// Those who were woken and send again at once get into the next batch.
+		telling.Wait()
+		telling.Go(func() { b.tell(t) })
+		// Those who are told and send again at once get into the next batch.
 		runtime.Gosched()
 	}
+}
+
+// next returns the batch to commit, or nil.
+func (b *Batcher) next() *batch {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) == 0 {
+		return nil
+	}
+	t := b.waiting[0]
+	b.waiting[0] = nil
+	b.waiting = b.waiting[1:]
+	return t
+}
+
+// stop reports whether nothing waits, and the goroutine ends.
+func (b *Batcher) stop() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) > 0 {
+		return false
+	}
+	b.running = false
+	b.idle.Broadcast()
+	return true
 }
 
 func (b *Batcher) commit(t *batch) {
@@ -157,9 +190,19 @@ func (b *Batcher) commit(t *batch) {
 	if b.observer != nil {
 		b.observer.Committed(len(t.drafts), time.Since(start), t.err)
 	}
+}
+
+// tell passes on what was committed, and tells those who wait for it.
+func (b *Batcher) tell(t *batch) {
 	if b.committed != nil && t.err == nil {
 		b.committed(t.results)
 	}
+	for i, then := range t.then {
+		if then != nil {
+			then(t.outcome(i))
+		}
+	}
+	close(t.done)
 }
 
 // Close refuses further appends and returns when those that wait are committed.

@@ -3,6 +3,7 @@ package history_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -134,8 +135,13 @@ func TestBatcherErrors(t *testing.T) {
 	if _, err := b.Append(context.Background(), draft("", 1)); !errors.Is(err, history.ErrBadRoom) {
 		t.Errorf("error %v", err)
 	}
+	told := make(chan error)
 	if len(seen.commits) != 1 || seen.failed != 1 {
 		t.Errorf("observed %v, %d failed", seen.commits, seen.failed)
+	}
+	b.AppendFunc(draft("r", 1), func(_ history.Appended, err error) { told <- err })
+	if err := <-told; !errors.Is(err, errDisk) {
+		t.Errorf("told of %v", err)
 	}
 	// It works again when the store does.
 	store.hook(hooks{})
@@ -157,6 +163,41 @@ func TestBatcherCancelled(t *testing.T) {
 		b.Close()
 		if heads, _ := store.Heads(context.Background(), []string{"r"}); heads["r"] != 1 {
 			t.Error("the commit did not go on")
+		}
+	})
+}
+
+// Those who do not wait are told, in order, after the commit and while the next one is made.
+func TestBatcherAppendFunc(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := slowAppends()
+		b := history.NewBatcher(store, history.BatchLimits{Messages: 2}, nil)
+		start := time.Now()
+		var told []int64 // by one goroutine at a time
+		var last time.Duration
+		for i := range 5 {
+			err := b.AppendFunc(draft("r", i), func(r history.Appended, err error) {
+				if heads, _ := store.Heads(context.Background(), []string{"r"}); err != nil || heads["r"] < r.Message.Seq {
+					t.Errorf("told of %d when the room ends at %d: %v", r.Message.Seq, heads["r"], err)
+				}
+				told, last = append(told, r.Message.Seq), time.Since(start)
+				time.Sleep(600 * time.Millisecond)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		never := func(history.Appended, error) { t.Error("told of a draft that was refused") }
+		if err := b.AppendFunc(draft("", 1), never); !errors.Is(err, history.ErrBadRoom) {
+			t.Errorf("error %v", err)
+		}
+		b.Close()
+		if !slices.Equal(told, []int64{1, 2, 3, 4, 5}) || last != 3800*time.Millisecond { // and not 4.8 s
+			t.Errorf("told of %v, the last after %v", told, last)
+		}
+		if err := b.AppendFunc(draft("r", 1), never); !errors.Is(err, history.ErrClosed) {
+			t.Errorf("append after close: %v", err)
 		}
 	})
 }

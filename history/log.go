@@ -101,14 +101,28 @@ func (l *Log) Append(ctx context.Context, d Draft) (Appended, error) {
 	if err := ctx.Err(); err != nil {
 		return Appended{}, ErrUnavailable.Wrap("append", err)
 	}
-	d, err := d.Prepare()
+	d, err := l.prepare(d)
 	if err != nil {
 		return Appended{}, err
 	}
-	if len(d.Message) > l.maxMessage {
-		return Appended{}, ErrTooLarge
-	}
 	return l.batcher.Append(ctx, d)
+}
+
+// AppendFunc is Append for those who do not wait: see [Batcher.AppendFunc].
+func (l *Log) AppendFunc(d Draft, then func(Appended, error)) error {
+	d, err := l.prepare(d)
+	if err != nil {
+		return err
+	}
+	return l.batcher.AppendFunc(d, then)
+}
+
+func (l *Log) prepare(d Draft) (Draft, error) {
+	d, err := d.Prepare()
+	if err == nil && len(d.Message) > l.maxMessage {
+		err = ErrTooLarge
+	}
+	return d, err
 }
 
 // publish passes on what a commit has stored, and so in order. It is called by the batcher

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley"
@@ -19,8 +20,12 @@ import (
 //
 // docs/protocol.md describes them.
 
-// storeTimeout bounds how long a client waits for the store.
-const storeTimeout = 10 * time.Second
+// storeTimeout bounds how long a client waits for the store. Tests shorten it.
+var storeTimeout = 10 * time.Second
+
+// maxSending bounds the messages of one socket that wait for the store. With as many, the
+// handler of the next one waits, and so does the socket's next event.
+const maxSending = 16
 
 // conversations handles the events of the main namespace.
 type conversations struct {
@@ -61,7 +66,7 @@ func (c *conversations) register() {
 		}
 	})
 	h.OnDisconnect(func(s *parley.Socket, _ parley.Reason) {
-		for _, seat := range seatsOf(s) {
+		for _, seat := range visitorOf(s).seats {
 			seat.leave()
 		}
 	})
@@ -81,14 +86,19 @@ func (s *seat) leave() {
 	s.place.leave()
 }
 
-// seatsOf returns the socket's seats by room, a map that the handlers of the socket own.
-func seatsOf(s *parley.Socket) map[string]*seat {
-	seats, ok := s.Data().(map[string]*seat)
+// visitor is what is kept for a socket.
+type visitor struct {
+	seats   map[string]*seat // by room; owned by the goroutine that runs the socket's handlers
+	sending atomic.Int32     // messages that wait for the store while no handler does
+}
+
+func visitorOf(s *parley.Socket) *visitor {
+	v, ok := s.Data().(*visitor)
 	if !ok {
-		seats = make(map[string]*seat)
-		s.SetData(seats)
+		v = &visitor{seats: make(map[string]*seat)}
+		s.SetData(v)
 	}
-	return seats
+	return v
 }
 
 // seatOf returns the seat of who sent p in a room, or an error for the client.
@@ -96,7 +106,7 @@ func seatOf(p *parley.Packet, room string) (*seat, error) {
 	if err := checkRoom(room); err != nil {
 		return nil, err
 	}
-	if s := seatsOf(p.Socket())[room]; s != nil {
+	if s := visitorOf(p.Socket()).seats[room]; s != nil {
 		return s, nil
 	}
 	return nil, refuse(codeNotJoined, "join the room first")
@@ -118,7 +128,7 @@ func (c *conversations) joinRoom(p *parley.Packet) error {
 	socket := p.Socket()
 	me := newMember(socket, who)
 
-	seats := seatsOf(socket)
+	seats := visitorOf(socket).seats
 	old := seats[q.RoomID]
 	next := &seat{identity: me.identity, feed: &feed{socket: socket}}
 	if old != nil {
@@ -234,13 +244,46 @@ func (c *conversations) sendMessage(p *parley.Packet) error {
 	if err != nil {
 		return err
 	}
-	// Not the socket's context: who disconnects leaves a message that is stored all the same.
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	defer cancel()
-	stored, err := c.log.Append(ctx, history.Draft{
+	// Who disconnects leaves a message that is stored all the same.
+	return c.append(p, history.Draft{
 		RoomID: q.RoomID, UserID: who.UserID, OperatorID: who.OperatorID,
 		ClientID: q.ClientID, Message: q.Message,
 	})
+}
+
+// append has a message stored and acknowledged. No handler waits for that, unless the client
+// sends many messages without waiting either.
+func (c *conversations) append(p *parley.Packet, d history.Draft) error {
+	sending := &visitorOf(p.Socket()).sending
+	if sending.Load() >= maxSending {
+		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+		defer cancel()
+		stored, err := c.log.Append(ctx, d)
+		return c.appended(p, stored, err)
+	}
+	late := time.AfterFunc(storeTimeout, func() {
+		p.Fail(c.refuseStore("append message", history.ErrUnknownOutcome))
+	})
+	sending.Add(1)
+	err := c.log.AppendFunc(d, func(stored history.Appended, err error) {
+		sending.Add(-1)
+		if !late.Stop() {
+			return
+		}
+		if err := c.appended(p, stored, err); err != nil {
+			p.Fail(err)
+		}
+	})
+	if err != nil {
+		sending.Add(-1)
+		late.Stop()
+		return c.refuseStore("append message", err)
+	}
+	return nil
+}
+
+// appended acknowledges a message with what the store says.
+func (c *conversations) appended(p *parley.Packet, stored history.Appended, err error) error {
 	if err != nil {
 		return c.refuseStore("append message", err)
 	}
@@ -305,7 +348,7 @@ func (c *conversations) leaveRoom(p *parley.Packet) error {
 	if err := checkRoom(q.RoomID); err != nil {
 		return err
 	}
-	seats := seatsOf(p.Socket())
+	seats := visitorOf(p.Socket()).seats
 	if s := seats[q.RoomID]; s != nil {
 		delete(seats, q.RoomID)
 		p.Socket().Leave(channel(q.RoomID))

@@ -1,14 +1,17 @@
 package app_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/app"
 	"github.com/parley-go/parley/internal/app/apptest"
 )
 
@@ -439,6 +442,88 @@ func TestSeveralRooms(t *testing.T) {
 	}
 	if again := join(t, b, object{"roomId": "x", "userId": "b"}); again.Count != 1 || len(again.Members) != 1 {
 		t.Errorf("members: %+v", again.Members)
+	}
+}
+
+// gatedStore stores nothing until the gate is open.
+type gatedStore struct {
+	history.Store
+	gate chan struct{}
+}
+
+func (s *gatedStore) Append(ctx context.Context, d []history.Draft) ([]history.Appended, error) {
+	<-s.gate
+	return s.Store.Append(ctx, d)
+}
+
+// Who sends without waiting is answered in order, and held up when much waits for the store.
+func TestSendingWithoutWaiting(t *testing.T) {
+	store := &gatedStore{history.NewMemory(), make(chan struct{})}
+	i := startOn(t, testConfig(), store)
+	a := i.dial(t)
+	join(t, a, object{"roomId": "r"})
+	ask := func(event string, request object) int64 {
+		id, err := a.EmitID(t.Context(), event, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	var sent []int64
+	sendTo := func(total int) {
+		for len(sent) < total {
+			sent = append(sent, ask("sendMessage", object{"roomId": "r", "message": len(sent) + 1}))
+		}
+	}
+	const most, total = 16, 40
+	sendTo(most)
+	var refused answer
+	a.Ask("typing", object{"roomId": "elsewhere"}, &refused) // handled although nothing is stored
+	if refused.Code != "not_joined" {
+		t.Errorf("refused: %+v", refused)
+	}
+	sendTo(total)
+	last := ask("typing", object{"roomId": "elsewhere"})
+	time.Sleep(50 * time.Millisecond)
+	close(store.gate)
+	answered, held := 0, false
+	for answered < total || !held {
+		p := a.Next()
+		switch {
+		case p.Event == "newMessage":
+		case p.ID == last:
+			if held = true; answered < total-most {
+				t.Errorf("only %d messages had been answered when the event after them was handled", answered)
+			}
+		default:
+			var m message
+			if err := p.Decode(&m); err != nil || p.ID != sent[answered] || m.Seq != int64(answered+1) || m.Message != float64(m.Seq) {
+				t.Fatalf("answer %d: %+v, %v", answered+1, m, err)
+			}
+			answered++
+		}
+	}
+}
+
+// A store that does not answer in time may have stored the message. Nobody is answered twice.
+func TestStoreThatTakesTooLong(t *testing.T) {
+	t.Cleanup(app.SetStoreTimeout(50 * time.Millisecond))
+	store := &gatedStore{history.NewMemory(), make(chan struct{})}
+	i := startOn(t, testConfig(), store)
+	a := i.dial(t)
+	join(t, a, object{"roomId": "r"})
+	request := object{"roomId": "r", "message": "m", "clientId": "c"}
+	var refused answer
+	a.Ask("sendMessage", request, &refused)
+	if refused.Code != "unknown_outcome" {
+		t.Errorf("refused: %+v", refused)
+	}
+	close(store.gate)
+	if p := a.Next(); p.Event != "newMessage" {
+		t.Errorf("%+v, want the message", p)
+	}
+	if again := send(t, a, request); again.Seq != 1 {
+		t.Errorf("again: %+v", again)
 	}
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/sse"
@@ -9,6 +10,13 @@ import (
 
 // NewServer is Open with a store of the test's.
 var NewServer = newServer
+
+// SetStoreTimeout returns how to undo it.
+func SetStoreTimeout(d time.Duration) (undo func()) {
+	old := storeTimeout
+	storeTimeout = d
+	return func() { storeTimeout = old }
+}
 
 // Append has a message sent in a room by nobody who is connected.
 func Append(s *Server, d history.Draft) error {

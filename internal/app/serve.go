@@ -153,6 +153,17 @@ func (s *Server) Shutdown() error {
 	if err := s.sockets.Shutdown(clients); err != nil {
 		s.log.Warn("clients were cut off", "error", err)
 	}
+	// What clients have sent may still wait for the store, which cannot be interrupted: a disk
+	// that hangs must not keep the process alive. Until then HTTP says how things are.
+	stored := make(chan struct{})
+	go func() {
+		s.history.Close()
+		close(stored)
+	}()
+	select {
+	case <-stored:
+	case <-clients.Done():
+	}
 	if err := s.http.Shutdown(clients); err != nil {
 		s.http.Close()
 	}
@@ -165,10 +176,9 @@ func (s *Server) Shutdown() error {
 	if s.redirect != nil {
 		s.redirect.Close() // nothing there takes long
 	}
-	// These two cannot be interrupted. A disk that hangs must not keep the process alive.
 	closed := make(chan error, 1)
 	go func() {
-		s.history.Close()
+		<-stored
 		closed <- s.store.Close()
 	}()
 	select {
