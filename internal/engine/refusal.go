@@ -51,12 +51,14 @@ func (e *requestError) body() []byte {
 // refuseUpgrade answers a WebSocket handshake with e: as the reference does, with a
 // plain message and the status 400, unless it is about limits or origins, of which the
 // reference knows none.
-func refuseUpgrade(w http.ResponseWriter, e *requestError) {
+func refuseUpgrade(w http.ResponseWriter, r *http.Request, e *requestError) {
 	status := http.StatusBadRequest
 	if e == errOrigin || e.retryAfter > 0 {
 		status = e.status
 	}
-	w.Header().Set("Connection", "close")
+	if r.ProtoMajor == 1 { // others use the connection of HTTP/2, too
+		w.Header().Set("Connection", "close")
+	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	e.write(w, status, "text/html; charset=utf-8", []byte(html.EscapeString(e.message)))
 }

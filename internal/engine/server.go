@@ -87,7 +87,7 @@ func (s *Server) Sessions() int {
 // ServeHTTP serves handshakes, polls, streams, posts, upgrades and preflights.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := parseQuery(r.URL.RawQuery)
-	upgrade := isUpgrade(r) && (!q.plain() || hasToken(r.Header["Upgrade"], "websocket"))
+	upgrade := ws.OverHTTP2(r) || isUpgrade(r) && (!q.plain() || hasToken(r.Header["Upgrade"], "websocket"))
 	if r.Method == http.MethodOptions && !upgrade {
 		s.opts.CORS.preflight(w, r)
 		return
@@ -100,7 +100,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.stats.Refused.Add(1)
 		if upgrade {
-			refuseUpgrade(w, err)
+			refuseUpgrade(w, r, err)
 		} else {
 			refuse(w, err)
 		}
@@ -168,7 +168,7 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 		return session, nil
 	}
 	switch {
-	case r.Method != http.MethodGet:
+	case r.Method != http.MethodGet && !ws.OverHTTP2(r):
 		return nil, errHandshakeMethod
 	case q.transport == transportWebSocket && !upgrade:
 		return nil, errBadRequest
@@ -360,7 +360,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 		var refusal *requestError
 		if session, refusal = s.newSession(r, q, t); refusal != nil {
 			s.stats.Refused.Add(1)
-			refuseUpgrade(w, refusal)
+			refuseUpgrade(w, r, refusal)
 			return
 		}
 		t.s, t.current = session, true
@@ -370,17 +370,24 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 		}
 	}
 
-	nc, rw, err := http.NewResponseController(w).Hijack()
+	var first []byte
+	if t.current {
+		first = s.openMessage(session.id, []string{}).frame
+	}
 	s.connBegun()
+	if ws.OverHTTP2(r) {
+		t.control = first
+		accepted.WriteHeader(w)
+		s.serveHTTP2(w, r, t)
+		return
+	}
+	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		t.Closed(err)
 		http.Error(w, "WebSocket is not possible here", http.StatusInternalServerError)
 		return
 	}
-	t.control = accepted.AppendResponse(make([]byte, 0, 512))
-	if t.current {
-		t.control = append(t.control, s.openMessage(session.id, []string{}).frame...)
-	}
+	t.control = append(accepted.AppendResponse(make([]byte, 0, 512)), first...)
 	var buffered []byte
 	if n := rw.Reader.Buffered(); n > 0 {
 		buffered, _ = rw.Reader.Peek(n) // they are there

@@ -1,15 +1,22 @@
 package poll
 
 import (
-	"net"
+	"io"
 	"sync"
 	"time"
 )
 
+// Stream is what a Poller needs of a connection. Its Read and Write block; Close has them
+// return.
+type Stream interface {
+	io.ReadWriteCloser
+	SetDeadline(time.Time) error
+}
+
 // blockingConn is a connection with a goroutine that reads and, while there is
 // something to write, one that writes.
 type blockingConn struct {
-	nc net.Conn
+	nc Stream
 	h  Handler
 	p  *Poller
 
@@ -29,7 +36,10 @@ const blockingBuffer = 4 << 10
 // scratches are for the goroutines that write.
 var scratches = sync.Pool{New: func() any { return new([BufferSize]byte) }}
 
-func (p *Poller) addBlocking(nc net.Conn, buffered []byte, h Handler, attach func(Conn)) {
+// AddStream is Add for what is not a connection of the system.
+func (p *Poller) AddStream(s Stream, h Handler, attach func(Conn)) { p.addBlocking(s, nil, h, attach) }
+
+func (p *Poller) addBlocking(nc Stream, buffered []byte, h Handler, attach func(Conn)) {
 	c := &blockingConn{nc: nc, h: h, p: p}
 	c.changed.L = &c.mu
 	p.mu.Lock()

@@ -70,10 +70,10 @@ func upgradeRequired(message string) error {
 	}
 }
 
-// Accept checks a client's opening handshake (RFC 6455, 4.2.1) and decides on
-// subprotocol and compression. It does no I/O: the caller hijacks the
-// connection and writes [Accepted.AppendResponse]. The error is always a
-// [*HandshakeError]. A nil o has the defaults.
+// Accept checks a client's opening handshake (RFC 6455, 4.2.1, or RFC 8441, 5) and
+// decides on subprotocol and compression. It does no I/O: the caller hijacks the
+// connection and writes [Accepted.AppendResponse], or calls [Accepted.WriteHeader] if
+// [OverHTTP2]. The error is always a [*HandshakeError]. A nil o has the defaults.
 func Accept(r *http.Request, o *AcceptOptions) (*Accepted, error) {
 	if o == nil {
 		o = &AcceptOptions{}
@@ -82,7 +82,7 @@ func Accept(r *http.Request, o *AcceptOptions) (*Accepted, error) {
 		return nil, err
 	}
 	key, ok := single(r.Header, headerKey)
-	if !ok || !isKey(key) {
+	if !OverHTTP2(r) && (!ok || !isKey(key)) {
 		return nil, badRequest("Sec-WebSocket-Key must be 16 bytes in base64, once")
 	}
 	checkOrigin := o.CheckOrigin
@@ -104,8 +104,15 @@ func Accept(r *http.Request, o *AcceptOptions) (*Accepted, error) {
 	return a, nil
 }
 
+// OverHTTP2 reports whether r asks for a WebSocket in a stream of HTTP/2, with an extended
+// CONNECT (RFC 8441, 4).
+func OverHTTP2(r *http.Request) bool {
+	return r.ProtoMajor == 2 && r.Method == http.MethodConnect && r.Header.Get(":protocol") == "websocket"
+}
+
 func checkRequest(r *http.Request) error {
 	switch {
+	case OverHTTP2(r): // HTTP/2 has checked the rest
 	case r.Method != http.MethodGet:
 		return &HandshakeError{
 			Status:  http.StatusMethodNotAllowed,
@@ -179,4 +186,20 @@ func (a *Accepted) AppendResponse(dst []byte) []byte {
 		dst = w.b
 	}
 	return append(dst, "\r\n"...)
+}
+
+// WriteHeader writes the head of the 200 response over HTTP/2. Frames may follow in w, and
+// come in the request's body.
+func (a *Accepted) WriteHeader(w http.ResponseWriter) {
+	h := w.Header()
+	for name, values := range a.Header {
+		h[name] = values
+	}
+	if a.Subprotocol != "" {
+		h.Set(headerProtocol, a.Subprotocol)
+	}
+	if a.Deflate != nil {
+		h.Set(headerExtensions, string(a.Deflate.appendTo(nil)))
+	}
+	w.WriteHeader(http.StatusOK)
 }

@@ -119,3 +119,33 @@ func TestCheckOriginOption(t *testing.T) {
 		t.Errorf("allowed origin: %v", err)
 	}
 }
+
+func TestAcceptOverHTTP2(t *testing.T) {
+	r := httptest.NewRequest("CONNECT", "https://server.example.com/chat", nil)
+	r.ProtoMajor, r.ProtoMinor = 2, 0
+	r.Header = http.Header{
+		":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Protocol": {"a, b"}, "Sec-Websocket-Extensions": {"permessage-deflate"},
+	}
+	a, err := ws.Accept(r, &ws.AcceptOptions{Subprotocols: []string{"b"}, Compression: &ws.Compression{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Header = http.Header{"Set-Cookie": {"a=b"}}
+	w := httptest.NewRecorder()
+	a.WriteHeader(w)
+	for name, want := range map[string]string{"Sec-WebSocket-Protocol": "b", "Sec-WebSocket-Extensions": "permessage-deflate", "Set-Cookie": "a=b"} {
+		if got := w.Header().Get(name); w.Code != 200 || got != want {
+			t.Errorf("status %d, %s: %q", w.Code, name, got)
+		}
+	}
+	r.Header.Set("Origin", "http://evil.example")
+	if _, err := ws.Accept(r, nil); err == nil {
+		t.Error("any origin may connect")
+	}
+	r.Header.Del("Origin")
+	r.Header[":protocol"] = []string{"connect-udp"}
+	if _, err := ws.Accept(r, nil); err == nil || ws.OverHTTP2(r) {
+		t.Error("any protocol is taken for a WebSocket")
+	}
+}
