@@ -281,7 +281,7 @@ func TestRefusedAtTheFirstPacket(t *testing.T) {
 }
 
 func TestNothingComes(t *testing.T) {
-	s := serve(t, &parley.Options{UpgradeTimeout: 200 * time.Millisecond}, nil)
+	s := serve(t, &parley.Options{UpgradeTimeout: time.Second}, nil)
 	_, session, err := s.request("/socket.io/", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -657,16 +657,13 @@ func TestUpgrade(t *testing.T) {
 }
 
 func TestUpgradeRefused(t *testing.T) {
-	s := serve(t, &parley.Options{UpgradeTimeout: 300 * time.Millisecond}, nil)
+	s := serve(t, &parley.Options{UpgradeTimeout: 2 * time.Second}, nil)
 	sid, c := s.upgrade()
-	for name, first := range map[string]string{
-		"while another is tried": `0{"sid":"` + sid + `"}`,
-		"one that has no need":   `0{"sid":"` + s.begin().open.SID + `"}`,
-	} {
-		other := s.dial(first)
+	withoutNeed := s.begin().open.SID
+	for _, of := range []string{sid /* while another is tried */, withoutNeed} {
+		other := s.dial(`0{"sid":"` + of + `"}`)
 		other.expect(`{"code":3,"message":"Bad request"}`)
 		other.expectClosed(400, "Bad request")
-		_ = name
 	}
 	c.expectClosed(408, "not upgraded in time")
 	if got := s.poll(sid, "40"); got != "ok" {
