@@ -11,9 +11,9 @@ import (
 )
 
 // startClients has n clients connected in another process.
-func startClients(t *testing.T, url string, n int) {
+func startClients(t *testing.T, url, transport string, n int) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], url)
+	cmd := exec.Command(os.Args[0], url, transport)
 	cmd.Env = append(os.Environ(), asClients+"="+strconv.Itoa(n))
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -42,25 +42,48 @@ func heap() int {
 	return int(m.HeapAlloc + m.StackInuse)
 }
 
-// maxIdle bounds the heap and stacks, in bytes, of an idle connection over TLS: of all that
-// the binary keeps for it, the socket of the main namespace included. It is what is promised;
-// measured were 9,000.
-const maxIdle = 20 << 10
-
-func TestIdleConnectionsOverTLSCostLittle(t *testing.T) {
-	const n = 300
-	i, _, _ := startTLS(t)
-	startClients(t, i.url, 1) // what is made once
-	before, goroutines := heap(), runtime.NumGoroutine()
-	startClients(t, i.url, n)
-	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines+20; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines more with %d idle connections", runtime.NumGoroutine()-goroutines, n)
+// What an idle client costs: heap and stacks, in bytes, of all that the binary keeps for it,
+// the socket of the main namespace included. Clients have connections of their own, over
+// HTTP/2 where there is TLS, and answer no pings.
+func TestIdleClientsCostLittle(t *testing.T) {
+	const n = 150
+	for _, tt := range []struct {
+		transport  string
+		secure     bool
+		max        int // half more than was measured
+		goroutines int
+	}{
+		{"websocket", false, 3_200, 0},
+		{"websocket", true, 13_500, 0}, // promised are 20 KiB
+		{"sse", false, 40_000, 2},
+		{"sse", true, 76_000, 3},
+		{"polling", false, 37_000, 2},
+		{"polling", true, 67_000, 3},
+		{"webtransport", true, 140_000, 11},
+	} {
+		name := tt.transport
+		if tt.secure {
+			name += " over TLS"
 		}
-	}
-	per := (heap() - before) / n
-	t.Logf("%d bytes an idle connection", per)
-	if per > maxIdle {
-		t.Errorf("%d bytes an idle connection, want at most %d", per, maxIdle)
+		t.Run(name, func(t *testing.T) {
+			i := start(t, testConfig())
+			if tt.secure {
+				i, _, _ = startTLS(t)
+			}
+			startClients(t, i.url, tt.transport, 1) // what is made once
+			before, goroutines := heap(), runtime.NumGoroutine()
+			startClients(t, i.url, tt.transport, n)
+			var more int
+			for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+				if more = runtime.NumGoroutine() - goroutines - 20; more <= n*tt.goroutines {
+					break
+				}
+			}
+			per := (heap() - before) / n
+			t.Logf("%d bytes an idle client, %.1f goroutines", per, float64(more)/n)
+			if per > tt.max || more > n*tt.goroutines {
+				t.Errorf("%d bytes and %.1f goroutines an idle client, want at most %d and %d", per, float64(more)/n, tt.max, tt.goroutines)
+			}
+		})
 	}
 }

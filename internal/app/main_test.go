@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 		os.Exit(app.Main(context.Background(), os.Args[1:], nil, os.Stdout, os.Stderr))
 	}
 	if n, err := strconv.Atoi(os.Getenv(asClients)); err == nil {
-		if err := holdClients(os.Args[1], n); err != nil {
+		if err := holdClients(os.Args[1], os.Args[2], n); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
