@@ -80,17 +80,23 @@ func TestPingWaitsForAPoll(t *testing.T) {
 	})
 }
 
-// A poll that comes between the timeout and the wheel's next tick does not save the session.
-func TestPollAtTheTimeoutIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := inMemory(t, engine.Options{})
-		time.Sleep(50 * time.Millisecond) // off the ticks
-		sid, o := s.open()
-		time.Sleep(interval + timeout + time.Millisecond)
-		o.wantOpen()
-		wantAnswer(t, s.poll(sid), 400, `{"code":1,"message":"Session ID unknown"}`)
-		o.wantEnded(engine.PingTimeout)
-	})
+// What comes between the timeout and the wheel's next tick does not save the session.
+func TestRequestAtTheTimeoutIsRefused(t *testing.T) {
+	for name, request := range map[string]func(s *server, sid string) answer{
+		"poll": func(s *server, sid string) answer { return s.poll(sid) },
+		"pong": func(s *server, sid string) answer { return s.post(sid, "3") },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			time.Sleep(50 * time.Millisecond) // off the ticks
+			sid, o := s.open()
+			time.Sleep(interval + timeout + time.Millisecond)
+			o.wantOpen()
+			wantAnswer(t, request(s, sid), 400, unknownSession)
+			o.wantEnded(engine.PingTimeout)
+			o.wantReceived()
+		})
+	}
 }
 
 func TestForgedPongsAreIgnored(t *testing.T) {

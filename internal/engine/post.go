@@ -36,6 +36,11 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		refuse(w, errUnknownSession)
 		return
+	case s.overdueLocked(): // the pong in it, if there is one, comes too late
+		s.mu.Unlock()
+		s.end(PingTimeout, nil, eio.Close)
+		refuse(w, errUnknownSession)
+		return
 	case !ok || p.forms && encoding.Binary():
 		s.mu.Unlock()
 		s.violate(TransportError, "binary body")
