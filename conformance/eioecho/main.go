@@ -31,6 +31,7 @@ func main() {
 	srv, err := engine.NewServer(engine.Options{
 		PingInterval: 300 * time.Millisecond,
 		PingTimeout:  200 * time.Millisecond,
+		AllowEIO3:    true,
 		Open:         func(s *engine.Session) engine.Handler { return echo{s} },
 	})
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/parley-go/parley/internal/ws"
 )
 
 // http2Stream is the connection of a WebSocket over HTTP/2: the body of an extended CONNECT,
@@ -20,9 +22,11 @@ type http2Stream struct {
 }
 
 // serveHTTP2 has t communicate over the stream, until that is closed.
-func (s *Server) serveHTTP2(w http.ResponseWriter, r *http.Request, t *websocket) {
+func (s *Server) serveHTTP2(w http.ResponseWriter, r *http.Request, accepted *ws.Accepted, t *websocket) {
 	c := &http2Stream{w: w, r: r, control: http.NewResponseController(w), closed: make(chan struct{})}
-	c.control.Flush() // the client waits for the head; a fault shows when it is read or written
+	accepted.WriteHeader(w)
+	c.control.Flush() // a fault shows when it is read or written
+	t.begin()
 	s.poller.AddStream(c, t, t.attach)
 	<-c.closed
 	c.writing.Lock() // w must not be used any more

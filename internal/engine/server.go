@@ -364,35 +364,43 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 			return
 		}
 		t.s, t.current = session, true
-		s.start(session)
 		if c := s.cookie(session.id); c != nil {
 			accepted.Header = http.Header{"Set-Cookie": {c.String()}}
 		}
 	}
 
-	var first []byte
-	if t.current {
-		first = s.openMessage(session.id, []string{}).frame
-	}
 	s.connBegun()
 	if ws.OverHTTP2(r) {
-		t.control = first
-		accepted.WriteHeader(w)
-		s.serveHTTP2(w, r, t)
+		s.serveHTTP2(w, r, accepted, t)
 		return
 	}
-	nc, rw, err := http.NewResponseController(w).Hijack()
+	nc, buffered, err := takeOver(w, accepted)
+	t.begin()
 	if err != nil {
 		t.Closed(err)
-		http.Error(w, "WebSocket is not possible here", http.StatusInternalServerError)
 		return
 	}
-	t.control = append(accepted.AppendResponse(make([]byte, 0, 512)), first...)
-	var buffered []byte
+	s.poller.Add(nc, buffered, t, t.attach)
+}
+
+// takeOver completes the handshake. OPEN does not go out with it: a client that begins to
+// listen when the handshake is complete would miss what comes with the same read, as in the
+// protocol's own test suite.
+func takeOver(w http.ResponseWriter, accepted *ws.Accepted) (nc net.Conn, buffered []byte, err error) {
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, "WebSocket is not possible here", http.StatusInternalServerError)
+		return nil, nil, err
+	}
+	nc.SetWriteDeadline(time.Now().Add(closeTimeout)) // answers that were not read may be in the way
+	if _, err := nc.Write(accepted.AppendResponse(make([]byte, 0, 512))); err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
 	if n := rw.Reader.Buffered(); n > 0 {
 		buffered, _ = rw.Reader.Peek(n) // they are there
 	}
-	s.poller.Add(nc, buffered, t, t.attach)
+	return nc, buffered, nil
 }
 
 // deflaterFor returns what compresses for a connection with the parameters p.

@@ -36,7 +36,7 @@ type websocket struct {
 	deaf    bool // nothing more is read
 	current bool // it is the session's transport
 
-	control []byte // goes out before the session's messages: 101 and OPEN, pongs, the probe's answer
+	control []byte // goes out before the session's messages: OPEN, pongs, the probe's answer
 	stalled bool   // the peer took nothing since deadline was set
 	gone    bool   // Closed was called
 	hangUp  bool   // close the connection once the Close frame is written
@@ -101,6 +101,14 @@ func (t *websocket) chosenLocked() {
 }
 
 func (t *websocket) dropLocked() { t.closeLocked(ws.CloseNoStatus, "") }
+
+// begin begins the session, if this is its transport from the beginning.
+func (t *websocket) begin() {
+	if t.current {
+		t.s.srv.start(t.s)
+		t.control = t.s.srv.openMessage(t.s.id, []string{}).frame
+	}
+}
 
 // attach is called once, with the connection, before anything is received.
 func (t *websocket) attach(c poll.Conn) {

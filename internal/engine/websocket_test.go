@@ -13,6 +13,27 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
+// A client may begin to listen when it has read the answer to its handshake.
+func TestOpenDoesNotComeWithTheHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		nc, err := s.dial(t.Context(), "tcp", s.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if err := s.handshake(newWebSocket).Write(nc); err != nil {
+			t.Fatal(err)
+		}
+		for _, end := range []string{"\r\n\r\n", "}"} {
+			b := make([]byte, 4096)
+			if n, err := nc.Read(b); err != nil || !strings.HasSuffix(string(b[:n]), end) {
+				t.Errorf("one read: %q, %v", b[:n], err)
+			}
+		}
+	})
+}
+
 func TestRefusedUpgradesAreTextAnd400(t *testing.T) {
 	for query, message := range map[string]string{
 		"EIO=4&transport=abc":       "Transport unknown",
