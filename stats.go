@@ -32,9 +32,10 @@ func (c *counters) disconnected(reason Reason) {
 	}
 }
 
-// Stats is what a server is doing (the first four) and has done since it was made.
+// Stats is what a server is doing (the first five) and has done since it was made.
 type Stats struct {
-	Sessions   int // connections, of which polling ones may linger after their end
+	Sessions   int            // connections, of which polling ones may linger after their end
+	Open       map[string]int // sessions that have not ended, by the transport they have
 	Sockets    int
 	Rooms      int // those named by a socket's id not counted
 	Namespaces int
@@ -43,7 +44,7 @@ type Stats struct {
 	Disconnected map[Reason]uint64 // sockets
 	Recovered    uint64            // sockets
 	Opened       map[string]uint64 // sessions, by the transport they began with
-	Upgrades     uint64            // from polling to another transport
+	Upgrades     uint64            // to another transport
 	Refused      uint64            // handshakes
 	EventsIn     uint64
 	EventsOut    uint64 // and acknowledgements, each receiver counted
@@ -65,6 +66,7 @@ func (s *Server) Stats() Stats {
 		Connected:     s.stats.connected.Load(),
 		Disconnected:  map[Reason]uint64{},
 		Recovered:     s.stats.recovered.Load(),
+		Open:          map[string]int{},
 		Opened:        map[string]uint64{},
 		Upgrades:      e.Upgrades.Load(),
 		Refused:       e.Refused.Load(),
@@ -79,6 +81,7 @@ func (s *Server) Stats() Stats {
 		HandlerErrors: s.stats.failed.Load(),
 	}
 	for i, t := range engine.Transports {
+		st.Open[t] = int(e.Open[i].Load())
 		st.Opened[t] = e.Opened[i].Load()
 	}
 	for i, r := range reasons {

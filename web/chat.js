@@ -7,7 +7,7 @@ import { Timeline, draftId } from './timeline.js';
 const PAGE = 50;
 const TYPING_EVERY_MS = 2500;
 const TYPING_LASTS_MS = 6000;
-const TRANSPORTS = { websocket: 'WebSocket', sse: 'HTTP streaming', polling: 'HTTP polling' };
+const TRANSPORTS = { webtransport: 'WebTransport', websocket: 'WebSocket', sse: 'HTTP streaming', polling: 'HTTP polling' };
 
 const $ = (id) => document.getElementById(id);
 
@@ -25,7 +25,16 @@ remember.set('userId', me.userId);
 remember.set('name', me.name);
 
 const wanted = (new URLSearchParams(location.search).get('transport') ?? '').split(',').filter((kind) => Object.hasOwn(TRANSPORTS, kind));
-const client = connect('', wanted.length ? { transports: wanted, upgrade: true } : {});
+const client = connect('', wanted.length ? { transports: await Promise.all(wanted.map(transport)), upgrade: true } : {});
+
+/** WebTransport is in a file of its own. With a self-signed certificate, for development, it has to be told which. */
+async function transport(kind) {
+  if (kind !== 'webtransport') return kind;
+  const { WebTransportTransport } = await import('/transports.js');
+  const hash = await fetch('/certificate-hash').then((response) => (response.ok ? response.json() : null), () => null);
+  const options = hash ? { serverCertificateHashes: [{ ...hash, value: Uint8Array.from(atob(hash.value), (c) => c.charCodeAt(0)) }] } : {};
+  return { transport: WebTransportTransport, options };
+}
 
 const log = new Log($('log'), $('scroller'), { isOwn: (message) => !message.operatorId && message.userId === me.userId, retry, discard }, (count) => {
   $('latest').hidden = count === 0;

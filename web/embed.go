@@ -8,7 +8,7 @@
 //
 // The room stands in the fragment of the URL, "/#support-42", percent-encoded;
 // without one it is "lobby". The query "?transport=polling" (or a list, such as
-// "polling,websocket") replaces the client's choice of transports.
+// "webtransport,polling,websocket") replaces the client's choice of transports.
 package web
 
 import (

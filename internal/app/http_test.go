@@ -136,6 +136,11 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
+	for _, m := range families["parley_connections_by_transport"].GetMetric() {
+		if want := map[string]float64{"websocket": 1}[m.Label[0].GetValue()]; m.Gauge.GetValue() != want {
+			t.Errorf("%v, want %v", m, want)
+		}
+	}
 	for _, m := range families["parley_connections_opened_total"].GetMetric() {
 		if want := map[string]float64{"websocket": 1}[m.Label[0].GetValue()]; m.Counter.GetValue() != want {
 			t.Errorf("opened: %v", m)
@@ -144,7 +149,7 @@ func TestMetrics(t *testing.T) {
 	if n := families["parley_store_commit_seconds"].GetMetric()[0].Histogram.GetSampleCount(); n != 2 {
 		t.Errorf("%d commits, want 2", n)
 	}
-	for _, name := range []string{"go_goroutines", "process_open_fds", "parley_build_info", "parley_slow_consumers_total", "parley_sockets_disconnected_total", "parley_rate_limited_total", "parley_malformed_total", "parley_volatile_dropped_total", "parley_connections_refused_total", "parley_received_bytes_total", "parley_sent_bytes_total", "parley_feeds", "parley_feeds_opened_total", "parley_feeds_refused_total", "parley_feeds_slow_total", "parley_feed_events_total"} {
+	for _, name := range []string{"go_goroutines", "process_open_fds", "parley_build_info", "parley_connections_by_transport", "parley_slow_consumers_total", "parley_sockets_disconnected_total", "parley_rate_limited_total", "parley_malformed_total", "parley_volatile_dropped_total", "parley_connections_refused_total", "parley_received_bytes_total", "parley_sent_bytes_total", "parley_feeds", "parley_feeds_opened_total", "parley_feeds_refused_total", "parley_feeds_slow_total", "parley_feed_events_total"} {
 		if families[name] == nil {
 			t.Errorf("%s is missing", name)
 		}

@@ -94,16 +94,27 @@ func newServerCollector(server *parley.Server) *serverCollector {
 	counter := func(name, help string, v func(*parley.Stats) uint64) {
 		add(serverMetric{kind: prometheus.CounterValue, value: func(s *parley.Stats) float64 { return float64(v(s)) }}, name, help)
 	}
+	gauges := func(name, help, label string, v func(*parley.Stats) map[string]int) {
+		add(serverMetric{kind: prometheus.GaugeValue, parts: func(s *parley.Stats) map[string]uint64 {
+			parts := map[string]uint64{}
+			for part, n := range v(s) {
+				parts[part] = uint64(max(0, n)) // one may end while they are read
+			}
+			return parts
+		}}, name, help, label)
+	}
 	counters := func(name, help, label string, v func(*parley.Stats) map[string]uint64) {
 		add(serverMetric{kind: prometheus.CounterValue, parts: v}, name, help, label)
 	}
 	gauge("connections", "Clients that are connected.", func(s *parley.Stats) int { return s.Sessions })
+	gauges("connections_by_transport", "Clients that are connected, by the transport that they have now.", "transport",
+		func(s *parley.Stats) map[string]int { return s.Open })
 	gauge("sockets", "Sockets, one for each namespace of a connection.", func(s *parley.Stats) int { return s.Sockets })
 	gauge("rooms", "Rooms with members.", func(s *parley.Stats) int { return s.Rooms })
 	counters("connections_opened_total", "Connections, by the transport they began with.", "transport",
 		func(s *parley.Stats) map[string]uint64 { return s.Opened })
 	counter("connections_refused_total", "Handshakes that were refused.", func(s *parley.Stats) uint64 { return s.Refused })
-	counter("upgrades_total", "Connections upgraded from polling to WebSocket.", func(s *parley.Stats) uint64 { return s.Upgrades })
+	counter("upgrades_total", "Connections upgraded to another transport.", func(s *parley.Stats) uint64 { return s.Upgrades })
 	counter("sockets_connected_total", "Sockets that have connected.", func(s *parley.Stats) uint64 { return s.Connected })
 	counters("sockets_disconnected_total", "Sockets that have disconnected, by reason.", "reason",
 		func(s *parley.Stats) map[string]uint64 {

@@ -242,7 +242,6 @@ func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *r
 // start attaches the session's handler, before anybody else knows of the session, so
 // that nothing can be missed.
 func (s *Server) start(session *Session) {
-	s.stats.opened(session.transport.name()) // that it began with
 	session.start(s.opts.Open(session))
 	if s.draining.Load() { // Shutdown has closed all others, but could not close this one
 		session.Close()

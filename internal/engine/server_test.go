@@ -75,6 +75,11 @@ func serve(t testing.TB, o engine.Options, l net.Listener, dial func(context.Con
 		if err := s.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v, %d sessions left", err, s.Sessions())
 		}
+		for i, transport := range engine.Transports {
+			if n := s.Stats().Open[i].Load(); n != 0 {
+				t.Errorf("%d sessions of %s are open after all have ended", n, transport)
+			}
+		}
 		s.client.CloseIdleConnections()
 		hs.Close()
 	})

@@ -230,6 +230,7 @@ func (s *Session) shut(to state, reason Reason, cause error, farewell eio.Type) 
 func (s *Session) shutLocked(to state, farewell eio.Type) (linger bool) {
 	s.state = to
 	s.ended.Store(true)
+	s.srv.stats.Open[indexOf(s.transport)].Add(-1)
 	if to == closed || farewell == eio.Noop {
 		s.out, s.queued = fifo.Queue[*Message]{}, 0
 	}
@@ -286,6 +287,7 @@ func (s *Session) start(h Handler) {
 	s.mu.Lock()
 	s.handler = h
 	s.state = open
+	s.srv.stats.opened(s.transport)
 	s.beatAt = s.srv.wheel.since()
 	if s.protocol.ClientPings() {
 		s.awaiting.Store(true)

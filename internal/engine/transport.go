@@ -109,8 +109,11 @@ func (s *Session) probing(c candidate, p eio.Packet) {
 			s.lingers = false
 			s.srv.wheel.clear(&s.beat)
 			c.endLocked(eio.Close)
-		} else if s.paused {
-			c.pauseLocked(true)
+		} else {
+			s.srv.stats.moved(from, c)
+			if s.paused {
+				c.pauseLocked(true)
+			}
 		}
 		c.wakeLocked()
 	default:

@@ -47,6 +47,11 @@ func TestUpgrade(t *testing.T) {
 		if n := s.Stats().Upgrades.Load(); n != 1 {
 			t.Errorf("%d upgrades, want 1", n)
 		}
+		for i, transport := range engine.Transports {
+			if n := s.Stats().Open[i].Load(); (n == 1) != (transport == "websocket") {
+				t.Errorf("%d sessions of %s are open", n, transport)
+			}
+		}
 		p.Close()
 		o.wantEnded(engine.TransportClose)
 		s.wantSessions(0)
