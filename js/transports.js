@@ -486,7 +486,12 @@ function official(Transport, { timeout = 5000, WebSocket = globalThis.WebSocket,
     #packet(packet) {
       if (this.readyState === 'closed') return;
       clearTimeout(this.#timer);
-      if (packet === '1') return this.#failed(Object.assign(new Error('closed by the server'), { clean: true }), 'transport close');
+      if (packet === '1') {
+        // After the client has handled what came before, which takes it a tick: in Node.js one of the
+        // process, which comes after microtasks.
+        setTimeout(() => this.#failed(Object.assign(new Error('closed by the server'), { clean: true }), 'transport close'));
+        return;
+      }
       if (packet[0] === '0') {
         try {
           this.#handshake = JSON.parse(packet.slice(1));
@@ -507,12 +512,13 @@ function official(Transport, { timeout = 5000, WebSocket = globalThis.WebSocket,
 
     #failed(error, reason) {
       if (this.readyState === 'closed') return;
-      const { readyState } = this;
-      if (readyState !== 'opening') memory.ended(this.#server, place, Date.now() - this.#openedAt < BRIEF_MS && !error.clean);
+      // A WebSocket may open and be cut before the server's first packet.
+      const opened = this.readyState !== 'opening' && (this.#probe || this.#handshake);
+      if (opened) memory.ended(this.#server, place, Date.now() - this.#openedAt < BRIEF_MS && !error.clean);
       else if (this.#inner && !this.#probe) memory.failed(this.#server, place);
       this.#release(false);
       // To try another transport the client has to hear of an error.
-      if (reason === 'transport close' && readyState !== 'opening') this.emit('close', { description: error.message, context: error });
+      if (reason === 'transport close' && opened) this.emit('close', { description: error.message, context: error });
       else this.emit('error', Object.assign(new Error(`${this.name} error`), { type: 'TransportError', description: error }));
     }
 
