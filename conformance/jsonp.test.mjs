@@ -1,7 +1,8 @@
 // Clients in a browser: JSONP, and the binary payloads of Engine.IO 3, which no client in
 // Node.js asks for.
 import assert from 'node:assert/strict';
-import { converse, open, useBrowser } from './browser.mjs';
+import { open, useBrowser } from './browser.mjs';
+import { generation } from './conversation.mjs';
 import { serve, test } from './harness.mjs';
 
 useBrowser();
@@ -9,12 +10,10 @@ useBrowser();
 for (const version of ['2.5.0', '4.0.2']) {
   for (const upgraded of [false, true]) {
     test(`JSONP${upgraded ? ', then WebSocket' : ''}, ${version}`, async (t) => {
-      const { page, origin, faults, requests } = await open(t, version);
+      const { run, origin, faults, requests } = await open(t, { client: `client-${version}` });
       const { url } = await serve(t, '-legacy', '-origins', origin);
-      const options = { forceJSONP: true, transports: upgraded ? ['polling', 'websocket'] : ['polling'] };
-      const { results, transport } = await page.evaluate(converse, { url, options, upgraded });
-      assert.deepEqual(results, Array(10).fill(true));
-      assert.equal(transport, upgraded ? 'websocket' : 'polling');
+      const more = { forceJSONP: true, transports: upgraded ? ['polling', 'websocket'] : ['polling'] };
+      assert.deepEqual(await run(generation, { url, more, kind: upgraded ? 'websocket' : 'polling' }), []);
       assert.deepEqual(faults, []);
       const polls = requests.filter((r) => r.url.startsWith(url) && r.method === 'GET');
       assert(polls.length > 0);
@@ -28,11 +27,9 @@ for (const version of ['2.5.0', '4.0.2']) {
 }
 
 test('binary payloads, 2.5.0', async (t) => {
-  const { page, origin, faults, requests } = await open(t, '2.5.0');
+  const { run, origin, faults, requests } = await open(t, { client: 'client-2.5.0' });
   const { url } = await serve(t, '-legacy', '-origins', origin);
-  const { results, transport } = await page.evaluate(converse, { url, options: { transports: ['polling'] } });
-  assert.deepEqual(results, Array(10).fill(true));
-  assert.equal(transport, 'polling');
+  assert.deepEqual(await run(generation, { url, more: { transports: ['polling'] }, kind: 'polling' }), []);
   assert.deepEqual(faults, []);
   const types = requests.filter((r) => r.url.startsWith(url)).map((r) => r.headers['content-type']);
   assert(types.includes('application/octet-stream'), String(types));
@@ -40,7 +37,7 @@ test('binary payloads, 2.5.0', async (t) => {
 
 for (const referrer of ['strict-origin-when-cross-origin', 'no-referrer']) {
   test(`JSONP of a page that is not allowed, ${referrer}`, async (t) => {
-    const { page } = await open(t, '4.0.2');
+    const { page } = await open(t, { client: 'client-4.0.2' });
     const { url } = await serve(t, '-legacy', '-origins', 'https://friend.example');
     const connected = await page.evaluate(({ url, referrer }) => new Promise((resolve) => {
       document.head.insertAdjacentHTML('beforeend', `<meta name="referrer" content="${referrer}">`);

@@ -1,35 +1,15 @@
 // The official client in Chromium over WebTransport. It needs "npm ci" in js, and Chromium.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import { createRequire } from 'node:module';
-import { after, before } from 'node:test';
-import { atEnd, count, parley, serve, test } from './harness.mjs';
+import { newPage, open as openPage, useBrowser } from './browser.mjs';
+import { count, parley, serve, test } from './harness.mjs';
 
-const { chromium } = createRequire(new URL('../js/', import.meta.url))('playwright-core');
+useBrowser();
 
-let browser;
-before(async () => { browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'] }); });
-after(() => browser.close());
-
-/** A page with the client, of another origin than the server. It has what the tests share. */
+/** A page with the client and with what the tests share. */
 async function open(t) {
-  const script = await readFile(new URL('node_modules/socket.io-client/dist/socket.io.js', import.meta.url));
-  const site = createServer((request, response) => {
-    const isScript = request.url === '/client.js';
-    response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html; charset=utf-8');
-    response.end(isScript ? script : '<!doctype html><title>page</title><body><script src="/client.js"></script>');
-  });
-  await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
-  // The errors that are ignored are those of HTTPS: WebTransport names the certificate.
-  const context = await browser.newContext({ ignoreHTTPSErrors: true });
-  const page = await context.newPage();
-  atEnd(t, async () => { await context.close(); site.closeAllConnections(); site.close(); });
-  const faults = [];
-  page.on('pageerror', (e) => faults.push(String(e)));
-  const origin = `http://127.0.0.1:${site.address().port}`;
-  await page.goto(origin);
-  await page.evaluate(() => {
+  const opened = await openPage(t);
+  await opened.page.evaluate(() => {
     Object.assign(window, {
       /** The event's arguments; fails when there is none in time. */
       next: (emitter, event) => new Promise((resolve, reject) => {
@@ -45,7 +25,7 @@ async function open(t) {
       }),
     });
   });
-  return { page, origin, faults };
+  return opened;
 }
 
 /** The server with WebTransport: its URL and the hash of its certificate. */
@@ -248,9 +228,7 @@ test('20 sockets of one page', async (t) => {
 test('the ready binary, with the hash that it tells', async (t) => {
   const server = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory', '--tls-self-signed');
   // A page of the server itself is not of another origin.
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, bypassCSP: true });
-  atEnd(t, () => context.close());
-  const page = await context.newPage();
+  const page = await newPage(t, { bypassCSP: true });
   await page.goto(server.url);
   await page.addScriptTag({ content: await readFile(new URL('node_modules/socket.io-client/dist/socket.io.js', import.meta.url), 'utf8') });
   const room = await page.evaluate(async () => {

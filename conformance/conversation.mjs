@@ -1,0 +1,131 @@
+// What clients do in the tests of transports, in Node.js and in pages: the official client with our
+// transport classes ("official") or with its own ("stock"), and parley.js ("own"). Nothing of
+// Node.js is used here.
+import { connect, PollingTransport, SSETransport, WebSocketTransport } from '../js/parley.js';
+import { allForSocketIO, JSONPTransport, WebTransportTransport } from '../js/transports.js';
+
+const classes = {
+  webtransport: WebTransportTransport, websocket: WebSocketTransport, sse: SSETransport, polling: PollingTransport, jsonp: JSONPTransport,
+};
+
+/**
+ * Begins to connect. kinds are the transports, in order, each with `timeout` ms to open; hash is that
+ * of the certificate for WebTransport, in base64; more is for the client. io is the official client.
+ */
+export function dial({ client, url, kinds, timeout = 3000, upgrade = false, hash, more = {} }, { io = globalThis.io, WebSocket } = {}) {
+  const options = hash ? { serverCertificateHashes: [{ algorithm: 'sha-256', value: Uint8Array.from(atob(hash), (c) => c.charCodeAt(0)) }] } : {};
+  if (client === 'own') {
+    const socket = connect(url, {
+      transports: kinds.map((kind) => ({ transport: classes[kind], timeout, options })),
+      upgrade, reconnection: { delay: 20, max: 100 }, ...WebSocket && { WebSocket }, ...more,
+    });
+    return { socket, transport: () => socket.transport, close: () => socket.close() };
+  }
+  const ours = client === 'official' && {
+    transportImplementations: allForSocketIO(kinds.map((kind) => [classes[kind], { timeout, ...WebSocket && { WebSocket }, ...options }])),
+    tryAllTransports: true, upgrade,
+  };
+  const socket = io(url, { forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...ours, ...more });
+  return { socket, transport: () => socket.io.engine.transport.name, close: () => socket.disconnect() };
+}
+
+const within = (ms, what, promise) => {
+  let timer;
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`no ${what} within ${ms} ms`)), ms); });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+};
+
+/** Resolves with the arguments of the next such event. */
+export const next = ({ socket }, event, ms = 10_000) => within(ms, event, new Promise((resolve) => { socket.once(event, (...args) => resolve(args)); }));
+
+/** Resolves with the arguments of the acknowledgement. */
+export const ask = ({ socket }, event, ...args) => within(10_000, `answer to ${event}`, new Promise((resolve) => { socket.emit(event, ...args, (...answer) => resolve(answer)); }));
+
+/** Resolves when the transport is of this kind. */
+export async function arrived(client, kind, ms = 10_000) {
+  const end = Date.now() + ms;
+  while (!client.socket.connected || client.transport() !== kind) {
+    if (Date.now() > end) throw new Error(`${client.transport()} and not ${kind} after ${ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+// Numbers instead of bytes, so that what was sent and what came can be compared as JSON.
+const plain = (value) => {
+  if (value instanceof ArrayBuffer) return ['bytes', ...new Uint8Array(value)];
+  if (ArrayBuffer.isView(value)) return ['bytes', ...new Uint8Array(value.buffer, value.byteOffset, value.byteLength)];
+  if (Array.isArray(value)) return value.map(plain);
+  return value && typeof value === 'object' ? Object.fromEntries(Object.entries(value).map(([key, v]) => [key, plain(v)])) : value;
+};
+const same = (a, b) => JSON.stringify(plain(a)) === JSON.stringify(plain(b));
+
+// Clients of Socket.IO 2 do not take a view for binary unless there is a buffer beside it.
+const bytes = (...values) => new Uint8Array(values).buffer;
+
+const text = 'é€😀𝒳\u2028\u2029\r\n\r\\n\\\\n\n\n"</script>&+%\u0000\ufeff ';
+
+/**
+ * Events, acknowledgements and binary, both ways. Resolves with what went wrong. much is more than one POST
+ * takes, which older clients do not know; empty is binary of no bytes, see docs/proxies.md.
+ */
+export async function converse(client, { much = true, empty = true } = {}) {
+  const faults = [];
+  const check = (what, ok) => { if (!ok) faults.push(what); };
+  const large = Uint8Array.from({ length: 70_000 }, (_, i) => i * 7);
+  const cases = [
+    [text], [text.repeat(700)], [], [1, null, true, { a: [text] }],
+    [bytes(0, 4, 30, 255)], [empty ? bytes() : bytes(1), 'empty'], [large, text, { deep: [large.buffer] }],
+  ];
+  for (const [i, args] of cases.entries()) {
+    const back = next(client, 'message-back');
+    client.socket.emit('message', ...args);
+    check(`echo of case ${i}`, same(await back, args));
+    check(`acknowledgement of case ${i}`, same(await ask(client, 'message-with-ack', ...args), args));
+  }
+  client.socket.once('question', (q, answer) => answer(q, text));
+  check('question', same(await ask(client, 'ask', 5000, bytes(9)), [bytes(9), text]));
+  if (globalThis.Blob && client.socket.io) { // parley.js takes none
+    check('blob', same(await ask(client, 'message-with-ack', new Blob(['é'])), [bytes(0xc3, 0xa9)]));
+  }
+  if (!much) return faults;
+  // 3 MB, where maxPayload is 1 MB.
+  const part = `${Math.random()}`.padEnd(100_000, 'x');
+  const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => ask(client, 'nth', 1, part + i)));
+  check('large', answers.every(([times]) => times === 1));
+  return faults;
+}
+
+/**
+ * `count` messages each way, one every `every` ms. Resolves with what went wrong: what is lost, comes twice
+ * or overtakes.
+ */
+export async function traffic(client, count = 200, every = 2) {
+  const faults = [];
+  const ticks = [], backs = [];
+  const tick = (n) => ticks.push(n);
+  const back = (n, data) => { backs.push(n); if (n % 5 === 0 && !same(data, bytes(n & 255))) faults.push(`bytes of ${n}`); };
+  client.socket.on('tick', tick).on('message-back', back);
+  const streamed = ask(client, 'stream', { count, every: every * 1000 });
+  for (let n = 0; n < count; n++) {
+    if (n % 5 === 0) client.socket.emit('message', n, bytes(n & 255));
+    else client.socket.emit('message', n);
+    if (every) await new Promise((resolve) => setTimeout(resolve, every));
+  }
+  await within(15_000, 'end of the traffic', Promise.all([streamed, ask(client, 'message-with-ack')]));
+  const all = JSON.stringify(Array.from({ length: count }, (_, n) => n));
+  if (JSON.stringify(ticks) !== all) faults.push(`down: ${ticks.length} of ${count}: ${ticks}`);
+  if (JSON.stringify(backs) !== all) faults.push(`up and down: ${backs.length} of ${count}: ${backs}`);
+  client.socket.off('tick', tick).off('message-back', back);
+  return faults;
+}
+
+/** All of that with an official client of whatever generation, which is to arrive at this kind of transport. */
+export async function generation({ dial, arrived, converse, traffic, ask }, { kind, empty, ...options }) {
+  const client = dial({ client: 'stock', ...options });
+  await arrived(client, kind);
+  const faults = [...await converse(client, { much: false, empty }), ...await traffic(client, 100)];
+  const [{ transport }] = await ask(client, 'whoami');
+  if (transport !== kind) faults.push(`the server says ${transport}`);
+  client.close();
+  return faults;
+}

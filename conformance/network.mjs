@@ -1,0 +1,153 @@
+// A network that denies transports.
+import { createSocket } from 'node:dgram';
+import http from 'node:http';
+import https from 'node:https';
+import { connect } from 'node:net';
+import { connect as connectTLS } from 'node:tls';
+import { atEnd } from './harness.mjs';
+
+/** The transport that a request belongs to. */
+function kindOf({ url, headers }) {
+  const { searchParams } = new URL(url, 'http://x');
+  if (headers.upgrade) return 'websocket';
+  const transport = searchParams.get('transport');
+  return transport === 'polling' && searchParams.has('j') ? 'jsonp' : transport;
+}
+
+// Not one that is ending: Node.js 20 would never be done with it, not even at its own end.
+const reset = (socket) => (socket?.writableEnded ? socket.destroy() : socket?.resetAndDestroy());
+
+const hopByHop = ['connection', 'keep-alive', 'transfer-encoding', 'upgrade'];
+const without = (headers, names) => Object.fromEntries(Object.entries(headers).filter(([name]) => !names.includes(name)));
+
+/**
+ * A proxy in front of the server at url, for TCP and for UDP on the same port. denied says of a transport
+ * how it is:
+ *
+ *   refused     403; over UDP nobody listens
+ *   reset       the connection is, as the request comes
+ *   swallowed   there is no answer, ever
+ *   buffered    an answer is passed on when it has ended, and a WebSocket's request as if it were none
+ *   cut: n      the connection is reset after n bytes of an answer, or of what follows it
+ *
+ * It may be changed at any time. The proxy speaks plain HTTP, whatever the server does.
+ */
+export async function network(t, url, denied = {}) {
+  const target = new URL(url);
+  const secure = target.protocol === 'https:';
+  const agent = new (secure ? https : http).Agent({ keepAlive: true, rejectUnauthorized: false });
+  const open = new Set();
+  const self = {
+    denied,
+    /** The kinds of the requests and WebSockets that are under way. */
+    get open() { return [...open].filter(({ response }) => !response?.socket?.destroyed).map(({ kind }) => kind); },
+    cuts: 0, // that were made
+    /** Resets the streams of sse. */
+    cutStreams() {
+      for (const { kind, response } of open) if (kind === 'sse' && response.headersSent) { self.cuts++; reset(response.socket); }
+    },
+  };
+
+  const listener = http.createServer((request, response) => {
+    const kind = kindOf(request);
+    const how = self.denied[kind];
+    const entry = { kind, response };
+    open.add(entry);
+    response.on('close', () => open.delete(entry)).on('error', () => {});
+    request.on('error', () => {});
+    if (how === 'reset') return reset(request.socket);
+    if (how === 'refused') return response.writeHead(403, { 'Access-Control-Allow-Origin': '*' }).end('denied');
+    if (how === 'swallowed') return request.resume();
+    const there = (secure ? https : http).request({
+      host: target.hostname, port: target.port, agent, method: request.method, path: request.url, headers: without(request.headers, hopByHop),
+    }, (answer) => {
+      const headers = without(answer.headers, hopByHop);
+      answer.on('error', () => reset(request.socket));
+      if (how === 'buffered') {
+        const chunks = [];
+        return answer.on('data', (chunk) => chunks.push(chunk)).on('end', () => response.writeHead(answer.statusCode, headers).end(Buffer.concat(chunks)));
+      }
+      response.writeHead(answer.statusCode, headers);
+      if (kind === 'sse' || how?.cut !== undefined) response.flushHeaders();
+      let left = how?.cut ?? Infinity;
+      answer.on('data', (chunk) => {
+        if (chunk.length < left) {
+          left -= chunk.length;
+          return response.write(chunk);
+        }
+        answer.removeAllListeners('data').resume();
+        self.cuts++;
+        // What is written still leaves; then the connection is reset.
+        response.write(chunk.subarray(0, left), () => setTimeout(() => reset(request.socket), 5));
+        left = 0;
+      }).on('end', () => left > 0 && response.end());
+    });
+    there.on('error', () => reset(request.socket));
+    response.on('close', () => there.destroy());
+    request.pipe(there);
+  });
+
+  const pairs = new Set();
+  listener.on('upgrade', (request, near, head) => {
+    const how = self.denied.websocket;
+    near.on('error', () => {});
+    const entry = { kind: 'websocket' };
+    open.add(entry);
+    near.on('close', () => open.delete(entry));
+    if (how === 'reset') return reset(near);
+    if (how === 'refused') return near.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\nConnection: close\r\n\r\ndenied');
+    if (how === 'swallowed') return near.resume();
+    const far = secure ? connectTLS({ host: target.hostname, port: target.port, rejectUnauthorized: false }) : connect(target.port, target.hostname);
+    pairs.add(far);
+    far.on('error', () => {}).on('close', () => { pairs.delete(far); near.destroy(); });
+    near.on('close', () => far.destroy());
+    const drop = how === 'buffered' ? hopByHop : [];
+    const lines = Object.entries(without(request.headers, drop)).map(([name, value]) => `${name}: ${value}`);
+    far.write(`${[`${request.method} ${request.url} HTTP/1.1`, ...lines].join('\r\n')}\r\n\r\n`);
+    far.write(head);
+    near.pipe(far);
+    let left = how?.cut ?? Infinity;
+    far.on('data', (chunk) => {
+      if (chunk.length < left) {
+        left -= chunk.length;
+        return near.write(chunk);
+      }
+      far.removeAllListeners('data').resume();
+      self.cuts++;
+      near.write(chunk.subarray(0, left), () => setTimeout(() => reset(near), 5));
+    });
+  });
+  await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  const { port } = listener.address();
+
+  // UDP: each client's address gets a socket to the server.
+  const flows = new Map();
+  const udp = createSocket('udp4');
+  if (denied.webtransport !== 'refused') await new Promise((resolve) => udp.bind(port, '127.0.0.1', resolve));
+  udp.on('message', (message, from) => {
+    const how = self.denied.webtransport;
+    if (how === 'swallowed') return;
+    const key = `${from.address}:${from.port}`;
+    let flow = flows.get(key);
+    if (!flow) {
+      flow = { socket: createSocket('udp4'), left: how?.cut ?? Infinity };
+      flow.socket.on('message', (answer) => {
+        flow.left -= answer.length;
+        if (flow.left > 0) udp.send(answer, from.port, from.address);
+      });
+      flows.set(key, flow);
+    }
+    flow.socket.send(message, Number(target.port), target.hostname);
+  });
+
+  atEnd(t, () => {
+    listener.close();
+    listener.closeAllConnections();
+    for (const far of pairs) far.destroy();
+    agent.destroy();
+    for (const { socket } of flows.values()) socket.close();
+    udp.close();
+  });
+  self.url = `http://127.0.0.1:${port}`;
+  return self;
+}
