@@ -1,0 +1,142 @@
+// Networks that deny transports: clients arrive on the next best, in bounded time. It prints a table.
+// It needs "npm ci" in js, and Chromium.
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { after, before, suite } from 'node:test';
+import { io } from 'socket.io-client';
+import { open, useBrowser } from './browser.mjs';
+import * as talk from './conversation.mjs';
+import { serve, test } from './harness.mjs';
+import { network } from './network.mjs';
+
+const { WebSocket } = createRequire(new URL('../js/', import.meta.url))('ws');
+
+useBrowser();
+
+/** Where clients are, what they have there, best first, and run(f, argument), which calls f with conversation.mjs. */
+const places = {
+  'Node.js': {
+    kinds: ['websocket', 'sse', 'polling'],
+    start: async () => (f, argument) => f({ ...talk, dial: (options) => talk.dial(options, { io, WebSocket }) }, argument),
+  },
+  Chromium: {
+    kinds: ['webtransport', 'websocket', 'sse', 'polling', 'jsonp'],
+    start: async (t) => (await open(t)).run,
+  },
+};
+
+// A transport has this long to open. What is denied takes no longer, and nothing else may take more than
+// the margin, on a busy machine.
+const TIMEOUT = 1000, MARGIN = 4000;
+
+/** How a transport is denied. Where n bytes are enough to open it, it is cut off whenever it is used. */
+const ways = {
+  webtransport: ['refused', 'swallowed', { cut: 1000 }],
+  websocket: ['refused', 'reset', 'swallowed', 'buffered', { cut: 0 }, { cut: 100 }, { cut: 200 }, { cut: 400 }],
+  sse: ['refused', 'reset', 'swallowed', 'buffered', { cut: 0 }, { cut: 100 }],
+  polling: ['refused', 'reset', 'swallowed', { cut: 0 }, { cut: 100 }],
+};
+const named = (how) => (how.cut === undefined ? how : `cut after ${how.cut} bytes`);
+
+/** What is denied, and what the best is that is left: one by one, and more and more. */
+const networks = [];
+for (const [kind, hows] of Object.entries(ways)) {
+  for (const how of hows) networks.push({ name: `${kind} ${named(how)}`, denied: { [kind]: how }, from: kind });
+}
+for (const how of ['refused', 'swallowed']) {
+  for (const last of ['websocket', 'sse', 'polling']) {
+    const kinds = places.Chromium.kinds.slice(0, places.Chromium.kinds.indexOf(last) + 1);
+    networks.push({ name: `${kinds.join(', ')} ${how}`, denied: Object.fromEntries(kinds.map((kind) => [kind, how])), from: 'webtransport' });
+  }
+}
+
+/** In a page, or here: connects, and talks. Resolves with where it has arrived, and when. */
+async function arrive({ dial, ask }, { within, ...options }) {
+  const begun = Date.now();
+  const client = dial(options);
+  const enough = 10, end = begun + within + 5000;
+  let transport, ms, talks = 0;
+  client.socket.on('connect', () => { transport = client.transport(); ms = Date.now() - begun; talks = 0; });
+  while (talks < enough && Date.now() < end) {
+    if (client.socket.connected) {
+      // What it said is lost if it is cut off again.
+      const cut = new Promise((resolve) => { client.socket.once('disconnect', resolve); });
+      const said = await Promise.race([cut, ask(client, 'message-with-ack', new Uint8Array([1, 2, 3]), 'é')]);
+      if (said?.[1] === 'é' && new Uint8Array(said[0])[2] === 3) talks++;
+    } else await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  client.close();
+  return { transport: talks < enough ? 'nothing' : transport, ms };
+}
+
+let server;
+const ends = [];
+before(async () => { server = await serve({ after: (end) => ends.push(end) }, '-legacy', '-webtransport'); });
+after(async () => { for (const end of ends) await end(); });
+
+const results = new Map(networks.map(({ name }) => [name, {}]));
+
+suite('denied', { concurrency: 2 }, () => {
+  for (const [place, { kinds, start }] of Object.entries(places)) {
+    for (const client of ['own', 'official']) {
+      test(`${client}, ${place}`, async (t) => {
+        const run = await start(t);
+        const hash = server.out().split('\n')[0];
+        const faults = [];
+        const one = async ({ name, denied, from }) => {
+          const offered = kinds.slice(Math.max(0, kinds.indexOf(from)));
+          const arrives = offered.find((kind) => !denied[kind]);
+          const lost = offered.filter((kind) => denied[kind]).length;
+          if (!arrives || lost === 0) return;
+          const between = await network(t, server.url, denied);
+          const within = lost * TIMEOUT + MARGIN;
+          const { transport, ms } = await run(arrive, { client, url: between.url, kinds: offered, timeout: TIMEOUT, hash: kinds.includes('webtransport') && hash, within });
+          results.get(name)[`${client}, ${place}`] = `${transport} ${ms} ms`;
+          if (transport !== arrives || ms > within) faults.push(`${name}: ${transport} after ${ms} ms`);
+        };
+        const rest = [...networks];
+        await Promise.all(Array.from({ length: 6 }, async () => { while (rest.length > 0) await one(rest.shift()); }));
+        assert.deepEqual(faults, []);
+      }, 60_000);
+    }
+  }
+});
+
+/** In a page, or here: talks while an upgrade fails, and does not notice. */
+async function stay({ dial, traffic, next }, options) {
+  const client = dial(options);
+  const faults = [];
+  client.socket.on('disconnect', (reason) => faults.push(`disconnect: ${reason}`));
+  await next(client, 'connect');
+  faults.push(...await traffic(client, 200, 10)); // two seconds: longer than an upgrade may take
+  if (client.transport() !== options.kinds[0]) faults.push(`it is ${client.transport()} now`);
+  client.socket.off('disconnect');
+  client.close();
+  return faults;
+}
+
+suite('an upgrade that fails', { concurrency: 2 }, () => {
+  for (const [place, { start }] of Object.entries(places)) {
+    for (const client of ['own', 'official']) {
+      test(`${client}, ${place}`, async (t) => {
+        const run = await start(t);
+        const hows = ['refused', 'reset', 'swallowed', 'buffered', { cut: 0 }, { cut: 100 }, { cut: 132 }]; // in the answer to the probe
+        const cases = ['polling', 'sse'].flatMap((kind) => hows.map((how) => ({ kind, how })));
+        const found = await Promise.all(cases.map(async ({ kind, how }) => {
+          const between = await network(t, server.url, { websocket: how });
+          const faults = await run(stay, { client, url: between.url, kinds: [kind, 'websocket'], upgrade: true, timeout: TIMEOUT });
+          return faults.map((fault) => `${kind}, WebSocket ${named(how)}: ${fault}`);
+        }));
+        assert.deepEqual(found.flat(), []);
+      }, 60_000);
+    }
+  }
+});
+
+after(() => {
+  const columns = Object.keys(places).flatMap((place) => ['own', 'official'].map((client) => `${client}, ${place}`));
+  const row = (cells) => `| ${cells.join(' | ')} |`;
+  const lines = [row(['denied', ...columns]), row(['---', ...columns.map(() => '---')])];
+  for (const [name, of] of results) lines.push(row([name, ...columns.map((column) => of[column] ?? '')]));
+  console.log(lines.join('\n'));
+});
