@@ -55,11 +55,10 @@ func serve(t testing.TB, o engine.Options, l net.Listener, dial func(context.Con
 	s := &server{t: t, dial: dial, scheme: "http", host: host, owners: make(chan *owner, 10_000)}
 	open := o.Open
 	o.Open = func(session *engine.Session) engine.Handler {
-		own := &owner{t: t, session: session, ended: make(chan struct{})}
+		own := &owner{t: t, session: session, opened: s.owners, ended: make(chan struct{})}
 		if open != nil {
 			own.next = open(session)
 		}
-		s.owners <- own
 		return own
 	}
 	var err error
@@ -90,6 +89,7 @@ func serve(t testing.TB, o engine.Options, l net.Listener, dial func(context.Con
 type owner struct {
 	t       testing.TB
 	session *engine.Session
+	opened  chan<- *owner  // gets this one
 	next    engine.Handler // told, too, if not nil
 
 	mu     sync.Mutex
@@ -100,6 +100,7 @@ type owner struct {
 }
 
 func (o *owner) Opened() {
+	o.opened <- o
 	if o.next != nil {
 		o.next.Opened()
 	}
