@@ -210,6 +210,8 @@ func TestLargeMessage(t *testing.T) {
 			p.want(ws.OpBinary, long(n))
 			synctest.Wait()
 		}
+		o.send("on its way") // to somebody who does not read
+		synctest.Wait()
 		o.send(long(5000))
 		if o.send("one more") {
 			t.Error("queued over the limit")
