@@ -110,7 +110,7 @@ each('sse, cut again and again', async (t, { client, run }) => {
     client.socket.on('disconnect', (reason) => stays.push(`disconnect: ${reason}`));
     await arrived(client, 'sse');
     const before = client.socket.id;
-    const faults = await traffic(client, 400, 3);
+    const faults = await traffic(client, 200, 3);
     const [{ id, transport }] = await ask(client, 'whoami');
     return { faults, stays, ids: [before, client.socket.id, id], transport };
   }, { client, url: between.url, kinds: ['sse'] });
