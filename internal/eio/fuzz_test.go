@@ -9,7 +9,7 @@ import (
 )
 
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{"", "0{}", "2probe", "4hello", "b", "7", "\xff"} {
+	for _, s := range []string{"", "0{}", "2probe", "4hello", "b", "bAQID", "bAQI", "7", "\xff"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -20,7 +20,14 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		if again := append([]byte{byte(p.Type)}, p.Data...); !bytes.Equal(again, b) || p.Binary {
+		if p.Binary {
+			repeated, err := eio.V4.Decode(false, eio.V4.AppendBase64(nil, p.Data))
+			if b[0] != 'b' || err != nil || !equal(p, repeated) {
+				t.Fatalf("Decode(%q) = %v; encoded again that decodes to %v, %v", b, p, repeated, err)
+			}
+			return
+		}
+		if again := append([]byte{byte(p.Type)}, p.Data...); !bytes.Equal(again, b) {
 			t.Fatalf("Decode(%q) = %v", b, p)
 		}
 	})
@@ -108,7 +115,7 @@ func FuzzDecode3(f *testing.F) {
 		case binary:
 			again = eio.AppendBinary(nil, p.Data)
 		case p.Binary:
-			again = eio.AppendBase64(nil, p.Data)
+			again = eio.V3.AppendBase64(nil, p.Data)
 			if repeated, err := eio.V3.Decode(false, again); err != nil || !equal(p, repeated) {
 				t.Fatalf("%q decodes to %v; encoded again to %q, that decodes to %v, %v", b, p, again, repeated, err)
 			}

@@ -31,12 +31,14 @@ func TestDecode(t *testing.T) {
 		{"4€\x1e\x00", text(eio.Message, "€\x1e\x00")},
 		{"5", text(eio.Upgrade, "")},
 		{"6", text(eio.Noop, "")},
+		{"b", binary("")},
+		{"bAQID", binary("\x01\x02\x03")},
 	} {
 		if got, err := eio.V4.Decode(false, []byte(tt.in)); err != nil || !equal(got, tt.want) {
 			t.Errorf("Decode(%q) = %v, %v, want %v", tt.in, got, err, tt.want)
 		}
 	}
-	for _, in := range []string{"", "7", "/", ":", "a", "b", "bAQID", " 4", "-1", "\x00", "\x04", "\xff", "４"} {
+	for _, in := range []string{"", "7", "/", ":", "a", "bAQI", "bAQ!D", "B", " 4", "-1", "\x00", "\x04", "\xff", "４"} {
 		if got, err := eio.V4.Decode(false, []byte(in)); err != eio.ErrMalformed {
 			t.Errorf("Decode(%q) = %v, %v, want ErrMalformed", in, got, err)
 		}

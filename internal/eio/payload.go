@@ -45,8 +45,7 @@ func (e Encoding) Append(dst []byte, p Packet) []byte {
 		dst = append(dst, separator)
 	}
 	if p.Binary {
-		dst = append(dst, binaryPrefix)
-		return base64.StdEncoding.AppendEncode(dst, p.Data)
+		return V4.AppendBase64(dst, p.Data)
 	}
 	return appendText(dst, p)
 }
@@ -56,7 +55,7 @@ func appendText(dst []byte, p Packet) []byte { return append(append(dst, byte(p.
 func appendCounted(dst []byte, p Packet) []byte {
 	if p.Binary {
 		n := len(base64Prefix) + base64.StdEncoding.EncodedLen(len(p.Data))
-		return AppendBase64(append(strconv.AppendInt(dst, int64(n), 10), ':'), p.Data)
+		return V3.AppendBase64(append(strconv.AppendInt(dst, int64(n), 10), ':'), p.Data)
 	}
 	return appendText(append(strconv.AppendInt(dst, int64(1+units(p.Data)), 10), ':'), p)
 }

@@ -195,8 +195,10 @@ func TestWebSocketMessages(t *testing.T) {
 	if got := eio.AppendBinary([]byte("x"), []byte("\x01\x02")); string(got) != "x\x04\x01\x02" {
 		t.Errorf("AppendBinary: %q", got)
 	}
-	if got := eio.AppendBase64([]byte("x"), []byte("\x01\x02\x03\x04")); string(got) != "xb4AQIDBA==" {
-		t.Errorf("AppendBase64: %q", got)
+	for p, want := range map[eio.Protocol]string{eio.V3: "xb4AQIDBA==", eio.V4: "xbAQIDBA=="} {
+		if got := p.AppendBase64([]byte("x"), []byte("\x01\x02\x03\x04")); string(got) != want {
+			t.Errorf("AppendBase64 of V%d: %q", p, got)
+		}
 	}
 }
 

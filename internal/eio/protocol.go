@@ -16,11 +16,11 @@ const (
 // ClientPings reports whether the client sends pings, and the server pongs.
 func (p Protocol) ClientPings() bool { return p == V3 }
 
-// V3 writes a binary message with its type, as a byte and not a digit, in front; a
-// client that has no binary gets base64 in text.
+// V3 writes a binary message with its type, as a byte and not a digit, in front. A client
+// that has no binary gets base64 in text, and may send it.
 const (
 	typeByte     = byte(Message - '0')
-	base64Prefix = "b4" // the letter, and the type's digit
+	base64Prefix = "b4" // of V3: the letter, and the type's digit; V4 has the letter alone
 )
 
 // Decode decodes the packet of one WebSocket message. The packet's Data aliases b unless
@@ -36,20 +36,27 @@ func (p Protocol) Decode(binary bool, b []byte) (Packet, error) {
 		return Packet{Type: Message, Binary: true, Data: b[1:]}, nil
 	case p == V3 && len(b) > 0 && b[0] == binaryPrefix:
 		return decodeTypedBase64(b)
+	case len(b) > 0 && b[0] == binaryPrefix:
+		return decodeBase64(b[1:])
 	}
 	return decodeText(b)
 }
 
 // WritesType reports whether binary WebSocket messages carry their type: they are then made
-// by AppendBinary or, for clients without binary, AppendBase64, the latter as text.
+// by AppendBinary.
 func (p Protocol) WritesType() bool { return p == V3 }
 
 // AppendBinary appends a binary message that carries its type.
 func AppendBinary(dst, data []byte) []byte { return append(append(dst, typeByte), data...) }
 
-// AppendBase64 appends a binary message, with its type, as text.
-func AppendBase64(dst, data []byte) []byte {
-	return base64.StdEncoding.AppendEncode(append(dst, base64Prefix...), data)
+// AppendBase64 appends a binary message as text.
+func (p Protocol) AppendBase64(dst, data []byte) []byte {
+	if p == V3 {
+		dst = append(dst, base64Prefix...)
+	} else {
+		dst = append(dst, binaryPrefix)
+	}
+	return base64.StdEncoding.AppendEncode(dst, data)
 }
 
 func decodeTypedBase64(b []byte) (Packet, error) {

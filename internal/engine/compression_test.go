@@ -202,7 +202,7 @@ func randomBytes(n int) []byte {
 func TestWebSocketCompressionOfRevision3(t *testing.T) {
 	for more, want := range map[string]string{
 		"":       "\x04" + long(5000),
-		"&b64=1": string(eio.AppendBase64(nil, []byte(long(5000)))),
+		"&b64=1": string(eio.V3.AppendBase64(nil, []byte(long(5000)))),
 	} {
 		bubble(t, "b64"+more, func(t *testing.T) {
 			s := inMemory(t, engine.Options{Compression: &ws.Compression{}, AllowEIO3: true})

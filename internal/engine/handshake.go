@@ -67,7 +67,7 @@ type query struct {
 	eio, transport, sid string
 	j                   string // of JSONP
 	jsonp               bool   // j is there
-	b64                 bool   // the client cannot receive bytes; revision 3 only
+	b64                 bool   // the client cannot receive bytes
 	lastEventID         string // of sse
 }
 

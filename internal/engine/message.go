@@ -25,12 +25,13 @@ type Message struct {
 	deflateOnce sync.Once
 	deflated    []byte // compressed frame, where no context is kept between messages
 
-	typed atomic.Pointer[typedForms] // of a binary message, for revision 3
+	forms atomic.Pointer[otherForms] // of a binary message
 }
 
-// typedForms are what a binary message is on a WebSocket of revision 3.
-type typedForms struct {
-	bytes, base64 onceMessage
+// otherForms are what a binary message is on a WebSocket of revision 3, and on those of
+// clients that have no binary.
+type otherForms struct {
+	typed, typedBase64, base64 onceMessage
 }
 
 type onceMessage struct {
@@ -114,20 +115,22 @@ func (m *Message) deflate(d *ws.Deflater) []byte {
 	return frame
 }
 
-// withType returns what is sent over a WebSocket of a protocol that writes the type of
-// binary messages, as bytes or, for clients that have none, as base64 in text. It is made
-// once for all.
-func (m *Message) withType(base64 bool) *Message {
-	if !m.binary {
+// as returns what is sent over a WebSocket of the protocol, to clients without binary as base64
+// in text. It is made once for all.
+func (m *Message) as(p eio.Protocol, base64 bool) *Message {
+	if !m.binary || !base64 && !p.WritesType() {
 		return m
 	}
-	forms := m.typed.Load()
+	forms := m.forms.Load()
 	if forms == nil {
-		m.typed.CompareAndSwap(nil, new(typedForms))
-		forms = m.typed.Load()
+		m.forms.CompareAndSwap(nil, new(otherForms))
+		forms = m.forms.Load()
 	}
-	form := &forms.bytes
-	if base64 {
+	form := &forms.typed
+	switch {
+	case base64 && p.WritesType():
+		form = &forms.typedBase64
+	case base64:
 		form = &forms.base64
 	}
 	form.once.Do(func() {
@@ -138,7 +141,7 @@ func (m *Message) withType(base64 bool) *Message {
 			return
 		}
 		// Its first letter stands where the digit of a text message does.
-		buf := eio.AppendBase64(make([]byte, Headroom-1, Headroom+8+len(m.data)*4/3), m.data)
+		buf := p.AppendBase64(make([]byte, Headroom-1, Headroom+8+len(m.data)*4/3), m.data)
 		form.m.init(eio.Type(buf[Headroom-1]), buf, false)
 	})
 	return &form.m

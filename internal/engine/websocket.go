@@ -346,9 +346,7 @@ func (t *websocket) next() {
 
 // frame returns what to write for m.
 func (t *websocket) frame(m *Message) []byte {
-	if t.s.protocol.WritesType() {
-		m = m.withType(t.base64)
-	}
+	m = m.as(t.s.protocol, t.base64)
 	switch {
 	case t.deflater == nil || m.plain || len(m.data) < t.s.srv.opts.Compression.Threshold:
 		return m.frame

@@ -34,6 +34,33 @@ func TestOpenDoesNotComeWithTheHandshake(t *testing.T) {
 	})
 }
 
+// Official clients with forceBase64 neither send binary nor want to receive it.
+func TestBase64OverWebSocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{Open: echo, AllowEIO3: true})
+		p := s.upgrade(newWebSocket + "&b64=1")
+		p.read()
+		p.text("bAQIDBA==", "4text")
+		p.wantText("bAQIDBA==")
+		p.wantText("4text")
+		// Of one message each gets its form.
+		o := s.owner()
+		binary, binary3 := s.upgrade(newWebSocket), s.upgrade(newWebSocket3+"&b64=1")
+		m := message("bin:\x01")
+		for _, p := range []*peer{binary, binary3} {
+			p.read()
+			s.owner().session.Send(m)
+		}
+		o.session.Send(m)
+		p.wantText("bAQ==")
+		binary.want(ws.OpBinary, "\x01")
+		binary3.wantText("b4AQ==")
+		for _, p := range []*peer{p, binary, binary3} {
+			p.Close()
+		}
+	})
+}
+
 func TestRefusedUpgradesAreTextAnd400(t *testing.T) {
 	for query, message := range map[string]string{
 		"EIO=4&transport=abc":       "Transport unknown",
@@ -78,6 +105,8 @@ func TestWebSocketPackets(t *testing.T) {
 		{"empty text message", ws.OpText, "4", []string{""}, "", 0},
 		{"binary", ws.OpBinary, "\x00\xff", []string{"bin:\x00\xff"}, "", 0},
 		{"empty binary", ws.OpBinary, "", []string{"bin:"}, "", 0},
+		{"base64", ws.OpText, "bAQID", []string{"bin:\x01\x02\x03"}, "", 0},
+		{"empty base64", ws.OpText, "b", []string{"bin:"}, "", 0},
 		{"text with a separator", ws.OpText, "4a\x1e4b", []string{"a\x1e4b"}, "", 0},
 		{"a pong nobody waits for", ws.OpText, "3", nil, "", 0},
 		{"open", ws.OpText, "0", nil, "", 0},
@@ -88,7 +117,7 @@ func TestWebSocketPackets(t *testing.T) {
 		{"empty text", ws.OpText, "", nil, engine.ParseError, ws.CloseNoStatus},
 		{"garbage", ws.OpText, "abc", nil, engine.ParseError, ws.CloseNoStatus},
 		{"type 7", ws.OpText, "7", nil, engine.ParseError, ws.CloseNoStatus},
-		{"base64", ws.OpText, "bAQID", nil, engine.ParseError, ws.CloseNoStatus},
+		{"bad base64", ws.OpText, "bAQI!", nil, engine.ParseError, ws.CloseNoStatus},
 		{"ping", ws.OpText, "2", nil, engine.TransportError, ws.CloseNoStatus},
 		{"probe", ws.OpText, "2probe", nil, engine.TransportError, ws.CloseNoStatus},
 		{"close", ws.OpText, "1", nil, engine.TransportClose, ws.CloseNoStatus},
