@@ -63,6 +63,7 @@ async function echoes(t, flags, options) {
 
 each('all kinds of values', (t, way) => echoes(t, [], way));
 each('all kinds of values by msgpack', (t, way) => echoes(t, ['-msgpack'], { ...way, parser: msgpack }));
+each('all kinds of values, binary as base64', (t, way) => echoes(t, [], { ...way, forceBase64: true }));
 each('all kinds of values, compressed', (t, way) => echoes(t, ['-compression'], way));
 
 each('event names', async (t, way) => {
