@@ -62,6 +62,7 @@ func New(o *Options) (*Server, error) {
 // ServeHTTP serves clients below Options.Path.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.serves(r) {
+		s.engine.LimitBody(w, r)
 		http.NotFound(w, r)
 		return
 	}

@@ -18,6 +18,13 @@ func SetStoreTimeout(d time.Duration) (undo func()) {
 	return func() { storeTimeout = old }
 }
 
+// SetBodyTimeout returns how to undo it.
+func SetBodyTimeout(d time.Duration) (undo func()) {
+	old := bodyTimeout
+	bodyTimeout = d
+	return func() { bodyTimeout = old }
+}
+
 // Append has a message sent in a room by nobody who is connected.
 func Append(s *Server, d history.Draft) error {
 	_, err := s.history.Append(context.Background(), d)

@@ -29,6 +29,9 @@ const (
 	readyTimeout   = 2 * time.Second // for the store to answer
 )
 
+// bodyTimeout bounds the time for a request's body. Tests shorten it.
+var bodyTimeout = 30 * time.Second
+
 func (s *Server) newHTTP() (*http.Server, error) {
 	h, err := s.routes()
 	if err != nil {
@@ -45,12 +48,23 @@ func (s *Server) newHTTP() (*http.Server, error) {
 // bounded returns a server with the limits above.
 func (s *Server) bounded(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           h,
+		Handler:           limitBodies(h),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // faults of clients
 	}
+}
+
+// limitBodies bounds the time for a request's body: before net/http answers over HTTP/1.1, it
+// waits for one that nobody has read.
+func limitBodies(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 && r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // routes returns the handler of all that is served.

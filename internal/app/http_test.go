@@ -3,15 +3,19 @@ package app_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/app"
 	"github.com/parley-go/parley/web"
 )
 
@@ -70,6 +74,24 @@ func TestWhatIsServed(t *testing.T) {
 		}
 		if post, _ := request(t, "POST", url+test.path); post.StatusCode != 405 || post.Header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("POST %s: status %d", test.path, post.StatusCode)
+		}
+	}
+}
+
+// A body that does not come holds up a connection, but not for ever.
+func TestBodiesThatStall(t *testing.T) {
+	defer app.SetBodyTimeout(50 * time.Millisecond)()
+	address := strings.TrimPrefix(start(t, testConfig()).url, "http://")
+	for _, request := range []string{"POST /healthz", "GET /", "DELETE /nothing", "POST /rooms/a/events"} {
+		nc, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+		fmt.Fprintf(nc, "%s HTTP/1.1\r\nHost: %s\r\nContent-Length: 10\r\n\r\n123", request, address)
+		if answer, err := io.ReadAll(nc); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 ") {
+			t.Errorf("%s: %.60q, %v", request, answer, err)
 		}
 	}
 }

@@ -172,6 +172,32 @@ func TestBodyThatStalls(t *testing.T) {
 	})
 }
 
+// Where a request is refused its body is not read by us, but net/http waits for it before it
+// answers.
+func TestRefusedBodyThatStalls(t *testing.T) {
+	for name, request := range map[string]string{
+		"of an unknown session": "POST /engine.io/?" + ofPolling("unknown"),
+		"of a handshake":        "POST /engine.io/?" + newPolling,
+		"of a GET":              "GET /engine.io/?" + newPolling,
+		"of a WebSocket":        "GET /engine.io/?" + newWebSocket,
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{BodyTimeout: 30 * time.Second, PingInterval: time.Hour})
+			nc, err := s.dial(t.Context(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			start := time.Now()
+			fmt.Fprintf(nc, "%s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 10\r\n\r\n123", request)
+			if b, err := io.ReadAll(nc); err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 ") {
+				t.Errorf("answer %q, %v", b, err)
+			}
+			wantSince(t, start, 30*time.Second)
+		})
+	}
+}
+
 // The body's time must not run on into the requests that follow on the connection.
 func TestDeadlinesEndWithTheirRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

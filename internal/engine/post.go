@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parley-go/parley/internal/eio"
+	"github.com/parley-go/parley/internal/ws"
 )
 
 // posts is what a transport keeps whose client sends by POST, one at a time. What is not
@@ -98,11 +99,16 @@ func (s *Session) donePosting(p *posts) {
 	s.mu.Unlock()
 }
 
-// readBody reads the whole body. The error is *http.MaxBytesError over MaxPayload.
-func (s *Session) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if d := s.srv.opts.BodyTimeout; d > 0 {
+// LimitBody bounds the time for a request's body, by BodyTimeout from now on. It is for those
+// that are refused, too: before net/http answers, it waits for a body that nobody has read.
+func (s *Server) LimitBody(w http.ResponseWriter, r *http.Request) {
+	if d := s.opts.BodyTimeout; d > 0 && r.ContentLength != 0 && !ws.OverHTTP2(r) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d))
 	}
+}
+
+// readBody reads the whole body. The error is *http.MaxBytesError over MaxPayload.
+func (s *Session) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	limited := http.MaxBytesReader(w, r.Body, s.srv.opts.MaxPayload)
 	if r.ContentLength > s.srv.opts.MaxPayload {
 		return nil, &http.MaxBytesError{Limit: s.srv.opts.MaxPayload}

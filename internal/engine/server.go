@@ -86,6 +86,7 @@ func (s *Server) Sessions() int {
 
 // ServeHTTP serves handshakes, polls, streams, posts, upgrades and preflights.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.LimitBody(w, r)
 	q := parseQuery(r.URL.RawQuery)
 	upgrade := ws.OverHTTP2(r) || isUpgrade(r) && (!q.plain() || hasToken(r.Header["Upgrade"], "websocket"))
 	if r.Method == http.MethodOptions && !upgrade {
