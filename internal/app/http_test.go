@@ -80,7 +80,7 @@ func TestWhatIsServed(t *testing.T) {
 
 // A body that does not come holds up a connection, but not for ever.
 func TestBodiesThatStall(t *testing.T) {
-	defer app.SetBodyTimeout(50 * time.Millisecond)()
+	t.Cleanup(app.SetBodyTimeout(50 * time.Millisecond))
 	address := strings.TrimPrefix(start(t, testConfig()).url, "http://")
 	for _, request := range []string{"POST /healthz", "GET /", "DELETE /nothing", "POST /rooms/a/events"} {
 		nc, err := net.Dial("tcp", address)

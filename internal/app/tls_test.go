@@ -23,7 +23,7 @@ func startTLS(t *testing.T) (i *instance, plain string, trust *tls.Config) {
 	t.Helper()
 	c := testConfig()
 	c.Data, c.TLSSelfSigned = t.TempDir(), true
-	c.ShutdownTimeout = time.Second // polling clients that do not poll hold it up
+	c.ShutdownTimeout = 3 * time.Second // polling clients that do not poll hold it up
 	s, err := app.Open(c, quiet)
 	if err != nil {
 		t.Fatal(err)
