@@ -37,7 +37,7 @@ const steps = [
 ];
 
 const python = '/usr/bin/python3'; // the one that has Debian's packages
-const newest = { PYTHONPATH: '.bin/clients/python' };
+const pythonpath = (version) => ({ PYTHONPATH: `.bin/clients/python-${version}` });
 const java = (version) => ['java', '-Dfile.encoding=UTF-8', '-cp', `.bin/clients/java/classes:.bin/clients/java/${version}/*`, 'Client'];
 const x64 = process.platform === 'linux' && process.arch === 'x64'; // what the packages are for
 const bun = 'node_modules/@oven/bun-linux-x64/bin/bun';
@@ -47,14 +47,16 @@ const deno = 'node_modules/@deno/linux-x64-glibc/deno';
 const clients = {
   "python-socketio of Debian's, threads": { command: [python, 'clients/python/threads.py'] },
   "python-socketio of Debian's, asyncio": { command: [python, 'clients/python/tasks.py'] },
-  'python-socketio 5.18.1, threads': { command: [python, 'clients/python/threads.py'], env: newest },
-  'python-socketio 5.18.1, asyncio': { command: [python, 'clients/python/tasks.py'], env: newest },
+  'python-socketio 5.18.1, threads': { command: [python, 'clients/python/threads.py'], env: pythonpath('5.18.1') },
+  'python-socketio 5.18.1, asyncio': { command: [python, 'clients/python/tasks.py'], env: pythonpath('5.18.1') },
+  'python-socketio 4.6.1, threads': { command: [python, 'clients/python/threads.py'], args: ['old'], env: pythonpath('4.6.1') },
+  'python-socketio 4.6.1, asyncio': { command: [python, 'clients/python/tasks.py'], args: ['old'], env: pythonpath('4.6.1') },
   'socket.io-client-java 2.1.2': { command: java('2.1.2') },
   'socket.io-client-java 1.0.2': { command: java('1.0.2'), args: ['old'] },
   'socket.io-client 4.8.4 in Bun': { skip: !x64, command: [bun, 'clients/js/client.mjs'] },
   'socket.io-client 4.8.4 in Deno': { skip: !x64, command: [deno, 'run', '--allow-all', '--no-remote', 'clients/js/client.mjs'] },
   'rust_socketio 0.6.0': { command: ['.bin/clients/rust/debug/client'], lacks: ['answers'] },
-  'zishang520/socket.io 3.0.6': { command: ['.bin/clients/zishang'], ways: ['websocket'] },
+  'zishang520/socket.io 3.0.6': { command: ['.bin/clients/zishang'], ways: ['websocket', 'upgrade'] },
   'googollee/go-socket.io 1.7.0': {
     command: ['.bin/clients/googollee'],
     ways: ['websocket', 'polling'],
