@@ -7,7 +7,7 @@ import { Manager } from 'socket.io-client';
 
 const [what, url, way] = process.argv.slice(2);
 const text = 'é€😀𝒳\u2028\n"\\';
-const alive = 1800; // ms; a session without heartbeat does not live so long
+const alive = 3800; // ms; a session without heartbeat does not live so long
 const ok = (step) => console.log(`ok ${step}`);
 
 function manager() {

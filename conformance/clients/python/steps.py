@@ -9,7 +9,7 @@ QUESTION = bytes([9])
 ANSWER = {"text": TEXT, "binary": bytes([4, 3])}
 REFUSAL = {"code": "E1", "label": "no token"}
 SECONDS = 10
-ALIVE = 1.8  # a session that does not answer pings, or gets none, does not live so long
+ALIVE = 3.8  # a session that does not answer pings, or gets none, does not live so long
 
 what, url, way, *old = sys.argv[1:]
 TRANSPORTS = None if way == "upgrade" else [way]
@@ -44,6 +44,8 @@ def sid(sio):
 
 
 def gone_by(left, id):
-    # disconnect() does not wait until what it has queued is sent, and cuts the connection off.
+    # disconnect() does not wait until what it has queued is sent, and cuts the connection off; or,
+    # with polling, just stops.
     same(left[0], id)
-    assert left[1] in ("client namespace disconnect", "transport close", "transport error"), left[1]
+    known = "client namespace disconnect", "transport close", "transport error", "ping timeout"
+    assert left[1] in known, left[1]

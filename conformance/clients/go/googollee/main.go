@@ -22,7 +22,7 @@ import (
 
 const (
 	timeout = 10 * time.Second
-	alive   = 1800 * time.Millisecond // a session without heartbeat does not live so long
+	alive   = 3800 * time.Millisecond // a session without heartbeat does not live so long
 )
 
 func main() {

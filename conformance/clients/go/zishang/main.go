@@ -20,7 +20,7 @@ import (
 const (
 	text    = "é€😀𝒳\u2028\n\"\\"
 	timeout = 10 * time.Second
-	alive   = 1800 * time.Millisecond // a session without heartbeat does not live so long
+	alive   = 3800 * time.Millisecond // a session without heartbeat does not live so long
 )
 
 var what, url, way = os.Args[1], os.Args[2], os.Args[3]

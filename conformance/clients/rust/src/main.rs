@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const TEXT: &str = "é€😀𝒳\u{2028}\n\"\\";
 const SECONDS: Duration = Duration::from_secs(10);
-const ALIVE: Duration = Duration::from_millis(1800); // a session without heartbeat does not live so long
+const ALIVE: Duration = Duration::from_millis(3800); // a session without heartbeat does not live so long
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
