@@ -22,6 +22,8 @@ type DeflateParams struct {
 	ServerMaxWindowBits     int // 8 to 15
 	ClientMaxWindowBits     int // 8 to 15
 
+	confirm bool // ServerMaxWindowBits, which the client has limited, perhaps to 15
+
 	// Level is what we compress with, as for compress/flate. If zero,
 	// flate.BestSpeed.
 	Level int

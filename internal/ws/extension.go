@@ -160,6 +160,9 @@ func negotiateDeflate(offers []extension, c *Compression) *DeflateParams {
 		d.ServerNoContextTakeover = d.ServerNoContextTakeover || offer.serverNoTakeover
 		d.ClientNoContextTakeover = d.ClientNoContextTakeover || offer.clientNoTakeover
 		if offer.serverBits != 0 {
+			// "A server accepts an extension negotiation offer with this parameter by including
+			// the "server_max_window_bits" extension parameter" (RFC 7692, 7.1.2.1).
+			d.confirm = true
 			d.ServerMaxWindowBits = min(d.ServerMaxWindowBits, offer.serverBits)
 		}
 		if offer.clientBits != 0 {
@@ -256,7 +259,7 @@ func windowBits(s string) (int, bool) {
 }
 
 // appendTo appends d as a Sec-WebSocket-Extensions value. Parameters that have
-// their default value are left out.
+// their default value are left out, unless they have to be confirmed.
 func (d *DeflateParams) appendTo(dst []byte) []byte {
 	dst = append(dst, permessageDeflate...)
 	if d.ServerNoContextTakeover {
@@ -265,7 +268,7 @@ func (d *DeflateParams) appendTo(dst []byte) []byte {
 	if d.ClientNoContextTakeover {
 		dst = append(dst, "; client_no_context_takeover"...)
 	}
-	if d.ServerMaxWindowBits < maxWindowBits {
+	if d.ServerMaxWindowBits < maxWindowBits || d.confirm {
 		dst = append(dst, "; server_max_window_bits="...)
 		dst = strconv.AppendInt(dst, int64(d.ServerMaxWindowBits), 10)
 	}

@@ -22,7 +22,7 @@ func TestNegotiateDeflate(t *testing.T) {
 		{"client hint", "permessage-deflate; client_no_context_takeover", ws.Compression{}, "; client_no_context_takeover"},
 		{"server window", "permessage-deflate; server_max_window_bits=9", ws.Compression{}, "; server_max_window_bits=9"},
 		{"server window 8", "permessage-deflate; server_max_window_bits=8", ws.Compression{}, "; server_max_window_bits=8"},
-		{"server window 15", "permessage-deflate; server_max_window_bits=15", ws.Compression{}, ""},
+		{"server window 15", "permessage-deflate; server_max_window_bits=15", ws.Compression{}, "; server_max_window_bits=15"},
 		{"server window quoted", `permessage-deflate; server_max_window_bits="10"`, ws.Compression{}, "; server_max_window_bits=10"},
 		{"client window", "permessage-deflate; client_max_window_bits=9", ws.Compression{}, "; client_max_window_bits=9"},
 		{"all", "permessage-deflate; client_max_window_bits=10; server_max_window_bits=11; client_no_context_takeover; server_no_context_takeover", ws.Compression{},
