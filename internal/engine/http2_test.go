@@ -154,8 +154,8 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 			wantRefusal(t, answer{p.resp.StatusCode, p.resp.Header, string(b)}, 400, body)
 		}
 		p, _ := s.send(newWebSocket, "Sec-WebSocket-Version", "8")
-		if p.resp.StatusCode != http.StatusUpgradeRequired {
-			t.Errorf("version 8: %s", p.resp.Status)
+		if h := p.resp.Header; p.resp.StatusCode != http.StatusBadRequest || h.Get("Sec-WebSocket-Version") != "13" || h.Get("Upgrade") != "" {
+			t.Errorf("version 8: %s, %v", p.resp.Status, h)
 		}
 		s.wantSessions(0)
 		if !s.conn.CanTakeNewRequest() {

@@ -134,7 +134,11 @@ func checkRequest(r *http.Request) error {
 		return badRequest("a WebSocket handshake has no body")
 	}
 	if v, ok := single(r.Header, headerVersion); !ok || v != "13" {
-		return upgradeRequired("only WebSocket version 13 is spoken here")
+		const message = "only WebSocket version 13 is spoken here"
+		if OverHTTP2(r) { // which has neither Upgrade nor Connection, RFC 9113 8.2.2
+			return &HandshakeError{Status: http.StatusBadRequest, Header: http.Header{headerVersion: {"13"}}, Message: message}
+		}
+		return upgradeRequired(message)
 	}
 	return nil
 }

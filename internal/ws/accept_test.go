@@ -144,6 +144,11 @@ func TestAcceptOverHTTP2(t *testing.T) {
 		t.Error("any origin may connect")
 	}
 	r.Header.Del("Origin")
+	r.Header.Set("Sec-Websocket-Version", "8")
+	var refused *ws.HandshakeError
+	if _, err := ws.Accept(r, nil); !errors.As(err, &refused) || refused.Status != 400 || refused.Header.Get("Upgrade") != "" || refused.Header.Get("Sec-WebSocket-Version") != "13" {
+		t.Errorf("another version: %v, %+v", err, refused)
+	}
 	r.Header[":protocol"] = []string{"connect-udp"}
 	if _, err := ws.Accept(r, nil); err == nil || ws.OverHTTP2(r) {
 		t.Error("any protocol is taken for a WebSocket")
