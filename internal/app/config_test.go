@@ -82,6 +82,8 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "overflow", flags: map[string]string{"max-payload": "9223372036854775807KiB"}, want: "want a size such as"},
 		{name: "too small", flags: map[string]string{"max-outbox": "1"}, want: "from 65536 to"},
 		{name: "origin", flags: map[string]string{"cors-origins": "https://a.example/"}, want: "--cors-origins"},
+		{name: "origin with wildcard", flags: map[string]string{"cors-origins": "https://*.a.example"}, want: "--cors-origins"},
+		{name: "origin with its scheme's port", flags: map[string]string{"cors-origins": "https://b.example:8443,https://a.example:443"}, want: "--cors-origins"},
 		{name: "credentials", flags: map[string]string{"cors-origins": "*", "cors-credentials": "true"}, want: "not together with cors-origins *"},
 		{name: "message and payload", flags: map[string]string{"max-payload": "10KiB"}, want: "max-message: 65536 is more than max-payload, 10240"},
 		{name: "pages", flags: map[string]string{"page-size": "10", "max-page-size": "9"}, want: "page-size: 10 is more than max-page-size, 9"},

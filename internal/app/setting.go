@@ -239,12 +239,18 @@ func origins(to *[]string) value {
 		l := splitList(s)
 		for _, origin := range l {
 			u, err := url.Parse(origin)
-			if origin != "*" && (err != nil || u.Host == "" || origin != u.Scheme+"://"+u.Host) {
+			if origin != "*" && (err != nil || u.Host == "" || origin != u.Scheme+"://"+u.Host || neverSent(u)) {
 				return nil, errNotAllowed
 			}
 		}
 		return l, nil
 	})
+}
+
+// neverSent reports whether browsers have no such origin: one with a wildcard, or with the port
+// that its scheme has anyway.
+func neverSent(origin *url.URL) bool {
+	return strings.Contains(origin.Host, "*") || origin.Scheme == "https" && origin.Port() == "443" || origin.Scheme == "http" && origin.Port() == "80"
 }
 
 func networks(to *[]netip.Prefix) value {
