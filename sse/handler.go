@@ -92,6 +92,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	allowed := h.opts.CORS.allow(header, r)
 	switch {
 	case r.Method == http.MethodOptions && allowed:
+		h.limit(w)
 		header.Set("Access-Control-Allow-Methods", "GET, HEAD")
 		header.Set("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control")
 		header.Set("Access-Control-Max-Age", "600")
@@ -124,6 +125,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 		defer end()
 	}
 	if err == nil && s.head {
+		h.limit(w)
 		w.WriteHeader(http.StatusOK)
 		return
 	}
@@ -140,7 +142,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	// Not even the end of the response may wait for who does not read.
 	if errors.Is(err, ErrClosed) {
-		s.control.SetWriteDeadline(time.Now().Add(h.opts.WriteTimeout))
+		h.limit(w)
 		return
 	}
 	if errors.Is(err, ErrSlow) {
@@ -148,6 +150,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.control.SetWriteDeadline(time.Now())
 	panic(http.ErrAbortHandler)
+}
+
+// limit bounds the time for a client to take a short answer.
+func (h *Handler) limit(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.opts.WriteTimeout))
 }
 
 func writeHeader(w http.ResponseWriter, r *http.Request) {
@@ -221,6 +228,7 @@ func (h *Handler) address(r *http.Request) string {
 // refuse answers instead of a stream.
 func (h *Handler) refuse(w http.ResponseWriter, err error) {
 	h.stats.refused.Add(1)
+	h.limit(w)
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
 		refusal = &Refusal{http.StatusServiceUnavailable, "the feed is not available: try again later"}

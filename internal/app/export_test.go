@@ -25,6 +25,13 @@ func SetBodyTimeout(d time.Duration) (undo func()) {
 	return func() { bodyTimeout = old }
 }
 
+// SetAnswerTimeout returns how to undo it.
+func SetAnswerTimeout(d time.Duration) (undo func()) {
+	old := answerTimeout
+	answerTimeout = d
+	return func() { answerTimeout = old }
+}
+
 // Append has a message sent in a room by nobody who is connected.
 func Append(s *Server, d history.Draft) error {
 	_, err := s.history.Append(context.Background(), d)

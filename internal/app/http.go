@@ -32,6 +32,10 @@ const (
 // bodyTimeout bounds the time for a request's body. Tests shorten it.
 var bodyTimeout = 30 * time.Second
 
+// answerTimeout is how long a client may take for a page, or what else is short, its body
+// included. Tests shorten it.
+var answerTimeout = time.Minute
+
 func (s *Server) newHTTP() (*http.Server, error) {
 	h, err := s.routes()
 	if err != nil {
@@ -67,6 +71,15 @@ func limitBodies(next http.Handler) http.Handler {
 	})
 }
 
+// limitAnswers bounds the time of all that neither waits nor streams. Socket.IO and feeds have
+// their own.
+func limitAnswers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
+		next.ServeHTTP(w, r)
+	})
+}
+
 // routes returns the handler of all that is served.
 func (s *Server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
@@ -97,7 +110,7 @@ func (s *Server) routes() (http.Handler, error) {
 	all.Handle(s.config.Path, sockets)
 	all.Handle(strings.TrimSuffix(s.config.Path, "/"), sockets) // of clients with addTrailingSlash: false
 	all.Handle("/rooms/{room}/events", smallBuffer(s.events))
-	all.Handle("/", readOnly(mux))
+	all.Handle("/", limitAnswers(readOnly(mux)))
 	return all, nil
 }
 

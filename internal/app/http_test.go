@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,27 @@ func TestBodiesThatStall(t *testing.T) {
 		fmt.Fprintf(nc, "%s HTTP/1.1\r\nHost: %s\r\nContent-Length: 10\r\n\r\n123", request, address)
 		if answer, err := io.ReadAll(nc); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 ") {
 			t.Errorf("%s: %.60q, %v", request, answer, err)
+		}
+	}
+}
+
+// A client that reads nothing, and asks for more than what may be on its way, is got rid of.
+func TestAnswersThatAreNotTaken(t *testing.T) {
+	defer app.SetAnswerTimeout(50 * time.Millisecond)()
+	address := strings.TrimPrefix(start(t, testConfig()).url, "http://")
+	for _, request := range []string{"GET /parley.js", "GET /metrics", "POST /nothing", "OPTIONS /rooms/a/events", "PUT /rooms/a/events"} {
+		nc, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		many := []byte(strings.Repeat(request+" HTTP/1.1\r\nHost: "+address+"\r\n\r\n", 1000))
+		for err == nil {
+			_, err = nc.Write(many)
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: still there", request)
 		}
 	}
 }

@@ -128,7 +128,7 @@ func (s *Server) newRedirect(port string) *http.Server {
 	if a, ok := s.certs.(*certs.ACME); ok {
 		h = a.Handler(h)
 	}
-	return s.bounded(h)
+	return s.bounded(limitAnswers(h))
 }
 
 // redirect sends requests to https at its port.

@@ -238,10 +238,7 @@ func (p *polling) respond(w http.ResponseWriter, r *http.Request, answer payload
 		}
 	}
 	h.Set("Content-Length", strconv.Itoa(len(payload)))
-	if d := s.srv.opts.WriteTimeout; d > 0 {
-		// Not every ResponseWriter can: then the http.Server's own timeout holds.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d))
-	}
+	s.srv.limitAnswer(w, r)
 	n, err := w.Write(payload)
 	s.srv.stats.BytesOut.Add(uint64(n))
 	return err

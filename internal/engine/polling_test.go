@@ -198,6 +198,47 @@ func TestRefusedBodyThatStalls(t *testing.T) {
 	}
 }
 
+// Answers are too short to fill a buffer, so they are written when the handler has returned.
+func TestAnswerThatIsNotTaken(t *testing.T) {
+	for name, request := range map[string]string{
+		"refused":             "GET /engine.io/?" + ofPolling("unknown"),
+		"a preflight":         "OPTIONS /engine.io/?" + newPolling,
+		"a method of no use":  "PUT /engine.io/?",
+		"a post":              "POST /engine.io/?",
+		"a poll":              "GET /engine.io/?",
+		"a WebSocket refused": "GET /engine.io/?" + ofWebSocket("unknown"),
+		"a bad WebSocket":     "GET /engine.io/?" + newWebSocket,
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{WriteTimeout: 10 * time.Second})
+			var o *owner
+			if strings.HasSuffix(request, "?") {
+				sid, owner := s.open()
+				request, o = request+ofPolling(sid), owner
+				o.session.Send(message("a"))
+			}
+			upgrade := ""
+			if strings.Contains(name, "WebSocket") {
+				upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+			}
+			nc, err := s.dial(t.Context(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			fmt.Fprintf(nc, "%s HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n%s\r\n", request, upgrade)
+			time.Sleep(11 * time.Second)
+			if b, _ := io.ReadAll(nc); len(b) > 0 {
+				t.Errorf("answered after all: %q", b)
+			}
+			if o != nil {
+				o.session.Close()
+				s.poll(o.session.ID())
+			}
+		})
+	}
+}
+
 // The body's time must not run on into the requests that follow on the connection.
 func TestDeadlinesEndWithTheirRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

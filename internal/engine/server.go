@@ -89,6 +89,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.LimitBody(w, r)
 	q := parseQuery(r.URL.RawQuery)
 	upgrade := ws.OverHTTP2(r) || isUpgrade(r) && (!q.plain() || hasToken(r.Header["Upgrade"], "websocket"))
+	if !upgrade {
+		defer s.limitAnswer(w, r)
+	}
 	if r.Method == http.MethodOptions && !upgrade {
 		s.opts.CORS.preflight(w, r)
 		return
@@ -101,6 +104,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.stats.Refused.Add(1)
 		if upgrade {
+			s.limitAnswer(w, r)
 			refuseUpgrade(w, r, err)
 		} else {
 			refuse(w, err)
@@ -119,6 +123,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		session.servePost(w, r)
 	default:
 		w.WriteHeader(http.StatusInternalServerError) // as the reference does
+	}
+}
+
+// limitAnswer bounds the time for a client to take an answer. A short one is written when the
+// handler has returned.
+func (s *Server) limitAnswer(w http.ResponseWriter, r *http.Request) {
+	if d := s.opts.WriteTimeout; d > 0 {
+		if r.ContentLength != 0 {
+			d += max(s.opts.BodyTimeout, 0) // net/http may have to wait for the body first
+		}
+		// Not every ResponseWriter can: then the http.Server's own timeout holds.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d))
 	}
 }
 
@@ -336,6 +352,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 	accepted, err := ws.Accept(r, &s.accept)
 	if err != nil {
 		s.stats.Refused.Add(1)
+		s.limitAnswer(w, r)
 		var refusal *ws.HandshakeError
 		errors.As(err, &refusal)
 		refusal.Respond(w)
@@ -360,6 +377,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 		var refusal *requestError
 		if session, refusal = s.newSession(r, q, t); refusal != nil {
 			s.stats.Refused.Add(1)
+			s.limitAnswer(w, r)
 			refuseUpgrade(w, r, refusal)
 			return
 		}
