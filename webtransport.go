@@ -50,7 +50,7 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 
 // OfferWebTransport has the server tell clients that poll that they may upgrade to
 // WebTransport, if that is among Options.Transports, until withdraw is called. Package
-// webtransport calls it while it serves.
+// webtransport calls it for as long as there is a server.
 func (s *Server) OfferWebTransport() (withdraw func()) { return s.engine.OfferWebTransport() }
 
 // serves reports whether the request is for a path below Options.Path.

@@ -81,6 +81,8 @@ type Server struct {
 	begun  atomic.Int64 // handshakes under way
 	conns  atomic.Int64
 
+	withdraw func() // the offer, at the end
+
 	mu        sync.Mutex
 	closed    bool
 	transport *quic.Transport
@@ -88,10 +90,11 @@ type Server struct {
 	ended     chan struct{} // closed when Serve returns
 }
 
-// NewServer returns a server for clients of s. The configuration needs a certificate, or
-// GetCertificate; its protocols and versions are QUIC's and HTTP/3's in any case.
+// NewServer returns a server for clients of s, which from now on tells those that poll that they
+// may upgrade to WebTransport. The configuration needs a certificate, or GetCertificate; its
+// protocols and versions are QUIC's and HTTP/3's in any case.
 func NewServer(s *parley.Server, c *tls.Config, o *Options) *Server {
-	server := &Server{parley: s, opts: o.withDefaults(), tls: http3.ConfigureTLSConfig(c), ended: make(chan struct{})}
+	server := &Server{parley: s, opts: o.withDefaults(), tls: http3.ConfigureTLSConfig(c), withdraw: s.OfferWebTransport(), ended: make(chan struct{})}
 	server.wt = wt.Server{
 		H3: &http3.Server{
 			Handler:        http.HandlerFunc(server.serve),
@@ -113,12 +116,11 @@ func (s *Server) Serve(c net.PacketConn) error {
 		return err
 	}
 	defer close(s.ended)
-	withdraw := s.parley.OfferWebTransport()
 	var serving sync.WaitGroup
 	for {
 		conn, err := l.Accept(context.Background())
 		if err != nil {
-			withdraw()
+			s.withdraw()
 			s.mu.Lock()
 			closed := s.closed
 			s.mu.Unlock()
@@ -158,7 +160,9 @@ func (s *Server) listen(c net.PacketConn) (*quic.Listener, error) {
 	rand.Read(s.transport.StatelessResetKey[:]) // never fails
 	var err error
 	// Not ListenEarly: what comes before the handshake has ended could have been replayed.
-	s.listener, err = s.transport.Listen(s.tls, s.quicConfig())
+	if s.listener, err = s.transport.Listen(s.tls, s.quicConfig()); err != nil {
+		s.withdraw()
+	}
 	return s.listener, err
 }
 
@@ -233,5 +237,6 @@ func (s *Server) stop() *quic.Listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	s.withdraw()
 	return s.listener
 }
