@@ -37,6 +37,7 @@ type authority struct {
 func newAuthority(t *testing.T, httpPort, tlsPort int) authority {
 	t.Helper()
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0") // what autocert does in the background would try again long after the test
 	quiet := log.New(io.Discard, "", 0)
 	store := db.NewMemoryStore()
 	issuer := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "the only one"}})
