@@ -764,7 +764,7 @@ func TestSSEOverHTTP2(t *testing.T) {
 	f.want("4a")
 	g := s.resume(sid, last)
 	g.want("4a")
-	f.wantEnd()
+	f.wantOver()
 	p := s.upgrade(ofWebSocket(sid)) // over HTTP/1.1
 	p.text("2probe")
 	p.wantText("3probe")

@@ -184,6 +184,15 @@ func (f *streaming) wantCut() {
 	}
 }
 
+// wantOver waits for either. A stream that is taken over while something is being written, or
+// just was, is cut over HTTP/2.
+func (f *streaming) wantOver() {
+	f.t.Helper()
+	if packet, err := f.packet(); err == nil {
+		f.t.Errorf("packet %.200q, want no more", packet)
+	}
+}
+
 func (f *streaming) close() { f.resp.Body.Close() }
 
 func TestSSE(t *testing.T) {
