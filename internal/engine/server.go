@@ -2,8 +2,8 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"runtime"
@@ -291,9 +291,9 @@ func (s *Server) remove(session *Session) {
 
 // upgrades returns what a session that begins with polling may be upgraded to.
 func (s *Server) upgrades(p eio.Protocol) []string {
-	to := []string{}
+	var to []string
 	if s.opts.NoUpgrades {
-		return to
+		return nil
 	}
 	if s.opts.allows(transportWebSocket) {
 		to = append(to, transportWebSocket)
@@ -304,16 +304,15 @@ func (s *Server) upgrades(p eio.Protocol) []string {
 	return to
 }
 
-// openMessage is the OPEN packet of a session.
-func (s *Server) openMessage(id string, upgrades []string) *Message {
-	data, _ := json.Marshal(struct { // cannot fail
-		SID          string   `json:"sid"`
-		Upgrades     []string `json:"upgrades"`
-		PingInterval int64    `json:"pingInterval"`
-		PingTimeout  int64    `json:"pingTimeout"`
-		MaxPayload   int64    `json:"maxPayload"`
-	}{id, upgrades, s.opts.PingInterval.Milliseconds(), s.opts.PingTimeout.Milliseconds(), s.opts.MaxPayload})
-	return control(eio.Open, string(data))
+// openMessage is the OPEN packet of a session. None of the texts in it has to be escaped, and
+// encoding/json would take a twentieth of the time that a connection takes in all.
+func (s *Server) openMessage(id string, upgrades ...string) *Message {
+	list := ""
+	if len(upgrades) > 0 {
+		list = `"` + strings.Join(upgrades, `","`) + `"`
+	}
+	return control(eio.Open, fmt.Sprintf(`{"sid":"%s","upgrades":[%s],"pingInterval":%d,"pingTimeout":%d,"maxPayload":%d}`,
+		id, list, s.opts.PingInterval.Milliseconds(), s.opts.PingTimeout.Milliseconds(), s.opts.MaxPayload))
 }
 
 func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
@@ -330,7 +329,7 @@ func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
 		http.SetCookie(w, c)
 	}
 	answer := newPayload(session.protocol, false)
-	answer.append(s.openMessage(session.id, s.upgrades(session.protocol)))
+	answer.append(s.openMessage(session.id, s.upgrades(session.protocol)...))
 	if err := p.respond(w, r, answer); err != nil {
 		session.end(TransportError, err, eio.Close)
 	}

@@ -287,7 +287,7 @@ func (s *Server) openSSE(w http.ResponseWriter, r *http.Request, q query) {
 	if c := s.cookie(session.id); c != nil {
 		http.SetCookie(w, c)
 	}
-	st.serve(appendEvent(nil, 0, s.openMessage(session.id, s.upgrades(session.protocol))))
+	st.serve(appendEvent(nil, 0, s.openMessage(session.id, s.upgrades(session.protocol)...)))
 }
 
 // serveStream goes on with a session whose last stream has ended or, as far as the client

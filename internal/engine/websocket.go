@@ -106,7 +106,7 @@ func (t *websocket) dropLocked() { t.closeLocked(ws.CloseNoStatus, "") }
 func (t *websocket) begin() {
 	if t.current {
 		t.s.srv.start(t.s)
-		t.control = t.s.srv.openMessage(t.s.id, []string{}).frame
+		t.control = t.s.srv.openMessage(t.s.id).frame
 	}
 }
 

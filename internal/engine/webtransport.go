@@ -180,7 +180,7 @@ func (s *Server) openWebTransport(r *http.Request, conn WebTransport, isBinary b
 		}
 		t.s, t.current = session, true
 		s.start(session)
-		t.begin(s.openMessage(session.id, []string{}))
+		t.begin(s.openMessage(session.id))
 		return t, nil
 	}
 	var of struct {
