@@ -225,7 +225,7 @@ func TestStoredMessages(t *testing.T) {
 func TestRoomsOpenFast(t *testing.T) {
 	messages := 40_000
 	if *full {
-		messages = 1_000_000
+		messages = 10_000_000
 	}
 	dir := t.TempDir()
 	store, err := sqlite.Open(filepath.Join(dir, "chat", "parley.db"), nil)
