@@ -322,3 +322,22 @@ type sipper struct {
 func (r sipper) Read(b []byte) (int, error) {
 	return r.Reader.Read(b[:min(len(b), 1+r.rng.IntN(30_000))])
 }
+
+// The answer to a client's probe has its time, too, once the client has upgraded without it.
+func TestWriteTimeoutOfTheProbesAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		sid, o := s.open()
+		p := s.upgrade(ofWebSocket(sid))
+		p.text("2probe")
+		synctest.Wait() // the answer is being written, and nobody reads
+		p.text("5")
+		start := time.Now()
+		for o.isOpen() && time.Since(start) < 10*time.Minute {
+			time.Sleep(slack / 4)
+			_ = p.tryFrame(ws.OpText, "3") // the connection may be gone
+		}
+		wantSince(t, start, 10*time.Second)
+		o.wantSlowConsumer(s)
+	})
+}

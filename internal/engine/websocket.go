@@ -97,7 +97,11 @@ func (t *websocket) pongLocked() {
 
 func (t *websocket) chosenLocked() {
 	t.current = true
-	t.s.srv.wheel.clear(&t.deadline)
+	if d := t.s.srv.opts.WriteTimeout; t.stalled && d > 0 { // with the probe's answer
+		t.armLocked(d)
+	} else {
+		t.s.srv.wheel.clear(&t.deadline)
+	}
 }
 
 func (t *websocket) dropLocked() { t.closeLocked(ws.CloseNoStatus, "") }
