@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"io"
+	"net/http"
+	"time"
+)
 
 // Wheel is the timing wheel, for tests.
 type Wheel struct{ w *wheel }
@@ -36,4 +40,9 @@ func (s *Server) Conns() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.conns
+}
+
+// NewHTTP2Stream returns the connection of a WebSocket over HTTP/2.
+func NewHTTP2Stream(w http.ResponseWriter, r *http.Request) io.WriteCloser {
+	return newHTTP2Stream(w, r)
 }

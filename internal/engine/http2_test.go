@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,4 +210,39 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 		}
 		o.wantEnded(engine.ForcedClose)
 	})
+}
+
+// stuck is a response whose client takes nothing: a write lasts until it is cut off.
+type stuck struct {
+	http.ResponseWriter
+	closing atomic.Bool
+	cut     chan struct{}
+}
+
+func (w *stuck) Write([]byte) (int, error)        { <-w.cut; return 0, os.ErrDeadlineExceeded }
+func (w *stuck) Flush()                           {}
+func (w *stuck) SetReadDeadline(time.Time) error  { w.closing.Store(true); return nil }
+func (w *stuck) SetWriteDeadline(time.Time) error { close(w.cut); return nil }
+
+// A write that begins just as the stream is closed must be cut off as well.
+func TestHTTP2StreamIsClosedAsAWriteBegins(t *testing.T) {
+	for i := range 5_000 {
+		w := &stuck{cut: make(chan struct{})}
+		stream := engine.NewHTTP2Stream(w, nil)
+		begun, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			close(begun)
+			for !w.closing.Load() { // as close as it gets
+			}
+			stream.Write([]byte("x"))
+		}()
+		<-begun
+		stream.Close()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("round %d: the write goes on", i)
+		}
+	}
 }
