@@ -147,6 +147,9 @@ func (port redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case host == "" || strings.ContainsFunc(host, notOfHost):
 		http.Error(w, "400: the host is not one", http.StatusBadRequest)
 		return
+	case !strings.HasPrefix(r.URL.RequestURI(), "/"): // "http:.evil.example/", say, which would go on with the host's name
+		http.Error(w, "400: the target is no path", http.StatusBadRequest)
+		return
 	case strings.Contains(host, ":"):
 		host = "[" + host + "]"
 	}

@@ -117,6 +117,8 @@ func TestRedirect(t *testing.T) {
 		{"GET", "[::1]", "/", 308, "https://[::1]:" + port + "/"},
 		{"GET", "evil.example/x?", "/", 400, ""},
 		{"GET", "user@evil.example", "/", 400, ""},
+		{"GET", "chat.example", "http:.evil.example/", 400, ""},
+		{"GET", "chat.example", "*", 400, ""},
 		{"POST", "chat.example", "/", 400, ""},
 	} {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(plain, "http://"))
