@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -212,7 +213,7 @@ func smallBuffer(next http.Handler) http.Handler {
 func smallBufferOfStreams(sockets http.Handler) http.Handler {
 	streams := smallBuffer(sockets)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && strings.Contains(r.URL.RawQuery, "transport=sse") {
+		if r.Method == http.MethodGet && slices.Contains(r.URL.Query()["transport"], "sse") { // written "%73se", too
 			streams.ServeHTTP(w, r)
 			return
 		}

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"net"
+	"net/http"
 	"time"
 
 	"github.com/parley-go/parley/history"
@@ -43,3 +45,9 @@ func SlowConsumers(s *Server) uint64 { return s.sockets.Stats().SlowConsumers }
 
 // FeedStats are those of the feeds.
 func FeedStats(s *Server) sse.Stats { return s.events.Stats() }
+
+// SmallBufferOfStreams is what sockets are served with.
+func SmallBufferOfStreams(sockets http.Handler) http.Handler { return smallBufferOfStreams(sockets) }
+
+// WithConn returns the context of a connection's requests.
+func WithConn(ctx context.Context, c net.Conn) context.Context { return withConn(ctx, c) }

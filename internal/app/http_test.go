@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -227,5 +228,34 @@ func TestNotReadyWithoutTheStore(t *testing.T) {
 	}
 	if resp, _ := request(t, "GET", i.url+"/healthz"); resp.StatusCode != 200 {
 		t.Errorf("healthz: status %d", resp.StatusCode)
+	}
+}
+
+// small notes that its buffer has been made smaller.
+type small struct {
+	net.Conn
+	bytes int
+}
+
+func (c *small) SetWriteBuffer(bytes int) error { c.bytes = bytes; return nil }
+
+// What a client that does not read may leave with the kernel does not depend on how it writes
+// the transport's name.
+func TestStreamsHaveASmallBuffer(t *testing.T) {
+	h := app.SmallBufferOfStreams(http.NotFoundHandler())
+	for query, want := range map[string]int{
+		"EIO=4&transport=sse":                   64 << 10,
+		"EIO=4&transport=%73se":                 64 << 10,
+		"EIO=4&%74ransport=sse":                 64 << 10,
+		"EIO=4&transport=polling&transport=sse": 64 << 10,
+		"EIO=4&transport=polling":               0,
+		"EIO=4&transport=websocket":             0,
+	} {
+		c := new(small)
+		r := httptest.NewRequestWithContext(app.WithConn(t.Context(), c), "GET", "/socket.io/?"+query, nil)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		if c.bytes != want {
+			t.Errorf("%s: a buffer of %d bytes, want %d", query, c.bytes, want)
+		}
 	}
 }
