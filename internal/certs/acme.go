@@ -118,19 +118,15 @@ func (a *ACME) Run(ctx context.Context) {
 	defer a.client.CloseIdleConnections()
 	retry := acmeFirstRetry
 	for {
-		wait := acmeCheckEvery
+		wait, next := acmeCheckEvery, acmeFirstRetry
 		for _, name := range a.names {
 			if err := a.check(name); err != nil && ctx.Err() == nil {
 				a.failures.Add(1)
 				a.log.Error("no certificate from the authority", "name", name, "next_attempt", retry, "error", err)
-				wait = retry
+				wait, next = retry, min(2*retry, acmeLastRetry)
 			}
 		}
-		if wait == retry {
-			retry = min(2*retry, acmeLastRetry)
-		} else {
-			retry = acmeFirstRetry
-		}
+		retry = next
 		select {
 		case <-ctx.Done():
 			return

@@ -1,6 +1,7 @@
 package certs_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,8 +14,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/letsencrypt/pebble/v2/ca"
@@ -183,4 +186,33 @@ func TestACMEFails(t *testing.T) {
 	if s := source.Stats(); s.Loaded != 0 || !s.Expires.IsZero() {
 		t.Errorf("stats %+v", s)
 	}
+}
+
+// After a success it does not matter how long the authority had failed before.
+func TestACMERetriesSoonAfterASuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		var log bytes.Buffer
+		a, err := certs.NewACME(certs.ACMEOptions{Names: []string{name}, Dir: dir, Directory: "http://127.0.0.1:1/"}, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := run(t, a)
+		time.Sleep(6 * time.Hour) // nobody is there
+		cert, key := newCertificate(t, name, 20*24*time.Hour)
+		if err := os.WriteFile(filepath.Join(dir, name), append(key, cert...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(19 * 24 * time.Hour)
+		stop()
+		retries := regexp.MustCompile("next_attempt=([0-9hms]+)").FindAllStringSubmatch(log.String(), -1)
+		var got []string
+		for _, r := range retries[:min(len(retries), 12)] {
+			got = append(got, r[1])
+		}
+		// Nobody for six hours, and then nobody to renew it.
+		if want := "1m0s 2m0s 4m0s 8m0s 16m0s 32m0s 1h0m0s 1h0m0s 1h0m0s 1h0m0s 1h0m0s 1m0s"; strings.Join(got, " ") != want {
+			t.Errorf("retries after %v, want %s\n%.3000s", got, want, &log)
+		}
+	})
 }

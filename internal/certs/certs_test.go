@@ -206,31 +206,37 @@ func TestSelfSignedIsMadeAnewWhileTheServerRuns(t *testing.T) {
 	})
 }
 
+// newCertificate makes a certificate that begins now, and its key, in PEM.
+func newCertificate(t *testing.T, name string, lasts time.Duration) (cert, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().Add(lasts), DNSNames: []string{name}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
+
 // Those of earlier versions lasted for longer than a page may name them for.
 func TestSelfSignedForTooLongIsReplaced(t *testing.T) {
 	dir := t.TempDir()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().Add(397 * 24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{
-		"self-signed-cert.pem": {Type: "CERTIFICATE", Bytes: der}, "self-signed-key.pem": {Type: "PRIVATE KEY", Bytes: pkcs8},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+	cert, key := newCertificate(t, "localhost", 397*24*time.Hour)
+	for name, content := range map[string][]byte{"self-signed-cert.pem": cert, "self-signed-key.pem": key} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	block, _ := pem.Decode(cert)
 	s, err := certs.NewSelfSigned(dir, slog.Default())
-	if err != nil || s.Hash() == sha256.Sum256(der) {
+	if err != nil || s.Hash() == sha256.Sum256(block.Bytes) {
 		t.Errorf("it is still used (%v)", err)
 	}
 }
