@@ -90,9 +90,17 @@ func TestFilesAreReloaded(t *testing.T) {
 		look("there is no key", false, 3)
 		copyFile(t, used.key, next.key)
 		look("the new pair is complete", true, 3)
+		for failures := uint64(4); failures <= 5; failures++ {
+			if err := os.Remove(used.key); err != nil {
+				t.Fatal(err)
+			}
+			look("there is no key once more", true, failures)
+			copyFile(t, used.key, next.key)
+			look("it is back", true, failures)
+		}
 		cancel()
 		synctest.Wait()
-		if n := strings.Count(log.String(), "new certificate is not used, the old one is kept"); n != 3 {
+		if n := strings.Count(log.String(), "new certificate is not used, the old one is kept"); n != 5 {
 			t.Errorf("%d failures logged, want each once:\n%s", n, &log)
 		}
 		if strings.Contains(log.String(), "PRIVATE") {

@@ -72,10 +72,12 @@ func (f *Files) Run(ctx context.Context) {
 			told = err.Error()
 			f.failures.Add(1)
 			f.log.Error("new certificate is not used, the old one is kept", "error", err)
-		case err == nil && changed:
+		case err == nil:
 			told = ""
-			f.log.Info("new certificate", "file", f.certFile, "expires", f.Stats().Expires)
-			f.warnIfExpired()
+			if changed {
+				f.log.Info("new certificate", "file", f.certFile, "expires", f.Stats().Expires)
+				f.warnIfExpired()
+			}
 		}
 	}
 }
