@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test as bare } from 'node:test';
 import { SSETransport } from './parley.js';
 
@@ -101,6 +102,14 @@ test('until there is a session any failure is one to open', async (t) => {
     await until(() => log.length === 1);
     assert.deepEqual([log, asked.length], [[`transport error: ${said}`], 1]);
   }
+});
+
+test('a session that goes on for long keeps nothing of the streams it has had', async (t) => {
+  const streams = Array.from({ length: 6 }, (_, i) => new Stream().say(`id: ${i}\ndata: ${i ? '4a' : open}\n\n`));
+  for (const stream of streams.slice(0, -1)) stream.end();
+  const { transport, log } = make(t, streams);
+  await until(() => log.length === 6);
+  assert.equal(getEventListeners(transport.signal, 'abort').length, 1, 'that of the present stream');
 });
 
 test('five streams without an event, one after the other, are the end', async (t) => {
