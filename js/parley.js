@@ -888,8 +888,10 @@ export class Client {
     this.#pid = pid;
     this.#state = 'connected';
     this.#attempt = 0;
-    for (const [data, id] of this.#early.splice(0)) this.#event(data, id);
-    if (!this.connected) return; // a listener closed it
+    for (const [data, id] of this.#early.splice(0)) {
+      this.#event(data, id);
+      if (!this.connected) return; // a listener closed it
+    }
     for (const { parts, id } of this.#buffer.splice(0)) {
       const refusal = this.#session.send(parts);
       if (refusal) this.#failAck(id, new ParleyError(refusal, refusal.replace('_', ' ')));

@@ -60,6 +60,32 @@ for (const [way, options] of Object.entries(ways)) {
   });
 }
 
+test('a listener that closes the client while it is told what it missed is told no more', async (t) => {
+  class Recovering {
+    static kind = 'recovering';
+    writable = true;
+    constructor(context, events) { this.events = events; }
+    open() {
+      queueMicrotask(() => {
+        this.events.open();
+        for (const packet of ['0{"sid":"s","pingInterval":25000,"pingTimeout":20000}', '42["news",1]', '42["news",2]', '421["news",3]', '40{"sid":"a"}']) this.events.packet(packet);
+      });
+    }
+    send() { this.events.drain(); }
+    close() {}
+  }
+  const client = dial(t, 'http://chat.example', { transports: [Recovering] });
+  const got = [];
+  client.on('news', (n) => {
+    got.push(n);
+    client.close();
+  });
+  const [reason] = await next(client, 'disconnect');
+  assert.equal(reason, 'io client disconnect');
+  await new Promise(setImmediate);
+  assert.deepEqual(got, [1]);
+});
+
 test('an offset is not carried into another session', async (t) => {
   const first = await serve(t, { connectionStateRecovery: {} });
   first.io.on('connection', (socket) => socket.emit('hello'));
