@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -136,11 +137,23 @@ func (s *session) CloseWithError(code uint32, message string) error {
 	return s.session.CloseWithError(wt.SessionErrorCode(code), message)
 }
 
-// closeSession is the type of the capsule WT_CLOSE_SESSION (draft-ietf-webtrans-http3, 6).
-const closeSession = 0x2843
+const (
+	// closeSession is the type of the capsule WT_CLOSE_SESSION (draft-ietf-webtrans-http3, 6).
+	closeSession = 0x2843
+	// maxMessage is how many bytes its message may have: "MUST NOT exceed 1024".
+	maxMessage = 1024
+)
 
-// appendClose appends a capsule that closes the session. The message is short.
+// appendClose appends a capsule that closes the session. A message that is too long is cut at
+// a rune's border.
 func appendClose(dst []byte, code uint32, message string) []byte {
+	if len(message) > maxMessage {
+		n := maxMessage
+		for n > 0 && !utf8.RuneStart(message[n]) {
+			n--
+		}
+		message = message[:n]
+	}
 	dst = quicvarint.Append(dst, closeSession)
 	dst = quicvarint.Append(dst, uint64(4+len(message)))
 	dst = binary.BigEndian.AppendUint32(dst, code)

@@ -254,6 +254,9 @@ func TestRefusedAtTheFirstPacket(t *testing.T) {
 			}
 			return &parley.ConnectError{Message: "go away"}
 		}}, "0", 0, 403, "go away", `{"code":4,"message":"go away"}`},
+		"AllowRequest at length": {parley.Options{AllowRequest: func(*http.Request) error {
+			return &parley.ConnectError{Message: "x" + strings.Repeat("é", 1000)}
+		}}, "0", 0, 403, "x" + strings.Repeat("é", 511), `{"code":4,"message":"x` + strings.Repeat("é", 1000) + `"}`},
 		"all connections":         {parley.Options{MaxConnections: 1}, "0", 1, 503, "Too many connections", `{"code":4,"message":"Too many connections"}`},
 		"those of an address":     {parley.Options{MaxPerAddress: 1}, "0", 1, 429, "Too many connections from this address", `{"code":4,"message":"Too many connections from this address"}`},
 		"unknown session":         {parley.Options{}, `0{"sid":"12345678901234567890"}`, 0, 400, "Session ID unknown", `{"code":1,"message":"Session ID unknown"}`},
