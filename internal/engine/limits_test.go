@@ -3,6 +3,7 @@ package engine_test
 import (
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
@@ -111,4 +112,28 @@ func TestShutdownSendsWhatIsQueued(t *testing.T) {
 		o.wantEnded(engine.ForcedClose)
 		w.wantEnded(engine.ForcedClose)
 	})
+}
+
+// Who was told to go before the shutdown has no more time for its last poll than the others.
+func TestShutdownHurriesThoseThatLinger(t *testing.T) {
+	for _, transport := range []string{"polling", "sse"} {
+		bubble(t, transport, func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			var o *owner
+			if transport == "sse" {
+				var f *streaming
+				f, _, o = s.openSSE()
+				f.close()
+				synctest.Wait()
+			} else {
+				_, o = s.open()
+			}
+			o.session.Close()
+			start := time.Now()
+			if err := s.Shutdown(t.Context()); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			wantSince(t, start, 5*time.Second)
+		})
+	}
 }

@@ -481,7 +481,10 @@ func (s *Server) Each(f func(*Session)) {
 // are left and returns ctx's error. The server is of no use afterwards.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
-	s.Each((*Session).Close)
+	s.Each(func(session *Session) {
+		session.Close()
+		session.hurry()
+	})
 	var err error
 	select {
 	case <-s.idle:

@@ -367,6 +367,15 @@ func (s *Session) awaitEndLocked(farewell eio.Type) {
 	}
 }
 
+// hurry has a session that lingers do so no longer than a shutdown waits.
+func (s *Session) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lingers && s.beatAt > s.srv.wheel.since()+closeTimeout {
+		s.awaitEndLocked(eio.Close)
+	}
+}
+
 // lastLocked ends a session that was closing. It has to be removed.
 func (s *Session) lastLocked() {
 	s.state, s.lingers = closed, false
