@@ -3,13 +3,17 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
 import { Agent as SecureAgent } from 'node:https';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { io } from 'socket.io-client';
 import { newPage, open, useBrowser } from './browser.mjs';
-import { generation } from './conversation.mjs';
+import * as talk from './conversation.mjs';
 import { folder, front, passthrough, proxies, replace } from './front.mjs';
 import { client, connected, count, next, parley, serve, test, upgraded, ways } from './harness.mjs';
-import { feed, poller, requests, until } from './request.mjs';
+import { feed, poller, requests, streamer, until } from './request.mjs';
+
+const { WebSocket } = createRequire(new URL('../js/', import.meta.url))('ws');
 
 useBrowser();
 
@@ -31,13 +35,15 @@ async function everybody(t, proxy) {
     }
   }
   const pollers = [];
+  const streams = [];
   const feeds = [];
   for (const [url, options] of roads(proxy)) {
     const request = await requests(t, url, options);
     pollers.push(await poller(request), await poller(request, { j: 0 }));
+    streams.push(await streamer(request));
     feeds.push(await feed(request, room));
   }
-  return { sockets, pollers, feeds };
+  return { sockets, pollers, streams, feeds };
 }
 
 /** Sends a message into the room of the feeds. */
@@ -65,14 +71,39 @@ async function exchange(t, url, ca) {
   }
 }
 
+/** In a page, or here: a client that begins with the first kind of transport arrives at the last. Resolves with what went wrong. */
+async function streaming({ dial, next, arrived, traffic, converse, ask }, options) {
+  const { kinds } = options;
+  const client = dial({ ...options, upgrade: kinds.length > 1 });
+  const faults = [];
+  client.socket.on('disconnect', (reason) => faults.push(`disconnect: ${reason}`));
+  await next(client, 'connect');
+  faults.push(...await traffic(client, 100));
+  await arrived(client, kinds.at(-1));
+  faults.push(...await converse(client, { empty: false }));
+  let fastest = Infinity;
+  for (let i = 0; i < 5; i++) {
+    const begun = Date.now();
+    await ask(client, 'message-with-ack', i);
+    fastest = Math.min(fastest, Date.now() - begun);
+  }
+  if (fastest > 100) faults.push(`each answer takes ${fastest} ms or more`);
+  const [{ transport }] = await ask(client, 'whoami');
+  if (transport !== kinds.at(-1)) faults.push(`the server says ${transport}`);
+  client.socket.off('disconnect');
+  client.close();
+  return faults;
+}
+
 /** Nobody is lost while nothing is said for longer than the proxy waits. */
 async function idle(t, proxy) {
-  const { sockets, pollers, feeds } = await everybody(t, proxy);
+  const { sockets, pollers, streams, feeds } = await everybody(t, proxy);
   const lost = [];
   for (const { io, way } of sockets) io.engine.on('close', (why) => lost.push(`${way}: ${why}`));
+  for (const one of streams) one.ended.then(() => lost.push('sse'));
   for (const one of feeds) one.ended.then(() => lost.push('feed'));
   await sleep(5000);
-  lost.push(...pollers.filter(({ failed }) => failed).map(({ failed }) => failed.message));
+  lost.push(...[...pollers, ...streams].filter(({ failed }) => failed).map(({ failed }) => failed.message));
   assert.deepEqual(lost, []);
   for (const { comments } of feeds) assert(comments >= 5, `${comments} comments`);
 }
@@ -170,16 +201,18 @@ for (const [name, proxy] of Object.entries(proxies)) {
   }, 30_000);
 
   test(`${name}: without them it is cut off`, async (t) => {
-    const { feeds, sockets } = await everybody(t, await start(t, [], impatient));
-    const cut = [...feeds.map(({ ended }) => ended), ...sockets.map(({ io }) => next(io.engine, 'close'))];
+    const { sockets, streams, feeds } = await everybody(t, await start(t, [], impatient));
+    const cut = [...[...streams, ...feeds].map(({ ended }) => ended), ...sockets.map(({ io }) => next(io.engine, 'close'))];
     await Promise.all(cut);
   }, 30_000);
 
-  test(`${name}: feeds are not held back, whatever it is told`, async (t) => {
+  test(`${name}: sse and feeds are not held back, whatever it is told`, async (t) => {
     const buffering = name === 'nginx' ? (text) => replace(text, 'proxy_buffering off;', 'proxy_buffering on;') : undefined;
     const proxied = await start(t, [], buffering);
     for (const [i, [url, options]] of roads(proxied).entries()) {
-      const one = await feed(await requests(t, url, options), room);
+      const request = await requests(t, url, options);
+      await streamer(request); // its handshake has come
+      const one = await feed(request, room);
       assert.equal(one.headers['content-type'], 'text/event-stream');
       for (const k of count(3)) {
         await say(t, proxied.server.url, `${i} ${k}`);
@@ -205,9 +238,10 @@ for (const [name, proxy] of Object.entries(proxies)) {
 
   test(`${name}: a reload ends nothing`, async (t) => {
     const proxied = await start(t);
-    const { sockets, pollers, feeds } = await everybody(t, proxied);
+    const { sockets, pollers, streams, feeds } = await everybody(t, proxied);
     const lost = [];
     for (const { io, way } of sockets) io.engine.on('close', (why) => lost.push(`${way}: ${why}`));
+    for (const one of streams) one.ended.then(() => lost.push('sse'));
     await proxied.begins();
     await say(t, proxied.http, 'after');
     for (const one of sockets) assert.equal((await one.emitWithAck('joinRoom', { roomId: 'r' })).lastSeq, 1);
@@ -247,6 +281,19 @@ for (const [name, proxy] of Object.entries(proxies)) {
     for (const one of sockets) if (!one.connected) await next(one, 'connect'); // they have come back
   }, 60_000);
 
+  for (const kinds of [['sse'], ['sse', 'websocket']]) {
+    test(`${name}: ${kinds.join(', then ')}, in Node.js, and over HTTP/2 in a browser`, async (t) => {
+      const { run, origin, faults } = await open(t);
+      const { http, https } = await front(t, proxy, (await serve(t, '-origins', origin)).url);
+      for (const client of ['own', 'official']) {
+        const here = { ...talk, dial: (options) => talk.dial(options, { io, WebSocket }) };
+        assert.deepEqual(await streaming(here, { client, kinds, url: http }), [], `${client}, Node.js`);
+        assert.deepEqual(await run(streaming, { client, kinds, url: https }), [], `${client}, Chromium`);
+      }
+      assert.deepEqual(faults, []);
+    }, 40_000);
+  }
+
   test(`${name}: browsers, over HTTP/2`, async (t) => {
     const { page, run, origin, faults } = await open(t, { client: 'client-4.0.2' });
     const { url } = await serve(t, '-legacy', '-origins', origin);
@@ -257,7 +304,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
     devtools.on('Network.responseReceived', ({ response }) => response.url.startsWith(https) && protocols.add(response.protocol));
     const upgrades = ['polling', 'websocket'];
     for (const more of [{ transports: ['websocket'] }, { transports: ['polling'] }, { transports: upgrades }, { transports: ['polling'], forceJSONP: true }, { transports: upgrades, forceJSONP: true }]) {
-      assert.deepEqual(await run(generation, { url: https, more, kind: more.transports.at(-1), empty: false }), [], JSON.stringify(more));
+      assert.deepEqual(await run(talk.generation, { url: https, more, kind: more.transports.at(-1), empty: false }), [], JSON.stringify(more));
     }
     assert.deepEqual([...protocols], ['h2']);
     assert.deepEqual(faults, []);

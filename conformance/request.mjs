@@ -41,13 +41,10 @@ export async function requests(t, url, { h2 = false, ...connection } = {}) {
   return request;
 }
 
-/**
- * Reads a feed: events are what has come, comments how many. It is ended when the response
- * is, or fails. last is the id of the last event.
- */
-export async function feed(request, to, lastEventId) {
+/** Reads the events of a response; take is called with the fields of each that has data. */
+async function listen(request, to, lastEventId, take) {
   const response = await request(to, lastEventId === undefined ? {} : { headers: { 'Last-Event-ID': lastEventId } });
-  const self = { status: response.status, headers: response.headers, events: [], comments: 0, last: lastEventId, end: response.end };
+  const self = { status: response.status, headers: response.headers, comments: 0, last: lastEventId, end: response.end };
   let rest = '';
   const { stream } = response;
   stream.setEncoding('utf8').on('data', (chunk) => {
@@ -56,12 +53,42 @@ export async function feed(request, to, lastEventId) {
     for (const block of blocks) {
       const fields = Object.fromEntries(block.split('\n').map((line) => line.split(/: ?(.*)/s)));
       if ('' in fields) self.comments++;
-      if (fields.data !== undefined) self.events.push({ ...fields, data: JSON.parse(fields.data) });
+      if (fields.data !== undefined) take(fields);
       self.last = fields.id ?? self.last;
     }
   });
   self.ended = new Promise((resolve) => stream.on('close', resolve).on('error', resolve));
   return self;
+}
+
+/**
+ * Reads a feed: events are what has come, comments how many. It is ended when the response
+ * is, or fails. last is the id of the last event.
+ */
+export async function feed(request, to, lastEventId) {
+  const events = [];
+  const self = await listen(request, to, lastEventId, (fields) => events.push({ ...fields, data: JSON.parse(fields.data) }));
+  return Object.assign(self, { events });
+}
+
+/**
+ * Begins a session over sse, and answers pings. It is ended when the stream is; failed is what was
+ * wrong with an answer, undefined as long as nothing is.
+ */
+export async function streamer(request) {
+  const query = '/socket.io/?EIO=4&transport=sse';
+  let sid;
+  const pong = async () => {
+    const response = await request(`${query}&sid=${sid}`, { method: 'POST', headers: { 'Content-Type': 'text/plain;charset=UTF-8' }, body: '3' });
+    if (await response.text() !== 'ok') throw new Error(`status ${response.status}`);
+  };
+  let failed;
+  const self = await listen(request, query, undefined, ({ data }) => {
+    if (data[0] === '0') ({ sid } = JSON.parse(data.slice(1)));
+    if (data === '2') pong().catch((error) => { failed ??= error; });
+  });
+  await until(() => sid);
+  return Object.defineProperty(self, 'failed', { get: () => failed });
 }
 
 /**
