@@ -1,5 +1,6 @@
 // Package parley is a Socket.IO server: unmodified Socket.IO clients connect to it over
-// WebSocket and HTTP long polling, and others that know the transport over Server-Sent Events.
+// WebSocket and HTTP long polling, with Options.JSONP over JSONP and with package webtransport
+// over WebTransport, and others that know the transport over Server-Sent Events.
 //
 //	srv, err := parley.New(nil)
 //	if err != nil { … }

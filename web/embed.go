@@ -3,7 +3,7 @@
 //
 // The page expects:
 //   - its files at the root of the server, index.html as "/";
-//   - the client, js/parley.js, at "/parley.js";
+//   - the client, js/parley.js, at "/parley.js", and js/transports.js beside it;
 //   - Socket.IO at "/socket.io/" of the same origin.
 //
 // The room stands in the fragment of the URL, "/#support-42", percent-encoded;
