@@ -27,7 +27,7 @@ type Stats struct {
 
 // Config returns the configuration of a server with certificates of s: TLS 1.2 and later,
 // nothing but AEAD ciphers with forward secrecy, HTTP/2 and HTTP/1.1. WebSockets need the
-// latter: net/http cannot take them over HTTP/2 (RFC 8441).
+// latter: net/http takes them over HTTP/2 (RFC 8441) only if GODEBUG says so.
 func Config(s Source) *tls.Config {
 	c := &tls.Config{
 		MinVersion: tls.VersionTLS12,
