@@ -48,6 +48,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return served, nil
 	})
 	if served != nil { // a session, of which a connection has one
+		// Clients close the connection after the session. Chromium takes it for lost if the
+		// server does at the same time.
+		wait(conn.Context(), minArrival)
 		conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
 	}
 }
