@@ -116,16 +116,18 @@ async function stay({ dial, traffic, next }, options) {
 }
 
 suite('an upgrade that fails', { concurrency: 2 }, () => {
-  for (const [place, { start }] of Object.entries(places)) {
+  for (const [place, { kinds, start }] of Object.entries(places)) {
     for (const client of ['own', 'official']) {
       test(`${client}, ${place}`, async (t) => {
         const run = await start(t);
+        const hash = server.out().split('\n')[0];
         const hows = ['refused', 'reset', 'swallowed', 'buffered', { cut: 0 }, { cut: 100 }, { cut: 132 }]; // in the answer to the probe
-        const cases = ['polling', 'sse'].flatMap((kind) => hows.map((how) => ({ kind, how })));
-        const found = await Promise.all(cases.map(async ({ kind, how }) => {
-          const between = await network(t, server.url, { websocket: how });
-          const faults = await run(stay, { client, url: between.url, kinds: [kind, 'websocket'], upgrade: true, timeout: TIMEOUT });
-          return faults.map((fault) => `${kind}, WebSocket ${named(how)}: ${fault}`);
+        const upgrades = { websocket: hows, ...kinds.includes('webtransport') && { webtransport: ways.webtransport } };
+        const cases = Object.entries(upgrades).flatMap(([to, hows]) => hows.flatMap((how) => ['polling', 'sse'].map((kind) => ({ kind, to, how }))));
+        const found = await Promise.all(cases.map(async ({ kind, to, how }) => {
+          const between = await network(t, server.url, { [to]: how });
+          const options = { client, url: between.url, kinds: [kind, to], upgrade: true, timeout: TIMEOUT, hash: to === 'webtransport' && hash };
+          return (await run(stay, options)).map((fault) => `${kind}, ${to} ${named(how)}: ${fault}`);
         }));
         assert.deepEqual(found.flat(), []);
       }, 60_000);

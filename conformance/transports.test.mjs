@@ -35,7 +35,14 @@ async function elements() {
   return all().map((node) => node.outerHTML);
 }
 
-const kinds = { 'Node.js': ['websocket', 'sse', 'polling'], Chromium: ['websocket', 'sse', 'polling', 'jsonp'] };
+const kinds = { 'Node.js': ['websocket', 'sse', 'polling'], Chromium: ['webtransport', 'websocket', 'sse', 'polling', 'jsonp'] };
+
+/** The network in front of a server with these transports and, for WebTransport, the hash of its certificate. */
+async function front(t, ...kinds) {
+  const quic = kinds.includes('webtransport');
+  const server = await serve(t, '-legacy', ...quic ? ['-webtransport'] : []);
+  return { between: await network(t, server.url), hash: quic && server.out().split('\n')[0] };
+}
 
 /** Resolves when nothing is under way in the network; fails after ms. */
 async function quiet(between, ms = 3000) {
@@ -59,9 +66,9 @@ function each(name, run, { at = Object.keys(places), timeout } = {}) {
   }
 }
 
-for (const kind of ['websocket', 'sse', 'polling', 'jsonp']) {
+for (const kind of kinds.Chromium) {
   each(`${kind}, alone`, async (t, { client, run, left }) => {
-    const between = await network(t, (await serve(t, '-legacy')).url);
+    const { between, hash } = await front(t, kind);
     const { faults, whoami } = await run(async ({ dial, arrived, converse, traffic, ask }, options) => {
       const client = dial(options);
       await arrived(client, options.kinds[0]);
@@ -69,7 +76,7 @@ for (const kind of ['websocket', 'sse', 'polling', 'jsonp']) {
       const [whoami] = await ask(client, 'whoami');
       client.close();
       return { faults, whoami };
-    }, { client, url: between.url, kinds: [kind] });
+    }, { client, url: between.url, kinds: [kind], hash });
     assert.deepEqual(faults, []);
     assert.equal(whoami.transport, kind === 'jsonp' ? 'polling' : kind);
     await quiet(between); // long before a poll would be answered
@@ -77,28 +84,28 @@ for (const kind of ['websocket', 'sse', 'polling', 'jsonp']) {
   }, { at: Object.keys(places).filter((place) => kinds[place].includes(kind)) });
 }
 
-for (const kind of ['sse', 'jsonp']) {
-  each(`${kind}, upgraded to WebSocket under traffic`, async (t, { client, run, left }) => {
-    const between = await network(t, (await serve(t, '-legacy')).url);
+for (const [kind, better] of [['sse', 'websocket'], ['jsonp', 'websocket'], ['sse', 'webtransport'], ['polling', 'webtransport']]) {
+  each(`${kind}, upgraded to ${better} under traffic`, async (t, { client, run, left }) => {
+    const { between, hash } = await front(t, kind, better);
     for (const i of count(3)) {
-      const faults = await run(async ({ dial, next, traffic, arrived, ask }, { i, ...options }) => {
+      const faults = await run(async ({ dial, next, traffic, arrived, ask }, { i, better, ...options }) => {
         const client = dial(options);
         const stays = [];
         client.socket.on('disconnect', (reason) => stays.push(`disconnect: ${reason}`));
         await next(client, 'connect');
         const faults = await traffic(client, 150, i);
-        await arrived(client, 'websocket');
+        await arrived(client, better);
         const [{ transport }] = await ask(client, 'whoami');
-        if (transport !== 'websocket') faults.push(`the server says ${transport}`);
+        if (transport !== better) faults.push(`the server says ${transport}`);
         faults.push(...stays);
         client.close();
         return faults;
-      }, { i, client, url: between.url, kinds: [kind, 'websocket'], upgrade: true });
+      }, { i, better, client, url: between.url, kinds: [kind, better], upgrade: true, hash });
       assert.deepEqual(faults, []);
     }
     await quiet(between);
     assert.deepEqual(await left(), []);
-  }, { at: kind === 'sse' ? ['Node.js', 'Chromium'] : ['Chromium'] });
+  }, { at: Object.keys(places).filter((place) => kinds[place].includes(kind) && kinds[place].includes(better)) });
 }
 
 // A stream is cut at the nth byte of an answer.
