@@ -650,7 +650,7 @@ func TestUpgrade(t *testing.T) {
 	c.send("5", `420["echo",1]`)
 	c.expect(`42["echo",1]`, `430[1]`)
 	st := s.Stats()
-	if st.Upgrades != 1 || st.Opened["polling"] != 2 || st.Opened["webtransport"] != 1 {
+	if st.Upgrades != 1 || st.Opened["polling"] != 2 || st.Opened["webtransport"] != 1 || st.Open["polling"] != 1 || st.Open["webtransport"] != 2 {
 		t.Errorf("stats: %+v", st)
 	}
 	s.wt.Close()

@@ -267,6 +267,7 @@ func TestSSEUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{Open: echo})
 		f, sid, o := s.openSSE()
+		wantOpenOf(s, "sse")
 		p := s.upgrade(ofWebSocket(sid))
 		o.send("before")
 		p.text("2probe")
@@ -283,6 +284,7 @@ func TestSSEUpgrade(t *testing.T) {
 		if got := o.session.Transport(); got != "websocket" {
 			t.Errorf("transport %q after the upgrade packet", got)
 		}
+		wantOpenOf(s, "websocket")
 		wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId=2", ""), 400, badRequest)
 		wantRefusal(t, s.postSSE(sid, "4a"), 400, badRequest)
 		p.Close()

@@ -17,6 +17,16 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
+// wantOpenOf checks that one session is counted as open, with that transport.
+func wantOpenOf(s *server, want string) {
+	s.t.Helper()
+	for i, transport := range engine.Transports {
+		if n := s.Stats().Open[i].Load(); (n == 1) != (transport == want) || n > 1 {
+			s.t.Errorf("%d sessions of %s are open, want one of %s", n, transport, want)
+		}
+	}
+}
+
 func TestUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{Open: echo})
@@ -47,11 +57,7 @@ func TestUpgrade(t *testing.T) {
 		if n := s.Stats().Upgrades.Load(); n != 1 {
 			t.Errorf("%d upgrades, want 1", n)
 		}
-		for i, transport := range engine.Transports {
-			if n := s.Stats().Open[i].Load(); (n == 1) != (transport == "websocket") {
-				t.Errorf("%d sessions of %s are open", n, transport)
-			}
-		}
+		wantOpenOf(s, "websocket")
 		p.Close()
 		o.wantEnded(engine.TransportClose)
 		s.wantSessions(0)
