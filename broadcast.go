@@ -13,10 +13,8 @@ import (
 // Broadcast is a choice of sockets and the way to send to them. It is immutable, and safe
 // for concurrent use: each method returns a new one.
 type Broadcast struct {
-	nsp      *Namespace
-	rooms    []string
-	except   []string
-	self     *Socket // the only one, as long as no rooms are named
+	nsp *Namespace
+	selection
 	volatile bool
 	plain    bool // not compressed
 	local    bool
@@ -36,10 +34,12 @@ func union(a, b []string) []string {
 	return append(a[:len(a):len(a)], b...)
 }
 
-// To chooses the sockets in these rooms, too.
+// To chooses the sockets in these rooms, beside those of earlier calls. A choice of no rooms is
+// nobody.
 func (b *Broadcast) To(rooms ...string) *Broadcast {
 	return b.with(func(b *Broadcast) {
 		b.turnToOthers()
+		b.all = false
 		b.rooms = union(b.rooms, rooms)
 	})
 }
@@ -60,20 +60,12 @@ func (b *Broadcast) Except(rooms ...string) *Broadcast {
 func (b *Broadcast) turnToOthers() {
 	if b.self != nil {
 		b.except = union(b.except, []string{b.self.ID()})
-		b.self = nil
+		b.self, b.all = nil, true
 	}
 }
 
-// choose appends the chosen sockets to dst.
-func (b *Broadcast) choose(dst []*Socket) []*Socket {
-	switch {
-	case b.self == nil:
-		return b.nsp.index.Select(dst, b.rooms, b.except)
-	case b.self.Connected():
-		return append(dst, b.self)
-	}
-	return dst
-}
+// choose returns the chosen sockets.
+func (b *Broadcast) choose() []*Socket { return b.nsp.local.choose(nil, &b.selection) }
 
 // Volatile has the event dropped for each client that cannot take it at once, because
 // something else waits to be sent or, with polling, no request is there to answer.
@@ -102,14 +94,15 @@ func (b *Broadcast) Emit(event string, args ...any) error {
 	if err := checkEvent(event); err != nil {
 		return err
 	}
-	if b.nsp.recovery != nil {
-		return b.nsp.recovery.emit(b, nil, event, args)
+	e, err := b.encode(-1, event, b.nsp.local.recovery.mark(b, args))
+	switch {
+	case err != nil:
+		return err
+	case b.self != nil:
+		return b.self.emit(e, b.volatile)
 	}
-	e, err := b.encode(-1, event, args)
-	if err == nil {
-		b.nsp.deliver(b, e)
-	}
-	return err
+	b.nsp.local.deliver(&b.selection, e, b.volatile)
+	return nil
 }
 
 // encode encodes the event as the flags want it, with the id of an acknowledgement or -1.
@@ -145,7 +138,7 @@ func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) 
 	if err != nil {
 		return nil, err
 	}
-	chosen := b.choose(nil)
+	chosen := b.choose()
 	replies := collector{awaited: len(chosen), done: make(chan struct{})}
 	if len(chosen) == 0 {
 		return nil, nil
@@ -209,7 +202,7 @@ type SocketInfo struct {
 
 // FetchSockets returns the chosen sockets.
 func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
-	chosen := b.choose(nil)
+	chosen := b.choose()
 	infos := make([]SocketInfo, len(chosen))
 	for i, s := range chosen {
 		infos[i] = SocketInfo{ID: s.ID(), Handshake: s.Handshake(), Rooms: s.Rooms(), Data: s.Data()}
@@ -221,7 +214,7 @@ func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
 // them cannot.
 func (b *Broadcast) SocketsJoin(rooms ...string) error {
 	var err error
-	for _, s := range b.choose(nil) {
+	for _, s := range b.choose() {
 		if e := s.Join(rooms...); e != nil {
 			err = e
 		}
@@ -231,14 +224,14 @@ func (b *Broadcast) SocketsJoin(rooms ...string) error {
 
 // SocketsLeave has the chosen sockets leave rooms.
 func (b *Broadcast) SocketsLeave(rooms ...string) {
-	for _, s := range b.choose(nil) {
+	for _, s := range b.choose() {
 		s.Leave(rooms...)
 	}
 }
 
 // DisconnectSockets disconnects the chosen sockets; see Socket.Disconnect.
 func (b *Broadcast) DisconnectSockets(closeConnection bool) {
-	for _, s := range b.choose(nil) {
+	for _, s := range b.choose() {
 		s.Disconnect(closeConnection)
 	}
 }

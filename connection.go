@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
@@ -22,23 +23,33 @@ type connection struct {
 	decoder sio.Decoder
 	bucket  *bucket // nil: no rate limit
 
-	mu        sync.Mutex
-	seats     []seat
-	closed    bool
-	joining   *time.Timer // until the first namespace is joined
-	attaching *time.Timer // until all attachments of a packet are there
-	full      int         // sockets whose inbox is full
-	awaited   int         // acknowledgements that the client owes
-	paused    bool
+	inboxed atomic.Int64 // bytes in the inboxes of all sockets
+	crowded atomic.Bool  // they are too many; changed under mu
+
+	mu          sync.Mutex
+	seats       []seat
+	attempts    int      // to join a namespace, counted: a seat's is its own
+	negotiating int      // goroutines that find out whether a namespace may be joined
+	left        []uint64 // hashes of namespaces that the client had joined
+	closed      bool
+	joining     *time.Timer // until the first namespace is joined
+	attaching   *time.Timer // until all attachments of a packet are there
+	full        int         // sockets whose inbox is full
+	awaited     int         // acknowledgements that the client owes
+	paused      bool
 }
 
 // seat is a namespace that the client has asked to join.
 type seat struct {
 	namespace string
+	attempt   int
 	socket    *Socket // nil until the namespace is found
 	joined    bool
 	cancel    context.CancelFunc // while it is looked for
 }
+
+// maxLeft bounds connection.left.
+const maxLeft = 64
 
 func newConnection(srv *Server, session *engine.Session) *connection {
 	c := &connection{srv: srv, session: session, decoder: srv.opts.Parser.parser.NewDecoder(srv.limits)}
@@ -84,9 +95,13 @@ func (c *connection) Message(binary bool, data []byte) {
 	}
 }
 
-// reject ends the connection of a client that breaks the protocol or a limit.
+// reject ends the connection of a client that breaks the protocol or a limit. Events of it that
+// are not being handled yet are dropped.
 func (c *connection) reject(why string) {
 	c.srv.log.Debug("parley: client rejected", "session", c.session.ID(), "reason", why)
+	for _, s := range c.sockets() {
+		s.dismiss()
+	}
 	c.session.Close()
 }
 
@@ -110,38 +125,38 @@ func stop(t **time.Timer) {
 // packet handles one packet. Its data is valid until packet returns.
 func (c *connection) packet(p sio.Packet) {
 	namespace, auth := c.revision().namespace(p.Namespace, p.Data)
-	if p.Type == sio.Connect {
+	switch p.Type {
+	case sio.Connect:
 		c.connect(namespace, bytes.Clone(auth))
 		return
-	}
-	s := c.socket(namespace)
-	if s == nil {
-		if p.Type != sio.Disconnect {
-			c.reject("packet for a namespace that is not joined")
-		}
+	case sio.Disconnect:
+		c.leave(namespace)
 		return
 	}
-	switch p.Type {
-	case sio.Event:
+	s, left := c.socket(namespace)
+	switch {
+	case s == nil && left: // the client did not know yet that it is not there any more
+	case s == nil:
+		c.reject("packet for a namespace that is not joined")
+	case p.Type == sio.Event:
 		c.srv.stats.eventsIn.Add(1)
 		s.received(p)
-	case sio.Ack:
+	case p.Type == sio.Ack:
 		s.resolve(p.ID, payload{data: bytes.Clone(p.Data), attachments: p.Attachments}, nil)
-	case sio.Disconnect:
-		s.close(ClientNamespaceDisconnect)
 	default:
 		c.reject("unexpected packet")
 	}
 }
 
-// socket returns the socket in a namespace that was joined, or nil.
-func (c *connection) socket(namespace string) *Socket {
+// socket returns the socket in a namespace that was joined, or nil and whether the client had
+// joined it before.
+func (c *connection) socket(namespace string) (s *Socket, left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if i := c.seatLocked(namespace); i >= 0 && c.seats[i].joined {
-		return c.seats[i].socket
+		return c.seats[i].socket, false
 	}
-	return nil
+	return nil, len(c.left) > 0 && slices.Contains(c.left, c.srv.hash(namespace))
 }
 
 // sockets returns all sockets that have joined.
@@ -160,109 +175,187 @@ func (c *connection) seatLocked(namespace string) int {
 	return slices.IndexFunc(c.seats, func(s seat) bool { return s.namespace == namespace })
 }
 
-// connect has the client join a namespace. Where nothing may block, it does so at once.
+// leave takes the client out of a namespace, as it wants. If it is still joining, it does not any
+// more.
+func (c *connection) leave(namespace string) {
+	c.mu.Lock()
+	i := c.seatLocked(namespace)
+	if i < 0 {
+		c.mu.Unlock()
+		return
+	}
+	left := c.seats[i]
+	if !left.joined {
+		c.seats = slices.Delete(c.seats, i, i+1)
+	}
+	c.mu.Unlock()
+	left.end(ClientNamespaceDisconnect)
+}
+
+// end ends the socket, or the search for its namespace.
+func (s *seat) end(reason Reason) {
+	if s.cancel != nil {
+		s.cancel()
+	}
+	if s.socket != nil {
+		s.socket.close(reason)
+	}
+}
+
+// connect has the client join a namespace. Where nothing may block, it does so at once. If it is
+// joining already, it begins again.
 func (c *connection) connect(namespace string, auth json.RawMessage) {
 	c.mu.Lock()
+	i := c.seatLocked(namespace)
+	if i >= 0 && !c.seats[i].joined {
+		c.mu.Unlock()
+		c.leave(namespace)
+		c.mu.Lock()
+		i = c.seatLocked(namespace)
+	}
+	limit := c.srv.opts.MaxNamespaces
 	switch {
 	case c.closed:
 		c.mu.Unlock()
 		return
-	case c.seatLocked(namespace) >= 0:
+	case i >= 0:
 		c.mu.Unlock()
 		c.reject("namespace joined twice")
 		return
-	case c.srv.opts.MaxNamespaces > 0 && len(c.seats) >= c.srv.opts.MaxNamespaces:
+	case limit > 0 && max(len(c.seats), c.negotiating) >= limit:
 		c.mu.Unlock()
 		c.refuse(namespace, &ConnectError{Message: "Too many namespaces"})
 		return
 	}
-	c.seats = append(c.seats, seat{namespace: namespace})
+	c.attempts++
+	attempt := c.attempts
+	c.seats = append(c.seats, seat{namespace: namespace, attempt: attempt})
 	c.mu.Unlock()
 
-	if n := c.srv.existing(namespace); n != nil {
-		s := newSocket(n, c, auth)
-		if s.recovery() == nil && len(n.load().connect) == 0 {
-			if c.seat(s) {
-				c.admit(s)
-			}
-			return
-		}
-		c.srv.work.add(1)
-		go c.negotiate(s)
+	n := c.srv.existing(namespace)
+	if n == nil {
+		c.negotiate(func() { c.discover(namespace, attempt, auth) })
 		return
 	}
-	c.srv.work.add(1)
-	go c.discover(namespace, auth)
+	blocks := c.revision().recovers() && n.local.recovery != nil || n.screens()
+	s := newSocket(n, c, auth, !blocks && !n.welcomes())
+	switch {
+	case !c.seat(s, attempt):
+	case blocks:
+		c.negotiate(func() { c.screen(s) })
+	default:
+		c.admit(s)
+	}
 }
 
-// discover asks whether the namespace may be made, and goes on with connecting.
-func (c *connection) discover(namespace string, auth json.RawMessage) {
+// negotiate runs f, which may block, on a goroutine.
+func (c *connection) negotiate(f func()) {
+	c.mu.Lock()
+	c.negotiating++
+	c.mu.Unlock()
+	c.srv.work.add(1)
+	go func() {
+		f()
+		c.mu.Lock()
+		c.negotiating--
+		c.mu.Unlock()
+		c.srv.work.add(-1)
+	}()
+}
+
+// discover asks whether the namespace may be made, and goes on with joining.
+func (c *connection) discover(namespace string, attempt int, auth json.RawMessage) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c.mu.Lock()
-	if i := c.seatLocked(namespace); i >= 0 {
+	i := c.attemptLocked(attempt)
+	if i >= 0 {
 		c.seats[i].cancel = cancel
-	} else { // the client has gone already
-		cancel()
 	}
 	c.mu.Unlock()
+	if i < 0 { // the client has gone, or given up
+		return
+	}
 	n, err := c.srv.resolve(ctx, namespace, auth)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		c.srv.log.Error("parley: rule for namespaces failed", "error", err)
 	}
-	if n == nil {
-		c.unseat(namespace, nil)
-		c.refuse(namespace, errInvalidNamespace)
-		c.srv.work.add(-1)
+	if n != nil {
+		if s := newSocket(n, c, auth, false); c.seat(s, attempt) {
+			c.screen(s)
+		}
 		return
 	}
-	c.negotiate(newSocket(n, c, auth))
+	c.mu.Lock()
+	i = c.attemptLocked(attempt)
+	if i >= 0 {
+		c.seats = slices.Delete(c.seats, i, i+1)
+	}
+	c.mu.Unlock()
+	if i >= 0 {
+		c.refuse(namespace, errInvalidNamespace)
+	}
 }
 
-// negotiate runs what may block before the client has joined.
-func (c *connection) negotiate(s *Socket) {
-	defer c.srv.work.add(-1)
-	if !c.seat(s) {
-		return
-	}
+// screen has the socket pass what may block before it is admitted.
+func (c *connection) screen(s *Socket) {
 	n := s.nsp
 	if r := s.recovery(); r != nil {
-		r.restore(s)
+		r.claim(s)
 	}
 	if !s.recovered || n.srv.opts.Recovery.RunMiddleware {
-		for _, f := range n.load().connect {
-			if err := guard(func() error { return f(s.Context(), s) }); err != nil {
-				c.srv.logHandlerError(s, "connect", err)
-				s.close(ServerNamespaceDisconnect) // gives up the seat: the client may ask again
-				c.refuse(n.name, err)
-				return
+		for _, t := range n.tables() {
+			for _, f := range t.connect {
+				err := guard(func() error { return f.call(s.Context(), s) })
+				if s.gone() {
+					return // the client does not wait for an answer any more
+				}
+				if err != nil {
+					c.srv.logHandlerError(s, "connect", err)
+					s.close(ServerNamespaceDisconnect) // gives up the seat: the client may ask again
+					c.refuse(n.name, err)
+					return
+				}
 			}
 		}
 	}
 	c.admit(s)
 }
 
-// seat gives the socket its place. It reports false if the client is gone.
-func (c *connection) seat(s *Socket) bool {
-	c.mu.Lock()
-	i := c.seatLocked(s.nsp.name)
-	if i < 0 {
-		c.mu.Unlock()
-		s.close(TransportClose)
-		return false
-	}
-	c.seats[i].socket = s
-	c.mu.Unlock()
-	return true
+func (c *connection) attemptLocked(attempt int) int {
+	return slices.IndexFunc(c.seats, func(s seat) bool { return s.attempt == attempt })
 }
 
-// unseat gives up the socket's place: the client may ask for the namespace again.
-func (c *connection) unseat(namespace string, s *Socket) {
+// seat gives the socket its place. It reports false if the client has gone, or given up.
+func (c *connection) seat(s *Socket, attempt int) bool {
+	c.mu.Lock()
+	i := c.attemptLocked(attempt)
+	if i >= 0 {
+		c.seats[i].socket, c.seats[i].cancel = s, nil
+	}
+	c.mu.Unlock()
+	if i < 0 {
+		s.close(TransportClose)
+	}
+	return i >= 0
+}
+
+// unseat gives up the socket's place: the client may ask for the namespace again. What it sends to
+// the socket before it knows is ignored.
+func (c *connection) unseat(s *Socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := c.seatLocked(namespace); i >= 0 && c.seats[i].socket == s {
-		c.seats = slices.Delete(c.seats, i, i+1)
+	i := slices.IndexFunc(c.seats, func(seat seat) bool { return seat.socket == s })
+	if i < 0 {
+		return
 	}
+	if hash := c.srv.hash(s.nsp.name); c.seats[i].joined && !slices.Contains(c.left, hash) {
+		if len(c.left) >= maxLeft {
+			c.left = slices.Delete(c.left, 0, 1)
+		}
+		c.left = append(c.left, hash)
+	}
+	c.seats = slices.Delete(c.seats, i, i+1)
 }
 
 // refuse answers a client that may not join a namespace.
@@ -297,29 +390,56 @@ func (c *connection) Closed(reason engine.Reason, cause error) {
 	c.seats = nil
 	c.mu.Unlock()
 	for _, seat := range seats {
-		if seat.cancel != nil {
-			seat.cancel()
-		}
-		if seat.socket != nil {
-			seat.socket.close(Reason(reason))
-		}
+		seat.end(Reason(reason))
 	}
 }
 
 // pressure adds to the counts of full inboxes and awaited acknowledgements, and stops or
-// resumes reading. While a handler may be waiting for an acknowledgement, reading goes on,
-// or neither would ever get on.
+// resumes reading.
 func (c *connection) pressure(full, awaited int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.full += full
 	c.awaited += awaited
-	if pause := c.full > 0 && c.awaited == 0; pause != c.paused {
+	c.pauseLocked()
+}
+
+// pauseLocked stops or resumes reading. While a handler may be waiting for an acknowledgement,
+// reading goes on, or neither would ever get on.
+func (c *connection) pauseLocked() {
+	if pause := (c.full > 0 || c.crowded.Load()) && c.awaited == 0; pause != c.paused {
 		c.paused = pause
 		if pause {
 			c.session.Pause()
 		} else {
 			c.session.Resume()
+		}
+	}
+}
+
+// load adds to the bytes in the inboxes. If they are over their limit, reading stops until half
+// of that is handled. It ends the connection of a client that floods an inbox with events, or
+// all of them with bytes, while reading cannot stop.
+func (c *connection) load(bytes int, flooded bool) {
+	limit := int64(c.srv.opts.MaxInboxBytes)
+	n := c.inboxed.Add(int64(bytes))
+	if crowded := c.crowded.Load(); limit > 0 && (n > limit && !crowded || n <= limit/2 && crowded) {
+		c.mu.Lock()
+		if n := c.inboxed.Load(); n > limit {
+			c.crowded.Store(true)
+		} else if n <= limit/2 {
+			c.crowded.Store(false)
+		}
+		c.pauseLocked()
+		c.mu.Unlock()
+	}
+	if flooded || limit > 0 && n > limit*inboxFloodBytes && bytes > 0 {
+		c.mu.Lock()
+		owes := c.awaited > 0
+		c.mu.Unlock()
+		if owes {
+			c.srv.stats.flooded.Add(1)
+			c.reject("too many events while an acknowledgement is awaited")
 		}
 	}
 }

@@ -36,6 +36,11 @@ func (e *ConnectError) Error() string { return "parley: connection refused: " + 
 var (
 	// ErrDisconnected is returned when the socket is not connected any more.
 	ErrDisconnected = errors.New("parley: socket disconnected")
+	// ErrConnecting is returned when middleware waits for an acknowledgement: the client cannot
+	// answer before it is connected.
+	ErrConnecting = errors.New("parley: the socket is not connected yet")
+	// ErrWrongNamespace is returned by Socket.Send for an event that another namespace has encoded.
+	ErrWrongNamespace = errors.New("parley: the event was encoded for another namespace")
 	// ErrTimeout is returned when an acknowledgement does not come in time.
 	ErrTimeout = errors.New("parley: acknowledgement timed out")
 	// ErrTooManyRooms is returned by Join beyond Options.MaxRooms.

@@ -17,8 +17,8 @@ type Emitter interface {
 // Listener is what handlers are registered on: a *Server or *Namespace, for all of its
 // sockets, or one *Socket.
 type Listener interface {
-	// On has h called for each event of that name.
-	On(event string, h Handler)
+	// On calls h for each event of that name.
+	On(event string, h Handler) *Registration
 }
 
 // Handler handles one event. See the package comment for what becomes of its error.

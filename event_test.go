@@ -266,7 +266,6 @@ func TestEmitRefusesWhatCannotBeSent(t *testing.T) {
 func TestHandlersRunInOrder(t *testing.T) {
 	srv, url := serve(t, nil)
 	var order []string
-	done := make(chan struct{})
 	note := func(s string) parley.Handler {
 		return func(*parley.Packet) error { order = append(order, s); return nil }
 	}
@@ -282,7 +281,7 @@ func TestHandlersRunInOrder(t *testing.T) {
 	srv.On("go", note("namespace 2"))
 	srv.OnAny(note("namespace any"))
 	srv.UseEvent(note("namespace middleware"))
-	srv.OnUnhandled(func(p *parley.Packet) error { close(done); return nil })
+	srv.OnUnhandled(note("unhandled"))
 	c, _ := join(t, url, "")
 	c.send(`42["go"]`)
 	await(t, "disconnect", func() chan struct{} {
@@ -294,8 +293,8 @@ func TestHandlersRunInOrder(t *testing.T) {
 	}())
 	want := []string{
 		"connection",
-		"namespace middleware", "socket middleware", "namespace any", "socket any", "namespace 1", "namespace 2", "socket",
-		"namespace middleware", "socket middleware", "namespace any", "socket any",
+		"namespace any", "socket any", "namespace middleware", "socket middleware", "namespace 1", "namespace 2", "socket",
+		"namespace any", "socket any", "namespace middleware", "socket middleware", "unhandled",
 	}
 	if !slices.Equal(order, want) {
 		t.Errorf("order\n%q, want\n%q", order, want)
@@ -418,7 +417,8 @@ func TestListenersThatPanic(t *testing.T) {
 
 	c := dial(t, url)
 	first := c.connect("", "")
-	c.connect("/new", "")
+	c.send("40/new,")
+	c.expect(`44/new,{"message":"Invalid namespace"}`) // what protects it may be missing
 	if err := srv.Emit("hello"); err != nil {
 		t.Fatal(err)
 	}

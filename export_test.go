@@ -1,25 +1,26 @@
 package parley
 
-import "time"
-
 // RecoveryForTest lets a test look into a recovery log.
 type RecoveryForTest struct{ r *recovery }
 
-func NewRecoveryForTest(o *Recovery) RecoveryForTest { return RecoveryForTest{newRecovery(o)} }
+// NewRecoveryForTest makes a log; released is called for each hold that it gives up.
+func NewRecoveryForTest(o *Recovery, released func()) RecoveryForTest {
+	return RecoveryForTest{newRecovery(o, released)}
+}
 
 // Leave has a socket leave, after one event.
-func (t RecoveryForTest) Leave(pid string) {
-	s := &Socket{pid: pid}
+func (t RecoveryForTest) Leave() {
+	s := &Socket{}
 	t.r.mu.Lock()
-	t.r.live[pid] = s
-	t.r.keepLocked(record{offset: 1, at: time.Now(), event: &Encoded{}})
-	t.r.mu.Unlock()
-	t.r.leave(s, TransportClose)
+	defer t.r.unlock()
+	t.r.enterLocked(s, &entrance{})
+	t.r.keepLocked(record{all: true}, &Encoded{})
+	t.r.leaveLocked(s, TransportClose)
 }
 
 // Kept returns how many sockets and how many events are kept.
 func (t RecoveryForTest) Kept() []int {
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
-	return []int{max(len(t.r.saved), len(t.r.oldest)), len(t.r.log)}
+	return []int{max(len(t.r.comebacks), len(t.r.waiting)), len(t.r.log)}
 }

@@ -3,134 +3,272 @@ package parley
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/parley-go/parley/internal/sio"
 )
 
-// Handlers is where a namespace's handlers are registered, for all of its sockets: those
-// that are connected now and those to come. It is safe for concurrent use; reading takes no
-// lock. Several handlers for one thing are called in the order of their registration,
-// the namespace's before the socket's.
+// Handlers is where the handlers of a namespace are registered, for all of its sockets: those
+// that are connected now and those to come. It is safe for concurrent use.
+//
+// Several handlers for one thing run in the order of their registration. A parent's run
+// before those of its namespaces, and a namespace's before those of its sockets.
+//
+// Each method that registers returns a Registration, with which you remove that one handler.
 type Handlers struct {
-	srv   *Server
-	mu    sync.Mutex
-	table atomic.Pointer[table]
+	srv *Server
+
+	mu       sync.Mutex
+	building *table                // being changed, and not published yet
+	shared   atomic.Pointer[table] // published: immutable from then on
 }
 
-// table is an immutable set of handlers: registering copies it.
+// table is a set of handlers. It is published when somebody reads it, and copied when it
+// is changed after that. So registering ten handlers in a row costs one map, not ten.
 type table struct {
-	events     map[string][]Handler
-	any        []Handler
-	unhandled  Handler
-	middleware []Handler
-	outgoing   []func(event string, args []json.RawMessage)
-	disconnect []func(*Socket, Reason)
-	errors     []func(*Socket, error)
+	events     map[string][]registered[Handler]
+	any        []registered[Handler]
+	unhandled  []registered[Handler] // one at most
+	middleware []registered[Handler]
+	outgoing   []registered[func(event string, args []json.RawMessage)]
+	disconnect []registered[func(*Socket, Reason)]
+	errors     []registered[func(*Socket, error)]
 
 	// Of namespaces only.
-	connect    []func(context.Context, *Socket) error
-	connection []func(*Socket)
-	rooms      []func(RoomEvent)
+	connect    []registered[func(context.Context, *Socket) error]
+	connection []registered[func(*Socket)]
+	rooms      []registered[func(RoomEvent)]
+}
+
+// registered is a handler and what it was registered as.
+type registered[F any] struct {
+	call F
+	as   *Registration
+}
+
+// Registration is a handler that has been registered. It is safe for concurrent use.
+type Registration struct {
+	h       *Handlers
+	event   string
+	answers bool // it answers the event: there is one such handler
+	drop    func(*table, *Registration)
+}
+
+// Remove removes the handler. A call of it that is under way goes on; no other follows. It has
+// no effect the second time.
+func (r *Registration) Remove() {
+	r.h.change(func(t *table) { r.drop(t, r) })
 }
 
 var noHandlers table
 
 // load returns the present set; h may be nil.
 func (h *Handlers) load() *table {
-	if h != nil {
-		if t := h.table.Load(); t != nil {
-			return t
-		}
+	if h == nil {
+		return &noHandlers
 	}
-	return &noHandlers
+	if t := h.shared.Load(); t != nil {
+		return t
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.shared.Load()
+	if t == nil {
+		if t = h.building; t == nil {
+			t = &noHandlers
+		}
+		h.shared.Store(t)
+		h.building = nil
+	}
+	return t
 }
 
+// change has f change the set.
 func (h *Handlers) change(f func(*table)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	next := *h.load()
-	f(&next)
-	h.table.Store(&next)
+	if h.building == nil {
+		next := table{}
+		if t := h.shared.Load(); t != nil {
+			next = *t
+			next.events = maps.Clone(t.events)
+		}
+		h.building = &next
+		h.shared.Store(nil)
+	}
+	f(h.building)
+}
+
+// empty reports whether nothing is registered.
+func (h *Handlers) empty() bool {
+	t := h.load()
+	return len(t.events)+len(t.any)+len(t.unhandled)+len(t.middleware)+len(t.outgoing)+len(t.disconnect)+
+		len(t.errors)+len(t.connect)+len(t.connection)+len(t.rooms) == 0
 }
 
 // with returns a slice with v added that shares no memory with s.
 func with[T any](s []T, v T) []T { return append(slices.Clip(s), v) }
 
-// withEvents has f change a copy of the table's events.
-func (h *Handlers) withEvents(f func(map[string][]Handler)) {
-	h.change(func(t *table) {
-		events := make(map[string][]Handler, len(t.events)+1)
-		for name, handlers := range t.events {
-			events[name] = handlers
+// without returns a slice that lacks what was registered as r.
+func without[F any](s []registered[F], r *Registration) []registered[F] {
+	return slices.DeleteFunc(slices.Clone(s), func(e registered[F]) bool { return e.as == r })
+}
+
+// register adds f to the list that of chooses. It panics if f is nil.
+func register[F any](h *Handlers, f F, of func(*table) *[]registered[F]) *Registration {
+	if reflect.ValueOf(f).IsNil() {
+		panic("parley: the handler is nil")
+	}
+	r := &Registration{h: h, drop: func(t *table, r *Registration) { l := of(t); *l = without(*l, r) }}
+	h.change(func(t *table) { l := of(t); *l = with(*l, registered[F]{f, r}) })
+	return r
+}
+
+// On calls handler for each event of that name. It panics if handler is nil, or if no event
+// can have that name because the protocol reserves it.
+func (h *Handlers) On(event string, handler Handler) *Registration {
+	return h.on(&Registration{event: event}, handler)
+}
+
+// Once is On for the first event of that name only: the first of all sockets, or of the one socket
+// that you register it on.
+func (h *Handlers) Once(event string, handler Handler) *Registration {
+	mustHandle(event, handler)
+	var done atomic.Bool
+	r := &Registration{event: event}
+	return h.on(r, func(p *Packet) error {
+		if done.Swap(true) {
+			return nil
 		}
-		f(events)
-		t.events = events
+		r.Remove()
+		return handler(p)
 	})
 }
 
-// On has handler called for each event of that name.
-func (h *Handlers) On(event string, handler Handler) {
-	h.withEvents(func(m map[string][]Handler) { m[event] = with(m[event], handler) })
+// answer is On for the one handler that answers the event: a second one panics.
+func (h *Handlers) answer(event string, handler Handler) *Registration {
+	return h.on(&Registration{event: event, answers: true}, handler)
+}
+
+func (h *Handlers) on(r *Registration, handler Handler) *Registration {
+	mustHandle(r.event, handler)
+	r.h, r.drop = h, dropEvent
+	twice := false
+	h.change(func(t *table) {
+		twice = r.answers && slices.ContainsFunc(t.events[r.event], func(e registered[Handler]) bool { return e.as.answers })
+		if twice {
+			return
+		}
+		if t.events == nil {
+			t.events = make(map[string][]registered[Handler])
+		}
+		t.events[r.event] = with(t.events[r.event], registered[Handler]{handler, r})
+	})
+	if twice {
+		panic(fmt.Sprintf("parley: the event %q is answered by another handler already", r.event))
+	}
+	return r
+}
+
+func dropEvent(t *table, r *Registration) {
+	if left := without(t.events[r.event], r); len(left) > 0 {
+		t.events[r.event] = left
+	} else {
+		delete(t.events, r.event)
+	}
+}
+
+// mustHandle panics if an event cannot be handled so: a mistake in the program.
+func mustHandle(event string, handler Handler) {
+	switch {
+	case handler == nil:
+		panic(fmt.Sprintf("parley: the handler of the event %q is nil", event))
+	case event == "connection" || event == "connect":
+		panic(fmt.Sprintf("parley: %q never arrives as an event; use OnConnection", event))
+	case event == "disconnect" || event == "disconnecting":
+		panic(fmt.Sprintf("parley: %q never arrives as an event; use OnDisconnect", event))
+	case sio.Reserved(event):
+		panic(fmt.Sprintf("parley: %q never arrives as an event; the protocol reserves the name", event))
+	}
 }
 
 // Off removes all handlers of that event that were registered here.
 func (h *Handlers) Off(event string) {
-	h.withEvents(func(m map[string][]Handler) { delete(m, event) })
+	h.change(func(t *table) { delete(t.events, event) })
 }
 
-// OnAny has handler called for every event, before the event's own handlers.
-func (h *Handlers) OnAny(handler Handler) {
-	h.change(func(t *table) { t.any = with(t.any, handler) })
+// OnAny calls handler for every event that arrives, before middleware and the event's own
+// handlers, also for events that middleware refuses and that nobody handles.
+func (h *Handlers) OnAny(handler Handler) *Registration {
+	return register(h, handler, func(t *table) *[]registered[Handler] { return &t.any })
 }
 
-// OnUnhandled has handler called for events that nothing is registered for. There is one
-// such handler; nil removes it.
-func (h *Handlers) OnUnhandled(handler Handler) {
-	h.change(func(t *table) { t.unhandled = handler })
+// OnUnhandled calls handler for events that no other handler is registered for. Handlers of OnAny
+// do not count. There is one such handler: a second one takes the place of the first, and
+// nil removes it.
+func (h *Handlers) OnUnhandled(handler Handler) *Registration {
+	r := &Registration{h: h, drop: func(t *table, r *Registration) { t.unhandled = without(t.unhandled, r) }}
+	h.change(func(t *table) {
+		t.unhandled = nil
+		if handler != nil {
+			t.unhandled = []registered[Handler]{{handler, r}}
+		}
+	})
+	return r
 }
 
-// UseEvent adds middleware that every event passes before its handlers: its error refuses
-// the event, and is what the client is answered with.
-func (h *Handlers) UseEvent(middleware Handler) {
-	h.change(func(t *table) { t.middleware = with(t.middleware, middleware) })
+// UseEvent adds middleware that every event passes before its handlers. If it returns an error,
+// the event is refused, and the client is answered with the error.
+func (h *Handlers) UseEvent(middleware Handler) *Registration {
+	return register(h, middleware, func(t *table) *[]registered[Handler] { return &t.middleware })
 }
 
-// OnAnyOutgoing has f called for each event that is sent to a socket, acknowledgements not
-// included. args must not be changed; binary data in them is a placeholder. f is called by
-// whoever emits and must not block.
-func (h *Handlers) OnAnyOutgoing(f func(event string, args []json.RawMessage)) {
+// OnAnyOutgoing calls f for each event that is sent to a socket, acknowledgements excluded.
+// f must not change args; binary data in them is a placeholder. f runs on the goroutine that
+// emits and must not block.
+func (h *Handlers) OnAnyOutgoing(f func(event string, args []json.RawMessage)) *Registration {
 	h.srv.listened.Store(true)
-	h.change(func(t *table) { t.outgoing = with(t.outgoing, f) })
+	return register(h, f, func(t *table) *[]registered[func(string, []json.RawMessage)] { return &t.outgoing })
 }
 
-// OnDisconnect has f called when a socket has disconnected, after the events that came
-// before. Socket.Rooms then still returns the rooms it was in.
-func (h *Handlers) OnDisconnect(f func(s *Socket, reason Reason)) {
-	h.change(func(t *table) { t.disconnect = with(t.disconnect, f) })
+// OnDisconnect calls f when a socket has disconnected, after the events that came before.
+// Socket.Rooms then still returns the rooms it was in.
+func (h *Handlers) OnDisconnect(f func(s *Socket, reason Reason)) *Registration {
+	return register(h, f, func(t *table) *[]registered[func(*Socket, Reason)] { return &t.disconnect })
 }
 
-// OnError has f called with what handlers return and panic with: err is an *EventError.
-func (h *Handlers) OnError(f func(s *Socket, err error)) {
-	h.change(func(t *table) { t.errors = with(t.errors, f) })
+// OnError calls f with what handlers return and panic with: err is an *EventError.
+func (h *Handlers) OnError(f func(s *Socket, err error)) *Registration {
+	return register(h, f, func(t *table) *[]registered[func(*Socket, error)] { return &t.errors })
 }
 
 // Use adds middleware that sockets pass before they are connected. It may block. An error
-// refuses the socket: see ConnectError. ctx ends when the client hangs up.
-func (h *Handlers) Use(middleware func(ctx context.Context, s *Socket) error) {
-	h.change(func(t *table) { t.connect = with(t.connect, middleware) })
+// refuses the socket: see ConnectError. ctx ends when the client hangs up or gives up joining.
+// The socket may join rooms and emit already: both take effect when it is connected.
+func (h *Handlers) Use(middleware func(ctx context.Context, s *Socket) error) *Registration {
+	return register(h, middleware, func(t *table) *[]registered[func(context.Context, *Socket) error] { return &t.connect })
 }
 
-// OnConnection has f called for each socket that has connected, before its first event is
-// handled.
-func (h *Handlers) OnConnection(f func(s *Socket)) {
-	h.change(func(t *table) { t.connection = with(t.connection, f) })
+// OnConnection calls f for each socket that connects, before its first event is handled.
+//
+// The client learns that it is connected when all such handlers have returned, so the rooms that
+// they join and the handlers that they register are in effect by then. It learns it earlier
+// if a handler asks the client something (EmitWithAck), and after a second at the latest. A
+// handler that serves the socket for its whole life should do so on a goroutine of its own.
+func (h *Handlers) OnConnection(f func(s *Socket)) *Registration {
+	return register(h, f, func(t *table) *[]registered[func(*Socket)] { return &t.connection })
 }
 
-// OnRoom has f called when rooms come and go and when sockets join and leave them. It must
-// not block. Calls for different sockets may come in another order than things happened.
-func (h *Handlers) OnRoom(f func(RoomEvent)) {
-	h.change(func(t *table) { t.rooms = with(t.rooms, f) })
+// OnRoom calls f when rooms come and go and when sockets join and leave them: one call at a
+// time for the namespace, in the order in which things happened. f must not block. It may be
+// called shortly after Join or Leave has returned, if another goroutine is calling f then.
+func (h *Handlers) OnRoom(f func(RoomEvent)) *Registration {
+	return register(h, f, func(t *table) *[]registered[func(RoomEvent)] { return &t.rooms })
 }
 
 // RoomEvent is something that happened to a room.

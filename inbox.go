@@ -27,37 +27,51 @@ func (s *Socket) received(p sio.Packet) {
 	s.push(task{packet: packet})
 }
 
-// push adds a task to the inbox and has it run. A full inbox stops the reading from this
-// client, and from no other.
+// size is what a task counts for in Options.MaxInboxBytes.
+func (t *task) size() int {
+	if t.packet == nil {
+		return 0
+	}
+	const overhead = 200 // a small event's packet and its place in the queue
+	size := overhead + len(t.packet.payload.data)
+	for _, a := range t.packet.payload.attachments {
+		size += len(a)
+	}
+	return size
+}
+
+// push adds a task to the inbox and has it run. An inbox that is full stops the reading from
+// this client, and from no other.
 func (s *Socket) push(t task) {
+	limit := s.nsp.srv.opts.MaxInbox
 	s.mu.Lock()
-	if s.state == disconnected && t.packet != nil {
+	if s.state != connected && t.packet != nil { // it is gone, or its client could not wait
 		s.mu.Unlock()
 		return
 	}
 	s.inbox.Push(t)
 	start := !s.working
 	s.working = true
-	limit := s.nsp.srv.opts.MaxInbox
 	filled := limit > 0 && !s.full && s.inbox.Len() >= limit
 	s.full = s.full || filled
-	flooded := limit > 0 && s.inbox.Len() >= limit*inboxFlood && len(s.acks) > 0
+	flooded := limit > 0 && s.inbox.Len() >= limit*inboxFlood
 	s.mu.Unlock()
 	if filled {
 		s.conn.pressure(1, 0)
 	}
-	if flooded {
-		s.conn.reject("too many events while an acknowledgement is awaited")
-	}
+	s.conn.load(t.size(), flooded)
 	if start {
 		s.nsp.srv.work.add(1)
 		s.nsp.srv.workers.run(s)
 	}
 }
 
-// inboxFlood is how many times MaxInbox a client may send while reading cannot be
-// stopped, because it owes an acknowledgement.
-const inboxFlood = 64
+// While the client owes an acknowledgement, reading cannot stop: a handler may be waiting for
+// it. These are the bounds then.
+const (
+	inboxFlood      = 64 // times MaxInbox
+	inboxFloodBytes = 4  // times MaxInboxBytes
+)
 
 // work runs the inbox's tasks in order until there are none.
 func (s *Socket) work() {
@@ -74,13 +88,17 @@ func (s *Socket) work() {
 		if drained {
 			s.full = false
 		}
+		unwanted := s.dismissed && t.packet != nil
 		s.mu.Unlock()
 		if drained {
 			s.conn.pressure(-1, 0)
 		}
-		if t.packet != nil {
+		s.conn.load(-t.size(), false)
+		switch {
+		case unwanted:
+		case t.packet != nil:
 			s.handle(t.packet)
-		} else {
+		default:
 			t.run()
 		}
 	}
@@ -88,30 +106,36 @@ func (s *Socket) work() {
 
 // handle runs an event's middleware and handlers.
 func (s *Socket) handle(p *Packet) {
-	tables := [...]*table{s.nsp.load(), s.handlers.Load().load()}
+	tables := s.tables()
+	for _, t := range tables {
+		for _, h := range t.any {
+			s.run(h.call, p)
+		}
+	}
 	for _, t := range tables {
 		for _, h := range t.middleware {
-			if !s.run(h, p) {
+			if !s.run(h.call, p) {
 				return
 			}
 		}
 	}
 	handled := false
-	for _, t := range tables {
-		for _, h := range t.any {
-			handled = true
-			s.run(h, p)
-		}
-	}
 	name := sio.EventName(p.payload.data)
 	for _, t := range tables {
 		for _, h := range t.events[string(name)] {
 			handled = true
-			s.run(h, p)
+			s.run(h.call, p)
 		}
 	}
-	if h := tables[0].unhandled; h != nil && !handled {
-		s.run(h, p)
+	if handled {
+		return
+	}
+	unhandled := tables[1].unhandled
+	if len(unhandled) == 0 {
+		unhandled = tables[0].unhandled
+	}
+	for _, h := range unhandled {
+		s.run(h.call, p)
 	}
 }
 
@@ -166,9 +190,9 @@ func (s *Socket) report(event string, p *Packet, err error) {
 	}
 	s.nsp.srv.logHandlerError(s, event, err)
 	e := &EventError{Event: event, Answered: answered, Err: err}
-	for _, t := range [...]*table{s.nsp.load(), s.handlers.Load().load()} {
+	for _, t := range s.tables() {
 		for _, f := range t.errors {
-			if err := guard(func() error { f(s, e); return nil }); err != nil {
+			if err := guard(func() error { f.call(s, e); return nil }); err != nil {
 				s.nsp.srv.logHandlerError(s, "error", err)
 			}
 		}

@@ -71,7 +71,6 @@ func TestWhatClosesTheConnection(t *testing.T) {
 		"event to another namespace":       {`40`, `42/other,["x"]`},
 		"joined twice":                     {`40`, `40`},
 		"event before the answer":          {`40/slow,`, `42/slow,["x"]`},
-		"joined again before the answer":   {`40/slow,`, `40/slow,`},
 		"CONNECT_ERROR from a client":      {`40`, `44{"message":"x"}`},
 		"not a packet":                     {`40`, `4z`},
 		"malformed JSON":                   {`40`, `42["x"`},

@@ -78,6 +78,7 @@ type Options struct {
 	MaxNamespaces  int           // that one connection may join; 10
 	MaxRooms       int           // that one socket may be in; 128
 	MaxInbox       int           // events of one socket that wait for its handlers, before reading pauses; 256
+	MaxInboxBytes  int           // bytes of one connection that wait for handlers, each event counted as 200 more than it has; 1 MiB
 	MaxOutbox      int           // bytes that wait for one connection, each message counted as 200 more than it has; 1 MiB
 	MaxPendingAcks int           // that one socket may owe; 1,024
 	MaxConnections int           // in all; no limit
@@ -164,6 +165,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxNamespaces = orDefault(o.MaxNamespaces, 10)
 	o.MaxRooms = orDefault(o.MaxRooms, 128)
 	o.MaxInbox = orDefault(o.MaxInbox, 256)
+	o.MaxInboxBytes = orDefault(o.MaxInboxBytes, 1<<20)
 	o.MaxPendingAcks = orDefault(o.MaxPendingAcks, 1024)
 	o.MaxChildren = orDefault(o.MaxChildren, 10_000)
 	if o.Recovery != nil {
@@ -178,6 +180,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	return o, nil
 }
+
+// maxOutbox is MaxOutbox with its default.
+func (o *Options) maxOutbox() int { return orDefault(o.MaxOutbox, 1<<20) }
 
 // limits are those of the packet codec.
 func (o *Options) limits() *sio.Limits {

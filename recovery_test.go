@@ -214,8 +214,8 @@ func TestNotRecovered(t *testing.T) {
 			t.Errorf("%s: recovered", name)
 		}
 	}
-	if _, again := missedUntilConnect(t, dial(t, url), back(was.PID, last)); again.SID == was.SID {
-		t.Error("a pid that was tried with a wrong offset was good for another try")
+	if _, again := missedUntilConnect(t, dial(t, url), back(was.PID, last)); again.SID != was.SID {
+		t.Error("returns that failed have used the pid up")
 	}
 	was, last = lose()
 	if _, again := missedUntilConnect(t, dial(t, url), back(was.PID, last+"zzz")); again.SID == was.SID {
@@ -328,15 +328,16 @@ func TestRecoveryRevisesRooms(t *testing.T) {
 
 func TestRecoveryForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := parley.NewRecoveryForTest(&parley.Recovery{MaxDisconnection: time.Minute, MaxBytes: 1 << 20, MaxSessions: 10})
-		r.Leave("pid")
+		released := 0
+		r := parley.NewRecoveryForTest(&parley.Recovery{MaxDisconnection: time.Minute, MaxBytes: 1 << 20, MaxSessions: 10}, func() { released++ })
+		r.Leave()
 		if got := r.Kept(); !slices.Equal(got, []int{1, 1}) {
 			t.Fatalf("kept %v", got)
 		}
 		time.Sleep(2*time.Minute + time.Second)
 		synctest.Wait()
-		if got := r.Kept(); !slices.Equal(got, []int{0, 0}) {
-			t.Errorf("kept %v, want nothing", got)
+		if got := r.Kept(); !slices.Equal(got, []int{0, 0}) || released != 1 {
+			t.Errorf("kept %v, want nothing; the namespace was released %d times, want once", got, released)
 		}
 	})
 }

@@ -87,9 +87,9 @@ func (r revision) answer(s *Socket) []byte {
 	}
 	answer := append(make([]byte, 0, 64), `{"sid":"`...)
 	answer = append(answer, s.ID()...)
-	if s.pid != "" {
+	if s.comeback != nil {
 		answer = append(answer, `","pid":"`...)
-		answer = append(answer, s.pid...)
+		answer = append(answer, s.comeback.pid...)
 	}
 	return append(answer, `"}`...)
 }

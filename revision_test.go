@@ -79,8 +79,9 @@ func TestRevision4(t *testing.T) {
 		t.Errorf("binary answer %v", b)
 	}
 	c.send("41")
-	c.send(`42["echo"]`) // it has left
-	c.expectClosed()
+	c.send(`42["echo"]`) // it has left: this is ignored
+	c.send("2probe")
+	c.expect("3")
 }
 
 func TestNamespacesOfRevision4(t *testing.T) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,11 +31,13 @@ type Server struct {
 	stats   counters
 	// listened is set when somebody wants to know of all outgoing events, which costs.
 	listened atomic.Bool
+	seed     maphash.Seed
 
 	mu         sync.RWMutex
 	namespaces map[string]*Namespace
 	parents    []*ParentNamespace
 	children   int
+	rules      bool // one of parents is a function
 	created    []func(*Namespace)
 	httpServer *http.Server // of Serve
 	closed     bool
@@ -49,7 +53,7 @@ func New(o *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts, limits: opts.limits(), log: opts.Logger, namespaces: map[string]*Namespace{}}
+	s := &Server{opts: opts, limits: opts.limits(), log: opts.Logger, namespaces: map[string]*Namespace{}, seed: maphash.MakeSeed()}
 	eo := opts.engine()
 	eo.Open = func(session *engine.Session) engine.Handler { return newConnection(s, session) }
 	if s.engine, err = engine.NewServer(eo); err != nil {
@@ -69,56 +73,116 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.engine.ServeHTTP(w, r)
 }
 
-// Of returns the namespace of that name, which is made if it does not exist. A leading
-// slash may be left out.
+// Of returns the namespace of that name, which is made if it does not exist. A leading slash
+// may be left out. If the name matches a pattern of OfPattern, the namespace is one of
+// that pattern's.
 func (s *Server) Of(name string) *Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	n := s.namespaces[name]
-	if n == nil {
-		n = newNamespace(s, name, &Handlers{srv: s})
+	made := n == nil
+	if made {
+		n = newNamespace(s, name)
 		s.namespaces[name] = n
+		i := slices.IndexFunc(s.parents, func(p *ParentNamespace) bool { return p.pattern != nil && p.pattern.MatchString(name) })
+		if i < 0 {
+			made = false
+		} else {
+			n.belongLocked(s.parents[i])
+		}
+	} else if !n.pinned && n.parent.Load() != nil {
+		s.children--
 	}
 	n.pinned = true
+	s.mu.Unlock()
+	if made {
+		s.announce(n)
+	}
 	return n
 }
 
-// OnNewNamespace has f called for each namespace that is made for a client by OfPattern or
-// OfFunc, before the client joins it.
+// belongLocked makes n one of p's. Nobody joins it before announce.
+func (n *Namespace) belongLocked(p *ParentNamespace) {
+	n.parent.Store(p)
+	n.opening = make(chan struct{})
+}
+
+// announce tells OnNewNamespace and opens n. If that fails, what protects n may be missing, so n
+// does not open.
+func (s *Server) announce(n *Namespace) (ok bool) {
+	s.mu.RLock()
+	created := s.created
+	s.mu.RUnlock()
+	ok = true
+	for _, f := range created {
+		if err := guard(func() error { f(n); return nil }); err != nil {
+			s.log.Error("parley: OnNewNamespace failed; nobody may join the namespace", "namespace", n.name, "error", err)
+			ok = false
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.failed = !ok
+	close(n.opening)
+	n.opening = nil
+	return ok
+}
+
+// OnNewNamespace calls f for each namespace that OfPattern or OfFunc brings into being, before
+// anybody can join it. What f registers on it holds for its first client, too. If f panics,
+// nobody may join the namespace.
 func (s *Server) OnNewNamespace(f func(*Namespace)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.created = with(s.created, f)
 }
 
-// ParentNamespace stands for all namespaces that clients may join by its rule. Handlers
-// registered on it are those of each of them. Such a namespace exists while it has sockets,
-// or for good once it was asked for with Server.Of.
+// ParentNamespace stands for all namespaces that clients may join by its rule. What you register
+// on it holds for each of them; what you register on one of them holds for that one, and goes
+// with it. Such a namespace exists while it has sockets, or clients that may be recovered,
+// or for good once you have asked for it with Server.Of.
 type ParentNamespace struct {
 	*Handlers
-	srv   *Server
-	match func(ctx context.Context, name string, auth json.RawMessage) bool
+	srv     *Server
+	pattern *regexp.Regexp // or match
+	match   func(ctx context.Context, name string, auth json.RawMessage) bool
 }
 
 // OfPattern lets clients join each namespace whose whole name, slash included, matches the
 // pattern.
 func (s *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {
-	whole := regexp.MustCompile(`^(?:` + pattern.String() + `)$`)
-	return s.OfFunc(func(_ context.Context, name string, _ json.RawMessage) bool { return whole.MatchString(name) })
+	return s.addParent(&ParentNamespace{pattern: regexp.MustCompile(`^(?:` + pattern.String() + `)$`)})
 }
 
 // OfFunc lets clients join each namespace that match accepts. auth is what the client sent
 // to authenticate with, a JSON object, or nil. match may block; ctx ends when the client
-// hangs up.
+// hangs up. It is asked when the namespace does not exist: what each client has to pass is
+// middleware (Use).
+//
+// While there is such a rule, clients join a namespace by it as well if the server has only
+// named it with Of and registered nothing on it.
 func (s *Server) OfFunc(match func(ctx context.Context, name string, auth json.RawMessage) bool) *ParentNamespace {
-	p := &ParentNamespace{Handlers: &Handlers{srv: s}, srv: s, match: match}
+	return s.addParent(&ParentNamespace{match: match})
+}
+
+func (s *Server) addParent(p *ParentNamespace) *ParentNamespace {
+	p.Handlers, p.srv = &Handlers{srv: s}, s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.parents = with(s.parents, p)
+	s.rules = s.rules || p.match != nil
 	return p
+}
+
+// accepts asks the rule.
+func (p *ParentNamespace) accepts(ctx context.Context, name string, auth json.RawMessage) (ok bool, err error) {
+	if p.pattern != nil {
+		return p.pattern.MatchString(name), nil
+	}
+	err = guard(func() error { ok = p.match(ctx, name, auth); return nil })
+	return ok, err
 }
 
 // Emit sends an event to all sockets of all namespaces of p.
@@ -126,7 +190,7 @@ func (p *ParentNamespace) Emit(event string, args ...any) error {
 	p.srv.mu.RLock()
 	var all []*Namespace
 	for _, n := range p.srv.namespaces {
-		if n.Handlers == p.Handlers {
+		if n.parent.Load() == p {
 			all = append(all, n)
 		}
 	}
@@ -139,59 +203,95 @@ func (p *ParentNamespace) Emit(event string, args ...any) error {
 	return nil
 }
 
-// existing returns the namespace if there is no need to ask a parent, and has it stay
+// unclaimedLocked reports whether only Of has named n: a rule decides whether clients may join.
+func (s *Server) unclaimedLocked(n *Namespace) bool {
+	return s.rules && n.name != "/" && n.parent.Load() == nil && n.empty()
+}
+
+// existing returns the namespace if there is nothing to ask and to wait for, and has it stay
 // for the socket that is about to join. release undoes that.
 func (s *Server) existing(name string) *Namespace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.namespaces[name]
-	if n != nil {
-		n.refs++
+	if n == nil || n.opening != nil || n.failed || s.unclaimedLocked(n) {
+		return nil
 	}
+	n.refs++
 	return n
 }
 
-// resolve is existing, but makes the namespace if a parent wants it. It may block.
+// resolve is existing, but makes the namespace if a parent wants it, and waits until it is open.
 func (s *Server) resolve(ctx context.Context, name string, auth json.RawMessage) (*Namespace, error) {
-	if n := s.existing(name); n != nil {
-		return n, nil
-	}
 	s.mu.RLock()
+	n := s.namespaces[name]
+	ask := n == nil || s.unclaimedLocked(n)
 	parents := s.parents
 	s.mu.RUnlock()
+	if !ask {
+		return s.opened(ctx, name)
+	}
 	for _, p := range parents {
-		matches := false
-		if err := guard(func() error { matches = p.match(ctx, name, auth); return nil }); err != nil {
+		if ok, err := p.accepts(ctx, name, auth); err != nil {
 			return nil, err
+		} else if ok {
+			return s.bear(ctx, p, name)
 		}
-		if !matches {
-			continue
-		}
-		s.mu.Lock()
-		n, made := s.namespaces[name], false
-		if n == nil {
-			if s.opts.MaxChildren > 0 && s.children >= s.opts.MaxChildren {
-				s.mu.Unlock()
-				return nil, nil
-			}
-			n, made = newNamespace(s, name, p.Handlers), true
-			n.child = true
-			s.namespaces[name] = n
-			s.children++
-		}
-		n.refs++
-		created := s.created
-		s.mu.Unlock()
-		if made {
-			for _, f := range created {
-				if err := guard(func() error { f(n); return nil }); err != nil {
-					s.log.Error("parley: OnNewNamespace failed", "namespace", name, "error", err)
-				}
-			}
-		}
-		return n, nil
 	}
 	return nil, nil
+}
+
+// opened returns the namespace when it is open, as existing does; nil if there is none.
+func (s *Server) opened(ctx context.Context, name string) (*Namespace, error) {
+	s.mu.Lock()
+	n := s.namespaces[name]
+	if n == nil {
+		s.mu.Unlock()
+		return nil, nil
+	}
+	n.refs++
+	opening := n.opening
+	s.mu.Unlock()
+	if opening != nil {
+		select {
+		case <-opening:
+		case <-ctx.Done():
+		}
+	}
+	s.mu.RLock()
+	failed := n.failed
+	s.mu.RUnlock()
+	if failed || ctx.Err() != nil {
+		s.release(n)
+		return nil, ctx.Err()
+	}
+	return n, nil
+}
+
+// bear makes the namespace one of p's, unless another client was faster.
+func (s *Server) bear(ctx context.Context, p *ParentNamespace, name string) (*Namespace, error) {
+	s.mu.Lock()
+	n := s.namespaces[name]
+	switch {
+	case n == nil && s.opts.MaxChildren > 0 && s.children >= s.opts.MaxChildren:
+		s.mu.Unlock()
+		return nil, nil
+	case n == nil:
+		n = newNamespace(s, name)
+		s.namespaces[name] = n
+		s.children++
+	case !s.unclaimedLocked(n):
+		s.mu.Unlock()
+		return s.opened(ctx, name)
+	}
+	n.belongLocked(p)
+	n.refs++
+	s.mu.Unlock()
+	if !s.announce(n) {
+		s.release(n)
+		return nil, nil
+	}
+	return n, nil
 }
 
 // release says that one socket less is in n. A namespace that was made for clients and
@@ -200,11 +300,14 @@ func (s *Server) release(n *Namespace) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n.refs--
-	if n.refs == 0 && n.child && !n.pinned && s.namespaces[n.name] == n {
+	if n.refs == 0 && n.parent.Load() != nil && !n.pinned && s.namespaces[n.name] == n {
 		delete(s.namespaces, n.name)
 		s.children--
 	}
 }
+
+// hash is a short name of a namespace.
+func (s *Server) hash(namespace string) uint64 { return maphash.String(s.seed, namespace) }
 
 // Shutdown ends the server gracefully: it stops accepting clients, disconnects all with
 // the reason ServerShutdown once what is queued for them has been sent, and waits for the
@@ -224,7 +327,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 	s.engine.Drain()
 	for _, n := range all {
-		for _, socket := range n.index.Select(nil, nil, nil) {
+		for _, socket := range n.local.index.All(nil, nil) {
+			socket.release()
 			socket.close(ServerShutdown)
 		}
 	}

@@ -36,27 +36,25 @@ type Socket struct {
 	conn   *connection
 	auth   json.RawMessage
 
-	pid      string       // secret by which the client may have this socket recovered
-	joinedAt uint64       // the last packet of the recovery log when it joined
-	was      *savedSocket // what it is to be again, until it is admitted
-
+	comeback *comeback                // what its client may come back to; nil without recovery
 	handlers atomic.Pointer[Handlers] // nil until something is registered
 
 	// There is one of these for each client: small fields stand together.
+	entering  atomic.Bool // there is an entrance; changed under mu
 	recovered bool
 	mu        sync.Mutex // guards what follows
 	state     socketState
-	entered   bool // the namespace's index has it: rooms are joined there
 	working   bool // a goroutine takes tasks from the inbox
 	full      bool // and it is counted in conn.full
+	dismissed bool // by the server: the events in the inbox are not handled
 
-	joining []string // rooms to be in as soon as it has entered
-	inbox   fifo.Queue[task]
-	acks    map[int64]func(payload, error)
-	done    chan struct{} // closed on disconnect; made when it is asked for
-	after   []*func()     // called on disconnect
-	data    any
-	left    []string // the rooms it was in when it disconnected
+	entrance *entrance // while its client joins
+	inbox    fifo.Queue[task]
+	acks     map[int64]func(payload, error)
+	done     chan struct{} // closed on disconnect; made when it is asked for
+	after    []*func()     // called on disconnect
+	data     any
+	left     []string // the rooms it was in when it disconnected
 }
 
 type socketState uint8
@@ -67,11 +65,23 @@ const (
 	disconnected
 )
 
-func newSocket(n *Namespace, c *connection, auth json.RawMessage) *Socket {
+// newSocket makes a socket that is connecting. direct says that it will be admitted at once.
+func newSocket(n *Namespace, c *connection, auth json.RawMessage, direct bool) *Socket {
 	s := &Socket{nsp: n, conn: c, auth: auth}
 	s.member.ID = c.revision().socketID(n, c.session)
 	s.member.Value = s
+	if !direct {
+		s.entrance = &entrance{}
+		s.entering.Store(true)
+	}
 	return s
+}
+
+// tables returns the handlers that concern the socket: its namespace's parent's, its
+// namespace's, and its own.
+func (s *Socket) tables() [3]*table {
+	of := s.nsp.tables()
+	return [3]*table{of[0], of[1], s.handlers.Load().load()}
 }
 
 // recovery returns what lets the client come back to its socket, or nil.
@@ -79,7 +89,7 @@ func (s *Socket) recovery() *recovery {
 	if !s.conn.revision().recovers() {
 		return nil
 	}
-	return s.nsp.recovery
+	return s.nsp.local.recovery
 }
 
 // ID returns the socket's id: 20 characters that cannot be guessed. For clients of
@@ -186,29 +196,35 @@ func (s *Socket) own() *Handlers {
 	return s.handlers.Load()
 }
 
-// On has handler called for each event of that name from this socket.
-func (s *Socket) On(event string, handler Handler) { s.own().On(event, handler) }
+// On calls handler for each event of that name from this socket; see Handlers.On.
+func (s *Socket) On(event string, handler Handler) *Registration { return s.own().On(event, handler) }
+
+// Once is On for the next event of that name only.
+func (s *Socket) Once(event string, handler Handler) *Registration {
+	return s.own().Once(event, handler)
+}
 
 // Off removes all handlers of that event that were registered on this socket.
 func (s *Socket) Off(event string) { s.own().Off(event) }
 
-// OnAny has handler called for every event from this socket, before the event's own.
-func (s *Socket) OnAny(handler Handler) { s.own().OnAny(handler) }
+// OnAny calls handler for every event from this socket; see Handlers.OnAny.
+func (s *Socket) OnAny(handler Handler) *Registration { return s.own().OnAny(handler) }
 
-// OnAnyOutgoing has f called for each event sent to this socket; see
-// Handlers.OnAnyOutgoing.
-func (s *Socket) OnAnyOutgoing(f func(event string, args []json.RawMessage)) {
-	s.own().OnAnyOutgoing(f)
+// OnAnyOutgoing calls f for each event sent to this socket; see Handlers.OnAnyOutgoing.
+func (s *Socket) OnAnyOutgoing(f func(event string, args []json.RawMessage)) *Registration {
+	return s.own().OnAnyOutgoing(f)
 }
 
 // UseEvent adds middleware for the events of this socket; see Handlers.UseEvent.
-func (s *Socket) UseEvent(middleware Handler) { s.own().UseEvent(middleware) }
+func (s *Socket) UseEvent(middleware Handler) *Registration { return s.own().UseEvent(middleware) }
 
-// OnDisconnect has f called when this socket has disconnected; see Handlers.OnDisconnect.
-func (s *Socket) OnDisconnect(f func(s *Socket, reason Reason)) { s.own().OnDisconnect(f) }
+// OnDisconnect calls f when this socket has disconnected; see Handlers.OnDisconnect.
+func (s *Socket) OnDisconnect(f func(s *Socket, reason Reason)) *Registration {
+	return s.own().OnDisconnect(f)
+}
 
-// OnError has f called with the errors of this socket's handlers; see Handlers.OnError.
-func (s *Socket) OnError(f func(s *Socket, err error)) { s.own().OnError(f) }
+// OnError calls f with the errors of this socket's handlers; see Handlers.OnError.
+func (s *Socket) OnError(f func(s *Socket, err error)) *Registration { return s.own().OnError(f) }
 
 // Join puts the socket into rooms. One that is still passing the namespace's middleware is
 // in them as soon as it is connected. The error is ErrTooManyRooms, or ErrDisconnected.
@@ -216,70 +232,59 @@ func (s *Socket) Join(rooms ...string) error {
 	if early, err := s.joinEarly(rooms); early {
 		return err
 	}
-	for _, room := range rooms {
-		joined, created, ok := s.nsp.index.Join(&s.member, room, s.nsp.srv.opts.MaxRooms)
-		if !ok {
-			return ErrTooManyRooms
+	var err error
+	s.nsp.local.change(s, func(c *change) {
+		for _, room := range rooms {
+			joined, ok := c.join(room, s.nsp.srv.opts.MaxRooms)
+			if !ok {
+				err = ErrTooManyRooms
+				return
+			}
+			if !joined && !s.Connected() {
+				err = ErrDisconnected
+			}
 		}
-		if created {
-			s.roomEvent(RoomCreated, room)
-		}
-		if joined {
-			s.roomEvent(RoomJoined, room)
-		} else if !s.Connected() {
-			return ErrDisconnected
-		}
-	}
-	return nil
+	})
+	return err
 }
 
-// joinEarly notes the rooms of a socket that is connecting, or reports that it is not.
+// joinEarly notes the rooms of a socket that has not entered yet, or reports that it has.
 func (s *Socket) joinEarly(rooms []string) (early bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.earlyLocked() {
 		return false, nil
 	}
+	in := s.entrance
 	for _, room := range rooms {
 		switch limit := s.nsp.srv.opts.MaxRooms; {
-		case room == s.ID() || slices.Contains(s.joining, room):
-		case limit > 0 && len(s.joining) >= limit:
+		case room == s.ID() || slices.Contains(in.rooms, room):
+		case limit > 0 && len(in.rooms) >= limit:
 			return true, ErrTooManyRooms
 		default:
-			s.joining = append(s.joining, room)
+			in.rooms = append(in.rooms, room)
 		}
 	}
 	return true, nil
 }
-
-func (s *Socket) earlyLocked() bool { return !s.entered && s.state != disconnected }
 
 // Leave takes the socket out of rooms.
 func (s *Socket) Leave(rooms ...string) {
 	s.mu.Lock()
 	early := s.earlyLocked()
 	if early {
-		s.joining = slices.DeleteFunc(s.joining, func(room string) bool { return slices.Contains(rooms, room) })
+		in := s.entrance
+		in.rooms = slices.DeleteFunc(in.rooms, func(room string) bool { return slices.Contains(rooms, room) })
 	}
 	s.mu.Unlock()
 	if early {
 		return
 	}
-	for _, room := range rooms {
-		left, emptied := s.nsp.index.Leave(&s.member, room)
-		if left {
-			s.roomEvent(RoomLeft, room)
+	s.nsp.local.change(s, func(c *change) {
+		for _, room := range rooms {
+			c.leave(room)
 		}
-		if emptied {
-			s.roomEvent(RoomDeleted, room)
-		}
-	}
-}
-
-func (s *Socket) roomEvent(t RoomEventType, room string) {
-	for _, f := range s.nsp.load().rooms {
-		s.tell(string(t), func() { f(RoomEvent{Type: t, Room: room, Socket: s.ID()}) })
-	}
+	})
 }
 
 // tell calls a listener that has no say in what happens. Its panic is logged: to tell
@@ -294,9 +299,9 @@ func (s *Socket) tell(event string, f func()) {
 // disconnected, those it was in.
 func (s *Socket) Rooms() []string {
 	s.mu.Lock()
-	left, early := s.left, s.earlyLocked()
-	if early {
-		left = append([]string{}, s.joining...)
+	left := s.left
+	if s.earlyLocked() {
+		left = append([]string{}, s.entrance.rooms...)
 	}
 	s.mu.Unlock()
 	if left != nil {
@@ -308,7 +313,7 @@ func (s *Socket) Rooms() []string {
 // InRoom reports whether the socket is in the room.
 func (s *Socket) InRoom(room string) bool {
 	s.mu.Lock()
-	early := s.earlyLocked() && slices.Contains(s.joining, room)
+	early := s.earlyLocked() && slices.Contains(s.entrance.rooms, room)
 	s.mu.Unlock()
 	return early || s.member.In(room)
 }
@@ -339,30 +344,43 @@ func (s *Socket) Timeout(d time.Duration) *Broadcast { return s.alone().Timeout(
 // Local chooses all sockets of this process but this one; see Broadcast.Local.
 func (s *Socket) Local() *Broadcast { return s.Broadcast().Local() }
 
-func (s *Socket) alone() *Broadcast { return &Broadcast{nsp: s.nsp, self: s} }
+func (s *Socket) alone() *Broadcast { return &Broadcast{nsp: s.nsp, selection: selection{self: s}} }
 
-// Emit sends an event to the client. It does not wait for it. The error is about encoding
-// the arguments, or ErrDisconnected.
+// Emit sends an event to the client. It does not wait for it. Middleware may emit, too: the
+// client gets the event when it is connected. The error is about encoding the arguments, or
+// ErrDisconnected.
 func (s *Socket) Emit(event string, args ...any) error {
-	if err := checkEvent(event); err != nil {
-		return err
-	}
-	if r := s.recovery(); r != nil {
-		return r.emit(&Broadcast{nsp: s.nsp, rooms: []string{s.ID()}}, s, event, args)
-	}
-	e, err := s.nsp.encode(sio.Event, -1, event, args)
-	if err != nil {
-		return err
-	}
-	return s.Send(e)
+	return s.alone().Emit(event, args...)
 }
 
-// Send sends an event that Namespace.Encode has encoded. The error is ErrDisconnected.
-func (s *Socket) Send(e *Encoded) error {
-	if !s.Connected() || !s.send(e, false) {
+// emit sends an event that is encoded for this socket alone.
+func (s *Socket) emit(e *Encoded, volatile bool) error {
+	if r := s.recovery(); r != nil {
+		return r.emit(s, e, volatile)
+	}
+	if s.gone() || !s.send(e, volatile) && !volatile {
 		return ErrDisconnected
 	}
 	return nil
+}
+
+// Send sends an event that Namespace.Encode has encoded. The error is ErrDisconnected, or
+// ErrWrongNamespace if e is another namespace's.
+func (s *Socket) Send(e *Encoded) error {
+	switch {
+	case e.nsp != s.nsp:
+		return ErrWrongNamespace
+	case s.gone() || !s.send(e, false):
+		return ErrDisconnected
+	}
+	return nil
+}
+
+// gone reports whether the socket has disconnected.
+func (s *Socket) gone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == disconnected
 }
 
 // send queues e for the client and tells those who listen. A volatile one may be dropped.
@@ -376,6 +394,11 @@ func (s *Socket) send(e *Encoded, volatile bool) bool {
 
 // transmit is send without telling anybody: no handler is called.
 func (s *Socket) transmit(e *Encoded, volatile bool) bool {
+	if s.entering.Load() {
+		if handled, held := s.hold(e, volatile); handled {
+			return held
+		}
+	}
 	send := s.conn.session.Send
 	if volatile {
 		send = s.conn.session.SendVolatile
@@ -390,9 +413,9 @@ func (s *Socket) transmit(e *Encoded, volatile bool) bool {
 // sent tells those who listen to all outgoing events, if there are any.
 func (s *Socket) sent(e *Encoded) {
 	if e.args != nil {
-		for _, t := range [...]*table{s.nsp.load(), s.handlers.Load().load()} {
+		for _, t := range s.tables() {
 			for _, f := range t.outgoing {
-				s.tell(e.event, func() { f(e.event, e.args) })
+				s.tell(e.event, func() { f.call(e.event, e.args) })
 			}
 		}
 	}
@@ -441,7 +464,9 @@ func (s *Socket) expect(id int64, f func(payload, error)) error {
 	s.mu.Lock()
 	var err error
 	switch limit := s.nsp.srv.opts.MaxPendingAcks; {
-	case s.state != connected:
+	case s.state == connecting:
+		err = ErrConnecting
+	case s.state == disconnected:
 		err = ErrDisconnected
 	case limit > 0 && len(s.acks) >= limit:
 		err = ErrTooManyAcks
@@ -457,6 +482,7 @@ func (s *Socket) expect(id int64, f func(payload, error)) error {
 		return err
 	}
 	s.conn.pressure(0, 1)
+	s.answer() // or the client could not acknowledge anything
 	return nil
 }
 
@@ -485,99 +511,45 @@ func (s *Socket) resolve(id int64, p payload, err error) {
 // forget stops waiting for an acknowledgement.
 func (s *Socket) forget(id int64) { s.take(id) }
 
-// Disconnect disconnects the socket; with closeConnection, all sockets of its client. The
-// client does not reconnect by itself.
+// Disconnect disconnects the socket; with closeConnection, all sockets of its client. Events that
+// the client has sent and that are not being handled yet are dropped. The client does not
+// reconnect by itself.
 func (s *Socket) Disconnect(closeConnection bool) {
 	if !closeConnection {
-		s.dismiss()
+		s.disconnect()
 		return
 	}
 	for _, other := range s.conn.sockets() {
-		other.dismiss()
+		other.disconnect()
 	}
 	s.conn.session.Close()
 }
 
-// dismiss ends the socket and tells its client, which does not come back by itself.
-func (s *Socket) dismiss() {
+// disconnect ends the socket and tells its client, which does not come back by itself.
+func (s *Socket) disconnect() {
 	if s.Connected() {
+		s.dismiss()
 		s.conn.session.Send(s.nsp.encodeControl(sio.Disconnect, nil).messages...)
 		s.close(ServerNamespaceDisconnect)
 	}
 }
 
-// CloseConnection closes the connection of the socket's client once what is queued has been
-// sent. All of its sockets disconnect with ForcedClose, and the client comes back by
-// itself.
-func (s *Socket) CloseConnection() { s.conn.session.Close() }
-
-// admit completes the connecting of s; see connection.admit.
-func (s *Socket) admit() {
-	s.mu.Lock()
-	if s.state != connecting {
-		s.mu.Unlock()
-		return
-	}
-	s.state = connected
-	s.working = true // holds the inbox until the answer is on its way
-	s.inbox.Push(task{run: s.runConnection})
-	s.mu.Unlock()
-
-	var created []string
-	if r := s.recovery(); r != nil {
-		var missed []*Encoded
-		missed, created = r.admit(s)
-		for _, e := range missed {
-			s.sent(e)
-		}
-		if !s.Connected() { // close may have come before admit: it must not stay among the living
-			r.leave(s, TransportClose)
-		}
-	} else {
-		created = s.enter()
-	}
-	for _, room := range s.member.Rooms() {
-		if room == s.ID() || slices.Contains(created, room) {
-			s.roomEvent(RoomCreated, room)
-		}
-		s.roomEvent(RoomJoined, room)
-	}
-	s.conn.session.Flush()
-	s.nsp.srv.stats.connected.Add(1)
-	s.nsp.srv.work.add(1)
-	if len(s.nsp.load().connection) == 0 {
-		s.nsp.srv.workers.run(s)
-	} else {
-		time.AfterFunc(settleTime, func() { s.nsp.srv.workers.run(s) })
-	}
-}
-
-// settleTime is how much later than the answer to CONNECT the connection handlers run.
-// Clients that begin to listen when they have read the answer would miss an event that
-// comes with the same read, as happens in the protocol's own test suite.
-const settleTime = 2 * time.Millisecond
-
-// enter answers CONNECT and makes the socket known to others: what they send follows the
-// answer, and once the client has the answer it can be reached. It returns the rooms that
-// had nobody in them.
-func (s *Socket) enter() (created []string) {
-	s.conn.session.Queue(s.nsp.encodeControl(sio.Connect, s.conn.revision().answer(s)).messages...)
+// dismiss has what was held for the client sent, and no more of its events handled.
+func (s *Socket) dismiss() {
+	s.release()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != disconnected { // or it would stay there for ever
-		created = s.nsp.index.Add(&s.member, s.joining...)
-		s.entered, s.joining = true, nil
-	}
-	return created
+	s.dismissed = true
 }
 
-func (s *Socket) runConnection() {
-	for _, f := range s.nsp.load().connection {
-		err := guard(func() error { f(s); return nil })
-		if err != nil {
-			s.report("connection", nil, err)
-		}
+// CloseConnection closes the connection of the socket's client once what is queued has been
+// sent. All of its sockets disconnect with ForcedClose, and the client comes back by itself.
+// Events that it has sent and that are not being handled yet are dropped.
+func (s *Socket) CloseConnection() {
+	for _, other := range s.conn.sockets() {
+		other.dismiss()
 	}
+	s.conn.session.Close()
 }
 
 // close ends the socket for the given reason, whatever its state.
@@ -594,42 +566,52 @@ func (s *Socket) close(reason Reason) {
 	}
 	acks, after := s.acks, s.after
 	s.acks, s.after = nil, nil
+	if s.entrance != nil {
+		stop(&s.entrance.timer)
+		s.entrance = nil
+		s.entering.Store(false)
+	}
 	s.mu.Unlock()
 
 	for _, f := range after {
 		go (*f)()
 	}
-	s.conn.unseat(s.nsp.name, s)
+	s.conn.unseat(s)
 	for _, f := range acks {
 		f(payload{}, ErrDisconnected)
 	}
 	s.conn.pressure(0, -len(acks))
-	if before == connected {
-		if r := s.recovery(); r != nil {
-			r.leave(s, reason)
-		}
-		left, emptied := s.nsp.index.Remove(&s.member)
-		s.mu.Lock()
-		s.left = left
-		s.mu.Unlock()
-		for _, room := range left {
-			s.roomEvent(RoomLeft, room)
-		}
-		for _, room := range emptied {
-			s.roomEvent(RoomDeleted, room)
-		}
+	r, kept := s.recovery(), false
+	switch {
+	case before == connected:
+		s.nsp.local.change(s, func(c *change) {
+			if r != nil {
+				kept = r.leaveLocked(s, reason)
+			}
+			left := c.remove()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.left = left
+		})
 		s.nsp.srv.stats.disconnected(reason)
 		s.push(task{run: func() { s.runDisconnect(reason) }})
+	case r != nil:
+		r.disclaim(s)
 	}
-	s.nsp.srv.release(s.nsp)
+	if !kept {
+		s.nsp.srv.release(s.nsp)
+	}
 }
 
 func (s *Socket) runDisconnect(reason Reason) {
-	for _, t := range [...]*table{s.nsp.load(), s.handlers.Load().load()} {
+	for _, t := range s.tables() {
 		for _, f := range t.disconnect {
-			if err := guard(func() error { f(s, reason); return nil }); err != nil {
+			if err := guard(func() error { f.call(s, reason); return nil }); err != nil {
 				s.report("disconnect", nil, err)
 			}
 		}
+	}
+	if r := s.recovery(); r != nil {
+		r.done(s)
 	}
 }

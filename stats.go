@@ -16,6 +16,7 @@ type counters struct {
 	recovered   atomic.Uint64
 	malformed   atomic.Uint64
 	rateLimited atomic.Uint64
+	flooded     atomic.Uint64
 	failed      atomic.Uint64
 }
 
@@ -55,6 +56,7 @@ type Stats struct {
 	SlowConsumers uint64 // sessions ended because they did not take what was sent
 	Malformed     uint64 // packets for which a client was rejected
 	RateLimited   uint64 // clients rejected for their rate
+	InboxFloods   uint64 // clients rejected for events that they sent while they owed an acknowledgement
 	HandlerErrors uint64 // other than those meant for the client
 }
 
@@ -78,6 +80,7 @@ func (s *Server) Stats() Stats {
 		SlowConsumers: e.SlowConsumers.Load(),
 		Malformed:     s.stats.malformed.Load(),
 		RateLimited:   s.stats.rateLimited.Load(),
+		InboxFloods:   s.stats.flooded.Load(),
 		HandlerErrors: s.stats.failed.Load(),
 	}
 	for i, t := range engine.Transports {
@@ -91,8 +94,8 @@ func (s *Server) Stats() Stats {
 	defer s.mu.RUnlock()
 	st.Namespaces = len(s.namespaces)
 	for _, n := range s.namespaces {
-		st.Sockets += n.index.Len()
-		st.Rooms += n.index.Rooms()
+		st.Sockets += n.local.index.Len()
+		st.Rooms += n.local.index.Rooms()
 	}
 	return st
 }

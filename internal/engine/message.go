@@ -91,6 +91,10 @@ var (
 // keeps with it, slack, and its place in a queue. Measured in conformance/load.
 const overhead = 200
 
+// Data returns m's payload, which stands in memory as NewMessage got it. It may be changed only
+// before m is sent, and keeps its length.
+func (m *Message) Data() []byte { return m.data }
+
 // Size is what m counts for in an outbox, in bytes: the memory that it takes if nobody else
 // has it in theirs.
 func (m *Message) Size() int { return len(m.frame) + overhead }

@@ -69,7 +69,8 @@ func (x *Index[V]) shard(name string) *shard[V] {
 }
 
 // Add adds m, whose ID and Value are set, and puts it into rooms before anybody can find
-// it. The id must be unique. It returns those rooms that had no members before.
+// it. If another member has the same id, that one is not found by it any more, but stays among
+// all until it is removed. Add returns those rooms that had no members before.
 func (x *Index[V]) Add(m *Member[V], rooms ...string) (created []string) {
 	m.mu.Lock()
 	m.present = true
@@ -94,6 +95,8 @@ func (x *Index[V]) Remove(m *Member[V]) (left, emptied []string) {
 	x.mu.Lock()
 	if x.members[m.ID] == m {
 		delete(x.members, m.ID)
+	}
+	if m.at < len(x.all) && x.all[m.at] == m {
 		last := len(x.all) - 1
 		x.all[m.at] = x.all[last]
 		x.all[m.at].at = m.at
@@ -279,16 +282,26 @@ func (x *Index[V]) Rooms() int {
 	return n
 }
 
-// Select appends to dst the values of those members that are in any of the rooms (of all
-// members, if there are none) and in none of except, each once. It is a copy: sending to
-// ten thousand members holds no lock.
-func (x *Index[V]) Select(dst []V, rooms, except []string) []V {
-	if len(except) == 0 && len(rooms) <= 1 {
-		if len(rooms) == 0 {
-			x.eachMember(func(m *Member[V]) { dst = append(dst, m.Value) })
-		} else {
-			x.each(rooms[0], func(m *Member[V]) { dst = append(dst, m.Value) })
+// All appends to dst the values of all members that are in none of the rooms of except. Like
+// Select it is a copy: sending to ten thousand members holds no lock.
+func (x *Index[V]) All(dst []V, except []string) []V {
+	skip := map[*Member[V]]struct{}{}
+	for _, name := range except {
+		x.each(name, func(m *Member[V]) { skip[m] = struct{}{} })
+	}
+	x.eachMember(func(m *Member[V]) {
+		if _, found := skip[m]; !found {
+			dst = append(dst, m.Value)
 		}
+	})
+	return dst
+}
+
+// Select appends to dst the values of those members that are in any of the rooms and in none
+// of except, each once. Of no rooms it selects nobody.
+func (x *Index[V]) Select(dst []V, rooms, except []string) []V {
+	if len(except) == 0 && len(rooms) == 1 {
+		x.each(rooms[0], func(m *Member[V]) { dst = append(dst, m.Value) })
 		return dst
 	}
 	skip := map[*Member[V]]struct{}{}
@@ -296,20 +309,16 @@ func (x *Index[V]) Select(dst []V, rooms, except []string) []V {
 		x.each(name, func(m *Member[V]) { skip[m] = struct{}{} })
 	}
 	several := len(rooms) > 1 // or else nobody is met twice
-	add := func(m *Member[V]) {
-		if _, found := skip[m]; found {
-			return
-		}
-		if several {
-			skip[m] = struct{}{}
-		}
-		dst = append(dst, m.Value)
-	}
-	if len(rooms) == 0 {
-		x.eachMember(add)
-	}
 	for _, name := range rooms {
-		x.each(name, add)
+		x.each(name, func(m *Member[V]) {
+			if _, found := skip[m]; found {
+				return
+			}
+			if several {
+				skip[m] = struct{}{}
+			}
+			dst = append(dst, m.Value)
+		})
 	}
 	return dst
 }

@@ -30,7 +30,18 @@ func (m model) selected(rooms, except []string) []string {
 	var ids []string
 	for id, in := range m {
 		isIn := func(room string) bool { return in[room] }
-		if (len(rooms) == 0 || slices.ContainsFunc(rooms, isIn)) && !slices.ContainsFunc(except, isIn) {
+		if slices.ContainsFunc(rooms, isIn) && !slices.ContainsFunc(except, isIn) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (m model) without(except []string) []string {
+	var ids []string
+	for id, in := range m {
+		if !slices.ContainsFunc(except, func(room string) bool { return in[room] }) {
 			ids = append(ids, id)
 		}
 	}
@@ -133,6 +144,10 @@ func TestIndexAgainstModel(t *testing.T) {
 				}
 				wantSame(t, fmt.Sprintf("Select(%q, %q)", in, except), got[1:], m.selected(in, except))
 			},
+			"All": func(t *rapid.T) {
+				except := some.Draw(t, "except")
+				wantSame(t, fmt.Sprintf("All(%q)", except), x.All(nil, except), m.without(except))
+			},
 			"": func(t *rapid.T) {
 				if x.Len() != len(m) || x.Rooms() != m.occupied() {
 					t.Errorf("%d members, %d rooms, want %d, %d", x.Len(), x.Rooms(), len(m), m.occupied())
@@ -223,7 +238,7 @@ func TestConcurrentUse(t *testing.T) {
 	writers.Wait()
 	close(stop)
 	readers.Wait()
-	if x.Len() != 0 || x.Rooms() != 0 || len(x.Select(nil, nil, nil)) != 0 {
+	if x.Len() != 0 || x.Rooms() != 0 || len(x.All(nil, nil)) != 0 {
 		t.Errorf("%d members and %d rooms are left", x.Len(), x.Rooms())
 	}
 }

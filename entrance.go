@@ -1,0 +1,200 @@
+package parley
+
+import (
+	"slices"
+	"time"
+
+	"github.com/parley-go/parley/internal/sio"
+)
+
+// entrance is what a socket needs while its client joins the namespace, and not afterwards:
+//
+//	connecting  middleware runs. Rooms that it joins and events that it emits are kept.
+//	            ↓ admit: it is in the namespace and its rooms. What it is sent is held.
+//	entered     the handlers of OnConnection run.
+//	            ↓ answer: its client learns that it is connected
+//	answered    ↓ release, at once or after settleTime: what was held is sent
+//	            there is no entrance any more
+//
+// So whatever a client does after reading the answer finds its rooms and handlers in place, and
+// nothing that it is sent overtakes the answer. Guarded by Socket.mu.
+type entrance struct {
+	rooms    []string // to be in when it enters
+	entered  bool
+	answered bool
+	since    uint64     // the last event that its client had, of one that comes back
+	missed   []*Encoded // since then
+	held     []*Encoded
+	bytes    int // of held
+	timer    *time.Timer
+}
+
+const (
+	// answerTime is how long the answer to CONNECT waits for the handlers of OnConnection.
+	answerTime = time.Second
+
+	// settleTime is how much later than the answer the events are sent that were emitted before
+	// it. Clients that begin to listen when they have read the answer would miss an event
+	// that comes with the same read, as happens in the protocol's own test suite.
+	settleTime = 2 * time.Millisecond
+)
+
+// early reports whether the socket has not entered yet.
+func (s *Socket) early() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.earlyLocked()
+}
+
+func (s *Socket) earlyLocked() bool { return s.entrance != nil && !s.entrance.entered }
+
+// hold keeps e until the client has learned that it is connected. handled is false if it has.
+// Volatile events are dropped.
+func (s *Socket) hold(e *Encoded, volatile bool) (handled, held bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := s.entrance
+	if in == nil || volatile {
+		return in != nil, false
+	}
+	in.held = append(in.held, e)
+	in.bytes += e.size()
+	if limit := s.nsp.srv.opts.maxOutbox(); in.entered && limit > 0 && in.bytes > limit {
+		s.releaseLocked() // the outbox has bounds
+	}
+	return true, true
+}
+
+// resume makes a socket that is connecting the one that its client had before, which had missed
+// nothing up to an event. It reports false if the socket is gone.
+func (s *Socket) resume(c *comeback, since uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != connecting {
+		return false
+	}
+	s.member.ID, s.data, s.comeback, s.recovered = c.id, c.data, c, true
+	s.entrance.since = since
+	for _, t := range c.stays {
+		if t.to == stillThere && t.room != c.id {
+			s.entrance.rooms = append(s.entrance.rooms, t.room)
+		}
+	}
+	return true
+}
+
+// admit has the socket enter the namespace, unless it is gone.
+func (s *Socket) admit() {
+	admitted, direct, welcomed := false, false, false
+	s.nsp.local.change(s, func(c *change) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.state != connecting {
+			return
+		}
+		in := s.entrance
+		if direct = in == nil; direct { // nothing can come between the answer and what others send
+			s.conn.session.Queue(s.connectAnswer().messages...)
+			c.enter(nil)
+		} else {
+			if r := s.recovery(); r != nil && !r.enterLocked(s, in) {
+				return
+			}
+			c.enter(in.rooms)
+			in.entered = true
+		}
+		admitted = true
+		s.state = connected
+		if welcomed = !direct && s.nsp.welcomes(); welcomed {
+			s.working = true // the handlers come before all events
+			s.inbox.Push(task{run: s.runConnection})
+			in.timer = time.AfterFunc(answerTime, s.answer)
+		}
+	})
+	if !admitted {
+		s.close(TransportClose)
+		return
+	}
+	s.nsp.srv.stats.connected.Add(1)
+	if s.recovered {
+		s.nsp.srv.stats.recovered.Add(1)
+	}
+	switch {
+	case welcomed:
+		s.nsp.srv.work.add(1)
+		s.nsp.srv.workers.run(s)
+	case direct:
+		s.conn.session.Flush()
+	default:
+		s.answer()
+	}
+}
+
+func (s *Socket) connectAnswer() *Encoded {
+	return s.nsp.encodeControl(sio.Connect, s.conn.revision().answer(s))
+}
+
+func (s *Socket) runConnection() {
+	for _, t := range s.nsp.tables() {
+		for _, f := range t.connection {
+			if err := guard(func() error { f.call(s); return nil }); err != nil {
+				s.report("connection", nil, err)
+			}
+		}
+	}
+	s.answer()
+}
+
+// answer tells the client that it is connected, if it does not know yet.
+func (s *Socket) answer() {
+	s.mu.Lock()
+	missed := s.answerLocked()
+	s.mu.Unlock()
+	for _, e := range missed {
+		s.sent(e)
+	}
+}
+
+func (s *Socket) answerLocked() (missed []*Encoded) {
+	in := s.entrance
+	if in == nil || !in.entered || in.answered {
+		return nil
+	}
+	in.answered = true
+	stop(&in.timer)
+	for _, e := range append(slices.Clip(in.missed), s.connectAnswer()) {
+		s.conn.session.Queue(e.messages...)
+	}
+	s.conn.session.Flush()
+	if len(in.held) == 0 {
+		s.releaseLocked()
+	} else {
+		in.timer = time.AfterFunc(settleTime, s.release)
+	}
+	return in.missed
+}
+
+// release sends what was held, and the answer before it if that is still to be given.
+func (s *Socket) release() {
+	s.mu.Lock()
+	missed := s.answerLocked()
+	s.releaseLocked()
+	s.mu.Unlock()
+	for _, e := range missed {
+		s.sent(e)
+	}
+}
+
+func (s *Socket) releaseLocked() {
+	in := s.entrance
+	if in == nil || !in.entered {
+		return
+	}
+	s.answerLocked()
+	stop(&in.timer)
+	for _, e := range in.held {
+		s.conn.session.Send(e.messages...)
+	}
+	s.entrance = nil
+	s.entering.Store(false)
+}

@@ -1,0 +1,195 @@
+package parley
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/parley-go/parley/internal/fifo"
+	"github.com/parley-go/parley/internal/rooms"
+)
+
+// local holds those sockets of a namespace that are connected to this process, and delivers to
+// them. It is the seam below Namespace and Broadcast: what they want done to sockets comes here
+// as plain data, a selection and an encoded event. Nothing stands beside it today; in a
+// cluster, the other processes will get the same.
+//
+// Locks are taken in the order recovery → Socket → news → rooms.Index. No handler is called
+// under any of them.
+type local struct {
+	index    *rooms.Index[*Socket]
+	recovery *recovery // nil: off
+	news     news
+}
+
+// selection says which sockets are meant.
+type selection struct {
+	all    bool     // everybody, or else those who are in any of rooms
+	rooms  []string // of no rooms nobody is meant
+	except []string // those in any of them are left out
+	self   *Socket  // if not nil, this one alone
+}
+
+// choose appends the sockets that are meant to dst.
+func (l *local) choose(dst []*Socket, sel *selection) []*Socket {
+	switch {
+	case sel.self != nil:
+		if sel.self.Connected() {
+			dst = append(dst, sel.self)
+		}
+		return dst
+	case sel.all:
+		return l.index.All(dst, sel.except)
+	}
+	return l.index.Select(dst, sel.rooms, sel.except)
+}
+
+// targets are reused between broadcasts.
+var targets = sync.Pool{New: func() any { return new([]*Socket) }}
+
+// deliver sends e to those that are meant, and tells those who listen to what goes out.
+func (l *local) deliver(sel *selection, e *Encoded, volatile bool) {
+	if l.recovery != nil {
+		l.recovery.deliver(l, sel, e, volatile)
+		return
+	}
+	for _, s := range l.transmit(sel, e, volatile) {
+		s.sent(e)
+	}
+}
+
+// transmit is deliver without telling anybody: no handler is called. It returns the sockets
+// for which Socket.sent has somebody to tell.
+func (l *local) transmit(sel *selection, e *Encoded, volatile bool) (heard []*Socket) {
+	buf := targets.Get().(*[]*Socket)
+	chosen := l.choose((*buf)[:0], sel)
+	for _, s := range chosen {
+		if s.transmit(e, volatile) && e.args != nil {
+			heard = append(heard, s)
+		}
+	}
+	clear(chosen)
+	*buf = chosen
+	targets.Put(buf)
+	return heard
+}
+
+// change has f change which rooms s is in. Meanwhile nobody else changes that, and nothing is
+// delivered, where the order of these things matters: if clients can be recovered, and if
+// somebody listens to rooms.
+func (l *local) change(s *Socket, f func(c *change)) {
+	c := change{local: l, socket: s, heard: s.nsp.hearsRooms()}
+	r := s.recovery()
+	if r != nil {
+		r.mu.Lock()
+	}
+	if c.heard {
+		l.news.mu.Lock()
+	}
+	f(&c)
+	if c.heard {
+		l.news.mu.Unlock()
+	}
+	if r != nil {
+		r.unlock()
+	}
+	if c.heard {
+		l.news.tell(s.nsp)
+	}
+}
+
+// change is a change of a socket's rooms that is under way.
+type change struct {
+	local  *local
+	socket *Socket
+	heard  bool
+}
+
+func (c *change) add(t RoomEventType, room string) {
+	if c.heard {
+		c.local.news.queue.Push(roomNews{c.socket, RoomEvent{Type: t, Room: room, Socket: c.socket.ID()}})
+	}
+}
+
+// enter adds the socket, which is in these rooms and its own from the beginning.
+func (c *change) enter(rooms []string) {
+	s := c.socket
+	created := c.local.index.Add(&s.member, rooms...)
+	c.add(RoomCreated, s.ID())
+	c.add(RoomJoined, s.ID())
+	for _, room := range rooms {
+		if slices.Contains(created, room) {
+			c.add(RoomCreated, room)
+		}
+		c.add(RoomJoined, room)
+	}
+}
+
+// remove takes the socket out. It returns the rooms that it was in.
+func (c *change) remove() (left []string) {
+	left, emptied := c.local.index.Remove(&c.socket.member)
+	for _, room := range left {
+		c.add(RoomLeft, room)
+	}
+	for _, room := range emptied {
+		c.add(RoomDeleted, room)
+	}
+	return left
+}
+
+// join puts the socket into a room. ok is false if it is in as many as it may be.
+func (c *change) join(room string, limit int) (joined, ok bool) {
+	joined, created, ok := c.local.index.Join(&c.socket.member, room, limit)
+	if created {
+		c.add(RoomCreated, room)
+	}
+	if joined {
+		c.add(RoomJoined, room)
+		c.socket.comeback.joined(c.local.recovery, room)
+	}
+	return joined, ok
+}
+
+// leave takes the socket out of a room.
+func (c *change) leave(room string) {
+	left, emptied := c.local.index.Leave(&c.socket.member, room)
+	if left {
+		c.add(RoomLeft, room)
+		c.socket.comeback.parted(c.local.recovery, room)
+	}
+	if emptied {
+		c.add(RoomDeleted, room)
+	}
+}
+
+// news is what OnRoom has yet to be told, in the order in which it happened.
+type news struct {
+	mu      sync.Mutex
+	queue   fifo.Queue[roomNews]
+	telling bool // a goroutine is at it
+}
+
+type roomNews struct {
+	socket *Socket
+	event  RoomEvent
+}
+
+// tell calls the listeners, unless another goroutine, or a caller of this one, is at it.
+func (w *news) tell(n *Namespace) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.telling {
+		return
+	}
+	w.telling = true
+	for w.queue.Len() > 0 {
+		next := w.queue.Pop()
+		w.mu.Unlock()
+		for _, t := range n.tables() {
+			for _, f := range t.rooms {
+				next.socket.tell(string(next.event.Type), func() { f.call(next.event) })
+			}
+		}
+		w.mu.Lock()
+	}
+	w.telling = false
+}
