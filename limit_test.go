@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/internal/ws"
 )
 
 // A client that sends faster than its handlers work is made to wait, loses nothing, and
@@ -91,6 +92,85 @@ func TestAckWithFullInbox(t *testing.T) {
 	c.expect(`422["question"]`)
 	c.send("432[]")
 	c.expect(`438["thanks"]`)
+}
+
+// The inbox is bounded in bytes, over all namespaces of a connection.
+func TestInboxIsBoundedInBytes(t *testing.T) {
+	const size, events = 10_000, 400
+	srv, url := serve(t, &parley.Options{MaxInboxBytes: 100_000})
+	release := make(chan struct{})
+	var handled atomic.Int64
+	slow := func(*parley.Packet) error { <-release; handled.Add(1); return nil }
+	srv.Of("/a").On("fill", slow)
+	srv.Of("/b").On("fill", slow)
+	c := dial(t, url)
+	c.connect("/a", "")
+	c.connect("/b", "")
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for i := range events {
+			c.send(fmt.Sprintf(`42/%c,["fill",%q]`, "ab"[i%2], strings.Repeat("x", size)))
+		}
+		c.send(`42/a,["fill"]`)
+	}()
+	for srv.Stats().EventsIn < 10 {
+		time.Sleep(time.Millisecond)
+	}
+	// Beyond the bound there is what had been read when it was reached: 64 KiB.
+	if n := srv.Stats().EventsIn; n > 20 {
+		t.Errorf("%d events of %d bytes were taken", n, size)
+	}
+	close(release)
+	await(t, "end of sending", sent)
+	for handled.Load() < events+1 {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// While an acknowledgement is awaited, reading goes on, in all namespaces: the bounds of the inbox
+// are higher then, and a client that exceeds them is rejected.
+func TestFloodWhileAnAckIsAwaited(t *testing.T) {
+	for name, c := range map[string]struct {
+		options parley.Options
+		event   string
+		most    uint64
+	}{
+		"events": {parley.Options{MaxInbox: 8}, `42/a,["fill"]`, 8 * 64},
+		"bytes":  {parley.Options{MaxInboxBytes: 10_000}, `42/a,["fill","` + strings.Repeat("x", 1000) + `"]`, 4 * 10_000 / 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, url := serve(t, &c.options)
+			release := make(chan struct{})
+			var handled atomic.Int64
+			gone := make(chan struct{})
+			srv.Of("/a").On("fill", func(*parley.Packet) error { <-release; handled.Add(1); return nil })
+			srv.Of("/b").OnConnection(func(s *parley.Socket) {
+				s.EmitWithAck(context.Background(), "question") // never answered
+				close(gone)
+			})
+			client := dial(t, url)
+			client.connect("/a", "")
+			client.connect("/b", "")
+			client.expect(`42/b,1["question"]`)
+			go func() {
+				for i := 0; i < 20_000; i++ {
+					if client.conn.WriteMessage(t.Context(), ws.OpText, []byte(c.event)) != nil {
+						return
+					}
+				}
+			}()
+			await(t, "end of the connection", gone)
+			close(release)
+			client.expectClosed()
+			if st := srv.Stats(); st.InboxFloods == 0 || st.EventsIn > c.most+1 {
+				t.Errorf("%d events were taken, want at most %d; floods counted: %d", st.EventsIn, c.most, st.InboxFloods)
+			}
+			if n := handled.Load(); n > 1 {
+				t.Errorf("%d events of a client that was rejected were handled", n)
+			}
+		})
+	}
 }
 
 func TestAttachmentsAreAwaitedOnlySoLong(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strings"
@@ -198,4 +199,52 @@ func logBuffer() (*slog.Logger, *bytes.Buffer) {
 func stacks() []byte {
 	buf := make([]byte, 1<<20)
 	return buf[:runtime.Stack(buf, true)]
+}
+
+// poller speaks the protocol as it stands on the wire, over HTTP long polling.
+type poller struct {
+	t   *testing.T
+	url string // with the session's id
+}
+
+func dialPolling(t *testing.T, url string) *poller {
+	t.Helper()
+	p := &poller{t, url + "/socket.io/?EIO=4&transport=polling"}
+	var open struct{ SID string }
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(p.get(), "0")), &open); err != nil {
+		t.Fatal(err)
+	}
+	p.url += "&sid=" + open.SID
+	return p
+}
+
+func (p *poller) get() string {
+	p.t.Helper()
+	return p.do(p.t.Context(), http.MethodGet, "")
+}
+
+func (p *poller) post(payload string) {
+	p.t.Helper()
+	if got := p.do(p.t.Context(), http.MethodPost, payload); got != "ok" {
+		p.t.Fatalf("POST was answered with %q", got)
+	}
+}
+
+func (p *poller) do(ctx context.Context, method, body string) string {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, p.url, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }

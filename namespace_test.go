@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parley-go/parley"
 )
@@ -157,6 +158,97 @@ func TestDynamicNamespaces(t *testing.T) {
 	if n := srv.Stats().Namespaces; n != 4 { // "/", dyn-2, secret, dyn-3
 		t.Errorf("%d namespaces, want 4", n)
 	}
+}
+
+// What protects a namespace is there before anybody can join it.
+func TestOnNewNamespaceComesFirst(t *testing.T) {
+	srv, url := serve(t, nil)
+	srv.OfPattern(regexp.MustCompile(`/dyn-\d+`))
+	begun, release := make(chan struct{}), make(chan struct{})
+	srv.OnNewNamespace(func(n *parley.Namespace) {
+		close(begun)
+		<-release // it loads settings, say
+		n.Use(func(context.Context, *parley.Socket) error { return &parley.ConnectError{Message: "no"} })
+	})
+	first, second, third := dial(t, url), dial(t, url), dial(t, url)
+	first.send("40/dyn-1,")
+	await(t, "OnNewNamespace", begun)
+	second.send("40/dyn-1,")
+	third.send("40/dyn-1,")
+	third.send("41/dyn-1,") // gives up
+	third.connect("", "")
+	if n := srv.Of("/dyn-1"); n.Count() != 0 { // does not wait
+		t.Errorf("%d sockets are there", n.Count())
+	}
+	close(release)
+	first.expect(`44/dyn-1,{"message":"no"}`)
+	second.expect(`44/dyn-1,{"message":"no"}`)
+}
+
+// What is registered on one namespace of a pattern holds for that one, and goes with it.
+func TestSiblingsShareOnlyTheirParent(t *testing.T) {
+	srv, url := serve(t, nil)
+	parent := srv.OfPattern(regexp.MustCompile(`/dyn-\d+`))
+	parent.On("who", func(p *parley.Packet) error { return p.Socket().Emit("who", "parent", p.Socket().Namespace().Name()) })
+	gone := make(chan struct{}, 8)
+	srv.OnNewNamespace(func(n *parley.Namespace) {
+		n.On("who", func(p *parley.Packet) error { return p.Socket().Emit("who", n.Name(), p.Socket().Namespace().Name()) })
+		n.OnDisconnect(func(*parley.Socket, parley.Reason) { gone <- struct{}{} })
+	})
+	srv.On("echo", func(p *parley.Packet) error { return p.Ack() })
+	c, _ := join(t, url, "")
+	for range 2 {
+		c.connect("/dyn-1", "")
+		c.connect("/dyn-2", "")
+		c.send(`42/dyn-2,["who"]`)
+		c.expect(`42/dyn-2,["who","parent","/dyn-2"]`, `42/dyn-2,["who","/dyn-2","/dyn-2"]`)
+		c.send(`421["echo"]`)
+		c.expect("431[]")
+		c.send("41/dyn-1,")
+		c.send("41/dyn-2,")
+		await(t, "disconnect", gone)
+		await(t, "disconnect", gone)
+		for srv.Stats().Namespaces > 1 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// A namespace that the server uses before its first client comes is no way round the rule's
+// middleware.
+func TestNamespacesThatTheServerNames(t *testing.T) {
+	srv, url := serve(t, nil)
+	refuse := func(context.Context, *parley.Socket) error { return &parley.ConnectError{Message: "no"} }
+	srv.OfPattern(regexp.MustCompile(`/tenant-\d+`)).Use(refuse)
+	srv.Of("/room-1").Emit("news") // even before the rule is made
+	srv.OfFunc(func(_ context.Context, name string, auth json.RawMessage) bool {
+		return strings.HasPrefix(name, "/room-") && string(auth) == `{"key":1}`
+	}).Use(refuse)
+	srv.Of("/own").On("x", func(*parley.Packet) error { return nil })
+	made := 0
+	srv.OnNewNamespace(func(*parley.Namespace) { made++ })
+	for _, name := range []string{"/tenant-7", "/room-1", "/room-2", "/own"} {
+		if err := srv.Of(name).Emit("news", "for members only"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if made != 1 {
+		t.Errorf("OnNewNamespace was told of %d, want /tenant-7 alone", made)
+	}
+	c := dial(t, url)
+	for range 2 {
+		c.send("40/tenant-7,")
+		c.expect(`44/tenant-7,{"message":"no"}`)
+		for _, name := range []string{"/room-1", "/room-2"} {
+			c.send("40" + name + ",")
+			c.expect("44" + name + `,{"message":"Invalid namespace"}`)
+		}
+	}
+	for _, name := range []string{"/room-1", "/room-2"} {
+		c.send("40" + name + `,{"key":1}`)
+		c.expect("44" + name + `,{"message":"no"}`)
+	}
+	c.connect("/own", "")
 }
 
 func TestDisconnectReasons(t *testing.T) {

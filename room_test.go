@@ -80,6 +80,38 @@ func TestBroadcastReachesWhom(t *testing.T) {
 	}
 }
 
+// A choice of no rooms is nobody, wherever the list comes from.
+func TestNoRoomsAreNobody(t *testing.T) {
+	srv, url := serve(t, nil)
+	sockets := make(chan *parley.Socket, 1)
+	srv.OnConnection(func(s *parley.Socket) { sockets <- s })
+	c, _ := join(t, url, "")
+	s := await(t, "socket", sockets)
+	join(t, url, "")
+	await(t, "socket", sockets)
+	var none []string
+	for name, b := range map[string]*parley.Broadcast{
+		"To": srv.To(none...), "In": srv.In(), "All.To": srv.All().To(none...), "Except.To": srv.Except("x").To(),
+		"To.Except": srv.To().Except("x"), "Volatile.To": srv.Volatile().To(), "of a socket": s.To(none...),
+		"of a socket, volatile": s.Volatile().To(),
+	} {
+		if err := b.Emit("secret"); err != nil {
+			t.Error(err)
+		}
+		b.DisconnectSockets(false)
+		if found, _ := b.FetchSockets(t.Context()); len(found) != 0 {
+			t.Errorf("%s: %d sockets", name, len(found))
+		}
+	}
+	if found, _ := srv.Except().FetchSockets(t.Context()); len(found) != 2 {
+		t.Errorf("Except of nobody: %d sockets, want both", len(found))
+	}
+	if err := srv.All().Emit("all"); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(`42["all"]`)
+}
+
 func TestJoinLeaveRooms(t *testing.T) {
 	srv, url := serve(t, &parley.Options{MaxRooms: 2})
 	var mu sync.Mutex

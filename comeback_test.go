@@ -1,0 +1,327 @@
+package parley_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley"
+)
+
+// visits tells of sockets that come and go.
+type visits struct {
+	sockets chan *parley.Socket
+	gone    chan parley.Reason
+}
+
+func watch(n *parley.Namespace) visits {
+	v := visits{make(chan *parley.Socket, 64), make(chan parley.Reason, 64)}
+	n.OnConnection(func(s *parley.Socket) { v.sockets <- s })
+	n.OnDisconnect(func(_ *parley.Socket, r parley.Reason) { v.gone <- r })
+	return v
+}
+
+// A client that comes back gets what its rooms were told while it was in them, no matter whether
+// it is in them when it goes; and nothing from before or after.
+func TestComebackKnowsWhenItWasInWhichRoom(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	v := watch(srv.Of("/"))
+	srv.Emit("before", "it was there")
+	c := dial(t, url)
+	a := c.connect("", "")
+	s := await(t, "socket", v.sockets)
+	say := func(n int, to *parley.Broadcast) {
+		t.Helper()
+		if err := to.Emit(fmt.Sprint(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	board, all := srv.To("board"), srv.All()
+	say(1, board) // not yet in it
+	s.Join("board")
+	say(2, board)
+	say(3, all.Except("board"))
+	s.Leave("board")
+	say(4, board) // not in it any more
+	say(5, all.Except("board"))
+	s.Join("board", "other")
+	say(6, board.To("other"))
+	say(7, srv.To("other").Except("board"))
+	s.Leave("board")
+	say(8, srv.To("other").Except("board"))
+	c.cut()
+	await(t, "disconnect", v.gone)
+	say(9, srv.To("other"))
+	say(10, board)
+	srv.Of("/else").Emit("another namespace")
+
+	missed, again := missedUntilConnect(t, dial(t, url), back(a.PID, "")) // it has not received anything, it says
+	var got []string
+	for _, m := range missed {
+		name, _, _ := strings.Cut(strings.TrimPrefix(m, `42["`), `"`)
+		got = append(got, name)
+	}
+	if fmt.Sprint(got) != "[2 5 6 8 9]" || again.SID != a.SID {
+		t.Errorf("missed %q, want 2, 5, 6, 8, 9", got)
+	}
+}
+
+// However often a client joins and leaves, what is kept of that is bounded, and nobody gets what
+// was not for them.
+func TestStaysAreBounded(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	v := watch(srv.Of("/"))
+	c := dial(t, url)
+	a := c.connect("", "")
+	s := await(t, "socket", v.sockets)
+	var last string
+	for i := range 300 {
+		room := fmt.Sprint("room ", i)
+		s.Join(room)
+		srv.To(room).Emit("inside")
+		last = offset(t, c.recv())
+		s.Leave(room)
+		srv.To(room).Emit("outside")
+	}
+	c.cut()
+	await(t, "disconnect", v.gone)
+	if missed, again := missedUntilConnect(t, dial(t, url), back(a.PID, last)); again.SID != a.SID || len(missed) != 0 {
+		t.Errorf("missed %q, recovered: %v", missed, again.SID == a.SID)
+	}
+}
+
+// A return that comes to nothing does not use the pid up.
+func TestReturnThatFails(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{RunMiddleware: true}})
+	v := watch(srv.Of("/"))
+	var mode atomic.Value
+	mode.Store("pass")
+	waiting := make(chan struct{}, 8)
+	srv.Use(func(ctx context.Context, s *parley.Socket) error {
+		switch mode.Load() {
+		case "wait":
+			waiting <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		case "refuse":
+			return errors.New("the database is down")
+		}
+		return nil
+	})
+	c := dial(t, url)
+	a := c.connect("", "")
+	c.cut()
+	await(t, "disconnect", v.gone)
+
+	mode.Store("wait")
+	broken := dial(t, url)
+	broken.send("40" + back(a.PID, ""))
+	await(t, "middleware", waiting)
+	broken.cut()
+
+	given := dial(t, url) // gives up, and tries again over the same connection
+	given.send("40" + back(a.PID, ""))
+	await(t, "middleware", waiting)
+	given.send("41")
+	given.send("40" + back(a.PID, ""))
+	await(t, "middleware", waiting)
+
+	mode.Store("refuse")
+	refused := dial(t, url) // and displaces the one that still waits
+	refused.send("40" + back(a.PID, ""))
+	refused.expect(`44{"message":"Connection refused"}`)
+	given.expectClosed()
+
+	mode.Store("pass")
+	if again := dial(t, url).connect("", back(a.PID, "")); again.SID != a.SID {
+		t.Error("the pid was good for one return, which failed")
+	}
+	if n := srv.Count(); n != 1 {
+		t.Errorf("%d sockets", n)
+	}
+}
+
+// The old socket's handlers have come to their end before the recovered one's begin.
+func TestComebackWaitsForTheOldHandlers(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	var mu sync.Mutex
+	var order []string
+	note := func(what string) { mu.Lock(); defer mu.Unlock(); order = append(order, what) }
+	srv.OnConnection(func(s *parley.Socket) { note(fmt.Sprintf("connection %v %v", s.Recovered(), s.Data())) })
+	srv.OnDisconnect(func(s *parley.Socket, r parley.Reason) { note("disconnect"); s.SetData("left") })
+	begun, release := make(chan struct{}), make(chan struct{})
+	srv.On("slow", func(p *parley.Packet) error {
+		close(begun)
+		<-release
+		note("slow")
+		return nil
+	})
+	srv.On("queued", func(*parley.Packet) error { note("queued"); return nil })
+	srv.On("next", func(p *parley.Packet) error { note("next"); return p.Ack() })
+	c := dial(t, url)
+	a := c.connect("", "")
+	c.send(`42["slow"]`)
+	c.send(`42["queued"]`)
+	await(t, "slow", begun)
+	for srv.Stats().EventsIn < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	c2 := dial(t, url) // the old connection is still there
+	c2.send("40" + back(a.PID, ""))
+	c.expectClosed()
+	close(release)
+	if got := c2.recv(); !strings.Contains(got, a.SID) {
+		t.Fatalf("not recovered: %q", got)
+	}
+	c2.send(`421["next"]`)
+	c2.expect("431[]")
+	mu.Lock()
+	defer mu.Unlock()
+	if got, want := fmt.Sprint(order), "[connection false <nil> slow queued disconnect connection true left next]"; got != want {
+		t.Errorf("order\n%s, want\n%s", got, want)
+	}
+}
+
+// Emit to a socket that has gone either fails or is delivered later, not both.
+func TestEmitToASocketThatIsGone(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	v := watch(srv.Of("/"))
+	c := dial(t, url)
+	a := c.connect("", "")
+	s := await(t, "socket", v.sockets)
+	c.cut()
+	accepted := 0
+	for s.Connected() { // its end may be noticed at any time in between
+		if s.Emit("kept") == nil {
+			accepted++
+		}
+	}
+	await(t, "disconnect", v.gone)
+	if err := s.Emit("lost"); !errors.Is(err, parley.ErrDisconnected) {
+		t.Errorf("Emit: %v, want ErrDisconnected", err)
+	}
+	if err := s.Volatile().Emit("lost"); !errors.Is(err, parley.ErrDisconnected) {
+		t.Errorf("volatile Emit: %v, want ErrDisconnected", err)
+	}
+	missed, again := missedUntilConnect(t, dial(t, url), back(a.PID, ""))
+	if again.SID != a.SID || len(missed) != accepted || strings.Contains(fmt.Sprint(missed), "lost") {
+		t.Errorf("%d events were accepted, and %d delivered later", accepted, len(missed))
+	}
+	// The old socket stays what it was: gone.
+	if err := s.Emit("lost"); !errors.Is(err, parley.ErrDisconnected) {
+		t.Errorf("Emit by the old socket: %v, want ErrDisconnected", err)
+	}
+}
+
+// marshaler emits while it is being encoded.
+type marshaler struct {
+	n *parley.Namespace
+	s *parley.Socket
+}
+
+func (m marshaler) MarshalJSON() ([]byte, error) {
+	return []byte("1"), errors.Join(m.n.Emit("inside"), m.s.Emit("inside"))
+}
+
+// Events are encoded while nothing is locked.
+func TestEncodingThatEmits(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	v := watch(srv.Of("/"))
+	c := dial(t, url)
+	c.connect("", "")
+	s := await(t, "socket", v.sockets)
+	if err := s.Emit("outside", marshaler{srv.Of("/"), s}); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Emit("outside", marshaler{srv.Of("/"), s}); err != nil {
+		t.Fatal(err)
+	}
+	previous := ""
+	for _, want := range []string{"inside", "inside", "outside", "inside", "inside", "outside"} {
+		got := c.recv()
+		if !strings.HasPrefix(got, `42["`+want+`"`) || offset(t, got) <= previous {
+			t.Errorf("received %q, want %s with an offset behind %s", got, want, previous)
+		}
+		previous = offset(t, got)
+	}
+}
+
+// The last socket of a dynamic namespace can be recovered: the namespace waits for it, as long as
+// the client may come back.
+func TestComebackToADynamicNamespace(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{MaxSessions: 1}})
+	srv.OfPattern(regexp.MustCompile(`/dyn-\d+`))
+	gone := make(chan parley.Reason, 8)
+	srv.OnNewNamespace(func(n *parley.Namespace) {
+		n.OnDisconnect(func(_ *parley.Socket, r parley.Reason) { gone <- r })
+	})
+	c := dial(t, url)
+	a := c.connect("/dyn-1", "")
+	c.cut()
+	await(t, "disconnect", gone)
+	for range 3 {
+		c = dial(t, url)
+		if again := c.connect("/dyn-1", back(a.PID, "")); again.SID != a.SID {
+			t.Fatal("not recovered")
+		}
+		c.cut()
+		await(t, "disconnect", gone)
+	}
+	// A second one that leaves takes its place, and a deliberate end leaves nothing to wait for.
+	c = dial(t, url)
+	b := c.connect("/dyn-1", "")
+	c.cut()
+	await(t, "disconnect", gone)
+	c = dial(t, url)
+	if again := c.connect("/dyn-1", back(b.PID, "")); again.SID != b.SID {
+		t.Fatal("not recovered")
+	}
+	c.send("41/dyn-1,")
+	await(t, "disconnect", gone)
+	for srv.Stats().Namespaces != 1 {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Clients come back while their end is being noticed: one socket each, and none when all have gone.
+func TestComebacksAtOnce(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	var online sync.Map // id → *atomic.Int64
+	count := func(s *parley.Socket) *atomic.Int64 {
+		n, _ := online.LoadOrStore(s.ID(), new(atomic.Int64))
+		return n.(*atomic.Int64)
+	}
+	srv.OnConnection(func(s *parley.Socket) {
+		if n := count(s).Add(1); n != 1 {
+			t.Errorf("%d sockets of one id are online", n)
+		}
+	})
+	srv.OnDisconnect(func(s *parley.Socket, _ parley.Reason) { count(s).Add(-1) })
+	var wg sync.WaitGroup
+	for range 24 {
+		wg.Go(func() {
+			for range 10 {
+				c := dial(t, url)
+				a := c.connect("", "")
+				next := dial(t, url)
+				go c.cut()
+				again := next.connect("", back(a.PID, ""))
+				if again.SID != a.SID {
+					t.Error("not recovered")
+				}
+				next.send("41")
+				next.cut()
+			}
+		})
+	}
+	wg.Wait()
+	for srv.Count() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+}
