@@ -72,7 +72,8 @@ func (e RPC[Q, R]) Handle(l Listener, h func(ctx context.Context, s *Socket, q Q
 
 // Call sends the event to one client and waits for its answer. If the context has no
 // deadline it may wait as long as the client is connected. The error is ErrTimeout,
-// ErrDisconnected, the context's, or about the answer's type.
+// ErrDisconnected, the context's, an *Error if the client has refused, or about the answer's
+// type.
 func (e RPC[Q, R]) Call(ctx context.Context, s *Socket, q Q) (R, error) {
 	var r R
 	reply, err := s.EmitWithAck(ctx, string(e), arguments(q)...)
@@ -85,7 +86,7 @@ func (e RPC[Q, R]) Call(ctx context.Context, s *Socket, q Q) (R, error) {
 // Answer is one client's answer to a Broadcast.
 type Answer[R any] struct {
 	Value R
-	Err   error // the answer is not an R
+	Err   error // an *Error if the client has refused; or the answer is not an R
 }
 
 // CallAll sends the event to all that to stands for and waits until each has answered or

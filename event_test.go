@@ -22,7 +22,9 @@ const (
 	moved = parley.Event[point]("moved")
 	add   = parley.RPC[point, int]("add")
 	whoIs = parley.RPC[string, string]("whoIs")
-	reset = parley.Event[parley.None]("reset")
+
+	askAnything = parley.RPC[parley.None, any]("ask")
+	reset       = parley.Event[parley.None]("reset")
 )
 
 func TestTypedEvent(t *testing.T) {
@@ -63,13 +65,13 @@ func TestRPCAnswers(t *testing.T) {
 	c, _ := join(t, url, "")
 	for _, tt := range []struct{ send, want string }{
 		{`421["add",{"x":1,"y":2}]`, `431[3]`},
-		{`422["add",{"x":-1}]`, `432[{"code":"negative","message":"no","data":[1]}]`},
-		{`423["add",{"x":-2}]`, `433[{"code":"internal","message":"internal error"}]`},
-		{`424["add",{"x":-3}]`, `434[{"code":"internal","message":"internal error"}]`},
-		{`425["add",{"x":-4}]`, `435[{"code":"wrapped","message":"yes"}]`},
-		{`426["add",{"x":-5}]`, `436[{"code":"internal","message":"internal error"}]`},
-		{`427["add",{"x":"one"}]`, `437[{"code":"bad_payload","message":"argument 1 does not have the expected type: x"}]`},
-		{`429["add",{"y":"two"}]`, `439[{"code":"bad_payload","message":"argument 1 does not have the expected type: y"}]`},
+		{`422["add",{"x":-1}]`, `432[{"error":{"code":"negative","message":"no","data":[1]}}]`},
+		{`423["add",{"x":-2}]`, `433[{"error":{"code":"internal","message":"internal error"}}]`},
+		{`424["add",{"x":-3}]`, `434[{"error":{"code":"internal","message":"internal error"}}]`},
+		{`425["add",{"x":-4}]`, `435[{"error":{"code":"wrapped","message":"yes"}}]`},
+		{`426["add",{"x":-5}]`, `436[{"error":{"code":"internal","message":"internal error"}}]`},
+		{`427["add",{"x":"one"}]`, `437[{"error":{"code":"bad_payload","message":"argument 1 does not have the expected type: x"}}]`},
+		{`429["add",{"y":"two"}]`, `439[{"error":{"code":"bad_payload","message":"argument 1 does not have the expected type: y"}}]`},
 		{`42["add",{"x":1}]`, ``}, // no acknowledgement wanted: none is sent
 		{`428["add",{"x":7}]`, `438[7]`},
 	} {
@@ -128,11 +130,44 @@ func TestCallEnds(t *testing.T) {
 		t.Errorf("answer of the wrong type: %v", err)
 	}
 
+	id := 4
+	for _, tt := range []struct{ reply, want string }{
+		{`[{"error":{"code":"busy","message":"later","data":{"after":5}}}]`, "busy: later map[after:5]"},
+		{`[ { "error" : { "message" : "later", "code" : "busy" } } ]`, "busy: later <nil>"},
+		{`[{"error":{"code":"busy","message":"later"}},1]`, ""},
+		{`[{"error":{"code":"busy","message":"later"},"x":1}]`, ""},
+		{`[{"error":{"code":1,"message":"later"}}]`, ""},
+		{`[{"error":{"code":"busy"}}]`, ""},
+		{`[{"error":"busy"}]`, ""},
+		{`[{"error":null}]`, ""},
+		{`[{"code":"busy","message":"later"}]`, ""},
+		{`[]`, ""},
+	} {
+		go func() {
+			_, err := askAnything.Call(context.Background(), s, parley.None{})
+			answered <- err
+		}()
+		c.expect(fmt.Sprint("42", id, `["ask"]`))
+		c.send(fmt.Sprint("43", id, tt.reply))
+		id++
+		got := ""
+		if err := await(t, "answer", answered); err != nil {
+			e, ok := err.(*parley.Error)
+			if !ok {
+				t.Fatalf("%s: %v", tt.reply, err)
+			}
+			got = fmt.Sprint(e.Code, ": ", e.Message, " ", e.Data)
+		}
+		if got != tt.want {
+			t.Errorf("%s is the refusal %q, want %q", tt.reply, got, tt.want)
+		}
+	}
+
 	go func() {
 		_, err := whoIs.Call(context.Background(), s, "x")
 		answered <- err
 	}()
-	c.expect(`424["whoIs","x"]`)
+	c.expect(fmt.Sprint("42", id, `["whoIs","x"]`))
 	c.cut()
 	if err := await(t, "end of the call", answered); err != parley.ErrDisconnected {
 		t.Errorf("disconnected: %v, want ErrDisconnected", err)
@@ -311,7 +346,7 @@ func TestUnhandledEvent(t *testing.T) {
 	c.send(`421["known"]`)
 	c.expect(`431["known"]`)
 	c.send(`422[17]`)
-	c.expect(`432[{"code":"unknown_event","message":"17"}]`)
+	c.expect(`432[{"error":{"code":"unknown_event","message":"17"}}]`)
 }
 
 func TestEventMiddlewareRefuses(t *testing.T) {
@@ -325,7 +360,7 @@ func TestEventMiddlewareRefuses(t *testing.T) {
 	srv.On("forbidden", func(p *parley.Packet) error { return p.Ack("reached") })
 	c, _ := join(t, url, "")
 	c.send(`421["forbidden"]`)
-	c.expect(`431[{"code":"forbidden","message":"not you"}]`)
+	c.expect(`431[{"error":{"code":"forbidden","message":"not you"}}]`)
 }
 
 func TestErrorsReachHandlers(t *testing.T) {
@@ -346,7 +381,7 @@ func TestErrorsReachHandlers(t *testing.T) {
 		t.Errorf("error %#v", err)
 	}
 	c.send(`421["panic"]`)
-	c.expect(`431[{"code":"internal","message":"internal error"}]`)
+	c.expect(`431[{"error":{"code":"internal","message":"internal error"}}]`)
 	var p *parley.PanicError
 	if err := await(t, "error", errs); !errors.As(err, &e) || !e.Answered || !errors.As(err, &p) || p.Value != "on purpose" || !strings.Contains(string(p.Stack), "TestErrorsReachHandlers") {
 		t.Errorf("error %v", err)
@@ -379,7 +414,7 @@ func TestFail(t *testing.T) {
 	})
 	c, _ := join(t, url, "")
 	c.send(`421["later"]`)
-	c.expect(`431[{"code":"c","message":"m"}]`)
+	c.expect(`431[{"error":{"code":"c","message":"m"}}]`)
 	if e := await(t, "error", errs); e == nil || e.Event != "later" || !e.Answered {
 		t.Errorf("error %+v", e)
 	}
@@ -402,7 +437,7 @@ func TestAnswersThatCannotBeEncoded(t *testing.T) {
 	c, _ := join(t, url, "")
 	for _, event := range []string{"error", "answer", "nil"} {
 		c.send(`421["` + event + `"]`)
-		c.expect(`431[{"code":"internal","message":"internal error"}]`)
+		c.expect(`431[{"error":{"code":"internal","message":"internal error"}}]`)
 	}
 }
 

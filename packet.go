@@ -1,6 +1,7 @@
 package parley
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -153,11 +154,42 @@ func (p *Packet) Fail(err error) { p.socket.report(p.Name(), p, err) }
 // Reply is what a client has acknowledged an event with.
 type Reply struct{ payload payload }
 
+// Err returns an *Error if the client has refused the event, and nil otherwise. A refusal is
+// one argument, an object whose only member is "error", and that an object in which "code" and
+// "message" are strings.
+func (r Reply) Err() error {
+	args := r.payload.elements(nil)
+	if len(args) != 1 || !bytes.HasPrefix(bytes.TrimLeft(args[0], " \t\r\n"), []byte("{")) {
+		return nil
+	}
+	var members map[string]json.RawMessage
+	var e struct {
+		Code, Message *string
+		Data          any
+	}
+	if json.Unmarshal(args[0], &members) != nil || len(members) != 1 || members["error"] == nil ||
+		sio.Decode(members["error"], r.payload.attachments, &e) != nil || e.Code == nil || e.Message == nil {
+		return nil
+	}
+	return &Error{Code: *e.Code, Message: *e.Message, Data: e.Data}
+}
+
 // Args returns the reply's arguments as raw JSON; see Packet.Args.
 func (r Reply) Args() []json.RawMessage { return r.payload.raw() }
 
-// Decode decodes the first arguments into the given pointers; see Packet.Decode.
-func (r Reply) Decode(into ...any) error { return r.payload.decode(into) }
+// Decode decodes the first arguments into the given pointers; see Packet.Decode. If the client
+// has refused the event it returns the *Error and decodes nothing.
+func (r Reply) Decode(into ...any) error {
+	if err := r.Err(); err != nil {
+		return err
+	}
+	return r.payload.decode(into)
+}
 
-// Values returns the decoded arguments; see Packet.Values.
-func (r Reply) Values() ([]any, error) { return r.payload.values() }
+// Values returns the decoded arguments; see Packet.Values. A refusal is returned as an *Error.
+func (r Reply) Values() ([]any, error) {
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	return r.payload.values()
+}
