@@ -4,33 +4,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/parley-go/parley/event"
 )
 
-// Error is an error that the other side may see. When a handler returns one, the client's
-// acknowledgement is the object {"error": {"code", "message", "data"}}, which no result can be
-// mistaken for; "data" is left out if it is nil. When middleware returns one, it refuses the
-// client; see ConnectError. The client of any other error gets the code "internal" and learns
-// nothing of the cause.
-//
-// An acknowledgement of that form that a client sends is returned as an *Error, too: see
-// Reply.Err.
-type Error struct {
-	Code    string `json:"code"`           // for programs
-	Message string `json:"message"`        // for people
-	Data    any    `json:"data,omitempty"` // anything that encoding/json takes
-}
-
-// refusal is an Error as an acknowledgement.
-type refusal struct {
-	Error *Error `json:"error"`
-}
-
-func (e *Error) Error() string { return "parley: " + e.Code + ": " + e.Message }
+// Error is an error that the client may see. A handler that returns one refuses the event with it;
+// middleware that returns one refuses the client. The client of any other error gets the code
+// "internal" and learns nothing of the cause.
+type Error = event.Error
 
 // The codes of errors that the package itself answers with.
 const (
-	CodeInternal          = "internal"            // a handler or middleware failed, or panicked
-	CodeBadPayload        = "bad_payload"         // an argument does not have the type the handler wants
+	CodeInternal          = event.CodeInternal    // a handler or middleware failed, or panicked
+	CodeBadPayload        = event.CodeBadPayload  // an argument is missing, or not of the handler's type
 	CodeTooManyNamespaces = "too_many_namespaces" // the client has joined Options.MaxNamespaces
 )
 
@@ -82,6 +68,9 @@ func clientError(err error) *Error {
 	}
 	return &Error{Code: CodeInternal, Message: "internal error"}
 }
+
+// refusal is what a client's acknowledgement gets when its event's handler has failed.
+func refusal(err error) event.Refusal { return event.Refusal{Error: clientError(err)} }
 
 // connectError turns what refuses a client into what the client may see.
 func connectError(err error) *ConnectError {

@@ -447,7 +447,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	}
 	select {
 	case a := <-answers:
-		return Reply{a.payload}, a.err
+		return newReply(a.payload), a.err
 	case <-ctx.Done():
 		s.forget(id)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
