@@ -38,21 +38,24 @@ type (
 	Emitter = event.Emitter
 )
 
-// Listener is what handlers are registered on: a *Server or *Namespace, for all of its
-// sockets, or one *Socket.
+// Listener is what handlers are registered on: a *Server, *Namespace or *ParentNamespace, for all
+// of its sockets, or one *Socket.
 type Listener interface {
 	// On calls h for each event of that name.
 	On(event string, h Handler) *Registration
+	// onCall is On for the one handler that answers the event.
+	onCall(event string, h Handler) *Registration
 }
 
 // Handler handles one event. See the package comment for what becomes of its error.
 type Handler func(*Packet) error
 
-// On has h called for each event e that a client sends; ctx ends when the socket disconnects. If
-// the argument is missing or is not a T, the event is refused with the code CodeBadPayload and h
+// On calls h for each event e that a client sends; ctx ends when the socket disconnects. If the
+// argument is missing or is not a T, the event is refused with the code CodeBadPayload, and h
 // is not called. If T is None, the event needs no argument.
-func On[T any](l Listener, e Event[T], h func(ctx context.Context, s *Socket, v T) error) {
-	l.On(string(e), func(p *Packet) error {
+func On[T any](l Listener, e Event[T], h func(ctx context.Context, s *Socket, v T) error) *Registration {
+	mustNotBeNil(string(e), h == nil)
+	return l.On(string(e), func(p *Packet) error {
 		v, err := e.Decode(p)
 		if err != nil {
 			return err
@@ -62,8 +65,9 @@ func On[T any](l Listener, e Event[T], h func(ctx context.Context, s *Socket, v 
 }
 
 // On2 is On for an event with two arguments, neither of which may be missing.
-func On2[A, B any](l Listener, e Event2[A, B], h func(ctx context.Context, s *Socket, a A, b B) error) {
-	l.On(string(e), func(p *Packet) error {
+func On2[A, B any](l Listener, e Event2[A, B], h func(ctx context.Context, s *Socket, a A, b B) error) *Registration {
+	mustNotBeNil(string(e), h == nil)
+	return l.On(string(e), func(p *Packet) error {
 		a, b, err := e.Decode(p)
 		if err != nil {
 			return err
@@ -72,11 +76,12 @@ func On2[A, B any](l Listener, e Event2[A, B], h func(ctx context.Context, s *So
 	})
 }
 
-// Handle has h called for each event e that a client sends, as On does, and answers with what h
+// Handle calls h for each event e that a client sends, as On does, and answers with what h
 // returns: the result, or the error (see Error). A client that asks for no acknowledgement gets
-// no result.
-func Handle[Q, R any](l Listener, e RPC[Q, R], h func(ctx context.Context, s *Socket, q Q) (R, error)) {
-	l.On(string(e), func(p *Packet) error {
+// no result. It panics if l has a handler for the same RPC already, since an event has one answer.
+func Handle[Q, R any](l Listener, e RPC[Q, R], h func(ctx context.Context, s *Socket, q Q) (R, error)) *Registration {
+	mustNotBeNil(string(e), h == nil)
+	return l.onCall(string(e), func(p *Packet) error {
 		q, err := e.Decode(p)
 		if err != nil {
 			return err

@@ -519,3 +519,32 @@ func TestContextEndsWithTheSocket(t *testing.T) {
 	defer cancel()
 	await(t, "end of a context of a disconnected socket", late.Done())
 }
+
+func TestRegistration(t *testing.T) {
+	srv, url := serve(t, nil)
+	never := func(context.Context, *parley.Socket, point) (int, error) { return 0, errors.New("removed") }
+	parley.Handle(srv, add, never).Remove()
+	parley.On(srv, moved, func(context.Context, *parley.Socket, point) error { return errors.New("removed") }).Remove()
+	parley.Handle(srv, add, func(_ context.Context, _ *parley.Socket, p point) (int, error) { return p.X, nil })
+	shouldPanic(t, "answered by another handler", func() { parley.Handle(srv, add, never) })
+	shouldPanic(t, "is nil", func() { parley.Handle[point, int](srv, "other", nil) })
+	shouldPanic(t, "is nil", func() { parley.On[point](srv, "other", nil) })
+	shouldPanic(t, "is nil", func() { parley.On2[point, point](srv, "other", nil) })
+	shouldPanic(t, "use OnDisconnect", func() {
+		parley.On(srv, "disconnect", func(context.Context, *parley.Socket, point) error { return nil })
+	})
+	c, _ := join(t, url, "")
+	c.send(`421["moved",{}]`)
+	c.send(`422["add",{"x":5}]`)
+	c.expect(`432[5]`)
+}
+
+func shouldPanic(t *testing.T, with string, f func()) {
+	t.Helper()
+	defer func() {
+		if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), with) {
+			t.Errorf("panics with %v, want %q in it", v, with)
+		}
+	}()
+	f()
+}
