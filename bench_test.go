@@ -81,8 +81,8 @@ func serveRaw(tb testing.TB) (address string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	benchEcho.On(srv, func(_ context.Context, s *parley.Socket, v json.RawMessage) error { return benchEcho.Emit(s, v) })
-	benchAck.Handle(srv, func(_ context.Context, _ *parley.Socket, v json.RawMessage) (json.RawMessage, error) { return v, nil })
+	parley.On(srv, benchEcho, func(_ context.Context, s *parley.Socket, v json.RawMessage) error { return benchEcho.Emit(s, v) })
+	parley.Handle(srv, benchAck, func(_ context.Context, _ *parley.Socket, v json.RawMessage) (json.RawMessage, error) { return v, nil })
 	done, err := srv.Encode("done")
 	if err != nil {
 		tb.Fatal(err)

@@ -175,7 +175,7 @@ func (c *collector) add(p payload, err error) {
 		return
 	}
 	if err == nil {
-		c.replies = append(c.replies, Reply{p})
+		c.replies = append(c.replies, newReply(p))
 	}
 	if c.awaited--; c.awaited == 0 {
 		close(c.done)

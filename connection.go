@@ -224,7 +224,7 @@ func (c *connection) connect(namespace string, auth json.RawMessage) {
 		return
 	case limit > 0 && max(len(c.seats), c.negotiating) >= limit:
 		c.mu.Unlock()
-		c.refuse(namespace, &ConnectError{Message: "Too many namespaces"})
+		c.refuse(namespace, &Error{Code: CodeTooManyNamespaces, Message: "Too many namespaces"})
 		return
 	}
 	c.attempts++

@@ -14,19 +14,20 @@
 //
 // # Events
 //
-// An event is typed by a descriptor, a package-level value that both sides of a
-// conversation can share:
+// A descriptor gives an event its types. It is a constant, and a Go client can share it: the
+// descriptors are those of package event, which does not link the server.
 //
 //	const (
-//		Typing = parley.Event[Notice]("typing")         // one argument
+//		Typing = parley.Event[Notice]("typing")          // one argument
 //		Join   = parley.RPC[JoinRequest, Joined]("join") // the result is the acknowledgement
 //	)
 //
-//	Join.Handle(srv, func(ctx context.Context, s *parley.Socket, q JoinRequest) (Joined, error) { … })
+//	parley.Handle(srv, Join, func(ctx context.Context, s *parley.Socket, q JoinRequest) (Joined, error) { … })
+//	parley.On(srv, Typing, func(ctx context.Context, s *parley.Socket, v Notice) error { … })
 //	Typing.Emit(srv.To(room).Except(s.ID()), Notice{…})
 //
-// What JavaScript does beyond that (several arguments, binary among them, an optional
-// acknowledgement) goes through On, Emit and Packet.
+// Clients in JavaScript may send more than that: several arguments, binary data among them, and
+// an acknowledgement that is optional. Server.On, Emit and Packet handle all of it.
 //
 // # Order
 //
@@ -37,8 +38,8 @@
 //
 // # Errors
 //
-// An error that a handler returns, or a panic in it, is answered if the client asked for an
-// acknowledgement (see Error), is told to OnError, and is logged. It never ends the process.
+// When a handler returns an error or panics, the client's acknowledgement is the error (see Error).
+// OnError gets to know of it, and it is logged. It never ends the process.
 //
 // # Slow clients
 //

@@ -4,28 +4,27 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/parley-go/parley/event"
 )
 
-// Error is an error that is meant for the client. Returned by a handler, it is the answer
-// to the client's acknowledgement as the object {code, message, data}. Any other error is
-// answered with the code "internal" and says nothing of its cause.
-type Error struct {
-	Code    string `json:"code"`           // for programs
-	Message string `json:"message"`        // for people
-	Data    any    `json:"data,omitempty"` // anything that encoding/json takes
-}
-
-func (e *Error) Error() string { return "parley: " + e.Code + ": " + e.Message }
+// Error is an error that the client may see. A handler that returns one refuses the event with it;
+// middleware that returns one refuses the client. The client of any other error gets the code
+// "internal" and learns nothing of the cause.
+type Error = event.Error
 
 // The codes of errors that the package itself answers with.
 const (
-	CodeInternal   = "internal"    // a handler failed, or panicked
-	CodeBadPayload = "bad_payload" // an argument does not have the type the handler wants
+	CodeInternal          = event.CodeInternal    // a handler or middleware failed, or panicked
+	CodeBadPayload        = event.CodeBadPayload  // an argument is missing, or not of the handler's type
+	CodeTooManyNamespaces = "too_many_namespaces" // the client has joined Options.MaxNamespaces
 )
 
 // ConnectError refuses a client that connects to a namespace, when middleware returns it:
-// the client's connect_error gets its message and data. The message of any other error
-// is replaced by "Connection refused".
+// the client's connect_error gets exactly this message and data. As a rule an *Error says
+// more: the client gets its message, and as data the whole of it, {"code", "message", "data"}.
+// After any other error the client gets an *Error with the code "internal" and the message
+// "Connection refused".
 type ConnectError struct {
 	Message string
 	Data    any // anything that encoding/json takes; nil for none
@@ -70,19 +69,35 @@ func clientError(err error) *Error {
 	return &Error{Code: CodeInternal, Message: "internal error"}
 }
 
+// refusal is what a client's acknowledgement gets when its event's handler has failed.
+func refusal(err error) event.Refusal { return event.Refusal{Error: clientError(err)} }
+
+// connectError turns what refuses a client into what the client may see.
+func connectError(err error) *ConnectError {
+	var exact *ConnectError
+	if errors.As(err, &exact) && exact != nil {
+		return exact
+	}
+	var coded *Error
+	if !errors.As(err, &coded) || coded == nil {
+		coded = &Error{Code: CodeInternal, Message: "Connection refused"}
+	}
+	return &ConnectError{Message: coded.Message, Data: coded}
+}
+
 // connectErrorData is the payload of a CONNECT_ERROR packet.
 func connectErrorData(err error) []byte {
-	var e *ConnectError
-	if !errors.As(err, &e) || e == nil {
-		e = &ConnectError{Message: "Connection refused"}
-	}
+	e := connectError(err)
 	payload := struct {
 		Message string `json:"message"`
 		Data    any    `json:"data,omitempty"`
 	}{e.Message, e.Data}
 	var b []byte
 	if guard(func() (err error) { b, err = json.Marshal(payload); return }) != nil {
-		payload.Data = nil // it cannot be encoded: the message still can
+		payload.Data = nil // it cannot be encoded: the message and the code still can
+		if coded, ok := e.Data.(*Error); ok {
+			payload.Data = &Error{Code: coded.Code, Message: coded.Message}
+		}
 		b, _ = json.Marshal(payload)
 	}
 	return b

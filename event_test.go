@@ -27,16 +27,18 @@ const (
 
 func TestTypedEvent(t *testing.T) {
 	srv, url := serve(t, nil)
-	moved.On(srv, func(_ context.Context, s *parley.Socket, p point) error {
+	parley.On(srv, moved, func(_ context.Context, s *parley.Socket, p point) error {
 		return moved.Emit(s, point{p.Y, p.X})
 	})
-	reset.On(srv, func(_ context.Context, s *parley.Socket, _ parley.None) error {
+	parley.On(srv, reset, func(_ context.Context, s *parley.Socket, _ parley.None) error {
 		return reset.Emit(s, parley.None{})
 	})
 	c, _ := join(t, url, "")
 	c.send(`42["moved",{"x":1,"y":2}]`)
 	c.expect(`42["moved",{"x":2,"y":1}]`)
-	c.send(`42["moved"]`)
+	c.send(`421["moved"]`)
+	c.expect(`431[{"error":{"code":"bad_payload","message":"argument 1 is missing"}}]`)
+	c.send(`42["moved",null]`) // null is an argument
 	c.expect(`42["moved",{"x":0,"y":0}]`)
 	c.send(`42["reset"]`)
 	c.expect(`42["reset"]`)
@@ -45,7 +47,7 @@ func TestTypedEvent(t *testing.T) {
 func TestRPCAnswers(t *testing.T) {
 	srv, url := serve(t, nil)
 	failure := errors.New("the database's password is hunter2")
-	add.Handle(srv, func(_ context.Context, _ *parley.Socket, p point) (int, error) {
+	parley.Handle(srv, add, func(_ context.Context, _ *parley.Socket, p point) (int, error) {
 		switch p.X {
 		case -1:
 			return 0, &parley.Error{Code: "negative", Message: "no", Data: []int{1}}
@@ -63,13 +65,13 @@ func TestRPCAnswers(t *testing.T) {
 	c, _ := join(t, url, "")
 	for _, tt := range []struct{ send, want string }{
 		{`421["add",{"x":1,"y":2}]`, `431[3]`},
-		{`422["add",{"x":-1}]`, `432[{"code":"negative","message":"no","data":[1]}]`},
-		{`423["add",{"x":-2}]`, `433[{"code":"internal","message":"internal error"}]`},
-		{`424["add",{"x":-3}]`, `434[{"code":"internal","message":"internal error"}]`},
-		{`425["add",{"x":-4}]`, `435[{"code":"wrapped","message":"yes"}]`},
-		{`426["add",{"x":-5}]`, `436[{"code":"internal","message":"internal error"}]`},
-		{`427["add",{"x":"one"}]`, `437[{"code":"bad_payload","message":"argument 1 does not have the expected type: x"}]`},
-		{`429["add",{"y":"two"}]`, `439[{"code":"bad_payload","message":"argument 1 does not have the expected type: y"}]`},
+		{`422["add",{"x":-1}]`, `432[{"error":{"code":"negative","message":"no","data":[1]}}]`},
+		{`423["add",{"x":-2}]`, `433[{"error":{"code":"internal","message":"internal error"}}]`},
+		{`424["add",{"x":-3}]`, `434[{"error":{"code":"internal","message":"internal error"}}]`},
+		{`425["add",{"x":-4}]`, `435[{"error":{"code":"wrapped","message":"yes"}}]`},
+		{`426["add",{"x":-5}]`, `436[{"error":{"code":"internal","message":"internal error"}}]`},
+		{`427["add",{"x":"one"}]`, `437[{"error":{"code":"bad_payload","message":"argument 1 does not have the expected type: x"}}]`},
+		{`429["add",{"y":"two"}]`, `439[{"error":{"code":"bad_payload","message":"argument 1 does not have the expected type: y"}}]`},
 		{`42["add",{"x":1}]`, ``}, // no acknowledgement wanted: none is sent
 		{`428["add",{"x":7}]`, `438[7]`},
 	} {
@@ -82,7 +84,7 @@ func TestRPCAnswers(t *testing.T) {
 
 func TestCallFromWithinHandler(t *testing.T) {
 	srv, url := serve(t, nil)
-	add.Handle(srv, func(ctx context.Context, s *parley.Socket, p point) (int, error) {
+	parley.Handle(srv, add, func(ctx context.Context, s *parley.Socket, p point) (int, error) {
 		name, err := whoIs.Call(ctx, s, "you")
 		if err != nil {
 			return 0, err
@@ -129,10 +131,21 @@ func TestCallEnds(t *testing.T) {
 	}
 
 	go func() {
+		_, err := add.Call(context.Background(), s, point{})
+		answered <- err
+	}()
+	c.expect(`424["add",{"x":0,"y":0}]`)
+	c.send(`434[{"error":{"code":"busy","message":"later"}}]`)
+	var refusal *parley.Error
+	if err := await(t, "answer", answered); !errors.As(err, &refusal) || *refusal != (parley.Error{Code: "busy", Message: "later"}) {
+		t.Errorf("refused: %v", err)
+	}
+
+	go func() {
 		_, err := whoIs.Call(context.Background(), s, "x")
 		answered <- err
 	}()
-	c.expect(`424["whoIs","x"]`)
+	c.expect(`425["whoIs","x"]`)
 	c.cut()
 	if err := await(t, "end of the call", answered); err != parley.ErrDisconnected {
 		t.Errorf("disconnected: %v, want ErrDisconnected", err)
@@ -157,7 +170,7 @@ func TestCallAllReturnsPartialAnswers(t *testing.T) {
 	}
 	results := make(chan result, 1)
 	ask := func(timeout time.Duration) {
-		answers, err := whoIs.CallAll(context.Background(), srv.All(), timeout, "you")
+		answers, err := whoIs.CallAll(context.Background(), srv.All().Timeout(timeout), "you")
 		results <- result{answers, err}
 	}
 	go ask(300 * time.Millisecond)
@@ -311,7 +324,7 @@ func TestUnhandledEvent(t *testing.T) {
 	c.send(`421["known"]`)
 	c.expect(`431["known"]`)
 	c.send(`422[17]`)
-	c.expect(`432[{"code":"unknown_event","message":"17"}]`)
+	c.expect(`432[{"error":{"code":"unknown_event","message":"17"}}]`)
 }
 
 func TestEventMiddlewareRefuses(t *testing.T) {
@@ -325,7 +338,7 @@ func TestEventMiddlewareRefuses(t *testing.T) {
 	srv.On("forbidden", func(p *parley.Packet) error { return p.Ack("reached") })
 	c, _ := join(t, url, "")
 	c.send(`421["forbidden"]`)
-	c.expect(`431[{"code":"forbidden","message":"not you"}]`)
+	c.expect(`431[{"error":{"code":"forbidden","message":"not you"}}]`)
 }
 
 func TestErrorsReachHandlers(t *testing.T) {
@@ -346,7 +359,7 @@ func TestErrorsReachHandlers(t *testing.T) {
 		t.Errorf("error %#v", err)
 	}
 	c.send(`421["panic"]`)
-	c.expect(`431[{"code":"internal","message":"internal error"}]`)
+	c.expect(`431[{"error":{"code":"internal","message":"internal error"}}]`)
 	var p *parley.PanicError
 	if err := await(t, "error", errs); !errors.As(err, &e) || !e.Answered || !errors.As(err, &p) || p.Value != "on purpose" || !strings.Contains(string(p.Stack), "TestErrorsReachHandlers") {
 		t.Errorf("error %v", err)
@@ -379,7 +392,7 @@ func TestFail(t *testing.T) {
 	})
 	c, _ := join(t, url, "")
 	c.send(`421["later"]`)
-	c.expect(`431[{"code":"c","message":"m"}]`)
+	c.expect(`431[{"error":{"code":"c","message":"m"}}]`)
 	if e := await(t, "error", errs); e == nil || e.Event != "later" || !e.Answered {
 		t.Errorf("error %+v", e)
 	}
@@ -402,7 +415,7 @@ func TestAnswersThatCannotBeEncoded(t *testing.T) {
 	c, _ := join(t, url, "")
 	for _, event := range []string{"error", "answer", "nil"} {
 		c.send(`421["` + event + `"]`)
-		c.expect(`431[{"code":"internal","message":"internal error"}]`)
+		c.expect(`431[{"error":{"code":"internal","message":"internal error"}}]`)
 	}
 }
 
@@ -505,4 +518,33 @@ func TestContextEndsWithTheSocket(t *testing.T) {
 	late, cancel := context.WithCancel(s.Context())
 	defer cancel()
 	await(t, "end of a context of a disconnected socket", late.Done())
+}
+
+func TestRegistration(t *testing.T) {
+	srv, url := serve(t, nil)
+	never := func(context.Context, *parley.Socket, point) (int, error) { return 0, errors.New("removed") }
+	parley.Handle(srv, add, never).Remove()
+	parley.On(srv, moved, func(context.Context, *parley.Socket, point) error { return errors.New("removed") }).Remove()
+	parley.Handle(srv, add, func(_ context.Context, _ *parley.Socket, p point) (int, error) { return p.X, nil })
+	shouldPanic(t, "answered by another handler", func() { parley.Handle(srv, add, never) })
+	shouldPanic(t, "is nil", func() { parley.Handle[point, int](srv, "other", nil) })
+	shouldPanic(t, "is nil", func() { parley.On[point](srv, "other", nil) })
+	shouldPanic(t, "is nil", func() { parley.On2[point, point](srv, "other", nil) })
+	shouldPanic(t, "use OnDisconnect", func() {
+		parley.On(srv, "disconnect", func(context.Context, *parley.Socket, point) error { return nil })
+	})
+	c, _ := join(t, url, "")
+	c.send(`421["moved",{}]`)
+	c.send(`422["add",{"x":5}]`)
+	c.expect(`432[5]`)
+}
+
+func shouldPanic(t *testing.T, with string, f func()) {
+	t.Helper()
+	defer func() {
+		if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), with) {
+			t.Errorf("panics with %v, want %q in it", v, with)
+		}
+	}()
+	f()
 }

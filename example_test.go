@@ -45,12 +45,12 @@ type Question struct{ A, B int }
 // Sum is an event that is answered: its argument and its answer have types.
 const Sum = parley.RPC[Question, int]("sum")
 
-func ExampleRPC_Handle() {
+func ExampleHandle() {
 	srv, err := parley.New(nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	Sum.Handle(srv, func(ctx context.Context, s *parley.Socket, q Question) (int, error) {
+	parley.Handle(srv, Sum, func(ctx context.Context, s *parley.Socket, q Question) (int, error) {
 		if q.A < 0 || q.B < 0 {
 			return 0, &parley.Error{Code: "negative", Message: "natural numbers only"}
 		}

@@ -150,8 +150,8 @@ func (h *Handlers) Once(event string, handler Handler) *Registration {
 	})
 }
 
-// answer is On for the one handler that answers the event: a second one panics.
-func (h *Handlers) answer(event string, handler Handler) *Registration {
+// onCall is On for the one handler that answers the event: a second one panics.
+func (h *Handlers) onCall(event string, handler Handler) *Registration {
 	return h.on(&Registration{event: event, answers: true}, handler)
 }
 
@@ -183,11 +183,16 @@ func dropEvent(t *table, r *Registration) {
 	}
 }
 
+func mustNotBeNil(event string, isNil bool) {
+	if isNil {
+		panic(fmt.Sprintf("parley: the handler of the event %q is nil", event))
+	}
+}
+
 // mustHandle panics if an event cannot be handled so: a mistake in the program.
 func mustHandle(event string, handler Handler) {
+	mustNotBeNil(event, handler == nil)
 	switch {
-	case handler == nil:
-		panic(fmt.Sprintf("parley: the handler of the event %q is nil", event))
 	case event == "connection" || event == "connect":
 		panic(fmt.Sprintf("parley: %q never arrives as an event; use OnConnection", event))
 	case event == "disconnect" || event == "disconnecting":

@@ -183,9 +183,9 @@ func (e *EventError) Client() *Error { return clientError(e.Err) }
 func (s *Socket) report(event string, p *Packet, err error) {
 	answered := p != nil && p.id >= 0
 	if p != nil && p.WantsAck() {
-		ackErr := guard(func() error { return p.Ack(clientError(err)) })
+		ackErr := guard(func() error { return p.Ack(refusal(err)) })
 		if ackErr != nil && !errors.Is(ackErr, ErrDisconnected) && !errors.Is(ackErr, ErrAcknowledged) {
-			p.Ack(&Error{Code: CodeInternal, Message: "internal error"}) // its Data cannot be encoded
+			p.Ack(refusal(nil)) // its Data cannot be encoded
 		}
 	}
 	s.nsp.srv.logHandlerError(s, event, err)

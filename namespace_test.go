@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,6 +33,10 @@ func TestConnecting(t *testing.T) {
 			return &parley.ConnectError{Message: "odder", Data: panicsEncoded{}}
 		case "nil":
 			return (*parley.ConnectError)(nil)
+		case "coded":
+			return fmt.Errorf("wrapped: %w", &parley.Error{Code: "expired", Message: "The token has expired", Data: 3})
+		case "coded oddly":
+			return &parley.Error{Code: "odd", Message: "odd", Data: func() {}}
 		case "plain":
 			return errors.New("the reason is a secret")
 		}
@@ -42,12 +47,14 @@ func TestConnecting(t *testing.T) {
 		{`40/unknown,`, `44/unknown,{"message":"Invalid namespace"}`},
 		{`40/refused,`, `44/refused,{"message":"Not authorized","data":{"code":7}}`},
 		{`40/refused,{"token":"bad"}`, `44/refused,{"message":"Not authorized","data":{"code":7}}`},
-		{`40/refused,{"token":"panic"}`, `44/refused,{"message":"Connection refused"}`},
+		{`40/refused,{"token":"panic"}`, `44/refused,{"message":"Connection refused","data":{"code":"internal","message":"Connection refused"}}`},
+		{`40/refused,{"token":"coded"}`, `44/refused,{"message":"The token has expired","data":{"code":"expired","message":"The token has expired","data":3}}`},
+		{`40/refused,{"token":"coded oddly"}`, `44/refused,{"message":"odd","data":{"code":"odd","message":"odd"}}`},
 		{`40/refused,{"token":"odd"}`, `44/refused,{"message":"odd"}`},
 		{`40/refused,{"token":"odder"}`, `44/refused,{"message":"odder"}`},
-		{`40/refused,{"token":"nil"}`, `44/refused,{"message":"Connection refused"}`},
-		{`40/refused,{"token":"plain"}`, `44/refused,{"message":"Connection refused"}`},
-		{`40/refused,{"token":5}`, `44/refused,{"message":"Connection refused"}`},
+		{`40/refused,{"token":"nil"}`, `44/refused,{"message":"Connection refused","data":{"code":"internal","message":"Connection refused"}}`},
+		{`40/refused,{"token":"plain"}`, `44/refused,{"message":"Connection refused","data":{"code":"internal","message":"Connection refused"}}`},
+		{`40/refused,{"token":5}`, `44/refused,{"message":"Connection refused","data":{"code":"internal","message":"Connection refused"}}`},
 	} {
 		c.send(tt.send)
 		c.expect(tt.want)
@@ -108,7 +115,7 @@ func TestMaxNamespaces(t *testing.T) {
 	c.connect("/n1", "")
 	c.connect("/n2", "")
 	c.send("40/n3,")
-	c.expect(`44/n3,{"message":"Too many namespaces"}`)
+	c.expect(`44/n3,{"message":"Too many namespaces","data":{"code":"too_many_namespaces","message":"Too many namespaces"}}`)
 	c.send("41/n1,")
 	c.connect("/n3", "")
 }

@@ -48,8 +48,8 @@ type Options struct {
 	CORS CORS
 	// Cookie, if not nil, is set at the handshake with the session's id as its value.
 	Cookie *http.Cookie
-	// AllowRequest, if not nil, may refuse a handshake. The client sees the message of a
-	// *ConnectError, and nothing of other errors.
+	// AllowRequest, if not nil, may refuse a handshake. The client sees the message of an
+	// *Error or a *ConnectError, and nothing of other errors.
 	AllowRequest func(*http.Request) error
 	// ClientAddress, if not nil, tells a client's address, host:port or host, behind a proxy;
 	// see ForwardedFor.
@@ -211,9 +211,10 @@ func (o *Options) engine() engine.Options {
 	if allow := o.AllowRequest; allow != nil {
 		e.AllowRequest = func(r *http.Request) error {
 			err := allow(r)
-			var refusal *ConnectError
-			if errors.As(err, &refusal) && refusal != nil {
-				return &engine.Refusal{Message: refusal.Message}
+			var exact *ConnectError
+			var coded *Error
+			if errors.As(err, &exact) || errors.As(err, &coded) {
+				return &engine.Refusal{Message: connectError(err).Message}
 			}
 			return err
 		}

@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/parley-go/parley/event"
 	"github.com/parley-go/parley/internal/sio"
 )
-
-// Binary is binary data within an argument: a field, element or map value of this type
-// travels as binary. An argument that is itself binary may be a plain []byte.
-type Binary = sio.Binary
 
 // Packet is one event that a client has sent. Its arguments stay as they came until they
 // are asked for. It is safe for concurrent use and may be kept, to be acknowledged later.
@@ -39,62 +36,32 @@ func (p *payload) elements(dst [][]byte) [][]byte {
 	return sio.SplitArgs(dst, p.data)
 }
 
-func (p *payload) raw() []json.RawMessage {
-	elements := p.elements(nil)
-	args := make([]json.RawMessage, len(elements))
-	for i, e := range elements {
-		args[i] = e
-	}
-	return args
-}
+func (p *payload) raw() []json.RawMessage { return sio.RawArgs(p.elements(nil)) }
 
-func (p *payload) decode(into []any) error {
-	var few [4][]byte
-	for i, raw := range p.elements(few[:0]) {
-		if i == len(into) {
-			break
-		}
-		if err := sio.Decode(raw, p.attachments, into[i]); err != nil {
-			return &badPayload{argument: i, cause: err}
-		}
-	}
-	return nil
-}
-
-func (p *payload) values() ([]any, error) {
-	elements := p.elements(nil)
-	values := make([]any, len(elements))
-	for i, raw := range elements {
-		if err := sio.Decode(raw, p.attachments, &values[i]); err != nil {
-			return nil, &badPayload{argument: i, cause: err}
-		}
-	}
-	return values, nil
-}
-
-// badPayload is an argument that is not of the type it should be.
-type badPayload struct {
-	argument int
-	cause    error
-}
-
-func (e *badPayload) Error() string {
-	return fmt.Sprintf("parley: argument %d: %v", e.argument+1, e.cause)
-}
-
-func (e *badPayload) Unwrap() error { return e.cause }
+// badPayload is an argument of an event that is not what its handler wants.
+type badPayload struct{ *sio.ArgError }
 
 // As lets a handler return it as it is: the client is told which argument is at fault.
-func (e *badPayload) As(target any) bool {
+func (e badPayload) As(target any) bool {
 	t, ok := target.(**Error)
 	if ok {
-		*t = &Error{Code: CodeBadPayload, Message: fmt.Sprintf("argument %d does not have the expected type", e.argument+1)}
+		*t = &Error{Code: CodeBadPayload, Message: fmt.Sprintf("argument %d does not have the expected type", e.Index+1)}
 		var mismatch *json.UnmarshalTypeError
-		if errors.As(e.cause, &mismatch) && mismatch.Field != "" {
+		if e.Missing() {
+			(*t).Message = fmt.Sprintf("argument %d is missing", e.Index+1)
+		} else if errors.As(e.Err, &mismatch) && mismatch.Field != "" {
 			(*t).Message += ": " + mismatch.Field
 		}
 	}
 	return ok
+}
+
+// asBadPayload turns an error about an argument into a badPayload.
+func asBadPayload(err error) error {
+	if e, ok := err.(*sio.ArgError); ok {
+		return badPayload{e}
+	}
+	return err
 }
 
 // Socket returns the socket that the event came from.
@@ -114,11 +81,24 @@ func (p *Packet) Args() []json.RawMessage { return p.payload.raw() }
 // and Binary take binary data. Arguments that are missing leave their pointer's value as
 // it is, and those in excess are ignored. A handler may return the error: it is
 // answered with CodeBadPayload.
-func (p *Packet) Decode(into ...any) error { return p.payload.decode(into) }
+func (p *Packet) Decode(into ...any) error {
+	var few [4][]byte
+	return asBadPayload(sio.DecodeArgs(p.payload.elements(few[:0]), p.payload.attachments, into))
+}
+
+// DecodeArg decodes the argument with the index i, from 0, into a pointer, as Decode does. A missing
+// argument is an error, too.
+func (p *Packet) DecodeArg(i int, into any) error {
+	var few [4][]byte
+	return asBadPayload(sio.DecodeArg(p.payload.elements(few[:0]), p.payload.attachments, i, into))
+}
 
 // Values returns the arguments decoded as encoding/json decodes into an any, and binary data
 // as Binary: what Emit takes again.
-func (p *Packet) Values() ([]any, error) { return p.payload.values() }
+func (p *Packet) Values() ([]any, error) {
+	values, err := sio.ArgValues(p.payload.elements(nil), p.payload.attachments)
+	return values, asBadPayload(err)
+}
 
 // WantsAck reports whether the client asks for an acknowledgement and has not got one.
 func (p *Packet) WantsAck() bool { return p.id >= 0 && !p.acked.Load() }
@@ -151,13 +131,6 @@ func (p *Packet) Ack(args ...any) error {
 func (p *Packet) Fail(err error) { p.socket.report(p.Name(), p, err) }
 
 // Reply is what a client has acknowledged an event with.
-type Reply struct{ payload payload }
+type Reply = event.Reply
 
-// Args returns the reply's arguments as raw JSON; see Packet.Args.
-func (r Reply) Args() []json.RawMessage { return r.payload.raw() }
-
-// Decode decodes the first arguments into the given pointers; see Packet.Decode.
-func (r Reply) Decode(into ...any) error { return r.payload.decode(into) }
-
-// Values returns the decoded arguments; see Packet.Values.
-func (r Reply) Values() ([]any, error) { return r.payload.values() }
+func newReply(p payload) Reply { return event.NewReply(p.data, p.attachments...) }

@@ -131,7 +131,7 @@ func TestNamespacesOfRevision4(t *testing.T) {
 	}
 	srv.Of("/broken").Use(func(context.Context, *parley.Socket) error { return errors.New("secret") })
 	c.send("40/broken")
-	c.expect(`44/broken,"Connection refused"`)
+	c.expect(`44/broken,{"code":"internal","message":"Connection refused"}`)
 	for _, name := range []string{"/one", "/two", "/three"} {
 		srv.Of(name)
 		c.send("40" + name + "?x=y")
@@ -139,7 +139,7 @@ func TestNamespacesOfRevision4(t *testing.T) {
 			c.expect("40" + name + ",")
 		}
 	}
-	c.expect(`44/three,"Too many namespaces"`)
+	c.expect(`44/three,{"code":"too_many_namespaces","message":"Too many namespaces"}`)
 	c.send("40/adm?another=time")
 	c.expectClosed()
 }

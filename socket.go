@@ -199,6 +199,10 @@ func (s *Socket) own() *Handlers {
 // On calls handler for each event of that name from this socket; see Handlers.On.
 func (s *Socket) On(event string, handler Handler) *Registration { return s.own().On(event, handler) }
 
+func (s *Socket) onCall(event string, handler Handler) *Registration {
+	return s.own().onCall(event, handler)
+}
+
 // Once is On for the next event of that name only.
 func (s *Socket) Once(event string, handler Handler) *Registration {
 	return s.own().Once(event, handler)
@@ -447,7 +451,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	}
 	select {
 	case a := <-answers:
-		return Reply{a.payload}, a.err
+		return newReply(a.payload), a.err
 	case <-ctx.Done():
 		s.forget(id)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {

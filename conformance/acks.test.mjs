@@ -38,7 +38,7 @@ each('the server asks and gets no answer', async (t, way) => {
   const socket = await connected(t, url, way);
   const answers = [];
   socket.on('question', (_, answer) => answers.push(answer));
-  assert.equal((await socket.emitWithAck('ask', 50, 'silence')).code, 'no_answer');
+  assert.equal((await socket.emitWithAck('ask', 50, 'silence')).error.code, 'no_answer');
   answers[0]('too late');
   await settled(socket);
 });
@@ -69,9 +69,9 @@ each('the server asks all: every answer, or those that came in time', async (t, 
 each('errors of handlers', async (t, way) => {
   const { url } = await serve(t);
   const socket = await connected(t, url, way);
-  assert.deepEqual(await socket.emitWithAck('fail'), { code: 'too_bad', message: 'it did not work', data: 42 });
-  assert.deepEqual(await socket.emitWithAck('panic'), { code: 'internal', message: 'internal error' });
-  assert.equal((await socket.emitWithAck('join', { not: 'a string' })).code, 'bad_payload');
+  assert.deepEqual(await socket.emitWithAck('fail'), { error: { code: 'too_bad', message: 'it did not work', data: 42 } });
+  assert.deepEqual(await socket.emitWithAck('panic'), { error: { code: 'internal', message: 'internal error' } });
+  assert.equal((await socket.emitWithAck('join', { not: 'a string' })).error.code, 'bad_payload');
   socket.emit('fail');
   socket.emit('panic');
   await settled(socket);

@@ -83,8 +83,8 @@ test('errors', async (t) => {
   const { url } = await room(t);
   const { socket, say } = await member(t, url, {}, { userId: 'ada' });
   const refused = async (code, ...args) => {
-    const answer = await socket.emitWithAck(...args);
-    assert.deepEqual([answer.code, typeof answer.message], [code, 'string'], JSON.stringify(args).slice(0, 100));
+    const { error } = await socket.emitWithAck(...args);
+    assert.deepEqual([error?.code, typeof error?.message], [code, 'string'], JSON.stringify(args).slice(0, 100));
   };
   for (const event of ['joinRoom', 'sendMessage', 'history', 'leaveRoom', 'typing']) {
     await refused('bad_payload', event, { roomId: 1 });
@@ -103,7 +103,7 @@ test('errors', async (t) => {
   await refused('bad_payload', 'joinRoom', { roomId: 'r', after: -1 });
   await refused('unknown_event', 'no such event', 1);
   await say('one', 'same');
-  assert.equal((await say('two', 'same')).code, 'key_reuse');
+  assert.equal((await say('two', 'same')).error.code, 'key_reuse');
   assert.deepEqual((await socket.emitWithAck('history', { roomId: 'r' })).messages.map(({ message }) => message), ['one']);
 });
 
@@ -233,7 +233,7 @@ each('killed and started again: what was acknowledged is there, once and in orde
         await ready;
         if (!writer.connected) continue; // or else it would be sent before joining
         const stored = await writer.emitWithAck('sendMessage', { roomId: 'r', message: i, clientId: `c${i}` });
-        assert.equal(stored.code, undefined);
+        assert.equal(stored.error, undefined);
         return acknowledged.set(i, stored);
       } catch (error) {
         if (!/disconnected/.test(error.message)) throw error;

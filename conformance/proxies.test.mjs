@@ -49,8 +49,8 @@ async function everybody(t, proxy) {
 /** Sends a message into the room of the feeds. */
 async function say(t, url, message, options) {
   const socket = await connected(t, url, options);
-  assert.equal((await socket.emitWithAck('joinRoom', { roomId: 'r', userId: 'u' })).code, undefined);
-  assert.equal((await socket.emitWithAck('sendMessage', { roomId: 'r', message })).code, undefined);
+  assert.equal((await socket.emitWithAck('joinRoom', { roomId: 'r', userId: 'u' })).error, undefined);
+  assert.equal((await socket.emitWithAck('sendMessage', { roomId: 'r', message })).error, undefined);
   socket.disconnect();
 }
 
@@ -61,7 +61,7 @@ async function exchange(t, url, ca) {
     const a = await connected(t, url, { ...options, ca });
     const b = await connected(t, url, { ...options, ca });
     if (way === 'upgrade') await Promise.all([upgraded(a), upgraded(b)]);
-    for (const socket of [a, b]) assert.equal((await socket.emitWithAck('joinRoom', { roomId: way })).code, undefined);
+    for (const socket of [a, b]) assert.equal((await socket.emitWithAck('joinRoom', { roomId: way })).error, undefined);
     for (const message of ['small', 'x'.repeat(60_000)]) {
       const live = next(b, 'newMessage');
       assert.equal((await a.emitWithAck('sendMessage', { roomId: way, message })).message, message);

@@ -89,6 +89,19 @@ test('a namespace, its auth, and a refusal with data', async (t) => {
   assert.equal(await client.request('who'), '/adm');
 });
 
+test('a refused event rejects; a result that only looks like a refusal does not', async (t) => {
+  const { io, url } = await serve(t);
+  io.on('connection', (socket) => socket.on('ask', (answers, done) => done(...answers)));
+  const client = dial(t, url);
+  await next(client, 'connect');
+  const refusal = { error: { code: 'not_joined', message: 'join first', data: [1] } };
+  await assert.rejects(client.request('ask', [refusal]), { name: 'ParleyError', code: 'not_joined', message: 'join first', data: [1] });
+  for (const result of [
+    [refusal, 1], [{ ...refusal, more: 1 }], [{ error: 'text' }], [{ error: { code: 1, message: 'text' } }], [{ error: { code: 'text' } }],
+    [{ code: 'a', message: 'b' }], [[refusal]], [null], [],
+  ]) assert.deepEqual(await client.request('ask', result), result[0]);
+});
+
 test('auth that fails is tried again', async (t) => {
   const { url } = await serve(t);
   let calls = 0;

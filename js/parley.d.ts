@@ -9,7 +9,8 @@ export type ErrorCode =
   | 'buffer_full' //  too much waits for a connection already
   | 'too_large' //    larger than the server's maxPayload
   | 'transport' //    no transport could open; the message says why, for each of them
-  | 'refused'; //     the server answered CONNECT with an error; `data` is what it added
+  | 'refused' //      the server answered CONNECT with an error; `data` is what it added
+  | (string & {}); // the server refused an event: its own code
 
 export class ParleyError extends Error {
   constructor(code: ErrorCode, message: string, data?: unknown);
@@ -202,7 +203,7 @@ export class Client<L extends Events = Events, E extends Events = Events> {
   emit<K extends keyof E & string>(event: K, ...args: Parameters<E[K]> | [...Parameters<E[K]>, (answer: Answer<E[K]>, ...more: any[]) => void]): boolean;
   /** Sends only if that can be done now. */
   volatile<K extends keyof E & string>(event: K, ...args: Parameters<E[K]>): boolean;
-  /** Resolves with the acknowledgement's first argument; rejects with a ParleyError on timeout and on loss. */
+  /** Resolves with the acknowledgement's first argument; rejects with a ParleyError on timeout, on loss, and when the server refuses the event. */
   request<K extends keyof E & string>(event: K, ...args: Parameters<E[K]>): Promise<Answer<E[K]>>;
   /** The same with another timeout in ms; Infinity for none. */
   timeout(ms: number): Pick<Client<L, E>, 'request'>;

@@ -12,7 +12,10 @@
  * which outlives sessions: it reconnects, buffers and acknowledges. Types are in parley.d.ts.
  */
 
-/** Every error this module makes. `code` is one of timeout, disconnected, closed, buffer_full, too_large, transport, refused. */
+/**
+ * Every error this module makes. `code` is one of timeout, disconnected, closed, buffer_full, too_large, transport, refused;
+ * that of a refused event is the server's own.
+ */
 export class ParleyError extends Error {
   constructor(code, message, data) {
     super(message);
@@ -20,6 +23,13 @@ export class ParleyError extends Error {
     this.code = code;
     this.data = data;
   }
+}
+
+/** The error that an acknowledgement stands for, {error: {code, message, data}} and nothing else; undefined if it is a result. */
+function refusedWith([answer, ...more]) {
+  const error = answer?.error;
+  if (more.length > 0 || typeof error?.code !== 'string' || typeof error.message !== 'string' || Object.keys(answer).length !== 1) return undefined;
+  return new ParleyError(error.code, error.message, error.data);
 }
 
 // ---------------------------------------------------------------- Socket.IO packets
@@ -753,7 +763,7 @@ export class Client {
     return this.connected && !this.#session.congested && this.#send(event, args) === null;
   }
 
-  /** Sends an event and resolves with the first argument of its acknowledgement; rejects with a ParleyError on timeout and on loss. */
+  /** Sends an event and resolves with the first argument of its acknowledgement; rejects with a ParleyError on timeout, on loss, and when the server refuses the event. */
   request(event, ...args) {
     return this.timeout(this.#options.timeouts.ack).request(event, ...args);
   }
@@ -764,7 +774,12 @@ export class Client {
       request: (event, ...args) => new Promise((resolve, reject) => {
         let timer;
         const ack = {
-          done: ([answer]) => { clearTimeout(timer); resolve(answer); },
+          done: (answer) => {
+            clearTimeout(timer);
+            const refused = refusedWith(answer);
+            if (refused) reject(refused);
+            else resolve(answer[0]);
+          },
           fail: (error) => { clearTimeout(timer); reject(error); },
         };
         const refusal = this.#send(event, args, ack);

@@ -44,12 +44,7 @@ const log = new Log($('log'), $('scroller'), { isOwn: (message) => !message.oper
 /** What belongs to the room on the screen; replaced as a whole, so that a late answer finds itself out of date. */
 let room = null;
 
-/** Asks the server; an answer with a code is an error. */
-async function ask(event, payload) {
-  const answer = await client.request(event, payload);
-  if (answer?.code !== undefined) throw Object.assign(new Error(answer.message || String(answer.code)), { code: answer.code });
-  return answer;
-}
+const ask = (event, payload) => client.request(event, payload);
 
 // ---------------------------------------------------------------- rooms and history
 

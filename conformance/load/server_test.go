@@ -58,7 +58,7 @@ func serve(config string) {
 	if err != nil {
 		fail(err)
 	}
-	join.Handle(srv, func(_ context.Context, s *parley.Socket, rooms []string) (int, error) {
+	parley.Handle(srv, join, func(_ context.Context, s *parley.Socket, rooms []string) (int, error) {
 		return len(rooms), s.Join(rooms...)
 	})
 	srv.On("discard", func(p *parley.Packet) error { return p.Ack() })

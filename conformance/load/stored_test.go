@@ -126,7 +126,7 @@ func chat(t *testing.T, server *child, n int) *chatters {
 		if !bytes.HasPrefix(packet, []byte("43")) {
 			return
 		}
-		if bytes.HasPrefix(packet[3:], []byte(`[{"code"`)) {
+		if bytes.HasPrefix(packet[3:], []byte(`[{"error"`)) {
 			c.refused.Add(1)
 		}
 		if c.going.Load() {

@@ -43,16 +43,16 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	echo.On(srv, func(_ context.Context, s *parley.Socket, v json.RawMessage) error {
+	parley.On(srv, echo, func(_ context.Context, s *parley.Socket, v json.RawMessage) error {
 		return echo.Emit(s, v)
 	})
-	ackMe.Handle(srv, func(_ context.Context, _ *parley.Socket, v json.RawMessage) (json.RawMessage, error) {
+	parley.Handle(srv, ackMe, func(_ context.Context, _ *parley.Socket, v json.RawMessage) (json.RawMessage, error) {
 		return v, nil
 	})
-	joinRoom.Handle(srv, func(_ context.Context, s *parley.Socket, j join) (bool, error) {
+	parley.Handle(srv, joinRoom, func(_ context.Context, s *parley.Socket, j join) (bool, error) {
 		return true, s.Join(j.RoomID)
 	})
-	sendMessage.On(srv, func(_ context.Context, _ *parley.Socket, d draft) error {
+	parley.On(srv, sendMessage, func(_ context.Context, _ *parley.Socket, d draft) error {
 		return newMessage.Emit(srv.To(d.RoomID), d.Message)
 	})
 	log.Fatal(srv.ListenAndServe(net.JoinHostPort("127.0.0.1", os.Args[len(os.Args)-1])))

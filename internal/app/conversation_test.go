@@ -76,7 +76,7 @@ func TestConversation(t *testing.T) {
 	}
 
 	operator.Ask("leaveRoom", object{"roomId": "room"}, &left)
-	if left.RoomID != "room" || left.Code != "" {
+	if left.RoomID != "room" || left.Error.Code != "" {
 		t.Errorf("left: %+v", left)
 	}
 	user.Expect("presence", &p)
@@ -84,7 +84,7 @@ func TestConversation(t *testing.T) {
 		t.Errorf("presence: %+v", p)
 	}
 	operator.Ask("leaveRoom", object{"roomId": "room"}, &left)
-	if left.Code != "" {
+	if left.Error.Code != "" {
 		t.Errorf("leaving twice: %+v", left)
 	}
 }
@@ -212,7 +212,7 @@ func TestHistoryPages(t *testing.T) {
 		test.request["roomId"] = "r"
 		var got answer
 		a.Ask("history", test.request, &got)
-		if fmt.Sprint(seqs(got.Messages)) != test.seqs || got.HasMore != test.hasMore || got.LastSeq != 10 || got.Epoch != epoch || got.RoomID != "r" || got.Code != "" {
+		if fmt.Sprint(seqs(got.Messages)) != test.seqs || got.HasMore != test.hasMore || got.LastSeq != 10 || got.Epoch != epoch || got.RoomID != "r" || got.Error.Code != "" {
 			t.Errorf("%s: %+v", test.name, got)
 		}
 	}
@@ -272,7 +272,7 @@ func TestWithoutAcknowledgement(t *testing.T) {
 	}
 	a.Send("leaveRoom", object{"roomId": "r"})
 	a.Send("typing", object{"roomId": "r"})
-	var problem answer
+	var problem refusal
 	a.Expect("error", &problem)
 	if problem.Code != "not_joined" || problem.Event != "typing" || problem.Message == "" {
 		t.Errorf("error: %+v", problem)
@@ -292,7 +292,7 @@ func TestSendingAgain(t *testing.T) {
 	}
 	var refused answer
 	a.Ask("sendMessage", object{"roomId": "r", "message": "other", "clientId": "c"}, &refused)
-	if refused.Code != "key_reuse" {
+	if refused.Error.Code != "key_reuse" {
 		t.Errorf("another message: %+v", refused)
 	}
 	send(t, a, object{"roomId": "r", "message": 2})
@@ -359,24 +359,25 @@ func TestMistakesAreAnswered(t *testing.T) {
 	} {
 		var got answer
 		a.Ask(test.event, test.arg, &got)
-		if got.Code != test.code || got.Message == "" {
+		if got.Error.Code != test.code || got.Error.Message == "" {
 			t.Errorf("%s, %s: %+v, want %s", test.event, test.name, got, test.code)
 		}
 		a.Send(test.event, test.arg)
-		got = answer{}
-		a.Expect("error", &got)
-		if got.Code != test.code || got.Event != test.event {
-			t.Errorf("%s, %s, without acknowledgement: %+v, want %s", test.event, test.name, got, test.code)
+		var told refusal
+		a.Expect("error", &told)
+		if told.Code != test.code || told.Event != test.event {
+			t.Errorf("%s, %s, without acknowledgement: %+v, want %s", test.event, test.name, told, test.code)
 		}
 	}
 	a.Send("joinRoom") // no argument at all
-	var got answer
-	a.Expect("error", &got)
-	if got.Code != "bad_payload" {
-		t.Errorf("no argument: %+v", got)
+	var told refusal
+	a.Expect("error", &told)
+	if told.Code != "bad_payload" {
+		t.Errorf("no argument: %+v", told)
 	}
+	var got answer
 	a.Ask("joinRoom", object{"roomId": 7, "ignored": nested(5000)}, &got)
-	if got.Code != "bad_payload" {
+	if got.Error.Code != "bad_payload" {
 		t.Errorf("a deep member that is ignored: %+v", got)
 	}
 	// None of that has changed anything.
@@ -479,7 +480,7 @@ func TestSendingWithoutWaiting(t *testing.T) {
 	sendTo(most)
 	var refused answer
 	a.Ask("typing", object{"roomId": "elsewhere"}, &refused) // handled although nothing is stored
-	if refused.Code != "not_joined" {
+	if refused.Error.Code != "not_joined" {
 		t.Errorf("refused: %+v", refused)
 	}
 	sendTo(total)
@@ -515,7 +516,7 @@ func TestStoreThatTakesTooLong(t *testing.T) {
 	request := object{"roomId": "r", "message": "m", "clientId": "c"}
 	var refused answer
 	a.Ask("sendMessage", request, &refused)
-	if refused.Code != "unknown_outcome" {
+	if refused.Error.Code != "unknown_outcome" {
 		t.Errorf("refused: %+v", refused)
 	}
 	close(store.gate)
@@ -536,7 +537,7 @@ func TestFullDisk(t *testing.T) {
 	join(t, b, object{"roomId": "r", "userId": "b"})
 	var refused answer
 	a.Ask("sendMessage", object{"roomId": "r", "message": 1}, &refused)
-	if refused.Code != "unavailable" || strings.Contains(refused.Message, "disk") {
+	if refused.Error.Code != "unavailable" || strings.Contains(refused.Error.Message, "disk") {
 		t.Errorf("refused: %+v", refused)
 	}
 	a.Send("typing", object{"roomId": "r"})
@@ -551,11 +552,11 @@ func TestUnreadableStore(t *testing.T) {
 	a := i.dial(t)
 	var refused answer
 	a.Ask("joinRoom", object{"roomId": "r"}, &refused)
-	if refused.Code != "unavailable" {
+	if refused.Error.Code != "unavailable" {
 		t.Errorf("refused: %+v", refused)
 	}
 	a.Ask("typing", object{"roomId": "r"}, &refused)
-	if refused.Code != "not_joined" {
+	if refused.Error.Code != "not_joined" {
 		t.Errorf("after a failed join: %+v", refused)
 	}
 }

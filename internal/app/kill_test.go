@@ -93,13 +93,13 @@ func (s *sender) session(ctx context.Context, messages int, url string) error {
 		n := len(s.acked)
 		var stored struct {
 			message
-			Code string
+			Error refusal
 		}
 		err := c.Call(ctx, "sendMessage", object{"roomId": "r", "message": n, "clientId": fmt.Sprint(n)}, &stored)
 		if err != nil {
 			return err
 		}
-		if stored.Code == "" {
+		if stored.Error.Code == "" {
 			s.acked = append(s.acked, stored.message)
 			s.progress <- struct{}{}
 		}

@@ -124,11 +124,12 @@ type message struct {
 
 type member struct{ ID, UserID, OperatorID, Name string }
 
+// refusal is what an error event holds, and what stands as "error" in an acknowledgement.
+type refusal struct{ Code, Message, Event string }
+
 // answer is any acknowledgement but sendMessage's.
 type answer struct {
-	Code     string
-	Message  string
-	Event    string
+	Error    refusal
 	RoomID   string
 	Messages []message
 	HasMore  bool
@@ -153,8 +154,8 @@ func join(t *testing.T, p *apptest.Peer, request object) answer {
 	t.Helper()
 	var a answer
 	p.Ask("joinRoom", request, &a)
-	if a.Code != "" {
-		t.Fatalf("joinRoom %v: %s: %s", request, a.Code, a.Message)
+	if a.Error.Code != "" {
+		t.Fatalf("joinRoom %v: %s: %s", request, a.Error.Code, a.Error.Message)
 	}
 	return a
 }
@@ -163,11 +164,11 @@ func send(t *testing.T, p *apptest.Peer, request object) message {
 	t.Helper()
 	var stored struct {
 		message
-		Code string
+		Error refusal
 	}
 	p.Ask("sendMessage", request, &stored)
-	if stored.Code != "" {
-		t.Fatalf("sendMessage %v: %s", request, stored.Code)
+	if stored.Error.Code != "" {
+		t.Fatalf("sendMessage %v: %s", request, stored.Error.Code)
 	}
 	return stored.message
 }

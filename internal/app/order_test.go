@@ -62,8 +62,8 @@ func (f *follower) step(ctx context.Context) (acknowledged bool, err error) {
 		return false, fmt.Errorf("error event %s", p.Args[0])
 	case p.Event == "" && f.joining[p.ID]:
 		var a answer
-		if err := p.Decode(&a); err != nil || a.Code != "" {
-			return false, fmt.Errorf("joinRoom: %s, %v", a.Code, err)
+		if err := p.Decode(&a); err != nil || a.Error.Code != "" {
+			return false, fmt.Errorf("joinRoom: %s, %v", a.Error.Code, err)
 		}
 		return true, f.page(a)
 	case p.Event == "" && f.leaving[p.ID]:

@@ -42,19 +42,19 @@ func application(t *testing.T, namespace string, before func() bool) (url string
 		t.Fatal(err)
 	}
 	h := srv.Of(namespace).Handlers
-	echo.On(h, func(_ context.Context, s *parley.Socket, v json.RawMessage) error {
+	parley.On(h, echo, func(_ context.Context, s *parley.Socket, v json.RawMessage) error {
 		if before != nil && !before() {
 			return nil
 		}
 		return echo.Emit(s, v)
 	})
-	ackMe.Handle(h, func(_ context.Context, _ *parley.Socket, v json.RawMessage) (json.RawMessage, error) {
+	parley.Handle(h, ackMe, func(_ context.Context, _ *parley.Socket, v json.RawMessage) (json.RawMessage, error) {
 		return v, nil
 	})
-	joinRoom.Handle(h, func(_ context.Context, s *parley.Socket, in inRoom) (bool, error) {
+	parley.Handle(h, joinRoom, func(_ context.Context, s *parley.Socket, in inRoom) (bool, error) {
 		return true, s.Join(in.RoomID)
 	})
-	sendMessage.On(h, func(_ context.Context, _ *parley.Socket, in inRoom) error {
+	parley.On(h, sendMessage, func(_ context.Context, _ *parley.Socket, in inRoom) error {
 		return newMessage.Emit(srv.Of(namespace).To(in.RoomID), in.Message)
 	})
 	return serve(t, srv, func() { srv.Shutdown(context.Background()) })

@@ -47,7 +47,7 @@ export async function chatApp(port = 0) {
       io.to(roomId).emit('presence', { roomId, type: 'leave', member, members: roomOf(roomId).members.size });
     };
     socket.on('joinRoom', ({ roomId, userId, operatorId, name, ...page }, done) => {
-      if (roomId.length > 100) return done({ code: 'bad_room', message: 'the id is too long' });
+      if (roomId.length > 100) return done({ error: { code: 'bad_room', message: 'the id is too long' } });
       member = { id: socket.id, userId, operatorId, name };
       const { members } = roomOf(roomId);
       members.set(socket.id, member);
@@ -57,7 +57,7 @@ export async function chatApp(port = 0) {
       done({ ...read({ roomId, limit: page.limit, ...(known && { after: page.after }) }), members: [...members.values()], ...(page.epoch && !known && { reset: true }) });
     });
     socket.on('sendMessage', ({ roomId, message, clientId }, done) => {
-      if (message?.text === '/refuse') return done({ code: 'forbidden', message: 'this message is not allowed' });
+      if (message?.text === '/refuse') return done({ error: { code: 'forbidden', message: 'this message is not allowed' } });
       const { messages } = roomOf(roomId);
       const again = clientId && messages.find((old) => old.clientId === clientId);
       if (again) return done(again);

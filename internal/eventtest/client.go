@@ -1,0 +1,233 @@
+package eventtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/parley-go/parley/event"
+	"github.com/parley-go/parley/internal/sio"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+// Client is a connection over WebSocket that has joined the main namespace. It is an event.Emitter
+// and an event.Caller, and is safe for concurrent use.
+type Client struct {
+	conn    *ws.Conn
+	decoder sio.Decoder   // owned by receive
+	done    chan struct{} // closed when nothing more will be received
+
+	mu       sync.Mutex
+	handlers map[string]func(packet) error
+	acks     map[int64]chan<- event.Reply
+	lastID   int64
+}
+
+// Dial connects to the server at an address such as ws://127.0.0.1:3000. Handlers that are
+// registered in setup see the first event, too.
+func Dial(ctx context.Context, url string, setup func(*Client)) (*Client, error) {
+	conn, _, err := ws.Dial(ctx, url+"/socket.io/?EIO=4&transport=websocket", nil)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		conn: conn, decoder: sio.JSON.NewDecoder(nil), done: make(chan struct{}),
+		handlers: map[string]func(packet) error{}, acks: map[int64]chan<- event.Reply{},
+	}
+	if setup != nil {
+		setup(c)
+	}
+	for _, step := range []struct{ send, expect string }{{"", "0"}, {"40", "40"}} {
+		if step.send != "" {
+			err = conn.WriteMessage(ctx, ws.OpText, []byte(step.send))
+		}
+		var answer []byte
+		if err == nil {
+			_, answer, err = conn.ReadMessage(ctx)
+		}
+		if err == nil && string(answer[:len(step.expect)]) != step.expect {
+			err = fmt.Errorf("eventtest: the server answers %q", answer)
+		}
+		if err != nil {
+			conn.CloseNow()
+			return nil, err
+		}
+	}
+	go c.receive()
+	return c, nil
+}
+
+// Close ends the connection and waits for the end.
+func (c *Client) Close() {
+	c.conn.Close(ws.CloseNormal, "")
+	<-c.done
+}
+
+func (c *Client) receive() {
+	defer close(c.done)
+	for {
+		op, message, err := c.conn.ReadMessage(context.Background())
+		if err != nil {
+			return
+		}
+		decode := c.decoder.Binary
+		if op == ws.OpText {
+			if message[0] == '2' { // a ping
+				c.conn.WriteMessage(context.Background(), ws.OpText, []byte("3"))
+			}
+			if message[0] != '4' {
+				continue
+			}
+			message, decode = message[1:], c.decoder.Text
+		}
+		p, complete, err := decode(message)
+		if err != nil {
+			c.conn.CloseNow()
+			return
+		}
+		if complete {
+			c.packet(p)
+		}
+	}
+}
+
+// packet hands an event to its handler, on a goroutine of its own, and an acknowledgement to its
+// caller.
+func (c *Client) packet(p sio.Packet) {
+	data := append([]byte(nil), p.Data...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch p.Type {
+	case sio.Event:
+		if h := c.handlers[string(sio.EventName(data))]; h != nil {
+			args := sio.AppendAck(nil, sio.EventArgs(nil, data)...)
+			go h(packet{event.NewReply(args, p.Attachments...), c, p.ID})
+		}
+	case sio.Ack:
+		if reply := c.acks[p.ID]; reply != nil {
+			delete(c.acks, p.ID)
+			reply <- event.NewReply(data, p.Attachments...)
+		}
+	}
+}
+
+// packet is an event that the server has sent.
+type packet struct {
+	event.Arguments
+	client *Client
+	id     int64 // of the acknowledgement that is wanted, or -1
+}
+
+func (p packet) ack(args ...any) error {
+	if p.id < 0 {
+		return nil
+	}
+	data, attachments, err := sio.AppendArgs(nil, args)
+	if err != nil {
+		return err
+	}
+	return p.client.send(&sio.Packet{Type: sio.Ack, ID: p.id, Data: data, Attachments: attachments})
+}
+
+func (c *Client) send(p *sio.Packet) error {
+	p.Namespace = "/"
+	message, err := sio.JSON.Append([]byte("4"), p)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock() // the attachments follow their packet
+	defer c.mu.Unlock()
+	if err := c.conn.WriteMessage(context.Background(), ws.OpText, message); err != nil {
+		return err
+	}
+	for _, a := range p.Attachments {
+		if err := c.conn.WriteMessage(context.Background(), ws.OpBinary, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Emit implements event.Emitter.
+func (c *Client) Emit(name string, args ...any) error { return c.emit(-1, name, args) }
+
+func (c *Client) emit(id int64, name string, args []any) error {
+	data, attachments, err := sio.AppendEventArgs(nil, name, args)
+	if err != nil {
+		return err
+	}
+	return c.send(&sio.Packet{Type: sio.Event, ID: id, Data: data, Attachments: attachments})
+}
+
+// EmitWithAck implements event.Caller.
+func (c *Client) EmitWithAck(ctx context.Context, name string, args ...any) (event.Reply, error) {
+	reply := make(chan event.Reply, 1)
+	c.mu.Lock()
+	c.lastID++
+	id := c.lastID
+	c.acks[id] = reply
+	c.mu.Unlock()
+	if err := c.emit(id, name, args); err != nil {
+		return event.Reply{}, err
+	}
+	select {
+	case r := <-reply:
+		return r, nil
+	case <-ctx.Done():
+		return event.Reply{}, ctx.Err()
+	case <-c.done:
+		return event.Reply{}, errors.New("eventtest: the connection has ended")
+	}
+}
+
+// On has h called for each event e that the server sends.
+func On[T any](c *Client, e event.Event[T], h func(T)) {
+	c.handle(string(e), func(p packet) error {
+		v, err := e.Decode(p)
+		if err == nil {
+			h(v)
+		}
+		return err
+	})
+}
+
+// On2 is On for an event with two arguments.
+func On2[A, B any](c *Client, e event.Event2[A, B], h func(A, B)) {
+	c.handle(string(e), func(p packet) error {
+		a, b, err := e.Decode(p)
+		if err == nil {
+			h(a, b)
+		}
+		return err
+	})
+}
+
+// Handle answers each event e that the server sends with what h returns.
+func Handle[Q, R any](c *Client, e event.RPC[Q, R], h func(Q) (R, error)) {
+	c.handle(string(e), func(p packet) error {
+		q, err := e.Decode(p)
+		if err != nil {
+			return err
+		}
+		r, err := h(q)
+		if err != nil {
+			return err
+		}
+		return p.ack(event.Encode(r)...)
+	})
+}
+
+// handle registers h. An *Error that it returns is the answer.
+func (c *Client) handle(name string, h func(packet) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handlers[name] = func(p packet) error {
+		err := h(p)
+		var e *event.Error
+		if errors.As(err, &e) {
+			return p.ack(event.Refusal{Error: e})
+		}
+		return err
+	}
+}
