@@ -26,6 +26,8 @@ var (
 	// ErrSlowConsumer is the cause of a TransportError when the peer does not take what
 	// is sent: the outbox is over its limit, or nothing could be written for WriteTimeout.
 	ErrSlowConsumer = errors.New("engine: slow consumer")
+	// errEnded is for those who wait for something of a session that has ended.
+	errEnded = errors.New("engine: session has ended")
 	// ErrProtocol is wrapped by what a peer's break of the protocol causes.
 	ErrProtocol = errors.New("engine: protocol violation")
 )
@@ -178,7 +180,10 @@ func (s *Session) Queued() int {
 }
 
 // Pause stops reading from the peer until Resume, so that the network makes it wait.
-// What has been read already may still be received.
+//
+// Once Pause has returned, Handler.Message is called for nothing but what the transport had
+// read before. Over WebSocket these are the messages in one read buffer, poll.BufferSize;
+// over the other transports it is one message.
 func (s *Session) Pause() { s.setPaused(true) }
 
 // Resume reads from the peer again.

@@ -308,8 +308,9 @@ func (t *webtransport) receive(packets *eio.StreamReader) {
 			t.fail(ParseError, err, http.StatusBadRequest, "malformed packet")
 			return
 		case t.current:
-			s.received(p)
-			s.awaitResumed(t.conn.Context())
+			if s.awaitResumed(t.conn.Context().Done()) {
+				s.received(p)
+			}
 		default:
 			s.probing(t, p)
 		}
