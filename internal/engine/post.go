@@ -119,7 +119,7 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 // with it. So a paused session keeps one body at most.
 func (s *Session) receivedInTurn(p eio.Packet) error {
 	if !s.awaitResumed(nil) {
-		return errEnded // what is left in the body is dropped
+		return ErrEnded // what is left in the body is dropped
 	}
 	s.srv.stats.PacketsIn.Add(1)
 	s.received(p)

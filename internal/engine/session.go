@@ -24,10 +24,10 @@ const (
 
 var (
 	// ErrSlowConsumer is the cause of a TransportError when the peer does not take what
-	// is sent: the outbox is over its limit, or nothing could be written for WriteTimeout.
+	// it is sent. Options.OutboxLimit says when.
 	ErrSlowConsumer = errors.New("engine: slow consumer")
-	// errEnded is for those who wait for something of a session that has ended.
-	errEnded = errors.New("engine: session has ended")
+	// ErrEnded is returned to callers that wait for a session which ends.
+	ErrEnded = errors.New("engine: session has ended")
 	// ErrProtocol is wrapped by what a peer's break of the protocol causes.
 	ErrProtocol = errors.New("engine: protocol violation")
 )
@@ -60,10 +60,11 @@ type Session struct {
 
 	ended atomic.Bool // state is not open, for those who do not hold mu
 
-	mu     sync.Mutex
-	state  state
-	out    fifo.Queue[*Message]
-	queued int // bytes in out, and of what the transport took from it and has not written
+	mu      sync.Mutex
+	state   state
+	out     fifo.Queue[*Message]
+	queued  int      // bytes in out, and of what the transport took from it and has not written
+	backlog *backlog // nil while queued is within its limit and nobody waits for less
 
 	// The heartbeat. beatAt is the exact time of the next ping, or by which the pong has to
 	// be there, since the wheel was made. Where the client pings, a ping is always awaited.
@@ -103,80 +104,6 @@ func (s *Session) Transport() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.transport.name()
-}
-
-// Send queues messages, together and in order. If the outbox is over its limit the
-// session ends, for the peer is too slow. It reports whether they were queued.
-func (s *Session) Send(messages ...*Message) bool {
-	return s.queue(sendSoon, messages)
-}
-
-// Queue is Send, but what it queues may wait for Flush.
-func (s *Session) Queue(messages ...*Message) bool {
-	return s.queue(queueOnly, messages)
-}
-
-// Flush sends what is queued.
-func (s *Session) Flush() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.transport.wakeLocked()
-}
-
-// SendVolatile queues messages only if they can be sent at once: if the transport is
-// ready and nothing is waiting for it. Otherwise it drops them and returns false.
-func (s *Session) SendVolatile(messages ...*Message) bool {
-	return s.queue(sendNow, messages)
-}
-
-// urgency is how soon messages are to be sent.
-type urgency uint8
-
-const (
-	sendSoon  urgency = iota
-	sendNow           // at once, or not at all
-	queueOnly         // with what is sent next
-)
-
-func (s *Session) queue(u urgency, messages []*Message) bool {
-	s.mu.Lock()
-	if s.state != open || u == sendNow && !(s.queued == 0 && s.transport.readyLocked()) {
-		if s.state == open {
-			s.srv.stats.VolatileDrops.Add(1)
-		}
-		s.mu.Unlock()
-		return false
-	}
-	size := 0
-	for _, m := range messages {
-		size += m.Size()
-	}
-	// One batch always fits into an empty outbox, or a large message could never be sent.
-	if limit := s.srv.opts.OutboxLimit; limit > 0 && s.queued > 0 && s.queued+size > limit {
-		s.shutLocked(closed, eio.Close)
-		s.transport.cutLocked()
-		s.mu.Unlock()
-		s.srv.stats.SlowConsumers.Add(1)
-		// Not here: the sender may hold locks that the handler needs.
-		go s.shutDown(false, TransportError, fmt.Errorf("%w: outbox over %d bytes", ErrSlowConsumer, limit))
-		return false
-	}
-	for _, m := range messages {
-		s.out.Push(m)
-	}
-	s.queued += size
-	if u != queueOnly {
-		s.transport.wakeLocked()
-	}
-	s.mu.Unlock()
-	return true
-}
-
-// Queued returns how many bytes wait to be sent.
-func (s *Session) Queued() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.queued
 }
 
 // Pause stops reading from the peer until Resume, so that the network makes it wait.
@@ -240,6 +167,9 @@ func (s *Session) shutLocked(to state, farewell eio.Type) (linger bool) {
 		s.out, s.queued = fifo.Queue[*Message]{}, 0
 	}
 	s.srv.wheel.clear(&s.beat)
+	if s.backlog != nil {
+		s.backlog.endLocked()
+	}
 	if s.resume != nil {
 		close(s.resume)
 		s.resume = nil
