@@ -160,3 +160,164 @@ func TestPausedSessionEnds(t *testing.T) {
 		p.wantCount(8)
 	})
 }
+
+// While a session is paused its client gets a ping as often as it must, and owes nothing.
+func TestPingsGoOnWhilePaused(t *testing.T) {
+	const pings = 6
+	// wantPings reads pings, each in time.
+	wantPings := func(t *testing.T, next func()) {
+		t.Helper()
+		for range pings {
+			start := time.Now()
+			next()
+			if d := time.Since(start); d > interval+slack {
+				t.Errorf("%v without a ping", d)
+			}
+		}
+	}
+	// wantBeat checks the heartbeat after the pause: a ping, a pong, a ping, and silence.
+	wantBeat := func(t *testing.T, o *owner, ping, pong, end func()) {
+		t.Helper()
+		for range 2 {
+			start := time.Now()
+			ping()
+			wantSince(t, start, interval)
+			pong()
+		}
+		start := time.Now()
+		ping()
+		wantSince(t, start, interval)
+		start = time.Now()
+		end()
+		wantSince(t, start, timeout)
+		o.wantEnded(engine.PingTimeout)
+	}
+	for _, before := range []time.Duration{0, interval + timeout/2} { // the pause
+		bubble(t, fmt.Sprint("WebSocket ", before), func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			p, o := s.openWebSocket()
+			pongs := make(chan string, 100)
+			go func() {
+				for pong := range pongs {
+					p.text(pong)
+				}
+			}()
+			ping := func() { p.wantText("2") }
+			if before > 0 {
+				ping()
+				time.Sleep(before - interval)
+			}
+			o.session.Pause()
+			if before > 0 {
+				pongs <- "3"
+			}
+			wantPings(t, func() { ping(); pongs <- "3" })
+			pongs <- "4a"
+			synctest.Wait()
+			o.wantReceived()
+			o.session.Resume()
+			synctest.Wait()
+			o.wantReceived("a")
+			wantBeat(t, o, ping, func() { p.text("3") }, func() { p.wantClose(1005, "") })
+			close(pongs)
+		})
+		bubble(t, fmt.Sprint("polling ", before), func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			sid, o := s.open()
+			ping := func() { wantAnswer(t, s.poll(sid), 200, "2") }
+			pongs := make([]string, pings)
+			if before > 0 {
+				ping()
+				pongs = append(pongs, "")
+				time.Sleep(before - interval)
+			}
+			for i := range pongs {
+				pongs[i] = "3"
+			}
+			o.session.Pause()
+			wantPings(t, ping)
+			time.Sleep(10 * interval) // no poll gets but one
+			wantAnswer(t, s.poll(sid), 200, "2")
+			o.session.Resume()
+			s.post(sid, strings.Join(append(pongs, "3"), "\x1e"))
+			wantBeat(t, o, ping, func() { s.post(sid, "3") }, func() { wantAnswer(t, s.poll(sid), 200, "1") })
+		})
+		bubble(t, fmt.Sprint("sse ", before), func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			f, sid, o := s.openSSE()
+			ping := func() { f.want("2") }
+			if before > 0 {
+				ping()
+				time.Sleep(before - interval)
+			}
+			o.session.Pause()
+			first := make(chan answer, 1)
+			go func() { first <- s.postSSE(sid, "3") }()
+			pongs := "3"
+			wantPings(t, func() { ping(); pongs += "\x1e3" })
+			if before == 0 {
+				pongs = pongs[2:] // the first was that of a ping to come
+			}
+			o.send("a")
+			f.want("4a")
+			last := f.last
+			f.close()
+			o.session.Resume()
+			wantAnswer(t, <-first, 200, "ok")
+			// One pong is that of the first ping: what follows is kept.
+			f = s.resume(sid, "1")
+			for range pings - 1 {
+				ping()
+			}
+			if before > 0 {
+				ping()
+			}
+			f.want("4a")
+			if f.last != last {
+				t.Errorf("event %s, want %s", f.last, last)
+			}
+			s.postSSE(sid, pongs[2:])
+			wantBeat(t, o, ping, func() { s.postSSE(sid, "3") }, func() { f.want("1") })
+		})
+	}
+}
+
+// Clients of revision 3 ping, and wait for a pong. Their pings cannot be read.
+func TestRevision3PongsWhilePaused(t *testing.T) {
+	// wantPongs reads pongs until the client would have given up.
+	wantPongs := func(t *testing.T, next func()) {
+		t.Helper()
+		for start := time.Now(); time.Since(start) < 5*(interval+timeout); {
+			last := time.Now()
+			next()
+			if d := time.Since(last); d > min(interval, timeout)-slack {
+				t.Errorf("%v without a pong", d)
+			}
+		}
+	}
+	bubble(t, "WebSocket", func(t *testing.T) {
+		s := inMemory(t, eio3)
+		p, o := s.openWebSocket3("")
+		o.session.Pause()
+		go p.text("2", "4a")
+		wantPongs(t, func() { p.wantText("3") })
+		o.session.Resume()
+		p.wantText("3") // to the ping
+		o.wantReceived("a")
+		start := time.Now()
+		p.wantClose(1005, "")
+		wantSince(t, start, interval+timeout)
+		o.wantEnded(engine.PingTimeout)
+	})
+	bubble(t, "polling", func(t *testing.T) {
+		s := inMemory(t, eio3)
+		q, o := s.open3("")
+		o.session.Pause()
+		wantPongs(t, func() { wantAnswer(t, s.do("GET", q, ""), 200, "1:3") })
+		o.session.Resume()
+		start := time.Now()
+		wantAnswer(t, s.do("GET", q, ""), 200, "1:1")
+		wantSince(t, start, interval+timeout)
+		o.wantEnded(engine.PingTimeout)
+	})
+}

@@ -373,27 +373,6 @@ func TestPauseHoldsThePostBack(t *testing.T) {
 	})
 }
 
-// A paused peer cannot get its pong through, and must not die of it.
-func TestPauseSuspendsThePingTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := inMemory(t, engine.Options{})
-		p, o := s.openWebSocket()
-		synctest.Wait() // a read has begun: it goes through
-		o.session.Pause()
-		p.text("4read already")
-		p.wantText("2")
-		go p.text("3", "4a")
-		time.Sleep(15 * timeout) // resumed at the very moment of the timeout
-		o.wantOpen()
-		o.session.Resume()
-		start := time.Now()
-		p.wantText("2")
-		wantSince(t, start, interval)
-		o.wantReceived("read already", "a")
-		p.Close()
-	})
-}
-
 func TestPipelinedRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{Open: echo})
