@@ -201,6 +201,7 @@ func (o *Options) engine() engine.Options {
 		Cookie: o.Cookie, CORS: engine.CORS(o.CORS),
 		ClientAddress: o.ClientAddress,
 		ClientSecure:  o.ClientSecure,
+		Logger:        o.Logger,
 	}
 	if o.Compression != nil {
 		e.Compression = &ws.Compression{

@@ -281,7 +281,7 @@ func TestStalledFeedIsBounded(t *testing.T) {
 
 // The same for a client that is connected over sse.
 func TestStalledStreamIsBounded(t *testing.T) {
-	const outbox, most = 1 << 20, 2 << 20
+	const outbox, most = 1 << 20, 5 << 20 // four times the outbox, and what the kernel holds
 	message := json.RawMessage(`"` + strings.Repeat("x", 30<<10) + `"`)
 	for _, overTLS := range []bool{false, true} {
 		c := testConfig()

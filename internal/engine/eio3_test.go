@@ -216,17 +216,6 @@ func TestRevision3Heartbeat(t *testing.T) {
 		o.wantEnded(engine.PingTimeout)
 		wantRefusal(t, s.do("GET", q, ""), 400, unknownSession)
 	})
-	bubble(t, "paused", func(t *testing.T) {
-		s := inMemory(t, eio3)
-		p, o := s.openWebSocket3("")
-		o.session.Pause()
-		time.Sleep(5 * (interval + timeout))
-		o.session.Resume()
-		time.Sleep(interval + timeout - time.Second)
-		o.wantOpen()
-		p.text("2")
-		p.wantText("3")
-	})
 	bubble(t, "across the upgrade", func(t *testing.T) {
 		s := inMemory(t, eio3)
 		q, o := s.open3("")

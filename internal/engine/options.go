@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -20,10 +21,18 @@ type Options struct {
 	WriteTimeout   time.Duration // without the peer taking anything; 10 s
 	BodyTimeout    time.Duration // to receive the whole body of a POST; 30 s
 
-	MaxPayload    int64 // bytes of a message, inflated, or of a POST's body; 1,000,000
-	OutboxLimit   int   // bytes that may wait for one session; 1 MiB
-	MaxSessions   int   // in all; no limit
-	MaxPerAddress int   // sessions of one IP address; no limit
+	MaxPayload int64 // bytes of a message, inflated, or of a POST's body; 1,000,000
+	// OutboxLimit is how many bytes may wait for one session; 1 MiB. Each message counts as
+	// 200 more than it has, and the largest one not at all. A session that is over the limit
+	// goes on for as long as its peer takes something: it ends as a slow consumer if that is
+	// nothing for DrainTimeout, or at once when four times the limit wait.
+	OutboxLimit  int
+	DrainTimeout time.Duration // 5 s; negative: only WriteTimeout holds
+	// SendBuffer is how many bytes the kernel is asked to keep for a WebSocket's peer
+	// (SO_SNDBUF, which Linux doubles); 64 KiB, negative: the system's own choice.
+	SendBuffer    int
+	MaxSessions   int // in all; no limit
+	MaxPerAddress int // sessions of one IP address; no limit
 
 	// HTTPCompressionThreshold is the size in bytes from which the bodies of polls are
 	// compressed for clients that accept it; 1,024.
@@ -41,6 +50,9 @@ type Options struct {
 	AllowRequest  func(*http.Request) error // may refuse a handshake, see Refusal
 	ClientAddress func(*http.Request) string
 	ClientSecure  func(*http.Request) bool // whether the client connected over TLS
+
+	// Logger is told of sessions that are ended as slow consumers; slog.Default.
+	Logger *slog.Logger
 
 	// Open makes the handler of a new session, before the client hears of it. It must
 	// not block.
@@ -60,6 +72,8 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.BodyTimeout, 30*time.Second)
 	setDefault(&o.MaxPayload, 1_000_000)
 	setDefault(&o.OutboxLimit, 1<<20)
+	setDefault(&o.DrainTimeout, 5*time.Second)
+	setDefault(&o.SendBuffer, 64<<10)
 	setDefault(&o.HTTPCompressionThreshold, 1024)
 	if o.Transports == nil {
 		o.Transports = Transports[:]
@@ -84,6 +98,9 @@ func (o Options) withDefaults() (Options, error) {
 			c.Threshold = 1024
 		}
 		o.Compression = &c
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
 	}
 	if o.ClientAddress == nil {
 		o.ClientAddress = func(r *http.Request) string { return r.RemoteAddr }

@@ -1,8 +1,10 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -40,35 +42,278 @@ func (o *owner) fill(size int) (sent int) {
 	return sent
 }
 
-func TestOutboxLimit(t *testing.T) {
+// overLimit is how many times its limit an outbox may hold.
+const overLimit = 4
+
+// outboxes are sessions of clients that do not read, of each transport.
+var outboxes = map[string]func(s *server) *owner{
+	"WebSocket": func(s *server) *owner { _, o := s.openWebSocket(); return o },
+	"polling":   func(s *server) *owner { _, o := s.open(); return o },
+	"sse": func(s *server) *owner {
+		s.rawStream(newSSE)
+		return s.owner()
+	},
+	"sse without a stream": func(s *server) *owner {
+		f, _, o := s.openSSE()
+		f.close()
+		synctest.Wait()
+		return o
+	},
+}
+
+// eachStalled runs f for each transport, with a client that does not read.
+func eachStalled(t *testing.T, o engine.Options, f func(t *testing.T, s *server, o *owner)) {
+	for name, open := range outboxes {
+		bubble(t, name, func(t *testing.T) {
+			s := inMemory(t, o)
+			f(t, s, open(s))
+		})
+	}
+}
+
+// An outbox is never over its ceiling, however fast it is filled.
+func TestOutboxCeiling(t *testing.T) {
 	const limit = 256 << 10
-	bubble(t, "WebSocket", func(t *testing.T) {
-		s := inMemory(t, engine.Options{OutboxLimit: limit})
-		p, o := s.openWebSocket()
-		if sent := o.fill(1000); sent < limit-2000 || sent > limit+poll.BufferSize {
+	eachStalled(t, engine.Options{OutboxLimit: limit}, func(t *testing.T, s *server, o *owner) {
+		start := time.Now()
+		if sent := o.fill(1000); sent < overLimit*limit-2000 || sent > overLimit*limit+poll.BufferSize+2000 {
 			t.Errorf("%d bytes taken, limit %d", sent, limit)
 		}
+		if time.Since(start) > 2*time.Second {
+			t.Error("it was the time that ended it")
+		}
 		o.wantSlowConsumer(s)
-		// It would not take a Close frame, so its connection does not wait for one.
-		start := time.Now()
+		start = time.Now()
 		if err := s.Shutdown(t.Context()); err != nil || time.Since(start) > time.Second {
 			t.Errorf("the connection was there for %v (%v)", time.Since(start), err)
 		}
+	})
+}
+
+// A peer that takes nothing is given up soon once its outbox is over the limit.
+func TestOutboxOverItsLimit(t *testing.T) {
+	const limit = 256 << 10
+	eachStalled(t, engine.Options{OutboxLimit: limit, WriteTimeout: -1, PingInterval: time.Hour}, func(t *testing.T, s *server, o *owner) {
+		var sent int
+		for m := message(long(1000)); sent < limit-m.Size(); sent += m.Size() {
+			o.session.Send(m)
+		}
+		time.Sleep(time.Minute)
+		o.wantOpen()
+		for range 80 {
+			o.send(long(1000)) // to where the transport has kept a buffer of it
+		}
+		start := time.Now()
+		<-o.ended
+		wantSince(t, start, 5*time.Second)
+		o.wantSlowConsumer(s)
+	})
+}
+
+// What a peer takes counts, not how much it is sent.
+func TestBurstToAPeerThatReads(t *testing.T) {
+	const limit, size, n = 256 << 10, 10_000, 90 // 900,000 bytes
+	bubble(t, "WebSocket", func(t *testing.T) {
+		s := inMemory(t, engine.Options{OutboxLimit: limit, PingInterval: time.Hour})
+		p, o := s.openWebSocket()
+		for range n {
+			o.send(long(size))
+		}
+		for i := range n {
+			if p.wantText("4" + long(size)); i%6 == 0 { // the server sees that 64 KiB are taken
+				time.Sleep(2 * time.Second)
+			}
+		}
+		o.wantOpen()
 		p.Close()
 	})
 	bubble(t, "polling", func(t *testing.T) {
-		s := inMemory(t, engine.Options{OutboxLimit: limit})
+		s := inMemory(t, engine.Options{OutboxLimit: limit, PingInterval: time.Hour})
 		sid, o := s.open()
-		if sent := o.fill(1000); sent < limit-5000 || sent > limit {
-			t.Errorf("%d bytes taken, limit %d", sent, limit)
+		for range 3 {
+			for range n {
+				o.send(long(size))
+			}
+			time.Sleep(4 * time.Second)
+			if a := s.poll(sid); len(a.body) < n*size {
+				t.Errorf("%d bytes", len(a.body))
+			}
 		}
-		o.wantSlowConsumer(s)
-		wantRefusal(t, s.poll(sid), 400, unknownSession)
+		o.wantOpen()
+		o.session.Close()
+		s.poll(sid)
+	})
+	bubble(t, "sse", func(t *testing.T) {
+		s := inMemory(t, engine.Options{OutboxLimit: limit, PingInterval: time.Hour})
+		f, _, o := s.openSSE()
+		for range n {
+			o.send(long(size))
+		}
+		for i := range n {
+			if f.want("4" + long(size)); i%6 == 0 {
+				time.Sleep(2 * time.Second)
+			}
+		}
+		o.wantOpen()
+		o.session.Close()
+		f.want("1")
+	})
+}
+
+// A large message is no reason to end a client that is about to take it, nor is what follows it.
+func TestLargeThenSmall(t *testing.T) {
+	const size = 6 << 20 // over the ceiling of 4 MiB
+	for _, first := range []string{"", "before"} {
+		bubble(t, "WebSocket"+first, func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			p, o := s.openWebSocket()
+			if first != "" {
+				o.send(first)
+			}
+			o.send(long(size), "ack")
+			if first != "" {
+				p.wantText("4" + first)
+			}
+			p.wantText("4" + long(size))
+			p.wantText("4ack")
+			o.wantOpen()
+			p.Close()
+		})
+	}
+	bubble(t, "polling", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		sid, o := s.open()
+		o.send("before", long(size), "ack")
+		wantAnswer(t, s.poll(sid), 200, "4before\x1e4"+long(size)+"\x1e4ack")
+		o.session.Close()
+		s.poll(sid)
+	})
+	bubble(t, "sse, twice", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		f, sid, o := s.openSSE()
+		o.send(long(size), "ack")
+		f.want("4"+long(size), "4ack")
+		f.close()
+		synctest.Wait()
+		s.rawStream(ofSSE(sid) + "&lastEventId=0")
+		o.send("more")
+		f = s.resume(sid, "0")
+		f.want("4"+long(size), "4ack", "4more")
+		o.session.Close()
+		f.want("1")
+	})
+}
+
+func TestDrained(t *testing.T) {
+	eachStalled(t, engine.Options{}, func(t *testing.T, s *server, o *owner) {
+		if err := o.session.Drained(t.Context(), 0); err != nil {
+			t.Errorf("nothing queued: %v", err)
+		}
+		for range 40 {
+			o.session.Queue(message(long(10_000)))
+		}
+		if err := o.session.Drained(t.Context(), 1<<20); err != nil {
+			t.Errorf("little queued: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := o.session.Drained(ctx, 1000); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("nobody reads: %v", err)
+		}
+		ended := make(chan error)
+		go func() { ended <- o.session.Drained(t.Context(), 1000) }()
+		synctest.Wait()
+		o.session.Close()
+		if err := <-ended; !errors.Is(err, engine.ErrEnded) {
+			t.Errorf("the session ends: %v", err)
+		}
+		if err := o.session.Drained(t.Context(), 1000); !errors.Is(err, engine.ErrEnded) {
+			t.Errorf("the session has ended: %v", err)
+		}
+	})
+	reads := func(name string, read func(s *server) (o *owner, take func(n int))) {
+		bubble(t, name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			o, take := read(s)
+			const n, size = 60, 10_000
+			for range n {
+				o.session.Queue(message(long(size))) // and Drained is what flushes
+			}
+			var done [2]bool
+			var waiting sync.WaitGroup
+			for i, below := range []int{300_000, 0} {
+				waiting.Go(func() {
+					if err := o.session.Drained(t.Context(), below); err != nil {
+						t.Error(err)
+					}
+					done[i] = true
+				})
+			}
+			synctest.Wait()
+			if done != [2]bool{} {
+				t.Errorf("drained %v before the peer has read", done)
+			}
+			if name != "polling" {
+				take(40)
+				synctest.Wait()
+				if done != [2]bool{true, false} {
+					t.Errorf("drained %v with a third left", done)
+				}
+				take(20)
+			} else {
+				take(60)
+			}
+			waiting.Wait()
+			if q := o.session.Queued(); q != 0 {
+				t.Errorf("%d bytes queued", q)
+			}
+			o.session.Close()
+		})
+	}
+	text := long(10_000)
+	reads("WebSocket", func(s *server) (*owner, func(int)) {
+		p, o := s.openWebSocket()
+		return o, func(n int) {
+			for range n {
+				p.wantText("4" + text)
+			}
+		}
+	})
+	reads("polling", func(s *server) (*owner, func(int)) {
+		sid, o := s.open()
+		return o, func(int) { s.poll(sid) }
+	})
+	reads("sse", func(s *server) (*owner, func(int)) {
+		f, _, o := s.openSSE()
+		return o, func(n int) {
+			for range n {
+				f.want("4" + text)
+			}
+			if n == 20 { // the end of a chunk follows the last event
+				go f.packet()
+			}
+		}
+	})
+}
+
+// It is said once why a session was ended.
+func TestSlowConsumerIsLogged(t *testing.T) {
+	var log strings.Builder
+	o := engine.Options{OutboxLimit: 10_000, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	eachStalled(t, o, func(t *testing.T, s *server, o *owner) {
+		log.Reset()
+		o.fill(1000)
+		o.wantEnded(engine.TransportError)
+		time.Sleep(time.Minute)
+		line, more, _ := strings.Cut(log.String(), "\n")
+		if !strings.Contains(line, "slow consumer") || !strings.Contains(line, " queued=4") || !strings.Contains(line, " stalled=") || more != "" {
+			t.Errorf("logged %q", log.String())
+		}
 	})
 }
 
 // Beside the outbox the kernel takes its share, but nothing else does.
-func TestOutboxLimitOverTCP(t *testing.T) {
+func TestOutboxCeilingOverTCP(t *testing.T) {
 	const limit = 256 << 10
 	s := overTCP(t, engine.Options{OutboxLimit: limit})
 	p, o := s.openWebSocket()
@@ -210,14 +455,7 @@ func TestLargeMessage(t *testing.T) {
 			p.want(ws.OpBinary, long(n))
 			synctest.Wait()
 		}
-		o.send("on its way") // to somebody who does not read
-		synctest.Wait()
-		o.send(long(5000))
-		if o.send("one more") {
-			t.Error("queued over the limit")
-		}
 		p.Close()
-		o.wantSlowConsumer(s)
 
 		sid, o := s.open()
 		o.send(long(3 << 20))

@@ -208,7 +208,7 @@ func (p *polling) payloadLocked() payload {
 		answer.compress = answer.compress || m.kind == eio.Message && !m.plain
 		s.srv.stats.PacketsOut.Add(1)
 	}
-	s.queued = 0
+	s.tookLocked(s.queued)
 	return answer
 }
 

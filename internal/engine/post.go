@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -75,16 +74,12 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	if !ok || !encoding.Binary() && !utf8.Valid(body) {
 		err = eio.ErrMalformed // or we would pass it on to WebSockets, which must refuse it
 	} else {
-		err = encoding.Decode(body, func(packet eio.Packet) error {
-			s.srv.stats.PacketsIn.Add(1)
-			s.received(packet)
-			return nil
-		})
+		err = encoding.Decode(body, s.receivedInTurn)
 	}
 	if errors.Is(err, eio.ErrMalformed) {
 		s.end(ParseError, err, eio.Close)
 	}
-	s.awaitResumed(r.Context())
+	s.awaitResumed(nil)
 	// Before the answer, since the client's next packet may be an upgrade.
 	s.donePosting(p)
 	h := w.Header()
@@ -119,21 +114,37 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	return b.Bytes(), err
 }
 
-// awaitResumed waits while the session is paused, for as long as ctx lasts. With the answer to
-// a POST it is what the client waits for, too, before it sends more.
-func (s *Session) awaitResumed(ctx context.Context) {
-	s.mu.Lock()
-	if !s.paused || s.state != open {
+// receivedInTurn handles one packet of a body, once the session is not paused. Until then the
+// client's POST is under way, even if the client has given it up: another one would overlap
+// with it. So a paused session keeps one body at most.
+func (s *Session) receivedInTurn(p eio.Packet) error {
+	if !s.awaitResumed(nil) {
+		return ErrEnded // what is left in the body is dropped
+	}
+	s.srv.stats.PacketsIn.Add(1)
+	s.received(p)
+	return nil
+}
+
+// awaitResumed waits while the session is paused, or until gone is closed. It reports whether
+// the session is open and may receive. A client that posts waits as well: for the answer to
+// its POST, before it sends more.
+func (s *Session) awaitResumed(gone <-chan struct{}) bool {
+	for {
+		s.mu.Lock()
+		if !s.paused || s.state != open {
+			defer s.mu.Unlock()
+			return s.state == open
+		}
+		if s.resume == nil {
+			s.resume = make(chan struct{})
+		}
+		resumed := s.resume
 		s.mu.Unlock()
-		return
-	}
-	if s.resume == nil {
-		s.resume = make(chan struct{})
-	}
-	resumed := s.resume
-	s.mu.Unlock()
-	select {
-	case <-resumed:
-	case <-ctx.Done():
+		select {
+		case <-resumed:
+		case <-gone:
+			return false
+		}
 	}
 }

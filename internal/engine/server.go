@@ -58,6 +58,7 @@ func NewServer(o Options) (*Server, error) {
 		perHost:  map[string]int{},
 		idle:     make(chan struct{}),
 	}
+	s.poller.SendBuffer = max(o.SendBuffer, 0)
 	s.accepting, s.stopAccepting = context.WithCancel(context.Background())
 	s.serving, s.stopServing = context.WithCancel(context.Background())
 	s.accept = ws.AcceptOptions{

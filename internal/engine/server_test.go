@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -60,6 +61,9 @@ func serve(t testing.TB, o engine.Options, l net.Listener, dial func(context.Con
 			own.next = open(session)
 		}
 		return own
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	var err error
 	if s.Server, err = engine.NewServer(o); err != nil {

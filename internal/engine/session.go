@@ -24,8 +24,10 @@ const (
 
 var (
 	// ErrSlowConsumer is the cause of a TransportError when the peer does not take what
-	// is sent: the outbox is over its limit, or nothing could be written for WriteTimeout.
+	// it is sent. Options.OutboxLimit says when.
 	ErrSlowConsumer = errors.New("engine: slow consumer")
+	// ErrEnded is returned to callers that wait for a session which ends.
+	ErrEnded = errors.New("engine: session has ended")
 	// ErrProtocol is wrapped by what a peer's break of the protocol causes.
 	ErrProtocol = errors.New("engine: protocol violation")
 )
@@ -58,17 +60,13 @@ type Session struct {
 
 	ended atomic.Bool // state is not open, for those who do not hold mu
 
-	mu     sync.Mutex
-	state  state
-	out    fifo.Queue[*Message]
-	queued int // bytes in out, and of what the transport took from it and has not written
+	mu      sync.Mutex
+	state   state
+	out     fifo.Queue[*Message]
+	queued  int      // bytes in out, and of what the transport took from it and has not written
+	backlog *backlog // nil while queued is within its limit and nobody waits for less
 
-	// The heartbeat. beatAt is the exact time of the next ping, or by which the pong has to
-	// be there, since the wheel was made. Where the client pings, a ping is always awaited.
-	beat     timer
-	beatAt   time.Duration
-	awaiting atomic.Bool // a pong, or a ping; changed under mu
-	extended bool        // the wait for it, once, since another packet came
+	beat heartbeat
 
 	transport transport
 	probe     candidate // tries to become the transport
@@ -103,82 +101,11 @@ func (s *Session) Transport() string {
 	return s.transport.name()
 }
 
-// Send queues messages, together and in order. If the outbox is over its limit the
-// session ends, for the peer is too slow. It reports whether they were queued.
-func (s *Session) Send(messages ...*Message) bool {
-	return s.queue(sendSoon, messages)
-}
-
-// Queue is Send, but what it queues may wait for Flush.
-func (s *Session) Queue(messages ...*Message) bool {
-	return s.queue(queueOnly, messages)
-}
-
-// Flush sends what is queued.
-func (s *Session) Flush() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.transport.wakeLocked()
-}
-
-// SendVolatile queues messages only if they can be sent at once: if the transport is
-// ready and nothing is waiting for it. Otherwise it drops them and returns false.
-func (s *Session) SendVolatile(messages ...*Message) bool {
-	return s.queue(sendNow, messages)
-}
-
-// urgency is how soon messages are to be sent.
-type urgency uint8
-
-const (
-	sendSoon  urgency = iota
-	sendNow           // at once, or not at all
-	queueOnly         // with what is sent next
-)
-
-func (s *Session) queue(u urgency, messages []*Message) bool {
-	s.mu.Lock()
-	if s.state != open || u == sendNow && !(s.queued == 0 && s.transport.readyLocked()) {
-		if s.state == open {
-			s.srv.stats.VolatileDrops.Add(1)
-		}
-		s.mu.Unlock()
-		return false
-	}
-	size := 0
-	for _, m := range messages {
-		size += m.Size()
-	}
-	// One batch always fits into an empty outbox, or a large message could never be sent.
-	if limit := s.srv.opts.OutboxLimit; limit > 0 && s.queued > 0 && s.queued+size > limit {
-		s.shutLocked(closed, eio.Close)
-		s.transport.cutLocked()
-		s.mu.Unlock()
-		s.srv.stats.SlowConsumers.Add(1)
-		// Not here: the sender may hold locks that the handler needs.
-		go s.shutDown(false, TransportError, fmt.Errorf("%w: outbox over %d bytes", ErrSlowConsumer, limit))
-		return false
-	}
-	for _, m := range messages {
-		s.out.Push(m)
-	}
-	s.queued += size
-	if u != queueOnly {
-		s.transport.wakeLocked()
-	}
-	s.mu.Unlock()
-	return true
-}
-
-// Queued returns how many bytes wait to be sent.
-func (s *Session) Queued() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.queued
-}
-
 // Pause stops reading from the peer until Resume, so that the network makes it wait.
-// What has been read already may still be received.
+//
+// Once Pause has returned, Handler.Message is called for nothing but what the transport had
+// read before. Over WebSocket these are the messages in one read buffer, poll.BufferSize;
+// over the other transports it is one message.
 func (s *Session) Pause() { s.setPaused(true) }
 
 // Resume reads from the peer again.
@@ -187,11 +114,10 @@ func (s *Session) Resume() { s.setPaused(false) }
 func (s *Session) setPaused(paused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.paused && !paused && s.awaiting.Load() && s.state == open {
-		s.beatAt = s.srv.wheel.since()
-		s.beatLocked(s.patience()) // to read the pong
+	if s.paused != paused {
+		s.paused = paused
+		s.pausedLocked()
 	}
-	s.paused = paused
 	if !paused && s.resume != nil {
 		close(s.resume)
 		s.resume = nil
@@ -234,7 +160,10 @@ func (s *Session) shutLocked(to state, farewell eio.Type) (linger bool) {
 	if to == closed || farewell == eio.Noop {
 		s.out, s.queued = fifo.Queue[*Message]{}, 0
 	}
-	s.srv.wheel.clear(&s.beat)
+	s.srv.wheel.clear(&s.beat.timer)
+	if s.backlog != nil {
+		s.backlog.endLocked()
+	}
 	if s.resume != nil {
 		close(s.resume)
 		s.resume = nil
@@ -260,15 +189,14 @@ func (s *Session) received(p eio.Packet) {
 	if s.ended.Load() {
 		return
 	}
-	clientPings := s.protocol.ClientPings()
-	if p.Type != eio.Pong && s.awaiting.Load() && !clientPings {
+	if p.Type != eio.Pong {
 		s.extendWait()
 	}
 	switch p.Type {
 	case eio.Message:
 		s.handler.Message(p.Binary, p.Data)
 	case eio.Ping, eio.Pong:
-		switch {
+		switch clientPings := s.protocol.ClientPings(); {
 		case (p.Type == eio.Ping) != clientPings:
 			s.violate(TransportError, "invalid heartbeat direction")
 		case clientPings:
@@ -288,62 +216,9 @@ func (s *Session) start(h Handler) {
 	s.handler = h
 	s.state = open
 	s.srv.stats.opened(s.transport)
-	s.beatAt = s.srv.wheel.since()
-	if s.protocol.ClientPings() {
-		s.awaiting.Store(true)
-		s.beatLocked(s.patience())
-	} else {
-		s.beatLocked(s.srv.opts.PingInterval)
-	}
+	s.firstBeatLocked()
 	s.mu.Unlock()
 	h.Opened()
-}
-
-// patience is how long what the client owes for the heartbeat may take: its pong or, where
-// the client pings, its next ping.
-func (s *Session) patience() time.Duration {
-	if s.protocol.ClientPings() {
-		return s.srv.opts.PingInterval + s.srv.opts.PingTimeout
-	}
-	return s.srv.opts.PingTimeout
-}
-
-// beatLocked sets the heartbeat's timer to run out after d, counted from the time
-// it was last due, so that the wheel's ticks do not add up.
-func (s *Session) beatLocked(d time.Duration) {
-	s.beatAt += d
-	s.srv.wheel.set(&s.beat, s, s.beatAt)
-}
-
-// alarm sends a ping, or ends the session for want of a pong.
-func (s *Session) alarm(*timer) {
-	s.mu.Lock()
-	if !s.srv.wheel.fired(&s.beat) {
-		s.mu.Unlock()
-		return
-	}
-	switch {
-	case s.lingers: // nobody came to fetch the last messages
-		s.lastLocked()
-		s.mu.Unlock()
-		s.srv.remove(s)
-	case s.state != open:
-		s.mu.Unlock()
-	case s.awaiting.Load() && s.paused: // the pong may be there, unread
-		s.beatLocked(s.patience())
-		s.mu.Unlock()
-	case s.awaiting.Load():
-		s.mu.Unlock()
-		s.end(PingTimeout, nil, eio.Close)
-	default:
-		s.awaiting.Store(true)
-		s.extended = false
-		s.beatLocked(s.srv.opts.PingTimeout)
-		s.out.Push(pingMessage)
-		s.queued += pingMessage.Size()
-		s.transport.wakeLocked()
-		s.mu.Unlock()
-	}
 }
 
 const (
@@ -356,14 +231,13 @@ const (
 
 // awaitEndLocked bounds the time that the session, which is closing, lingers.
 func (s *Session) awaitEndLocked(farewell eio.Type) {
-	s.beatAt = s.srv.wheel.since()
 	switch {
 	case farewell == eio.Noop:
-		s.beatLocked(farewellTimeout)
+		s.beatInLocked(farewellTimeout)
 	case s.srv.draining.Load(): // a shutdown waits for it
-		s.beatLocked(closeTimeout)
+		s.beatInLocked(closeTimeout)
 	default:
-		s.beatLocked(lingerTimeout)
+		s.beatInLocked(lingerTimeout)
 	}
 }
 
@@ -371,7 +245,7 @@ func (s *Session) awaitEndLocked(farewell eio.Type) {
 func (s *Session) hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lingers && s.beatAt > s.srv.wheel.since()+closeTimeout {
+	if s.lingers && s.beat.due > s.srv.wheel.since()+closeTimeout {
 		s.awaitEndLocked(eio.Close)
 	}
 }
@@ -379,50 +253,8 @@ func (s *Session) hurry() {
 // lastLocked ends a session that was closing. It has to be removed.
 func (s *Session) lastLocked() {
 	s.state, s.lingers = closed, false
-	s.srv.wheel.clear(&s.beat)
+	s.srv.wheel.clear(&s.beat.timer)
 	if s.probe != nil {
 		s.probe.dropLocked()
-	}
-}
-
-// overdueLocked reports whether the pong should have been there by now: the wheel may
-// be about to find out.
-func (s *Session) overdueLocked() bool {
-	return s.awaiting.Load() && !s.paused && s.srv.wheel.since() >= s.beatAt
-}
-
-// ping answers the client's ping, without its data, and waits for the next one.
-func (s *Session) ping() {
-	s.mu.Lock()
-	if s.state == open {
-		s.beatAt = s.srv.wheel.since()
-		s.beatLocked(s.patience())
-	}
-	s.mu.Unlock()
-	s.Send(pongMessage)
-}
-
-// pong schedules the next ping. A pong that nobody waits for is ignored.
-func (s *Session) pong() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.awaiting.Load() && s.state == open {
-		s.awaiting.Store(false)
-		s.beatAt = s.srv.wheel.since()
-		s.beatLocked(s.srv.opts.PingInterval)
-	}
-	if t, keeps := s.transport.(keeper); keeps {
-		t.arrivedLocked()
-	}
-}
-
-// extendWait gives a peer that is late with its pong, but sends, its time once more.
-func (s *Session) extendWait() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.awaiting.Load() && !s.extended && s.state == open {
-		s.extended = true
-		s.beatAt = s.srv.wheel.since()
-		s.beatLocked(s.srv.opts.PingTimeout)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -86,7 +84,7 @@ func (t *sse) trimLocked() {
 	if t.kept() <= t.sent {
 		t.held -= m.Size()
 	} else {
-		t.s.queued = max(0, t.s.queued-m.Size())
+		t.s.tookLocked(m.Size())
 	}
 	t.log[0] = nil
 	if t.log = t.log[1:]; len(t.log) == 0 {
@@ -173,7 +171,7 @@ func (t *sse) resumeLocked(st *stream, last uint64) bool {
 	}
 	t.acknowledgeLocked(last)
 	t.sent = last
-	t.s.queued += t.held
+	t.s.growLocked(t.held)
 	t.held = 0
 	if t.stream != nil { // the client knows that it is broken before we do
 		t.stream.cutLocked()
@@ -217,7 +215,7 @@ func (t *sse) pushLocked(m *Message) {
 func (t *sse) sentLocked(id uint64) {
 	for ; t.sent < id; t.sent++ {
 		size := t.log[len(t.log)-int(t.taken-t.sent)].Size()
-		t.s.queued = max(0, t.s.queued-size)
+		t.s.tookLocked(size)
 		t.held += size
 	}
 }
@@ -423,6 +421,7 @@ func (st *stream) begin() error {
 	if s.lingers {
 		s.awaitEndLocked(eio.Close) // not while the client reads
 	}
+	s.tookLocked(0) // the piece before
 	st.writing = true
 	return st.extend()
 }
@@ -439,7 +438,7 @@ func (st *stream) extend() error {
 // fault returns the cause of a write's error: over HTTP/2 that does not say that time was up.
 func (st *stream) fault(err error) error {
 	if !st.deadline.IsZero() && !time.Now().Before(st.deadline) {
-		return fmt.Errorf("%w: nothing taken for %v", ErrSlowConsumer, st.t.s.srv.opts.WriteTimeout)
+		return ErrSlowConsumer
 	}
 	return err
 }
@@ -458,7 +457,10 @@ func (st *stream) leave(ended bool, err error) {
 	if told {
 		s.lastLocked()
 	}
-	slow := current && s.state == open && errors.Is(err, ErrSlowConsumer)
+	var tell func()
+	if current && s.state == open && err == ErrSlowConsumer {
+		tell = s.stalledLocked(s.srv.opts.WriteTimeout)
+	}
 	if err == nil {
 		st.extend() // for the end of the response
 	}
@@ -466,9 +468,8 @@ func (st *stream) leave(ended bool, err error) {
 	if told {
 		s.srv.remove(s)
 	}
-	if slow {
-		s.srv.stats.SlowConsumers.Add(1)
-		s.end(TransportError, err, eio.Close)
+	if tell != nil {
+		tell()
 	}
 }
 

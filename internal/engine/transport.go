@@ -61,8 +61,8 @@ type original interface {
 // keeper is a transport that keeps what it has sent until it has arrived.
 type keeper interface {
 	transport
-	// arrivedLocked is called at a pong: the last ping that was sent has arrived, and so has
-	// all before it.
+	// arrivedLocked is called at a pong when no other is owed: the last ping that was sent has
+	// arrived, and so has all before it.
 	arrivedLocked()
 }
 
@@ -107,7 +107,7 @@ func (s *Session) probing(c candidate, p eio.Packet) {
 		s.srv.stats.Upgrades.Add(1)
 		if gone = s.state == closing; gone { // the client did not know yet
 			s.lingers = false
-			s.srv.wheel.clear(&s.beat)
+			s.srv.wheel.clear(&s.beat.timer)
 			c.endLocked(eio.Close)
 		} else {
 			s.srv.stats.moved(from, c)

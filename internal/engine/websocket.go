@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -244,11 +243,10 @@ func (t *websocket) alarm(*timer) {
 	case t.s.probe == t: // not upgraded in time
 		t.closeLocked(ws.CloseNoStatus, "")
 		t.s.mu.Unlock()
-	case t.stalled:
+	case t.stalled && t.s.state == open:
+		tell := t.s.stalledLocked(t.s.srv.opts.WriteTimeout)
 		t.s.mu.Unlock()
-		t.s.srv.stats.SlowConsumers.Add(1)
-		t.s.end(TransportError, fmt.Errorf("%w: nothing taken for %v", ErrSlowConsumer, t.s.srv.opts.WriteTimeout), eio.Close)
-		t.conn.Close() // it would not take a Close frame, either
+		tell()
 	default: // the deadline was lifted at this very moment
 		t.s.mu.Unlock()
 	}
@@ -303,7 +301,7 @@ func (t *websocket) Drain(scratch []byte) {
 			var taken int
 			b, taken = t.gather(append(scratch[:0], control...), onlyFirst)
 			s.mu.Lock()
-			s.queued = max(0, s.queued-taken) // it is 0 already if the session has ended
+			s.tookLocked(taken)
 			s.mu.Unlock()
 		}
 		s.srv.stats.BytesOut.Add(uint64(len(b)))

@@ -308,8 +308,9 @@ func (t *webtransport) receive(packets *eio.StreamReader) {
 			t.fail(ParseError, err, http.StatusBadRequest, "malformed packet")
 			return
 		case t.current:
-			s.received(p)
-			s.awaitResumed(t.conn.Context())
+			if s.awaitResumed(t.conn.Context().Done()) {
+				s.received(p)
+			}
 		default:
 			s.probing(t, p)
 		}
@@ -351,7 +352,7 @@ func (t *webtransport) write() {
 			err = t.send(large)
 		}
 		s.mu.Lock()
-		s.queued = max(0, s.queued-size) // it is 0 already if the session has ended
+		s.tookLocked(size)
 		if err != nil {
 			t.failedLocked(err)
 			return
@@ -363,17 +364,17 @@ func (t *webtransport) write() {
 // failedLocked ends what cannot be written to any more. It unlocks the session.
 func (t *webtransport) failedLocked(err error) {
 	s := t.s
-	isCurrent, isOpen := s.transport == t, s.state == open
+	isCurrent := s.transport == t
+	var tell func()
+	if isCurrent && s.state == open && errors.Is(err, os.ErrDeadlineExceeded) {
+		tell = s.stalledLocked(s.srv.opts.WriteTimeout)
+	}
 	s.mu.Unlock()
-	if isCurrent {
-		reason := TransportClose
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			reason, err = TransportError, fmt.Errorf("%w: nothing taken for %v", ErrSlowConsumer, s.srv.opts.WriteTimeout)
-			if isOpen {
-				s.srv.stats.SlowConsumers.Add(1)
-			}
-		}
-		s.end(reason, err, eio.Close)
+	switch {
+	case tell != nil:
+		tell()
+	case isCurrent:
+		s.end(TransportClose, err, eio.Close)
 	}
 	s.mu.Lock()
 	t.closeLocked(0, "")
@@ -418,6 +419,7 @@ func (t *webtransport) send(b []byte) error {
 	s := t.s
 	for {
 		s.mu.Lock()
+		s.tookLocked(0) // the piece before
 		switch timeout := s.srv.opts.WriteTimeout; {
 		case t.cut:
 		case t.ending:
@@ -426,12 +428,14 @@ func (t *webtransport) send(b []byte) error {
 			t.conn.SetWriteDeadline(time.Now().Add(timeout))
 		}
 		s.mu.Unlock()
-		n, err := t.conn.Write(b)
+		n, err := t.conn.Write(b[:min(len(b), flushBuffer)])
 		s.srv.stats.BytesOut.Add(uint64(n))
-		if err == nil || n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
 			return err
 		}
-		b = b[n:]
+		if b = b[n:]; len(b) == 0 {
+			return nil
+		}
 	}
 }
 

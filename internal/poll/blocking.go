@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"crypto/tls"
 	"io"
 	"sync"
 	"time"
@@ -21,10 +22,10 @@ type blockingConn struct {
 	p  *Poller
 
 	mu       sync.Mutex
-	changed  sync.Cond // paused or closed
+	changed  sync.Cond // paused or ended
 	paused   bool
-	closed   bool
-	dirty    bool // Wake was called since Drain began
+	ended    error // why the connection is closed
+	dirty    bool  // Wake was called since Drain began
 	draining bool
 
 	pending []byte // what Drain has written, owned by the goroutine that drains
@@ -42,6 +43,9 @@ func (p *Poller) AddStream(s Stream, h Handler, attach func(Conn)) { p.addBlocki
 func (p *Poller) addBlocking(nc Stream, buffered []byte, h Handler, attach func(Conn)) {
 	c := &blockingConn{nc: nc, h: h, p: p}
 	c.changed.L = &c.mu
+	if b, ok := transportOf(nc).(interface{ SetWriteBuffer(int) error }); ok && p.SendBuffer > 0 {
+		b.SetWriteBuffer(p.SendBuffer) // without it the peer is served all the same
+	}
 	p.mu.Lock()
 	if p.blocking == nil {
 		p.mu.Unlock()
@@ -56,37 +60,49 @@ func (p *Poller) addBlocking(nc Stream, buffered []byte, h Handler, attach func(
 	go c.read(buffered)
 }
 
+// transportOf returns what is below TLS.
+func transportOf(s Stream) any {
+	if t, ok := s.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return s
+}
+
+// read reads on while the connection is paused, or it would not notice that the peer is gone.
+// What it has read then it holds back, and it reads no more.
 func (c *blockingConn) read(buffered []byte) {
+	var err error
 	if len(buffered) > 0 {
-		c.h.Receive(buffered)
+		err = c.receive(buffered)
 	}
 	buf := make([]byte, blockingBuffer)
-	var err error
-	for err == nil && c.awaitResumed() {
+	for err == nil {
 		var n int
 		if n, err = c.nc.Read(buf); n > 0 {
-			c.h.Receive(buf[:n])
+			if ended := c.receive(buf[:n]); ended != nil {
+				err = ended
+			}
 		}
 	}
-	c.mu.Lock()
-	if c.closed {
-		err = ErrClosed
-	}
-	c.mu.Unlock()
-	c.Close()
+	err = c.end(err)
 	c.p.mu.Lock()
 	delete(c.p.blocking, c)
 	c.p.mu.Unlock()
 	c.h.Closed(err)
 }
 
-func (c *blockingConn) awaitResumed() (open bool) {
+// receive hands b on once the connection is not paused. The error says why it is closed.
+func (c *blockingConn) receive(b []byte) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.paused && !c.closed {
+	for c.paused && c.ended == nil {
 		c.changed.Wait()
 	}
-	return !c.closed
+	err := c.ended
+	c.mu.Unlock()
+	if err == nil {
+		c.h.Receive(b)
+	}
+	return err
 }
 
 func (c *blockingConn) Wake() {
@@ -104,7 +120,7 @@ func (c *blockingConn) drain() {
 	defer scratches.Put(scratch)
 	for {
 		c.mu.Lock()
-		if !c.dirty || c.closed {
+		if !c.dirty || c.ended != nil {
 			c.draining = false
 			c.mu.Unlock()
 			return
@@ -116,7 +132,7 @@ func (c *blockingConn) drain() {
 			continue
 		}
 		if _, err := c.nc.Write(c.pending); err != nil {
-			c.nc.Close() // the reading goroutine reports it
+			c.end(err) // the reading goroutine reports it
 		}
 		c.pending = nil
 		c.Wake()
@@ -142,10 +158,17 @@ func (c *blockingConn) Resume() {
 	c.changed.Signal()
 }
 
-func (c *blockingConn) Close() {
+func (c *blockingConn) Close() { c.end(ErrClosed) }
+
+// end closes the connection, and returns the error that was the first to do so.
+func (c *blockingConn) end(err error) error {
 	c.mu.Lock()
-	c.closed = true
+	if c.ended == nil {
+		c.ended = err
+	}
+	err = c.ended
 	c.mu.Unlock()
 	c.changed.Signal()
 	c.nc.Close()
+	return err
 }

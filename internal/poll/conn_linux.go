@@ -14,9 +14,7 @@ import (
 const (
 	wantRead  = syscall.EPOLLIN | syscall.EPOLLRDHUP
 	wantWrite = syscall.EPOLLOUT
-	// sendBuffer bounds what the kernel keeps for a peer that does not read: 64 KiB asked
-	// for cost 0.27 MB a stalled connection, the kernel's own choice 3.9 MB.
-	sendBuffer = 64 << 10
+	gone      = syscall.EPOLLHUP | syscall.EPOLLERR
 )
 
 // eventConn is a connection watched by a loop. Its descriptor is used for reading by
@@ -42,8 +40,9 @@ type eventConn struct {
 	pending  []byte // written, but not yet taken by the kernel
 }
 
-// adopt takes the descriptor out of nc. It returns nil, nil if nc has none to take.
-func adopt(nc net.Conn) (*eventConn, error) {
+// adopt takes the descriptor out of nc, whose SO_SNDBUF it sets if that is positive. It
+// returns nil, nil if nc has none to take.
+func adopt(nc net.Conn, sendBuffer int) (*eventConn, error) {
 	c := &eventConn{watching: wantRead}
 	inner := nc
 	if t, ok := nc.(*tls.Conn); ok {
@@ -75,7 +74,9 @@ func adopt(nc net.Conn) (*eventConn, error) {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	inner.Close()
-	syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, sendBuffer)
+	if sendBuffer > 0 {
+		syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, sendBuffer)
+	}
 	if handover != nil {
 		handover.polled.Store(c)
 	}
@@ -89,10 +90,12 @@ func (c *eventConn) serve(events uint32, buf []byte, peek bool) {
 		c.flushPending()
 	}
 	c.mu.Lock()
-	reading := !c.paused || events&(syscall.EPOLLHUP|syscall.EPOLLERR) != 0
+	paused := c.paused
 	c.mu.Unlock()
 	switch {
-	case !reading:
+	case paused && events&gone != 0: // epoll would say so again and again
+		c.finish(c.fault())
+	case paused:
 	case c.tls != nil:
 		if err := c.readTLS(buf); err != nil {
 			c.finish(err)
@@ -116,6 +119,14 @@ func (c *eventConn) serve(events uint32, buf []byte, peek bool) {
 	}
 }
 
+// fault returns why the connection is gone.
+func (c *eventConn) fault() error {
+	if errno, _ := syscall.GetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_ERROR); errno != 0 {
+		return os.NewSyscallError("read", syscall.Errno(errno))
+	}
+	return io.EOF
+}
+
 // consume takes what was peeked out of the kernel. The kernel acknowledges a burst of small
 // segments as soon as it is read, with a packet that costs as much as a message. By now the
 // replies have gone out, and have carried that acknowledgement.
@@ -133,6 +144,12 @@ func (c *eventConn) consume(buf []byte) {
 // readTLS reads records until the kernel has no more, or reading is paused.
 func (c *eventConn) readTLS(buf []byte) error {
 	for {
+		c.mu.Lock()
+		paused := c.paused
+		c.mu.Unlock()
+		if paused {
+			return nil
+		}
 		n, err := c.tls.Read(buf)
 		if n > 0 {
 			c.h.Receive(buf[:n])
@@ -142,12 +159,6 @@ func (c *eventConn) readTLS(buf []byte) error {
 		}
 		if err != nil {
 			return err
-		}
-		c.mu.Lock()
-		paused := c.paused
-		c.mu.Unlock()
-		if paused {
-			return nil
 		}
 	}
 }

@@ -25,8 +25,8 @@ func (p *poller) init(n int) {
 }
 
 // addPolled adds nc if epoll can watch it.
-func (p *poller) addPolled(nc net.Conn, buffered []byte, h Handler, attach func(Conn)) bool {
-	c, err := adopt(nc)
+func (p *Poller) addPolled(nc net.Conn, buffered []byte, h Handler, attach func(Conn)) bool {
+	c, err := adopt(nc, p.SendBuffer)
 	if err != nil {
 		nc.Close()
 		h.Closed(err)

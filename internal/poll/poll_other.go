@@ -11,7 +11,7 @@ type poller struct{}
 func (*poller) init(int) {}
 func (*poller) close()   {}
 
-func (*poller) addPolled(net.Conn, []byte, Handler, func(Conn)) bool { return false }
+func (*Poller) addPolled(net.Conn, []byte, Handler, func(Conn)) bool { return false }
 
 // Listen returns l: connections are polled on Linux only.
 func Listen(l net.Listener) net.Listener { return l }

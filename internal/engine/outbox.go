@@ -1,0 +1,253 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/parley-go/parley/internal/eio"
+)
+
+// A session's outbox holds what the transport has yet to write. It is bounded in bytes, but a
+// peer is not slow because it was sent much at once: it is slow if it does not take what it is
+// sent. So there are two bounds.
+//
+//	0 ───────────── OutboxLimit ──────────────────────── ceiling × OutboxLimit
+//	  always fine                the peer has to take        the session ends
+//	                             some of it within
+//	                             DrainTimeout
+//
+// The largest message does not count, or it could never be sent. So a session takes at most
+// the ceiling and one message, and a peer that takes nothing at most that for DrainTimeout.
+
+// ceiling is how many times OutboxLimit an outbox may hold while its peer takes something.
+const ceiling = 4
+
+// Send queues messages, together and in order. If the outbox is over its bounds the session
+// ends, for the peer is too slow. Send reports whether the messages were queued.
+func (s *Session) Send(messages ...*Message) bool {
+	return s.queue(sendSoon, messages)
+}
+
+// Queue is Send, but what it queues may wait for Flush.
+func (s *Session) Queue(messages ...*Message) bool {
+	return s.queue(queueOnly, messages)
+}
+
+// Flush sends what is queued.
+func (s *Session) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.transport.wakeLocked()
+}
+
+// SendVolatile queues messages only if they can be sent at once: if the transport is
+// ready and nothing is waiting for it. Otherwise it drops them and returns false.
+func (s *Session) SendVolatile(messages ...*Message) bool {
+	return s.queue(sendNow, messages)
+}
+
+// urgency is how soon messages are to be sent.
+type urgency uint8
+
+const (
+	sendSoon  urgency = iota
+	sendNow           // at once, or not at all
+	queueOnly         // with what is sent next
+)
+
+func (s *Session) queue(u urgency, messages []*Message) bool {
+	s.mu.Lock()
+	if s.state != open || u == sendNow && !(s.queued == 0 && s.transport.readyLocked()) {
+		if s.state == open {
+			s.srv.stats.VolatileDrops.Add(1)
+		}
+		s.mu.Unlock()
+		return false
+	}
+	size := 0
+	for _, m := range messages {
+		size += m.Size()
+	}
+	if !s.growLocked(size) {
+		tell := s.slowLocked(fmt.Sprintf("over %d bytes are queued", ceiling*s.srv.opts.OutboxLimit), s.backlog.stalledLocked())
+		s.mu.Unlock()
+		go tell() // not here: the sender may hold locks that the handler needs
+		return false
+	}
+	for _, m := range messages {
+		s.out.Push(m)
+	}
+	if u != queueOnly {
+		s.transport.wakeLocked()
+	}
+	s.mu.Unlock()
+	return true
+}
+
+// Queued returns how many bytes wait to be sent.
+func (s *Session) Queued() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queued
+}
+
+// Drained sends what is queued and waits until at most below bytes of it are left. Bytes do
+// not wait any more once the transport has handed them to the kernel, to net/http or to QUIC.
+// The error is ErrEnded if the session ends first, or ctx's.
+func (s *Session) Drained(ctx context.Context, below int) error {
+	s.mu.Lock()
+	switch {
+	case s.state != open:
+		s.mu.Unlock()
+		return ErrEnded
+	case s.queued <= below:
+		s.mu.Unlock()
+		return nil
+	}
+	b := s.backlogLocked()
+	w := &waiter{below: below, done: make(chan error, 1)}
+	b.waiters = append(b.waiters, w)
+	s.transport.wakeLocked()
+	s.mu.Unlock()
+
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		b.waiters = slices.DeleteFunc(b.waiters, func(other *waiter) bool { return other == w })
+		b.settleLocked()
+		return ctx.Err()
+	}
+}
+
+// growLocked adds a batch of size bytes to what is queued. It returns false if an open session
+// is over the ceiling with it.
+func (s *Session) growLocked(size int) bool {
+	s.queued += size
+	limit := s.srv.opts.OutboxLimit
+	if limit <= 0 || s.queued <= limit || s.state != open {
+		return true
+	}
+	b := s.backlogLocked()
+	b.largest = max(b.largest, size)
+	switch waiting := s.queued - b.largest; {
+	case waiting > ceiling*limit:
+		return false
+	case waiting > limit && !b.over:
+		b.over = true
+		b.progress = s.srv.wheel.since()
+		if d := s.srv.opts.DrainTimeout; d > 0 {
+			s.srv.wheel.set(&b.deadline, b, b.progress+d)
+		}
+	}
+	return true
+}
+
+// tookLocked notes that the peer has taken something. The transport is done with size bytes
+// of what was queued; 0 is a part of a message.
+func (s *Session) tookLocked(size int) {
+	s.queued = max(0, s.queued-size) // it is 0 already if the session has ended
+	if s.backlog != nil {
+		s.backlog.progress = s.srv.wheel.since()
+		s.backlog.settleLocked()
+	}
+}
+
+// backlog is what a session keeps while more is queued than its limit, or while somebody
+// waits for it to drain. It is guarded by the session's lock.
+type backlog struct {
+	s        *Session
+	largest  int           // batch of messages, in bytes, since the backlog was made
+	over     bool          // the limit
+	deadline timer         // set while over
+	progress time.Duration // when the peer last took something, or went over; since the wheel was made
+	waiters  []*waiter
+}
+
+// waiter is a call of Drained.
+type waiter struct {
+	below int
+	done  chan error // capacity 1
+}
+
+func (s *Session) backlogLocked() *backlog {
+	if s.backlog == nil {
+		s.backlog = &backlog{s: s, progress: s.srv.wheel.since()}
+	}
+	return s.backlog
+}
+
+// settleLocked does what follows when less is queued, or waited for.
+func (b *backlog) settleLocked() {
+	s, limit := b.s, b.s.srv.opts.OutboxLimit
+	b.waiters = slices.DeleteFunc(b.waiters, func(w *waiter) bool {
+		if s.queued > w.below {
+			return false
+		}
+		w.done <- nil
+		return true
+	})
+	if b.over && s.queued-b.largest <= limit {
+		b.over = false
+		s.srv.wheel.clear(&b.deadline)
+	}
+	if s.backlog == b && len(b.waiters) == 0 && (limit <= 0 || s.queued <= limit) {
+		s.backlog = nil
+	}
+}
+
+// endLocked is called when the session ends.
+func (b *backlog) endLocked() {
+	for _, w := range b.waiters {
+		w.done <- ErrEnded
+	}
+	b.waiters, b.over = nil, false
+	b.s.srv.wheel.clear(&b.deadline)
+	b.s.backlog = nil
+}
+
+// stalledLocked returns for how long the peer has taken nothing.
+func (b *backlog) stalledLocked() time.Duration { return b.s.srv.wheel.since() - b.progress }
+
+// alarm implements alarmed: the peer may have taken nothing for DrainTimeout.
+func (b *backlog) alarm(t *timer) {
+	s := b.s
+	s.mu.Lock()
+	timeout := s.srv.opts.DrainTimeout
+	if !s.srv.wheel.fired(t) || !b.over {
+		s.mu.Unlock()
+		return
+	}
+	if b.stalledLocked() < timeout {
+		s.srv.wheel.set(t, b, b.progress+timeout)
+		s.mu.Unlock()
+		return
+	}
+	tell := s.stalledLocked(b.stalledLocked())
+	s.mu.Unlock()
+	tell()
+}
+
+// stalledLocked ends an open session whose peer has taken nothing for a time. tell has to
+// be called without the lock.
+func (s *Session) stalledLocked(d time.Duration) (tell func()) {
+	return s.slowLocked(fmt.Sprintf("nothing taken for %v", d.Round(time.Millisecond)), d)
+}
+
+// slowLocked ends an open session whose peer is too slow. tell has to be called without the
+// lock.
+func (s *Session) slowLocked(why string, stalled time.Duration) (tell func()) {
+	queued, transport := s.queued, s.transport.name()
+	linger := s.shutLocked(closed, eio.Close)
+	s.transport.cutLocked()
+	s.srv.stats.SlowConsumers.Add(1)
+	return func() {
+		s.srv.opts.Logger.Info("parley: slow consumer disconnected", "session", s.id, "address", s.info.Address,
+			"transport", transport, "reason", why, "queued", queued, "stalled", stalled)
+		s.shutDown(linger, TransportError, fmt.Errorf("%w: %s", ErrSlowConsumer, why))
+	}
+}

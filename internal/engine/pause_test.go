@@ -1,0 +1,323 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-go/parley/internal/engine"
+)
+
+// pausing pauses its session with every eighth message.
+type pausing struct {
+	session  *engine.Session
+	messages int
+}
+
+func pauseOften(s *engine.Session) engine.Handler { return &pausing{session: s} }
+
+func (p *pausing) Message(bool, []byte) {
+	if p.messages++; p.messages%8 == 0 {
+		p.session.Pause()
+	}
+}
+
+func (p *pausing) Opened()                     {}
+func (p *pausing) Closed(engine.Reason, error) {}
+
+// posting is a session of a client that posts.
+type posting struct {
+	*server
+	t       *testing.T
+	query   string
+	session *owner
+}
+
+// eachPosting runs f for each transport whose clients post.
+func eachPosting(t *testing.T, o engine.Options, f func(p posting)) {
+	bubble(t, "polling", func(t *testing.T) {
+		s := inMemory(t, o)
+		sid, own := s.open()
+		f(posting{s, t, ofPolling(sid), own})
+	})
+	bubble(t, "sse", func(t *testing.T) {
+		s := inMemory(t, o)
+		_, sid, own := s.openSSE()
+		f(posting{s, t, ofSSE(sid), own})
+	})
+}
+
+// giveUp posts a body, and abandons the POST once the server waits.
+func (p posting) giveUp(body string) {
+	p.t.Helper()
+	ctx, cancel := context.WithCancel(p.t.Context())
+	r := &http.Request{
+		Method: "POST", Header: http.Header{},
+		URL:  &url.URL{Scheme: p.scheme, Host: p.host, Path: "/engine.io/", RawQuery: p.query},
+		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
+	}
+	failed := make(chan error)
+	go func() {
+		resp, err := p.client.Do(r.WithContext(ctx))
+		if err == nil {
+			resp.Body.Close()
+		}
+		failed <- err
+	}()
+	synctest.Wait()
+	cancel()
+	if err := <-failed; err == nil {
+		p.t.Error("the POST was answered")
+	}
+	synctest.Wait()
+}
+
+// payload is a body of many messages.
+func bodyOf(n int) string {
+	packets := make([]string, n)
+	for i := range packets {
+		packets[i] = fmt.Sprint("4", i)
+	}
+	return strings.Join(packets, "\x1e")
+}
+
+func (p posting) wantCount(n int) {
+	p.t.Helper()
+	got := p.session.received()
+	for i, m := range got {
+		if m != fmt.Sprint(i) {
+			p.t.Fatalf("message %d is %q", i, m)
+		}
+	}
+	if len(got) != n {
+		p.t.Errorf("%d messages handed on, want %d", len(got), n)
+	}
+}
+
+func TestPausedSessionHandsNothingOn(t *testing.T) {
+	eachPosting(t, engine.Options{Open: pauseOften}, func(p posting) {
+		answered := make(chan answer, 1)
+		go func() { answered <- p.do("POST", p.query, bodyOf(6000)) }()
+		for n := 8; n < 6000; n += 8 {
+			synctest.Wait()
+			p.wantCount(n)
+			p.session.session.Resume()
+		}
+		synctest.Wait()
+		p.wantCount(6000)
+		select {
+		case <-answered:
+			p.t.Error("the POST was answered while the session is paused")
+		default:
+		}
+		p.session.session.Resume()
+		wantAnswer(p.t, <-answered, 200, "ok")
+		p.session.session.Close()
+	})
+}
+
+// What a client has posted and given up still counts: until it is handed on, another POST is
+// one too many.
+func TestPostsThatAreGivenUpDoNotPileUp(t *testing.T) {
+	eachPosting(t, engine.Options{Open: pauseOften}, func(p posting) {
+		p.giveUp(bodyOf(100))
+		p.wantCount(8)
+		wantAnswer(p.t, p.do("POST", p.query, bodyOf(100)), 400, "")
+		p.session.wantEnded(engine.TransportError)
+		synctest.Wait()
+		p.wantCount(8)
+		p.wantSessions(0)
+	})
+}
+
+func TestPostThatIsGivenUpIsHandedOn(t *testing.T) {
+	eachPosting(t, engine.Options{Open: pauseOften, PingInterval: time.Hour}, func(p posting) {
+		p.giveUp("40\x1e41\x1e42\x1e43\x1e44\x1e45\x1e46\x1e47\x1e48")
+		p.wantCount(8)
+		p.session.session.Resume()
+		synctest.Wait()
+		p.wantCount(9)
+		wantAnswer(p.t, p.do("POST", p.query, "49"), 200, "ok")
+		p.wantCount(10)
+		p.session.session.Close()
+	})
+}
+
+// The end of the session frees a POST that waits, and drops what is left of its body.
+func TestPausedSessionEnds(t *testing.T) {
+	eachPosting(t, engine.Options{Open: pauseOften}, func(p posting) {
+		answered := make(chan answer, 1)
+		go func() { answered <- p.do("POST", p.query, bodyOf(100)) }()
+		synctest.Wait()
+		p.session.session.Close()
+		wantAnswer(p.t, <-answered, 200, "ok")
+		p.wantCount(8)
+	})
+}
+
+// While a session is paused its client gets a ping as often as it must, and owes nothing.
+func TestPingsGoOnWhilePaused(t *testing.T) {
+	const pings = 6
+	// wantPings reads pings, each in time.
+	wantPings := func(t *testing.T, next func()) {
+		t.Helper()
+		for range pings {
+			start := time.Now()
+			next()
+			if d := time.Since(start); d > interval+slack {
+				t.Errorf("%v without a ping", d)
+			}
+		}
+	}
+	// wantBeat checks the heartbeat after the pause: a ping, a pong, a ping, and silence.
+	wantBeat := func(t *testing.T, o *owner, ping, pong, end func()) {
+		t.Helper()
+		for range 2 {
+			start := time.Now()
+			ping()
+			wantSince(t, start, interval)
+			pong()
+		}
+		start := time.Now()
+		ping()
+		wantSince(t, start, interval)
+		start = time.Now()
+		end()
+		wantSince(t, start, timeout)
+		o.wantEnded(engine.PingTimeout)
+	}
+	for _, before := range []time.Duration{0, interval + timeout/2} { // the pause
+		bubble(t, fmt.Sprint("WebSocket ", before), func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			p, o := s.openWebSocket()
+			pongs := make(chan string, 100)
+			go func() {
+				for pong := range pongs {
+					p.text(pong)
+				}
+			}()
+			ping := func() { p.wantText("2") }
+			if before > 0 {
+				ping()
+				time.Sleep(before - interval)
+			}
+			o.session.Pause()
+			if before > 0 {
+				pongs <- "3"
+			}
+			wantPings(t, func() { ping(); pongs <- "3" })
+			pongs <- "4a"
+			synctest.Wait()
+			o.wantReceived()
+			o.session.Resume()
+			synctest.Wait()
+			o.wantReceived("a")
+			wantBeat(t, o, ping, func() { p.text("3") }, func() { p.wantClose(1005, "") })
+			close(pongs)
+		})
+		bubble(t, fmt.Sprint("polling ", before), func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			sid, o := s.open()
+			ping := func() { wantAnswer(t, s.poll(sid), 200, "2") }
+			pongs := make([]string, pings)
+			if before > 0 {
+				ping()
+				pongs = append(pongs, "")
+				time.Sleep(before - interval)
+			}
+			for i := range pongs {
+				pongs[i] = "3"
+			}
+			o.session.Pause()
+			wantPings(t, ping)
+			time.Sleep(10 * interval) // no poll gets but one
+			wantAnswer(t, s.poll(sid), 200, "2")
+			o.session.Resume()
+			s.post(sid, strings.Join(append(pongs, "3"), "\x1e"))
+			wantBeat(t, o, ping, func() { s.post(sid, "3") }, func() { wantAnswer(t, s.poll(sid), 200, "1") })
+		})
+		bubble(t, fmt.Sprint("sse ", before), func(t *testing.T) {
+			s := inMemory(t, engine.Options{})
+			f, sid, o := s.openSSE()
+			ping := func() { f.want("2") }
+			if before > 0 {
+				ping()
+				time.Sleep(before - interval)
+			}
+			o.session.Pause()
+			first := make(chan answer, 1)
+			go func() { first <- s.postSSE(sid, "3") }()
+			pongs := "3"
+			wantPings(t, func() { ping(); pongs += "\x1e3" })
+			if before == 0 {
+				pongs = pongs[2:] // the first was that of a ping to come
+			}
+			o.send("a")
+			f.want("4a")
+			last := f.last
+			f.close()
+			o.session.Resume()
+			wantAnswer(t, <-first, 200, "ok")
+			// One pong is that of the first ping: what follows is kept.
+			f = s.resume(sid, "1")
+			for range pings - 1 {
+				ping()
+			}
+			if before > 0 {
+				ping()
+			}
+			f.want("4a")
+			if f.last != last {
+				t.Errorf("event %s, want %s", f.last, last)
+			}
+			s.postSSE(sid, pongs[2:])
+			wantBeat(t, o, ping, func() { s.postSSE(sid, "3") }, func() { f.want("1") })
+		})
+	}
+}
+
+// Clients of revision 3 ping, and wait for a pong. Their pings cannot be read.
+func TestRevision3PongsWhilePaused(t *testing.T) {
+	// wantPongs reads pongs until the client would have given up.
+	wantPongs := func(t *testing.T, next func()) {
+		t.Helper()
+		for start := time.Now(); time.Since(start) < 5*(interval+timeout); {
+			last := time.Now()
+			next()
+			if d := time.Since(last); d > min(interval, timeout)-slack {
+				t.Errorf("%v without a pong", d)
+			}
+		}
+	}
+	bubble(t, "WebSocket", func(t *testing.T) {
+		s := inMemory(t, eio3)
+		p, o := s.openWebSocket3("")
+		o.session.Pause()
+		go p.text("2", "4a")
+		wantPongs(t, func() { p.wantText("3") })
+		o.session.Resume()
+		p.wantText("3") // to the ping
+		o.wantReceived("a")
+		start := time.Now()
+		p.wantClose(1005, "")
+		wantSince(t, start, interval+timeout)
+		o.wantEnded(engine.PingTimeout)
+	})
+	bubble(t, "polling", func(t *testing.T) {
+		s := inMemory(t, eio3)
+		q, o := s.open3("")
+		o.session.Pause()
+		wantPongs(t, func() { wantAnswer(t, s.do("GET", q, ""), 200, "1:3") })
+		o.session.Resume()
+		start := time.Now()
+		wantAnswer(t, s.do("GET", q, ""), 200, "1:1")
+		wantSince(t, start, interval+timeout)
+		o.wantEnded(engine.PingTimeout)
+	})
+}
