@@ -46,6 +46,34 @@ func TestFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 	}
 }
 
+// Kubernetes sets these for a service parley, whose ports may have names, and for one named
+// parley-admin. What only resembles them is a mistake, as ever.
+func TestVariablesOfKubernetes(t *testing.T) {
+	var theirs []string
+	for _, prefix := range []string{"PARLEY_", "PARLEY_ADMIN_", "PARLEY_PAGE_SIZE_"} {
+		for _, v := range []string{
+			"SERVICE_HOST=10.0.0.11", "SERVICE_PORT=80", "SERVICE_PORT_HTTP_ALT=8080", "PORT=tcp://10.0.0.11:80",
+			"PORT_80_TCP=tcp://10.0.0.11:80", "PORT_80_TCP_PROTO=tcp", "PORT_80_TCP_PORT=80", "PORT_80_TCP_ADDR=10.0.0.11",
+			"SERVICE_HOST=fd00::1", "PORT=tcp://[fd00::1]:80", "PORT_443_UDP=udp://[fd00::1]:443", "PORT_443_UDP_ADDR=fd00::1",
+		} {
+			theirs = append(theirs, prefix+v)
+		}
+	}
+	c, err := app.LoadConfig(append(theirs, "PARLEY_MAX_ROOMS=7"), nil)
+	if err != nil || c.MaxRooms != 7 {
+		t.Errorf("%d rooms, %v", c.MaxRooms, err)
+	}
+	for _, v := range []string{
+		"PARLEY_ADMIN_PORT=80", "PARLEY_ADMIN_SERVICE_HOST=", "PARLEY_ADMIN_SERVICE_HOST=parley.example", "PARLEY_SERVICE_PORT=http",
+		"PARLEY_PORT_80=tcp://10.0.0.11:80", "PARLEY_PORT_80_TCP_NAME=x", "PARLEY_ADMIN=tcp://10.0.0.11:80", "PARLEY_admin_SERVICE_PORT=80", "PARLEY_",
+	} {
+		name, _, _ := strings.Cut(v, "=")
+		if _, err := app.LoadConfig([]string{v}, nil); err == nil || !strings.HasPrefix(err.Error(), name+": there is no such setting") {
+			t.Errorf("%s: %v", v, err)
+		}
+	}
+}
+
 func TestConfigErrorsNameTheCulprit(t *testing.T) {
 	for _, test := range []struct {
 		name    string
