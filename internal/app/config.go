@@ -136,7 +136,7 @@ func (c *Config) check() error {
 	case c.PageSize > c.MaxPage:
 		return fmt.Errorf("page-size: %d is more than max-page-size, %d", c.PageSize, c.MaxPage)
 	case len(c.transports()) == 0:
-		return errors.New("transports: there is no webtransport without TLS")
+		return errors.New("transports: there is no webtransport without TLS, or over a Unix socket")
 	}
 	return c.checkTLS()
 }

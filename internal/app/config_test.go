@@ -74,6 +74,24 @@ func TestVariablesOfKubernetes(t *testing.T) {
 	}
 }
 
+// International names get the form in which they are sent.
+func TestInternationalNames(t *testing.T) {
+	c, err := app.LoadConfig(nil, map[string]string{
+		"cors-origins": "https://Müller.example:8443,http://straße.example,https://EXAMPLE.com,http://my_host:3000,http://[::1]:3000,*",
+		"acme-domains": "chat.müller.example,CHAT.example",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"https://xn--mller-kva.example:8443", "http://xn--strae-oqa.example", "https://example.com", "http://my_host:3000", "http://[::1]:3000", "*"}
+	if !slices.Equal(c.CORSOrigins, want) {
+		t.Errorf("origins %q, want %q", c.CORSOrigins, want)
+	}
+	if want := []string{"chat.xn--mller-kva.example", "chat.example"}; !slices.Equal(c.ACMEDomains, want) {
+		t.Errorf("domains %q, want %q", c.ACMEDomains, want)
+	}
+}
+
 func TestConfigErrorsNameTheCulprit(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -95,6 +113,11 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "not TOML", file: `addr`, want: "parley.toml: toml: "},
 		{name: "flag", flags: map[string]string{"shutdown-timeout": "1h"}, want: `--shutdown-timeout: "1h" is not allowed: want a duration such as 25s or 1m30s, from 1ms to 5m`},
 		{name: "no address", flags: map[string]string{"addr": "localhost"}, want: "--addr"},
+		{name: "no socket", flags: map[string]string{"addr": "unix:"}, want: "or unix:/run/parley.sock"},
+		{name: "redirect from a socket", flags: map[string]string{"http-redirect": "unix:/run/parley.sock"}, want: "--http-redirect"},
+		{name: "WebTransport over a socket", flags: map[string]string{"addr": "unix:/run/parley.sock", "tls-self-signed": "true", "transports": "webtransport"}, want: "over a Unix socket"},
+		{name: "name that is none", flags: map[string]string{"acme-domains": "a\u2028b.example"}, want: "want domain names"},
+		{name: "host that is none", flags: map[string]string{"cors-origins": "https://a\u2028b.example"}, want: "--cors-origins"},
 		{name: "no port", flags: map[string]string{"addr": "localhost:http"}, want: "--addr"},
 		{name: "no data", flags: map[string]string{"data": ""}, want: "want a directory, or memory"},
 		{name: "path", flags: map[string]string{"path": "socket.io"}, want: "begins and ends with a slash"},

@@ -41,6 +41,9 @@ func (s *Server) newHTTP() (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if isSocket(s.config.Addr) {
+		h = fromThisMachine(h)
+	}
 	server := s.bounded(h)
 	server.ConnContext = withConn
 	if s.certs != nil {
