@@ -88,7 +88,7 @@ func (s *Server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", http.HandlerFunc(healthz))
 	mux.Handle("/readyz", http.HandlerFunc(s.readyz))
-	mux.Handle("/metrics", metricsHandler(s.sockets, s.metrics, s.events, s.certs))
+	mux.Handle("/metrics", metricsHandler(s.newRegistry()))
 	page, err := loadAssets(web.Files, "*")
 	if err != nil {
 		return nil, err
