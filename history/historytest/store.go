@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -285,7 +286,7 @@ func testPages(t *testing.T, store history.Store) {
 		{history.Page{}, 1, 10, false, false},
 		{history.Page{Limit: 3}, 8, 10, true, false},
 		{history.Page{Limit: 10}, 1, 10, false, false},
-		{history.Page{Limit: 1 << 40}, 1, 10, false, false},
+		{history.Page{Limit: math.MaxInt}, 1, 10, false, false},
 		{history.Page{Before: 8, Limit: 3}, 5, 7, true, true},
 		{history.Page{Before: 4, Limit: 3}, 1, 3, false, true},
 		{history.Page{Before: 1, Limit: 3}, 1, 0, false, true},

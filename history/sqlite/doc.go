@@ -11,4 +11,12 @@
 // lie together in their order, and a page is one range of the table. The view chat
 // shows them under the names that clients know. The schema is in migrations; a file
 // that a newer version has migrated is refused.
+//
+// # Backups
+//
+// [Backup] copies a store that is in use, [Restore] puts a copy in its place, and [Check] looks
+// for damage. Two things lose data without them. The newest messages are in the write-ahead
+// log, so a copy of the file alone lacks them or is damaged. And a copy that is put in place as
+// it is keeps its epoch, so clients that had seen more than it holds do not notice that their
+// positions now mean other messages.
 package sqlite

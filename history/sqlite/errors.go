@@ -12,6 +12,7 @@ var (
 	ErrInUse   = errors.New("the file is in use by another process")
 	ErrNewer   = errors.New("the file belongs to a newer version of the program")
 	ErrForeign = errors.New("the file is a database of another program")
+	ErrNoStore = errors.New("there is no store")
 )
 
 // isBusy reports that another connection has the lock.
@@ -22,6 +23,12 @@ func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
 
 // isConstraint reports that a row would have violated a constraint.
 func isConstraint(err error) bool { return primaryCode(err) == sqlite3.SQLITE_CONSTRAINT }
+
+// isDamage reports that the file is broken, or was never a database.
+func isDamage(err error) bool {
+	code := primaryCode(err)
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+}
 
 // primaryCode is SQLite's result code without its extension; 0 for other errors.
 func primaryCode(err error) int {

@@ -21,12 +21,12 @@ func migrate(ctx context.Context, conn *sql.Conn, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	version, err := schemaVersion(ctx, conn)
-	if err != nil {
+	if err := prepareSchema(ctx, conn); err != nil {
 		return err
 	}
-	if version > len(files) {
-		return fmt.Errorf("%w: its schema is version %d, this program knows %d", ErrNewer, version, len(files))
+	version, err := schemaVersion(ctx, conn, len(files))
+	if err != nil {
+		return err
 	}
 	for ; version < len(files); version++ {
 		if err := migrateStep(ctx, conn, version+1, files[version], now); err != nil {
@@ -55,33 +55,60 @@ func migrateStep(ctx context.Context, conn *sql.Conn, version int, file string, 
 	return tx.Commit()
 }
 
-// schemaVersion returns the version of the file's schema; it prepares an empty file.
-func schemaVersion(ctx context.Context, conn *sql.Conn) (version int, err error) {
-	var id, tables int
+// prepareSchema makes an empty file one of ours, and refuses another program's.
+func prepareSchema(ctx context.Context, conn *sql.Conn) error {
+	id, tables, err := identity(ctx, conn)
+	if err != nil || id == applicationID {
+		return err
+	}
+	if tables > 0 {
+		return ErrForeign
+	}
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	_, err = tx.ExecContext(ctx, fmt.Sprintf(`
+		PRAGMA application_id = %d;
+		CREATE TABLE migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT`, applicationID))
+	if err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// recognise refuses what is no store, and changes nothing.
+func recognise(ctx context.Context, conn *sql.Conn) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	id, tables, err := identity(ctx, conn)
+	switch {
+	case err != nil:
+		return err
+	case tables == 0:
+		return ErrNoStore
+	case id != applicationID:
+		return ErrForeign
+	}
+	_, err = schemaVersion(ctx, conn, len(files))
+	return err
+}
+
+// identity returns whose file it is, and how many tables and indexes it has.
+func identity(ctx context.Context, conn *sql.Conn) (id, tables int, err error) {
 	err = conn.QueryRowContext(ctx,
 		"SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)").Scan(&id, &tables)
-	if err != nil {
-		return 0, err
-	}
-	if id != applicationID {
-		if tables > 0 {
-			return 0, ErrForeign
-		}
-		tx, err := conn.BeginTx(ctx, nil)
-		if err != nil {
-			return 0, err
-		}
-		defer tx.Rollback()
-		_, err = tx.ExecContext(ctx, fmt.Sprintf(`
-			PRAGMA application_id = %d;
-			CREATE TABLE migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT`, applicationID))
-		if err != nil {
-			return 0, err
-		}
-		if err := tx.Commit(); err != nil {
-			return 0, err
-		}
-	}
+	return id, tables, err
+}
+
+// schemaVersion returns the version of a store's schema, of those that we know.
+func schemaVersion(ctx context.Context, conn *sql.Conn, known int) (version int, err error) {
 	err = conn.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM migrations").Scan(&version)
+	if err == nil && version > known {
+		err = fmt.Errorf("%w: its schema is version %d, this program knows %d", ErrNewer, version, known)
+	}
 	return version, err
 }

@@ -31,6 +31,7 @@ type Store struct {
 	db    *sql.DB
 	lock  *sql.DB
 	opt   Options
+	path  string
 	epoch string
 	now   func() time.Time
 
@@ -42,6 +43,10 @@ type Store struct {
 	readers chan *reader
 	closed  chan struct{}
 }
+
+// walLimit is what the write-ahead log may take when nobody needs more of it: twice of what is
+// there between two checkpoints.
+const walLimit = 32 << 20
 
 // Open opens the store in the file at path, and makes the file and its directory if
 // they don't exist. Beside it lie path-wal, path-shm and path-lock. A nil opt means
@@ -75,6 +80,7 @@ func (s *Store) open(path string) (err error) {
 	if err != nil {
 		return err
 	}
+	s.path = path
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -92,9 +98,11 @@ func (s *Store) open(path string) (err error) {
 	// that pages which many commits touch are copied to the table once; it is then
 	// overwritten, which is cheaper to synchronise than a file that grows. Reading by
 	// mmap was measured and is not faster.
-	s.db, err = sql.Open("sqlite", dataSource(path,
+	// A reader of another program keeps it from that, and it grows; the limit is what it
+	// shrinks to afterwards.
+	s.db, err = sql.Open("sqlite", dataSource(path, url.Values{"_pragma": {
 		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)",
-		"wal_autocheckpoint(4000)", "temp_store(MEMORY)"))
+		"wal_autocheckpoint(4000)", fmt.Sprintf("journal_size_limit(%d)", walLimit), "temp_store(MEMORY)"}}))
 	if err != nil {
 		return err
 	}
@@ -133,7 +141,7 @@ func (s *Store) open(path string) (err error) {
 // lockFile holds a lock until its result is closed or the process ends. SQLite's own
 // locks serve, on an empty file that is never written: they work on every platform.
 func lockFile(path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dataSource(path))
+	db, err := sql.Open("sqlite", dataSource(path, nil))
 	if err != nil {
 		return nil, err
 	}
@@ -148,12 +156,12 @@ func lockFile(path string) (*sql.DB, error) {
 	return db, nil
 }
 
-func dataSource(path string, pragmas ...string) string {
+func dataSource(path string, query url.Values) string {
 	path = filepath.ToSlash(path)
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path // C:/…
 	}
-	u := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": pragmas}.Encode()}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}
 	return u.String()
 }
 
@@ -169,18 +177,20 @@ func readEpoch(ctx context.Context, conn *sql.Conn) (epoch string, err error) {
 // Epoch implements [history.Store].
 func (s *Store) Epoch() string { return s.epoch }
 
-// Check looks for damage. It reads the whole file.
-func (s *Store) Check(ctx context.Context) error {
-	return s.read(ctx, func(r *reader) error {
-		var result string
-		if err := r.conn.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&result); err != nil {
-			return err
+// Sizes returns the bytes that the database and its write-ahead log take on the disk.
+func (s *Store) Sizes() (database, log int64, err error) {
+	for _, file := range []struct {
+		path string
+		size *int64
+	}{{s.path, &database}, {s.path + "-wal", &log}} {
+		info, e := os.Stat(file.path)
+		if e == nil {
+			*file.size = info.Size()
+		} else if err == nil {
+			err = fmt.Errorf("parley: size of history: %w", e)
 		}
-		if result != "ok" {
-			return fmt.Errorf("parley: history is damaged: %s", result)
-		}
-		return nil
-	})
+	}
+	return database, log, err
 }
 
 // Close implements [history.Store]. It moves the write-ahead log into the file.
@@ -195,13 +205,13 @@ func (s *Store) Close() error {
 	}
 	for range cap(s.readers) {
 		if r := <-s.readers; r != nil {
-			r.conn.Close()
+			r.close()
 		}
 	}
 	var err error
 	if w != nil {
 		_, err = w.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
-		w.conn.Close()
+		w.close()
 	}
 	if e := s.release(); err == nil {
 		err = e

@@ -14,7 +14,7 @@ import (
 
 // reader is a connection that only reads. Whoever took it from Store.readers owns it.
 type reader struct {
-	conn *sql.Conn
+	connection
 
 	begin, end         *sql.Stmt
 	room, heads        *sql.Stmt
@@ -35,22 +35,21 @@ func (s *Store) newReader(ctx context.Context) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{conn: conn}
-	p := preparer{ctx: ctx, conn: conn}
-	p.setCache(s.opt.CacheBytes / 8)
-	p.exec("PRAGMA query_only = ON")
-	r.begin = p.prepare("BEGIN")
-	r.end = p.prepare("COMMIT")
-	r.room = p.prepare("SELECT id, head, floor FROM rooms WHERE room_id = ?")
-	r.heads = p.prepare("SELECT room_id, head FROM rooms WHERE room_id IN (SELECT value FROM json_each(?))")
-	r.before = p.prepare("SELECT " + columns + " FROM messages m WHERE id > ? AND id < ? ORDER BY id DESC LIMIT ?")
-	r.after = p.prepare("SELECT " + columns + " FROM messages m WHERE id > ? AND id < ? ORDER BY id LIMIT ?")
-	r.unchanged = p.prepare("SELECT " + columns + ` FROM messages m
+	r := &reader{connection: connection{conn: conn}}
+	r.setCache(ctx, s.opt.CacheBytes/8)
+	r.exec(ctx, "PRAGMA query_only = ON")
+	r.begin = r.prepare(ctx, "BEGIN")
+	r.end = r.prepare(ctx, "COMMIT")
+	r.room = r.prepare(ctx, "SELECT id, head, floor FROM rooms WHERE room_id = ?")
+	r.heads = r.prepare(ctx, "SELECT room_id, head FROM rooms WHERE room_id IN (SELECT value FROM json_each(?))")
+	r.before = r.prepare(ctx, "SELECT "+columns+" FROM messages m WHERE id > ? AND id < ? ORDER BY id DESC LIMIT ?")
+	r.after = r.prepare(ctx, "SELECT "+columns+" FROM messages m WHERE id > ? AND id < ? ORDER BY id LIMIT ?")
+	r.unchanged = r.prepare(ctx, "SELECT "+columns+` FROM messages m
 		WHERE id > ? AND id < ? AND rev IS NULL ORDER BY id LIMIT ?`)
-	r.changed = p.prepare(changedQuery)
-	if p.err != nil {
-		conn.Close()
-		return nil, p.err
+	r.changed = r.prepare(ctx, changedQuery)
+	if r.err != nil {
+		r.close()
+		return nil, r.err
 	}
 	return r, nil
 }
@@ -75,7 +74,7 @@ func (s *Store) read(ctx context.Context, f func(*reader) error) (err error) {
 		}
 	}
 	if err := f(r); err != nil {
-		r.conn.Close()
+		r.close()
 		r = nil
 		return fmt.Errorf("parley: read history: %w", err)
 	}
@@ -240,26 +239,39 @@ func scanMessage(row interface{ Scan(...any) error }, room string, m *history.Me
 // messageID is the key of a message in decimal, so that it can be looked up.
 func messageID(id int64) string { return strconv.FormatInt(id, 10) }
 
-// preparer prepares statements until the first error.
-type preparer struct {
-	ctx  context.Context
-	conn *sql.Conn
-	err  error
+// connection is a connection with its statements. Whoever closes it has to close them first:
+// SQLite keeps the file open for those that are left.
+type connection struct {
+	conn  *sql.Conn
+	stmts []*sql.Stmt
+	err   error // the first one; nothing is prepared after it
 }
 
-func (p *preparer) prepare(query string) (stmt *sql.Stmt) {
-	if p.err == nil {
-		stmt, p.err = p.conn.PrepareContext(p.ctx, query)
+func (c *connection) prepare(ctx context.Context, query string) *sql.Stmt {
+	if c.err != nil {
+		return nil
+	}
+	var stmt *sql.Stmt
+	if stmt, c.err = c.conn.PrepareContext(ctx, query); c.err == nil {
+		c.stmts = append(c.stmts, stmt)
 	}
 	return stmt
 }
 
-func (p *preparer) exec(query string) {
-	if p.err == nil {
-		_, p.err = p.conn.ExecContext(p.ctx, query)
+func (c *connection) exec(ctx context.Context, query string) {
+	if c.err == nil {
+		_, c.err = c.conn.ExecContext(ctx, query)
 	}
 }
 
-func (p *preparer) setCache(bytes int64) {
-	p.exec(fmt.Sprintf("PRAGMA cache_size = -%d", bytes>>10))
+func (c *connection) setCache(ctx context.Context, bytes int64) {
+	c.exec(ctx, fmt.Sprintf("PRAGMA cache_size = -%d", bytes>>10))
+}
+
+// close is for a connection in whatever state: its errors are of no interest.
+func (c *connection) close() {
+	for _, stmt := range c.stmts {
+		stmt.Close()
+	}
+	c.conn.Close()
 }

@@ -11,7 +11,7 @@ import (
 
 // writer is the one connection that writes. Whoever took it from Store.writers owns it.
 type writer struct {
-	conn *sql.Conn
+	connection
 
 	begin, commit, rollback *sql.Stmt
 	dataVersion             *sql.Stmt // changes when another connection has written
@@ -48,28 +48,27 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, version: -1, maxKnown: s.maxKnown}
-	p := preparer{ctx: ctx, conn: conn}
-	p.setCache(s.opt.CacheBytes)
+	w := &writer{connection: connection{conn: conn}, version: -1, maxKnown: s.maxKnown}
+	w.setCache(ctx, s.opt.CacheBytes)
 	// The outcome of the whole batch hangs on this transaction: it takes the write
 	// lock at once. A conflict ends it (OR ROLLBACK), which spares the journal that
 	// undoing a single statement would need.
-	w.begin = p.prepare("BEGIN IMMEDIATE")
-	w.commit = p.prepare("COMMIT")
-	w.rollback = p.prepare("ROLLBACK")
-	w.dataVersion = p.prepare("PRAGMA data_version")
-	w.room = p.prepare("SELECT id, head, last_at FROM rooms WHERE room_id = ?")
-	w.lastRoom = p.prepare("SELECT coalesce(max(id), 0) FROM rooms")
-	w.replay = p.prepare(replayQuery)
+	w.begin = w.prepare(ctx, "BEGIN IMMEDIATE")
+	w.commit = w.prepare(ctx, "COMMIT")
+	w.rollback = w.prepare(ctx, "ROLLBACK")
+	w.dataVersion = w.prepare(ctx, "PRAGMA data_version")
+	w.room = w.prepare(ctx, "SELECT id, head, last_at FROM rooms WHERE room_id = ?")
+	w.lastRoom = w.prepare(ctx, "SELECT coalesce(max(id), 0) FROM rooms")
+	w.replay = w.prepare(ctx, replayQuery)
 	for i, rows := range rowsAtOnce {
-		w.messages[i] = p.prepare(`INSERT OR ROLLBACK INTO messages
-			(id, user_id, operator_id, message, timestamp, client_id) VALUES ` + placeholders(rows, messageColumns))
-		w.rooms[i] = p.prepare(`INSERT OR ROLLBACK INTO rooms (id, room_id, head, last_at) VALUES ` + placeholders(rows, roomColumns) + `
+		w.messages[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO messages
+			(id, user_id, operator_id, message, timestamp, client_id) VALUES `+placeholders(rows, messageColumns))
+		w.rooms[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO rooms (id, room_id, head, last_at) VALUES `+placeholders(rows, roomColumns)+`
 			ON CONFLICT (id) DO UPDATE SET head = excluded.head, last_at = excluded.last_at`)
 	}
-	if p.err != nil {
-		conn.Close()
-		return nil, p.err
+	if w.err != nil {
+		w.close()
+		return nil, w.err
 	}
 	return w, nil
 }
@@ -116,7 +115,7 @@ func (s *Store) Append(ctx context.Context, drafts []history.Draft) ([]history.A
 		err = w.append(ctx, prepared, results, now, true)
 	}
 	if err != nil {
-		w.conn.Close() // whatever state it is in; the next batch gets a new one
+		w.close() // whatever state it is in; the next batch gets a new one
 		w = nil
 		var known *history.Error
 		if !errors.As(err, &known) {

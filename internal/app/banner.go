@@ -16,6 +16,9 @@ func (s *Server) banner(p *Ports) string {
 	if names := s.config.ACMEDomains; len(names) > 0 {
 		urls = nil
 		for _, name := range names {
+			if port := port(p.Main); port != "443" {
+				name += ":" + port
+			}
 			urls = append(urls, "https://"+name+"/")
 		}
 	}
@@ -33,6 +36,9 @@ func (s *Server) banner(p *Ports) string {
 
 // addresses returns the URLs under which the server can be reached.
 func addresses(scheme string, listening net.Addr) []string {
+	if listening.Network() == "unix" {
+		return []string{socketPrefix + listening.String()}
+	}
 	tcp, ok := listening.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsUnspecified() {
 		return []string{scheme + "://" + listening.String() + "/"}
@@ -45,4 +51,13 @@ func addresses(scheme string, listening net.Addr) []string {
 		}
 	}
 	return urls
+}
+
+// port returns the number at which the server listens; that of https for a Unix socket, behind
+// a proxy.
+func port(l net.Listener) string {
+	if _, port, err := net.SplitHostPort(l.Addr().String()); err == nil {
+		return port
+	}
+	return "443"
 }

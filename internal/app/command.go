@@ -19,16 +19,20 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // something outside went wrong: the address, the data directory
 	exitUsage  = 2 // the command line, environment or configuration file is wrong
+
+	exitInterrupted = 130 // by a signal, as a shell would have it
 )
 
 const usage = `Parley is a Socket.IO server that keeps the messages of rooms.
 
   parley [serve] [flags]   serve, at http://127.0.0.1:8080 unless told otherwise
+  parley backup FILE       copy the store to a file, beside a running server
+  parley restore FILE      replace the store by a backup; the server has to be stopped
+  parley check [FILE]      look for damage in the store, or in a backup
   parley bench [flags] URL measure a Socket.IO server, this one or another
   parley version           print the version
-  parley help              print this
+  parley help [COMMAND]    print this, or what a command does
   parley help config       print all settings, as markdown
-  parley help bench        print how to measure
 
 `
 
@@ -36,8 +40,11 @@ const usage = `Parley is a Socket.IO server that keeps the messages of rooms.
 // returns the exit code. When ctx ends the server shuts down gracefully.
 func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	command := "serve"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		command, args = args[0], args[1:]
+	if len(args) > 0 && (!strings.HasPrefix(args[0], "-") || strings.TrimLeft(args[0], "-") == "version") {
+		command, args = strings.TrimLeft(args[0], "-"), args[1:]
+	}
+	if s, ok := storeCommands[command]; ok {
+		return s.main(ctx, args, environ, stdout, stderr)
 	}
 	switch command {
 	case "serve":
@@ -48,19 +55,29 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 		fmt.Fprintln(stdout, "parley", version(), runtime.Version())
 		return exitOK
 	case "help":
-		switch strings.Join(args, " ") {
-		case "config":
+		topic := strings.Join(args, " ")
+		switch s, ok := storeCommands[topic]; {
+		case ok:
+			fmt.Fprint(stdout, s.usage)
+		case topic == "config":
 			fmt.Fprint(stdout, Reference())
-		case "bench":
+		case topic == "bench":
 			bench.PrintUsage(stdout)
 		default:
 			printUsage(stdout)
 		}
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "parley: there is no command %q; see parley help\n", command)
-	return exitUsage
+	return fail(stderr, exitUsage, fmt.Errorf("there is no command %q; see parley help", command))
 }
+
+// fail tells an error in one line, and returns the code.
+func fail(stderr io.Writer, code int, err error) int {
+	fmt.Fprintln(stderr, "parley:", explain(err))
+	return code
+}
+
+func wantsHelp(err error) bool { return errors.Is(err, flag.ErrHelp) }
 
 func printUsage(w io.Writer) {
 	fmt.Fprint(w, usage, "Flags:\n\n")
@@ -71,9 +88,10 @@ func printUsage(w io.Writer) {
 	}
 }
 
-// parseFlags returns what is set on the command line, by the names of settings.
-func parseFlags(args []string) (map[string]string, error) {
-	values := make(map[string]string)
+// parseFlags returns what is set on the command line, by the names of those settings that are
+// allowed, and the arguments, before, between or behind which flags may stand.
+func parseFlags(args []string, allowed func(name string) bool) (values map[string]string, rest []string, err error) {
+	values = make(map[string]string)
 	flags := flag.NewFlagSet("parley", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	note := func(name string) func(string) error {
@@ -82,52 +100,56 @@ func parseFlags(args []string) (map[string]string, error) {
 	flags.Func(configFlag, "", note(configFlag))
 	var c Config
 	for _, s := range c.settings() {
-		if s.yes {
+		switch {
+		case !allowed(s.name):
+		case s.yes:
 			flags.BoolFunc(s.name, "", note(s.name))
-		} else {
+		default:
 			flags.Func(s.name, "", note(s.name))
 		}
 	}
-	if err := flags.Parse(args); err != nil {
-		return nil, err
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, nil, err
+		}
+		parsed := len(args) - flags.NArg()
+		if flags.NArg() == 0 || parsed > 0 && args[parsed-1] == "--" {
+			return values, append(rest, flags.Args()...), nil
+		}
+		rest, args = append(rest, flags.Arg(0)), flags.Args()[1:]
 	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	return values, nil
 }
 
 func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	fail := func(code int, err error) int {
-		fmt.Fprintln(stderr, "parley:", explain(err))
-		return code
-	}
-	flags, err := parseFlags(args)
-	if errors.Is(err, flag.ErrHelp) {
+	flags, rest, err := parseFlags(args, func(string) bool { return true })
+	if wantsHelp(err) {
 		printUsage(stdout)
 		return exitOK
 	}
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("unexpected argument %q", rest[0])
+	}
 	if err != nil {
-		return fail(exitUsage, err)
+		return fail(stderr, exitUsage, err)
 	}
 	c, err := LoadConfig(environ, flags)
 	if err != nil {
-		return fail(exitUsage, err)
+		return fail(stderr, exitUsage, err)
 	}
 	// Before the data directory is touched: another server may be running here.
 	ports, err := Listen(c)
 	if err != nil {
-		return fail(exitFailed, err)
+		return fail(stderr, exitFailed, err)
 	}
 	log := c.logger(stderr)
 	s, err := Open(c, log)
 	if err != nil {
 		ports.Close()
-		return fail(exitFailed, err)
+		return fail(stderr, exitFailed, err)
 	}
 	fmt.Fprint(stdout, s.banner(ports))
 	if err := s.Serve(ctx, ports); err != nil {
-		return fail(exitFailed, err)
+		return fail(stderr, exitFailed, err)
 	}
 	return exitOK
 }

@@ -58,6 +58,34 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// The unit in docs/operations.md and the Dockerfile start a server.
+func TestDocumentedStarts(t *testing.T) {
+	read := func(path string) string {
+		text, err := os.ReadFile("../../" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	line := func(text, prefix string) []string {
+		_, rest, _ := strings.Cut(text, "\n"+prefix)
+		line, _, _ := strings.Cut(rest, "\n")
+		if line == "" {
+			t.Fatalf("no line begins with %q", prefix)
+		}
+		return strings.Fields(line)
+	}
+	here := []string{"--addr", "127.0.0.1:0", "--data", "memory"} // what is said last counts
+	flags := line(read("docs/operations.md"), "ExecStart=/usr/local/bin/parley ")
+	if code, _, stderr := command(nil, append(flags, here...)...); code != 0 {
+		t.Errorf("%v: exit code %d: %s", flags, code, stderr)
+	}
+	environ := line(read("Dockerfile"), "ENV ")
+	if code, _, stderr := command(environ, here...); code != 0 {
+		t.Errorf("%v: exit code %d: %s", environ, code, stderr)
+	}
+}
+
 func TestFailuresAreOneLine(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

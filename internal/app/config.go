@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -135,7 +136,7 @@ func (c *Config) check() error {
 	case c.PageSize > c.MaxPage:
 		return fmt.Errorf("page-size: %d is more than max-page-size, %d", c.PageSize, c.MaxPage)
 	case len(c.transports()) == 0:
-		return errors.New("transports: there is no webtransport without TLS")
+		return errors.New("transports: there is no webtransport without TLS, or over a Unix socket")
 	}
 	return c.checkTLS()
 }
@@ -155,12 +156,12 @@ func variable(name string) string {
 func environment(environ []string, settings map[string]setting) (map[string]string, error) {
 	values := make(map[string]string)
 	for _, pair := range environ {
-		key, value, _ := strings.Cut(pair, "=")
-		rest, ours := strings.CutPrefix(key, envPrefix)
-		if !ours || fromKubernetes(rest, value) {
+		rest, ours := strings.CutPrefix(pair, envPrefix)
+		if !ours || kubernetes.MatchString(rest) {
 			continue
 		}
-		name := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
+		key, value, _ := strings.Cut(pair, "=")
+		name := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(key, envPrefix), "_", "-"))
 		if _, ok := settings[name]; !ok && name != configFlag || key != variable(name) {
 			return nil, fmt.Errorf("%s: there is no such setting; see parley help config", key)
 		}
@@ -169,12 +170,16 @@ func environment(environ []string, settings map[string]setting) (map[string]stri
 	return values, nil
 }
 
-// fromKubernetes reports whether the variable is one that Kubernetes sets in every
-// container of a namespace that has a service named parley: PARLEY_SERVICE_HOST,
-// PARLEY_PORT=tcp://…, PARLEY_PORT_80_TCP_ADDR and so on.
-func fromKubernetes(rest, value string) bool {
-	return rest == "PORT" && strings.Contains(value, "://") || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
-}
+// kubernetes are the variables, and the shape of their values, that Kubernetes sets in every
+// container of a namespace for a service named parley or parley-…, after "PARLEY_":
+// SERVICE_HOST, SERVICE_PORT, SERVICE_PORT_HTTP, PORT=tcp://…, PORT_80_TCP_ADDR and so on, or
+// ADMIN_SERVICE_HOST and so on.
+var kubernetes = regexp.MustCompile(`^([A-Z0-9_]+_)?(` +
+	`SERVICE_HOST=[0-9a-fA-F.:]+` +
+	`|SERVICE_PORT(_[A-Z0-9_]+)?=[0-9]+` +
+	`|PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://\S+` +
+	`|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO=(tcp|udp|sctp)|PORT=[0-9]+|ADDR=[0-9a-fA-F.:]+)` +
+	`)$`)
 
 // readFile reads settings from a TOML file without tables.
 func readFile(path string) (map[string]string, error) {

@@ -46,6 +46,52 @@ func TestFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 	}
 }
 
+// Kubernetes sets these for a service parley, whose ports may have names, and for one named
+// parley-admin. What only resembles them is a mistake, as ever.
+func TestVariablesOfKubernetes(t *testing.T) {
+	var theirs []string
+	for _, prefix := range []string{"PARLEY_", "PARLEY_ADMIN_", "PARLEY_PAGE_SIZE_"} {
+		for _, v := range []string{
+			"SERVICE_HOST=10.0.0.11", "SERVICE_PORT=80", "SERVICE_PORT_HTTP_ALT=8080", "PORT=tcp://10.0.0.11:80",
+			"PORT_80_TCP=tcp://10.0.0.11:80", "PORT_80_TCP_PROTO=tcp", "PORT_80_TCP_PORT=80", "PORT_80_TCP_ADDR=10.0.0.11",
+			"SERVICE_HOST=fd00::1", "PORT=tcp://[fd00::1]:80", "PORT_443_UDP=udp://[fd00::1]:443", "PORT_443_UDP_ADDR=fd00::1",
+		} {
+			theirs = append(theirs, prefix+v)
+		}
+	}
+	c, err := app.LoadConfig(append(theirs, "PARLEY_MAX_ROOMS=7"), nil)
+	if err != nil || c.MaxRooms != 7 {
+		t.Errorf("%d rooms, %v", c.MaxRooms, err)
+	}
+	for _, v := range []string{
+		"PARLEY_ADMIN_PORT=80", "PARLEY_ADMIN_SERVICE_HOST=", "PARLEY_ADMIN_SERVICE_HOST=parley.example", "PARLEY_SERVICE_PORT=http",
+		"PARLEY_PORT_80=tcp://10.0.0.11:80", "PARLEY_PORT_80_TCP_NAME=x", "PARLEY_ADMIN=tcp://10.0.0.11:80", "PARLEY_admin_SERVICE_PORT=80", "PARLEY_",
+	} {
+		name, _, _ := strings.Cut(v, "=")
+		if _, err := app.LoadConfig([]string{v}, nil); err == nil || !strings.HasPrefix(err.Error(), name+": there is no such setting") {
+			t.Errorf("%s: %v", v, err)
+		}
+	}
+}
+
+// International names get the form in which they are sent.
+func TestInternationalNames(t *testing.T) {
+	c, err := app.LoadConfig(nil, map[string]string{
+		"cors-origins": "https://Müller.example:8443,http://straße.example,https://EXAMPLE.com,http://my_host:3000,http://[::1]:3000,*",
+		"acme-domains": "chat.müller.example,CHAT.example",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"https://xn--mller-kva.example:8443", "http://xn--strae-oqa.example", "https://example.com", "http://my_host:3000", "http://[::1]:3000", "*"}
+	if !slices.Equal(c.CORSOrigins, want) {
+		t.Errorf("origins %q, want %q", c.CORSOrigins, want)
+	}
+	if want := []string{"chat.xn--mller-kva.example", "chat.example"}; !slices.Equal(c.ACMEDomains, want) {
+		t.Errorf("domains %q, want %q", c.ACMEDomains, want)
+	}
+}
+
 func TestConfigErrorsNameTheCulprit(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -67,6 +113,11 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "not TOML", file: `addr`, want: "parley.toml: toml: "},
 		{name: "flag", flags: map[string]string{"shutdown-timeout": "1h"}, want: `--shutdown-timeout: "1h" is not allowed: want a duration such as 25s or 1m30s, from 1ms to 5m`},
 		{name: "no address", flags: map[string]string{"addr": "localhost"}, want: "--addr"},
+		{name: "no socket", flags: map[string]string{"addr": "unix:"}, want: "or unix:/run/parley.sock"},
+		{name: "redirect from a socket", flags: map[string]string{"http-redirect": "unix:/run/parley.sock"}, want: "--http-redirect"},
+		{name: "WebTransport over a socket", flags: map[string]string{"addr": "unix:/run/parley.sock", "tls-self-signed": "true", "transports": "webtransport"}, want: "over a Unix socket"},
+		{name: "name that is none", flags: map[string]string{"acme-domains": "a\u2028b.example"}, want: "want domain names"},
+		{name: "host that is none", flags: map[string]string{"cors-origins": "https://a\u2028b.example"}, want: "--cors-origins"},
 		{name: "no port", flags: map[string]string{"addr": "localhost:http"}, want: "--addr"},
 		{name: "no data", flags: map[string]string{"data": ""}, want: "want a directory, or memory"},
 		{name: "path", flags: map[string]string{"path": "socket.io"}, want: "begins and ends with a slash"},

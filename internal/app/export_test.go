@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/sse"
 )
@@ -32,6 +34,19 @@ func SetAnswerTimeout(d time.Duration) (undo func()) {
 	old := answerTimeout
 	answerTimeout = d
 	return func() { answerTimeout = old }
+}
+
+// Metrics are all that s has, each as prometheus.Desc describes it.
+func Metrics(s *Server) (descriptions []string) {
+	ch := make(chan *prometheus.Desc)
+	go func() {
+		defer close(ch)
+		s.newRegistry().Describe(ch)
+	}()
+	for d := range ch {
+		descriptions = append(descriptions, d.String())
+	}
+	return descriptions
 }
 
 // Append has a message sent in a room by nobody who is connected.

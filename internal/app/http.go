@@ -41,6 +41,9 @@ func (s *Server) newHTTP() (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if isSocket(s.config.Addr) {
+		h = fromThisMachine(h)
+	}
 	server := s.bounded(h)
 	server.ConnContext = withConn
 	if s.certs != nil {
@@ -85,7 +88,7 @@ func (s *Server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", http.HandlerFunc(healthz))
 	mux.Handle("/readyz", http.HandlerFunc(s.readyz))
-	mux.Handle("/metrics", metricsHandler(s.sockets, s.metrics, s.events, s.certs))
+	mux.Handle("/metrics", metricsHandler(s.newRegistry()))
 	page, err := loadAssets(web.Files, "*")
 	if err != nil {
 		return nil, err

@@ -2,29 +2,40 @@ package app
 
 import (
 	"log/slog"
+	"math"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/sse"
 )
 
-// metricsHandler serves all metrics.
-func metricsHandler(s *parley.Server, store *storeMetrics, events *sse.Handler, source certs.Source) http.Handler {
+// metricsHandler serves metrics.
+func metricsHandler(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(withoutTwin{r}, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
+}
+
+// newRegistry has all metrics. Each stands in docs/operations.md.
+func (s *Server) newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	registerFeeds(r, events)
-	if source != nil {
-		registerTLS(r, source)
+	registerFeeds(r, s.events)
+	if s.certs != nil {
+		registerTLS(r, s.certs)
+	}
+	if files, ok := s.store.(files); ok {
+		registerFiles(r, files)
 	}
 	r.MustRegister(
-		newServerCollector(s), store,
+		newServerCollector(s.sockets), s.metrics,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -32,7 +43,38 @@ func metricsHandler(s *parley.Server, store *storeMetrics, events *sse.Handler, 
 			ConstLabels: prometheus.Labels{"version": version(), "goversion": runtime.Version()},
 		}, func() float64 { return 1 }),
 	)
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
+	return r
+}
+
+// withoutTwin leaves a gauge out that is go_memstats_heap_alloc_bytes again: OpenMetrics has no
+// "_total" in the names of counters, so this one's would be another metric's (go_memstats_alloc_bytes_total).
+type withoutTwin struct{ prometheus.Gatherer }
+
+func (g withoutTwin) Gather() ([]*dto.MetricFamily, error) {
+	families, err := g.Gatherer.Gather()
+	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "go_memstats_alloc_bytes" }), err
+}
+
+// files are of a store that keeps messages in files of its own.
+type files interface {
+	Sizes() (database, log int64, err error)
+}
+
+// registerFiles adds what they take on the disk.
+func registerFiles(r *prometheus.Registry, f files) {
+	gauge := func(file string, size func(database, log int64) int64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "parley_store_bytes", Help: "Bytes that the store's files take.", ConstLabels: prometheus.Labels{"file": file},
+		}, func() float64 {
+			database, log, err := f.Sizes()
+			if err != nil {
+				return math.NaN()
+			}
+			return float64(size(database, log))
+		}))
+	}
+	gauge("database", func(database, _ int64) int64 { return database })
+	gauge("log", func(_, log int64) int64 { return log })
 }
 
 // registerFeeds adds what the feeds count.

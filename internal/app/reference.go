@@ -18,8 +18,8 @@ A setting is looked for in this order:
 
 Nothing is passed over: an unknown flag, an unknown key in the file, an unknown variable
 that begins with ` + "`PARLEY_`" + ` and a value that is not allowed each end the program, with the
-name of the culprit. Only the variables that Kubernetes sets for a service named parley
-(` + "`PARLEY_PORT=tcp://…`, `PARLEY_PORT_…`, `PARLEY_SERVICE_…`" + `) are ignored.
+name of the culprit. Only the variables that Kubernetes sets for services named parley or
+parley-… (` + "`PARLEY_PORT=tcp://…`, `PARLEY_ADMIN_SERVICE_HOST=10.0.0.1`" + ` and the like) are ignored.
 
 Durations are written as ` + "`25s` or `1m30s`" + `, sizes in bytes or as ` + "`64KiB`, `1MB`" + `, lists with
 commas; in the file a list may also be an array of strings.

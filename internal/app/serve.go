@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"sync/atomic"
@@ -102,8 +101,7 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	failed := make(chan error, 3)
 	servers := 1
 	if p.Plain != nil {
-		_, port, _ := net.SplitHostPort(p.Main.Addr().String())
-		s.redirect = s.newRedirect(port)
+		s.redirect = s.newRedirect(p)
 		servers++
 		go func() { failed <- s.redirect.Serve(p.Plain) }()
 	}

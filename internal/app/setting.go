@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 
 	"github.com/parley-go/parley/history"
 )
@@ -35,7 +38,7 @@ type value struct {
 // settings returns the table, bound to c.
 func (c *Config) settings() []setting {
 	return []setting{
-		{"Server", "addr", "", "Address to listen on, over TCP and, for WebTransport, UDP; `127.0.0.1:8080` if left out, with TLS `:443`, and `127.0.0.1:8443` if that is self-signed. Without a host, `:8080`, it is every address of the machine.", address(&c.Addr)},
+		{"Server", "addr", "", "Address to listen on, over TCP and, for WebTransport, UDP; `127.0.0.1:8080` if left out, with TLS `:443`, and `127.0.0.1:8443` if that is self-signed. Without a host, `:8080`, it is every address of the machine. `unix:/run/parley.sock` is a Unix socket, for a proxy on this machine: user and group of the server may connect, and who does counts as 127.0.0.1, for `trusted-proxies`, say.", addressOr(&c.Addr, "unix:/run/parley.sock", isSocket)},
 		{"", "data", "parley-data", "Directory of the messages; it is made if it does not exist. `memory` keeps them in memory only.", text(&c.Data, "a directory, or memory")},
 		{"", "shutdown-timeout", "20s", "How long a shutdown may take: clients are told, what waits is sent and stored.", duration(&c.ShutdownTimeout, 5*time.Minute)},
 		{"", "log-level", "info", "`debug`, `info`, `warn` or `error`.", level(&c.LogLevel)},
@@ -48,7 +51,7 @@ func (c *Config) settings() []setting {
 		{"", "acme-directory", "", "URL of the authority; Let's Encrypt if left out.", httpsURL(&c.ACMEDirectory)},
 		{"", "acme-root", "", "File of certificates, PEM, of whom to trust as the authority; what the system trusts if left out.", optional(&c.ACMERoot)},
 		{"", "tls-self-signed", "false", "For development: TLS with a certificate for `localhost` that is made at the first start and kept with the data.", boolean(&c.TLSSelfSigned)},
-		{"", "http-redirect", "", "TCP address whose requests are redirected to TLS, and where the ACME authority is answered; `off` is none. If left out, `:80` where `addr` is left out and TLS is not self-signed.", addressOr(&c.HTTPRedirect, redirectOff)},
+		{"", "http-redirect", "", "TCP address whose requests are redirected to TLS, and where the ACME authority is answered; `off` is none. If left out, `:80` where `addr` is left out and TLS is not self-signed.", addressOr(&c.HTTPRedirect, redirectOff, func(s string) bool { return s == redirectOff })},
 
 		{"Socket.IO", "path", "/socket.io/", "Path of Socket.IO. The page that comes with the server expects the default.", urlPath(&c.Path)},
 		{"", "transports", "polling,websocket,sse,webtransport", "What clients may connect over. WebTransport is there with TLS only, on the UDP port of the same number.", listOf(&c.Transports, "polling", "websocket", "sse", "webtransport")},
@@ -113,18 +116,11 @@ func httpsURL(to *string) value {
 	})
 }
 
-func address(to *string) value {
-	return addressOr(to, "")
-}
-
-// addressOr allows a word, too; an empty one is what is left out.
-func addressOr(to *string, word string) value {
-	want := "host:port, such as 127.0.0.1:8080 or :8080"
-	if word != "" {
-		want += ", or " + word
-	}
-	return parsed(to, want, func(s string) (string, error) {
-		if s == "" || s == word {
+// addressOr allows something else, too, of which want is the description; an empty address is
+// what is left out.
+func addressOr(to *string, want string, other func(string) bool) value {
+	return parsed(to, "host:port, such as 127.0.0.1:8080 or :8080, or "+want, func(s string) (string, error) {
+		if s == "" || other(s) {
 			return s, nil
 		}
 		_, port, err := net.SplitHostPort(s)
@@ -237,14 +233,30 @@ func listOf(to *[]string, choices ...string) value {
 func origins(to *[]string) value {
 	return parsed(to, "origins such as https://example.com, separated by commas, or *", func(s string) ([]string, error) {
 		l := splitList(s)
-		for _, origin := range l {
-			u, err := url.Parse(origin)
-			if origin != "*" && (err != nil || u.Host == "" || origin != u.Scheme+"://"+u.Host || neverSent(u)) {
+		for i, part := range l {
+			if part == "*" {
+				continue
+			}
+			u, err := url.Parse(part)
+			if err != nil || u.Host == "" || !strings.EqualFold(part, u.Scheme+"://"+u.Host) || neverSent(u) {
 				return nil, errNotAllowed
 			}
+			host, err := asciiHost(u.Hostname())
+			if err != nil {
+				return nil, err
+			}
+			l[i] = u.Scheme + "://" + strings.Replace(u.Host, u.Hostname(), host, 1)
 		}
 		return l, nil
 	})
+}
+
+// asciiHost returns a name as it is sent: in lower case, and xn--mller-kva for müller.
+func asciiHost(name string) (string, error) {
+	if strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return idna.Lookup.ToASCII(name)
+	}
+	return strings.ToLower(name), nil
 }
 
 // neverSent reports whether browsers have no such origin: one with a wildcard, or with the port
@@ -274,9 +286,13 @@ func networks(to *[]netip.Prefix) value {
 func domains(to *[]string) value {
 	return parsed(to, "domain names such as chat.example.com, separated by commas", func(s string) ([]string, error) {
 		l := splitList(s)
-		wrong := slices.ContainsFunc(l, func(name string) bool {
-			return !strings.Contains(strings.Trim(name, "."), ".") || strings.ContainsFunc(name, notOfHost) || strings.Contains(name, ":") || net.ParseIP(name) != nil
-		})
-		return allowed(l, !wrong)
+		for i, part := range l {
+			name, err := asciiHost(part)
+			if err != nil || !strings.Contains(strings.Trim(name, "."), ".") || strings.ContainsFunc(name, notOfHost) || strings.Contains(name, ":") || net.ParseIP(name) != nil {
+				return nil, errNotAllowed
+			}
+			l[i] = name
+		}
+		return l, nil
 	})
 }

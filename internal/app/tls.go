@@ -37,7 +37,7 @@ func (c *Config) tlsKind() string {
 
 // webTransport reports whether it is served, on the UDP port.
 func (c *Config) webTransport() bool {
-	return c.tlsKind() != tlsOff && slices.Contains(c.Transports, "webtransport")
+	return c.tlsKind() != tlsOff && !isSocket(c.Addr) && slices.Contains(c.Transports, "webtransport")
 }
 
 // transports returns what clients may connect over.
@@ -121,23 +121,23 @@ func openCertificates(c Config, log *slog.Logger) (certs.Source, error) {
 	return nil, nil
 }
 
-// newRedirect returns the server of plain HTTP, which sends browsers to TLS at port and
-// answers the authority of ACME.
-func (s *Server) newRedirect(port string) *http.Server {
-	var h http.Handler = redirect(port)
+// newRedirect returns the server of plain HTTP, which sends browsers to TLS and answers the
+// authority of ACME.
+func (s *Server) newRedirect(p *Ports) *http.Server {
+	var h http.Handler = redirect{from: port(p.Plain), to: port(p.Main)}
 	if a, ok := s.certs.(*certs.ACME); ok {
 		h = a.Handler(h)
 	}
 	return s.bounded(limitAnswers(h))
 }
 
-// redirect sends requests to https at its port.
-type redirect string
+// redirect sends requests that come to one port to https at another.
+type redirect struct{ from, to string }
 
-func (port redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	host, _, err := net.SplitHostPort(r.Host)
+func (p redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	host, from, err := net.SplitHostPort(r.Host)
 	if err != nil {
-		host = strings.Trim(r.Host, "[]")
+		host, from = strings.Trim(r.Host, "[]"), "80"
 	}
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
@@ -153,8 +153,9 @@ func (port redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(host, ":"):
 		host = "[" + host + "]"
 	}
-	if port != "443" {
-		host += ":" + string(port)
+	// Who wants port 80 and comes to another one was forwarded, and so will be on 443.
+	if forwarded := from == "80" && p.from != "80"; p.to != "443" && !forwarded {
+		host += ":" + p.to
 	}
 	// For another server on this machine's name, later, it might be wrong: browsers ask again.
 	w.Header().Set("Cache-Control", "no-cache")

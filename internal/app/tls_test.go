@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -106,15 +107,19 @@ func TestTLSIsModern(t *testing.T) {
 func TestRedirect(t *testing.T) {
 	i, plain, _ := startTLS(t)
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(i.url, "https://"))
+	_, from, _ := net.SplitHostPort(strings.TrimPrefix(plain, "http://"))
 	for _, test := range []struct {
 		method, host, target string
 		status               int
 		location             string
 	}{
-		{"GET", "chat.example", "/a%20b?c=d", 308, "https://chat.example:" + port + "/a%20b?c=d"},
+		{"GET", "chat.example:" + from, "/a%20b?c=d", 308, "https://chat.example:" + port + "/a%20b?c=d"},
 		{"HEAD", "chat.example:8080", "/", 308, "https://chat.example:" + port + "/"},
-		{"GET", "[::1]:80", "/", 308, "https://[::1]:" + port + "/"},
-		{"GET", "[::1]", "/", 308, "https://[::1]:" + port + "/"},
+		{"GET", "[::1]:" + from, "/", 308, "https://[::1]:" + port + "/"},
+		// Forwarded from port 80 to this one, and so from 443 to the other.
+		{"GET", "chat.example", "/a", 308, "https://chat.example/a"},
+		{"GET", "[::1]:80", "/", 308, "https://[::1]/"},
+		{"GET", "[::1]", "/", 308, "https://[::1]/"},
 		{"GET", "evil.example/x?", "/", 400, ""},
 		{"GET", "user@evil.example", "/", 400, ""},
 		{"GET", "chat.example", "http:.evil.example/", 400, ""},
@@ -150,6 +155,11 @@ func TestTLSIsShown(t *testing.T) {
 	}
 	cert, key := filepath.Join(data, "self-signed-cert.pem"), filepath.Join(data, "self-signed-key.pem")
 	if _, stdout, _ := command(nil, "--addr", "127.0.0.1:0", "--data", "memory", "--tls-cert", cert, "--tls-key", key); !strings.Contains(stdout, "TLS      "+cert+", until 20") || strings.Contains(stdout, "redirect") {
+		t.Errorf("banner:\n%s", stdout)
+	}
+
+	authority := []string{"--acme-domains", "chat.example,chat.müller.example", "--acme-directory", "https://127.0.0.1:1/"}
+	if _, stdout, _ := command(nil, append(authority, "--addr", "127.0.0.1:0", "--data", data)...); !regexp.MustCompile(`open     https://chat\.example:[0-9]+/  https://chat\.xn--mller-kva\.example:[0-9]+/\n`).MatchString(stdout) {
 		t.Errorf("banner:\n%s", stdout)
 	}
 

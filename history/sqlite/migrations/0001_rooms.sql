@@ -3,8 +3,8 @@ CREATE TABLE meta (
 	v TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Names the numbering of messages. Delete the row after restoring a backup:
--- the next start makes a new one, and clients load their rooms anew.
+-- Names the numbering of messages. Restoring a backup makes a new one, by which clients see
+-- that they have to load their rooms anew. If the row is absent, the next start makes one.
 INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(10))));
 
 CREATE TABLE rooms (

@@ -1,0 +1,217 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Backup copies the store at path into the file to, while other processes use the store. The
+// copy is of one moment: every append that had returned before Backup was called is in it.
+//
+// The copy is complete and verified before it gets its name: a file that was there before is
+// replaced in one step, and stays if Backup fails or is killed. (A process that is killed
+// leaves a hidden file with the ending .part.) Only its owner may read it. It holds no free
+// pages, no write-ahead log and no epoch, so whoever opens it gets a new one; see [Restore].
+//
+// While Backup reads, the store's write-ahead log cannot be reused: it grows by what is
+// appended meanwhile.
+func Backup(ctx context.Context, path, to string) (Report, error) {
+	r, err := backUp(ctx, path, to)
+	if err != nil {
+		return r, fmt.Errorf("parley: back up %s: %w", path, err)
+	}
+	return r, nil
+}
+
+func backUp(ctx context.Context, path, to string) (r Report, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return r, err
+	}
+	to, err = filepath.Abs(to)
+	if err != nil {
+		return r, err
+	}
+	for _, suffix := range []string{"", "-wal", "-shm", "-lock"} {
+		if same(path+suffix, to) {
+			return r, fmt.Errorf("%s belongs to the store: choose another file", to)
+		}
+	}
+	if _, err := os.Stat(to + "-wal"); err == nil {
+		// SQLite would replay it into the copy.
+		return r, fmt.Errorf("%s-wal belongs to a database that %s was: remove both, or choose another file", to, to)
+	}
+	temp, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+"-*.part")
+	if err != nil {
+		return r, err
+	}
+	defer os.Remove(temp.Name()) // in vain if it has its name
+	if err := temp.Close(); err != nil {
+		return r, err
+	}
+	if r, err = copyStore(ctx, path, temp.Name(), "DELETE FROM meta WHERE k = 'epoch'"); err != nil {
+		return r, err
+	}
+	return r, rename(temp.Name(), to)
+}
+
+// Restore makes the store at path a copy of the store in the file from, which Backup made, or
+// SQLite's own backup, or which is a store that was copied with its write-ahead log. It fails
+// with [ErrInUse] while another process has the store at path open.
+//
+// Restoring takes the numbers back that messages got after the backup: they will be given
+// again, to other messages. So the store gets a new epoch, by which clients see that their
+// positions mean nothing any more.
+//
+// The copy is verified before it replaces the store. The store that was there before is kept;
+// Restore returns its new path, which is empty if there was none. A Restore that fails or is
+// killed leaves the old store or the new one.
+func Restore(ctx context.Context, from, path string) (r Report, replaced string, err error) {
+	if r, replaced, err = restore(ctx, from, path); err != nil {
+		err = fmt.Errorf("parley: restore %s: %w", from, err)
+	}
+	return r, replaced, err
+}
+
+func restore(ctx context.Context, from, path string) (r Report, replaced string, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return r, "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return r, "", err
+	}
+	lock, err := lockFile(path + "-lock")
+	if err != nil {
+		return r, "", err
+	}
+	defer lock.Close()
+	temp := path + "-restore" // whose lock we have: what is there is of a process that was killed
+	defer os.Remove(temp)
+	file, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return r, "", err
+	}
+	if err := file.Close(); err != nil {
+		return r, "", err
+	}
+	if r, err = copyStore(ctx, from, temp, newEpoch); err != nil {
+		return r, "", err
+	}
+	if replaced, err = setAside(ctx, path); err != nil {
+		return r, replaced, err
+	}
+	return r, replaced, rename(temp, path)
+}
+
+const newEpoch = `INSERT OR REPLACE INTO meta VALUES ('epoch', lower(hex(randomblob(10))))`
+
+// copyStore copies the store at from into the empty file to, changes the copy, and returns what
+// a check of it has found. A copy that is damaged is an error.
+func copyStore(ctx context.Context, from, to, change string) (r Report, err error) {
+	if err := withStore(ctx, from, func(conn *sql.Conn) error {
+		// Page by page would be begun anew whenever another process commits.
+		_, err := conn.ExecContext(ctx, "VACUUM INTO ?", to)
+		return err
+	}); err != nil {
+		return r, err
+	}
+	defer os.Remove(to + "-journal")
+	if err := withStore(ctx, to, func(conn *sql.Conn) error {
+		if _, err := conn.ExecContext(ctx, change); err != nil {
+			return err
+		}
+		r, err = check(ctx, conn)
+		return err
+	}); err != nil {
+		return r, fmt.Errorf("verify the copy: %w", err)
+	}
+	if r.Damaged {
+		return r, fmt.Errorf("verify the copy: %w: %s", errDamaged, r.Findings[0])
+	}
+	return r, syncFile(to)
+}
+
+// setAside gives the store at path another name, too, and leaves no write-ahead log at path,
+// which SQLite would replay into whatever is there next. It needs the store's lock.
+func setAside(ctx context.Context, path string) (replaced string, err error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return "", removeAll(path+"-wal", path+"-shm")
+	}
+	replaced = path + "-replaced-" + time.Now().UTC().Format("20060102T150405.000Z")
+	err = withDatabase(ctx, path, func(conn *sql.Conn) error {
+		// This moves the log into the file, and fails while anybody else has it open.
+		if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
+			return err
+		}
+		var mode string
+		return conn.QueryRowContext(ctx, "PRAGMA journal_mode = DELETE").Scan(&mode)
+	})
+	switch {
+	case isBusy(err):
+		return "", ErrInUse
+	case err != nil && !isDamage(err):
+		return "", err
+	case err != nil:
+		// The log is the damaged file's, and stays with it.
+		if err := link(path+"-wal", replaced+"-wal"); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", err
+		}
+		if err := removeAll(path+"-wal", path+"-shm"); err != nil {
+			return "", err
+		}
+	}
+	return replaced, link(path, replaced)
+}
+
+// link gives a file a second name, or where the file system has no such thing another one.
+func link(from, to string) error {
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	return os.Rename(from, to)
+}
+
+func removeAll(paths ...string) error {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// same reports whether two paths are of one file.
+func same(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// rename gives a file its final name, which survives a power cut.
+func rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(to))
+}
+
+func syncFile(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return file.Sync()
+}

@@ -1,0 +1,135 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+)
+
+// Report is what a check has found.
+type Report struct {
+	Rooms    int64
+	Messages int64
+	Bytes    int64    // of the database, without the write-ahead log
+	Findings []string // what is wrong, in words; empty if nothing is
+	// Damaged says that the file itself is broken, so that its content cannot be relied on.
+	// Otherwise Findings are about single rooms or messages.
+	Damaged bool
+}
+
+var errDamaged = errors.New("the database is damaged")
+
+// Check reads all of the store at path, while other processes use it, and reports what is
+// wrong: pages and indexes that do not fit together, messages of a room that is not there or
+// whose numbers it does not know, messages that are no JSON. An error means that the store
+// could not be checked.
+func Check(ctx context.Context, path string) (r Report, err error) {
+	err = withStore(ctx, path, func(conn *sql.Conn) (err error) {
+		r, err = check(ctx, conn)
+		return err
+	})
+	if isDamage(err) {
+		r, err = Report{Findings: []string{err.Error()}, Damaged: true}, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("parley: check %s: %w", path, err)
+	}
+	return r, err
+}
+
+// maxFindings bounds how many of a kind are told.
+const maxFindings = 20
+
+func check(ctx context.Context, conn *sql.Conn) (r Report, err error) {
+	integrity, err := column(ctx, conn, fmt.Sprintf("PRAGMA integrity_check(%d)", maxFindings))
+	if err != nil {
+		return r, err
+	}
+	if len(integrity) != 1 || integrity[0] != "ok" {
+		return Report{Findings: integrity, Damaged: true}, nil
+	}
+	tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // so that rooms and messages are of one moment
+	if err != nil {
+		return r, err
+	}
+	defer tx.Rollback()
+	err = tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM rooms), (SELECT count(*) FROM messages),
+		(SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)`).Scan(&r.Rooms, &r.Messages, &r.Bytes)
+	if err != nil {
+		return r, err
+	}
+	for _, query := range findings {
+		found, err := column(ctx, tx, fmt.Sprintf("%s LIMIT %d", query, maxFindings))
+		if err != nil {
+			return r, err
+		}
+		r.Findings = append(r.Findings, found...)
+	}
+	return r, nil
+}
+
+// findings are queries for what is wrong with the content.
+var findings = []string{
+	`SELECT 'message ' || id || ' is of a room that does not exist' FROM messages WHERE id >> 32 NOT IN (SELECT id FROM rooms)`,
+	`SELECT 'message ' || id || ' is no JSON' FROM messages WHERE NOT json_valid(message)`,
+	`SELECT format('room %Q has given the number %d, and knows only %d', room_id, used, head) FROM (
+		SELECT room_id, head, max(
+			coalesce((SELECT max(id) FROM messages WHERE id > r.id << 32 AND id < (r.id + 1) << 32) & 0xffffffff, 0),
+			coalesce((SELECT max(rev) FROM messages m WHERE m.id >> 32 = r.id AND rev IS NOT NULL), 0)) AS used
+		FROM rooms r) WHERE used > head`,
+}
+
+// column returns the rows of a query with one column of text.
+func column(ctx context.Context, q interface {
+	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+}, query string) (texts []string, err error) {
+	rows, err := q.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		texts = append(texts, text)
+	}
+	return texts, rows.Err()
+}
+
+// withDatabase calls f with a connection of its own to the database at path, which has to exist.
+func withDatabase(ctx context.Context, path string, f func(*sql.Conn) error) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return ErrNoStore
+	}
+	db, err := sql.Open("sqlite", dataSource(path, url.Values{"mode": {"rw"}, "_pragma": {"busy_timeout(5000)"}}))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return f(conn)
+}
+
+// withStore is withDatabase for one that is a store of ours.
+func withStore(ctx context.Context, path string, f func(*sql.Conn) error) error {
+	return withDatabase(ctx, path, func(conn *sql.Conn) error {
+		if err := recognise(ctx, conn); err != nil {
+			return err
+		}
+		return f(conn)
+	})
+}

@@ -1,0 +1,171 @@
+package app_test
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/parley-go/parley/internal/app"
+)
+
+// family is a metric of an OpenMetrics text.
+type family struct {
+	kind    string
+	samples []sample
+}
+
+type sample struct {
+	name, labels string
+	value        float64
+}
+
+// suffixes are those that samples of a type may have (OpenMetrics 1.0, 5).
+var suffixes = map[string][]string{
+	"counter": {"_total", "_created"}, "gauge": {""}, "info": {"_info"}, "unknown": {""},
+	"histogram": {"_bucket", "_count", "_sum", "_created"},
+	"summary":   {"", "_count", "_sum", "_created"},
+}
+
+var (
+	metadata   = regexp.MustCompile(`^# (TYPE|HELP|UNIT) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.+)$`)
+	sampleLine = regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*\})? (\S+)(?: [0-9.]+)?$`)
+)
+
+// openMetrics parses a text, and is as strict as OpenMetrics 1.0 wants it.
+func openMetrics(t *testing.T, text string) map[string]*family {
+	t.Helper()
+	body, ok := strings.CutSuffix(text, "# EOF\n")
+	if !ok {
+		t.Fatal("the text does not end with # EOF")
+	}
+	families := map[string]*family{}
+	seen := map[string]bool{} // of which there may be one: metadata, samples
+	name := ""
+	for line := range strings.Lines(body) {
+		line = strings.TrimSuffix(line, "\n")
+		if m := metadata.FindStringSubmatch(line); m != nil {
+			if m[2] != name { // a new family, whose lines all stand together
+				if families[m[2]] != nil {
+					t.Fatalf("%s is there twice: %s", m[2], line)
+				}
+				name = m[2]
+				families[name] = &family{kind: "unknown"}
+			}
+			if len(families[name].samples) > 0 || seen[m[1]+" "+name] {
+				t.Fatalf("metadata after samples, or again: %s", line)
+			}
+			seen[m[1]+" "+name] = true
+			if m[1] == "TYPE" {
+				families[name].kind = m[3]
+			}
+			continue
+		}
+		m := sampleLine.FindStringSubmatch(line)
+		f := families[name]
+		if m == nil || f == nil {
+			t.Fatalf("neither metadata nor a sample: %s", line)
+		}
+		suffix, ok := strings.CutPrefix(m[1], name)
+		if !ok || !slices.Contains(suffixes[f.kind], suffix) {
+			t.Fatalf("not a sample of the %s %s: %s", f.kind, name, line)
+		}
+		value, err := strconv.ParseFloat(m[3], 64)
+		if err != nil || f.kind == "counter" && !(value >= 0) || seen[m[1]+m[2]] {
+			t.Fatalf("value, or the same sample again: %s", line)
+		}
+		seen[m[1]+m[2]] = true
+		f.samples = append(f.samples, sample{m[1], m[2], value})
+	}
+	// No family may have the name of another one's sample.
+	for name, f := range families {
+		for _, suffix := range suffixes[f.kind] {
+			if suffix != "" && families[name+suffix] != nil {
+				t.Errorf("%s clashes with %s", name+suffix, name)
+			}
+		}
+	}
+	return families
+}
+
+func metrics(t *testing.T, url string) map[string]*family {
+	t.Helper()
+	resp, body := request(t, "GET", url+"/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
+	if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text; version=1.0.0") {
+		t.Errorf("content type %q", got)
+	}
+	return openMetrics(t, body)
+}
+
+// value returns what a sample of a family has.
+func (f *family) value(t *testing.T, labels string) float64 {
+	t.Helper()
+	for _, s := range f.samples {
+		if s.labels == labels {
+			return s.value
+		}
+	}
+	t.Fatalf("no sample %s in %v", labels, f.samples)
+	return 0
+}
+
+// The answer is one that strict parsers take, and has the sizes of the store's files.
+func TestOpenMetrics(t *testing.T) {
+	c := testConfig()
+	c.Data = t.TempDir()
+	i := start(t, c)
+	a := i.dial(t)
+	join(t, a, object{"roomId": "r", "userId": "u"})
+	send(t, a, object{"roomId": "r", "message": 1})
+	found := metrics(t, i.url)
+	if n := found["parley_messages_appended"].value(t, ""); n != 1 {
+		t.Errorf("%v messages appended", n)
+	}
+	for _, file := range []string{"database", "log"} {
+		if n := found["parley_store_bytes"].value(t, `{file="`+file+`"}`); n < 4096 {
+			t.Errorf("the %s has %v bytes", file, n)
+		}
+	}
+}
+
+// Each metric stands in docs/operations.md, and no other does.
+func TestMetricsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := map[string]bool{}
+	documented := map[string]string{} // types
+	for _, row := range regexp.MustCompile("(?m)^\\| `(parley_[a-z_]+)(?:\\{[a-z,]+\\})?` \\| (\\w+) \\|").FindAllStringSubmatch(string(text), -1) {
+		documented[row[1]] = row[2]
+	}
+	c := testConfig()
+	c.Data, c.TLSSelfSigned = t.TempDir(), true
+	s, err := app.Open(c, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown()
+	for _, description := range app.Metrics(s) {
+		name := regexp.MustCompile(`fqName: "(\w+)"`).FindStringSubmatch(description)[1]
+		if strings.HasPrefix(name, "parley_") && documented[name] == "" {
+			t.Errorf("%s is not in docs/operations.md", name)
+		}
+		served[name] = true
+	}
+	for name := range documented {
+		if !served[name] {
+			t.Errorf("%s is in docs/operations.md, and is not served", name)
+		}
+	}
+	for name, f := range metrics(t, start(t, testConfig()).url) {
+		if f.kind == "counter" {
+			name += "_total"
+		}
+		if kind := documented[name]; kind != "" && kind != f.kind {
+			t.Errorf("%s is a %s, not a %s", name, f.kind, kind)
+		}
+	}
+}
