@@ -162,9 +162,9 @@ func TestFeedRefusals(t *testing.T) {
 		status               int
 		body                 string
 	}{
-		{"GET", "/rooms/" + strings.Repeat("x", 201) + "/events", "", 400, "400: the room's id must have"},
-		{"GET", "/rooms/a%0Ab/events", "", 400, "400: the room's id must have"},
-		{"GET", "/rooms/%FF/events", "", 400, "400: the room's id must have"},
+		{"GET", "/rooms/" + strings.Repeat("x", 201) + "/events", "", 400, "400: roomId must have"},
+		{"GET", "/rooms/a%0Ab/events", "", 400, "400: roomId must have"},
+		{"GET", "/rooms/%FF/events", "", 400, "400: roomId must have"},
 		{"GET", "/rooms/r/events?lastEventId=x", "", 400, "400: the id of the last event"},
 		{"GET", "/rooms/r/events?lastEventId=x-y", "", 400, "400: the id of the last event"},
 		{"GET", "/rooms/r/events?lastEventId=x-99999999999999999999", "", 400, "400: the id of the last event"},
