@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -14,8 +15,10 @@ type Batcher struct {
 	store    Store
 	limits   BatchLimits
 	observer Observer
-	// committed, if not nil, is given what was stored before those who wait for it are told.
+	// committed, if not nil, is given what was stored before those who wait for it are told,
+	// and uncertain the drafts of a commit that may have stored them.
 	committed func([]Appended)
+	uncertain func([]Draft)
 
 	mu      sync.Mutex
 	waiting []*batch // in order; the last one is being filled
@@ -194,8 +197,11 @@ func (b *Batcher) commit(t *batch) {
 
 // tell passes on what was committed, and tells those who wait for it.
 func (b *Batcher) tell(t *batch) {
-	if b.committed != nil && t.err == nil {
+	switch {
+	case t.err == nil && b.committed != nil:
 		b.committed(t.results)
+	case errors.Is(t.err, ErrUnknownOutcome) && b.uncertain != nil:
+		b.uncertain(t.drafts)
 	}
 	for i, then := range t.then {
 		if then != nil {

@@ -16,8 +16,9 @@
 //	         flush what the page did not cover; live from here on
 //	tail:    delivers number n+1 after n. A later one is held; if the missing one
 //	         does not come within 15 ms, it is read from the store
-//	audit:   every 5 s one query asks for the newest number of all open rooms,
-//	         since nothing follows the last message to show that it was lost
+//	audit:   nothing follows the last message of a room to show that the bus has lost
+//	         it, so every 5 s the log asks the store for the newest numbers of the open
+//	         rooms that were quiet. Without a bus there is no audit
 //
 // The [Bus] between nodes is therefore only a hint: it may lose, repeat, delay and
 // reorder messages. The store is the truth.

@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,6 +12,7 @@ const (
 	startTimeout = 5 * time.Second // for finding out where a room ends
 	busTimeout   = time.Second     // for subscribing to it; without the bus it opens all the same
 	openAttempts = 8               // reads of a page while more arrives than the buffer holds
+	auditChunk   = 500             // rooms that the store is asked for at once
 )
 
 // LogOptions configure a [Log].
@@ -25,8 +27,10 @@ type LogOptions struct {
 	// RepairAfter is how long a later message waits for a missing one before that is
 	// read from the store. If zero, 15 ms.
 	RepairAfter time.Duration
-	// AuditEvery is how often the store is asked whether the last message of an open
-	// room was lost. If zero, 5 s.
+	// AuditEvery is how often the log asks the store whether the bus has lost the last
+	// message of an open room. It asks only for rooms from which nothing came since it
+	// asked before, and never without a bus. A read that failed is repeated after the
+	// same time. If zero, 5 s.
 	AuditEvery time.Duration
 	// Observer is told of commits and repairs. May be nil.
 	Observer Observer
@@ -52,7 +56,7 @@ type Log struct {
 
 	mu     sync.RWMutex
 	tails  map[string]*tail
-	audits *time.Timer // set while tails is not empty
+	audits *time.Timer // with a bus, set while tails is not empty
 	closed bool
 }
 
@@ -87,6 +91,7 @@ func NewLog(store Store, opt *LogOptions) *Log {
 		tails:       make(map[string]*tail),
 	}
 	l.batcher.committed = l.publish
+	l.batcher.uncertain = l.doubt
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l
 }
@@ -143,6 +148,19 @@ func (l *Log) publish(stored []Appended) {
 		if l.bus != nil {
 			kept := *m // or it would keep the whole commit
 			l.bus.Publish(&kept)
+		}
+	}
+}
+
+// doubt is called when a commit may have stored drafts or not. The sender may never come
+// back to find out, so those who have the room open would miss the message.
+func (l *Log) doubt(drafts []Draft) {
+	for i := range drafts {
+		l.mu.RLock()
+		t := l.tails[drafts[i].RoomID]
+		l.mu.RUnlock()
+		if t != nil {
+			t.doubt()
 		}
 	}
 }
@@ -265,7 +283,7 @@ func (l *Log) acquire(room string) (*tail, error) {
 		if !l.workers.start(t.start) {
 			return nil, ErrClosed
 		}
-		if len(l.tails) == 0 {
+		if len(l.tails) == 0 && l.bus != nil {
 			l.scheduleAuditLocked()
 		}
 		l.tails[room] = t
@@ -313,39 +331,52 @@ func (l *Log) scheduleAuditLocked() {
 	}
 }
 
-// audit compares all tails with the store: nothing follows a room's last message to
-// show that it was lost.
+// audit compares quiet rooms with the store: nothing follows a room's last message to show
+// that the bus has lost it.
 func (l *Log) audit() {
 	l.mu.RLock()
-	rooms := make([]string, 0, len(l.tails))
 	tails := make([]*tail, 0, len(l.tails))
-	for room, t := range l.tails {
-		if t.isStarted() {
-			rooms = append(rooms, room)
-			tails = append(tails, t)
-		}
+	for _, t := range l.tails {
+		tails = append(tails, t)
 	}
 	l.mu.RUnlock()
-
-	heads, err := l.store.Heads(l.ctx, rooms)
-	if err != nil && l.ctx.Err() == nil {
-		l.logger.Error("audit of open rooms", "rooms", len(rooms), "error", err)
-	}
-	var busErr error
-	for i, t := range tails {
-		t.expect(heads[rooms[i]])
-		if busErr == nil { // one failure is enough to wait for
-			busErr = t.subscribe()
-		}
-	}
-	if busErr != nil && l.ctx.Err() == nil {
-		l.logger.Warn("bus is down, messages of other nodes come late", "error", busErr)
+	tails = slices.DeleteFunc(tails, func(t *tail) bool { return !t.needsAudit() })
+	l.subscribe(tails)
+	for chunk := range slices.Chunk(tails, auditChunk) {
+		l.compare(chunk)
 	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed && len(l.tails) > 0 {
 		l.scheduleAuditLocked()
+	}
+}
+
+// subscribe asks the bus for the messages of the rooms that it does not bring yet.
+func (l *Log) subscribe(tails []*tail) {
+	for _, t := range tails {
+		if err := t.subscribe(); err != nil {
+			if l.ctx.Err() == nil {
+				l.logger.Warn("bus is down, messages of other nodes come late", "error", err)
+			}
+			return // one failure is enough to wait for
+		}
+	}
+}
+
+// compare looks for messages in the store that the tails have not heard of.
+func (l *Log) compare(tails []*tail) {
+	rooms := make([]string, len(tails))
+	for i, t := range tails {
+		rooms[i] = t.room
+	}
+	heads, err := l.store.Heads(l.ctx, rooms)
+	if err != nil && l.ctx.Err() == nil {
+		l.logger.Error("audit of open rooms", "rooms", len(rooms), "error", err)
+	}
+	for i, t := range tails {
+		t.expect(heads[rooms[i]])
 	}
 }
 

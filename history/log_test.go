@@ -3,6 +3,7 @@ package history_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -359,14 +360,16 @@ func TestLogClose(t *testing.T) {
 	})
 }
 
+// A message is encoded once for each kind of subscriber.
 func TestEncodedOnce(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, _ *hooked) {
 		var builds atomic.Int32
-		var listeners [5]listener
+		var listeners [6]listener
 		for i := range listeners {
+			kind := i % 2
 			listeners[i].then = func(m *history.Live) {
-				got := m.Encoded(func(m *history.Message) any { builds.Add(1); return string(m.Message) })
-				if got != "0" {
+				got := m.Encoded(kind, func(m *history.Message) any { builds.Add(1); return fmt.Sprint(kind, string(m.Message)) })
+				if got != fmt.Sprint(kind, "0") {
 					t.Errorf("encoded as %v", got)
 				}
 			}
@@ -374,7 +377,7 @@ func TestEncodedOnce(t *testing.T) {
 		}
 		mustAppend(t, log, "r", 1)
 		synctest.Wait()
-		if n := builds.Load(); n != 1 {
+		if n := builds.Load(); n != 2 {
 			t.Errorf("encoded %d times", n)
 		}
 	})

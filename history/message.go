@@ -36,7 +36,8 @@ type Message struct {
 	// a room that belongs to a user, an operator's message carries that user's id too.
 	UserID     string `json:"userId,omitempty"`
 	OperatorID string `json:"operatorId,omitempty"`
-	// Message is what was sent: any JSON, without insignificant white space.
+	// Message is what was sent: any JSON, without insignificant white space. An escape of
+	// half a surrogate pair, which is no character, became \ufffd.
 	Message   json.RawMessage `json:"message"`
 	Timestamp Time            `json:"timestamp"`
 	// ClientID is the sender's own id of the message, by which it recognises it.
@@ -65,6 +66,7 @@ func (m *Message) AppendJSON(dst []byte) []byte {
 		dst = append(dst, "null"...)
 	}
 	dst = append(dst, m.Message...)
+	mendSurrogates(dst[len(dst)-len(m.Message):]) // of stores that older versions wrote
 	dst = m.Timestamp.UTC().AppendFormat(append(dst, `,"timestamp":`...), timeLayout)
 	if m.ClientID != "" {
 		dst = appendString(append(dst, `,"clientId":`...), m.ClientID)
@@ -125,7 +127,8 @@ type Draft struct {
 }
 
 // Prepare checks the draft against the limits and returns it with a compacted copy of
-// its message: the form that is stored, and compared when a client id comes again.
+// its message, in which \ufffd replaces each escape of half a surrogate pair. That is the
+// form that is stored, and compared when a client id comes again.
 // Two messages are the same if these bytes are; the order of members and the way
 // characters are escaped count.
 //
@@ -159,6 +162,7 @@ func (d Draft) Prepare() (Draft, error) {
 		return d, ErrTooLarge.because(strconv.Itoa(compact.Len()) + " bytes")
 	}
 	d.Message = compact.Bytes()
+	mendSurrogates(d.Message)
 	d.prepared = true
 	return d, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,33 @@ func TestPrepare(t *testing.T) {
 	again, err := d.Prepare()
 	if err != nil || string(again.Message) != "[1]" || &again.Message[0] != &d.Message[0] {
 		t.Errorf("prepared again: %s, %v", again.Message, err)
+	}
+}
+
+// Half a surrogate pair is no character. JSON can say it nevertheless, and strict parsers then
+// refuse the whole text.
+func TestHalfSurrogatePairs(t *testing.T) {
+	for said, stored := range map[string]string{
+		`"\ud83d"`:                  `"\ufffd"`,
+		`"\uDE00"`:                  `"\ufffd"`,
+		`"a\ud83d\ud83d\ude00b"`:    `"a\ufffd\ud83d\ude00b"`,
+		`"\ude00\ud83d"`:            `"\ufffd\ufffd"`,
+		`{"\ud800":["\udfff",1]}`:   `{"\ufffd":["\ufffd",1]}`,
+		`"\ud83d\\ude00"`:           `"\ufffd\\ude00"`,
+		`"\\ud83d\\"`:               `"\\ud83d\\"`,
+		`"\ud83d\n\u00e9 \ufffd 😀"`: `"\ufffd\n\u00e9 \ufffd 😀"`,
+	} {
+		kept := history.Message{Message: json.RawMessage(said)} // in a store, by an older version
+		if got := string(kept.AppendJSON(nil)); !strings.Contains(got, `"message":`+stored+`,`) {
+			t.Errorf("%s is sent as %s", said, got)
+		}
+		if string(kept.Message) != said {
+			t.Errorf("%s became %s in the store", said, kept.Message)
+		}
+		d, err := history.Draft{RoomID: "r", UserID: "u", Message: json.RawMessage(said)}.Prepare()
+		if err != nil || string(d.Message) != stored {
+			t.Errorf("%s is stored as %s, %v; want %s", said, d.Message, err, stored)
+		}
 	}
 }
 

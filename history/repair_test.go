@@ -2,6 +2,8 @@ package history_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -53,21 +55,26 @@ func TestRepairGap(t *testing.T) {
 	})
 }
 
-// Nothing follows the last message to show that it was lost; the audit finds out, with
-// one query for all rooms.
+// Nothing follows the last message to show that the bus has lost it; the audit finds out. It
+// asks for many rooms with one query, but not for too many.
 func TestAudit(t *testing.T) {
-	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
-		queries := 0
-		var a, b listener
+	const rooms, chunk = 1201, 500
+	inLog(t, &history.LogOptions{Bus: lossy()}, func(t *testing.T, log *history.Log, store *hooked) {
+		var a, b, others listener
 		a.open(t, log, "a", history.OpenOptions{})
 		b.open(t, log, "b", history.OpenOptions{})
+		for n := range rooms - 2 {
+			others.open(t, log, fmt.Sprint("other ", n), history.OpenOptions{})
+		}
+		queries, asked := 0, map[string]int{}
 		store.hook(hooks{heads: func(rooms []string) (map[string]int64, error) {
-			slices.Sort(rooms)
-			if !slices.Equal(rooms, []string{"a", "b"}) {
-				t.Errorf("audit of %v", rooms)
+			if queries++; len(rooms) > chunk {
+				t.Errorf("a query for %d rooms", len(rooms))
 			}
-			queries++
-			if queries == 1 {
+			for _, room := range rooms {
+				asked[room]++
+			}
+			if queries <= 3 { // all of the first audit
 				return nil, errDisk
 			}
 			return store.Store.Heads(context.Background(), rooms)
@@ -81,13 +88,90 @@ func TestAudit(t *testing.T) {
 		synctest.Wait()
 		a.wantLive(t, 1, 1200)
 		b.wantLive(t, 1, 1)
-		if queries != 2 {
-			t.Errorf("%d queries in 11 s", queries)
+		if queries != 6 || len(asked) != rooms || asked["a"] != 2 {
+			t.Errorf("%d queries in 11 s, for %d rooms", queries, len(asked))
 		}
 	})
 }
 
-// A read that fails is tried again by the audit.
+// A room in which something is said needs no audit: each message tells of those before it.
+func TestAuditOfQuietRooms(t *testing.T) {
+	inLog(t, &history.LogOptions{Bus: lossy()}, func(t *testing.T, log *history.Log, store *hooked) {
+		var quiet, busy listener
+		quiet.open(t, log, "quiet", history.OpenOptions{})
+		busy.open(t, log, "busy", history.OpenOptions{})
+		var asked []string
+		store.hook(hooks{heads: func(rooms []string) (map[string]int64, error) {
+			asked = append(asked, rooms...)
+			return store.Store.Heads(context.Background(), rooms)
+		}})
+		for range 3 {
+			mustAppend(t, log, "busy", 1)
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+		}
+		if !slices.Equal(asked, []string{"quiet", "quiet", "quiet"}) {
+			t.Errorf("audit of %v", asked)
+		}
+		// What is lost after the last message is found once the room is quiet.
+		mustAppend(t, log, "busy", 1)
+		put(t, store, "busy", 1)
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		busy.wantLive(t, 1, 5)
+	})
+}
+
+// Without a bus nothing can be lost on it: an open room costs no query.
+func TestNoAuditWithoutABus(t *testing.T) {
+	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
+		var a listener
+		a.open(t, log, "r", history.OpenOptions{})
+		store.hook(hooks{heads: func(rooms []string) (map[string]int64, error) {
+			t.Errorf("audit of %v", rooms)
+			return nil, nil
+		}})
+		time.Sleep(time.Hour)
+	})
+}
+
+// A commit fails in a way that leaves its outcome open. Whatever became of the sender, those
+// who have the room open get the message if it was stored.
+func TestUncertainCommit(t *testing.T) {
+	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
+		var a listener
+		a.open(t, log, "r", history.OpenOptions{})
+		uncertain := func(stored bool) {
+			t.Helper()
+			store.hook(hooks{append: func(drafts []history.Draft) ([]history.Appended, error) {
+				if stored {
+					if _, err := store.Store.Append(context.Background(), drafts); err != nil {
+						return nil, err
+					}
+				}
+				return nil, history.ErrUnknownOutcome
+			}})
+			if _, err := log.Append(context.Background(), draft("r", 1)); !errors.Is(err, history.ErrUnknownOutcome) {
+				t.Errorf("append: %v", err)
+			}
+			store.hook(hooks{})
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		uncertain(false)
+		a.wantLive(t, 1, 0)
+		uncertain(true)
+		a.wantLive(t, 1, 1)
+		mustAppend(t, log, "r", 1)
+		synctest.Wait()
+		a.wantLive(t, 1, 2)
+	})
+}
+
+// lossy returns a bus that brings nothing.
+func lossy() history.Bus { return historytest.NewNetwork(historytest.Faults{Drop: 1}) }
+
+// A read that fails is tried again.
 func TestRepairFails(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
 		var a listener

@@ -18,16 +18,39 @@ type Subscriber interface {
 type Live struct {
 	Message Message
 
-	once    sync.Once
-	encoded any
+	mu        sync.Mutex // of those who add to encodings
+	encodings atomic.Pointer[encoding]
 }
 
-// Encoded returns what the first call's build returned: the message is encoded once
-// and not once a subscriber. All subscribers of a process must therefore ask for the
-// same kind of value.
-func (l *Live) Encoded(build func(*Message) any) any {
-	l.once.Do(func() { l.encoded = build(&l.Message) })
-	return l.encoded
+// encoding is a list of what a message was encoded as.
+type encoding struct {
+	kind, value any
+	next        *encoding
+}
+
+// Encoded returns what build returned when Encoded was first called with this kind, so that
+// a message is encoded once for each kind of subscriber and not once for each of them. Kinds
+// are compared with ==: one may be a value of a type of your own.
+func (l *Live) Encoded(kind any, build func(*Message) any) any {
+	if e := l.encodings.Load().find(kind); e != nil {
+		return e.value
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := l.encodings.Load()
+	e := first.find(kind)
+	if e == nil {
+		e = &encoding{kind, build(&l.Message), first}
+		l.encodings.Store(e)
+	}
+	return e.value
+}
+
+func (e *encoding) find(kind any) *encoding {
+	for e != nil && e.kind != kind {
+		e = e.next
+	}
+	return e
 }
 
 // A Subscription is one subscriber's place in a room. It is safe for concurrent use.

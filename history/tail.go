@@ -29,6 +29,8 @@ type tail struct {
 	mu         sync.Mutex
 	pos        int64           // everything up to this number was queued; -1 before the start
 	want       int64           // the largest number known to exist
+	doubtful   bool            // there may be one after pos that nobody has told of
+	heard      bool            // of a later number, since the last audit
 	held       map[int64]*Live // later than pos+1; made when first needed
 	queue      []*Live         // in order, for the goroutine that delivers
 	subs       []*Subscription
@@ -102,7 +104,7 @@ func (t *tail) offer(m Message) {
 	if t.closed || n <= t.pos {
 		return
 	}
-	t.want = max(t.want, n)
+	t.want, t.heard = max(t.want, n), true
 	switch {
 	case t.pos == n-1 && len(t.queue) < maxQueued:
 		delete(t.held, n) // held while the queue was full
@@ -126,6 +128,27 @@ func (t *tail) expect(n int64) {
 	defer t.mu.Unlock()
 	t.want = max(t.want, n)
 	t.settleLocked()
+}
+
+// doubt says that there may be a message that nobody was told of.
+func (t *tail) doubt() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.doubtful = true
+	t.settleLocked()
+}
+
+// needsAudit reports whether the bus may have lost the room's last message: nothing came
+// since needsAudit was called before, or the bus does not bring the room's messages at all.
+func (t *tail) needsAudit() bool {
+	if !t.isStarted() {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	heard := t.heard
+	t.heard = false
+	return !heard || t.cancelBus == nil
 }
 
 // skipLocked moves pos to n, up to which nothing is left to deliver.
@@ -160,13 +183,18 @@ func (t *tail) settleLocked() {
 	if len(t.queue) > 0 && !t.delivering {
 		t.delivering = t.log.workers.start(t.deliver)
 	}
-	if t.pos >= 0 && t.want > t.pos && !t.filling && t.repairFrom < 0 {
-		t.repairFrom = t.pos
-		if t.repair == nil {
-			t.repair = time.AfterFunc(t.log.repairAfter, t.overdue)
-		} else {
-			t.repair.Reset(t.log.repairAfter)
-		}
+	if t.pos >= 0 && (t.want > t.pos || t.doubtful) && !t.filling && t.repairFrom < 0 {
+		t.repairLocked(t.log.repairAfter)
+	}
+}
+
+// repairLocked has what is missing read from the store after a while.
+func (t *tail) repairLocked(after time.Duration) {
+	t.repairFrom = t.pos
+	if t.repair == nil {
+		t.repair = time.AfterFunc(after, t.overdue)
+	} else {
+		t.repair.Reset(after)
 	}
 }
 
@@ -178,7 +206,7 @@ func (t *tail) overdue() {
 	defer t.mu.Unlock()
 	stuck := t.repairFrom == t.pos && len(t.queue) < maxQueued
 	t.repairFrom = -1
-	if stuck && !t.closed && t.want > t.pos && !t.filling {
+	if stuck && !t.closed && (t.want > t.pos || t.doubtful) && !t.filling {
 		t.filling = t.log.workers.start(t.fill)
 	}
 	t.settleLocked()
@@ -194,6 +222,7 @@ func (t *tail) fill() {
 func (t *tail) fillOnce() (more bool) {
 	t.mu.Lock()
 	pos, want := t.pos, t.want
+	t.doubtful = false
 	t.mu.Unlock()
 	s, err := t.log.store.Changes(t.log.ctx, t.room, pos, MaxLimit)
 	if errors.Is(err, ErrPruned) {
@@ -204,10 +233,12 @@ func (t *tail) fillOnce() (more bool) {
 	}
 	repaired := 0
 	t.mu.Lock()
-	if err != nil {
-		t.want = t.pos // the next message or the audit tries again
-	} else {
+	switch {
+	case err == nil:
 		repaired, more = t.takeLocked(s, want)
+	case !t.closed:
+		t.doubtful = true
+		t.repairLocked(t.log.auditEvery)
 	}
 	t.filling = more
 	t.settleLocked()

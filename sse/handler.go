@@ -17,18 +17,24 @@ import (
 // Open begins the feed of one client. lastID is the id of the last event that it has: empty
 // for one that comes for the first time, and whatever it likes, since it comes from the client.
 // Open sends what the client missed and sees to it that later events are sent, until the
-// function it returns, which may be nil, is called. Until it sends more than Stream.Flush is
-// called for, it may still refuse the client, with a *Refusal.
+// function it returns, which may be nil, is called. Before it calls Stream.Flush it may refuse
+// the client, with a *Refusal.
 type Open func(s *Stream, r *http.Request, lastID string) (close func(), err error)
 
 // A Refusal is an answer instead of a stream. EventSource never comes back after one; Status 204
 // (No Content) says to others as well that there is no more.
+//
+// A stream that has begun, since Open has called Stream.Flush, cannot be refused any more. It
+// ends, and Stats.Failed counts it; EventSource comes back.
 type Refusal struct {
 	Status  int
 	Message string // for people; of one line
+	Last    *Event // the last event of a stream that has begun; nil for none
 }
 
 func (e *Refusal) Error() string { return "sse: " + strconv.Itoa(e.Status) + ": " + e.Message }
+
+func refuse(status int, message string) *Refusal { return &Refusal{Status: status, Message: message} }
 
 // A Handler serves one feed. It is safe for concurrent use.
 type Handler struct {
@@ -42,7 +48,7 @@ type Handler struct {
 	closed  bool
 }
 
-type counters struct{ opened, refused, slow, events atomic.Uint64 }
+type counters struct{ opened, refused, slow, failed, events atomic.Uint64 }
 
 // New returns a Handler. A nil opt means the defaults. It panics if opt would let every site
 // act for its visitors: the origin * with credentials.
@@ -63,6 +69,7 @@ type Stats struct {
 	Opened  uint64 // since the start
 	Refused uint64 // instead
 	Slow    uint64 // ended since the client did not read
+	Failed  uint64 // ended since Open failed after they had begun
 	Events  uint64 // sent, each receiver counted
 }
 
@@ -71,7 +78,7 @@ func (h *Handler) Stats() Stats {
 	h.mu.Lock()
 	n := len(h.streams)
 	h.mu.Unlock()
-	return Stats{n, h.stats.opened.Load(), h.stats.refused.Load(), h.stats.slow.Load(), h.stats.events.Load()}
+	return Stats{n, h.stats.opened.Load(), h.stats.refused.Load(), h.stats.slow.Load(), h.stats.failed.Load(), h.stats.events.Load()}
 }
 
 // Close ends all streams, after what is queued for them is written, and does not wait:
@@ -99,9 +106,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions:
 		header.Set("Allow", "GET, HEAD, OPTIONS")
-		h.refuse(w, &Refusal{http.StatusMethodNotAllowed, "only GET and HEAD here"})
+		h.refuse(w, refuse(http.StatusMethodNotAllowed, "only GET and HEAD here"))
 	case !allowed:
-		h.refuse(w, &Refusal{http.StatusForbidden, "pages of this origin may not read the feed"})
+		h.refuse(w, refuse(http.StatusForbidden, "pages of this origin may not read the feed"))
 	default:
 		h.serve(w, r)
 	}
@@ -111,7 +118,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	s := newStream(w, r, &h.opts, &h.stats)
 	if err := s.control.SetWriteDeadline(time.Time{}); err != nil {
 		// One who does not read could not be got rid of.
-		h.refuse(w, &Refusal{http.StatusInternalServerError, "the server cannot stream"})
+		h.refuse(w, refuse(http.StatusInternalServerError, "the server cannot stream"))
 		return
 	}
 	if err := h.enter(s, r); err != nil {
@@ -129,12 +136,24 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	if errors.Is(err, ErrClosed) || errors.Is(err, ErrSlow) {
+	var refusal *Refusal
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrClosed) || errors.Is(err, ErrSlow):
 		err = nil // run finds it again
-	}
-	if err != nil && !s.begun {
+	case !s.begun:
 		h.refuse(w, err)
 		return
+	case s.broken || s.ctx.Err() != nil: // the client is gone
+	case errors.As(err, &refusal):
+		h.stats.failed.Add(1)
+		if refusal.Last != nil {
+			s.Send(refusal.Last)
+		}
+		s.Close()
+		err = nil // run ends with what is queued
+	default:
+		h.stats.failed.Add(1)
 	}
 	if err == nil {
 		h.stats.opened.Add(1)
@@ -191,9 +210,9 @@ func (h *Handler) enter(s *Stream, r *http.Request) error {
 	defer h.mu.Unlock()
 	switch {
 	case h.opts.MaxStreams > 0 && len(h.streams) >= h.opts.MaxStreams:
-		return &Refusal{http.StatusServiceUnavailable, "there are too many clients: try again later"}
+		return refuse(http.StatusServiceUnavailable, "there are too many clients: try again later")
 	case h.opts.MaxPerAddress > 0 && h.perHost[host] >= h.opts.MaxPerAddress:
-		return &Refusal{http.StatusTooManyRequests, "there are too many clients of this address"}
+		return refuse(http.StatusTooManyRequests, "there are too many clients of this address")
 	}
 	h.streams[s] = host
 	h.perHost[host]++
@@ -231,7 +250,7 @@ func (h *Handler) refuse(w http.ResponseWriter, err error) {
 	h.limit(w)
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
-		refusal = &Refusal{http.StatusServiceUnavailable, "the feed is not available: try again later"}
+		refusal = refuse(http.StatusServiceUnavailable, "the feed is not available: try again later")
 	}
 	header := w.Header()
 	header.Del("Connection")

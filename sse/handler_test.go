@@ -340,6 +340,70 @@ func TestFlush(t *testing.T) {
 	})
 }
 
+// An Open may fail when the stream has begun: it ends with what Open has to say, and is counted
+// unless it is the client's doing.
+func TestFailures(t *testing.T) {
+	open := func(f func(s *sse.Stream) error, read func(h *sse.Handler, lines *bufio.Reader)) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			h := sse.New(func(s *sse.Stream, _ *http.Request, _ string) (func(), error) {
+				if err := s.Flush(); err != nil {
+					return nil, err
+				}
+				return nil, f(s)
+			}, nil)
+			serveInBubble(t, h, func(client *http.Client) {
+				_, lines := get(t, client)
+				wantBegin(t, lines)
+				read(h, lines)
+			})
+		})
+	}
+	wantFailed := func(h *sse.Handler, want uint64) {
+		t.Helper()
+		synctest.Wait()
+		if got := h.Stats(); got.Failed != want || got.Streams != 0 || got.Refused != 0 {
+			t.Errorf("stats %+v, want %d failed", got, want)
+		}
+	}
+	last := &sse.Event{Name: "error", Data: []byte("sorry")}
+	open(func(s *sse.Stream) error {
+		s.Send(&sse.Event{Data: []byte("first")})
+		return &sse.Refusal{Status: 503, Message: "too late for this", Last: last}
+	}, func(h *sse.Handler, lines *bufio.Reader) {
+		if rest, err := io.ReadAll(lines); err != nil || string(rest) != "data: first\n\nevent: error\ndata: sorry\n\n" {
+			t.Errorf("read %q, %v", rest, err)
+		}
+		wantFailed(h, 1)
+	})
+	open(func(*sse.Stream) error { return &sse.Refusal{Status: 503} }, func(h *sse.Handler, lines *bufio.Reader) {
+		if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 {
+			t.Errorf("read %q, %v", rest, err)
+		}
+		wantFailed(h, 1)
+	})
+	open(func(*sse.Stream) error { return errors.New("secret") }, func(h *sse.Handler, lines *bufio.Reader) {
+		if rest, err := io.ReadAll(lines); err == nil || len(rest) > 0 {
+			t.Errorf("read %q, and the response looks complete", rest)
+		}
+		wantFailed(h, 1)
+	})
+	// A client that hangs up while it catches up has not failed.
+	synctest.Test(t, func(t *testing.T) {
+		h := sse.New(func(s *sse.Stream, _ *http.Request, _ string) (func(), error) {
+			s.Flush()
+			<-s.Context().Done()
+			return nil, s.Context().Err()
+		}, nil)
+		serveInBubble(t, h, func(client *http.Client) {
+			resp, lines := get(t, client)
+			wantBegin(t, lines)
+			resp.Body.Close()
+			wantFailed(h, 0)
+		})
+	})
+}
+
 // The timeouts of the http.Server are for requests, over either version.
 func TestTimeoutsOfTheServer(t *testing.T) {
 	for _, http2 := range []bool{false, true} {

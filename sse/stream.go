@@ -28,6 +28,7 @@ type Stream struct {
 	stats   *counters
 	head    bool // the client wants to see the header only
 	begun   bool // the header has been written
+	broken  bool // writing has failed
 
 	wake chan struct{} // holds one value: there is something to do
 
@@ -146,6 +147,7 @@ func (s *Stream) write(events ...[]byte) error {
 	if err == nil {
 		err = s.control.Flush()
 	}
+	s.broken = err != nil
 	switch {
 	case err == nil:
 		return s.control.SetWriteDeadline(time.Time{})

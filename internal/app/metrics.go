@@ -88,6 +88,7 @@ func registerFeeds(r *prometheus.Registry, events *sse.Handler) {
 	counter("feeds_opened_total", "Feeds, since the start.", func(s sse.Stats) uint64 { return s.Opened })
 	counter("feeds_refused_total", "Requests for a feed that were refused.", func(s sse.Stats) uint64 { return s.Refused })
 	counter("feeds_slow_total", "Feeds ended since the client was too far behind.", func(s sse.Stats) uint64 { return s.Slow })
+	counter("feeds_failed_total", "Feeds ended since the store failed.", func(s sse.Stats) uint64 { return s.Failed })
 	counter("feed_events_total", "Events to feeds, each receiver counted.", func(s sse.Stats) uint64 { return s.Events })
 }
 

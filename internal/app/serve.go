@@ -84,9 +84,7 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 		return nil, err
 	}
 	s.history = history.NewLog(store, &history.LogOptions{MaxMessage: int(c.MaxMessage), Observer: s.metrics, Logger: log})
-	rooms := newConversations(c, s.sockets, store, s.history, s.metrics)
-	rooms.register()
-	s.events = rooms.newEvents(c)
+	s.openConversations()
 	if s.http, err = s.newHTTP(); err != nil {
 		s.history.Close()
 		return nil, err

@@ -2,13 +2,17 @@ package app_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -162,9 +166,9 @@ func TestFeedRefusals(t *testing.T) {
 		status               int
 		body                 string
 	}{
-		{"GET", "/rooms/" + strings.Repeat("x", 201) + "/events", "", 400, "400: the room's id must have"},
-		{"GET", "/rooms/a%0Ab/events", "", 400, "400: the room's id must have"},
-		{"GET", "/rooms/%FF/events", "", 400, "400: the room's id must have"},
+		{"GET", "/rooms/" + strings.Repeat("x", 201) + "/events", "", 400, "400: roomId must have"},
+		{"GET", "/rooms/a%0Ab/events", "", 400, "400: roomId must have"},
+		{"GET", "/rooms/%FF/events", "", 400, "400: roomId must have"},
 		{"GET", "/rooms/r/events?lastEventId=x", "", 400, "400: the id of the last event"},
 		{"GET", "/rooms/r/events?lastEventId=x-y", "", 400, "400: the id of the last event"},
 		{"GET", "/rooms/r/events?lastEventId=x-99999999999999999999", "", 400, "400: the id of the last event"},
@@ -213,6 +217,101 @@ func TestFeedOfALongHistory(t *testing.T) {
 		}
 	}
 	f.want(t, fmt.Sprint("live ", n))
+}
+
+// failingReads fails to read a room's changes while err returns an error.
+type failingReads struct {
+	history.Store
+	err func() error
+}
+
+func (s *failingReads) Changes(ctx context.Context, room string, since int64, limit int) (history.Slice, error) {
+	if err := s.err(); err != nil {
+		return history.Slice{}, err
+	}
+	return s.Store.Changes(ctx, room, since, limit)
+}
+
+// A read that fails when the feed has begun is told to the client and to the operator, and a
+// client that comes back misses nothing.
+func TestFeedWhoseStoreFails(t *testing.T) {
+	const n = 150 // more than is read at once
+	for name, failure := range map[string]error{
+		"as stores fail":        history.ErrUnavailable.Wrap("read", errors.New("disk is gone")),
+		"with a foreign error":  errors.New("disk is gone"),
+		"by taking its time":    context.DeadlineExceeded,
+		"since it shuts down":   history.ErrClosed,
+		"in a way that is odd ": history.ErrUnknownOutcome,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var reads atomic.Int32
+			store := &failingReads{history.NewMemory(), func() error {
+				if reads.Add(1) == 2 {
+					return failure
+				}
+				return nil
+			}}
+			drafts := make([]history.Draft, n)
+			for k := range drafts {
+				drafts[k] = history.Draft{RoomID: "r", UserID: "u", Message: json.RawMessage(fmt.Sprint(k + 1))}
+			}
+			if _, err := store.Append(t.Context(), drafts); err != nil {
+				t.Fatal(err)
+			}
+			var logged lockedBuffer
+			s, err := app.NewServer(testConfig(), slog.New(slog.NewTextHandler(&logged, nil)), store)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := run(t, s)
+			f := feedOf(t, i, "/rooms/r/events?lastEventId=earliest", "")
+			var last feedEvent
+			got := 0
+			for e, ok := f.next(); ok; e, ok = f.next() {
+				if last = e; e.name == "newMessage" {
+					got++
+				}
+			}
+			if err := f.lines.Err(); err != nil {
+				t.Errorf("the feed broke off: %v", err)
+			}
+			var told struct{ Code, Message string }
+			if err := json.Unmarshal([]byte(last.data), &told); err != nil || got != 100 || last.name != "error" || last.id != "" ||
+				told.Code == "" || told.Message == "" || strings.Contains(told.Message, "disk") {
+				t.Errorf("after %d messages: %+v", got, last)
+			}
+			if shutdown := errors.Is(failure, history.ErrClosed); shutdown == strings.Contains(logged.String(), `msg="store failed" doing="read room"`) {
+				t.Errorf("logged: %s", logged.String())
+			}
+			if _, body := request(t, "GET", i.url+"/metrics"); !strings.Contains(body, "\nparley_feeds_failed_total 1\n") {
+				t.Error("it is not counted")
+			}
+			epoch := store.Epoch()
+			back := feedOf(t, i, "/rooms/r/events", epoch+"-100")
+			for k := 101; k <= n; k++ {
+				back.want(t, fmt.Sprint("newMessage ", k))
+			}
+			back.want(t, fmt.Sprint("live ", n))
+		})
+	}
+}
+
+// lockedBuffer is written to by several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // dialFeed begins to read a feed over a connection with a small buffer.

@@ -1,11 +1,32 @@
-package app
+package chat
 
 import (
 	"container/list"
 	"sync"
 	"time"
+)
 
-	"github.com/parley-go/parley"
+// A Member is a connection in a room.
+type Member struct {
+	ID string `json:"id"` // what the others know the connection by
+	Principal
+}
+
+// Presence says that the members of a room have changed.
+type Presence struct {
+	RoomID string       `json:"roomId"`
+	Type   PresenceType `json:"type"`
+	Member *Member      `json:"member,omitempty"`
+	Count  int          `json:"count"`
+}
+
+// PresenceType says how.
+type PresenceType string
+
+const (
+	PresenceJoin  PresenceType = "join" // or changed
+	PresenceLeave PresenceType = "leave"
+	PresenceCount PresenceType = "count" // only the number has changed
 )
 
 // maxShown is how many members of a room are shown to the others, and presenceEvery how
@@ -21,24 +42,15 @@ const (
 	presenceEvery = time.Second
 )
 
-type presenceType string
-
-const (
-	presenceJoin  presenceType = "join" // or changed
-	presenceLeave presenceType = "leave"
-	presenceCount presenceType = "count" // only the number has changed
-)
-
 // presence knows who is in which room at the moment. It is safe for concurrent use.
 type presence struct {
-	nsp *parley.Namespace
+	announcer Announcer
 
 	mu    sync.Mutex
 	rooms map[string]*room
 }
 
-// room is one with members. Its events are sent under mu, so that they are in order; that
-// queues them and does not wait for anybody.
+// room is one with members. They are told under mu, and so in order.
 type room struct {
 	of   *presence
 	id   string
@@ -51,22 +63,19 @@ type room struct {
 	round  *time.Timer // set while something is to be told
 }
 
-// place is one socket's place in a room.
+// place is one connection's place in a room.
 type place struct {
 	room *room
+	peer Peer
 
 	// Guarded by room.mu.
-	member  member
+	member  Member
 	element *list.Element // nil: not in the room yet
 	shown   bool
 }
 
-// channel is the name of the Socket.IO room behind a room. It has a prefix, since each
-// socket is in a room that has its id for a name.
-func channel(room string) string { return "room:" + room }
-
 // place returns a place in the room, to be entered. It must be left, entered or not.
-func (p *presence) place(id string) *place {
+func (p *presence) place(id string, peer Peer) *place {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.rooms[id]
@@ -75,12 +84,12 @@ func (p *presence) place(id string) *place {
 		p.rooms[id] = r
 	}
 	r.refs++
-	return &place{room: r}
+	return &place{room: r, peer: peer}
 }
 
-// enter makes m a member, or changes what the others know of it. answer is called with
-// the members as they are at that moment, before anything else is told about the room.
-func (p *place) enter(m member, answer func(shown []member, count int)) {
+// enter makes m a member, or changes what the others know of it. answer is called with the
+// members as they are at that moment, before the room is told anything else.
+func (p *place) enter(m Member, answer func(shown []Member, count int)) {
 	r := p.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,7 +106,7 @@ func (p *place) enter(m member, answer func(shown []member, count int)) {
 	}
 	answer(r.membersLocked())
 	if news && p.shown {
-		r.tellLocked(presenceJoin, &m)
+		r.tellLocked(PresenceJoin, p)
 	}
 }
 
@@ -108,7 +117,7 @@ func (p *place) leave() {
 	if p.element != nil {
 		if p.shown {
 			r.shown.Remove(p.element)
-			r.tellLocked(presenceLeave, &p.member)
+			r.tellLocked(PresenceLeave, p)
 		} else {
 			r.hidden.Remove(p.element)
 		}
@@ -128,22 +137,25 @@ func (p *place) leave() {
 
 func (r *room) countLocked() int { return r.shown.Len() + r.hidden.Len() }
 
-func (r *room) membersLocked() (shown []member, count int) {
-	shown = make([]member, 0, r.shown.Len())
+func (r *room) membersLocked() (shown []Member, count int) {
+	shown = make([]Member, 0, r.shown.Len())
 	for e := r.shown.Front(); e != nil; e = e.Next() {
 		shown = append(shown, e.Value.(*place).member)
 	}
 	return shown, r.countLocked()
 }
 
-// tellLocked sends an event to all in the room but the member that it is about.
-func (r *room) tellLocked(t presenceType, m *member) {
+// tellLocked tells all in the room but the one that it is about.
+func (r *room) tellLocked(t PresenceType, about *place) {
 	r.told = r.countLocked()
-	to := r.of.nsp.To(channel(r.id))
-	if m != nil {
-		to = to.Except(m.socket)
+	p := Presence{RoomID: r.id, Type: t, Count: r.told}
+	if about == nil {
+		r.of.announcer.Presence(p, nil)
+		return
 	}
-	to.Emit("presence", presenceNotice{RoomID: r.id, Type: t, Member: m, Count: r.told}) // can be encoded
+	member := about.member
+	p.Member = &member
+	r.of.announcer.Presence(p, about.peer)
 }
 
 func (r *room) laterLocked() {
@@ -163,9 +175,9 @@ func (r *room) catchUp() {
 	for r.shown.Len() < maxShown && r.hidden.Len() > 0 {
 		p := r.hidden.Remove(r.hidden.Front()).(*place)
 		p.shown, p.element = true, r.shown.PushBack(p)
-		r.tellLocked(presenceJoin, &p.member)
+		r.tellLocked(PresenceJoin, p)
 	}
 	if r.countLocked() != r.told {
-		r.tellLocked(presenceCount, nil)
+		r.tellLocked(PresenceCount, nil)
 	}
 }

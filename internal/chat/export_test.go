@@ -1,0 +1,10 @@
+package chat
+
+// Meanings are those of the table of codes.
+func Meanings() map[Code]string {
+	meanings := map[Code]string{}
+	for code, c := range codes {
+		meanings[code] = c.meaning
+	}
+	return meanings
+}

@@ -1,0 +1,128 @@
+// Package feeds binds the conversations to Server-Sent Events: GET /rooms/{room}/events is what
+// a room's members get, without joining it. docs/protocol.md describes it.
+//
+//	newMessage  a message; its id is the position after it
+//	live        what came before is complete up to its id
+//	reset       the client's id was no position to go on from; the newest page follows
+//	error       the store failed; the feed ends, and a client that comes back misses nothing
+package feeds
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/chat"
+	"github.com/parley-go/parley/sse"
+)
+
+// earliest, as the id of the last event, is the position before all messages.
+const earliest = "earliest"
+
+// New returns the handler of all feeds. It takes the room from the path's wildcard {room}.
+func New(service *chat.Service, o *sse.Options) *sse.Handler {
+	return sse.New(func(s *sse.Stream, r *http.Request, lastID string) (func(), error) {
+		q, err := request(r, lastID)
+		if err != nil {
+			return nil, refusal(err)
+		}
+		stop, err := service.Follow(s.Context(), q, &feed{s, q.RoomID, service.Epoch()})
+		if err != nil {
+			return nil, refusal(err)
+		}
+		return stop, nil
+	}, o)
+}
+
+// request returns what a client asks for.
+func request(r *http.Request, lastID string) (q chat.FollowRequest, err error) {
+	q.RoomID = r.PathValue("room")
+	if limit := r.URL.Query().Get("limit"); limit != "" {
+		if q.Newest, err = strconv.Atoi(limit); err != nil || q.Newest < 0 {
+			return q, chat.Refuse(chat.BadPayload, "limit must be a number, how many messages to begin with")
+		}
+	}
+	switch position, ok := chat.ParsePosition(lastID); {
+	case lastID == "":
+	case lastID == earliest:
+		q.Earliest = true
+	case ok:
+		q.After = &position
+	default:
+		return q, chat.Refuse(chat.BadPayload, "the id of the last event is none of this server's, nor %s", earliest)
+	}
+	return q, nil
+}
+
+// refusal is an error of the service over HTTP: a status, or the last event of a feed that has
+// begun.
+func refusal(err error) error {
+	var e *chat.Error
+	if !errors.As(err, &e) {
+		return err // of the client's connection
+	}
+	data, _ := json.Marshal(failure{e.Code, e.Message}) // cannot fail
+	return &sse.Refusal{Status: e.Code.Status(), Message: e.Message, Last: &sse.Event{Name: "error", Data: data}}
+}
+
+// failure is the data of the event error.
+type failure struct {
+	Code    chat.Code `json:"code"`
+	Message string    `json:"message"`
+}
+
+// feed is a chat.Follower.
+type feed struct {
+	stream *sse.Stream
+	room   string
+	epoch  string
+}
+
+// Missed implements chat.Follower.
+func (f *feed) Missed(m *history.Message) error {
+	f.send(f.encode(m))
+	return f.stream.Flush()
+}
+
+// Opened implements chat.Follower.
+func (f *feed) Opened(o chat.Opened) {
+	if o.Reset {
+		f.state("reset", o.At)
+	}
+	for i := range o.Messages {
+		f.send(f.encode(&o.Messages[i]))
+	}
+	f.state("live", o.At)
+}
+
+// encoding is the kind of encoding that all feeds share.
+type encoding struct{}
+
+// Deliver implements chat.Follower.
+func (f *feed) Deliver(m *history.Live) {
+	f.send(m.Encoded(encoding{}, func(m *history.Message) any { return f.encode(m) }).([]byte))
+}
+
+func (f *feed) encode(m *history.Message) []byte {
+	id := chat.Position{Epoch: f.epoch, Number: m.Number()}.String()
+	e := sse.Event{ID: id, Name: "newMessage", Data: chat.EncodeMessage(m)}
+	b, _ := e.Append(nil) // an epoch has no line breaks
+	return b
+}
+
+// send queues an event. If it cannot, the stream has ended, and the client will come back.
+func (f *feed) send(event []byte) { f.stream.SendEncoded(event) }
+
+// roomState is the data of live and reset.
+type roomState struct {
+	RoomID  string `json:"roomId"`
+	LastSeq int64  `json:"lastSeq"`
+	Epoch   string `json:"epoch"`
+}
+
+func (f *feed) state(name string, at chat.Position) {
+	data, _ := json.Marshal(roomState{f.room, at.Number, at.Epoch}) // cannot fail
+	f.stream.Send(&sse.Event{ID: at.String(), Name: name, Data: data})
+}

@@ -1,0 +1,120 @@
+package chat
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/parley-go/parley/history"
+)
+
+// maxSending bounds the messages of one client that wait for the store. With as many, the
+// sender of the next one waits, and so does whatever the client sends after it.
+const maxSending = 16
+
+// A SendRequest is a message. UserID and OperatorID add to what the client said of itself when
+// it joined the room. ClientID is the sender's own name of the message, by which it is stored
+// only once; it may be empty.
+type SendRequest struct {
+	RoomID     string
+	UserID     string
+	OperatorID string
+	ClientID   string
+	Message    json.RawMessage
+}
+
+// Send has a message stored. Unless Send returns an error, done is called once, with the stored
+// message or an error, when the store has answered or its time is over; it may be called
+// before Send returns, and must not block. A message is stored even if ctx ends.
+func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Message, error)) error {
+	d, err := c.draft(&q)
+	if err != nil {
+		return err
+	}
+	if c.sending.Load() >= maxSending {
+		bounded, cancel := c.service.bounded(context.WithoutCancel(ctx))
+		defer cancel()
+		done(c.service.appended(c.service.log.Append(bounded, d)))
+		return nil
+	}
+	late := time.AfterFunc(c.service.opts.Timeout, func() {
+		done(c.service.appended(history.Appended{}, history.ErrUnknownOutcome))
+	})
+	c.sending.Add(1)
+	err = c.service.log.AppendFunc(d, func(stored history.Appended, err error) {
+		c.sending.Add(-1)
+		if late.Stop() {
+			done(c.service.appended(stored, err))
+		}
+	})
+	if err != nil {
+		c.sending.Add(-1)
+		late.Stop()
+		return c.service.storeError(context.Background(), "append message", err)
+	}
+	return nil
+}
+
+// draft checks a message.
+func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
+	m, err := c.member(q.RoomID)
+	if err != nil {
+		return d, err
+	}
+	if q.Message == nil {
+		return d, Refuse(BadPayload, "message is missing")
+	}
+	if depth(q.Message) > maxDepth {
+		return d, Refuse(BadPayload, "message is nested more than %d deep", maxDepth)
+	}
+	if err := checkText("clientId", q.ClientID, history.MaxClientID); err != nil {
+		return d, err
+	}
+	who, err := m.who.complete(q.UserID, q.OperatorID)
+	if err != nil {
+		return d, err
+	}
+	return history.Draft{
+		RoomID: q.RoomID, UserID: who.UserID, OperatorID: who.OperatorID,
+		ClientID: q.ClientID, Message: q.Message,
+	}, nil
+}
+
+// appended is what a sender is told of what the store says.
+func (s *Service) appended(stored history.Appended, err error) (history.Message, error) {
+	if err != nil {
+		return history.Message{}, s.storeError(context.Background(), "append message", err)
+	}
+	if s.opts.Appended != nil {
+		s.opts.Appended(stored.Dup)
+	}
+	return stored.Message, nil
+}
+
+// depth returns how deeply arrays and objects nest in valid JSON.
+func depth(data json.RawMessage) int {
+	deepest, now := 0, 0
+	inString := false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case c == '"':
+			inString = !inString
+		case inString:
+			if c == '\\' {
+				i++
+			}
+		case c == '[', c == '{':
+			now++
+			deepest = max(deepest, now)
+		case c == ']', c == '}':
+			now--
+		}
+	}
+	return deepest
+}
+
+// EncodeMessage returns a stored message as JSON.
+func EncodeMessage(m *history.Message) json.RawMessage {
+	const others = 250 // bytes of the other members, about
+	return m.AppendJSON(make([]byte, 0, others+len(m.Message)))
+}

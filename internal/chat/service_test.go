@@ -1,0 +1,258 @@
+package chat_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/chat"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// peer is a connection that notes what reaches it.
+type peer struct {
+	id    string
+	hall  *hall
+	enter error
+
+	mu   sync.Mutex
+	said []string
+}
+
+func (p *peer) ID() string { return p.id }
+
+func (p *peer) Enter(room string) error {
+	if p.enter == nil {
+		p.hall.members[room] = append(p.hall.members[room], p)
+	}
+	return p.enter
+}
+
+func (p *peer) Exit(room string) {
+	for i, member := range p.hall.members[room] {
+		if member == p {
+			p.hall.members[room] = append(p.hall.members[room][:i], p.hall.members[room][i+1:]...)
+		}
+	}
+}
+
+func (p *peer) Deliver(m *history.Live) {
+	p.hear("message %s by %s", m.Message.Message, m.Message.UserID)
+}
+
+func (p *peer) hear(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said = append(p.said, fmt.Sprintf(format, args...))
+}
+
+// want compares what has reached the peer since it was asked before.
+func (p *peer) want(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if fmt.Sprint(p.said) != fmt.Sprint(want) {
+		t.Errorf("%s heard %q, want %q", p.id, p.said, want)
+	}
+	p.said = nil
+}
+
+// hall is an announcer, for one goroutine.
+type hall struct{ members map[string][]*peer }
+
+func (h *hall) tell(room string, except chat.Peer, format string, args ...any) {
+	for _, p := range h.members[room] {
+		if chat.Peer(p) != except {
+			p.hear(format, args...)
+		}
+	}
+}
+
+func (h *hall) Presence(p chat.Presence, except chat.Peer) {
+	h.tell(p.RoomID, except, "%s of %s, now %d", p.Type, p.Member.ID, p.Count)
+}
+
+func (h *hall) Typing(p chat.Typing, except chat.Peer) {
+	h.tell(p.RoomID, except, "typing %v of %s", p.Typing, p.UserID)
+}
+
+// inService runs f in a bubble, with a service over a store, and the failures it tells of.
+func inService(t *testing.T, store history.Store, f func(t *testing.T, s *chat.Service, h *hall, failed *[]string)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		log := history.NewLog(store, nil)
+		defer log.Close()
+		h := &hall{members: map[string][]*peer{}}
+		var failed []string
+		f(t, chat.New(store, log, chat.Options{
+			PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, Timeout: time.Second, Announcer: h,
+			Failed: func(doing string, err error) { failed = append(failed, fmt.Sprint(doing, ": ", err)) },
+		}), h, &failed)
+	})
+}
+
+func wantCode(t *testing.T, err error, want chat.Code) {
+	t.Helper()
+	if e, ok := err.(*chat.Error); !ok || e.Code != want || e.Message == "" {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+func TestService(t *testing.T) {
+	inService(t, history.NewMemory(), func(t *testing.T, s *chat.Service, h *hall, failed *[]string) {
+		ctx := context.Background()
+		a, b := &peer{id: "aaaaaaaa", hall: h}, &peer{id: "bbbbbbbb", hall: h}
+		ann, bob := s.Connect(a), s.Connect(b)
+		defer bob.Close()
+		var joined chat.Joined
+		join := func(c *chat.Client, who chat.Principal, q chat.JoinRequest) {
+			t.Helper()
+			if err := c.Join(ctx, who, q, func(j chat.Joined) { joined = j }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		send := func(c *chat.Client, message string) {
+			t.Helper()
+			sent := make(chan error, 1)
+			q := chat.SendRequest{RoomID: "r", Message: json.RawMessage(message)}
+			if err := c.Send(ctx, q, func(_ history.Message, err error) { sent <- err }); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-sent; err != nil {
+				t.Fatal(err)
+			}
+		}
+		join(ann, chat.Principal{UserID: "ann"}, chat.JoinRequest{RoomID: "r"})
+		join(bob, chat.Principal{}, chat.JoinRequest{RoomID: "r"})
+		if joined.Member.UserID != "guest-bbbbbbbb" || joined.Count != 2 || len(joined.Members) != 2 {
+			t.Errorf("joined: %+v", joined)
+		}
+		a.want(t, "join of bbbbbbbb, now 2")
+		send(ann, "1")
+		a.want(t, "message 1 by ann")
+		b.want(t, "message 1 by ann")
+		if err := bob.Typing("r", true); err != nil {
+			t.Error(err)
+		}
+		a.want(t, "typing true of guest-bbbbbbbb")
+		b.want(t)
+		if page, err := bob.History(ctx, chat.HistoryRequest{RoomID: "r"}); err != nil || len(page.Messages) != 1 || page.LastSeq != 1 {
+			t.Errorf("history: %+v, %v", page, err)
+		}
+		if err := bob.Leave("r"); err != nil {
+			t.Error(err)
+		}
+		a.want(t, "leave of bbbbbbbb, now 1")
+		send(ann, "2")
+		b.want(t)
+		wantCode(t, bob.Typing("r", true), chat.NotJoined)
+		after := int64(1)
+		join(bob, chat.Principal{UserID: "bob"}, chat.JoinRequest{RoomID: "r", After: &after})
+		if len(joined.Messages) != 1 || joined.Messages[0].Seq != 2 || joined.Reset {
+			t.Errorf("came back to %+v", joined)
+		}
+		a.said = nil
+		ann.Close()
+		b.want(t, "leave of aaaaaaaa, now 1")
+		if len(*failed) > 0 {
+			t.Errorf("failed: %q", *failed)
+		}
+	})
+}
+
+// slowStore answers no read before its context ends.
+type slowStore struct{ history.Store }
+
+func (slowStore) History(ctx context.Context, _ string, _ history.Page) (history.Slice, error) {
+	<-ctx.Done()
+	return history.Slice{}, ctx.Err()
+}
+
+// That a client gives up is no failure of the store. That the store takes too long is.
+func TestStoreThatTakesTooLong(t *testing.T) {
+	inService(t, slowStore{history.NewMemory()}, func(t *testing.T, s *chat.Service, h *hall, failed *[]string) {
+		p := &peer{id: "aaaaaaaa", hall: h}
+		c := s.Connect(p)
+		defer c.Close()
+		join := func(ctx context.Context) error {
+			return c.Join(ctx, chat.Principal{}, chat.JoinRequest{RoomID: "r"}, func(chat.Joined) { t.Error("answered") })
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		if err := join(ctx); !errors.Is(err, chat.ErrGone) || len(*failed) > 0 {
+			t.Errorf("the client gave up: %v, failed %q", err, *failed)
+		}
+		start := time.Now()
+		wantCode(t, join(context.Background()), chat.Unavailable)
+		if len(*failed) != 1 || time.Since(start) != time.Second {
+			t.Errorf("failed %q, after %v", *failed, time.Since(start))
+		}
+		if len(h.members["r"]) > 0 {
+			t.Error("it stayed in the room")
+		}
+		wantCode(t, c.Typing("r", true), chat.NotJoined)
+	})
+}
+
+func TestRoomThatCannotBeEntered(t *testing.T) {
+	inService(t, history.NewMemory(), func(t *testing.T, s *chat.Service, h *hall, _ *[]string) {
+		full := chat.Refuse(chat.TooManyRooms, "leave a room first")
+		c := s.Connect(&peer{id: "aaaaaaaa", hall: h, enter: full})
+		if err := c.Join(t.Context(), chat.Principal{}, chat.JoinRequest{RoomID: "r"}, nil); err != full {
+			t.Errorf("joined: %v", err)
+		}
+		wantCode(t, c.Leave(".."), chat.BadRoom)
+	})
+}
+
+// docs/protocol.md has the codes with the same meanings, and each has a status over HTTP.
+func TestCodesAreDocumented(t *testing.T) {
+	b, err := os.ReadFile("../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(b), "| code | meaning |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	documented := map[chat.Code]string{}
+	for _, row := range strings.Split(table, "\n")[2:] {
+		cells := strings.Split(row, " | ")
+		documented[chat.Code(strings.Trim(cells[0], "| `"))] = cells[1]
+	}
+	for code, meaning := range chat.Meanings() {
+		if documented[code] != meaning {
+			t.Errorf("%s is documented as %q, want %q", code, documented[code], meaning)
+		}
+		if code.Status() < 400 {
+			t.Errorf("%s has the status %d", code, code.Status())
+		}
+		delete(documented, code)
+	}
+	if len(documented) > 0 {
+		t.Errorf("documented, but unknown: %v", documented)
+	}
+}
+
+func TestPosition(t *testing.T) {
+	for _, p := range []chat.Position{{"e", 0}, {"a-b", 12}} {
+		if got, ok := chat.ParsePosition(p.String()); !ok || got != p {
+			t.Errorf("%s is read as %+v, %v", p, got, ok)
+		}
+	}
+	for _, text := range []string{"", "-1", "e", "e-", "e-x", "e-99999999999999999999"} {
+		if got, ok := chat.ParsePosition(text); ok {
+			t.Errorf("%q is read as %+v", text, got)
+		}
+	}
+}
