@@ -70,7 +70,7 @@ func (c *crowd) sample(n int, f func()) *samples {
 	s := &samples{values: make([]time.Duration, n)}
 	c.samples.Store(s)
 	f()
-	eventually(c.t, fmt.Sprintf("%d events to arrive", n), time.Minute, func() bool { return int(s.in.Load()) == n })
+	eventually(c.t, fmt.Sprintf("%d events to arrive", n), func() bool { return int(s.in.Load()) == n })
 	c.samples.Store(nil)
 	slices.Sort(s.values)
 	return s
@@ -83,7 +83,7 @@ func (c *crowd) grow(n int) []*client {
 	c.t.Helper()
 	before, failed := c.connected.Load(), c.failed.Load()
 	added := c.dial(n)
-	eventually(c.t, fmt.Sprintf("%d clients to connect", n), time.Minute, func() bool {
+	eventually(c.t, fmt.Sprintf("%d clients to connect", n), func() bool {
 		return c.connected.Load() == before+int64(n) || c.failed.Load() > failed
 	})
 	if lost := c.failed.Load() - failed; lost > 0 {
@@ -128,7 +128,7 @@ func (c *crowd) close() {
 	for _, cl := range all {
 		cl.conn.Close()
 	}
-	eventually(c.t, "the connections to be closed", time.Minute, func() bool { return c.gone.Load() >= gone+int64(len(all)) })
+	eventually(c.t, "the connections to be closed", func() bool { return c.gone.Load() >= gone+int64(len(all)) })
 }
 
 // join puts each client into the rooms that are named for its number.
@@ -142,7 +142,7 @@ func (c *crowd) join(clients []*client, rooms func(i int) []string) {
 		}
 		cl.send(fmt.Sprintf(`420["join",[%s]]`, names[1:]))
 	}
-	eventually(c.t, "the rooms to be joined", time.Minute, func() bool { return c.acks.Load() == acks+int64(len(clients)) })
+	eventually(c.t, "the rooms to be joined", func() bool { return c.acks.Load() == acks+int64(len(clients)) })
 }
 
 // want waits for n more events than there were when it was called.
@@ -150,7 +150,7 @@ func (c *crowd) want(n int, f func()) {
 	c.t.Helper()
 	before := c.events.Load()
 	f()
-	eventually(c.t, fmt.Sprintf("%d events to arrive", n), time.Minute, func() bool { return c.events.Load() >= before+int64(n) })
+	eventually(c.t, fmt.Sprintf("%d events to arrive", n), func() bool { return c.events.Load() >= before+int64(n) })
 	if got := c.events.Load() - before; got != int64(n) {
 		c.t.Fatalf("%d events, want %d", got, n)
 	}

@@ -1,8 +1,10 @@
-// Package load has only tests: a server in a process of its own is driven with thousands of
-// connections, and what it promises about cost is checked. What is compared was measured in
-// the same run, in processor time of the server where that is possible, so that the tests
-// say the same on a machine that is busy with other things. They need Linux.
+// Package load has only tests. They drive a server in a process of its own with thousands of
+// connections, and check what it promises about cost. They need Linux.
 //
-//	go test ./conformance/load              bounded sizes, half a minute
-//	go test ./conformance/load -full -v     the sizes of docs/performance.md, with figures
+//	go test ./conformance/load              small sizes: counts, bytes and states
+//	go test ./conformance/load -full -v     the sizes of docs/performance.md, and the bars
+//
+// A bar is for a ratio: a figure and its reference come from the same run, in processor time of
+// the server where that is possible. On a busy machine a ratio changes less than its parts do,
+// but it does change. So bars hold with -full only, which "make perf" runs.
 package load

@@ -15,12 +15,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/parley-go/parley/bench/bar"
 )
 
 // asServer has the test binary be the server; its value is the serverConfig.
 const asServer = "BE_LOAD_SERVER"
 
-var full = flag.Bool("full", false, "measure with the sizes of docs/performance.md")
+var full = flag.Bool("full", false, "measure with the sizes of docs/performance.md, and want the bars to hold")
+
+// patience is how long a test waits for what has to happen. Nothing takes so long on a machine
+// that works.
+const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
 	if config := os.Getenv(asServer); config != "" {
@@ -46,6 +52,14 @@ func size(usual, large int) int {
 		n = int(limit.Cur * 4 / 5)
 	}
 	return n
+}
+
+// rounds chooses how often to measure for a median: once where no bar has to hold.
+func rounds(n int) int {
+	if *full {
+		return n
+	}
+	return 1
 }
 
 // child is a server process.
@@ -135,11 +149,35 @@ func (c *child) cost(f func()) time.Duration {
 }
 
 // eventually waits until ok is true.
-func eventually(t *testing.T, what string, within time.Duration, ok func() bool) {
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(within); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", within, what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }
+
+// bare returns the server's processor time for a round trip of so many bytes each way between
+// two ends of a loopback connection, both its own: what the kernel takes, without any protocol.
+func (c *child) bare(size int) (each time.Duration) {
+	c.t.Helper()
+	c.ask("bare", url.Values{"size": {strconv.Itoa(size)}}, &each)
+	return each
+}
+
+// hold wants a figure to keep its bar, and prints both. It does so with -full only, since a bar
+// depends on the machine.
+func hold(t *testing.T, b bar.Bar) {
+	t.Helper()
+	switch {
+	case !*full:
+	case b.Holds():
+		t.Log(b)
+	default:
+		t.Error(b)
+	}
+}
+
+// micros is a duration as a figure.
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -8,12 +8,17 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/parley-go/parley/bench/bar"
 )
 
 const (
 	messageSize = 100 // bytes of text
-	maxSpread   = 2   // of the cost of a delivery; measured were 1.1 to 1.4
 	maxRoom     = 400 // bytes of heap, with two members; measured were 190
+	// Multiples of a bare round trip, for which one process sends and receives twice. Measured
+	// were 0.5 to 0.65, and 0.8 to 1.1.
+	maxDelivery  = 0.8
+	maxHeartbeat = 1.3
 	// maxGoroutines is for any number of idle connections; workers that wait for inboxes
 	// are most of them.
 	maxGoroutines = 100
@@ -22,7 +27,7 @@ const (
 // TestDeliveryCostsTheSame sends the same number of deliveries to many small rooms and to
 // few large ones, with few and with many connections.
 func TestDeliveryCostsTheSame(t *testing.T) {
-	const rounds = 7
+	rounds := rounds(7)
 	n := size(5000, 15_000) / 1000 * 1000
 	server := start(t, serverConfig{})
 	c := newCrowd(t, server)
@@ -69,9 +74,9 @@ func TestDeliveryCostsTheSame(t *testing.T) {
 	for _, cost := range costs {
 		least, most = min(least, cost), max(most, cost)
 	}
-	if float64(most) > maxSpread*float64(least) {
-		t.Errorf("a delivery costs from %v to %v: %v", least, most, costs)
-	}
+	// Measured were 1.4 to 1.7.
+	hold(t, bar.Bar{Name: "delivery, most costly", Value: micros(most), Unit: "µs", Reference: "least costly", Base: micros(least), Most: 2})
+	hold(t, bar.Bar{Name: "delivery, most costly", Value: micros(most), Unit: "µs", Reference: "bare round trip", Base: micros(server.bare(messageSize)), Most: maxDelivery})
 }
 
 // Rooms are cheap: a hundred thousand with two members each.
@@ -98,7 +103,7 @@ func TestManyRooms(t *testing.T) {
 	if per > maxRoom {
 		t.Errorf("%d bytes a room, want at most %d", per, maxRoom)
 	}
-	var took [5]time.Duration
+	took := make([]time.Duration, rounds(5))
 	for i := range took {
 		took[i] = server.cost(func() {
 			c.want(members*rooms/10, func() {
@@ -106,35 +111,35 @@ func TestManyRooms(t *testing.T) {
 			})
 		}) / time.Duration(members*rooms/10)
 	}
-	slices.Sort(took[:])
+	slices.Sort(took)
 	t.Logf("%v a delivery", took[len(took)/2])
 }
 
-// 15,000 idle connections with a heartbeat every 25 s take at most 2 % of a core.
+// A heartbeat keeps every connection, and costs little more than its two messages cost the kernel.
 func TestHeartbeats(t *testing.T) {
-	n, every, during := size(3000, 15_000), time.Second, 2*time.Second
+	n, every := size(3000, 15_000), time.Second
 	if *full {
-		every, during = 25*time.Second, 30*time.Second
+		every = 25 * time.Second
 	}
 	server := start(t, serverConfig{PingInterval: every})
 	c := newCrowd(t, server)
 	c.grow(n)
-	idle := server.settled()
-	pings := c.pings.Load()
-	cost := server.cost(func() { time.Sleep(during) })
-	pings = c.pings.Load() - pings
+	var idle usage
+	eventually(t, fmt.Sprintf("the goroutines that %d handshakes had to end", n), func() bool {
+		idle = server.settled()
+		return idle.Goroutines <= maxGoroutines
+	})
+	before := c.pings.Load()
+	cost := server.cost(func() {
+		eventually(t, "two pings for each client", func() bool { return c.pings.Load() >= before+2*int64(n) })
+	})
+	pings := c.pings.Load() - before
 	per := cost / time.Duration(pings)
-	percent := 100 * per.Seconds() * 15_000 / 25
-	t.Logf("%d connections, %.1f MB: %d pings in %v took %v: %v each, %.2f %% of a core for 15,000 every 25 s",
-		n, float64(idle.RSS)/1e6, pings, during, cost, per, percent)
-	if int(pings) < n {
-		t.Errorf("%d pings in %v to %d clients", pings, during, n)
-	}
-	if percent > 2 && !raceEnabled {
-		t.Errorf("%.2f %% of a core, want at most 2", percent)
-	}
-	if idle.Goroutines > maxGoroutines {
-		t.Errorf("%d goroutines for %d idle connections", idle.Goroutines, n)
+	t.Logf("%d connections, %.1f MB: %d pings took %v: %v each, %.2f %% of a core for 15,000 every 25 s",
+		n, float64(idle.RSS)/1e6, pings, cost, per, 100*per.Seconds()*15_000/25)
+	hold(t, bar.Bar{Name: "ping and pong", Value: micros(per), Unit: "µs", Reference: "bare round trip", Base: micros(server.bare(3)), Most: maxHeartbeat})
+	if s := server.usage().Sockets; s.Sockets != n || c.gone.Load() != 0 {
+		t.Errorf("%d sockets, and %d clients lost their connection; want %d and none", s.Sockets, c.gone.Load(), n)
 	}
 }
 
@@ -143,20 +148,22 @@ func TestAllReconnect(t *testing.T) {
 	n := size(4000, 15_000)
 	server := start(t, serverConfig{})
 	c := newCrowd(t, server)
-	began := time.Now()
-	c.grow(n)
-	first := time.Since(began)
+	connect := func() (took, cost time.Duration) {
+		began := time.Now()
+		cost = server.cost(func() { c.grow(n) })
+		return time.Since(began), cost / time.Duration(n)
+	}
+	first, firstCost := connect()
+	t.Logf("%d clients: connected in %v, %v of the server's time each", n, first, firstCost)
 	for range 2 {
 		c.close()
-		began := time.Now()
-		cost := server.cost(func() { c.grow(n) })
-		again := time.Since(began)
-		t.Logf("%d clients: connected in %v, reconnected in %v, %v of the server's time each", n, first, again, cost/time.Duration(n))
-		if again > 3*first+2*time.Second {
-			t.Errorf("to connect again took %v, the first time %v", again, first)
-		}
+		again, cost := connect()
+		t.Logf("%d clients: connected again in %v, %v of the server's time each", n, again, cost)
+		// The server ends the old connections meanwhile.
+		hold(t, bar.Bar{Name: "to connect again, CPU", Value: micros(cost), Unit: "µs", Reference: "first time", Base: micros(firstCost), Most: 2})
+		hold(t, bar.Bar{Name: "all connect again, time", Value: again.Seconds(), Unit: "s", Reference: "first time", Base: first.Seconds(), Most: 2.5})
 	}
-	eventually(t, "the server to have forgotten the old connections", 10*time.Second, func() bool {
+	eventually(t, "the server to have forgotten the old connections", func() bool {
 		s := server.usage().Sockets
 		return s.Sockets == n && s.Sessions == n && s.Disconnected["transport close"] == 2*uint64(n)
 	})

@@ -101,6 +101,8 @@ func command(srv *parley.Server, function string, arguments url.Values) (any, er
 	}
 	text := prose(number("size"))
 	switch function {
+	case "bare":
+		return bare(number("size"))
 	case "usage":
 		if arguments.Has("collect") {
 			debug.FreeOSMemory()
@@ -141,6 +143,40 @@ func command(srv *parley.Server, function string, arguments url.Values) (any, er
 		return nil, nil
 	}
 	return nil, fmt.Errorf("there is no %q", function)
+}
+
+// bare returns the processor time of a round trip of size bytes each way over a loopback
+// connection, for both of its ends.
+func bare(size int) (time.Duration, error) {
+	const times = 20_000
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return 0, err
+	}
+	defer near.Close()
+	far, err := l.Accept()
+	if err != nil {
+		return 0, err
+	}
+	defer far.Close()
+	b := make([]byte, size)
+	before := measure().CPU
+	for range times {
+		for _, ends := range [][2]net.Conn{{near, far}, {far, near}} {
+			if _, err := ends[0].Write(b); err != nil {
+				return 0, err
+			}
+			if _, err := io.ReadFull(ends[1], b); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return (measure().CPU - before) / times, nil
 }
 
 // prose returns text that compresses about as well as what people write.

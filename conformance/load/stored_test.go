@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parley-go/parley/bench/bar"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/internal/app"
@@ -98,9 +99,8 @@ func storeRate(path string, senders int, during time.Duration) (float64, error) 
 }
 
 const (
-	chatRooms     = 200
-	maxStoredCost = 6 // times the processor time of the store alone; measured were 2.1, and 3.4 to 4.0 with 5 deliveries
-	text          = `{"text":"the parcel has not arrived and the page says that it was handed over on monday could you have a look please"}`
+	chatRooms = 200
+	text      = `{"text":"the parcel has not arrived and the page says that it was handed over on monday could you have a look please"}`
 )
 
 func chatRoom(sender int) string { return fmt.Sprint("room-", sender%chatRooms) }
@@ -115,7 +115,8 @@ type chatters struct {
 	*crowd
 	t       *testing.T
 	all     []*client
-	going   atomic.Bool // each acknowledgement has its client send again
+	going   atomic.Bool  // each acknowledgement has its client send again
+	rested  atomic.Int64 // acknowledgements that did not
 	refused atomic.Int64
 }
 
@@ -131,6 +132,8 @@ func chat(t *testing.T, server *child, n int) *chatters {
 		}
 		if c.going.Load() {
 			cl.again()
+		} else {
+			c.rested.Add(1)
 		}
 	}
 	c.all = c.grow(n)
@@ -147,7 +150,7 @@ func (c *chatters) ask(request func(*client) string) {
 	for _, cl := range c.all {
 		cl.send(request(cl))
 	}
-	eventually(c.t, "all to be answered", time.Minute, func() bool { return c.acks.Load() == before+int64(len(c.all)) })
+	eventually(c.t, "all to be answered", func() bool { return c.acks.Load() == before+int64(len(c.all)) })
 }
 
 // busy runs f while each client repeats a request as soon as it is answered, and returns the
@@ -157,6 +160,7 @@ func (c *chatters) busy(request func(*client) string, f func()) (answers int64) 
 	for _, cl := range c.all {
 		cl.again = func() { cl.send(request(cl)) }
 	}
+	c.rested.Store(0)
 	c.going.Store(true)
 	before := c.acks.Load()
 	for _, cl := range c.all {
@@ -165,9 +169,7 @@ func (c *chatters) busy(request func(*client) string, f func()) (answers int64) 
 	f()
 	answers = c.acks.Load() - before
 	c.going.Store(false)
-	for sum := int64(-1); sum != c.acks.Load(); time.Sleep(100 * time.Millisecond) {
-		sum = c.acks.Load()
-	}
+	eventually(c.t, "the last requests to be answered", func() bool { return c.rested.Load() == int64(len(c.all)) })
 	return answers
 }
 
@@ -182,11 +184,11 @@ func typing(cl *client) string {
 // Messages that are sent through Socket.IO, stored, broadcast to the room and acknowledged
 // are compared to those that senders give to the store directly.
 func TestStoredMessages(t *testing.T) {
-	rounds, during := 3, 500*time.Millisecond
+	rounds, during := rounds(5), 200*time.Millisecond
 	if *full {
-		rounds, during = 5, 2*time.Second
+		during = 2 * time.Second
 	}
-	for _, senders := range []int{64, 1024} {
+	for senders, bars := range map[int]struct{ cost, rate float64 }{64: {3, 0.4}, 1024: {5, 0.2}} {
 		server := start(t, serverConfig{Chat: t.TempDir()})
 		c := chat(t, server, senders)
 		var rates, costs []float64 // as multiples of the store's
@@ -211,22 +213,26 @@ func TestStoredMessages(t *testing.T) {
 		slices.Sort(rates)
 		slices.Sort(costs)
 		rate, cost := rates[rounds/2], costs[rounds/2]
-		t.Logf("%d senders: %.2f of the store's rate, %.1f times its processor time", senders, rate, cost)
-		if cost > maxStoredCost {
-			t.Errorf("a message of %d senders costs %.1f times what the store alone costs, want at most %d", senders, cost, maxStoredCost)
-		}
+		hold(t, bar.Bar{Name: fmt.Sprint("stored messages of ", senders, " senders, CPU of each"), Value: cost, Reference: "store alone", Base: 1, Most: bars.cost})
+		hold(t, bar.Bar{Name: fmt.Sprint("stored messages of ", senders, " senders, rate"), Value: rate, Reference: "store alone", Base: 1, Least: bars.rate})
 		if c.refused.Load() > 0 {
 			t.Errorf("%d messages were refused", c.refused.Load())
 		}
 	}
 }
 
-// To join a room brings its last 50 messages at once, however many are stored.
+// To join a room brings its last 50 messages, at the same cost however many are stored.
 func TestRoomsOpenFast(t *testing.T) {
-	messages := 40_000
+	few := openRooms(t, 50*chatRooms)
 	if *full {
-		messages = 10_000_000
+		many := openRooms(t, 10_000_000)
+		hold(t, bar.Bar{Name: "a room opens, 10,000,000 messages stored", Value: micros(many), Unit: "µs", Reference: "10,000", Base: micros(few), Most: 2})
 	}
+}
+
+// openRooms returns the median time in which a room opens, and wants the last 50 messages of each.
+func openRooms(t *testing.T, messages int) time.Duration {
+	t.Helper()
 	dir := t.TempDir()
 	store, err := sqlite.Open(filepath.Join(dir, "chat", "parley.db"), nil)
 	if err != nil {
@@ -268,15 +274,16 @@ func TestRoomsOpenFast(t *testing.T) {
 	slices.Sort(took)
 	p50, p99 := took[len(took)/2], took[len(took)*99/100]
 	t.Logf("%d messages are stored: a room opens in %v, p99 %v", messages, p50, p99)
-	if p50 > 2*time.Millisecond && !raceEnabled {
-		t.Errorf("a room opens in %v, want at most 2 ms", p50)
-	}
+	return p50
 }
 
-// Events that are not stored do not wait for those that are: they are as fast as while the
-// others do something else.
+// Events that are not stored are answered while others store: as fast as while the others do
+// something else.
 func TestStoringSlowsNobodyElse(t *testing.T) {
-	during := time.Second
+	times := 50
+	if *full {
+		times = 1000
+	}
 	server := start(t, serverConfig{Chat: t.TempDir()})
 	c := chat(t, server, 64)
 	other := newCrowd(t, server)
@@ -293,7 +300,7 @@ func TestStoringSlowsNobodyElse(t *testing.T) {
 	for i, request := range []func(*client) string{typing, sendMessage} {
 		c.busy(request, func() {
 			var took []time.Duration
-			for began := time.Now(); time.Since(began) < during; {
+			for range times {
 				sent := time.Now()
 				cl.send(`422["typing",{"roomId":"quiet"}]`)
 				<-answered
@@ -304,7 +311,8 @@ func TestStoringSlowsNobodyElse(t *testing.T) {
 		})
 	}
 	t.Logf("typing is answered in %v while 64 others type, in %v while they send", medians[0], medians[1])
-	if medians[1] > 2*medians[0]+2*time.Millisecond {
-		t.Errorf("typing is answered in %v while others type, in %v while they send", medians[0], medians[1])
+	if c.refused.Load() > 0 {
+		t.Errorf("%d requests were refused", c.refused.Load())
 	}
+	hold(t, bar.Bar{Name: "typing is answered while others store", Value: micros(medians[1]), Unit: "µs", Reference: "while they type", Base: micros(medians[0]), Most: 1.5})
 }

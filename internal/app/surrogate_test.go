@@ -80,7 +80,7 @@ func TestRoomsThatCannotBeNamed(t *testing.T) {
 		for _, event := range []string{"joinRoom", "sendMessage", "history", "typing", "leaveRoom"} {
 			var got answer
 			a.Ask(event, json.RawMessage(`{"roomId":`+room+`,"message":1}`), &got)
-			if got.Code != "bad_room" {
+			if got.Error.Code != "bad_room" {
 				t.Errorf("%s %s: %+v", event, room, got)
 			}
 		}

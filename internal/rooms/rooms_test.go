@@ -2,11 +2,9 @@ package rooms_test
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/parley-go/parley/internal/rooms"
 	"pgregory.net/rapid"
@@ -257,41 +255,5 @@ func TestSelectDoesNotAllocateForOneRoom(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { dst = x.Select(dst[:0], in, except) }); n != 0 || len(dst) != 99 {
 		t.Errorf("but for one, %v allocations for %d members, want 0", n, len(dst))
-	}
-}
-
-// To leave a room of 100,000 must cost no more than to leave one of 10. If it took time in
-// the room's size, it would be hundreds of times as much.
-func TestLargeRoomsAreLeftAsFast(t *testing.T) {
-	const large, small, rounds, times = 100_000, 10, 5, 1000
-	x := rooms.New[int]()
-	members := make([]*rooms.Member[int], large)
-	for i := range members {
-		members[i] = &rooms.Member[int]{ID: fmt.Sprint("id", i), Value: i}
-		x.Add(members[i])
-		x.Join(members[i], "large", 0)
-		x.Join(members[i], fmt.Sprint("small", i/small), 0)
-	}
-	// churn returns the shortest time that some members took to leave and come back.
-	churn := func(room func(i int) string) time.Duration {
-		least := time.Duration(math.MaxInt64)
-		for range rounds {
-			began := time.Now()
-			for k := range times {
-				i := k * (large / times)
-				if left, _ := x.Leave(members[i], room(i)); !left {
-					t.Fatalf("%s is not in %s", members[i].ID, room(i))
-				}
-				x.Join(members[i], room(i), 0)
-			}
-			least = min(least, time.Since(began))
-		}
-		return least / times
-	}
-	ofSmall := churn(func(i int) string { return fmt.Sprint("small", i/small) })
-	ofLarge := churn(func(int) string { return "large" })
-	t.Logf("a room of %d: %v, a room of %d: %v", small, ofSmall, large, ofLarge)
-	if ofLarge > 5*ofSmall {
-		t.Errorf("to leave a room of %d and come back takes %v, with %d it takes %v", large, ofLarge, small, ofSmall)
 	}
 }

@@ -349,14 +349,15 @@ func TestMsgpackLinearTime(t *testing.T) {
 		n       int
 		payload func(n int) string
 	}{
+		// Depth is bounded, so each level is long.
 		{"nested lists", 9_000, func(n int) string {
-			return strings.Repeat(`[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,`, n) + "0" + strings.Repeat("]", n)
+			return strings.Repeat("["+strings.Repeat("0,", 2000/slowness), n) + "0" + strings.Repeat("]", n)
 		}},
 		{"nested objects", 9_000, func(n int) string {
-			return strings.Repeat(`{"a":1,"b":`, n) + "0" + strings.Repeat("}", n)
+			return strings.Repeat("{"+strings.Repeat(`"a":1,`, 700/slowness)+`"b":`, n) + "0" + strings.Repeat("}", n)
 		}},
-		{"elements", 1 << 18, func(n int) string { return "[0" + strings.Repeat(",0", n) + "]" }},
-		{"escapes", 1 << 18, func(n int) string { return `["` + strings.Repeat(`\u0001`, n) + `"]` }},
+		{"elements", 4 << 20 / slowness, func(n int) string { return "[0" + strings.Repeat(",0", n) + "]" }},
+		{"escapes", 4 << 20 / slowness, func(n int) string { return `["` + strings.Repeat(`\u0001`, n) + `"]` }},
 	}
 	for _, test := range tests {
 		wantLinear(t, test.name, test.n, test.payload, func(data []byte) {

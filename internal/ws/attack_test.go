@@ -15,7 +15,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/parley-go/parley/internal/ws"
 )
@@ -289,7 +288,7 @@ func TestAttackManyHeaders(t *testing.T) {
 // Header fields must be parsed in linear time (CVE-2021-32640 in npm ws) and
 // without taking many times their size.
 func TestAttackHeaderBacktracking(t *testing.T) {
-	const size = 1 << 20
+	const size = 4 << 20 // for which quadratic time is hours
 	for _, value := range []string{
 		"a" + strings.Repeat(" ", size) + "b", strings.Repeat(",", size), strings.Repeat("a,", size/2),
 		"a" + strings.Repeat(";a", size/2), "a;b=\"" + strings.Repeat(`\`, size), strings.Repeat("a ", size/2),
@@ -297,11 +296,7 @@ func TestAttackHeaderBacktracking(t *testing.T) {
 		for _, name := range []string{"Sec-Websocket-Extensions", "Sec-Websocket-Protocol", "Connection", "Upgrade", "Origin", "Sec-Websocket-Key"} {
 			r := request(t, handshake)
 			r.Header[name] = append(r.Header[name], value)
-			start := time.Now()
 			used := allocated(func() { ws.Accept(r, &ws.AcceptOptions{Compression: &ws.Compression{}, Subprotocols: []string{"x"}}) })
-			if d := time.Since(start); d > 2*time.Second {
-				t.Errorf("%s: %.10q… takes %v", name, value, d)
-			}
 			if used > 4*size {
 				t.Errorf("%s: %.10q… takes %d bytes", name, value, used)
 			}

@@ -1,0 +1,63 @@
+// Package bar compares a figure with a reference of the same run. A ratio holds on a fast and on
+// a busy machine alike, where a bound in microseconds holds on one of them only.
+package bar
+
+import (
+	"fmt"
+	"math"
+)
+
+// Bar is one figure, its reference, and the ratio that the two must keep. A Bar is a value, and
+// safe to copy.
+type Bar struct {
+	Name      string  // what was measured
+	Value     float64 // in Unit
+	Unit      string  // such as "µs"; "" for a plain number
+	Reference string  // what it is compared with
+	Base      float64 // the reference, in Unit
+
+	// The ratio Value / Base is at most Most. If Least is set, it is at least Least instead.
+	Most, Least float64
+}
+
+// Ratio returns Value / Base. It is NaN if either is negative, or if there is no reference.
+func (b Bar) Ratio() float64 {
+	if b.Base <= 0 || b.Value < 0 {
+		return math.NaN()
+	}
+	return b.Value / b.Base
+}
+
+// Holds reports whether the ratio keeps the bar. Without a ratio it does not.
+func (b Bar) Holds() bool {
+	r := b.Ratio()
+	if b.Least > 0 {
+		return r >= b.Least
+	}
+	return r <= b.Most
+}
+
+// String returns one line: the verdict, the figure, its reference, the ratio and the bar.
+func (b Bar) String() string {
+	verdict, sign, limit := "FAIL", "≤", b.Most
+	if b.Holds() {
+		verdict = "PASS"
+	}
+	if b.Least > 0 {
+		sign, limit = "≥", b.Least
+	}
+	unit := b.Unit
+	if unit != "" {
+		unit = " " + unit
+	}
+	return fmt.Sprintf("%s  %s: %s%s; %s: %s%s; %.2f ×, %s %.2f ×",
+		verdict, b.Name, Number(b.Value), unit, b.Reference, Number(b.Base), unit, b.Ratio(), sign, limit)
+}
+
+// Number writes v with two digits or more.
+func Number(v float64) string {
+	if math.Abs(v) < 9.95 {
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
