@@ -143,6 +143,47 @@ spec('history: the newest page, older ones on scrolling up, any JSON', async (t)
   await page.waitForFunction(() => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 3);
 });
 
+spec('a long room: few messages are in the document, wherever it is scrolled to, and none is passed over', async (t) => {
+  const room = `long ${run}`, n = 450;
+  const filler = await fill(t, room, 100, (i) => `number ${i}`);
+  const page = await visit(t, room, { name: 'Ada' });
+  for (let i = 100; i < n; i++) await filler.request('sendMessage', { roomId: room, message: `number ${i}`, clientId: `${run}-${room}-${i}` });
+  await sees(page, `number ${n - 1}`);
+  assert.equal(await page.locator('#latest').isHidden(), true, 'it stays at the end');
+  /** Goes to one end of what is shown, again and again; returns all that was in view, in order. */
+  const scroll = (to, last) => page.evaluate(async ([to, last]) => {
+    const seen = new Set();
+    let most = 0, moved = 0;
+    const numbers = () => [...document.querySelectorAll('.entry')].map((entry) => Number(entry.querySelector('.text').textContent.slice(7)));
+    const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    while (!seen.has(last)) {
+      const inView = [...document.querySelectorAll('.entry')].find((entry) => entry.getBoundingClientRect().bottom > scroller.getBoundingClientRect().top);
+      const before = inView.getBoundingClientRect().bottom;
+      scroller.scrollTop += to * 300;
+      const by = inView.getBoundingClientRect().bottom - before;
+      await frame();
+      await frame();
+      if (inView.isConnected) moved = Math.max(moved, Math.abs(inView.getBoundingClientRect().bottom - before - by));
+      const all = numbers();
+      if (all.some((number, i) => i > 0 && number !== all[i - 1] + 1)) return { hole: all };
+      for (const number of all) seen.add(number);
+      most = Math.max(most, all.length);
+    }
+    return { most, moved, seen: [...seen].sort((a, b) => a - b) };
+  }, [to, last]);
+  const up = await scroll(-1, 0);
+  assert.deepEqual(up.seen, Array.from({ length: n }, (_, i) => i));
+  await filler.request('sendMessage', { roomId: room, message: `number ${n}`, clientId: `${run}-${room}-${n}` });
+  await page.locator('#latest', { hasText: '1 new message' }).waitFor();
+  const down = await scroll(1, n);
+  for (const { most, moved } of [up, down]) {
+    assert.ok(most <= 200, `${most} messages in the document`);
+    assert.ok(moved < 3, `what was in view stayed there (moved ${moved} px)`);
+  }
+  await page.evaluate(() => { scroller.scrollTop = scroller.scrollHeight; });
+  await page.waitForFunction(() => latest.hidden);
+});
+
 spec('a break: nothing lost, nothing twice, drafts survive it and a reload', async (t) => {
   const room = `break ${run}`;
   const ada = await visit(t, room, { name: 'Ada' });
