@@ -36,9 +36,13 @@ async function transport(kind) {
   return { transport: WebTransportTransport, options };
 }
 
-const log = new Log($('log'), $('scroller'), { isOwn: (message) => !message.operatorId && message.userId === me.userId, retry, discard }, (count) => {
-  $('latest').hidden = count === 0;
-  $('latest').textContent = count === 1 ? '1 new message' : `${count} new messages`;
+const log = new Log($('log'), $('scroller'), {
+  isOwn: (message) => !message.operatorId && message.userId === me.userId,
+  retry, discard, older: loadOlder,
+  unseen(count) {
+    $('latest').hidden = count === 0;
+    $('latest').textContent = count === 1 ? '1 new message' : `${count} new messages`;
+  },
 });
 
 /** What belongs to the room on the screen; replaced as a whole, so that a late answer finds itself out of date. */
@@ -58,7 +62,7 @@ function enter(roomId) {
   $('title').textContent = roomId;
   $('room-input').value = roomId;
   document.title = `${roomId} · Parley`;
-  log.clear();
+  log.show(room.timeline);
   notice('');
   showRoom();
   showPeople();
@@ -84,9 +88,8 @@ async function join() {
       const live = known ? [] : timeline.messages; // arrived before this answer
       timeline.reset(page.epoch);
       timeline.hasOlder = page.hasMore;
-      log.clear();
+      log.show(timeline);
       store(live);
-      timeline.drafts.forEach((draft) => log.draft(draft));
     }
     setMembers(page.members ?? []);
     store(page.messages);
@@ -113,9 +116,8 @@ async function join() {
 
 function store(messages, how) {
   const { drafts } = room.timeline;
-  for (const { clientId } of messages) if (clientId) log.drop(clientId);
   const fresh = messages.filter((message) => room.timeline.add(message, how));
-  if (fresh.length) log.add(fresh, how);
+  log.update(how?.live ? fresh : []);
   if (room.timeline.drafts.length < drafts.length) saveOutbox();
 }
 
@@ -129,7 +131,7 @@ async function loadOlder() {
     const page = await ask('history', { roomId: here.id, before: timeline.oldest, limit: PAGE });
     if (room !== here || page.epoch !== timeline.epoch) return;
     timeline.hasOlder = page.hasMore && page.messages.length > 0;
-    store(page.messages, { older: true });
+    store(page.messages);
   } catch (error) {
     if (room === here && client.connected) notice(`Could not load earlier messages: ${error.message}`);
   } finally {
@@ -141,8 +143,10 @@ async function loadOlder() {
 /** Where a page of history does not fill the screen there is nothing to scroll. */
 async function fillScreen() {
   const here = room;
+  log.draw();
   for (let pages = 0; pages < 5 && room === here && here.timeline.hasOlder && $('scroller').scrollHeight <= $('scroller').clientHeight; pages++) {
     await loadOlder();
+    log.draw();
   }
 }
 
@@ -161,7 +165,7 @@ function saveOutbox() {
 
 function addDraft(draft) {
   room.timeline.drafts.push(draft);
-  log.draft(draft);
+  log.update();
   saveOutbox();
   showRoom();
 }
@@ -185,21 +189,21 @@ async function transmit(draft) {
     // A lost connection is no failure: joining again sends what is left.
     if (!still() || error.code === 'disconnected') return;
     draft.error = error.code === 'timeout' ? 'the server did not answer' : error.message;
-    log.draft(draft);
+    log.update();
     saveOutbox();
   }
 }
 
 function retry(draft) {
   delete draft.error;
-  log.draft(draft);
+  log.update();
   saveOutbox();
   if (room.joined) transmit(draft);
 }
 
 function discard(draft) {
   room.timeline.drafts = room.timeline.drafts.filter((other) => other !== draft);
-  log.drop(draft.clientId);
+  log.update();
   saveOutbox();
   showRoom();
   $('composer').focus();
@@ -381,7 +385,6 @@ document.querySelector('main').addEventListener('click', (event) => {
 });
 
 $('skip').addEventListener('click', (event) => { event.preventDefault(); composer.focus(); }); // the fragment is the room
-$('scroller').addEventListener('scroll', () => { if ($('scroller').scrollTop < 200) loadOlder(); }, { passive: true });
 $('latest').addEventListener('click', () => log.follow());
 $('reconnect').addEventListener('click', () => { client.connect(); showStatus(); });
 window.addEventListener('offline', showStatus);

@@ -1,9 +1,10 @@
 // The list of messages on the page. Whatever others wrote gets into it as text only.
 
-import { content, links } from './timeline.js';
+import { Timeline, content, links } from './timeline.js';
 
 const GROUP_MS = 5 * 60_000;
 const NEAR_END_PX = 80;
+const NEAR_START_PX = 200;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const calendar = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
@@ -29,52 +30,141 @@ export function paint(node, key) {
 
 export const initial = (name) => (/\p{L}|\p{N}/u.exec(name)?.[0] ?? '?').toUpperCase();
 
+/**
+ * What is in the DOM: no more than SHOWN messages, since each one that is added costs the layout of all.
+ * Scrolling to either end of them takes STEP more from the timeline and gives as many up at the other.
+ */
+const SHOWN = 200, STEP = 50;
+
 export class Log {
   #list;
   #scroller;
-  #actions; // {isOwn(message), retry(draft), discard(draft)}
+  #actions; // {isOwn(message), retry(draft), discard(draft), older(), unseen(count)}
+  #timeline = new Timeline();
+  #entries = new Map(); // seq of a message or clientId of a draft → its element
+  #first = 0; // seq of the first message that is shown
+  #last = 0;
+  #newest = true; // none of the timeline's came after that when it was drawn
   #following = true; // the end is in view, and stays so
   #unseen = 0;
-  #onunseen;
+  #frame = 0;
+  #quiet = false; // not all that is to be drawn has just arrived
 
-  constructor(list, scroller, actions, onunseen) {
+  constructor(list, scroller, actions) {
     this.#list = list;
     this.#scroller = scroller;
     this.#actions = actions;
-    this.#onunseen = onunseen;
-    scroller.addEventListener('scroll', () => {
-      this.#following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX;
-      if (this.#following) this.#setUnseen(0);
-    }, { passive: true });
+    scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#following && this.#toEnd()).observe(scroller);
   }
 
-  clear() {
+  /** Shows another timeline, from its end. */
+  show(timeline) {
+    this.#timeline = timeline;
+    this.#entries.clear();
     this.#list.replaceChildren();
+    this.#first = this.#last = 0;
     this.#setUnseen(0);
     this.#following = true;
+    this.update();
   }
 
+  /** Goes to the end, and stays there. */
   follow() {
     this.#following = true;
-    this.#toEnd();
+    this.draw();
+    this.#setUnseen(0);
   }
 
-  /** Adds stored messages. older: they come from scrolling up, so that what is in view must not move. */
-  add(messages, { older = false, live = false } = {}) {
+  /** Has what has changed in the timeline drawn, all of a frame's changes at once. live: what has just arrived. */
+  update(live = []) {
+    if (live.length === 0) this.#quiet = true;
+    if (!this.#following) this.#setUnseen(this.#unseen + live.filter((message) => !this.#actions.isOwn(message)).length);
+    this.#frame ||= requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const { messages, drafts } = this.#timeline;
+    const most = Math.max(SHOWN, this.#scroller.clientHeight >> 3); // on the tallest screens, too, that is more than it holds
+    let first = this.#timeline.indexOf(this.#first), end = this.#timeline.indexOf(this.#last + 1);
+    if (this.#following) {
+      end = messages.length;
+      if (end - first > most) first = end - (most >> 1);
+    } else {
+      const { above, below, screen } = this.#place();
+      if (this.#newest && messages.length - first <= most) end = messages.length;
+      if (above < screen) {
+        first = Math.max(0, first - STEP);
+        end = Math.min(end, first + most);
+      } else if (below < screen) {
+        end = Math.min(messages.length, end + STEP);
+        first = Math.max(first, end - most);
+      }
+    }
+    const shown = messages.slice(first, end);
+    this.#first = shown[0]?.seq ?? 0;
+    this.#last = shown.at(-1)?.seq ?? 0;
+    this.#newest = end === messages.length;
+
     // A screen reader reads what arrives, not what is loaded.
-    this.#scroller.setAttribute('aria-live', live ? 'polite' : 'off');
-    const fromEnd = this.#scroller.scrollHeight - this.#scroller.scrollTop;
-    for (const message of messages) this.#insert(this.#entry(message, { seq: message.seq }));
-    if (older) this.#scroller.scrollTop = this.#scroller.scrollHeight - fromEnd;
-    else if (this.#following) this.#toEnd();
-    else if (live) this.#setUnseen(this.#unseen + messages.filter((message) => !this.#actions.isOwn(message)).length);
+    this.#scroller.setAttribute('aria-live', this.#quiet ? 'off' : 'polite');
+    this.#quiet = false;
+    const fixed = this.#following ? undefined : this.#inView();
+    const { bottom } = fixed?.getBoundingClientRect() ?? {}; // its day and its author, above, may come and go
+    this.#arrange(this.#newest ? [...shown, ...drafts] : shown);
+    if (this.#following) this.#toEnd();
+    else if (fixed?.isConnected) this.#scroller.scrollTop += fixed.getBoundingClientRect().bottom - bottom;
   }
 
-  /** Shows a draft, or its new state. */
-  draft(draft) {
-    const shown = this.#find(draft.clientId);
-    const entry = this.#entry({ ...draft, timestamp: draft.at }, { client: draft.clientId, own: true });
+  /** Has these and no others in the list, in this order. What is there already stays as it is. */
+  #arrange(items) {
+    const wanted = new Map(items.map((item) => [item.seq ?? item.clientId, item]));
+    for (const [key, entry] of this.#entries) {
+      const item = wanted.get(key);
+      if (item && (item.seq !== undefined || item.error === entry.error)) continue;
+      entry.remove();
+      this.#entries.delete(key);
+    }
+    let next = this.#list.firstElementChild;
+    for (const [key, item] of wanted) {
+      const entry = this.#entries.get(key) ?? this.#entry(item);
+      this.#entries.set(key, entry);
+      if (entry === next) next = next.nextElementSibling;
+      else this.#list.insertBefore(entry, next);
+      this.#group(entry);
+    }
+  }
+
+  /** What is above and below what is in view, and how much that is, in px. */
+  #place() {
+    const { scrollTop: above, scrollHeight, clientHeight: screen } = this.#scroller;
+    return { above, below: scrollHeight - above - screen, screen };
+  }
+
+  #scrolled() {
+    const { above, below, screen } = this.#place();
+    this.#following = below < NEAR_END_PX && this.#newest;
+    if (this.#following) this.#setUnseen(0);
+    if ((above < screen && this.#first > this.#timeline.oldest) || (below < screen && !this.#newest)) this.update();
+    else if (above < NEAR_START_PX) this.#actions.older();
+  }
+
+  /** The first entry in view. */
+  #inView() {
+    const { top } = this.#scroller.getBoundingClientRect();
+    for (const entry of this.#list.children) if (entry.getBoundingClientRect().bottom > top) return entry;
+  }
+
+  /** The element of a stored message, or of a draft, which has no seq. */
+  #entry(item) {
+    return item.seq !== undefined ? this.#bubble(item, { own: this.#actions.isOwn(item) }) : this.#draft(item);
+  }
+
+  #draft(draft) {
+    const entry = this.#bubble({ ...draft, timestamp: draft.at }, { own: true });
+    entry.error = draft.error;
     entry.classList.add(draft.error ? 'failed' : 'pending');
     entry.querySelector('time').replaceChildren(draft.error ? '' : 'Sending…');
     if (draft.error) {
@@ -83,18 +173,10 @@ export class Log {
         element('button', { type: 'button', onclick: () => this.#actions.retry(draft) }, 'Retry'),
         element('button', { type: 'button', onclick: () => this.#actions.discard(draft) }, 'Discard')));
     }
-    if (shown) shown.replaceWith(entry);
-    else this.#list.append(entry);
-    this.#group(entry);
-    if (this.#following) this.#toEnd();
+    return entry;
   }
 
-  /** Removes a draft. */
-  drop(clientId) {
-    this.#find(clientId)?.remove();
-  }
-
-  #entry(message, { seq, client, own = this.#actions.isOwn(message) }) {
+  #bubble(message, { own }) {
     const { text, json, name } = content(message.message);
     const author = message.operatorId || message.userId || '';
     const shownName = own ? 'You' : name || author || 'Somebody';
@@ -111,21 +193,10 @@ export class Log {
           element('time', known ? { dateTime: at.toISOString(), title: full.format(at) } : {}, known ? clock.format(at) : ''))));
     paint(entry, author);
     Object.assign(entry.dataset, {
-      ...(seq !== undefined && { seq }), ...(client && { client }),
+      ...(message.seq !== undefined && { seq: message.seq }),
       by: `${message.operatorId ? 'operator' : 'user'} ${author} ${shownName}`, at: at.getTime(), day: known ? at.toDateString() : '',
     });
     return entry;
-  }
-
-  #insert(entry) {
-    let before = this.#list.lastElementChild;
-    while (before && (before.dataset.seq === undefined || Number(before.dataset.seq) > Number(entry.dataset.seq))) {
-      before = before.previousElementSibling;
-    }
-    if (before) before.after(entry);
-    else this.#list.prepend(entry);
-    this.#group(entry);
-    if (entry.nextElementSibling) this.#group(entry.nextElementSibling);
   }
 
   /** An author is named once, then what follows soon belongs to it; a day likewise. */
@@ -136,16 +207,12 @@ export class Log {
     entry.classList.toggle('grouped', before?.by === by && before.day === day && !(at - before.at > GROUP_MS));
   }
 
-  #find(clientId) {
-    return this.#list.querySelector(`[data-client="${CSS.escape(clientId)}"]`);
-  }
-
   #toEnd() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
   #setUnseen(count) {
     this.#unseen = count;
-    this.#onunseen(count);
+    this.#actions.unseen(count);
   }
 }

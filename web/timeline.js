@@ -25,11 +25,21 @@ export class Timeline {
   add(message, { live = false } = {}) {
     this.drafts = this.drafts.filter(({ clientId }) => clientId !== message.clientId);
     if (live && this.hasOlder && message.seq < this.oldest) return false;
-    let place = this.messages.length;
-    while (place > 0 && this.messages[place - 1].seq > message.seq) place--;
-    if (place > 0 && this.messages[place - 1].seq === message.seq) return false;
+    const place = this.indexOf(message.seq);
+    if (this.messages[place]?.seq === message.seq) return false;
     this.messages.splice(place, 0, message);
     return true;
+  }
+
+  /** The place of the first message whose seq is not below the one given. */
+  indexOf(seq) {
+    let low = 0, high = this.messages.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.messages[middle].seq < seq) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   /** Forgets what was stored: the server's history is another one. Drafts remain: they are sent again. */

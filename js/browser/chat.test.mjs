@@ -143,6 +143,47 @@ spec('history: the newest page, older ones on scrolling up, any JSON', async (t)
   await page.waitForFunction(() => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 3);
 });
 
+spec('a long room: few messages are in the document, wherever it is scrolled to, and none is passed over', async (t) => {
+  const room = `long ${run}`, n = 450;
+  const filler = await fill(t, room, 100, (i) => `number ${i}`);
+  const page = await visit(t, room, { name: 'Ada' });
+  for (let i = 100; i < n; i++) await filler.request('sendMessage', { roomId: room, message: `number ${i}`, clientId: `${run}-${room}-${i}` });
+  await sees(page, `number ${n - 1}`);
+  assert.equal(await page.locator('#latest').isHidden(), true, 'it stays at the end');
+  /** Goes to one end of what is shown, again and again; returns all that was in view, in order. */
+  const scroll = (to, last) => page.evaluate(async ([to, last]) => {
+    const seen = new Set();
+    let most = 0, moved = 0;
+    const numbers = () => [...document.querySelectorAll('.entry')].map((entry) => Number(entry.querySelector('.text').textContent.slice(7)));
+    const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    while (!seen.has(last)) {
+      const inView = [...document.querySelectorAll('.entry')].find((entry) => entry.getBoundingClientRect().bottom > scroller.getBoundingClientRect().top);
+      const before = inView.getBoundingClientRect().bottom;
+      scroller.scrollTop += to * 300;
+      const by = inView.getBoundingClientRect().bottom - before;
+      await frame();
+      await frame();
+      if (inView.isConnected) moved = Math.max(moved, Math.abs(inView.getBoundingClientRect().bottom - before - by));
+      const all = numbers();
+      if (all.some((number, i) => i > 0 && number !== all[i - 1] + 1)) return { hole: all };
+      for (const number of all) seen.add(number);
+      most = Math.max(most, all.length);
+    }
+    return { most, moved, seen: [...seen].sort((a, b) => a - b) };
+  }, [to, last]);
+  const up = await scroll(-1, 0);
+  assert.deepEqual(up.seen, Array.from({ length: n }, (_, i) => i));
+  await filler.request('sendMessage', { roomId: room, message: `number ${n}`, clientId: `${run}-${room}-${n}` });
+  await page.locator('#latest', { hasText: '1 new message' }).waitFor();
+  const down = await scroll(1, n);
+  for (const { most, moved } of [up, down]) {
+    assert.ok(most <= 200, `${most} messages in the document`);
+    assert.ok(moved < 3, `what was in view stayed there (moved ${moved} px)`);
+  }
+  await page.evaluate(() => { scroller.scrollTop = scroller.scrollHeight; });
+  await page.waitForFunction(() => latest.hidden);
+});
+
 spec('a break: nothing lost, nothing twice, drafts survive it and a reload', async (t) => {
   const room = `break ${run}`;
   const ada = await visit(t, room, { name: 'Ada' });
@@ -227,6 +268,96 @@ spec('links to web pages can be followed, others are text', async (t) => {
   const links = await page.locator('#log a').evaluateAll((all) => all.map(({ href, textContent, target, rel }) => ({ href, textContent, target, rel })));
   assert.deepEqual(links, [{ href: 'https://a.example/?q=', textContent: 'https://a.example/?q=', target: '_blank', rel: 'noopener noreferrer' }]);
 });
+
+// WCAG 2.2, 1.4.3 and 1.4.11: text has 4.5 to 1 against what is behind it, the edge of a field 3 to 1.
+for (const colorScheme of ['light', 'dark']) {
+  spec(`${colorScheme}: everything can be read`, async (t) => {
+    const room = `looks ${colorScheme} ${run}`;
+    const others = await fill(t, room, 3, (i) => ['See https://a.example/ for more', { text: 'long\n'.repeat(60), name: 'Bob' }, { order: 7 }][i]);
+    const operator = connect(url);
+    t.after(() => operator.close());
+    await operator.request('joinRoom', { roomId: room, operatorId: 'anna', name: 'Anna' });
+    await operator.request('sendMessage', { roomId: room, message: { text: 'From an operator', name: 'Anna' }, clientId: `${run}-anna` });
+    const page = await visit(t, room, { name: 'Ada', colorScheme });
+    await say(page, app ? '/refuse' : 'x'.repeat(70_000));
+    await page.locator('.failed').waitFor();
+    await say(page, 'See https://b.example/');
+    await sees(page, 'https://b.example/');
+    await page.evaluate(() => new Promise((resolve) => {
+      scroller.addEventListener('scroll', resolve, { once: true });
+      scroller.scrollTop = 0;
+    }));
+    await others.request('sendMessage', { roomId: room, message: 'unseen', clientId: `${run}-unseen` });
+    await page.locator('#latest').waitFor();
+    while (!await page.textContent('#typing')) { // one that cannot be told at once is not told
+      operator.emit('typing', { roomId: room, typing: true });
+      await page.waitForTimeout(100);
+    }
+    const connected = await page.evaluate(unreadable);
+    await page.context().setOffline(true);
+    await page.locator('#reconnect').waitFor();
+    await say(page, 'See https://c.example/');
+    await page.locator('.pending').waitFor();
+    await picture(page, `looks-${colorScheme}`);
+    const offline = await page.evaluate(unreadable);
+    assert.deepEqual({ connected: connected.faults, offline: offline.faults }, { connected: {}, offline: {} });
+    const parts = ['bubble', 'author', 'avatar', 'badge', 'you', 'A.own', 'A', 'TIME', 'error', 'latest', 'typing', 'status-text', 'INPUT', 'edge of INPUT', 'placeholder', 'H1'];
+    assert.deepEqual(parts.filter((part) => !connected.seen.includes(part) && !offline.seen.includes(part)), [], 'what has been looked at');
+  });
+}
+
+/** In the page: which texts and edges of fields have too little contrast, and which there were. */
+function unreadable() {
+  const parse = (color) => {
+    const [r, g, b, a = 1] = color.match(/[\d.]+/g).map(Number);
+    return color.startsWith('color(srgb') ? [r * 255, g * 255, b * 255, a] : [r, g, b, a];
+  };
+  const over = ([r, g, b, a], [s, h, c, d]) => {
+    const alpha = a + d * (1 - a);
+    return alpha === 0 ? [0, 0, 0, 0] : [[r, s], [g, h], [b, c]].map(([x, y]) => (x * a + y * d * (1 - a)) / alpha).concat(alpha);
+  };
+  const fade = ([r, g, b, a], opacity) => [r, g, b, a * opacity];
+  const luminance = (color) => color.slice(0, 3).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  /** How much a colour on an element stands out from what is behind it. */
+  const contrast = (color, element) => {
+    let ink = parse(color), back = [0, 0, 0, 0];
+    for (let at = element; at; at = at.parentElement) {
+      const { backgroundColor, opacity } = getComputedStyle(at);
+      [ink, back] = [ink, back].map((layer) => fade(over(layer, parse(backgroundColor)), Number(opacity)));
+    }
+    const [light, dark] = [ink, back].map(luminance).sort((a, b) => b - a);
+    return (light + 0.05) / (dark + 0.05);
+  };
+  const worst = new Map(), seen = new Set(); // of each part with too little
+  const look = (part, color, element, least) => {
+    seen.add(part);
+    const found = contrast(color, element);
+    if (!(found >= Math.min(least, worst.get(part) ?? least))) worst.set(part, found);
+  };
+  const name = (element) => element.className || element.id || element.tagName;
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !element.checkVisibility({ visibilityProperty: true })) continue;
+    const part = element.closest('.author, .badge, .error, .text a, #latest') ?? element;
+    for (const kind of [name(part), `${part.tagName}${part.closest('.own') ? '.own' : ''}`, part.closest('.bubble') ? 'bubble' : '']) seen.add(kind);
+    const painted = element.closest('.author bdi, .avatar'); // in a colour of its owner: try them all
+    const owner = painted?.closest('[style]');
+    const hue = owner?.style.getPropertyValue('--hue');
+    for (let h = 0; h < (painted ? 360 : 1); h++) {
+      owner?.style.setProperty('--hue', h);
+      look(name(part), getComputedStyle(element).color, element, 4.5);
+    }
+    owner?.style.setProperty('--hue', hue);
+  }
+  for (const field of document.querySelectorAll('input, textarea')) {
+    look(field.tagName, getComputedStyle(field).color, field, 4.5);
+    look(`edge of ${field.tagName}`, getComputedStyle(field).borderTopColor, field.parentElement, 3);
+    look('placeholder', getComputedStyle(field, '::placeholder').color, field, 4.5);
+  }
+  return { faults: Object.fromEntries(worst), seen: [...seen] };
+}
 
 const payloads = [
   '<script>alert(1)</script>',
