@@ -135,7 +135,7 @@ func TestReturnThatFails(t *testing.T) {
 	mode.Store("refuse")
 	refused := dial(t, url) // and displaces the one that still waits
 	refused.send("40" + back(a.PID, ""))
-	refused.expect(`44{"message":"Connection refused"}`)
+	refused.expect(`44{"message":"Connection refused","data":{"code":"internal","message":"Connection refused"}}`)
 	given.expectClosed()
 
 	mode.Store("pass")

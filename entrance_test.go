@@ -253,7 +253,7 @@ func TestJoiningIsBounded(t *testing.T) {
 		c.send("41/admin,")
 	}
 	c.send("40/admin,")
-	c.expect(`44/admin,{"message":"Too many namespaces"}`)
+	c.expect(`44/admin,{"message":"Too many namespaces","data":{"code":"too_many_namespaces","message":"Too many namespaces"}}`)
 }
 
 // After the server, or the client itself, has left a namespace, events for it may still be on
