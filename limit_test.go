@@ -94,6 +94,43 @@ func TestAckWithFullInbox(t *testing.T) {
 	c.expect(`438["thanks"]`)
 }
 
+// Drain waits for the client, and learns that it is gone.
+func TestDrain(t *testing.T) {
+	srv, url := serve(t, nil)
+	sockets := make(chan *parley.Socket, 1)
+	srv.OnConnection(func(s *parley.Socket) { sockets <- s })
+	p := dialPolling(t, url)
+	p.post("40")
+	s := await(t, "socket", sockets)
+	p.get()
+	if err := s.Drain(t.Context()); err != nil { // nothing is queued
+		t.Fatal(err)
+	}
+	if err := s.Emit("page", 1); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithCancel(t.Context())
+	drained := make(chan error)
+	go func() { drained <- s.Drain(short) }()
+	cancel()
+	if err := await(t, "end of Drain", drained); !errors.Is(err, context.Canceled) {
+		t.Errorf("Drain: %v, want context.Canceled", err)
+	}
+	go func() { drained <- s.Drain(t.Context()) }()
+	if got := p.get(); got != `42["page",1]` {
+		t.Fatalf("poll was answered with %q", got)
+	}
+	if err := await(t, "end of Drain", drained); err != nil {
+		t.Errorf("Drain: %v", err)
+	}
+	s.Emit("page", 2)
+	go func() { drained <- s.Drain(t.Context()) }()
+	p.post("1")
+	if err := await(t, "end of Drain", drained); !errors.Is(err, parley.ErrDisconnected) {
+		t.Errorf("Drain: %v, want ErrDisconnected", err)
+	}
+}
+
 // The inbox is bounded in bytes, over all namespaces of a connection.
 func TestInboxIsBoundedInBytes(t *testing.T) {
 	const size, events = 10_000, 400

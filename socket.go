@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/fifo"
 	"github.com/parley-go/parley/internal/rooms"
 	"github.com/parley-go/parley/internal/sio"
@@ -378,6 +379,21 @@ func (s *Socket) Send(e *Encoded) error {
 		return ErrDisconnected
 	}
 	return nil
+}
+
+// Drain waits until the client's connection has taken all that is queued for it, by all of its
+// sockets: the bytes are the kernel's, or on their way as the answer to a poll. Use it to send
+// much without queueing much. The error is ErrDisconnected, or ctx's.
+func (s *Socket) Drain(ctx context.Context) error {
+	s.release()
+	if s.gone() {
+		return ErrDisconnected
+	}
+	err := s.conn.session.Drained(ctx, 0)
+	if errors.Is(err, engine.ErrEnded) {
+		return ErrDisconnected
+	}
+	return err
 }
 
 // gone reports whether the socket has disconnected.

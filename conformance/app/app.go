@@ -91,7 +91,7 @@ func register(h *parley.Handlers) {
 		return p.Ack(p.Socket().Rooms())
 	})
 	// broadcast ({to, except, volatile, self}, event, any…, ack): emits the event to the
-	// others, or with self to all, of these rooms.
+	// others, or with self to all, of these rooms, or of the namespace if there are none.
 	h.On("broadcast", func(p *parley.Packet) error {
 		var how struct {
 			To, Except     []string
@@ -109,7 +109,10 @@ func register(h *parley.Handlers) {
 		if !how.Self {
 			b = p.Socket().Broadcast()
 		}
-		b = b.To(how.To...).Except(how.Except...)
+		if len(how.To) > 0 {
+			b = b.To(how.To...)
+		}
+		b = b.Except(how.Except...)
 		if how.Volatile {
 			b = b.Volatile()
 		}
