@@ -3,8 +3,6 @@ package engine
 import (
 	"sync/atomic"
 	"time"
-
-	"github.com/parley-go/parley/internal/eio"
 )
 
 // Who pings depends on the protocol's revision. In revision 4 the server does:
@@ -91,15 +89,15 @@ func (s *Session) alarm(*timer) {
 		return
 	}
 	switch {
-	case s.lingers: // nobody came to fetch the last messages
-		s.lastLocked()
+	case s.state == lingering: // nobody came to fetch the last messages
+		s.changeLocked(closed)
 		s.mu.Unlock()
 		s.srv.remove(s)
 		return
 	case s.state != open:
 	case s.beat.awaited.Load() > 0 && !s.paused:
 		s.mu.Unlock()
-		s.end(PingTimeout, nil, eio.Close)
+		s.end(PingTimeout, nil)
 		return
 	case s.protocol.ClientPings():
 		s.pulseLocked(pongMessage)

@@ -38,7 +38,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		return
 	case s.overdueLocked(): // the pong in it, if there is one, comes too late
 		s.mu.Unlock()
-		s.end(PingTimeout, nil, eio.Close)
+		s.end(PingTimeout, nil)
 		refuse(w, errUnknownSession)
 		return
 	case !ok || p.forms && encoding.Binary():
@@ -63,7 +63,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
 	case err != nil:
-		s.end(TransportError, err, eio.Close)
+		s.end(TransportError, err)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
@@ -77,7 +77,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		err = encoding.Decode(body, s.receivedInTurn)
 	}
 	if errors.Is(err, eio.ErrMalformed) {
-		s.end(ParseError, err, eio.Close)
+		s.end(ParseError, err)
 	}
 	s.awaitResumed(nil)
 	// Before the answer, since the client's next packet may be an upgrade.

@@ -20,7 +20,7 @@ const (
 )
 
 // websocket is a session's WebSocket, from the handshake to the end of the connection,
-// as its transport or (while session.probe points to it) as a candidate for that.
+// as its transport or (while the session tries it) as a candidate for that.
 //
 // The parser, deaf and current are owned by the goroutine that calls Receive; out,
 // offset and deflated by the one that calls Drain; all else is guarded by the session's lock.
@@ -120,7 +120,7 @@ func (t *websocket) attach(c poll.Conn) {
 	switch {
 	case t.ending != notEnding:
 		t.armLocked(closeTimeout)
-	case t.s.probe == t:
+	case t.s.triesLocked(t):
 		t.armLocked(t.s.srv.opts.UpgradeTimeout)
 	}
 	if t.s.transport == t && t.s.paused {
@@ -154,7 +154,7 @@ func (t *websocket) fail(reason Reason, cause error, code int, text string) {
 	t.closeLocked(code, text)
 	t.s.mu.Unlock()
 	if t.current {
-		t.s.end(reason, cause, eio.Close)
+		t.s.end(reason, cause)
 	}
 }
 
@@ -197,7 +197,7 @@ func (t *websocket) OnControl(op ws.Opcode, payload []byte) error {
 		t.wakeLocked()
 		t.s.mu.Unlock()
 		if t.current {
-			t.s.end(TransportClose, nil, eio.Close)
+			t.s.end(TransportClose, nil)
 		}
 	}
 	return nil
@@ -210,7 +210,7 @@ func (t *websocket) closeLocked(code int, reason string) {
 		return
 	}
 	t.ending, t.code, t.reason = closeDue, code, reason
-	t.s.forgetLocked(t)
+	t.s.abandonLocked(t)
 	if t.conn != nil { // or else attach does it
 		t.armLocked(closeTimeout)
 		t.wakeLocked()
@@ -240,7 +240,7 @@ func (t *websocket) alarm(*timer) {
 	case t.ending != notEnding:
 		t.s.mu.Unlock()
 		t.conn.Close()
-	case t.s.probe == t: // not upgraded in time
+	case t.s.triesLocked(t): // not upgraded in time
 		t.closeLocked(ws.CloseNoStatus, "")
 		t.s.mu.Unlock()
 	case t.stalled && t.s.state == open:
@@ -284,7 +284,7 @@ func (t *websocket) Drain(scratch []byte) {
 			t.armLocked(closeTimeout)
 			// One that is still open is about to be ended by the goroutine that reads.
 			if s.transport == t && s.state == closing {
-				s.state = closed
+				s.changeLocked(closed)
 			}
 		}
 		hangUp := t.hangUp && t.ending == closeSent
@@ -382,13 +382,13 @@ func (t *websocket) Closed(err error) {
 	t.gone = true
 	t.ending = closeSent
 	s.srv.wheel.clear(&t.deadline)
-	s.forgetLocked(t)
+	s.abandonLocked(t)
 	s.mu.Unlock()
 	if errors.Is(err, io.EOF) || errors.Is(err, poll.ErrClosed) {
 		err = nil
 	}
 	if t.current {
-		s.end(TransportClose, err, eio.Close)
+		s.end(TransportClose, err)
 	}
 	s.srv.connEnded()
 }

@@ -250,7 +250,7 @@ func (t *webtransport) dropLocked() { t.closeLocked(0, "") }
 func (t *webtransport) alarm(*timer) {
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
-	if t.s.srv.wheel.fired(&t.deadline) && t.s.probe == t {
+	if t.s.srv.wheel.fired(&t.deadline) && t.s.triesLocked(t) {
 		t.closeLocked(http.StatusRequestTimeout, "not upgraded in time")
 	}
 }
@@ -262,7 +262,7 @@ func (t *webtransport) closeLocked(code uint32, message string) {
 		return
 	}
 	t.ending, t.code, t.message = true, code, message
-	t.s.forgetLocked(t)
+	t.s.abandonLocked(t)
 	t.s.srv.wheel.clear(&t.deadline)
 	if t.writing {
 		t.conn.SetWriteDeadline(time.Now().Add(closeTimeout))
@@ -276,7 +276,7 @@ func (t *webtransport) fail(reason Reason, cause error, code uint32, message str
 	t.closeLocked(code, message)
 	t.s.mu.Unlock()
 	if t.current {
-		t.s.end(reason, cause, eio.Close)
+		t.s.end(reason, cause)
 	}
 }
 
@@ -374,7 +374,7 @@ func (t *webtransport) failedLocked(err error) {
 	case tell != nil:
 		tell()
 	case isCurrent:
-		s.end(TransportClose, err, eio.Close)
+		s.end(TransportClose, err)
 	}
 	s.mu.Lock()
 	t.closeLocked(0, "")
@@ -386,7 +386,7 @@ func (t *webtransport) failedLocked(err error) {
 func (t *webtransport) finishLocked() {
 	// One that is still open is about to be ended by the goroutine that reads.
 	if t.s.transport == t && t.s.state == closing {
-		t.s.state = closed
+		t.s.changeLocked(closed)
 	}
 	t.s.mu.Unlock()
 	t.conn.CloseWithError(t.code, t.message) // it may be closed already
