@@ -205,7 +205,7 @@ func (p *polling) payloadLocked() payload {
 		m := s.out.Pop()
 		answer.append(m)
 		answer.compress = answer.compress || m.kind == eio.Message && !m.plain
-		s.srv.stats.PacketsOut.Add(1)
+		s.sent(1, 0)
 	}
 	s.tookLocked(s.queued)
 	return answer
@@ -239,7 +239,7 @@ func (p *polling) respond(w http.ResponseWriter, r *http.Request, answer payload
 	h.Set("Content-Length", strconv.Itoa(len(payload)))
 	s.srv.limitAnswer(w, r)
 	n, err := w.Write(payload)
-	s.srv.stats.BytesOut.Add(uint64(n))
+	s.sent(0, n)
 	return err
 }
 

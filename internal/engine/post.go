@@ -67,7 +67,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	s.srv.stats.BytesIn.Add(uint64(len(body)))
+	s.arrived(0, len(body))
 	if p.forms {
 		body, ok = formData(body)
 	}
@@ -121,7 +121,7 @@ func (s *Session) receivedInTurn(p eio.Packet) error {
 	if !s.awaitResumed(nil) {
 		return ErrEnded // what is left in the body is dropped
 	}
-	s.srv.stats.PacketsIn.Add(1)
+	s.arrived(1, 0)
 	s.received(p)
 	return nil
 }

@@ -28,26 +28,26 @@ type Handler interface {
 // What mu guards is said at each field. No lock is held while bytes are written or a
 // Handler is called.
 type Session struct {
-	id       string
-	srv      *Server
-	info     *Handshake
-	protocol eio.Protocol
-	handler  Handler // set before anything is received
+	id      string
+	srv     *Server
+	info    *Handshake
+	handler Handler // set before anything is received
+	traffic traffic
 
-	ended atomic.Bool // it was open and is not, for those who do not hold mu
-
-	mu      sync.Mutex
-	state   state // see changeLocked
-	out     fifo.Queue[*Message]
-	queued  int      // bytes in out, and of what the transport took from it and has not written
-	backlog *backlog // nil while queued is within its limit and nobody waits for less
-
-	beat heartbeat
-
+	mu        sync.Mutex
+	out       fifo.Queue[*Message]
+	queued    int      // bytes in out, and of what the transport took from it and has not written
+	backlog   *backlog // nil while queued is within its limit and nobody waits for less
 	transport transport
-	upgrade   *upgrade // nil: none is under way
-	paused    bool
+	upgrade   *upgrade      // nil: none is under way
 	resume    chan struct{} // closed at Resume, made by who waits for it
+	beat      heartbeat
+
+	ended    atomic.Bool  // it was open and is not, for those who do not hold mu
+	protocol eio.Protocol // never changes
+	state    state        // see changeLocked
+	paused   bool
+	extended bool // the wait for a pong, once, since another packet came
 }
 
 // ID returns the session's id.

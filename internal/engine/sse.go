@@ -207,7 +207,7 @@ func (t *sse) takeLocked() (batch []*Message, id uint64, end bool) {
 func (t *sse) pushLocked(m *Message) {
 	t.log = append(t.log, m)
 	t.taken++
-	t.s.srv.stats.PacketsOut.Add(1)
+	t.s.sent(1, 0)
 }
 
 // sentLocked notes that the stream has written all up to the event id.
@@ -395,7 +395,7 @@ func (st *stream) write(b []byte) error {
 			return err
 		}
 		n, err := st.w.Write(piece)
-		s.srv.stats.BytesOut.Add(uint64(n))
+		s.sent(0, n)
 		if err != nil {
 			return st.fault(err)
 		}

@@ -132,7 +132,7 @@ func (t *websocket) attach(c poll.Conn) {
 
 // Receive implements poll.Handler.
 func (t *websocket) Receive(b []byte) {
-	t.s.srv.stats.BytesIn.Add(uint64(len(b)))
+	t.s.arrived(0, len(b))
 	if t.deaf {
 		return // to close now could destroy our Close frame on its way
 	}
@@ -161,7 +161,7 @@ func (t *websocket) fail(reason Reason, cause error, code int, text string) {
 // OnMessage implements ws.Handler. After the end of the session messages are ignored but
 // parsing goes on, for the peer's Close frame.
 func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
-	t.s.srv.stats.PacketsIn.Add(1)
+	t.s.arrived(1, 0)
 	p, err := t.s.protocol.Decode(op == ws.OpBinary, payload)
 	if err != nil {
 		t.fail(ParseError, err, ws.CloseNoStatus, "")
@@ -304,7 +304,7 @@ func (t *websocket) Drain(scratch []byte) {
 			s.tookLocked(taken)
 			s.mu.Unlock()
 		}
-		s.srv.stats.BytesOut.Add(uint64(len(b)))
+		s.sent(0, len(b))
 		if !t.conn.Write(b) {
 			t.stall()
 			return
@@ -343,7 +343,7 @@ func (t *websocket) gather(scratch []byte, onlyFirst bool) (b []byte, written in
 func (t *websocket) next() {
 	t.out.Pop()
 	t.offset, t.deflated = 0, nil
-	t.s.srv.stats.PacketsOut.Add(1)
+	t.s.sent(1, 0)
 }
 
 // frame returns what to write for m.
