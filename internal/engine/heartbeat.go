@@ -3,8 +3,6 @@ package engine
 import (
 	"sync/atomic"
 	"time"
-
-	"github.com/parley-go/parley/internal/eio"
 )
 
 // Who pings depends on the protocol's revision. In revision 4 the server does:
@@ -30,8 +28,21 @@ type heartbeat struct {
 	due time.Duration
 	// awaited is how many pongs the client owes. It may be read without the lock. Where the
 	// client pings, its next ping is always awaited.
-	awaited  atomic.Int32
-	extended bool // the wait for a pong, once, since another packet came
+	awaited atomic.Int32
+	heard   ago // the last pong or, where the client pings, ping
+}
+
+// ago is a time since the wheel was made, in tenths of a second; 0 is never.
+type ago uint32
+
+func (w *wheel) ago() ago { return ago(w.since()/(100*time.Millisecond)) + 1 }
+
+// at returns the time that it stands for, the zero Time for never.
+func (w *wheel) at(t ago) time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return w.base.Add(time.Duration(t-1) * 100 * time.Millisecond)
 }
 
 // patience is how long what the client owes may take: its pong or, where the client pings,
@@ -91,15 +102,15 @@ func (s *Session) alarm(*timer) {
 		return
 	}
 	switch {
-	case s.lingers: // nobody came to fetch the last messages
-		s.lastLocked()
+	case s.state == lingering: // nobody came to fetch the last messages
+		s.changeLocked(closed)
 		s.mu.Unlock()
 		s.srv.remove(s)
 		return
 	case s.state != open:
 	case s.beat.awaited.Load() > 0 && !s.paused:
 		s.mu.Unlock()
-		s.end(PingTimeout, nil, eio.Close)
+		s.end(PingTimeout, nil)
 		return
 	case s.protocol.ClientPings():
 		s.pulseLocked(pongMessage)
@@ -108,7 +119,7 @@ func (s *Session) alarm(*timer) {
 		if s.pulseLocked(pingMessage) {
 			s.beat.awaited.Add(1)
 		}
-		s.beat.extended = false
+		s.extended = false
 		if s.paused {
 			s.beatLocked(s.srv.opts.PingInterval)
 		} else {
@@ -139,8 +150,11 @@ func (s *Session) overdueLocked() bool {
 // ping answers the client's ping, without its data, and waits for the next one.
 func (s *Session) ping() {
 	s.mu.Lock()
-	if s.state == open && !s.paused {
-		s.beatInLocked(s.patience())
+	if s.state == open {
+		s.beat.heard = s.srv.wheel.ago()
+		if !s.paused {
+			s.beatInLocked(s.patience())
+		}
 	}
 	s.mu.Unlock()
 	s.Send(pongMessage)
@@ -152,6 +166,7 @@ func (s *Session) pong() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.beat.awaited.Load() > 0 && s.state == open {
+		s.beat.heard = s.srv.wheel.ago()
 		next := s.srv.opts.PingTimeout
 		if s.beat.awaited.Add(-1) == 0 || s.paused {
 			next = s.srv.opts.PingInterval
@@ -170,8 +185,8 @@ func (s *Session) extendWait() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.beat.awaited.Load() > 0 && !s.beat.extended && !s.paused && s.state == open {
-		s.beat.extended = true
+	if s.beat.awaited.Load() > 0 && !s.extended && !s.paused && s.state == open {
+		s.extended = true
 		s.beatInLocked(s.srv.opts.PingTimeout)
 	}
 }

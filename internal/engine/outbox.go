@@ -242,12 +242,12 @@ func (s *Session) stalledLocked(d time.Duration) (tell func()) {
 // lock.
 func (s *Session) slowLocked(why string, stalled time.Duration) (tell func()) {
 	queued, transport := s.queued, s.transport.name()
-	linger := s.shutLocked(closed, eio.Close)
+	end := s.endLocked(closed, TransportError, fmt.Errorf("%w: %s", ErrSlowConsumer, why), eio.Close)
 	s.transport.cutLocked()
 	s.srv.stats.SlowConsumers.Add(1)
 	return func() {
 		s.srv.opts.Logger.Info("parley: slow consumer disconnected", "session", s.id, "address", s.info.Address,
 			"transport", transport, "reason", why, "queued", queued, "stalled", stalled)
-		s.shutDown(linger, TransportError, fmt.Errorf("%w: %s", ErrSlowConsumer, why))
+		end()
 	}
 }

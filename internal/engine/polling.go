@@ -89,7 +89,6 @@ func (p *polling) endLocked(farewell eio.Type) (linger bool) {
 	if p.s.state == closed || p.parked != nil && p.s.out.Len() == 0 {
 		return false
 	}
-	p.s.awaitEndLocked(farewell)
 	return true
 }
 
@@ -108,7 +107,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 		return
 	case s.overdueLocked():
 		s.mu.Unlock()
-		s.end(PingTimeout, nil, eio.Close)
+		s.end(PingTimeout, nil)
 		refuse(w, errUnknownSession)
 		return
 	case p.parked != nil:
@@ -119,11 +118,11 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	}
 	get := &parkedGet{wake: make(chan struct{}, 1)}
 	p.parked = get
-	if s.out.Len() > 0 || s.state == closing {
+	if s.out.Len() > 0 || s.state.ending() {
 		get.release()
 	}
 	var noop <-chan time.Time
-	if s.probed {
+	if s.probedLocked() {
 		noop = time.After(noopInterval)
 	}
 	s.mu.Unlock()
@@ -137,7 +136,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 		upgraded := s.transport != p
 		s.mu.Unlock()
 		if !upgraded {
-			s.end(TransportError, r.Context().Err(), eio.Close)
+			s.end(TransportError, r.Context().Err())
 		}
 		return
 	}
@@ -150,9 +149,9 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := p.payloadLocked()
-	last := s.state == closing && answer.bytes == nil
+	last := s.state.ending() && answer.bytes == nil
 	if last {
-		s.lastLocked()
+		s.changeLocked(closed)
 	}
 	if answer.bytes == nil {
 		answer.append(p.nothing())
@@ -162,7 +161,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 		s.srv.remove(s)
 	}
 	if err := p.respond(w, r, answer); err != nil {
-		s.end(TransportError, err, eio.Close)
+		s.end(TransportError, err)
 	}
 }
 
@@ -206,7 +205,7 @@ func (p *polling) payloadLocked() payload {
 		m := s.out.Pop()
 		answer.append(m)
 		answer.compress = answer.compress || m.kind == eio.Message && !m.plain
-		s.srv.stats.PacketsOut.Add(1)
+		s.sent(1, 0)
 	}
 	s.tookLocked(s.queued)
 	return answer
@@ -240,7 +239,7 @@ func (p *polling) respond(w http.ResponseWriter, r *http.Request, answer payload
 	h.Set("Content-Length", strconv.Itoa(len(payload)))
 	s.srv.limitAnswer(w, r)
 	n, err := w.Write(payload)
-	s.srv.stats.BytesOut.Add(uint64(n))
+	s.sent(0, n)
 	return err
 }
 

@@ -38,7 +38,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		return
 	case s.overdueLocked(): // the pong in it, if there is one, comes too late
 		s.mu.Unlock()
-		s.end(PingTimeout, nil, eio.Close)
+		s.end(PingTimeout, nil)
 		refuse(w, errUnknownSession)
 		return
 	case !ok || p.forms && encoding.Binary():
@@ -63,11 +63,11 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
 	case err != nil:
-		s.end(TransportError, err, eio.Close)
+		s.end(TransportError, err)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	s.srv.stats.BytesIn.Add(uint64(len(body)))
+	s.arrived(0, len(body))
 	if p.forms {
 		body, ok = formData(body)
 	}
@@ -77,7 +77,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		err = encoding.Decode(body, s.receivedInTurn)
 	}
 	if errors.Is(err, eio.ErrMalformed) {
-		s.end(ParseError, err, eio.Close)
+		s.end(ParseError, err)
 	}
 	s.awaitResumed(nil)
 	// Before the answer, since the client's next packet may be an upgrade.
@@ -121,7 +121,7 @@ func (s *Session) receivedInTurn(p eio.Packet) error {
 	if !s.awaitResumed(nil) {
 		return ErrEnded // what is left in the body is dropped
 	}
-	s.srv.stats.PacketsIn.Add(1)
+	s.arrived(1, 0)
 	s.received(p)
 	return nil
 }

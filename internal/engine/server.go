@@ -332,7 +332,7 @@ func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
 	answer := newPayload(session.protocol, false)
 	answer.append(s.openMessage(session.id, s.upgrades(session.protocol)...))
 	if err := p.respond(w, r, answer); err != nil {
-		session.end(TransportError, err, eio.Close)
+		session.end(TransportError, err)
 	}
 }
 

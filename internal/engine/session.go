@@ -1,35 +1,11 @@
 package engine
 
 import (
-	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/fifo"
-)
-
-// Reason says why a session ended, in the words of the reference implementation.
-type Reason string
-
-const (
-	TransportError Reason = "transport error"
-	TransportClose Reason = "transport close"
-	ForcedClose    Reason = "forced close"
-	PingTimeout    Reason = "ping timeout"
-	ParseError     Reason = "parse error"
-)
-
-var (
-	// ErrSlowConsumer is the cause of a TransportError when the peer does not take what
-	// it is sent. Options.OutboxLimit says when.
-	ErrSlowConsumer = errors.New("engine: slow consumer")
-	// ErrEnded is returned to callers that wait for a session which ends.
-	ErrEnded = errors.New("engine: session has ended")
-	// ErrProtocol is wrapped by what a peer's break of the protocol causes.
-	ErrProtocol = errors.New("engine: protocol violation")
 )
 
 // Handler is the owner of a session.
@@ -52,38 +28,27 @@ type Handler interface {
 // What mu guards is said at each field. No lock is held while bytes are written or a
 // Handler is called.
 type Session struct {
-	id       string
-	srv      *Server
-	info     *Handshake
-	protocol eio.Protocol
-	handler  Handler // set before anything is received
+	id      string
+	srv     *Server
+	info    *Handshake
+	handler Handler // set before anything is received
+	traffic traffic
 
-	ended atomic.Bool // state is not open, for those who do not hold mu
-
-	mu      sync.Mutex
-	state   state
-	out     fifo.Queue[*Message]
-	queued  int      // bytes in out, and of what the transport took from it and has not written
-	backlog *backlog // nil while queued is within its limit and nobody waits for less
-
-	beat heartbeat
-
+	mu        sync.Mutex
+	out       fifo.Queue[*Message]
+	queued    int      // bytes in out, and of what the transport took from it and has not written
+	backlog   *backlog // nil while queued is within its limit and nobody waits for less
 	transport transport
-	probe     candidate // tries to become the transport
-	probed    bool      // its probe was answered
-	lingers   bool      // the session is closing, and waits for its client to fetch the end
-	paused    bool
+	upgrade   *upgrade      // nil: none is under way
 	resume    chan struct{} // closed at Resume, made by who waits for it
+	beat      heartbeat
+
+	ended    atomic.Bool  // it was open and is not, for those who do not hold mu
+	protocol eio.Protocol // never changes
+	state    state        // see changeLocked
+	paused   bool
+	extended bool // the wait for a pong, once, since another packet came
 }
-
-type state uint8
-
-const (
-	opening state = iota // known to the server, but without a handler
-	open
-	closing // what is queued is still sent
-	closed
-)
 
 // ID returns the session's id.
 func (s *Session) ID() string { return s.id }
@@ -118,69 +83,17 @@ func (s *Session) setPaused(paused bool) {
 		s.paused = paused
 		s.pausedLocked()
 	}
-	if !paused && s.resume != nil {
-		close(s.resume)
-		s.resume = nil
+	if !paused {
+		s.resumedLocked()
 	}
 	s.transport.pauseLocked(paused)
 }
 
-// Close ends the session once what is queued has been sent. The handler is told at
-// once, with ForcedClose.
-func (s *Session) Close() { s.shut(closing, ForcedClose, nil, eio.Close) }
-
-// end ends the session and drops what is queued. A poll that is parked is answered with
-// the farewell, which is Close unless the client itself closed.
-func (s *Session) end(reason Reason, cause error, farewell eio.Type) {
-	s.shut(closed, reason, cause, farewell)
-}
-
-// violate ends the session since the peer broke the protocol.
-func (s *Session) violate(reason Reason, what string) {
-	s.end(reason, fmt.Errorf("%w: %s", ErrProtocol, what), eio.Close)
-}
-
-// shut takes an open session to the state to and does what follows from it.
-func (s *Session) shut(to state, reason Reason, cause error, farewell eio.Type) {
-	s.mu.Lock()
-	if s.state != open {
-		s.mu.Unlock()
-		return
-	}
-	linger := s.shutLocked(to, farewell)
-	s.mu.Unlock()
-	s.shutDown(linger, reason, cause)
-}
-
-// shutLocked is what shut does under the lock; shutDown has to follow.
-func (s *Session) shutLocked(to state, farewell eio.Type) (linger bool) {
-	s.state = to
-	s.ended.Store(true)
-	s.srv.stats.Open[indexOf(s.transport)].Add(-1)
-	if to == closed || farewell == eio.Noop {
-		s.out, s.queued = fifo.Queue[*Message]{}, 0
-	}
-	s.srv.wheel.clear(&s.beat.timer)
-	if s.backlog != nil {
-		s.backlog.endLocked()
-	}
+// resumedLocked releases those who wait for the session to be resumed, or to end.
+func (s *Session) resumedLocked() {
 	if s.resume != nil {
 		close(s.resume)
 		s.resume = nil
-	}
-	if s.probe != nil && !(to == closing && s.probed && farewell == eio.Close) {
-		s.probe.dropLocked()
-	} // else its client has stopped polling, and will hear of the end once it has upgraded
-	s.lingers = s.transport.endLocked(farewell)
-	return s.lingers
-}
-
-// shutDown tells those who have to know that the session is shut.
-func (s *Session) shutDown(linger bool, reason Reason, cause error) {
-	s.srv.stats.closed(reason)
-	s.handler.Closed(reason, cause)
-	if !linger {
-		s.srv.remove(s) // last, so that Shutdown waits for the handler
 	}
 }
 
@@ -206,7 +119,7 @@ func (s *Session) received(p eio.Packet) {
 		}
 	case eio.Close:
 		// A poll may be on its way: it will get its answer.
-		s.shut(closing, TransportClose, nil, eio.Noop)
+		s.close(TransportClose, eio.Noop)
 	}
 }
 
@@ -214,47 +127,7 @@ func (s *Session) received(p eio.Packet) {
 func (s *Session) start(h Handler) {
 	s.mu.Lock()
 	s.handler = h
-	s.state = open
-	s.srv.stats.opened(s.transport)
-	s.firstBeatLocked()
+	s.changeLocked(open)
 	s.mu.Unlock()
 	h.Opened()
-}
-
-const (
-	// lingerTimeout is how long a session that was closed here waits for a poll, to tell;
-	// farewellTimeout is how long one that the client closed waits for a poll that the
-	// client sent at the same time.
-	lingerTimeout   = 30 * time.Second
-	farewellTimeout = time.Second
-)
-
-// awaitEndLocked bounds the time that the session, which is closing, lingers.
-func (s *Session) awaitEndLocked(farewell eio.Type) {
-	switch {
-	case farewell == eio.Noop:
-		s.beatInLocked(farewellTimeout)
-	case s.srv.draining.Load(): // a shutdown waits for it
-		s.beatInLocked(closeTimeout)
-	default:
-		s.beatInLocked(lingerTimeout)
-	}
-}
-
-// hurry has a session that lingers do so no longer than a shutdown waits.
-func (s *Session) hurry() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lingers && s.beat.due > s.srv.wheel.since()+closeTimeout {
-		s.awaitEndLocked(eio.Close)
-	}
-}
-
-// lastLocked ends a session that was closing. It has to be removed.
-func (s *Session) lastLocked() {
-	s.state, s.lingers = closed, false
-	s.srv.wheel.clear(&s.beat.timer)
-	if s.probe != nil {
-		s.probe.dropLocked()
-	}
 }

@@ -117,7 +117,6 @@ func (t *sse) endLocked(farewell eio.Type) (linger bool) {
 		t.forgetLocked()
 		return false
 	}
-	t.s.awaitEndLocked(farewell)
 	return true
 }
 
@@ -125,7 +124,7 @@ func (t *sse) endLocked(farewell eio.Type) (linger bool) {
 // could take it for this one's.
 func (t *sse) probedLocked() bool {
 	switch {
-	case t.s.probed:
+	case t.s.probedLocked():
 		return true
 	case t.acked < t.barrier:
 		return false
@@ -138,7 +137,7 @@ func (t *sse) probedLocked() bool {
 }
 
 // holdsLocked reports whether what is queued waits for the end of the upgrade.
-func (t *sse) holdsLocked() bool { return t.s.probed && t.taken >= t.barrier }
+func (t *sse) holdsLocked() bool { return t.s.probedLocked() && t.taken >= t.barrier }
 
 func (t *sse) leaveLocked() bool {
 	if t.post.busy || !t.holdsLocked() {
@@ -191,7 +190,7 @@ func (t *sse) takeLocked() (batch []*Message, id uint64, end bool) {
 			t.ping = t.taken
 		}
 	}
-	if s.ended.Load() && s.out.Len() == 0 && !s.probed && !t.closed {
+	if s.ended.Load() && s.out.Len() == 0 && !s.probedLocked() && !t.closed {
 		t.closed = true
 		if t.farewell == eio.Close {
 			t.pushLocked(closeMessage)
@@ -208,7 +207,7 @@ func (t *sse) takeLocked() (batch []*Message, id uint64, end bool) {
 func (t *sse) pushLocked(m *Message) {
 	t.log = append(t.log, m)
 	t.taken++
-	t.s.srv.stats.PacketsOut.Add(1)
+	t.s.sent(1, 0)
 }
 
 // sentLocked notes that the stream has written all up to the event id.
@@ -305,13 +304,13 @@ func (s *Session) serveStream(w http.ResponseWriter, r *http.Request, q query) {
 		s.mu.Unlock()
 		refuse(w, errBadRequest)
 		return
-	case s.state != open && !s.lingers:
+	case s.state != open && s.state != lingering:
 		s.mu.Unlock()
 		refuse(w, errUnknownSession)
 		return
 	case s.overdueLocked():
 		s.mu.Unlock()
-		s.end(PingTimeout, nil, eio.Close)
+		s.end(PingTimeout, nil)
 		refuse(w, errUnknownSession)
 		return
 	}
@@ -396,7 +395,7 @@ func (st *stream) write(b []byte) error {
 			return err
 		}
 		n, err := st.w.Write(piece)
-		s.srv.stats.BytesOut.Add(uint64(n))
+		s.sent(0, n)
 		if err != nil {
 			return st.fault(err)
 		}
@@ -418,8 +417,8 @@ func (st *stream) begin() error {
 	if st.t.stream != st {
 		return context.Canceled
 	}
-	if s.lingers {
-		s.awaitEndLocked(eio.Close) // not while the client reads
+	if s.state == lingering {
+		s.lingerLocked(eio.Close) // not while the client reads
 	}
 	s.tookLocked(0) // the piece before
 	st.writing = true
@@ -453,9 +452,9 @@ func (st *stream) leave(ended bool, err error) {
 		t.stream = nil
 	}
 	st.writing = false
-	told := current && ended && s.lingers
+	told := current && ended && s.state == lingering
 	if told {
-		s.lastLocked()
+		s.changeLocked(closed)
 	}
 	var tell func()
 	if current && s.state == open && err == ErrSlowConsumer {

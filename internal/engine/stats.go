@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // Stats counts what a Server has done since it was made.
@@ -38,4 +39,57 @@ func indexOf(t transport) int { return slices.Index(Transports[:], t.name()) }
 
 func (s *Stats) closed(reason Reason) {
 	s.Ended[slices.Index(Reasons[:], reason)].Add(1)
+}
+
+// SessionStats is what a session was at some moment, and what it has done until then. Bytes
+// are those of WebSocket and WebTransport connections and of HTTP bodies.
+type SessionStats struct {
+	Transport  string // see Transports
+	Protocol   int    // revision of Engine.IO: 4 or 3
+	Age        time.Duration
+	LastPong   time.Time // when a pong arrived or, in revision 3, a ping, to 0.1 s; zero: none yet
+	Paused     bool      // it is not read from
+	Queued     int       // bytes in the outbox, each message counted as 200 more than it has
+	PacketsIn  uint64
+	PacketsOut uint64
+	BytesIn    uint64
+	BytesOut   uint64
+}
+
+// Stats returns what the session is now, and what it has done.
+func (s *Session) Stats() SessionStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return SessionStats{
+		Transport: s.transport.name(), Protocol: int(s.protocol),
+		Age: time.Since(s.info.Time), LastPong: s.srv.wheel.at(s.beat.heard),
+		Paused: s.paused, Queued: s.queued,
+		PacketsIn: s.traffic.packetsIn.Load(), PacketsOut: s.traffic.packetsOut.Load(),
+		BytesIn: s.traffic.bytesIn.Load(), BytesOut: s.traffic.bytesOut.Load(),
+	}
+}
+
+// traffic is what a session has carried.
+type traffic struct {
+	packetsIn, packetsOut atomic.Uint64
+	bytesIn, bytesOut     atomic.Uint64
+}
+
+// arrived counts what was received, for the session and the server.
+func (s *Session) arrived(packets, bytes int) {
+	count(&s.traffic.packetsIn, &s.srv.stats.PacketsIn, packets)
+	count(&s.traffic.bytesIn, &s.srv.stats.BytesIn, bytes)
+}
+
+// sent counts what was written.
+func (s *Session) sent(packets, bytes int) {
+	count(&s.traffic.packetsOut, &s.srv.stats.PacketsOut, packets)
+	count(&s.traffic.bytesOut, &s.srv.stats.BytesOut, bytes)
+}
+
+func count(session, server *atomic.Uint64, n int) {
+	if n != 0 {
+		session.Add(uint64(n))
+		server.Add(uint64(n))
+	}
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // websocket is a session's WebSocket, from the handshake to the end of the connection,
-// as its transport or (while session.probe points to it) as a candidate for that.
+// as its transport or (while the session tries it) as a candidate for that.
 //
 // The parser, deaf and current are owned by the goroutine that calls Receive; out,
 // offset and deflated by the one that calls Drain; all else is guarded by the session's lock.
@@ -120,7 +120,7 @@ func (t *websocket) attach(c poll.Conn) {
 	switch {
 	case t.ending != notEnding:
 		t.armLocked(closeTimeout)
-	case t.s.probe == t:
+	case t.s.triesLocked(t):
 		t.armLocked(t.s.srv.opts.UpgradeTimeout)
 	}
 	if t.s.transport == t && t.s.paused {
@@ -132,7 +132,7 @@ func (t *websocket) attach(c poll.Conn) {
 
 // Receive implements poll.Handler.
 func (t *websocket) Receive(b []byte) {
-	t.s.srv.stats.BytesIn.Add(uint64(len(b)))
+	t.s.arrived(0, len(b))
 	if t.deaf {
 		return // to close now could destroy our Close frame on its way
 	}
@@ -154,14 +154,14 @@ func (t *websocket) fail(reason Reason, cause error, code int, text string) {
 	t.closeLocked(code, text)
 	t.s.mu.Unlock()
 	if t.current {
-		t.s.end(reason, cause, eio.Close)
+		t.s.end(reason, cause)
 	}
 }
 
 // OnMessage implements ws.Handler. After the end of the session messages are ignored but
 // parsing goes on, for the peer's Close frame.
 func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
-	t.s.srv.stats.PacketsIn.Add(1)
+	t.s.arrived(1, 0)
 	p, err := t.s.protocol.Decode(op == ws.OpBinary, payload)
 	if err != nil {
 		t.fail(ParseError, err, ws.CloseNoStatus, "")
@@ -197,7 +197,7 @@ func (t *websocket) OnControl(op ws.Opcode, payload []byte) error {
 		t.wakeLocked()
 		t.s.mu.Unlock()
 		if t.current {
-			t.s.end(TransportClose, nil, eio.Close)
+			t.s.end(TransportClose, nil)
 		}
 	}
 	return nil
@@ -210,7 +210,7 @@ func (t *websocket) closeLocked(code int, reason string) {
 		return
 	}
 	t.ending, t.code, t.reason = closeDue, code, reason
-	t.s.forgetLocked(t)
+	t.s.abandonLocked(t)
 	if t.conn != nil { // or else attach does it
 		t.armLocked(closeTimeout)
 		t.wakeLocked()
@@ -240,7 +240,7 @@ func (t *websocket) alarm(*timer) {
 	case t.ending != notEnding:
 		t.s.mu.Unlock()
 		t.conn.Close()
-	case t.s.probe == t: // not upgraded in time
+	case t.s.triesLocked(t): // not upgraded in time
 		t.closeLocked(ws.CloseNoStatus, "")
 		t.s.mu.Unlock()
 	case t.stalled && t.s.state == open:
@@ -284,7 +284,7 @@ func (t *websocket) Drain(scratch []byte) {
 			t.armLocked(closeTimeout)
 			// One that is still open is about to be ended by the goroutine that reads.
 			if s.transport == t && s.state == closing {
-				s.state = closed
+				s.changeLocked(closed)
 			}
 		}
 		hangUp := t.hangUp && t.ending == closeSent
@@ -304,7 +304,7 @@ func (t *websocket) Drain(scratch []byte) {
 			s.tookLocked(taken)
 			s.mu.Unlock()
 		}
-		s.srv.stats.BytesOut.Add(uint64(len(b)))
+		s.sent(0, len(b))
 		if !t.conn.Write(b) {
 			t.stall()
 			return
@@ -343,7 +343,7 @@ func (t *websocket) gather(scratch []byte, onlyFirst bool) (b []byte, written in
 func (t *websocket) next() {
 	t.out.Pop()
 	t.offset, t.deflated = 0, nil
-	t.s.srv.stats.PacketsOut.Add(1)
+	t.s.sent(1, 0)
 }
 
 // frame returns what to write for m.
@@ -382,13 +382,13 @@ func (t *websocket) Closed(err error) {
 	t.gone = true
 	t.ending = closeSent
 	s.srv.wheel.clear(&t.deadline)
-	s.forgetLocked(t)
+	s.abandonLocked(t)
 	s.mu.Unlock()
 	if errors.Is(err, io.EOF) || errors.Is(err, poll.ErrClosed) {
 		err = nil
 	}
 	if t.current {
-		s.end(TransportClose, err, eio.Close)
+		s.end(TransportClose, err)
 	}
 	s.srv.connEnded()
 }

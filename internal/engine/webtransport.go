@@ -10,7 +10,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/internal/eio"
@@ -107,7 +106,8 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 		return
 	}
 	inTime := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
-	packets := eio.NewStreamReader(&counted{conn, &s.stats.BytesIn})
+	bytes := &counted{r: conn}
+	packets := eio.NewStreamReader(bytes)
 	isBinary, first, err := packets.Next(maxFirstPacket)
 	late := !inTime()
 	var t *webtransport
@@ -118,14 +118,16 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 	case late || err != nil:
 		refusal = errBadRequest
 	default:
-		s.stats.PacketsIn.Add(1)
 		t, refusal = s.openWebTransport(r, conn, isBinary, first)
 	}
 	if refusal != nil {
+		s.stats.BytesIn.Add(uint64(bytes.n))
 		s.stats.Refused.Add(1)
 		refuseWebTransport(conn, refusal)
 		return
 	}
+	t.s.arrived(1, bytes.n)
+	bytes.s = t.s
 	// When a shutdown takes too long.
 	uncut := context.AfterFunc(s.serving, func() {
 		t.s.mu.Lock()
@@ -250,7 +252,7 @@ func (t *webtransport) dropLocked() { t.closeLocked(0, "") }
 func (t *webtransport) alarm(*timer) {
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
-	if t.s.srv.wheel.fired(&t.deadline) && t.s.probe == t {
+	if t.s.srv.wheel.fired(&t.deadline) && t.s.triesLocked(t) {
 		t.closeLocked(http.StatusRequestTimeout, "not upgraded in time")
 	}
 }
@@ -262,7 +264,7 @@ func (t *webtransport) closeLocked(code uint32, message string) {
 		return
 	}
 	t.ending, t.code, t.message = true, code, message
-	t.s.forgetLocked(t)
+	t.s.abandonLocked(t)
 	t.s.srv.wheel.clear(&t.deadline)
 	if t.writing {
 		t.conn.SetWriteDeadline(time.Now().Add(closeTimeout))
@@ -276,7 +278,7 @@ func (t *webtransport) fail(reason Reason, cause error, code uint32, message str
 	t.closeLocked(code, message)
 	t.s.mu.Unlock()
 	if t.current {
-		t.s.end(reason, cause, eio.Close)
+		t.s.end(reason, cause)
 	}
 }
 
@@ -301,7 +303,7 @@ func (t *webtransport) receive(packets *eio.StreamReader) {
 			t.fail(TransportClose, err, 0, "")
 			return
 		}
-		s.srv.stats.PacketsIn.Add(1)
+		s.arrived(1, 0)
 		p, err := s.protocol.Decode(isBinary, b)
 		switch {
 		case err != nil:
@@ -374,7 +376,7 @@ func (t *webtransport) failedLocked(err error) {
 	case tell != nil:
 		tell()
 	case isCurrent:
-		s.end(TransportClose, err, eio.Close)
+		s.end(TransportClose, err)
 	}
 	s.mu.Lock()
 	t.closeLocked(0, "")
@@ -386,7 +388,7 @@ func (t *webtransport) failedLocked(err error) {
 func (t *webtransport) finishLocked() {
 	// One that is still open is about to be ended by the goroutine that reads.
 	if t.s.transport == t && t.s.state == closing {
-		t.s.state = closed
+		t.s.changeLocked(closed)
 	}
 	t.s.mu.Unlock()
 	t.conn.CloseWithError(t.code, t.message) // it may be closed already
@@ -409,7 +411,7 @@ func (t *webtransport) gather(b []byte, out *fifo.Queue[*Message]) (_, large []b
 		}
 		size += m.Size()
 		out.Pop()
-		t.s.srv.stats.PacketsOut.Add(1)
+		t.s.sent(1, 0)
 	}
 	return b, large, size
 }
@@ -429,7 +431,7 @@ func (t *webtransport) send(b []byte) error {
 		}
 		s.mu.Unlock()
 		n, err := t.conn.Write(b[:min(len(b), flushBuffer)])
-		s.srv.stats.BytesOut.Add(uint64(n))
+		s.sent(0, n)
 		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
 			return err
 		}
@@ -456,14 +458,19 @@ func appendStreamHead(dst []byte, m *Message) []byte {
 	return append(eio.AppendStreamHeader(dst, false, 1+len(m.data)), byte(m.kind))
 }
 
-// counted adds up what is read.
+// counted counts what is read: by itself, until it is known which session it is of.
 type counted struct {
 	r io.Reader
-	n *atomic.Uint64
+	s *Session
+	n int
 }
 
 func (c *counted) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
-	c.n.Add(uint64(n))
+	if c.s != nil {
+		c.s.arrived(0, n)
+	} else {
+		c.n += n
+	}
 	return n, err
 }

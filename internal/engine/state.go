@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/parley-go/parley/internal/fifo"
+)
+
+// state is how far a session has come. The package's documentation has the table.
+type state uint8
+
+const (
+	opening   state = iota // registered, without a handler
+	open                   // messages go both ways
+	closing                // what is queued is still sent; the transport tells the client
+	lingering              // the same, but the client has to come for it
+	closed                 // nothing is sent any more
+)
+
+func (s state) String() string {
+	return [...]string{"opening", "open", "closing", "lingering", "closed"}[s]
+}
+
+// successors are the states that may follow each.
+var successors = [...][]state{
+	opening:   {open},
+	open:      {closing, closed},
+	closing:   {lingering, closed},
+	lingering: {closing, closed},
+	closed:    nil,
+}
+
+// ending reports whether the session has ended, but what is queued is still sent.
+func (s state) ending() bool { return s == closing || s == lingering }
+
+// changeLocked changes the state, and does what belongs to the new one whatever has led to
+// it. Nothing else changes it.
+func (s *Session) changeLocked(to state) {
+	from := s.state
+	if !slices.Contains(successors[from], to) {
+		panic(fmt.Sprintf("engine: a session that is %v cannot be %v", from, to))
+	}
+	s.state = to
+	switch from {
+	case opening:
+		s.srv.stats.opened(s.transport)
+		s.firstBeatLocked()
+	case open:
+		s.ended.Store(true)
+		s.srv.stats.Open[indexOf(s.transport)].Add(-1)
+		s.srv.wheel.clear(&s.beat.timer)
+		if s.backlog != nil {
+			s.backlog.endLocked()
+		}
+		s.resumedLocked()
+	case lingering:
+		s.srv.wheel.clear(&s.beat.timer)
+	}
+	if to == closed {
+		s.out, s.queued = fifo.Queue[*Message]{}, 0
+		if s.upgrade != nil {
+			s.upgrade.to.dropLocked()
+		}
+	}
+}
