@@ -29,11 +29,8 @@ type cause struct {
 	silent int // notices since
 }
 
-// New returns a Board that logs to log, or nowhere if that is nil.
+// New returns a Board that logs to log.
 func New(log *slog.Logger) *Board {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
 	return &Board{log: log, causes: map[string]*cause{}}
 }
 
