@@ -27,7 +27,7 @@ func Example() {
 	log.Fatal(http.ListenAndServe("127.0.0.1:3000", nil))
 }
 
-func ExampleListen() {
+func ExampleServer_Listen() {
 	srv, err := parley.New(nil)
 	if err != nil {
 		log.Fatal(err)
@@ -37,7 +37,7 @@ func ExampleListen() {
 		log.Fatal(err)
 	}
 	web := &http.Server{Handler: srv, ReadHeaderTimeout: 5 * time.Second}
-	log.Fatal(web.ServeTLS(parley.Listen(l), "chain.pem", "key.pem"))
+	log.Fatal(web.ServeTLS(srv.Listen(l), "chain.pem", "key.pem"))
 }
 
 type Question struct{ A, B int }

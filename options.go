@@ -2,11 +2,14 @@ package parley
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/origin"
 	"github.com/parley-go/parley/internal/sio"
 	"github.com/parley-go/parley/internal/ws"
 )
@@ -14,7 +17,8 @@ import (
 // Options configures a Server. For durations and limits, zero means the default that is
 // named, and negative means none, where that is possible.
 type Options struct {
-	// Path that the server answers at, as a prefix; other requests get 404. "/socket.io/".
+	// Path that the server answers at, with and without a slash at the end, and below it. Other
+	// requests get 404. "/socket.io/".
 	Path string
 
 	// Parser is the packet format, the same one on both sides: ParserJSON (the default), or
@@ -82,7 +86,7 @@ type Options struct {
 	MaxOutbox      int           // bytes that wait for one connection, each message counted as 200 more than it has; 1 MiB
 	MaxPendingAcks int           // that one socket may owe; 1,024
 	MaxConnections int           // in all; no limit
-	MaxPerAddress  int           // connections of one IP address; no limit
+	MaxPerAddress  int           // connections of one IPv4 address, or of one /64 network of IPv6; no limit
 	EventRate      float64       // events a second of one connection, bursts of two seconds' worth; no limit
 	ByteRate       float64       // bytes of messages a second of one connection, likewise; no limit
 	MaxChildren    int           // namespaces made by OfPattern and OfFunc; 10,000
@@ -102,8 +106,9 @@ var (
 
 // CORS says which pages of other origins may connect.
 type CORS struct {
-	// Origins as browsers send them: "https://example.com", with a port unless it is the
-	// scheme's own. "*" allows all, and cannot be combined with Credentials.
+	// Origins as browsers send them: "https://example.com", without a slash at the end, with a
+	// port unless it is the scheme's own. New refuses what could never match. "*" allows all,
+	// and cannot be combined with Credentials.
 	Origins []string
 	// AllowOrigin, if not nil, decides on origins that are not listed.
 	AllowOrigin func(origin string, r *http.Request) bool
@@ -154,6 +159,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Path == "" {
 		o.Path = "/socket.io/"
 	}
+	if !strings.HasPrefix(o.Path, "/") {
+		return o, fmt.Errorf("parley: Path %q does not begin with a slash", o.Path)
+	}
 	if o.Parser.parser == nil {
 		o.Parser = ParserJSON
 	}
@@ -198,7 +206,7 @@ func (o *Options) engine() engine.Options {
 		HTTPCompressionThreshold: o.HTTPCompressionThreshold,
 		AllowEIO3:                o.AllowEIO3, JSONP: o.JSONP,
 		Transports: o.Transports, NoUpgrades: o.NoUpgrades,
-		Cookie: o.Cookie, CORS: engine.CORS(o.CORS),
+		Cookie: o.Cookie, CORS: origin.Policy(o.CORS),
 		ClientAddress: o.ClientAddress,
 		ClientSecure:  o.ClientSecure,
 		Logger:        o.Logger,

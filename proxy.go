@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/parley-go/parley/internal/address"
 )
 
 // ForwardedFor returns a function for Options.ClientAddress that believes the header
@@ -15,20 +17,20 @@ import (
 func ForwardedFor(proxies ...netip.Prefix) func(*http.Request) string {
 	trusted := anyOf(proxies)
 	return func(r *http.Request) string {
-		address := r.RemoteAddr
+		client := r.RemoteAddr
 		hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 		for _, hop := range slices.Backward(hops) {
-			from, ok := parseAddress(address)
+			from, ok := address.Parse(client)
 			if !ok || !trusted(from) {
 				break
 			}
 			hop = strings.TrimSpace(hop)
-			if _, ok := parseAddress(hop); !ok {
+			if _, ok := address.Parse(hop); !ok {
 				break // there is no header, or no address in it
 			}
-			address = hop
+			client = hop
 		}
-		return address
+		return client
 	}
 }
 
@@ -40,7 +42,7 @@ func ForwardedProto(proxies ...netip.Prefix) func(*http.Request) bool {
 	trusted := anyOf(proxies)
 	return func(r *http.Request) bool {
 		said := r.Header["X-Forwarded-Proto"]
-		if from, ok := parseAddress(r.RemoteAddr); !ok || !trusted(from) || len(said) == 0 {
+		if from, ok := address.Parse(r.RemoteAddr); !ok || !trusted(from) || len(said) == 0 {
 			return r.TLS != nil
 		}
 		for proto := range strings.SplitSeq(strings.Join(said, ","), ",") {
@@ -57,13 +59,4 @@ func anyOf(networks []netip.Prefix) func(netip.Addr) bool {
 	return func(a netip.Addr) bool {
 		return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
-}
-
-// parseAddress parses an IP address with or without a port.
-func parseAddress(s string) (netip.Addr, bool) {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return ap.Addr().Unmap().WithZone(""), true
-	}
-	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
-	return a.Unmap().WithZone(""), err == nil
 }

@@ -2,10 +2,12 @@ package parley
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
+	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/poll"
 )
 
@@ -16,10 +18,17 @@ const (
 	maxHeaderBytes = 32 << 10
 )
 
-// Listen wraps a listener so that WebSockets over TLS, too, are without a goroutine each while
-// they are idle. Give it to http.Server.ServeTLS, which adds TLS itself; a listener of
-// tls.NewListener must be given the wrapped one. Connections without TLS need no wrapping.
-func Listen(l net.Listener) net.Listener { return poll.Listen(l) }
+// Listen wraps a listener for an http.Server. WebSockets over TLS, too, then have no goroutine
+// each while they are idle. When the process runs out of file descriptors, the log says so, once
+// a minute, and clients get in again within a fraction of a second once there are some.
+//
+// Give it to http.Server.Serve or ServeTLS, which adds TLS itself. If you use tls.NewListener,
+// give that the wrapped listener.
+func (s *Server) Listen(l net.Listener) net.Listener {
+	return poll.Listen(l, func(err error) {
+		s.notices.Post(slog.LevelWarn, "accept", "parley: connections cannot be accepted", "cause", err, "hint", engine.MoreDescriptors)
+	})
+}
 
 // ListenAndServe listens on the TCP address and serves Socket.IO alone, as Serve does.
 func (s *Server) ListenAndServe(addr string) error {
@@ -52,7 +61,7 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 	s.httpServer = hs
 	s.mu.Unlock()
-	err := hs.Serve(l)
+	err := hs.Serve(s.Listen(l))
 	if errors.Is(err, http.ErrServerClosed) {
 		return ErrServerClosed
 	}

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/notice"
 	"github.com/parley-go/parley/internal/sio"
 )
 
@@ -25,6 +26,7 @@ type Server struct {
 	opts    Options
 	limits  *sio.Limits
 	log     *slog.Logger
+	notices *notice.Board // of what may happen at any rate
 	engine  *engine.Server
 	work    tally // inboxes that are being worked on, and sockets that are connecting
 	workers workers
@@ -54,6 +56,7 @@ func New(o *Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: opts, limits: opts.limits(), log: opts.Logger, namespaces: map[string]*Namespace{}, seed: maphash.MakeSeed()}
+	s.notices = notice.New(s.log)
 	eo := opts.engine()
 	eo.Open = func(session *engine.Session) engine.Handler { return newConnection(s, session) }
 	if s.engine, err = engine.NewServer(eo); err != nil {
@@ -61,16 +64,6 @@ func New(o *Options) (*Server, error) {
 	}
 	s.Namespace = s.Of("/")
 	return s, nil
-}
-
-// ServeHTTP serves clients below Options.Path.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.serves(r) {
-		s.engine.LimitBody(w, r)
-		http.NotFound(w, r)
-		return
-	}
-	s.engine.ServeHTTP(w, r)
 }
 
 // Of returns the namespace of that name, which is made if it does not exist. A leading slash

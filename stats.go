@@ -46,7 +46,7 @@ type Stats struct {
 	Recovered    uint64            // sockets
 	Opened       map[string]uint64 // sessions, by the transport they began with
 	Upgrades     uint64            // to another transport
-	Refused      uint64            // handshakes
+	Refused      map[string]uint64 // requests, nearly all of them handshakes, by reason
 	EventsIn     uint64
 	EventsOut    uint64 // and acknowledgements, each receiver counted
 	BytesIn      uint64
@@ -71,7 +71,7 @@ func (s *Server) Stats() Stats {
 		Open:          map[string]int{},
 		Opened:        map[string]uint64{},
 		Upgrades:      e.Upgrades.Load(),
-		Refused:       e.Refused.Load(),
+		Refused:       map[string]uint64{},
 		EventsIn:      s.stats.eventsIn.Load(),
 		EventsOut:     s.stats.packetsOut.Load(),
 		BytesIn:       e.BytesIn.Load(),
@@ -86,6 +86,9 @@ func (s *Server) Stats() Stats {
 	for i, t := range engine.Transports {
 		st.Open[t] = int(e.Open[i].Load())
 		st.Opened[t] = e.Opened[i].Load()
+	}
+	for i, r := range engine.Refusals {
+		st.Refused[r] = e.Refused[i].Load()
 	}
 	for i, r := range reasons {
 		st.Disconnected[r] = s.stats.reasons[i].Load()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
@@ -41,8 +40,8 @@ type WebTransport interface {
 // that are refused get the answer of an HTTP request as their first packet, which official
 // clients take for an error, and the session is closed with its status and message.
 func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accept func(ctx context.Context) (WebTransport, error)) {
-	if !s.serves(r) {
-		http.NotFound(w, r)
+	if _, ours := s.below(r.URL.Path); !ours {
+		s.notFound(w, r)
 		return
 	}
 	s.engine.ServeWebTransport(w, r, func(ctx context.Context) (engine.WebTransport, error) { return accept(ctx) })
@@ -52,9 +51,3 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 // WebTransport, if that is among Options.Transports, until withdraw is called. Package
 // webtransport calls it for as long as there is a server.
 func (s *Server) OfferWebTransport() (withdraw func()) { return s.engine.OfferWebTransport() }
-
-// serves reports whether the request is for a path below Options.Path.
-func (s *Server) serves(r *http.Request) bool {
-	// "/socket.io" without the slash is what clients with addTrailingSlash: false ask for.
-	return strings.HasPrefix(r.URL.Path, s.opts.Path) || r.URL.Path+"/" == s.opts.Path
-}

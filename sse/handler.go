@@ -2,16 +2,14 @@ package sse
 
 import (
 	"errors"
-	"net"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/parley-go/parley/internal/ws"
+	"github.com/parley-go/parley/internal/address"
+	"github.com/parley-go/parley/internal/origin"
 )
 
 // Open begins the feed of one client. lastID is the id of the last event that it has: empty
@@ -40,6 +38,7 @@ func refuse(status int, message string) *Refusal { return &Refusal{Status: statu
 type Handler struct {
 	open  Open
 	opts  Options
+	cors  origin.Policy
 	stats counters
 
 	mu      sync.Mutex
@@ -48,19 +47,23 @@ type Handler struct {
 	closed  bool
 }
 
+// preflightAge is how long browsers may remember the answer to a preflight.
+const preflightAge = 10 * time.Minute
+
 type counters struct{ opened, refused, slow, failed, events atomic.Uint64 }
 
-// New returns a Handler. A nil opt means the defaults. It panics if opt would let every site
-// act for its visitors: the origin * with credentials.
+// New returns a Handler. A nil opt means the defaults. It panics if an origin in opt can never
+// match, or if opt would let every site act for its visitors: the origin * with credentials.
 func New(open Open, opt *Options) *Handler {
 	var o Options
 	if opt != nil {
 		o = *opt
 	}
-	if o.CORS.Credentials && slices.Contains(o.CORS.Origins, "*") {
-		panic("sse: CORS: the origin * cannot be combined with credentials")
+	cors := origin.Policy{Origins: o.CORS.Origins, AllowOrigin: o.CORS.AllowOrigin, Credentials: o.CORS.Credentials, MaxAge: preflightAge}
+	if err := cors.Check(); err != nil {
+		panic("sse: CORS: " + err.Error())
 	}
-	return &Handler{open: open, opts: o.withDefaults(), streams: make(map[*Stream]string), perHost: make(map[string]int)}
+	return &Handler{open: open, opts: o.withDefaults(), cors: cors, streams: make(map[*Stream]string), perHost: make(map[string]int)}
 }
 
 // Stats are what a Handler has counted.
@@ -96,14 +99,12 @@ func (h *Handler) Close() {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
-	allowed := h.opts.CORS.allow(header, r)
+	h.cors.SetHeaders(header, r)
+	allowed := h.cors.Allows(r)
 	switch {
 	case r.Method == http.MethodOptions && allowed:
 		h.limit(w)
-		header.Set("Access-Control-Allow-Methods", "GET, HEAD")
-		header.Set("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control")
-		header.Set("Access-Control-Max-Age", "600")
-		w.WriteHeader(http.StatusNoContent)
+		h.cors.Preflight(w, "GET, HEAD", "Last-Event-ID", "Cache-Control")
 	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions:
 		header.Set("Allow", "GET, HEAD, OPTIONS")
 		h.refuse(w, refuse(http.StatusMethodNotAllowed, "only GET and HEAD here"))
@@ -205,7 +206,7 @@ func LastEventID(r *http.Request) string {
 
 // enter counts the stream, unless there are too many.
 func (h *Handler) enter(s *Stream, r *http.Request) error {
-	host := h.address(r)
+	host := h.client(r)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -233,15 +234,13 @@ func (h *Handler) leave(s *Stream) {
 	}
 }
 
-func (h *Handler) address(r *http.Request) string {
-	address := r.RemoteAddr
+// client returns what MaxPerAddress counts by.
+func (h *Handler) client(r *http.Request) string {
+	client := r.RemoteAddr
 	if h.opts.ClientAddress != nil {
-		address = h.opts.ClientAddress(r)
+		client = h.opts.ClientAddress(r)
 	}
-	if host, _, err := net.SplitHostPort(address); err == nil {
-		return host
-	}
-	return address
+	return address.Client(client)
 }
 
 // refuse answers instead of a stream.
@@ -265,26 +264,4 @@ func (h *Handler) refuse(w http.ResponseWriter, err error) {
 		header.Set("Retry-After", strconv.Itoa(1+int(spread(h.opts.Retry, 0.5, 1.5).Seconds())))
 	}
 	http.Error(w, strconv.Itoa(refusal.Status)+": "+refusal.Message, refusal.Status)
-}
-
-// allow reports whether who asks may read, and lets pages of other origins do so.
-func (c *CORS) allow(header http.Header, r *http.Request) bool {
-	all := slices.Contains(c.Origins, "*")
-	origin := r.Header.Get("Origin")
-	cross := origin != "" && len(r.Header["Origin"]) == 1 && (all ||
-		slices.ContainsFunc(c.Origins, func(o string) bool { return strings.EqualFold(o, origin) }) ||
-		c.AllowOrigin != nil && c.AllowOrigin(origin, r))
-	switch {
-	case all:
-		header.Set("Access-Control-Allow-Origin", "*")
-	case len(c.Origins) > 0 || c.AllowOrigin != nil:
-		header.Add("Vary", "Origin")
-		if cross {
-			header.Set("Access-Control-Allow-Origin", origin)
-			if c.Credentials {
-				header.Set("Access-Control-Allow-Credentials", "true")
-			}
-		}
-	}
-	return cross || ws.SameOrigin(r)
 }

@@ -240,19 +240,42 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s %s: Retry-After %q", test.method, test.query, resp.Header.Get("Retry-After"))
 		}
 	}
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("the origin * with credentials is allowed")
-			}
+	for name, cors := range map[string]sse.CORS{
+		"the origin * with credentials":  {Origins: []string{"*"}, Credentials: true},
+		"an origin that can never match": {Origins: []string{"https://a.example/"}},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error(name + " is allowed")
+				}
+			}()
+			sse.New(nil, &sse.Options{CORS: cors})
 		}()
-		sse.New(nil, &sse.Options{CORS: sse.CORS{Origins: []string{"*"}, Credentials: true}})
-	}()
+	}
 	w := httptest.NewRecorder() // a middleware that hides what it wraps
 	refuse.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != 500 {
 		t.Errorf("without streaming: status %d", w.Code)
 	}
+}
+
+// Who has one IPv6 address has all of its network.
+func TestMaxPerAddressCountsNetworksOfIPv6(t *testing.T) {
+	address := ""
+	inBubble(t, &sse.Options{MaxPerAddress: 1, ClientAddress: func(*http.Request) string { return address }}, func(t *testing.T, f *feed, client *http.Client) {
+		for _, test := range []struct {
+			from   string
+			status int
+		}{{"[2001:db8:0:1::1]:1", 200}, {"[2001:db8:0:1:ffff::1]:1", 429}, {"[2001:db8:0:2::1]:1", 200}} {
+			address = test.from
+			resp, _ := get(t, client)
+			defer resp.Body.Close()
+			if resp.StatusCode != test.status {
+				t.Errorf("from %s: status %d, want %d", test.from, resp.StatusCode, test.status)
+			}
+		}
+	})
 }
 
 func TestLimits(t *testing.T) {

@@ -18,7 +18,7 @@ type Options struct {
 	MaxQueue int
 
 	MaxStreams    int // in all; no limit. More are refused with 503
-	MaxPerAddress int // of one IP address; no limit. More are refused with 429
+	MaxPerAddress int // of one IPv4 address, or one /64 network of IPv6; no limit. More are refused with 429
 	// ClientAddress, if not nil, tells a client's address, host:port or host, behind a proxy.
 	ClientAddress func(*http.Request) string
 
@@ -28,8 +28,9 @@ type Options struct {
 
 // CORS says which pages of other origins may read.
 type CORS struct {
-	// Origins as browsers send them: "https://example.com", with a port unless it is the
-	// scheme's own. "*" allows all, and cannot be combined with Credentials.
+	// Origins as browsers send them: "https://example.com", without a slash at the end, with a
+	// port unless it is the scheme's own. New panics if one could never match. "*" allows all,
+	// and cannot be combined with Credentials.
 	Origins []string
 	// AllowOrigin, if not nil, decides on origins that are not listed.
 	AllowOrigin func(origin string, r *http.Request) bool

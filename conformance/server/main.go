@@ -127,7 +127,7 @@ func serveQUIC(srv *parley.Server, l net.Listener) (*webtransport.Server, error)
 		}
 	}()
 	go func() {
-		log.Fatal((&http.Server{Handler: srv, TLSConfig: certs.Config(source)}).ServeTLS(parley.Listen(l), "", ""))
+		log.Fatal((&http.Server{Handler: srv, TLSConfig: certs.Config(source)}).ServeTLS(srv.Listen(l), "", ""))
 	}()
 	return quic, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -27,7 +28,13 @@ func startChild(t *testing.T, data string) *child {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "--addr", "127.0.0.1:0", "--data", data, "--events-per-second", "0", "--log-level", "error")
 	cmd.Env = append(os.Environ(), asServer+"=1")
-	cmd.Stderr = os.Stderr
+	return launch(t, cmd, os.Stderr)
+}
+
+// launch starts a server and waits until it says where it is.
+func launch(t *testing.T, cmd *exec.Cmd, log io.Writer) *child {
+	t.Helper()
+	cmd.Stderr = log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -156,7 +156,8 @@ func newServerCollector(server *parley.Server) *serverCollector {
 	gauge("rooms", "Rooms with members.", func(s *parley.Stats) int { return s.Rooms })
 	counters("connections_opened_total", "Connections, by the transport they began with.", "transport",
 		func(s *parley.Stats) map[string]uint64 { return s.Opened })
-	counter("connections_refused_total", "Handshakes that were refused.", func(s *parley.Stats) uint64 { return s.Refused })
+	counters("connections_refused_total", "Requests of Socket.IO that were refused, nearly all of them handshakes, by reason.", "reason",
+		func(s *parley.Stats) map[string]uint64 { return s.Refused })
 	counter("upgrades_total", "Connections upgraded to another transport.", func(s *parley.Stats) uint64 { return s.Upgrades })
 	counter("sockets_connected_total", "Sockets that have connected.", func(s *parley.Stats) uint64 { return s.Connected })
 	counters("sockets_disconnected_total", "Sockets that have disconnected, by reason.", "reason",

@@ -101,7 +101,7 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	if p.Plain != nil {
 		s.redirect = s.newRedirect(p)
 		servers++
-		go func() { failed <- s.redirect.Serve(p.Plain) }()
+		go func() { failed <- s.redirect.Serve(s.sockets.Listen(p.Plain)) }()
 	}
 	if p.UDP != nil {
 		s.webTransport = s.newWebTransport()
@@ -109,10 +109,11 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 		go func() { failed <- s.webTransport.Serve(p.UDP) }()
 	}
 	go func() {
+		l := s.sockets.Listen(p.Main)
 		if s.certs == nil {
-			failed <- s.http.Serve(p.Main)
+			failed <- s.http.Serve(l)
 		} else {
-			failed <- s.http.ServeTLS(parley.Listen(p.Main), "", "")
+			failed <- s.http.ServeTLS(l, "", "")
 		}
 	}()
 	running, stop := context.WithCancel(ctx)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/origin"
 )
 
 // setting is a row of the table that flags, environment, file and reference have in
@@ -231,24 +232,30 @@ func listOf(to *[]string, choices ...string) value {
 }
 
 func origins(to *[]string) value {
-	return parsed(to, "origins such as https://example.com, separated by commas, or *", func(s string) ([]string, error) {
+	return value{set: func(s string) error {
 		l := splitList(s)
-		for i, part := range l {
-			if part == "*" {
-				continue
+		for i, o := range l {
+			l[i] = asciiOrigin(o)
+			if err := origin.Check(l[i]); err != nil {
+				return fmt.Errorf("origins such as https://example.com, separated by commas, or *: %w", err)
 			}
-			u, err := url.Parse(part)
-			if err != nil || u.Host == "" || !strings.EqualFold(part, u.Scheme+"://"+u.Host) || neverSent(u) {
-				return nil, errNotAllowed
-			}
-			host, err := asciiHost(u.Hostname())
-			if err != nil {
-				return nil, err
-			}
-			l[i] = u.Scheme + "://" + strings.Replace(u.Host, u.Hostname(), host, 1)
 		}
-		return l, nil
-	})
+		*to = l
+		return nil
+	}}
+}
+
+// asciiOrigin returns an origin with its host as it is sent, if that can be told.
+func asciiOrigin(origin string) string {
+	u, err := url.Parse(origin)
+	if err != nil || u.Hostname() == "" {
+		return origin
+	}
+	host, err := asciiHost(u.Hostname())
+	if err != nil {
+		return origin
+	}
+	return strings.Replace(origin, u.Hostname(), host, 1)
 }
 
 // asciiHost returns a name as it is sent: in lower case, and xn--mller-kva for müller.
@@ -257,12 +264,6 @@ func asciiHost(name string) (string, error) {
 		return idna.Lookup.ToASCII(name)
 	}
 	return strings.ToLower(name), nil
-}
-
-// neverSent reports whether browsers have no such origin: one with a wildcard, or with the port
-// that its scheme has anyway.
-func neverSent(origin *url.URL) bool {
-	return strings.Contains(origin.Host, "*") || origin.Scheme == "https" && origin.Port() == "443" || origin.Scheme == "http" && origin.Port() == "80"
 }
 
 func networks(to *[]netip.Prefix) value {

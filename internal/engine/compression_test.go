@@ -11,6 +11,7 @@ import (
 
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/origin"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -38,7 +39,7 @@ func TestHTTPCompression(t *testing.T) {
 		{"gzip", "not compressed:" + long(2000), plain},
 	} {
 		bubble(t, tt.accept+" "+tt.message[:5], func(t *testing.T) {
-			s := inMemory(t, engine.Options{CORS: engine.CORS{Origins: []string{"https://example.com"}}})
+			s := inMemory(t, engine.Options{CORS: origin.Policy{Origins: []string{"https://example.com"}}})
 			sid, o := s.open()
 			m := message(tt.message)
 			if strings.HasPrefix(tt.message, "not compressed") {

@@ -7,21 +7,22 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/origin"
 )
 
 const originRefused = `{"code":4,"message":"Origin not allowed"}`
 
 // The host is parley.test in all of these.
 func TestOrigins(t *testing.T) {
-	none := engine.CORS{}
-	listed := engine.CORS{Origins: []string{"https://example.com", "http://dev.test:3000"}}
-	withCredentials := engine.CORS{Origins: listed.Origins, Credentials: true}
-	anyone := engine.CORS{Origins: []string{"*"}}
-	chosen := engine.CORS{AllowOrigin: func(o string, _ *http.Request) bool { return strings.HasSuffix(o, ".example.com") }, Credentials: true}
+	none := origin.Policy{}
+	listed := origin.Policy{Origins: []string{"https://example.com", "http://dev.test:3000"}}
+	withCredentials := origin.Policy{Origins: listed.Origins, Credentials: true}
+	anyone := origin.Policy{Origins: []string{"*"}}
+	chosen := origin.Policy{AllowOrigin: func(o string, _ *http.Request) bool { return strings.HasSuffix(o, ".example.com") }, Credentials: true}
 
 	const refused = "-"
 	for _, tt := range []struct {
-		cors   engine.CORS
+		cors   origin.Policy
 		origin string
 		want   string // Access-Control-Allow-Origin, or refused
 	}{
@@ -134,7 +135,7 @@ func TestOriginIsCheckedForEachRequest(t *testing.T) {
 
 func TestPreflight(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := inMemory(t, engine.Options{CORS: engine.CORS{
+		s := inMemory(t, engine.Options{CORS: origin.Policy{
 			Origins: []string{"https://example.com"}, Headers: []string{"Authorization", "X-Tenant"}, MaxAge: 10 * time.Minute,
 		}})
 		a := s.do("OPTIONS", newPolling, "", "Origin", "https://example.com")
@@ -150,7 +151,7 @@ func TestPreflight(t *testing.T) {
 }
 
 func TestAnyOriginWithCredentialsIsAnError(t *testing.T) {
-	_, err := engine.NewServer(engine.Options{CORS: engine.CORS{Origins: []string{"https://example.com", "*"}, Credentials: true}})
+	_, err := engine.NewServer(engine.Options{CORS: origin.Policy{Origins: []string{"https://example.com", "*"}, Credentials: true}})
 	if err == nil {
 		t.Error("no error")
 	}

@@ -35,6 +35,14 @@ func FormData(body []byte) ([]byte, bool) { return formData(body) }
 // AppendEvent is how a message stands in a stream of sse.
 func AppendEvent(dst []byte, id uint64, m *Message) []byte { return appendEvent(dst, id, m) }
 
+// RefusedInAll returns how many requests were refused.
+func (s *Stats) RefusedInAll() (n uint64) {
+	for i := range s.Refused {
+		n += s.Refused[i].Load()
+	}
+	return n
+}
+
 // Conns returns how many WebSocket connections there are, candidates included.
 func (s *Server) Conns() int {
 	s.mu.Lock()

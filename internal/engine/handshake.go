@@ -19,30 +19,40 @@ type Handshake struct {
 	headers string // "Name: value\n" for each: a fraction of a map's size
 }
 
-func newHandshake(r *http.Request) *Handshake {
+// maxHandshake bounds, in bytes, what is kept of a request. Node.js takes no larger header.
+const maxHandshake = 16 << 10
+
+// newHandshake keeps what it has to of a request, in as many bytes as that takes.
+func newHandshake(r *http.Request) (*Handshake, *requestError) {
+	uri := r.URL.RequestURI()
+	size := 0
+	eachField(r, func(name, value string) { size += len(name) + len(": ") + len(value) + len("\n") })
+	if size+len(uri) > maxHandshake {
+		return nil, errTooLarge
+	}
 	var b strings.Builder
-	writeHeader(&b, "Host", r.Host)
+	b.Grow(size)
+	eachField(r, func(name, value string) {
+		b.WriteString(name)
+		b.WriteString(": ")
+		b.WriteString(value)
+		b.WriteByte('\n')
+	})
+	return &Handshake{Time: time.Now(), URI: uri, headers: b.String()}, nil
+}
+
+// eachField calls f for each line of the header that does not concern the connection alone.
+func eachField(r *http.Request, f func(name, value string)) {
+	f("Host", r.Host)
 	for name, values := range r.Header {
 		switch name {
 		case "Connection", "Upgrade", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions":
-			continue // they concern the connection alone
+			continue
 		}
 		for _, v := range values {
-			writeHeader(&b, name, v)
+			f(name, v)
 		}
 	}
-	return &Handshake{
-		Time:    time.Now(),
-		URI:     r.URL.RequestURI(),
-		headers: b.String(),
-	}
-}
-
-func writeHeader(b *strings.Builder, name, value string) {
-	b.WriteString(name)
-	b.WriteString(": ")
-	b.WriteString(value)
-	b.WriteByte('\n')
 }
 
 // Header returns the request's header, Host included, as a copy.

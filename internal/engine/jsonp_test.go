@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/origin"
 )
 
 // form is the body of a POST as clients make it.
@@ -181,27 +182,27 @@ func TestJSONPForms(t *testing.T) {
 
 // A page of another site gets nothing by a script, for which browsers send no Origin.
 func TestJSONPOrigins(t *testing.T) {
-	listed := engine.CORS{Origins: []string{"https://friend.example"}}
+	listed := origin.Policy{Origins: []string{"https://friend.example"}}
 	for _, tt := range []struct {
 		name, site, referer string
-		cors                engine.CORS
+		cors                origin.Policy
 		status              int
 	}{
-		{"a program", "", "", engine.CORS{}, 200},
-		{"a person", "none", "", engine.CORS{}, 200},
-		{"our page", "same-origin", "http://parley.test/chat", engine.CORS{}, 200},
-		{"our page, in confidence", "same-origin", "", engine.CORS{}, 200},
-		{"our page, of an old browser", "", "http://parley.test/chat", engine.CORS{}, 200},
-		{"another site", "cross-site", "https://evil.example/", engine.CORS{}, 403},
-		{"another site, in confidence", "cross-site", "", engine.CORS{}, 403},
-		{"another site, of an old browser", "", "https://evil.example/", engine.CORS{}, 403},
-		{"a neighbour", "same-site", "http://www.parley.test/", engine.CORS{}, 403},
-		{"no address", "cross-site", "about:blank", engine.CORS{}, 403},
-		{"nonsense", "cross-site", ":", engine.CORS{}, 403},
+		{"a program", "", "", origin.Policy{}, 200},
+		{"a person", "none", "", origin.Policy{}, 200},
+		{"our page", "same-origin", "http://parley.test/chat", origin.Policy{}, 200},
+		{"our page, in confidence", "same-origin", "", origin.Policy{}, 200},
+		{"our page, of an old browser", "", "http://parley.test/chat", origin.Policy{}, 200},
+		{"another site", "cross-site", "https://evil.example/", origin.Policy{}, 403},
+		{"another site, in confidence", "cross-site", "", origin.Policy{}, 403},
+		{"another site, of an old browser", "", "https://evil.example/", origin.Policy{}, 403},
+		{"a neighbour", "same-site", "http://www.parley.test/", origin.Policy{}, 403},
+		{"no address", "cross-site", "about:blank", origin.Policy{}, 403},
+		{"nonsense", "cross-site", ":", origin.Policy{}, 403},
 		{"a friend", "cross-site", "https://friend.example/page", listed, 200},
 		{"a friend, in confidence", "cross-site", "", listed, 403},
 		{"not a friend", "cross-site", "https://evil.example/https://friend.example", listed, 403},
-		{"anybody", "cross-site", "https://evil.example/", engine.CORS{Origins: []string{"*"}}, 200},
+		{"anybody", "cross-site", "https://evil.example/", origin.Policy{Origins: []string{"*"}}, 200},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			s := inMemory(t, engine.Options{JSONP: true, CORS: tt.cors})

@@ -50,7 +50,7 @@ func TestMaxPerAddress(t *testing.T) {
 			MaxPerAddress: 2,
 			ClientAddress: func(r *http.Request) string { return r.Header.Get("From") },
 		})
-		for _, host := range []string{"192.0.2.1", "[2001:db8::1]"} {
+		for _, host := range []string{"192.0.2.1", "[2001:db8::1]", "unix"} {
 			first, o := s.openWebSocket("From", host+":1000")
 			second, _ := s.openWebSocket("From", host+":1001")
 			defer second.Close()
@@ -64,6 +64,26 @@ func TestMaxPerAddress(t *testing.T) {
 			defer third.Close()
 			s.wantRetry(429, "Too many connections from this address", "5", "From", host) // no port
 		}
+	})
+}
+
+// Who has one IPv6 address has the 2^64 of its network.
+func TestMaxPerAddressCountsNetworksOfIPv6(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := inMemory(t, engine.Options{
+			MaxPerAddress: 2,
+			ClientAddress: func(r *http.Request) string { return r.Header.Get("From") },
+		})
+		first, o := s.openWebSocket("From", "[2001:db8:0:1::1]:1000")
+		second, _ := s.openWebSocket("From", "[2001:db8:0:1:ffff::2]:1000")
+		defer second.Close()
+		s.wantRetry(429, "Too many connections from this address", "5", "From", "[2001:db8:0:1::3]:1000")
+		other, _ := s.openWebSocket("From", "[2001:db8:0:2::1]:1000")
+		defer other.Close()
+		first.Close()
+		o.wantEnded(engine.TransportClose)
+		third, _ := s.openWebSocket("From", "[2001:db8:0:1::3]:1000")
+		defer third.Close()
 	})
 }
 

@@ -107,7 +107,7 @@ func TestMalformedQueries(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			s := inMemory(t, engine.Options{})
 			wantRefusal(t, s.do("GET", tt.query, ""), 400, tt.body)
-			if n := s.Stats().Refused.Load(); n != 1 {
+			if n := s.Stats().RefusedInAll(); n != 1 {
 				t.Errorf("%d refused, want 1", n)
 			}
 			s.wantNothingLeft()
@@ -423,7 +423,7 @@ func TestMalformedWebSocketHandshakes(t *testing.T) {
 				if tt.status == 426 && (p.resp.Header.Get("Upgrade") != "websocket" || p.resp.Header.Get("Sec-Websocket-Version") != "13") {
 					t.Errorf("%s: header %v", query, p.resp.Header)
 				}
-				if n := s.Stats().Refused.Load(); n != uint64(i+1) {
+				if n := s.Stats().RefusedInAll(); n != uint64(i+1) {
 					t.Errorf("%d refused, want %d", n, i+1)
 				}
 			}
@@ -542,8 +542,8 @@ func TestMalformedFrames(t *testing.T) {
 				}
 				go p.Write([]byte(tt.bytes))
 				op, payload := p.read()
-				if code, _ := ws.ParseClose([]byte(payload)); op != ws.OpClose || code != tt.code {
-					t.Errorf("frame %v %q, want Close %d", op, payload, tt.code)
+				if code, reason := ws.ParseClose([]byte(payload)); op != ws.OpClose || code != tt.code || reason != "" {
+					t.Errorf("frame %v %q, want Close %d without a reason", op, payload, tt.code)
 				}
 				p.Close()
 				o.wantReceived()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/eio"
+	"github.com/parley-go/parley/internal/origin"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -32,7 +33,7 @@ type Options struct {
 	// (SO_SNDBUF, which Linux doubles); 64 KiB, negative: the system's own choice.
 	SendBuffer    int
 	MaxSessions   int // in all; no limit
-	MaxPerAddress int // sessions of one IP address; no limit
+	MaxPerAddress int // sessions of one client's address, see address.Client; no limit
 
 	// HTTPCompressionThreshold is the size in bytes from which the bodies of polls are
 	// compressed for clients that accept it; 1,024.
@@ -46,12 +47,13 @@ type Options struct {
 	Transports    []string // allowed; all of them
 	NoUpgrades    bool     // from one transport to another
 	Cookie        *http.Cookie
-	CORS          CORS
+	CORS          origin.Policy             // which pages may connect, over any transport
 	AllowRequest  func(*http.Request) error // may refuse a handshake, see Refusal
 	ClientAddress func(*http.Request) string
 	ClientSecure  func(*http.Request) bool // whether the client connected over TLS
 
-	// Logger is told of sessions that are ended as slow consumers; slog.Default.
+	// Logger is told of sessions that are ended as slow consumers and, once a minute for each
+	// cause, of what is refused and what stands in the way; slog.Default.
 	Logger *slog.Logger
 
 	// Open makes the handler of a new session, before the client hears of it. It must
@@ -108,7 +110,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.ClientSecure == nil {
 		o.ClientSecure = func(r *http.Request) bool { return r.TLS != nil }
 	}
-	return o, o.CORS.validate()
+	if err := o.CORS.Check(); err != nil {
+		return o, fmt.Errorf("engine: CORS: %w", err)
+	}
+	return o, nil
 }
 
 func setDefault[T int | int64 | time.Duration](v *T, def T) {

@@ -196,6 +196,14 @@ func (p *peer) wantEOF() {
 	}
 }
 
+// wantBody reads the body of an answer that refuses the handshake.
+func (p *peer) wantBody(want string) {
+	p.t.Helper()
+	if b, err := io.ReadAll(p.resp.Body); err != nil || string(b) != want {
+		p.t.Errorf("body %q, %v, want %q", b, err, want)
+	}
+}
+
 // discard reads and drops what comes until the connection ends.
 func (p *peer) discard() { io.Copy(io.Discard, p.r) }
 

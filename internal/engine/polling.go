@@ -131,6 +131,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	case <-get.wake:
 	case <-noop:
 	case <-r.Context().Done():
+		s.srv.noticeTimeout(r.Context())
 		s.mu.Lock()
 		p.parked = nil
 		upgraded := s.transport != p

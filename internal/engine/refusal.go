@@ -1,39 +1,128 @@
 package engine
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"html"
+	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"time"
 )
 
 // requestError is the answer to a request that is refused. Clients know the codes.
 type requestError struct {
+	reason  string // one of Refusals
 	status  int
 	code    int
 	message string
 	// retryAfter tells the client, in seconds, when to try again.
 	retryAfter int
+	// remedy tells the operator what to do. level is that of the log.
+	remedy string
+	level  slog.Level
 }
 
 func (e *requestError) Error() string { return e.message }
 
-var (
-	errUnknownTransport = &requestError{status: http.StatusBadRequest, code: 0, message: "Transport unknown"}
-	errUnknownSession   = &requestError{status: http.StatusBadRequest, code: 1, message: "Session ID unknown"}
-	errHandshakeMethod  = &requestError{status: http.StatusBadRequest, code: 2, message: "Bad handshake method"}
-	errBadRequest       = &requestError{status: http.StatusBadRequest, code: 3, message: "Bad request"}
-	errForbidden        = &requestError{status: http.StatusForbidden, code: 4, message: "Forbidden"}
-	errOrigin           = &requestError{status: http.StatusForbidden, code: 4, message: "Origin not allowed"}
-	errProtocolVersion  = &requestError{status: http.StatusBadRequest, code: 5, message: "Unsupported protocol version"}
+// Refusals lists the reasons for which requests are refused, in the order of Stats.Refused.
+var Refusals = [...]string{
+	"transport",   // unknown, or not allowed
+	"session",     // the session is unknown
+	"request",     // malformed, or it does not fit its session
+	"protocol",    // a revision that is not spoken
+	"origin",      // a page of an origin that is not allowed
+	"forbidden",   // by AllowRequest
+	"writer",      // the ResponseWriter cannot do what the transport needs
+	"sessions",    // MaxSessions
+	"address",     // MaxPerAddress
+	"descriptors", // the process, or the system, is out of them
+	"shutdown",
+}
 
-	errCannotStream = &requestError{status: http.StatusInternalServerError, code: 3, message: "The server cannot stream"}
+var (
+	errUnknownTransport = &requestError{reason: "transport", status: http.StatusBadRequest, code: 0, message: "Transport unknown",
+		remedy: "a client asks for another transport than Transports allows; a request without one is not from a Socket.IO client"}
+	errUnknownSession = &requestError{reason: "session", status: http.StatusBadRequest, code: 1, message: "Session ID unknown",
+		remedy: "several servers behind one address need sticky sessions; after a restart clients come back by themselves"}
+	errHandshakeMethod = &requestError{reason: "request", status: http.StatusBadRequest, code: 2, message: "Bad handshake method",
+		remedy: "a handshake is a GET request"}
+	errBadRequest = &requestError{reason: "request", status: http.StatusBadRequest, code: 3, message: "Bad request",
+		remedy: "the request breaks the protocol, or something on the way has changed it: a proxy has to pass Upgrade and Connection on"}
+	errTooLarge = &requestError{reason: "request", status: http.StatusRequestHeaderFieldsTooLarge, code: 3, message: "Request header too large",
+		remedy: "header and URL of a handshake may have 16 KiB: cookies of this site take too much of it"}
+	errForbidden = &requestError{reason: "forbidden", status: http.StatusForbidden, code: 4, message: "Forbidden",
+		remedy: "AllowRequest has refused it"}
+	errOrigin = &requestError{reason: "origin", status: http.StatusForbidden, code: 4, message: "Origin not allowed",
+		remedy: "add it to CORS.Origins (the setting cors-origins), also where middleware for CORS is in use"}
+	errProtocolVersion = &requestError{reason: "protocol", status: http.StatusBadRequest, code: 5, message: "Unsupported protocol version",
+		remedy: "clients of Socket.IO 2 need AllowEIO3 (the setting allow-eio3)"}
+
+	errCannotStream = &requestError{reason: "writer", status: http.StatusInternalServerError, code: 3, message: "The server cannot stream",
+		remedy: noUnwrap, level: slog.LevelWarn}
+	errCannotHijack = &requestError{reason: "writer", status: http.StatusInternalServerError, code: 3, message: "WebSocket is not possible here",
+		remedy: noUnwrap, level: slog.LevelWarn}
 
 	// The reference has no limits, so these borrow its code for "not now".
-	errTooManySessions = &requestError{status: http.StatusServiceUnavailable, code: 4, message: "Too many connections", retryAfter: 5}
-	errTooManyOfOne    = &requestError{status: http.StatusTooManyRequests, code: 4, message: "Too many connections from this address", retryAfter: 5}
-	errShuttingDown    = &requestError{status: http.StatusServiceUnavailable, code: 4, message: "Server is shutting down", retryAfter: 1}
+	errTooManySessions = &requestError{reason: "sessions", status: http.StatusServiceUnavailable, code: 4, message: "Too many connections", retryAfter: 5,
+		remedy: "there are as many connections as MaxConnections (the setting max-connections) allows", level: slog.LevelWarn}
+	errTooManyOfOne = &requestError{reason: "address", status: http.StatusTooManyRequests, code: 4, message: "Too many connections from this address", retryAfter: 5,
+		remedy: "MaxPerAddress (the setting max-connections-per-address) is reached; behind a proxy set ClientAddress (trusted-proxies)"}
+	errNoDescriptors = &requestError{reason: "descriptors", status: http.StatusServiceUnavailable, code: 4, message: "Too many connections", retryAfter: 5,
+		remedy: MoreDescriptors, level: slog.LevelWarn}
+	errShuttingDown = &requestError{reason: "shutdown", status: http.StatusServiceUnavailable, code: 4, message: "Server is shutting down", retryAfter: 1,
+		remedy: "clients come back to the server that answers then", level: slog.LevelDebug}
 )
+
+// MoreDescriptors is what to do when the process has run out of them.
+const MoreDescriptors = "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower MaxConnections (the setting max-connections)"
+
+// noUnwrap is what to do about a ResponseWriter of middleware.
+const noUnwrap = "middleware in front wraps the ResponseWriter: give its type a method Unwrap() http.ResponseWriter, or keep it off this path"
+
+// maxLogged bounds, in bytes, what a log line quotes of a request.
+const maxLogged = 100
+
+// refused counts a refusal and posts a notice of it, with the args.
+func (s *Server) refused(r *http.Request, e *requestError, args ...any) {
+	s.stats.Refused[slices.Index(Refusals[:], e.reason)].Add(1)
+	why := e.reason + e.message
+	args = append(args, "reason", e.reason)
+	if origin := quoted(r.Header.Get("Origin")); e.reason == "origin" {
+		why += origin
+		args = append(args, "origin", origin)
+	}
+	s.notices.Post(e.level, why, "parley: request refused", append(args, "status", e.status, "answer", e.message, "hint", e.remedy)...)
+}
+
+// typeOf returns the name of w's type, or, where w can be unwrapped, of what it wraps.
+func typeOf(w http.ResponseWriter) string {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return fmt.Sprintf("%T", w)
+		}
+		w = wrapper.Unwrap()
+	}
+}
+
+// noticeTimeout posts a notice if ctx, a request's, has ended by itself while its client may
+// still wait for the answer.
+func (s *Server) noticeTimeout(ctx context.Context) {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		s.notices.Post(slog.LevelWarn, "timeout", "parley: middleware in front ends requests that wait, and with them their sessions",
+			"hint", "keep http.TimeoutHandler, middleware.Timeout and their like off the path of Socket.IO")
+	}
+}
+
+// quoted returns the beginning of what a client has sent.
+func quoted(s string) string { return s[:min(len(s), maxLogged)] }
 
 // refuse answers an HTTP request with e, as the JSON that clients expect.
 func refuse(w http.ResponseWriter, e *requestError) {
@@ -48,12 +137,12 @@ func (e *requestError) body() []byte {
 	return body
 }
 
-// refuseUpgrade answers a WebSocket handshake with e: as the reference does, with a
-// plain message and the status 400, unless it is about limits or origins, of which the
-// reference knows none.
+// refuseUpgrade answers a WebSocket handshake with e. It does so as the reference does, with a
+// plain message and the status 400, unless e is about something of which the reference knows
+// nothing.
 func refuseUpgrade(w http.ResponseWriter, r *http.Request, e *requestError) {
 	status := http.StatusBadRequest
-	if e == errOrigin || e.retryAfter > 0 {
+	if e == errOrigin || e == errTooLarge || e == errCannotHijack || e.retryAfter > 0 {
 		status = e.status
 	}
 	if r.ProtoMajor == 1 { // others use the connection of HTTP/2, too
@@ -73,4 +162,26 @@ func (e *requestError) write(w http.ResponseWriter, status int, contentType stri
 	}
 	w.WriteHeader(status)
 	w.Write(body)
+}
+
+// takenOver is the ResponseWriter of a connection that was taken over and is given up. It
+// writes one short answer and closes the connection.
+type takenOver struct {
+	nc     net.Conn
+	header http.Header
+	status int
+}
+
+func (t *takenOver) Header() http.Header    { return t.header }
+func (t *takenOver) WriteHeader(status int) { t.status = status }
+
+func (t *takenOver) Write(body []byte) (int, error) {
+	answer := http.Response{
+		StatusCode: t.status, ProtoMajor: 1, ProtoMinor: 1, Header: t.header,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Close: true,
+	}
+	t.nc.SetDeadline(time.Now().Add(closeTimeout))
+	err := answer.Write(t.nc)
+	t.nc.Close()
+	return len(body), err
 }

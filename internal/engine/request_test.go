@@ -254,7 +254,7 @@ func TestAllowRequest(t *testing.T) {
 			p.Close()
 			o.wantEnded(engine.TransportClose)
 			s.wantSessions(0)
-			if n := s.Stats().Refused.Load(); n != 2 {
+			if n := s.Stats().RefusedInAll(); n != 2 {
 				t.Errorf("%d refused, want 2", n)
 			}
 		})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -12,7 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/eio"
+	"github.com/parley-go/parley/internal/notice"
 	"github.com/parley-go/parley/internal/poll"
 	"github.com/parley-go/parley/internal/ws"
 )
@@ -26,6 +27,7 @@ type Server struct {
 	deflater *ws.Deflater // shared by all connections with the usual parameters
 	poller   *poll.Poller
 	wheel    *wheel
+	notices  *notice.Board // of what may happen at any rate
 	stats    Stats
 
 	// WebTransport: how many servers of it there are; what ends when no more is accepted, and
@@ -36,12 +38,12 @@ type Server struct {
 	stopAccepting context.CancelFunc
 	stopServing   context.CancelFunc
 
-	draining atomic.Bool // no new sessions; set under mu
-	mu       sync.Mutex
-	sessions map[string]*Session
-	perHost  map[string]int // sessions of each IP address, if that is limited
-	conns    int            // WebSocket connections and WebTransports, until they are closed
-	idle     chan struct{}  // closed when draining and conns and sessions are 0
+	draining  atomic.Bool // no new sessions; set under mu
+	mu        sync.Mutex
+	sessions  map[string]*Session
+	perClient map[string]int // sessions of each client's address, if that is limited
+	conns     int            // WebSocket connections and WebTransports, until they are closed
+	idle      chan struct{}  // closed when draining and conns and sessions are 0
 }
 
 // NewServer returns a Server. The error is about the options.
@@ -51,12 +53,13 @@ func NewServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		opts:     o,
-		parsing:  o.parserConfig(),
-		poller:   poll.New(runtime.GOMAXPROCS(0)),
-		sessions: map[string]*Session{},
-		perHost:  map[string]int{},
-		idle:     make(chan struct{}),
+		opts:      o,
+		parsing:   o.parserConfig(),
+		poller:    poll.New(runtime.GOMAXPROCS(0)),
+		notices:   notice.New(o.Logger),
+		sessions:  map[string]*Session{},
+		perClient: map[string]int{},
+		idle:      make(chan struct{}),
 	}
 	s.poller.SendBuffer = max(o.SendBuffer, 0)
 	s.accepting, s.stopAccepting = context.WithCancel(context.Background())
@@ -93,17 +96,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !upgrade {
 		defer s.limitAnswer(w, r)
 	}
-	if r.Method == http.MethodOptions && !upgrade {
-		s.opts.CORS.preflight(w, r)
-		return
-	}
 	if !upgrade {
-		s.opts.CORS.setHeaders(w.Header(), r)
+		s.opts.CORS.SetHeaders(w.Header(), r)
+	}
+	if r.Method == http.MethodOptions && !upgrade {
+		s.servePreflight(w, r)
+		return
 	}
 	session, err := s.verify(r, q, upgrade)
 	switch {
 	case err != nil:
-		s.stats.Refused.Add(1)
+		s.refused(r, err, "transport", quoted(q.transport))
 		if upgrade {
 			s.limitAnswer(w, r)
 			refuseUpgrade(w, r, err)
@@ -125,6 +128,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(http.StatusInternalServerError) // as the reference does
 	}
+}
+
+// servePreflight answers an OPTIONS request.
+func (s *Server) servePreflight(w http.ResponseWriter, r *http.Request) {
+	if !s.opts.CORS.Allows(r) {
+		s.refused(r, errOrigin)
+		refuse(w, errOrigin)
+		return
+	}
+	s.opts.CORS.Preflight(w, "GET, POST", "Content-Type")
 }
 
 // limitAnswer bounds the time for a client to take an answer. A short one is written when the
@@ -165,9 +178,9 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 	if !s.opts.allows(q.transport) || q.transport == transportWebTransport { // which is not asked for so
 		return nil, errUnknownTransport
 	}
-	allowed := s.opts.CORS.allow
+	allowed := s.opts.CORS.Allows
 	if q.script() {
-		allowed = s.opts.CORS.allowScript
+		allowed = s.opts.CORS.AllowsScript
 	}
 	if !allowed(r) {
 		return nil, errOrigin
@@ -231,11 +244,20 @@ func (s *Server) session(id string) *Session {
 // newSession makes and registers a session with the transport t, within the limits. It
 // has to be started.
 func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *requestError) {
-	session := &Session{id: NewID(), srv: s, info: newHandshake(r), transport: t}
+	info, refusal := newHandshake(r)
+	if refusal != nil {
+		return nil, refusal
+	}
+	session := &Session{id: NewID(), srv: s, info: info, transport: t}
 	session.protocol, _ = s.opts.protocol(q.eio) // verified
-	session.info.Address = s.opts.ClientAddress(r)
-	session.info.Secure = s.opts.ClientSecure(r)
-	host := hostOf(session.info.Address)
+	if info.Address = s.opts.ClientAddress(r); info.Address != r.RemoteAddr {
+		info.Address = strings.Clone(info.Address) // it may be a part of a header that is not kept
+	}
+	info.Secure = s.opts.ClientSecure(r)
+	client := ""
+	if s.opts.MaxPerAddress > 0 {
+		client = address.Client(info.Address)
+	}
 
 	s.mu.Lock()
 	switch {
@@ -245,13 +267,13 @@ func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *r
 	case s.opts.MaxSessions > 0 && len(s.sessions) >= s.opts.MaxSessions:
 		s.mu.Unlock()
 		return nil, errTooManySessions
-	case s.opts.MaxPerAddress > 0 && s.perHost[host] >= s.opts.MaxPerAddress:
+	case s.opts.MaxPerAddress > 0 && s.perClient[client] >= s.opts.MaxPerAddress:
 		s.mu.Unlock()
 		return nil, errTooManyOfOne
 	}
 	s.sessions[session.id] = session
 	if s.opts.MaxPerAddress > 0 {
-		s.perHost[host]++
+		s.perClient[client]++
 	}
 	s.mu.Unlock()
 	return session, nil
@@ -266,13 +288,6 @@ func (s *Server) start(session *Session) {
 	}
 }
 
-func hostOf(address string) string {
-	if host, _, err := net.SplitHostPort(address); err == nil {
-		return host
-	}
-	return strings.Trim(address, "[]")
-}
-
 // remove forgets a session that has ended.
 func (s *Server) remove(session *Session) {
 	s.mu.Lock()
@@ -282,9 +297,9 @@ func (s *Server) remove(session *Session) {
 	}
 	delete(s.sessions, session.id)
 	if s.opts.MaxPerAddress > 0 {
-		host := hostOf(session.info.Address)
-		if s.perHost[host]--; s.perHost[host] == 0 {
-			delete(s.perHost, host)
+		client := address.Client(session.info.Address)
+		if s.perClient[client]--; s.perClient[client] == 0 {
+			delete(s.perClient, client)
 		}
 	}
 	s.checkIdleLocked()
@@ -320,7 +335,7 @@ func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
 	p := newPolling(q)
 	session, refusal := s.newSession(r, q, p)
 	if refusal != nil {
-		s.stats.Refused.Add(1)
+		s.refused(r, refusal, "transport", q.transport)
 		refuse(w, refusal)
 		return
 	}
@@ -351,7 +366,7 @@ func (s *Server) cookie(id string) *http.Cookie {
 func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query, session *Session) {
 	accepted, err := ws.Accept(r, &s.accept)
 	if err != nil {
-		s.stats.Refused.Add(1)
+		s.refused(r, errBadRequest, "transport", transportWebSocket, "cause", err)
 		s.limitAnswer(w, r)
 		var refusal *ws.HandshakeError
 		errors.As(err, &refusal)
@@ -376,49 +391,73 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 	default:
 		var refusal *requestError
 		if session, refusal = s.newSession(r, q, t); refusal != nil {
-			s.stats.Refused.Add(1)
+			s.refused(r, refusal, "transport", transportWebSocket)
 			s.limitAnswer(w, r)
 			refuseUpgrade(w, r, refusal)
 			return
 		}
 		t.s, t.current = session, true
-		if c := s.cookie(session.id); c != nil {
-			accepted.Header = http.Header{"Set-Cookie": {c.String()}}
-		}
 	}
 
 	s.connBegun()
 	if ws.OverHTTP2(r) {
+		s.setCookie(w, t)
 		s.serveHTTP2(w, r, accepted, t)
 		return
 	}
-	nc, buffered, err := takeOver(w, accepted)
-	t.begin()
-	if err != nil {
+	if err := s.takeOver(w, r, accepted, t); err != nil {
+		if t.current { // nobody has heard of the session
+			t.current = false
+			s.remove(session)
+		}
 		t.Closed(err)
-		return
 	}
-	s.poller.Add(nc, buffered, t, t.attach)
 }
 
-// takeOver completes the handshake. OPEN does not go out with it: a client that begins to
-// listen when the handshake is complete would miss what comes with the same read, as in the
-// protocol's own test suite.
-func takeOver(w http.ResponseWriter, accepted *ws.Accepted) (nc net.Conn, buffered []byte, err error) {
+// setCookie sets the cookie of the session, if it begins with t.
+func (s *Server) setCookie(w http.ResponseWriter, t *websocket) {
+	if c := s.cookie(t.s.id); c != nil && t.current {
+		http.SetCookie(w, c)
+	}
+}
+
+// takeOver completes the handshake and begins. OPEN does not go out with it: a client that begins
+// to listen when the handshake is complete would miss what comes with the same read, as in the
+// protocol's own test suite. If it fails, the request has been answered, or the connection is
+// broken.
+func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, accepted *ws.Accepted, t *websocket) error {
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		http.Error(w, "WebSocket is not possible here", http.StatusInternalServerError)
-		return nil, nil, err
+		s.refused(r, errCannotHijack, "transport", transportWebSocket, "writer", typeOf(w), "cause", err)
+		s.limitAnswer(w, r)
+		refuseUpgrade(w, r, errCannotHijack)
+		return err
 	}
+	seat, err := s.poller.Reserve(nc)
+	if err != nil {
+		refusal := errNoDescriptors
+		if errors.Is(err, poll.ErrClosed) {
+			refusal = errShuttingDown
+		}
+		s.refused(r, refusal, "transport", transportWebSocket, "cause", err)
+		refuseUpgrade(&takenOver{nc: nc, header: w.Header()}, r, refusal)
+		return err
+	}
+	s.setCookie(w, t)
+	accepted.Header = w.Header()                      // what middleware has set
 	nc.SetWriteDeadline(time.Now().Add(closeTimeout)) // answers that were not read may be in the way
 	if _, err := nc.Write(accepted.AppendResponse(make([]byte, 0, 512))); err != nil {
+		seat.Release()
 		nc.Close()
-		return nil, nil, err
+		return err
 	}
+	var buffered []byte
 	if n := rw.Reader.Buffered(); n > 0 {
 		buffered, _ = rw.Reader.Peek(n) // they are there
 	}
-	return nc, buffered, nil
+	t.begin()
+	seat.Add(buffered, t, t.attach)
+	return nil
 }
 
 // deflaterFor returns what compresses for a connection with the parameters p.

@@ -38,9 +38,14 @@ func bubble(t *testing.T, name string, f func(t *testing.T)) {
 
 // inMemory serves over pipes. It must be called in a bubble.
 func inMemory(t testing.TB, o engine.Options) *server {
+	return inMemoryBehind(t, o, &http.Server{}, func(h http.Handler) http.Handler { return h })
+}
+
+// inMemoryBehind is inMemory with an HTTP server of its own, and middleware in it.
+func inMemoryBehind(t testing.TB, o engine.Options, hs *http.Server, middleware func(http.Handler) http.Handler) *server {
 	t.Cleanup(func() { time.Sleep(time.Second) }) // net/http waits half of it to end some connections
 	l := wiretest.Listen()
-	return serve(t, o, l, l.Dial, "parley.test", time.Minute)
+	return serve(t, o, hs, middleware, l, l.Dial, "parley.test", time.Minute)
 }
 
 // overTCP serves on a real socket.
@@ -49,10 +54,10 @@ func overTCP(t testing.TB, o engine.Options) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, o, poll.Listen(l), new(net.Dialer).DialContext, l.Addr().String(), 5*time.Second)
+	return serve(t, o, &http.Server{}, func(h http.Handler) http.Handler { return h }, poll.Listen(l, nil), new(net.Dialer).DialContext, l.Addr().String(), 5*time.Second)
 }
 
-func serve(t testing.TB, o engine.Options, l net.Listener, dial func(context.Context, string, string) (net.Conn, error), host string, patience time.Duration) *server {
+func serve(t testing.TB, o engine.Options, hs *http.Server, middleware func(http.Handler) http.Handler, l net.Listener, dial func(context.Context, string, string) (net.Conn, error), host string, patience time.Duration) *server {
 	s := &server{t: t, dial: dial, scheme: "http", host: host, owners: make(chan *owner, 10_000)}
 	open := o.Open
 	o.Open = func(session *engine.Session) engine.Handler {
@@ -69,7 +74,7 @@ func serve(t testing.TB, o engine.Options, l net.Listener, dial func(context.Con
 	if s.Server, err = engine.NewServer(o); err != nil {
 		t.Fatal(err)
 	}
-	hs := &http.Server{Handler: s.Server}
+	hs.Handler = middleware(s.Server)
 	go hs.Serve(l)
 	s.client = &http.Client{Transport: &http.Transport{DialContext: dial, DisableCompression: true, MaxIdleConnsPerHost: 100}}
 	t.Cleanup(func() {

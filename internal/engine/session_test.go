@@ -52,6 +52,28 @@ func TestHandshakeOfASession(t *testing.T) {
 	})
 }
 
+// What is kept of a request has a bound, that of Node.js, and takes no more than it has to.
+func TestHandshakeIsBounded(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := inMemory(t, engine.Options{})
+		cookie := "k=" + long(15_000)
+		sid, o := s.open()
+		o.session.Close()
+		s.poll(sid)
+		p, o := s.openWebSocket("Cookie", cookie)
+		if got := o.session.Handshake().Header().Get("Cookie"); got != cookie {
+			t.Errorf("Cookie of %d bytes", len(got))
+		}
+		p.Close()
+		const tooLarge = "Request header too large"
+		wantRefusal(t, s.refused(newWebSocket, "Cookie", "k="+long(16_384)), 431, tooLarge)
+		wantRefusal(t, s.do("GET", newPolling, "", "Cookie", "k="+long(16_384)), 431, `{"code":3,"message":"`+tooLarge+`"}`)
+		wantRefusal(t, s.refused(newWebSocket+"&token="+long(8_200), "Cookie", "k="+long(8_200)), 431, tooLarge)
+		o.wantEnded(engine.TransportClose)
+		s.wantSessions(0)
+	})
+}
+
 func TestQueueWaitsForFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -145,8 +167,10 @@ func TestNoHijacker(t *testing.T) {
 				t.Errorf("%s: status %d", query, w.Code)
 			}
 		}
-		s.owner().wantEnded(engine.TransportClose)
 		s.wantSessions(1)
+		if n := s.Stats().Opened[1].Load(); n != 0 {
+			t.Errorf("%d sessions of WebSocket were opened", n)
+		}
 		p := s.upgradeFrom(sid) // the candidate that failed is forgotten
 		p.writeFrame(ws.OpPing, "")
 		p.want(ws.OpPong, "")

@@ -266,14 +266,14 @@ func (s *Server) openSSE(w http.ResponseWriter, r *http.Request, q query) {
 	}
 	st := newStream(w, r)
 	if st == nil {
-		s.stats.Refused.Add(1)
+		s.refused(r, errCannotStream, "transport", q.transport, "writer", typeOf(w))
 		refuse(w, errCannotStream)
 		return
 	}
 	t := &sse{}
 	session, refusal := s.newSession(r, q, t)
 	if refusal != nil {
-		s.stats.Refused.Add(1)
+		s.refused(r, refusal, "transport", q.transport)
 		refuse(w, refusal)
 		return
 	}
@@ -368,6 +368,7 @@ func (st *stream) serve(first []byte) {
 			case <-st.wake:
 			case <-st.gone.Done():
 				err = st.gone.Err()
+				s.srv.noticeTimeout(st.gone)
 			}
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/origin"
 	"github.com/parley-go/parley/internal/wiretest"
 )
 
@@ -537,7 +538,7 @@ func TestSSEThatOffersAnotherProtocol(t *testing.T) {
 func TestSSEOrigins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{
-			CORS:   engine.CORS{Origins: []string{"https://example.com"}, Credentials: true},
+			CORS:   origin.Policy{Origins: []string{"https://example.com"}, Credentials: true},
 			Cookie: &http.Cookie{Name: "io"},
 		})
 		f, sid, o := s.openSSE("Origin", "https://example.com")

@@ -12,7 +12,7 @@ type Stats struct {
 	Opened        [len(Transports)]atomic.Uint64 // sessions, by the transport they began with
 	Ended         [5]atomic.Uint64               // sessions, by reason: see Reasons
 	Upgrades      atomic.Uint64
-	Refused       atomic.Uint64 // handshakes
+	Refused       [len(Refusals)]atomic.Uint64 // requests, handshakes nearly all of them, by reason: see Refusals
 	PacketsIn     atomic.Uint64
 	PacketsOut    atomic.Uint64
 	BytesIn       atomic.Uint64 // of WebSocket connections and of HTTP bodies

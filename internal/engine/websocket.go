@@ -40,8 +40,7 @@ type websocket struct {
 	gone    bool   // Closed was called
 	hangUp  bool   // close the connection once the Close frame is written
 	ending  ending
-	code    int // of the Close frame
-	reason  string
+	code    int // of the Close frame, which carries no reason, as the reference's
 
 	out      fifo.Queue[*Message]
 	offset   int    // how much of the frame of out's first message is written
@@ -79,7 +78,7 @@ func (t *websocket) pauseLocked(paused bool) {
 }
 
 func (t *websocket) endLocked(eio.Type) (linger bool) {
-	t.closeLocked(ws.CloseNoStatus, "")
+	t.closeLocked(ws.CloseNoStatus)
 	return false
 }
 
@@ -103,7 +102,7 @@ func (t *websocket) chosenLocked() {
 	}
 }
 
-func (t *websocket) dropLocked() { t.closeLocked(ws.CloseNoStatus, "") }
+func (t *websocket) dropLocked() { t.closeLocked(ws.CloseNoStatus) }
 
 // begin begins the session, if this is its transport from the beginning.
 func (t *websocket) begin() {
@@ -136,6 +135,9 @@ func (t *websocket) Receive(b []byte) {
 	if t.deaf {
 		return // to close now could destroy our Close frame on its way
 	}
+	if t.over() {
+		t.parser.Mute()
+	}
 	err := t.parser.Feed(b, t)
 	if err == nil {
 		return
@@ -144,33 +146,44 @@ func (t *websocket) Receive(b []byte) {
 	t.parser = ws.Parser{}
 	var fault *ws.CloseError
 	if errors.As(err, &fault) {
-		t.fail(TransportError, fault, fault.Code, fault.Reason)
+		t.fail(TransportError, fault, fault.Code)
 	}
 }
 
 // fail ends the connection with a Close frame, and the session if this is its transport.
-func (t *websocket) fail(reason Reason, cause error, code int, text string) {
+func (t *websocket) fail(reason Reason, cause error, code int) {
 	t.s.mu.Lock()
-	t.closeLocked(code, text)
+	t.closeLocked(code)
 	t.s.mu.Unlock()
 	if t.current {
 		t.s.end(reason, cause)
 	}
 }
 
-// OnMessage implements ws.Handler. After the end of the session messages are ignored but
-// parsing goes on, for the peer's Close frame.
+// over reports whether nothing that comes is of use any more but the peer's Close frame.
+func (t *websocket) over() bool {
+	if t.current {
+		return t.s.ended.Load()
+	}
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	return t.ending != notEnding
+}
+
+// OnMessage implements ws.Handler.
 func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
 	t.s.arrived(1, 0)
 	p, err := t.s.protocol.Decode(op == ws.OpBinary, payload)
-	if err != nil {
-		t.fail(ParseError, err, ws.CloseNoStatus, "")
-		return nil
-	}
-	if t.current {
+	switch {
+	case err != nil:
+		t.fail(ParseError, err, ws.CloseNoStatus)
+	case t.current:
 		t.s.received(p)
-	} else {
+	default:
 		t.s.probing(t, p)
+	}
+	if t.over() {
+		t.parser.Mute()
 	}
 	return nil
 }
@@ -193,7 +206,7 @@ func (t *websocket) OnControl(op ws.Opcode, payload []byte) error {
 		code, _ := ws.ParseClose(payload)
 		t.s.mu.Lock()
 		t.hangUp = true
-		t.closeLocked(code, "")
+		t.closeLocked(code)
 		t.wakeLocked()
 		t.s.mu.Unlock()
 		if t.current {
@@ -205,11 +218,11 @@ func (t *websocket) OnControl(op ws.Opcode, payload []byte) error {
 
 // closeLocked begins the closing handshake: a Close frame, after what the session still
 // wants to send, then a bounded wait for the peer's.
-func (t *websocket) closeLocked(code int, reason string) {
+func (t *websocket) closeLocked(code int) {
 	if t.ending != notEnding {
 		return
 	}
-	t.ending, t.code, t.reason = closeDue, code, reason
+	t.ending, t.code = closeDue, code
 	t.s.abandonLocked(t)
 	if t.conn != nil { // or else attach does it
 		t.armLocked(closeTimeout)
@@ -220,7 +233,7 @@ func (t *websocket) closeLocked(code int, reason string) {
 // dismissLocked closes a WebSocket that nobody wants, without waiting for the peer's half.
 func (t *websocket) dismissLocked() {
 	t.hangUp = true
-	t.closeLocked(ws.CloseNoStatus, "")
+	t.closeLocked(ws.CloseNoStatus)
 }
 
 // armLocked sets the deadline.
@@ -241,7 +254,7 @@ func (t *websocket) alarm(*timer) {
 		t.s.mu.Unlock()
 		t.conn.Close()
 	case t.s.triesLocked(t): // not upgraded in time
-		t.closeLocked(ws.CloseNoStatus, "")
+		t.closeLocked(ws.CloseNoStatus)
 		t.s.mu.Unlock()
 	case t.stalled && t.s.state == open:
 		tell := t.s.stalledLocked(t.s.srv.opts.WriteTimeout)
@@ -279,7 +292,7 @@ func (t *websocket) Drain(scratch []byte) {
 			}
 		}
 		if t.out.Len() == 0 && t.ending == closeDue {
-			control = ws.AppendClose(control, ws.Server, t.code, t.reason)
+			control = ws.AppendClose(control, ws.Server, t.code, "")
 			t.ending = closeSent
 			t.armLocked(closeTimeout)
 			// One that is still open is about to be ended by the goroutine that reads.

@@ -162,7 +162,7 @@ func TestMessageSizeLimit(t *testing.T) {
 		// By its header alone: the payload is never sent.
 		p.Write(binary.BigEndian.AppendUint64([]byte{0x82, 0xff}, 1<<62))
 		op, payload := p.read()
-		if code, _ := ws.ParseClose([]byte(payload)); op != ws.OpClose || code != ws.CloseMessageTooBig {
+		if op != ws.OpClose || payload != "\x03\xf1" { // no reason, as the reference
 			t.Errorf("frame %v %q, want Close 1009", op, payload)
 		}
 		p.Close()
@@ -189,11 +189,52 @@ func TestTheReasonReachesAPeerThatGoesOnSending(t *testing.T) {
 			}
 		}()
 		op, payload, err := p.tryRead()
-		if code, _ := ws.ParseClose([]byte(payload)); err != nil || op != ws.OpClose || code != ws.CloseMessageTooBig {
+		if err != nil || op != ws.OpClose || payload != "\x03\xf1" {
 			t.Fatalf("frame %v %q, %v, want Close 1009", op, payload, err)
 		}
 		o.wantEnded(engine.TransportError)
 		p.Close()
+	}
+}
+
+// Whose session has ended here is not listened to: only for its Close frame.
+func TestNothingIsDecodedAfterTheEnd(t *testing.T) {
+	for _, candidate := range []bool{false, true} {
+		bubble(t, fmt.Sprintf("candidate %v", candidate), func(t *testing.T) {
+			s := inMemory(t, engine.Options{Compression: &ws.Compression{}, Open: echo})
+			deflate := []string{"Sec-WebSocket-Extensions", "permessage-deflate"}
+			var sid string
+			var p *peer
+			var o *owner
+			if candidate {
+				sid, o = s.open()
+				p = s.upgrade(ofWebSocket(sid), deflate...)
+				p.text("2") // no probe
+			} else {
+				p, o = s.openWebSocket(deflate...)
+				o.session.Close()
+			}
+			p.want(ws.OpClose, "")
+			synctest.Wait()
+			before := s.Stats().PacketsIn.Load()
+			start := time.Now()
+			for range 100 {
+				p.text("4a")
+				p.writeFrame(ws.OpText, "\xff")
+				p.Write([]byte{0xc1, 0x84, 0, 0, 0, 0, 'n', 'o', 'n', 'e'}) // said to be compressed
+				p.writeFrame(ws.OpPing, "")
+			}
+			p.writeFrame(ws.OpClose, "")
+			p.wantEOF()
+			wantSince(t, start, 0)
+			if n := s.Stats().PacketsIn.Load() - before; n != 0 {
+				t.Errorf("%d packets were decoded", n)
+			}
+			o.wantReceived()
+			if candidate {
+				s.stillWorks(sid)
+			}
+		})
 	}
 }
 

@@ -92,7 +92,7 @@ func (s *Server) OfferWebTransport() (withdraw func()) {
 // has ended.
 func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accept func(ctx context.Context) (WebTransport, error)) {
 	if refusal := s.verifyWebTransport(r); refusal != nil {
-		s.stats.Refused.Add(1)
+		s.refused(r, refusal, "transport", transportWebTransport)
 		refuse(w, refusal)
 		return
 	}
@@ -102,7 +102,7 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 	defer cancel()
 	conn, err := accept(ctx)
 	if err != nil {
-		s.stats.Refused.Add(1)
+		s.refused(r, errBadRequest, "transport", transportWebTransport, "cause", err)
 		return
 	}
 	inTime := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
@@ -122,7 +122,7 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 	}
 	if refusal != nil {
 		s.stats.BytesIn.Add(uint64(bytes.n))
-		s.stats.Refused.Add(1)
+		s.refused(r, refusal, "transport", transportWebTransport)
 		refuseWebTransport(conn, refusal)
 		return
 	}
@@ -145,7 +145,7 @@ func (s *Server) verifyWebTransport(r *http.Request) *requestError {
 	switch q := parseQuery(r.URL.RawQuery); {
 	case !s.opts.allows(transportWebTransport):
 		return errUnknownTransport
-	case !s.opts.CORS.allow(r):
+	case !s.opts.CORS.Allows(r):
 		return errOrigin
 	case q.eio != "" && q.eio != "4":
 		return errProtocolVersion

@@ -27,7 +27,7 @@ func descriptors(t testing.TB) int {
 func TestChurn(t *testing.T) {
 	const workers, rounds = 8, 400
 	p := poll.New(2)
-	l := poll.Listen(listenTCP(t))
+	l := poll.Listen(listenTCP(t), nil)
 	var handlers sync.Map // of connections by the client's address
 	var open sync.WaitGroup
 	go func() {

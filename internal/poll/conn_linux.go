@@ -40,47 +40,64 @@ type eventConn struct {
 	pending  []byte // written, but not yet taken by the kernel
 }
 
-// adopt takes the descriptor out of nc, whose SO_SNDBUF it sets if that is positive. It
-// returns nil, nil if nc has none to take.
-func adopt(nc net.Conn, sendBuffer int) (*eventConn, error) {
+// seat is a connection that a loop can watch, while its owner still uses the original.
+type seat struct {
+	c        *eventConn // with a duplicate of the descriptor; nil if there is none to watch
+	inner    net.Conn   // the original
+	handover *conn      // nil: it did not come from Listen
+}
+
+// adopt duplicates the descriptor of nc. The seat is empty if nc has none that can be watched.
+func adopt(nc net.Conn) (seat, error) {
+	s := seat{inner: nc}
 	c := &eventConn{watching: wantRead}
-	inner := nc
 	if t, ok := nc.(*tls.Conn); ok {
-		c.tls, inner = t, t.NetConn()
+		c.tls, s.inner = t, t.NetConn()
 	}
-	handover, ok := inner.(*conn)
-	if ok {
-		inner = handover.Conn
+	var ok bool
+	if s.handover, ok = s.inner.(*conn); ok {
+		s.inner = s.handover.Conn
 	} else if c.tls != nil {
-		return nil, nil // crypto/tls would block on a connection that is not ours
+		return seat{}, nil // crypto/tls would block on a connection that is not ours
 	}
-	sc, ok := inner.(syscall.Conn)
+	sc, ok := s.inner.(syscall.Conn)
 	if !ok {
-		return nil, nil
+		return seat{}, nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return nil, err
+		return seat{}, err
 	}
-	// A duplicate is taken and the original closed, since the Go runtime watches the
-	// original and would be woken by everything that arrives, too.
 	c.fd = -1
 	if cerr := raw.Control(func(fd uintptr) {
 		c.fd, err = dup(int(fd))
 	}); cerr != nil {
-		return nil, cerr
+		return seat{}, cerr
 	}
 	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
+		return seat{}, os.NewSyscallError("fcntl", err)
 	}
-	inner.Close()
+	s.c = c
+	return s, nil
+}
+
+// handOver closes the original, which the Go runtime watches: everything that arrives would
+// wake that up, too. It sets SO_SNDBUF if sendBuffer is positive.
+func (s seat) handOver(sendBuffer int) {
+	s.inner.Close()
 	if sendBuffer > 0 {
-		syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, sendBuffer)
+		syscall.SetsockoptInt(s.c.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, sendBuffer)
 	}
-	if handover != nil {
-		handover.polled.Store(c)
+	if s.handover != nil {
+		s.handover.polled.Store(s.c)
 	}
-	return c, nil
+}
+
+// release closes the duplicate.
+func (s seat) release() {
+	if s.c != nil {
+		syscall.Close(s.c.fd)
+	}
 }
 
 // serve handles what epoll reported, on the loop's goroutine. With peek, what is received is

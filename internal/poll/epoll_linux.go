@@ -24,25 +24,35 @@ func (p *poller) init(n int) {
 	}
 }
 
-// addPolled adds nc if epoll can watch it.
-func (p *Poller) addPolled(nc net.Conn, buffered []byte, h Handler, attach func(Conn)) bool {
-	c, err := adopt(nc, p.SendBuffer)
-	if err != nil {
-		nc.Close()
-		h.Closed(err)
-		return true
+// reserve duplicates the descriptor of nc, if it has one that epoll can watch, and has a loop
+// run for it.
+func (p *poller) reserve(nc net.Conn) (seat, error) {
+	s, err := adopt(nc)
+	if err != nil || s.c == nil {
+		return seat{}, err
 	}
+	s.c.loop = p.loops[int(p.next.Add(1))%len(p.loops)]
+	if err := s.c.loop.start(); err != nil {
+		s.release()
+		return seat{}, err
+	}
+	return s, nil
+}
+
+// add has the loop watch the connection. It returns false if there is none.
+func (s seat) add(sendBuffer int, buffered []byte, h Handler, attach func(Conn)) bool {
+	c := s.c
 	if c == nil {
 		return false
 	}
+	s.handOver(sendBuffer)
 	c.h = h
-	c.loop = p.loops[int(p.next.Add(1))%len(p.loops)]
 	attach(c)
 	if len(buffered) > 0 {
 		h.Receive(buffered)
 	}
 	if c.tls != nil { // it may hold bytes that the kernel no longer reports
-		if err = c.readTLS(make([]byte, blockingBuffer)); err != nil {
+		if err := c.readTLS(make([]byte, blockingBuffer)); err != nil {
 			c.release(err)
 			return true
 		}
@@ -106,6 +116,13 @@ func (l *loop) add(c *eventConn) {
 	}
 }
 
+// start has the loop run.
+func (l *loop) start() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.startLocked()
+}
+
 func (l *loop) startLocked() error {
 	switch l.state {
 	case loopClosed:
@@ -118,6 +135,7 @@ func (l *loop) startLocked() error {
 		return os.NewSyscallError("epoll_create1", err)
 	}
 	if err := syscall.SetNonblock(epfd, true); err != nil {
+		syscall.Close(epfd)
 		return os.NewSyscallError("fcntl", err)
 	}
 	l.epfd = epfd

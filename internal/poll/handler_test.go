@@ -206,7 +206,7 @@ func tcpPair(t testing.TB, listen bool) (client, server net.Conn) {
 	l := listenTCP(t)
 	defer l.Close()
 	if listen {
-		l = poll.Listen(l)
+		l = poll.Listen(l, nil)
 	}
 	return pairOf(t, l)
 }

@@ -7,19 +7,8 @@ import (
 	"syscall"
 )
 
-// Listen returns a listener whose connections can be polled even under crypto/tls:
-// give it to http.Server.ServeTLS. Without it a TLS connection gets a goroutine.
-func Listen(l net.Listener) net.Listener { return listener{l} }
-
-type listener struct{ net.Listener }
-
-func (l listener) Accept() (net.Conn, error) {
-	nc, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &conn{Conn: nc}, nil
-}
+// watchable returns nc so that it can be polled even under crypto/tls.
+func watchable(nc net.Conn) net.Conn { return &conn{Conn: nc} }
 
 // conn is an ordinary connection until it is adopted by a loop. From then on it is
 // what crypto/tls reads from and writes to: a read that would have to wait fails with

@@ -74,14 +74,44 @@ func New(n int) *Poller {
 	return p
 }
 
-// Add hands nc over: from here on only the Conn may be used that attach is given. The
-// bytes that were read from nc beforehand come first, so Receive may be called before Add
-// returns, but not before attach has returned. If nc cannot be added, it is closed and
+// Reservation is a connection for which the Poller has what it takes of the system to watch
+// it. It ends with Add or Release.
+type Reservation struct {
+	p      *Poller
+	nc     net.Conn
+	polled seat
+}
+
+// Reserve gets what watching nc takes of the system: a file descriptor, which may be the one
+// too many. Until Add, nc is still its owner's, who can tell the peer if Reserve fails.
+func (p *Poller) Reserve(nc net.Conn) (Reservation, error) {
+	polled, err := p.reserve(nc)
+	return Reservation{p, nc, polled}, err
+}
+
+// Add hands the connection over: from here on only the Conn may be used that attach is given.
+// The bytes that were read beforehand come first, so Receive may be called before Add returns,
+// but not before attach has returned. If the connection cannot be added, it is closed and
+// Handler.Closed says why.
+func (r Reservation) Add(buffered []byte, h Handler, attach func(Conn)) {
+	if !r.polled.add(r.p.SendBuffer, buffered, h, attach) {
+		r.p.addBlocking(r.nc, buffered, h, attach)
+	}
+}
+
+// Release gives back what Reserve has got. The connection stays its owner's.
+func (r Reservation) Release() { r.polled.release() }
+
+// Add is Reserve, then Reservation.Add. If nc cannot be added, it is closed and
 // Handler.Closed says why.
 func (p *Poller) Add(nc net.Conn, buffered []byte, h Handler, attach func(Conn)) {
-	if !p.addPolled(nc, buffered, h, attach) {
-		p.addBlocking(nc, buffered, h, attach)
+	r, err := p.Reserve(nc)
+	if err != nil {
+		nc.Close()
+		h.Closed(err)
+		return
 	}
+	r.Add(buffered, h, attach)
 }
 
 // Close ends every connection, each of which gets its Handler.Closed, and waits for the

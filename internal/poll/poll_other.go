@@ -11,7 +11,13 @@ type poller struct{}
 func (*poller) init(int) {}
 func (*poller) close()   {}
 
-func (*Poller) addPolled(net.Conn, []byte, Handler, func(Conn)) bool { return false }
+func (*poller) reserve(net.Conn) (seat, error) { return seat{}, nil }
 
-// Listen returns l: connections are polled on Linux only.
-func Listen(l net.Listener) net.Listener { return l }
+// seat is empty, too.
+type seat struct{}
+
+func (seat) add(int, []byte, Handler, func(Conn)) bool { return false }
+func (seat) release()                                  {}
+
+// watchable returns nc: connections are polled on Linux only.
+func watchable(nc net.Conn) net.Conn { return nc }

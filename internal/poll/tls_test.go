@@ -119,7 +119,7 @@ func TestTLSGarbage(t *testing.T) {
 func TestListenOverPipes(t *testing.T) {
 	p := newPoller(t)
 	pipes := wiretest.Listen()
-	l := poll.Listen(pipes)
+	l := poll.Listen(pipes, nil)
 	defer l.Close()
 	client := make(chan net.Conn, 1)
 	go func() {

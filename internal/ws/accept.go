@@ -4,13 +4,15 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strings"
+
+	"github.com/parley-go/parley/internal/origin"
 )
 
 // AcceptOptions configure [Accept]. They may be shared and must not change once
 // they are used.
 type AcceptOptions struct {
 	// CheckOrigin decides whether the request's origin may connect. If nil,
-	// SameOrigin.
+	// only a page of the host it is sent to may: see origin.Same.
 	CheckOrigin func(*http.Request) bool
 
 	// Subprotocols are those the server speaks, the preferred one first.
@@ -26,7 +28,8 @@ type Accepted struct {
 	Subprotocol string         // empty if none is agreed on
 	Deflate     *DeflateParams // nil without compression
 
-	// Header holds further fields for the response. It may be nil.
+	// Header holds further fields for the response, such as Set-Cookie. It may be nil. Fields
+	// of the handshake itself, or about a body, are left out.
 	Header http.Header
 
 	key [acceptKeySize]byte
@@ -87,7 +90,7 @@ func Accept(r *http.Request, o *AcceptOptions) (*Accepted, error) {
 	}
 	checkOrigin := o.CheckOrigin
 	if checkOrigin == nil {
-		checkOrigin = SameOrigin
+		checkOrigin = origin.Same
 	}
 	if !checkOrigin(r) {
 		return nil, &HandshakeError{Status: http.StatusForbidden, Message: "origin not allowed"}
@@ -169,6 +172,14 @@ func pickSubprotocol(offered, ours []string) string {
 	return ""
 }
 
+// notOurs are the fields of Accepted.Header that are left out: what the handshake says by
+// itself, and what would be about a body, which there is none of.
+var notOurs = map[string]bool{
+	"Connection": true, "Upgrade": true, "Keep-Alive": true, "Trailer": true,
+	headerKey: true, headerVersion: true, headerProtocol: true, headerExtensions: true, headerAccept: true,
+	"Content-Length": true, "Content-Type": true, "Content-Encoding": true, "Transfer-Encoding": true,
+}
+
 // AppendResponse appends the head of the 101 response to dst. Frames may follow
 // in the same write.
 func (a *Accepted) AppendResponse(dst []byte) []byte {
@@ -186,7 +197,7 @@ func (a *Accepted) AppendResponse(dst []byte) []byte {
 	dst = append(dst, "\r\n"...)
 	if len(a.Header) > 0 {
 		w := appender{b: dst}
-		a.Header.Write(&w) // removes line breaks from values
+		a.Header.WriteSubset(&w, notOurs) // removes line breaks from values
 		dst = w.b
 	}
 	return append(dst, "\r\n"...)
@@ -196,8 +207,13 @@ func (a *Accepted) AppendResponse(dst []byte) []byte {
 // come in the request's body.
 func (a *Accepted) WriteHeader(w http.ResponseWriter) {
 	h := w.Header()
+	for name := range notOurs {
+		delete(h, name)
+	}
 	for name, values := range a.Header {
-		h[name] = values
+		if !notOurs[name] {
+			h[name] = values
+		}
 	}
 	if a.Subprotocol != "" {
 		h.Set(headerProtocol, a.Subprotocol)

@@ -97,6 +97,10 @@ func TestAcceptResponse(t *testing.T) {
 		{"subprotocols are case-sensitive", "Version: 13", "Version: 13\r\nSec-WebSocket-Protocol: Chat", all, nil, ""},
 		{"compression", "Version: 13", "Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate", all, nil, "Sec-WebSocket-Extensions: permessage-deflate\r\n"},
 		{"further fields", "", "", nil, http.Header{"Set-Cookie": {"io=1\r\nEvil: 1"}}, "Set-Cookie: io=1  Evil: 1\r\n"},
+		{"fields that are the handshake's", "", "", nil, http.Header{
+			"Connection": {"close"}, "Upgrade": {"h2c"}, "Sec-Websocket-Accept": {"x"}, "Sec-Websocket-Protocol": {"x"},
+			"Content-Length": {"5"}, "Content-Type": {"text/html"}, "Transfer-Encoding": {"chunked"}, "X-Other": {"a", "b"},
+		}, "X-Other: a\r\nX-Other: b\r\n"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -131,10 +135,11 @@ func TestAcceptOverHTTP2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Header = http.Header{"Set-Cookie": {"a=b"}}
+	a.Header = http.Header{"Set-Cookie": {"a=b"}, "Content-Type": {"text/html"}}
 	w := httptest.NewRecorder()
+	w.Header().Set("Content-Length", "5")
 	a.WriteHeader(w)
-	for name, want := range map[string]string{"Sec-WebSocket-Protocol": "b", "Sec-WebSocket-Extensions": "permessage-deflate", "Set-Cookie": "a=b"} {
+	for name, want := range map[string]string{"Sec-WebSocket-Protocol": "b", "Sec-WebSocket-Extensions": "permessage-deflate", "Set-Cookie": "a=b", "Content-Length": "", "Content-Type": ""} {
 		if got := w.Header().Get(name); w.Code != 200 || got != want {
 			t.Errorf("status %d, %s: %q", w.Code, name, got)
 		}

@@ -71,6 +71,7 @@ type Parser struct {
 	deflate  bool // compressed messages are allowed
 	side     Side
 	closed   bool // a Close frame has been read
+	muted    bool // only a Close frame is still handed on
 
 	// The frame being read.
 	headLen   uint8
@@ -97,6 +98,20 @@ func (p *Parser) Init(cfg *ParserConfig, side Side, d *DeflateParams) {
 	if d != nil {
 		p.deflate = true
 		p.inflater.window = d.readWindow(side)
+	}
+}
+
+// Mute makes p skip all that still comes but a Close frame: messages, pings and pongs are not
+// unmasked, inflated, kept or handed on. The peer's faults that show in a frame's header are
+// still returned by Feed. A [Handler] may call it.
+func (p *Parser) Mute() {
+	if p.muted {
+		return
+	}
+	p.muted = true
+	p.msg, p.text, p.inflater = nil, utf8Stream{}, inflater{}
+	if p.op != OpClose {
+		p.control = nil
 	}
 }
 
@@ -277,6 +292,13 @@ func (p *Parser) checkLimits(op Opcode, length uint64, rsv1 bool) error {
 // readPayload takes the next bytes of the frame's payload, which may be none,
 // and clears inPayload with the last one.
 func (p *Parser) readPayload(b []byte, h Handler) error {
+	if p.muted && p.op != OpClose {
+		p.remaining -= int64(len(b))
+		if p.inPayload = p.remaining > 0; !p.inPayload && p.fin && !p.op.isControl() {
+			p.msgOp, p.compressed, p.fragments = OpContinuation, false, 0
+		}
+		return nil
+	}
 	if p.side == Server {
 		p.key = mask(b, p.key)
 	}

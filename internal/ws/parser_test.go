@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -294,4 +295,83 @@ func viablePrefix(s string) bool {
 		}
 	}
 	return false
+}
+
+// muter mutes the parser with the n-th message.
+type muter struct {
+	recorder
+	p *ws.Parser
+	n int
+}
+
+func (m *muter) OnMessage(op ws.Opcode, payload []byte) error {
+	if m.n--; m.n == 0 {
+		m.p.Mute()
+	}
+	return m.recorder.OnMessage(op, payload)
+}
+
+// A muted parser decodes nothing that follows, however it is cut up, and finds the Close frame.
+func TestMute(t *testing.T) {
+	const notDeflate = "\xff\xff\xff\xff"
+	stream := slices.Concat(
+		masked(fin|text, "first"),
+		masked(fin|text, "\xff is no UTF-8"),
+		masked(fin|rsv1|bin, notDeflate),
+		masked(text, "\xff"), masked(fin|ping, "a"), masked(cont, "\xff"), masked(fin|cont, ""),
+		masked(fin|bin, strings.Repeat("x", 1000)),
+		masked(fin|pong, ""),
+		masked(fin|cls, "\x03\xe8bye"),
+		masked(fin|text, "after"),
+	)
+	want := []string{`text "first"`, `close "\x03\xe8bye"`}
+	for size := 1; size <= len(stream); size++ {
+		h := &muter{p: new(ws.Parser), n: 1}
+		h.p.Init(nil, ws.Server, &ws.DeflateParams{ClientMaxWindowBits: 15, ServerMaxWindowBits: 15})
+		for b := slices.Clone(stream); len(b) > 0; {
+			n := min(size, len(b))
+			if err := h.p.Feed(b[:n], h); err != nil {
+				t.Fatalf("%d bytes at a time: %v", size, err)
+			}
+			b = b[n:]
+			if kept := h.p.Buffered(); len(h.events) == 1 && kept > 13 { // of a header, or of the Close frame
+				t.Fatalf("%d bytes at a time: %d bytes are kept", size, kept)
+			}
+		}
+		if !slices.Equal(h.events, want) {
+			t.Fatalf("%d bytes at a time: %q, want %q", size, h.events, want)
+		}
+	}
+}
+
+// What has come of a message is dropped, and so is the rest of it.
+func TestMuteWithinAMessage(t *testing.T) {
+	stream := slices.Concat(masked(text, "begun, "), masked(fin|cont, "ended"), masked(fin|text, "next"), masked(fin|cls, ""))
+	for at := range len(stream) - 6 - 10 - 11 + 1 { // all of the first message
+		var p ws.Parser
+		var r recorder
+		p.Init(nil, ws.Server, nil)
+		b := slices.Clone(stream)
+		if err := p.Feed(b[:at], &r); err != nil {
+			t.Fatal(err)
+		}
+		before := len(r.events)
+		p.Mute()
+		if err := p.Feed(b[at:], &r); err != nil {
+			t.Fatalf("muted after %d bytes: %v", at, err)
+		}
+		if got := r.events[before:]; !slices.Equal(got, []string{`close ""`}) {
+			t.Errorf("muted after %d bytes: %q", at, got)
+		}
+	}
+}
+
+func TestMutedParserReportsFaults(t *testing.T) {
+	var p ws.Parser
+	p.Init(nil, ws.Server, nil)
+	p.Mute()
+	var fault *ws.CloseError
+	if err := p.Feed(masked(fin|0x3, ""), new(recorder)); !errors.As(err, &fault) {
+		t.Errorf("a reserved opcode: %v", err)
+	}
 }

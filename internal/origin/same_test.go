@@ -1,13 +1,13 @@
-package ws_test
+package origin_test
 
 import (
 	"net/http"
 	"testing"
 
-	"github.com/parley-go/parley/internal/ws"
+	"github.com/parley-go/parley/internal/origin"
 )
 
-func TestSameOrigin(t *testing.T) {
+func TestSame(t *testing.T) {
 	tests := []struct {
 		host, origin string
 		want         bool
@@ -55,15 +55,15 @@ func TestSameOrigin(t *testing.T) {
 		if test.origin != "" {
 			r.Header.Set("Origin", test.origin)
 		}
-		if got := ws.SameOrigin(r); got != test.want {
+		if got := origin.Same(r); got != test.want {
 			t.Errorf("host %q, origin %q: %v, want %v", test.host, test.origin, got, test.want)
 		}
 	}
 	twice := &http.Request{Host: "example.com", Header: http.Header{"Origin": {"http://example.com", "http://evil.org"}}}
-	if ws.SameOrigin(twice) {
+	if origin.Same(twice) {
 		t.Error("two origins are accepted")
 	}
-	if empty := (&http.Request{Host: "example.com", Header: http.Header{"Origin": {""}}}); ws.SameOrigin(empty) {
+	if empty := (&http.Request{Host: "example.com", Header: http.Header{"Origin": {""}}}); origin.Same(empty) {
 		t.Error("an empty origin is accepted")
 	}
 }

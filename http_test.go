@@ -1,0 +1,158 @@
+package parley_test
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/parley-go/parley"
+)
+
+// answer serves a GET request with h and returns the answer's status, header and body.
+func answer(t *testing.T, h http.Handler, target string) (int, http.Header, string) {
+	t.Helper()
+	web := httptest.NewServer(h)
+	defer web.Close()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(web.URL + target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(b)
+}
+
+func newServer(t *testing.T, o *parley.Options) *parley.Server {
+	t.Helper()
+	if o == nil {
+		o = &parley.Options{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	srv, err := parley.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	return srv
+}
+
+// A path is matched as whole segments, with and without the slash at the end.
+func TestPath(t *testing.T) {
+	const handshake = "?EIO=4&transport=polling"
+	for path, requests := range map[string]map[string]bool{
+		"":            {"/socket.io": true, "/socket.io/": true, "/socket.io/x": true, "/socket.ios": false, "/socket.io.js": false, "/": false, "/x/socket.io/": false, "/socket": false},
+		"/ws":         {"/ws": true, "/ws/": true, "/ws/a": true, "/wsfoo": false, "/wsfoo/": false, "/w": false, "/Ws": false},
+		"/ws/":        {"/ws": true, "/ws/": true, "/wsfoo": false},
+		"/a/b":        {"/a/b/": true, "/a/b": true, "/a/bc": false, "/a": false},
+		"/":           {"/": true, "/a": true},
+		"/socket.io/": {"/socket%2Eio/": true, "//socket.io/": false},
+	} {
+		srv := newServer(t, &parley.Options{Path: path})
+		for request, want := range requests {
+			status, _, body := answer(t, srv, request+handshake)
+			if got := status == 200 && strings.HasPrefix(body, "0{"); got != want || !want && status != 404 {
+				t.Errorf("path %q, request %q: status %d, %.100q", path, request, status, body)
+			}
+		}
+	}
+	if _, err := parley.New(&parley.Options{Path: "ws"}); err == nil {
+		t.Error("a path without a slash in front is accepted")
+	}
+}
+
+// The README's two lines: the mux redirects who leaves the slash out if only one is there.
+func TestBehindTheStandardMux(t *testing.T) {
+	srv := newServer(t, nil)
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", srv)
+	mux.Handle("/socket.io", srv)
+	for _, path := range []string{"/socket.io", "/socket.io/"} {
+		if status, _, body := answer(t, mux, path+"?EIO=4&transport=polling"); status != 200 || !strings.HasPrefix(body, "0{") {
+			t.Errorf("%s: status %d, %q", path, status, body)
+		}
+	}
+}
+
+// What is at the wrong path is told the right one.
+func TestNotFoundSaysWhere(t *testing.T) {
+	log, logged := logBuffer()
+	srv := newServer(t, &parley.Options{Path: "/chat/", Logger: log})
+	if status, _, body := answer(t, srv, "/socket.io/"); status != 404 || !strings.Contains(body, "/chat/") || strings.Contains(body, "StripPrefix") {
+		t.Errorf("another path: %d %q", status, body)
+	}
+	if logged.Len() > 0 {
+		t.Errorf("the log says %q", logged)
+	}
+	for range 2 {
+		status, _, body := answer(t, http.StripPrefix("/chat", srv), "/chat/?EIO=4&transport=polling")
+		if status != 404 || !strings.Contains(body, "StripPrefix") {
+			t.Errorf("behind StripPrefix: %d %q", status, body)
+		}
+	}
+	if got := logged.String(); strings.Count(got, "StripPrefix") != 1 || !strings.Contains(got, "level=WARN") {
+		t.Errorf("the log says %q", got)
+	}
+	stripped := newServer(t, &parley.Options{Path: "/"})
+	if status, _, _ := answer(t, http.StripPrefix("/chat", stripped), "/chat/?EIO=4&transport=polling"); status != 200 {
+		t.Errorf("behind StripPrefix with the path /: %d", status)
+	}
+}
+
+// The reference serves its client below its path. Who asks for it is told where it is.
+func TestClientBundle(t *testing.T) {
+	srv := newServer(t, nil)
+	for name, want := range map[string]struct {
+		status                int
+		contentType, contents string
+	}{
+		"socket.io.js":             {200, "text/javascript; charset=utf-8", "throw new Error("},
+		"socket.io.min.js":         {200, "text/javascript; charset=utf-8", "throw new Error("},
+		"socket.io.msgpack.min.js": {200, "text/javascript; charset=utf-8", "throw new Error("},
+		"socket.io.esm.min.js":     {200, "text/javascript; charset=utf-8", "export let io,"},
+		"socket.io.min.js.map":     {404, "text/plain; charset=utf-8", "404: "},
+		"socket.io.js.map":         {404, "text/plain; charset=utf-8", "404: "},
+	} {
+		status, header, body := answer(t, srv, "/socket.io/"+name)
+		if status != want.status || header.Get("Content-Type") != want.contentType || !strings.HasPrefix(body, want.contents) {
+			t.Errorf("%s: %d %s %q", name, status, header.Get("Content-Type"), body)
+		}
+		if !strings.Contains(body, "https://cdn.socket.io") || header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %q, %v", name, body, header)
+		}
+	}
+	if status, _, _ := answer(t, srv, "/socket.io/socket.io.js.txt"); status != 400 {
+		t.Errorf("another file: %d", status)
+	}
+}
+
+func TestOriginsThatCanNeverMatch(t *testing.T) {
+	for _, origin := range []string{"http://localhost:5173/", "localhost:5173", "https://bücher.example"} {
+		_, err := parley.New(&parley.Options{CORS: parley.CORS{Origins: []string{"https://example.com", origin}}})
+		if err == nil || !strings.Contains(err.Error(), origin) {
+			t.Errorf("%q: error %v", origin, err)
+		}
+	}
+}
+
+func TestStatsOfRefusals(t *testing.T) {
+	log, logged := logBuffer()
+	srv := newServer(t, &parley.Options{Logger: log})
+	answer(t, srv, "/socket.io/?EIO=3&transport=polling")
+	refused := srv.Stats().Refused
+	if refused["protocol"] != 1 || refused["origin"] != 0 || len(refused) < 5 {
+		t.Errorf("refused: %v", refused)
+	}
+	if got := logged.String(); !strings.Contains(got, "reason=protocol") || !strings.Contains(got, "AllowEIO3") {
+		t.Errorf("the log says %q", got)
+	}
+}

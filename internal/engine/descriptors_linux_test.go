@@ -1,0 +1,103 @@
+package engine_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/parley-go/parley/internal/engine"
+)
+
+// withFewDescriptors lets this process have few descriptors until the test ends. exhaust takes
+// all that are left, and returns what gives them back.
+func withFewDescriptors(t *testing.T) (exhaust func() (free func())) {
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	few := before
+	few.Cur = 200
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before) })
+	return func() func() {
+		var taken []*os.File
+		for {
+			f, err := os.Open(os.DevNull)
+			if err != nil {
+				return func() {
+					for _, f := range taken {
+						f.Close()
+					}
+				}
+			}
+			taken = append(taken, f)
+		}
+	}
+}
+
+// Without a descriptor to be had a WebSocket is refused before it is one, counts as refused and
+// not as opened, and the next that finds one is accepted.
+func TestOutOfDescriptors(t *testing.T) {
+	var l log
+	s := overTCP(t, engine.Options{Logger: l.logger(), Open: echo, Cookie: nil})
+	dial := func() net.Conn {
+		nc, err := s.dial(t.Context(), "tcp", s.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The server's side is there as soon as it answers.
+		if _, err := fmt.Fprintf(nc, "HEAD /engine.io/ HTTP/1.1\r\nHost: %s\r\n\r\n", s.host); err != nil {
+			t.Fatal(err)
+		}
+		r := s.handshake("")
+		r.Method = "HEAD"
+		newPeer(t, nc, r)
+		return nc
+	}
+	opened, refused := &s.Stats().Opened[1], &s.Stats().Refused[slices.Index(engine.Refusals[:], "descriptors")]
+	sid, o := s.open()
+	exhaust := withFewDescriptors(t)
+	first, probe, second := dial(), dial(), dial()
+	free := exhaust()
+	l.lines()
+	for query, nc := range map[string]net.Conn{newWebSocket: first, ofWebSocket(sid): probe} {
+		r := s.handshake(query)
+		if err := r.Write(nc); err != nil {
+			t.Fatal(err)
+		}
+		p := newPeer(t, nc, r)
+		if p.resp.StatusCode != 503 || p.resp.Header.Get("Retry-After") != "5" || !p.resp.Close {
+			t.Errorf("%s: answer %v, want 503 with Retry-After and the end of the connection", query, p.resp)
+		}
+		p.wantBody("Too many connections")
+	}
+	if opened.Load() != 0 || refused.Load() != 2 {
+		t.Errorf("%d opened, %d refused for want of descriptors, want 0 and 2", opened.Load(), refused.Load())
+	}
+	l.want(t, "level=WARN", "reason=descriptors", "too many open files", "ulimit -n")
+	eventually(t, "the refused connections are forgotten", func() bool { return s.Conns() == 0 && s.Sessions() == 1 })
+
+	free()
+	r := s.handshake(newWebSocket)
+	if err := r.Write(second); err != nil {
+		t.Fatal(err)
+	}
+	p := newPeer(t, second, r)
+	if p.resp.StatusCode != 101 {
+		t.Fatalf("answer %v once there are descriptors", p.resp)
+	}
+	p.read()
+	p.text("4a")
+	p.wantText("4a")
+	if opened.Load() != 1 {
+		t.Errorf("%d opened, want 1", opened.Load())
+	}
+	s.stillWorks(sid) // the candidate that was refused is forgotten
+	o.session.Close()
+	s.poll(sid)
+}

@@ -1,0 +1,117 @@
+package origin
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Policy says which pages of other origins may connect. The zero value allows none: only pages
+// of the server's own host, and programs that send no Origin. It does not change while it is
+// in use, and is then safe for concurrent use.
+type Policy struct {
+	// Origins allowed, as browsers send them: see Check. "*" allows every origin, without
+	// credentials.
+	Origins []string
+	// AllowOrigin decides on what Origins does not hold.
+	AllowOrigin func(origin string, r *http.Request) bool
+	// Credentials has browsers send cookies across origins.
+	Credentials bool
+	// Headers that requests may carry beyond those that are always allowed.
+	Headers []string
+	// MaxAge is how long a browser may remember a preflight's answer; none if zero.
+	MaxAge time.Duration
+}
+
+// Check returns an error if an origin of the policy can never match, or if the policy would
+// let every site act for its visitors.
+func (p *Policy) Check() error {
+	for _, o := range p.Origins {
+		if err := Check(o); err != nil {
+			return err
+		}
+		if p.Credentials && (o == "*" || o == "null") {
+			return errors.New("the origin " + o + " cannot be combined with credentials: any site could act for its visitors")
+		}
+	}
+	return nil
+}
+
+// Allows reports whether the page that sends the request may connect.
+func (p *Policy) Allows(r *http.Request) bool { return Same(r) || p.allowsCross(r) }
+
+func (p *Policy) allowsCross(r *http.Request) bool {
+	origins := r.Header["Origin"]
+	if len(origins) != 1 {
+		return false
+	}
+	origin := origins[0]
+	return p.allowsAll() ||
+		slices.ContainsFunc(p.Origins, func(o string) bool { return strings.EqualFold(o, origin) }) ||
+		p.AllowOrigin != nil && p.AllowOrigin(origin, r)
+}
+
+func (p *Policy) allowsAll() bool { return slices.Contains(p.Origins, "*") }
+
+// AllowsScript reports whether the page that loads a script from here, or sends a form, may
+// connect. Browsers send no Origin with scripts, and send "null" with forms of pages without
+// referrers. They name the page in Referer. To servers whose identity they can trust, they say
+// in Sec-Fetch-Site whether the page is ours. A page of another site can keep back the first
+// but not the second.
+func (p *Policy) AllowsScript(r *http.Request) bool {
+	site, page := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Referer")
+	switch {
+	case site == "same-origin":
+		return true
+	case r.Header["Origin"] != nil:
+		return p.Allows(r)
+	case p.allowsAll():
+		return true
+	case page == "":
+		return site == "" || site == "none" // a program, or a person
+	}
+	u, err := url.Parse(page)
+	if err != nil {
+		return false
+	}
+	from := *r
+	from.Header = http.Header{"Origin": {u.Scheme + "://" + u.Host}}
+	return p.Allows(&from)
+}
+
+// SetHeaders adds to the answer's header what lets an allowed page of another origin read it.
+func (p *Policy) SetHeaders(h http.Header, r *http.Request) {
+	switch {
+	case len(p.Origins) == 0 && p.AllowOrigin == nil:
+		return
+	case p.allowsAll():
+		h.Set("Access-Control-Allow-Origin", "*")
+		return
+	case !slices.Contains(h["Vary"], "Origin"): // middleware for CORS adds it, too
+		h.Add("Vary", "Origin")
+	}
+	if !p.allowsCross(r) {
+		return
+	}
+	h.Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
+	if p.Credentials {
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
+}
+
+// Preflight answers an OPTIONS request of an allowed page. methods and headers are those that
+// requests may have; Policy.Headers are added.
+func (p *Policy) Preflight(w http.ResponseWriter, methods string, headers ...string) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", methods)
+	h.Set("Access-Control-Allow-Headers", strings.Join(slices.Concat(headers, p.Headers), ", "))
+	if p.MaxAge > 0 {
+		h.Set("Access-Control-Max-Age", strconv.Itoa(int(p.MaxAge.Seconds())))
+	}
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,124 @@
+package poll_test
+
+import (
+	"net"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/parley-go/parley/internal/poll"
+)
+
+// exhaust takes all descriptors that this process may have until free is called.
+func exhaust(t *testing.T) (free func()) {
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	few := before
+	few.Cur = 200
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before) })
+	var taken []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return func() {
+				for _, f := range taken {
+					f.Close()
+				}
+			}
+		}
+		taken = append(taken, f)
+	}
+}
+
+// Accept reports that there are no descriptors, and goes on when there are.
+func TestAcceptWithoutDescriptors(t *testing.T) {
+	short := make(chan error, 1000)
+	l := poll.Listen(listenTCP(t), func(err error) { short <- err })
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String()) // waits in the kernel's queue
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	free := exhaust(t)
+	accepted := make(chan error, 1)
+	go func() {
+		nc, err := l.Accept()
+		if err == nil {
+			nc.Close()
+		}
+		accepted <- err
+	}()
+	for range 2 { // not only once
+		if err := <-short; !poll.IsShortage(err) {
+			t.Errorf("told of %v", err)
+		}
+	}
+	select {
+	case err := <-accepted:
+		t.Errorf("Accept returned, with %v", err)
+	default:
+	}
+	free()
+	if err := <-accepted; err != nil {
+		t.Errorf("Accept: %v", err)
+	}
+	l.Close()
+	if _, err := l.Accept(); err == nil || poll.IsShortage(err) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+// A connection for which nothing can be reserved is still its owner's.
+func TestReserveWithoutDescriptors(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		pair func(testing.TB) (client, server net.Conn)
+	}{
+		{"TCP", func(t testing.TB) (client, server net.Conn) { return tcpPair(t, true) }},
+		{"TLS", func(t testing.TB) (client, server net.Conn) { return tlsPair(t, true, nil) }},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			p := newPoller(t)
+			client, server := kind.pair(t)
+			defer server.Close()
+			free := exhaust(t)
+			_, err := p.Reserve(server)
+			if !poll.IsShortage(err) {
+				t.Errorf("Reserve: %v", err)
+			}
+			say := func(what string) {
+				if _, err := server.Write([]byte(what)); err != nil {
+					t.Fatal(err)
+				}
+				got := make([]byte, len(what))
+				if _, err := client.Read(got); err != nil || string(got) != what {
+					t.Fatalf("read %q, %v", got, err)
+				}
+			}
+			say("no")
+			free()
+			r, err := p.Reserve(server)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Release()
+			say("perhaps")
+			if r, err = p.Reserve(server); err != nil {
+				t.Fatal(err)
+			}
+			say("yes")
+			h := newHandler(t).echo()
+			r.Add([]byte("first, "), h, h.attach)
+			go client.Write([]byte("second"))
+			h.wantReceived([]byte("first, second"))
+			h.conn.Close()
+			h.wantClosed()
+		})
+	}
+}
