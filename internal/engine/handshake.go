@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
@@ -12,12 +13,16 @@ import (
 // Handshake is what is kept of the request that opened a session. It is immutable and
 // safe for concurrent use.
 type Handshake struct {
-	Time    time.Time
-	Address string // the client's, host:port
-	Secure  bool   // the client connected over TLS
-	URI     string // path and query
-	headers string // "Name: value\n" for each: a fraction of a map's size
+	Context context.Context // what Options.Context made of the request; nil without that
+	Address string          // the client's, host:port
+	Secure  bool            // the client connected over TLS
+	URI     string          // path and query
+	headers string          // "Name: value\n" for each: a fraction of a map's size
+	opened  int64           // in nanoseconds of Unix time: a third of a time.Time
 }
+
+// Time returns when the session was opened.
+func (h *Handshake) Time() time.Time { return time.Unix(0, h.opened) }
 
 func newHandshake(r *http.Request) *Handshake {
 	var b strings.Builder
@@ -32,7 +37,7 @@ func newHandshake(r *http.Request) *Handshake {
 		}
 	}
 	return &Handshake{
-		Time:    time.Now(),
+		opened:  time.Now().UnixNano(),
 		URI:     r.URL.RequestURI(),
 		headers: b.String(),
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,6 +54,9 @@ type Options struct {
 
 	// Logger is told of sessions that are ended as slow consumers; slog.Default.
 	Logger *slog.Logger
+	// Context, if not nil, makes of a handshake's request what Handshake.Context is. The request's
+	// own context ends too soon to be part of it.
+	Context func(*http.Request) context.Context
 
 	// Open makes the handler of a new session, before the client hears of it. It must
 	// not block.

@@ -235,6 +235,9 @@ func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *r
 	session.protocol, _ = s.opts.protocol(q.eio) // verified
 	session.info.Address = s.opts.ClientAddress(r)
 	session.info.Secure = s.opts.ClientSecure(r)
+	if s.opts.Context != nil {
+		session.info.Context = s.opts.Context(r)
+	}
 	host := hostOf(session.info.Address)
 
 	s.mu.Lock()
