@@ -64,6 +64,9 @@ func (b *binding) joinRoom(p *parley.Packet) error {
 		return err
 	}
 	who := chat.Principal{UserID: q.UserID, OperatorID: q.OperatorID, Name: q.Name}
+	if !turn(p) {
+		return nil
+	}
 	wanted := chat.JoinRequest{RoomID: q.RoomID, After: q.After, Epoch: q.Epoch, Limit: q.Limit}
 	return refusal(b.client(p).Join(p.Context(), who, wanted, func(joined chat.Joined) {
 		answer(p, joined) // can be encoded
@@ -89,6 +92,9 @@ func (b *binding) history(p *parley.Packet) error {
 	var q historyRequest
 	if err := decode(p, &q); err != nil {
 		return err
+	}
+	if !turn(p) {
+		return nil
 	}
 	page, err := b.client(p).History(p.Context(), chat.HistoryRequest(q))
 	if err != nil {
@@ -118,6 +124,11 @@ func (b *binding) typing(p *parley.Packet) error {
 	}
 	return refusal(p.Ack(roomRequest{q.RoomID}))
 }
+
+// turn waits until the client has taken the pages that it asked for before. A client that asks
+// for many at once would otherwise be sent more than it can take, and be cut off as a slow one.
+// It reports false if the client is gone.
+func turn(p *parley.Packet) bool { return p.Socket().Drain(p.Context()) == nil }
 
 // answer acknowledges p, or sends a history event to a client that asks for no
 // acknowledgement.
