@@ -115,4 +115,8 @@ func TestSocketIsTaken(t *testing.T) {
 	if content, err := os.ReadFile(path); err != nil || string(content) != "precious" {
 		t.Errorf("the file has %q, %v", content, err)
 	}
+	nowhere := filepath.Join(path, "parley.sock")
+	if code, _, stderr := command(nil, "--addr", "unix:"+nowhere, "--data", "memory"); code != 1 || !strings.Contains(stderr, nowhere) || strings.Contains(stderr, "1024") {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
 }
