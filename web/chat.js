@@ -1,6 +1,6 @@
 // The chat page: one connection, one room at a time.
 
-import { connect } from '/parley.js';
+import { connect } from './parley.js';
 import { Log, element, initial, paint } from './log.js';
 import { Timeline, draftId } from './timeline.js';
 
@@ -25,13 +25,16 @@ remember.set('userId', me.userId);
 remember.set('name', me.name);
 
 const wanted = (new URLSearchParams(location.search).get('transport') ?? '').split(',').filter((kind) => Object.hasOwn(TRANSPORTS, kind));
-const client = connect('', wanted.length ? { transports: await Promise.all(wanted.map(transport)), upgrade: true } : {});
+const client = connect('', {
+  path: document.querySelector('meta[name="parley-path"]').content,
+  ...(wanted.length && { transports: await Promise.all(wanted.map(transport)), upgrade: true }),
+});
 
 /** WebTransport is in a file of its own. With a self-signed certificate, for development, it has to be told which. */
 async function transport(kind) {
   if (kind !== 'webtransport') return kind;
-  const { WebTransportTransport } = await import('/transports.js');
-  const hash = await fetch('/certificate-hash').then((response) => (response.ok ? response.json() : null), () => null);
+  const { WebTransportTransport } = await import('./transports.js');
+  const hash = await fetch('certificate-hash').then((response) => (response.ok ? response.json() : null), () => null);
   const options = hash ? { serverCertificateHashes: [{ ...hash, value: Uint8Array.from(atob(hash.value), (c) => c.charCodeAt(0)) }] } : {};
   return { transport: WebTransportTransport, options };
 }

@@ -1,10 +1,12 @@
 // Package web holds the chat page that the parley binary serves: plain HTML,
 // CSS and ES modules, as they are in this folder.
 //
-// The page expects:
-//   - its files at the root of the server, index.html as "/";
-//   - the client, js/parley.js, at "/parley.js", and js/transports.js beside it;
-//   - Socket.IO at "/socket.io/" of the same origin.
+// The page may lie below any path, since it names everything relative to its own URL. It
+// expects beside itself:
+//   - its files;
+//   - the client, js/parley.js and js/transports.js;
+//   - Socket.IO at the path of the element <meta name="parley-path">, which is "socket.io/"
+//     until a server that has it elsewhere replaces that.
 //
 // The room stands in the fragment of the URL, "/#support-42", percent-encoded;
 // without one it is "lobby". The query "?transport=polling" (or a list, such as

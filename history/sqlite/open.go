@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -87,12 +88,14 @@ func (s *Store) open(path string) (err error) {
 	if s.lock, err = lockFile(path + "-lock"); err != nil {
 		return err
 	}
-	// What people write to each other is not for other users of the machine.
-	file, err := os.OpenFile(path, os.O_CREATE, 0o600)
-	if err != nil {
+	// What people write to each other is not for other users of the machine. A file that is
+	// there is not opened: closing it would end the locks that this process has on it.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		file.Close()
+	} else if !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	file.Close()
 	// FULL: a commit is on the disk before Append returns. Losing power with NORMAL
 	// loses acknowledged messages. Between two checkpoints the log grows to 16 MB, so
 	// that pages which many commits touch are copied to the table once; it is then

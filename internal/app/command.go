@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -164,10 +165,11 @@ func explain(err error) string {
 	case strings.HasPrefix(line, "webtransport: "):
 		flag = "--addr, or leave webtransport out of --transports"
 	}
+	var op *net.OpError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		line += "; stop what listens there, or choose another address with " + flag
-	case errors.Is(err, syscall.EACCES) && strings.Contains(line, "listen"):
+	case errors.Is(err, syscall.EACCES) && errors.As(err, &op) && op.Op == "listen" && op.Net != "unix":
 		line += "; ports below 1024 need a privilege: choose another address with " + flag
 	}
 	return line

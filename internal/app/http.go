@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"html"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -93,6 +94,9 @@ func (s *Server) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	index := page["index.html"]
+	path := html.EscapeString(strings.TrimPrefix(s.config.Path, "/")) // relative: a proxy may have put us below a path
+	index.setContent(bytes.Replace(index.content, []byte(`content="socket.io/"`), []byte(`content="`+path+`"`), 1))
 	client, err := loadAssets(js.Files, "*.js")
 	if err != nil {
 		return nil, err
@@ -104,7 +108,7 @@ func (s *Server) routes() (http.Handler, error) {
 		a.shared = true
 		mux.Handle("/"+name, a)
 	}
-	mux.Handle("/{$}", page["index.html"])
+	mux.Handle("/{$}", index)
 	mux.HandleFunc(hashPath, s.certificateHash)
 	mux.HandleFunc("/", notFound)
 
@@ -182,11 +186,15 @@ func loadAssets(files fs.FS, pattern string) (map[string]*asset, error) {
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(content)
-		etag := fmt.Sprintf("%q", base64.RawURLEncoding.EncodeToString(sum[:12]))
-		assets[name] = &asset{name: name, content: content, etag: etag}
+		assets[name] = &asset{name: name}
+		assets[name].setContent(content)
 	}
 	return assets, nil
+}
+
+func (a *asset) setContent(content []byte) {
+	sum := sha256.Sum256(content)
+	a.content, a.etag = content, fmt.Sprintf("%q", base64.RawURLEncoding.EncodeToString(sum[:12]))
 }
 
 // contentTypes are told here, since package mime asks the system, which may know better.

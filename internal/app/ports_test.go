@@ -67,13 +67,14 @@ func TestSocket(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
+	var clients []*ws.Conn
 	connect := func(from string) error {
 		header := http.Header{"X-Forwarded-For": {from}}
 		conn, _, err := ws.Dial(ctx, "ws://chat.example/socket.io/?EIO=4&transport=websocket", &ws.DialOptions{Header: header, NetDial: dial})
 		if err != nil {
 			return err
 		}
-		t.Cleanup(func() { conn.CloseNow() })
+		clients = append(clients, conn)
 		_, _, err = conn.ReadMessage(ctx)
 		return err
 	}
@@ -84,6 +85,9 @@ func TestSocket(t *testing.T) {
 	}
 	if err := connect("192.0.2.1"); err == nil || !strings.Contains(err.Error(), "429") {
 		t.Errorf("the second connection of an address: %v", err)
+	}
+	for _, conn := range clients {
+		conn.CloseNow()
 	}
 	if err := i.stop(); err != nil {
 		t.Error(err)
@@ -114,5 +118,9 @@ func TestSocketIsTaken(t *testing.T) {
 	}
 	if content, err := os.ReadFile(path); err != nil || string(content) != "precious" {
 		t.Errorf("the file has %q, %v", content, err)
+	}
+	nowhere := filepath.Join(path, "parley.sock")
+	if code, _, stderr := command(nil, "--addr", "unix:"+nowhere, "--data", "memory"); code != 1 || !strings.Contains(stderr, nowhere) || strings.Contains(stderr, "1024") {
+		t.Errorf("exit code %d, %q", code, stderr)
 	}
 }

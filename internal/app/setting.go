@@ -54,7 +54,7 @@ func (c *Config) settings() []setting {
 		{"", "tls-self-signed", "false", "For development: TLS with a certificate for `localhost` that is made at the first start and kept with the data.", boolean(&c.TLSSelfSigned)},
 		{"", "http-redirect", "", "TCP address whose requests are redirected to TLS, and where the ACME authority is answered; `off` is none. If left out, `:80` where `addr` is left out and TLS is not self-signed.", addressOr(&c.HTTPRedirect, redirectOff, func(s string) bool { return s == redirectOff })},
 
-		{"Socket.IO", "path", "/socket.io/", "Path of Socket.IO. The page that comes with the server expects the default.", urlPath(&c.Path)},
+		{"Socket.IO", "path", "/socket.io/", "Path of Socket.IO, for clients and for the page that comes with the server.", urlPath(&c.Path)},
 		{"", "transports", "polling,websocket,sse,webtransport", "What clients may connect over. WebTransport is there with TLS only, on the UDP port of the same number.", listOf(&c.Transports, "polling", "websocket", "sse", "webtransport")},
 		{"", "allow-eio3", "true", "Let clients of Socket.IO 2 connect, too, over Engine.IO 3.", boolean(&c.AllowEIO3)},
 		{"", "jsonp", "true", "Let pages poll by scripts and forms (JSONP), which very old browsers and some networks need. Pages of other sites are held to `cors-origins` there, too.", boolean(&c.JSONP)},
