@@ -1,10 +1,10 @@
 // Package web holds the chat page that the parley binary serves: plain HTML,
 // CSS and ES modules, as they are in this folder.
 //
-// The page expects:
-//   - its files at the root of the server, index.html as "/";
-//   - the client, js/parley.js, at "/parley.js", and js/transports.js beside it;
-//   - Socket.IO at "/socket.io/" of the same origin.
+// The page asks for everything at addresses relative to its own, so that a proxy may put it below a
+// path. Beside it, which is "/" or ends with a slash, it expects:
+//   - its other files, and those of package js;
+//   - Socket.IO at "socket.io/".
 //
 // The room stands in the fragment of the URL, "/#support-42", percent-encoded;
 // without one it is "lobby". The query "?transport=polling" (or a list, such as

@@ -1,26 +1,31 @@
 package web_test
 
 import (
+	"errors"
 	"io/fs"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/parley-go/parley/js"
 	"github.com/parley-go/parley/web"
 )
 
 func read(t *testing.T, name string) string {
 	t.Helper()
 	text, err := fs.ReadFile(web.Files, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = fs.ReadFile(js.Files, name)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
 }
 
-// What the page names is embedded, but for the client, which stands in js.
+// What the page names is embedded, here or in package js, and stands beside it.
 func TestEverythingReferencedIsEmbedded(t *testing.T) {
-	reference := regexp.MustCompile(`(?:src|href)="([^"#]+)"|from '([^']+)'`)
+	reference := regexp.MustCompile(`(?:src|href)="([^"#]+)"|(?:from |import\()'([^']+)'`)
 	names, err := fs.Glob(web.Files, "*.js")
 	if err != nil || len(names) == 0 {
 		t.Fatalf("scripts: %v, %v", names, err)
@@ -28,16 +33,12 @@ func TestEverythingReferencedIsEmbedded(t *testing.T) {
 	found := 0
 	for _, name := range append(names, "index.html") {
 		for _, match := range reference.FindAllStringSubmatch(read(t, name), -1) {
-			file := strings.TrimPrefix(match[1]+match[2], "./")
-			if file == "/parley.js" {
-				continue
-			}
 			found++
-			read(t, file)
+			read(t, strings.TrimPrefix(match[1]+match[2], "./"))
 		}
 	}
-	if found < 6 {
-		t.Errorf("%d references found, want at least 6", found)
+	if found < 12 {
+		t.Errorf("%d references found, want at least 12", found)
 	}
 }
 
