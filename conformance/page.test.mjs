@@ -4,12 +4,15 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { atEnd, parley, test } from './harness.mjs';
+import { newPage, useBrowser } from './browser.mjs';
+import { atEnd, connected, count, parley, test } from './harness.mjs';
 import { proxy } from './proxy.mjs';
+
+useBrowser();
 
 test('the page', async (t) => {
   const data = await mkdtemp(join(tmpdir(), 'parley-'));
@@ -42,4 +45,116 @@ test('the page', async (t) => {
   const [code] = await once(tests, 'exit');
   t.diagnostic(out.replace(/^/gm, '  '));
   assert.equal(code, 0, out);
+}, 600_000);
+
+/** A page that is in the room. */
+async function visit(t, url, { userId, query = '' } = {}) {
+  const page = await newPage(t);
+  if (userId) await page.addInitScript((id) => localStorage.setItem('parley.userId', id), userId);
+  await page.goto(`${url}/${query}#r`);
+  await page.locator('#status[data-state="connected"]').waitFor();
+  return page;
+}
+
+/** Resolves when the list of people is this, in whatever order but for the first. */
+const lists = (page, people) => page.waitForFunction((wanted) => {
+  const [first, ...others] = [...document.querySelectorAll('#people li')].map((li) => [...li.children].map((part) => part.textContent).join(' ') || li.textContent);
+  return JSON.stringify([first, ...others.sort()]) === wanted;
+}, JSON.stringify(people));
+
+test('the page tells the visitor from an operator in the same conversation, and knows its other tabs', async (t) => {
+  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
+  const page = await visit(t, url, { userId: 'u7' });
+  await page.fill('#name-input', 'Ulla');
+  await page.press('#name-input', 'Enter');
+  const anna = await connected(t, url);
+  await anna.emitWithAck('joinRoom', { roomId: 'r', userId: 'u7', operatorId: 'anna', name: 'Anna' });
+  await lists(page, ['U Ulla you', 'A Anna operator']);
+  await anna.emitWithAck('sendMessage', { roomId: 'r', message: 'How can I help?' });
+  await page.locator('.entry:not(.own)', { hasText: 'How can I help?' }).waitFor();
+  const again = await connected(t, url);
+  await again.emitWithAck('joinRoom', { roomId: 'r', userId: 'u7', name: 'Ulla' });
+  await again.emitWithAck('sendMessage', { roomId: 'r', message: 'from another tab' });
+  await page.locator('.entry.own', { hasText: 'from another tab' }).waitFor();
+  await lists(page, ['U Ulla you', 'A Anna operator']);
+  assert.equal(await page.textContent('#people-count'), '2');
+}, 120_000);
+
+test('the page counts all who are there, also those that the server does not list', async (t) => {
+  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
+  const counts = (page, n) => page.waitForFunction((text) => document.querySelector('#people-count').textContent === text, String(n));
+  const early = await visit(t, url);
+  const others = [];
+  for (const i of count(150)) {
+    const socket = await connected(t, url, { transports: ['websocket'] });
+    await socket.emitWithAck('joinRoom', { roomId: 'r', userId: `u${i}`, name: `Number ${i}` });
+    others.push(socket);
+  }
+  await counts(early, 151);
+  assert.deepEqual([await early.locator('#people .avatar').count(), await early.textContent('#people .more')], [100, 'and 51 more']);
+
+  const late = await visit(t, url);
+  for (const page of [early, late]) await counts(page, 152);
+  assert.match(await late.textContent('#people li'), /you$/);
+  assert.deepEqual([await late.locator('#people .avatar').count(), await late.textContent('#people .more')], [101, 'and 51 more']);
+  for (const socket of others.splice(0, 60)) socket.disconnect();
+  for (const page of [early, late]) {
+    await counts(page, 92);
+    await page.locator('#people .more').waitFor({ state: 'detached' });
+    await page.waitForFunction(() => document.querySelectorAll('#people .avatar').length === 92);
+  }
+}, 120_000);
+
+/** A proxy that has the server below a path, and nothing elsewhere. */
+async function below(t, path, server) {
+  const self = { astray: [] };
+  const forward = (incoming) => {
+    const { method, headers, url } = incoming;
+    if (url.startsWith(path)) return request(new URL(url.slice(path.length - 1), server), { method, headers });
+    self.astray.push(url);
+  };
+  const listener = createServer((incoming, response) => {
+    const outgoing = forward(incoming);
+    if (!outgoing) return response.writeHead(404).end();
+    outgoing.on('response', (answer) => answer.pipe(response.writeHead(answer.statusCode, answer.headers)));
+    outgoing.on('error', () => response.destroy());
+    response.on('close', () => outgoing.destroy());
+    incoming.pipe(outgoing);
+  });
+  listener.on('upgrade', (incoming, near, head) => {
+    const outgoing = forward(incoming);
+    if (!outgoing) return near.end('HTTP/1.1 404 Not Found\r\n\r\n');
+    outgoing.on('upgrade', ({ rawHeaders }, far, first) => {
+      const lines = rawHeaders.map((part, i) => (i % 2 ? `${part}\r\n` : `${part}: `)).join('');
+      near.write(`HTTP/1.1 101 Switching Protocols\r\n${lines}\r\n`);
+      near.write(first);
+      far.write(head);
+      near.pipe(far).pipe(near);
+      for (const [side, other] of [[near, far], [far, near]]) side.on('error', () => {}).on('close', () => other.destroy());
+    });
+    outgoing.on('error', () => near.destroy()).end();
+  });
+  await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  atEnd(t, () => {
+    listener.closeAllConnections();
+    listener.close();
+  });
+  self.url = `http://127.0.0.1:${listener.address().port}`;
+  return self;
+}
+
+test('the page below a path, over each transport', async (t) => {
+  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
+  const between = await below(t, '/chat/', url);
+  for (const [query, status] of Object.entries({ '': 'WebSocket', '?transport=sse': 'HTTP streaming', '?transport=polling': 'HTTP polling', '?transport=polling,websocket': 'WebSocket' })) {
+    const page = await visit(t, `${between.url}/chat`, { query });
+    await page.locator('#status', { hasText: status }).waitFor();
+    await page.fill('#composer', `over ${query}`);
+    await page.press('#composer', 'Enter');
+    await page.locator('.entry:not(.pending)', { hasText: `over ${query}` }).waitFor();
+  }
+  const page = await newPage(t);
+  await page.goto(`${between.url}/chat/#r`);
+  await page.evaluate(() => import('./transports.js').then(() => fetch('certificate-hash')));
+  assert.deepEqual(between.astray, []);
 }, 120_000);

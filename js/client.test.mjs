@@ -120,6 +120,40 @@ test('a request times out; a late answer changes nothing', async (t) => {
   assert.equal(await client.timeout(1000).request('slow'), 'late');
 });
 
+for (const [way, options] of Object.entries(ways)) {
+  test(`${way}: an answer is called back before what follows it is heard`, async (t) => {
+    const { io, url } = await serve(t);
+    io.on('connection', (socket) => socket.on('join', (done) => {
+      socket.emit('live', 1);
+      done('page');
+      socket.emit('live', 2);
+    }));
+    const client = dial(t, url, options);
+    await next(client, 'connect');
+    for (let i = 0; i < 20; i++) {
+      const heard = [];
+      await new Promise((resolve) => {
+        client.off('live').on('live', (n) => { heard.push(n); if (n === 2) resolve(); });
+        client.timeout(10_000).emit('join', (error, answer) => heard.push(error, answer));
+      });
+      assert.deepEqual(heard, [1, null, 'page', 2]);
+    }
+  });
+}
+
+test('what becomes of an event that asks for an answer by a callback', async (t) => {
+  const { io, url } = await serve(t);
+  io.on('connection', (socket) => {
+    socket.on('refused', (done) => done({ error: { code: 'not_joined', message: 'join first' } }));
+    socket.on('silence', () => {});
+    socket.on('bye', () => socket.disconnect());
+  });
+  const client = dial(t, url);
+  const code = (ms, event) => new Promise((resolve) => client.timeout(ms).emit(event, (error, answer) => resolve([error.code, answer])));
+  const codes = [await code(10_000, 'refused'), await code(1, 'silence'), await code(10_000, 'bye'), await code(10_000, 'refused')];
+  assert.deepEqual(codes, ['not_joined', 'timeout', 'disconnected', 'closed'].map((c) => [c, undefined]));
+});
+
 test('before the connection: emits wait in order, volatile ones are dropped, the buffer is bounded', async (t) => {
   const { io, url } = await serve(t);
   const got = [];

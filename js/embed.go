@@ -1,5 +1,6 @@
-// Package js holds the JavaScript clients, parley.js and feed.js, and transports.js with more
-// transports, for programs that serve them to browsers.
+// Package js holds the JavaScript clients, for programs that serve them to browsers: parley.js is the
+// Socket.IO client, room.js a room of the parley server over it, transports.js has more transports
+// for it, and feed.js reads feeds.
 package js
 
 import (
@@ -7,7 +8,7 @@ import (
 	"io/fs"
 )
 
-//go:embed parley.js parley.d.ts feed.js feed.d.ts transports.js transports.d.ts
+//go:embed parley.js parley.d.ts room.js room.d.ts feed.js feed.d.ts transports.js transports.d.ts
 var files embed.FS
 
 // Files is the clients and their TypeScript declarations. It is read-only and may be used

@@ -206,7 +206,10 @@ export class Client<L extends Events = Events, E extends Events = Events> {
   /** Resolves with the acknowledgement's first argument; rejects with a ParleyError on timeout, on loss, and when the server refuses the event. */
   request<K extends keyof E & string>(event: K, ...args: Parameters<E[K]>): Promise<Answer<E[K]>>;
   /** The same with another timeout in ms; Infinity for none. */
-  timeout(ms: number): Pick<Client<L, E>, 'request'>;
+  timeout(ms: number): Pick<Client<L, E>, 'request'> & {
+    /** Calls back before anything that the server has sent after the answer reaches a listener. Code that awaits a request may run later. */
+    emit<K extends keyof E & string>(event: K, ...args: [...Parameters<E[K]>, (error: ParleyError | null, answer?: Answer<E[K]>) => void]): void;
+  };
 }
 
 /** Makes a client and opens it. url: the server's origin; without one, the page's. */

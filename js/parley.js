@@ -768,30 +768,34 @@ export class Client {
     return this.timeout(this.#options.timeouts.ack).request(event, ...args);
   }
 
-  /** client.timeout(ms).request(…): the same with another timeout; Infinity for none. */
+  /**
+   * client.timeout(ms).request(…): the same with another timeout; Infinity for none.
+   * client.timeout(ms).emit(…, (error, answer) => …) calls back instead, before anything that the
+   * server has sent after the answer reaches a listener. Code that awaits a request may run later.
+   */
   timeout(ms) {
-    return {
-      request: (event, ...args) => new Promise((resolve, reject) => {
-        let timer;
-        const ack = {
-          done: (answer) => {
-            clearTimeout(timer);
-            const refused = refusedWith(answer);
-            if (refused) reject(refused);
-            else resolve(answer[0]);
-          },
-          fail: (error) => { clearTimeout(timer); reject(error); },
-        };
-        const refusal = this.#send(event, args, ack);
-        if (refusal) return reject(new ParleyError(refusal, `${event} was not sent: ${refusal.replace('_', ' ')}`));
-        if (ms === Infinity) return;
-        timer = setTimeout(() => {
-          this.#acks.delete(ack.id);
-          this.#buffer = this.#buffer.filter(({ id }) => id !== ack.id);
-          reject(new ParleyError('timeout', `no answer to ${event} within ${ms} ms`));
-        }, ms);
-      }),
+    const emit = (event, ...args) => {
+      const back = args.pop();
+      let timer;
+      const ack = {
+        done: (answer) => {
+          clearTimeout(timer);
+          const refused = refusedWith(answer);
+          call(back, refused ? [refused] : [null, answer[0]]);
+        },
+        fail: (error) => { clearTimeout(timer); call(back, [error]); },
+      };
+      const refusal = this.#send(event, args, ack);
+      if (refusal) return call(back, [new ParleyError(refusal, `${event} was not sent: ${refusal.replace('_', ' ')}`)]);
+      if (ms === Infinity) return;
+      timer = setTimeout(() => {
+        this.#acks.delete(ack.id);
+        this.#buffer = this.#buffer.filter(({ id }) => id !== ack.id);
+        call(back, [new ParleyError('timeout', `no answer to ${event} within ${ms} ms`)]);
+      }, ms);
     };
+    const request = (event, ...args) => new Promise((resolve, reject) => emit(event, ...args, (error, answer) => (error ? reject(error) : resolve(answer))));
+    return { emit, request };
   }
 
   #send(event, args, ack) {

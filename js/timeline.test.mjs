@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Timeline, content, draftId, links } from '../web/timeline.js';
+import { Timeline, content, draftId, drafts, links, personKey, plain } from '../web/timeline.js';
 
 test('a timeline keeps its order, takes each message once and lets drafts go', () => {
   const timeline = new Timeline();
@@ -11,7 +11,7 @@ test('a timeline keeps its order, takes each message once and lets drafts go', (
   assert.equal(timeline.oldest, 1);
   assert.deepEqual(timeline.drafts, [{ clientId: 'c2' }]);
   timeline.reset('e2');
-  assert.deepEqual([timeline.messages, timeline.oldest, timeline.head, timeline.epoch, timeline.drafts.length], [[], undefined, 0, 'e2', 1]);
+  assert.deepEqual([timeline.messages, timeline.oldest, timeline.epoch, timeline.drafts.length], [[], undefined, 'e2', 1]);
 });
 
 test('a message that was sent again and is older than what is loaded leaves no hole', () => {
@@ -32,6 +32,7 @@ test('links in a text', () => {
   assert.deepEqual(found(''), []);
   assert.deepEqual(found('see https://a.example/b?c=d&e#f, (http://b.example:8080/x_(y)) and "https://c.example".'),
     ['see ', ['https://a.example/b?c=d&e#f'], ', (', ['http://b.example:8080/x_(y)'], ') and "', ['https://c.example'], '".']);
+  assert.deepEqual(found('https://a.example/\u202Emoc.knab'), [['https://a.example/'], '\u202Emoc.knab']);
   for (const text of ['javascript:alert(1)', 'http://', 'https://.', 'xhttps://a.example', '//a.example', 'data:text/html,x', 'https://[']) assert.deepEqual(found(text), [text]);
   assert.deepEqual(links('HTTPS://A.example/<b>'), [{ text: 'HTTPS://A.example/', href: 'https://a.example/' }, { text: '<b>' }]);
   assert.equal(links('https://a.example@b.example/')[0].href, 'https://a.example@b.example/');
@@ -53,4 +54,20 @@ test('the content of any JSON', () => {
   assert.deepEqual(content({ text: 'x', name: {} }), { text: 'x', name: undefined });
   assert.deepEqual(content({ text: 1, name: 'n' }), { json: '{"text":1,"name":"n"}', name: 'n' });
   for (const value of [null, 0, false, []]) assert.deepEqual(content(value), { json: JSON.stringify(value), name: undefined });
+});
+
+test('drafts that were kept, among anything else', () => {
+  for (const json of [null, '', '{', 'null', '1', '{"length":1}', '[null,1,"a",[],{}]', '[{"clientId":""},{"clientId":1,"message":1},{"clientId":"a"}]']) assert.deepEqual(drafts(json), [], json);
+  const kept = [{ clientId: 'a', message: { text: 'x' }, at: 1 }, { clientId: 'b', message: null, at: 2, error: 'why' }];
+  assert.deepEqual(drafts(JSON.stringify(kept)), kept);
+  const [{ at, ...draft }] = drafts('[{"clientId":"a","message":"x","at":"soon","error":{},"more":1}]');
+  assert.deepEqual(draft, { clientId: 'a', message: 'x' });
+  assert.ok(Math.abs(at - Date.now()) < 60_000);
+});
+
+test('who is who', () => {
+  const keys = [{ id: '1', userId: 'u' }, { id: '2', userId: 'u', operatorId: 'o' }, { id: '3', operatorId: 'u' }, { id: 'u' }].map(personKey);
+  assert.equal(new Set(keys).size, 4);
+  assert.equal(personKey({ seq: 1, userId: 'u', name: 'n' }), keys[0]);
+  assert.equal(plain('\u202Ea\u2066b\u2069\u200f\u05d0'), 'ab\u200f\u05d0');
 });

@@ -1,8 +1,9 @@
 // The chat page: one connection, one room at a time.
 
 import { connect } from './parley.js';
+import { Room } from './room.js';
 import { Log, element, initial, paint } from './log.js';
-import { Timeline, draftId } from './timeline.js';
+import { Timeline, draftId, drafts, personKey, plain } from './timeline.js';
 
 const PAGE = 50;
 const TYPING_EVERY_MS = 2500;
@@ -17,9 +18,12 @@ const remember = {
   set(key, value, area = localStorage) { try { area.setItem(`parley.${key}`, value); } catch { /* not remembered, then */ } },
 };
 
+/** What was remembered, if it can be somebody's id or name: any page of this origin may have written it. */
+const remembered = (key) => remember.get(key)?.replace(/\p{Cc}/gu, '').trim().slice(0, 40);
+
 const me = {
-  userId: remember.get('userId') ?? draftId(),
-  name: remember.get('name') ?? `Guest ${1000 + Math.floor(Math.random() * 9000)}`,
+  userId: remembered('userId') || draftId(),
+  name: remembered('name') || `Guest ${1000 + Math.floor(Math.random() * 9000)}`,
 };
 remember.set('userId', me.userId);
 remember.set('name', me.name);
@@ -40,7 +44,7 @@ async function transport(kind) {
 }
 
 const log = new Log($('log'), $('scroller'), {
-  isOwn: (message) => !message.operatorId && message.userId === me.userId,
+  isOwn: (message) => personKey(message) === myKey(),
   retry, discard, older: loadOlder,
   unseen(count) {
     $('latest').hidden = count === 0;
@@ -51,8 +55,6 @@ const log = new Log($('log'), $('scroller'), {
 /** What belongs to the room on the screen; replaced as a whole, so that a late answer finds itself out of date. */
 let room = null;
 
-const ask = (event, payload) => client.request(event, payload);
-
 // ---------------------------------------------------------------- rooms and history
 
 const roomInUrl = () => {
@@ -60,78 +62,64 @@ const roomInUrl = () => {
 };
 
 function enter(roomId) {
-  if (room && client.connected) client.request('leaveRoom', { roomId: room.id }).catch(() => {}); // whatever is answered
-  room = { id: roomId, timeline: new Timeline(), joined: false, refused: false, loading: false, members: new Map(), typing: new Map(), typedAt: 0 };
+  room?.live.leave();
+  const live = new Room(client, {
+    roomId, userId: me.userId, name: me.name, limit: PAGE, onmessages: arrived, onmembers: showPeople, ontyping: heardTyping, onstate: changed,
+  });
+  room = { id: roomId, live, timeline: new Timeline(), loading: false, typing: new Map(), typedAt: 0 };
+  room.timeline.drafts = drafts(remember.get(`outbox.${roomId}`, sessionStorage));
   $('title').textContent = roomId;
   $('room-input').value = roomId;
-  document.title = `${roomId} · Parley`;
+  document.title = `${plain(roomId)} · Parley`;
   log.show(room.timeline);
   notice('');
   showRoom();
   showPeople();
   showTyping();
-  for (const draft of JSON.parse(remember.get(`outbox.${roomId}`, sessionStorage) ?? '[]')) addDraft(draft);
-  if (client.connected) join();
 }
 
-/** Joins, or joins again after a break: continues where the timeline ends, until nothing is missing. */
-async function join() {
-  const here = room;
-  const { timeline } = here;
-  const known = timeline.epoch !== undefined;
-  here.joined = here.refused = false;
-  const attempt = here.attempt = {};
-  const current = () => room === here && here.attempt === attempt;
-  try {
-    let page = await ask('joinRoom', {
-      roomId: here.id, userId: me.userId, name: me.name, limit: PAGE, ...(known && { after: timeline.head, epoch: timeline.epoch }),
-    });
-    if (!current()) return;
-    if (!known || page.reset || page.epoch !== timeline.epoch) {
-      const live = known ? [] : timeline.messages; // arrived before this answer
-      timeline.reset(page.epoch);
-      timeline.hasOlder = page.hasMore;
-      log.show(timeline);
-      store(live);
-    }
-    setMembers(page.members ?? []);
-    store(page.messages);
-    while (known && page.messages.length > 0 && page.messages.at(-1).seq < page.lastSeq) {
-      timeline.head = page.messages.at(-1).seq;
-      page = await ask('history', { roomId: here.id, after: timeline.head, limit: PAGE });
-      if (!current()) return;
-      store(page.messages);
-    }
-    timeline.head = Math.max(page.lastSeq, timeline.messages.at(-1)?.seq ?? 0);
-    here.joined = true;
+function changed() {
+  const { live, timeline } = room;
+  if (live.state === 'joined') {
     notice('');
     showRoom();
     fillScreen();
     timeline.drafts.filter((draft) => !draft.error).forEach(transmit);
-  } catch (error) {
-    if (current() && client.connected) {
-      here.refused = true;
-      notice(`Could not join the room: ${error.message}`, 'Try again', join);
-    }
+  } else if (live.state === 'refused') {
+    notice(`Could not join the room: ${live.error.message}`, 'Try again', () => live.join());
   }
   showStatus();
 }
 
-function store(messages, how) {
-  const { drafts } = room.timeline;
-  const fresh = messages.filter((message) => room.timeline.add(message, how));
-  log.update(how?.live ? fresh : []);
-  if (room.timeline.drafts.length < drafts.length) saveOutbox();
+function arrived(messages, { reset, hasMore, live }) {
+  const { timeline } = room;
+  if (reset) {
+    timeline.reset(room.live.epoch);
+    timeline.hasOlder = hasMore;
+    log.show(timeline);
+  }
+  store(messages, { live });
+  if (!live) return;
+  for (const message of messages) room.typing.delete(personKey(message));
+  showTyping();
+  showRoom();
+}
+
+function store(messages, { live = false } = {}) {
+  const waiting = room.timeline.drafts.length;
+  const fresh = messages.filter((message) => room.timeline.add(message, { live }));
+  log.update(live ? fresh : []);
+  if (room.timeline.drafts.length < waiting) saveOutbox();
 }
 
 async function loadOlder() {
   const here = room;
-  const { timeline } = here;
-  if (here.loading || !here.joined || !timeline.hasOlder || timeline.oldest === undefined) return;
+  const { timeline, live } = here;
+  if (here.loading || live.state !== 'joined' || !timeline.hasOlder || timeline.oldest === undefined) return;
   here.loading = true;
   showRoom();
   try {
-    const page = await ask('history', { roomId: here.id, before: timeline.oldest, limit: PAGE });
+    const page = await client.request('history', { roomId: here.id, before: timeline.oldest, limit: PAGE });
     if (room !== here || page.epoch !== timeline.epoch) return;
     timeline.hasOlder = page.hasMore && page.messages.length > 0;
     store(page.messages);
@@ -154,7 +142,8 @@ async function fillScreen() {
 }
 
 function showRoom() {
-  const { timeline, joined, loading } = room;
+  const { timeline, live, loading } = room;
+  const joined = live.state === 'joined';
   const empty = timeline.messages.length + timeline.drafts.length === 0;
   $('top').textContent = loading ? 'Loading earlier messages…' : joined && !timeline.hasOlder && !empty ? 'This is the beginning of the room.' : '';
   $('empty').hidden = !joined || !empty;
@@ -177,7 +166,7 @@ function send(text) {
   const draft = { clientId: draftId(), message: { text, name: me.name }, at: Date.now() };
   addDraft(draft);
   log.follow();
-  if (room.joined) transmit(draft); // otherwise joining will
+  if (room.live.state === 'joined') transmit(draft); // otherwise joining will
 }
 
 /** Sends a draft. Whatever becomes of it, sending it again is safe: the server stores a clientId once. */
@@ -185,9 +174,9 @@ async function transmit(draft) {
   const here = room;
   const still = () => room === here && here.timeline.drafts.includes(draft);
   try {
-    const stored = await ask('sendMessage', { roomId: here.id, message: draft.message, clientId: draft.clientId });
-    if (stored.userId && !stored.operatorId) me.userId = stored.userId; // the server knows better who this is
-    if (still()) receive({ clientId: draft.clientId, ...stored });
+    const stored = await client.request('sendMessage', { roomId: here.id, message: draft.message, clientId: draft.clientId });
+    // It comes as newMessage, too, in its place; but not if it had been stored long ago.
+    if (still() && stored.seq <= here.live.lastSeq) store([{ ...stored, clientId: draft.clientId }], { live: true });
   } catch (error) {
     // A lost connection is no failure: joining again sends what is left.
     if (!still() || error.code === 'disconnected') return;
@@ -201,7 +190,7 @@ function retry(draft) {
   delete draft.error;
   log.update();
   saveOutbox();
-  if (room.joined) transmit(draft);
+  if (room.live.state === 'joined') transmit(draft);
 }
 
 function discard(draft) {
@@ -212,37 +201,28 @@ function discard(draft) {
   $('composer').focus();
 }
 
-function receive(message) {
-  if (message?.roomId !== room.id) return;
-  store([message], { live: true });
-  // Until joining is complete the live messages run ahead of what is still missing.
-  if (room.joined) room.timeline.head = Math.max(room.timeline.head, message.seq);
-  room.typing.delete(message.operatorId || message.userId);
-  showTyping();
-  showRoom();
-}
-
 // ---------------------------------------------------------------- people
 
-function setMembers(members) {
-  room.members = new Map(members.map((member) => [member.id, member]));
-  showPeople();
-}
+const personName = (member) => plain(member.name || member.operatorId || member.userId || member.id);
 
-const personKey = ({ id, userId, operatorId }) => operatorId || userId || id;
-const personName = (member) => member.name || personKey(member);
+/** Who this is: as the server sees it, once it has said so. */
+const myKey = () => personKey(room.live.member ?? me);
 
 function showPeople() {
+  const { members, member, count } = room.live;
   const people = new Map(); // somebody with two tabs is one person
-  for (const member of room.members.values()) people.set(personKey(member), member);
-  const isMe = (member) => member.id === client.id || member.userId === me.userId;
+  if (count > 0) people.set(myKey(), member); // who may not be among those that the server lists of many
+  for (const other of members.values()) people.set(personKey(other), other);
+  const unlisted = Math.max(0, count - new Set([...members.keys(), member?.id]).size);
+  const isMe = (other) => personKey(other) === myKey();
   const sorted = [...people.values()].sort((a, b) => isMe(b) - isMe(a) || personName(a).localeCompare(personName(b)));
-  $('people').replaceChildren(...sorted.map((member) => paint(element('li', {},
-    element('span', { className: 'avatar', ariaHidden: 'true' }, initial(personName(member))),
-    element('bdi', {}, personName(member)),
-    member.operatorId ? element('span', { className: 'badge' }, 'operator') : '',
-    isMe(member) ? element('span', { className: 'you' }, 'you') : ''), personKey(member))));
-  $('people-count').textContent = people.size || '';
+  $('people').replaceChildren(...sorted.map((other) => paint(element('li', {},
+    element('span', { className: 'avatar', ariaHidden: 'true' }, initial(personName(other))),
+    element('bdi', {}, personName(other)),
+    other.operatorId ? element('span', { className: 'badge' }, 'operator') : '',
+    isMe(other) ? element('span', { className: 'you' }, 'you') : ''), personKey(other))));
+  if (unlisted > 0) $('people').append(element('li', { className: 'more' }, `and ${unlisted} more`));
+  $('people-count').textContent = people.size + unlisted || '';
 }
 
 function showTyping() {
@@ -253,9 +233,9 @@ function showTyping() {
     : 'Several people are typing…';
 }
 
-function heardTyping({ roomId, typing, ...member }) {
+function heardTyping({ typing, ...member }) {
   const key = personKey(member);
-  if (roomId !== room.id || key === me.userId) return;
+  if (key === myKey()) return;
   const here = room;
   clearTimeout(here.typing.get(key)?.timer);
   here.typing.delete(key);
@@ -265,30 +245,19 @@ function heardTyping({ roomId, typing, ...member }) {
 }
 
 function sayTyping(typing) {
-  if (!room.joined || (typing ? Date.now() - room.typedAt < TYPING_EVERY_MS : room.typedAt === 0)) return;
+  if (room.live.state !== 'joined' || (typing ? Date.now() - room.typedAt < TYPING_EVERY_MS : room.typedAt === 0)) return;
   room.typedAt = typing ? Date.now() : 0;
   client.volatile('typing', { roomId: room.id, typing });
 }
 
 // ---------------------------------------------------------------- connection
 
-client.on('connect', () => { join(); showStatus(); });
-client.on('disconnect', () => { room.joined = false; setMembers([]); showStatus(); });
+client.on('connect', showStatus);
+client.on('disconnect', showStatus);
 client.on('reconnecting', showStatus);
 client.on('connect_error', (error) => {
   if (client.state === 'closed') notice(`The server refused the connection: ${error.message}`);
   showStatus();
-});
-
-client.on('newMessage', receive);
-client.on('typing', heardTyping);
-client.on('presence', ({ roomId, type, member }) => {
-  if (roomId !== room.id || !member) return;
-  if (type === 'join') room.members.set(member.id, member);
-  else room.members.delete(member.id);
-  room.typing.delete(personKey(member));
-  showPeople();
-  showTyping();
 });
 client.on('error', (error) => notice(error?.message ?? 'The server reported an error.'));
 
@@ -299,8 +268,9 @@ function showStatus() {
   const offline = navigator.onLine === false;
   let text, mood = state;
   if (state === 'connected') {
-    text = room.joined ? `Connected · ${TRANSPORTS[client.transport] ?? client.transport}` : room.refused ? 'Not in the room' : 'Joining…';
-    if (!room.joined) mood = room.refused ? 'closed' : 'connecting';
+    const joining = room.live.state;
+    text = joining === 'joined' ? `Connected · ${TRANSPORTS[client.transport] ?? client.transport}` : joining === 'refused' ? 'Not in the room' : 'Joining…';
+    if (joining !== 'joined') mood = joining === 'refused' ? 'closed' : 'connecting';
   } else if (state === 'closed') {
     text = 'Disconnected';
   } else if (offline) {
@@ -369,7 +339,7 @@ onSubmit('name-form', () => {
   me.name = name;
   remember.set('name', name);
   showSide(false);
-  if (client.connected) join(); // tells the others
+  room.live.join({ name }); // tells the others
   composer.focus();
 });
 

@@ -1,10 +1,9 @@
 // Package web holds the chat page that the parley binary serves: plain HTML,
 // CSS and ES modules, as they are in this folder.
 //
-// The page may lie below any path, since it names everything relative to its own URL. It
-// expects beside itself:
-//   - its files;
-//   - the client, js/parley.js and js/transports.js;
+// The page may lie below any path, since it names everything relative to its own URL, which is "/"
+// or ends with a slash. It expects beside itself:
+//   - its other files, and those of package js;
 //   - Socket.IO at the path of the element <meta name="parley-path">, which is "socket.io/"
 //     until a server that has it elsewhere replaces that.
 //

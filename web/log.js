@@ -1,6 +1,6 @@
 // The list of messages on the page. Whatever others wrote gets into it as text only.
 
-import { Timeline, content, links } from './timeline.js';
+import { Timeline, content, links, personKey, plain } from './timeline.js';
 
 const GROUP_MS = 5 * 60_000;
 const NEAR_END_PX = 80;
@@ -178,8 +178,8 @@ export class Log {
 
   #bubble(message, { own }) {
     const { text, json, name } = content(message.message);
-    const author = message.operatorId || message.userId || '';
-    const shownName = own ? 'You' : name || author || 'Somebody';
+    const author = plain(message.operatorId || message.userId || '');
+    const shownName = own ? 'You' : plain(name || author || 'Somebody');
     const at = new Date(message.timestamp ?? NaN);
     const known = !Number.isNaN(at.getTime());
     const entry = element('li', { className: own ? 'entry own' : 'entry' },
@@ -191,10 +191,10 @@ export class Log {
         element('div', { className: 'body' },
           json === undefined ? element('p', { className: 'text', dir: 'auto' }, ...linked(text)) : element('pre', { className: 'text' }, element('code', {}, json)),
           element('time', known ? { dateTime: at.toISOString(), title: full.format(at) } : {}, known ? clock.format(at) : ''))));
-    paint(entry, author);
+    paint(entry, personKey(message));
     Object.assign(entry.dataset, {
       ...(message.seq !== undefined && { seq: message.seq }),
-      by: `${message.operatorId ? 'operator' : 'user'} ${author} ${shownName}`, at: at.getTime(), day: known ? at.toDateString() : '',
+      by: `${personKey(message)} ${shownName}`, at: at.getTime(), day: known ? at.toDateString() : '',
     });
     return entry;
   }

@@ -8,8 +8,6 @@ export class Timeline {
   messages = [];
   drafts = []; // {clientId, message, error?}
   epoch;
-  /** Everything up to this number is here: where to continue after a break. */
-  head = 0;
   /** Are there messages before the first one? */
   hasOlder = false;
 
@@ -46,7 +44,6 @@ export class Timeline {
   reset(epoch) {
     this.messages = [];
     this.epoch = epoch;
-    this.head = 0;
     this.hasOlder = false;
   }
 }
@@ -64,6 +61,25 @@ export function draftId(now = Date.now()) {
   return hex.replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
+/**
+ * Drafts as they were kept by the tab, in JSON. Other pages of this origin may write there, too: what
+ * is no draft is left out.
+ */
+export function drafts(json) {
+  let found;
+  try { found = JSON.parse(json); } catch { /* none, then */ }
+  const isDraft = (draft) => typeof draft?.clientId === 'string' && draft.clientId !== '' && draft.message !== undefined;
+  return (Array.isArray(found) ? found : []).filter(isDraft).map(({ clientId, message, at, error }) => ({
+    clientId, message, at: Number.isFinite(at) ? at : Date.now(), ...(typeof error === 'string' && { error }),
+  }));
+}
+
+/** Whose a message or a membership is; an operator is nobody else, whatever user's conversation that is in. */
+export const personKey = ({ id, userId, operatorId }) => (operatorId ? `operator ${operatorId}` : userId ? `user ${userId}` : String(id));
+
+/** A name without what changes the direction of the text around it. */
+export const plain = (name) => name.replace(/[\u202a-\u202e\u2066-\u2069]/g, '');
+
 /** What a message says: {text, name} for the page's own kind and for strings, {json} for anything else. */
 export function content(message) {
   if (typeof message === 'string') return { text: message };
@@ -75,7 +91,7 @@ export function content(message) {
 export function links(text) {
   const parts = [];
   let end = 0;
-  for (const { 0: found, index } of text.matchAll(/\bhttps?:\/\/[^\s<>"]+/gi)) {
+  for (const { 0: found, index } of text.matchAll(/\bhttps?:\/\/[^\s<>"\u202a-\u202e\u2066-\u2069]+/gi)) {
     const link = found.slice(0, linkLength(found));
     let href;
     try { ({ href } = new URL(link)); } catch { continue; }

@@ -15,7 +15,7 @@ const types = { html: 'text/html', css: 'text/css', js: 'text/javascript', svg: 
 async function page(request, response) {
   const path = new URL(request.url, 'http://x').pathname;
   const name = path === '/' ? 'index.html' : path.slice(1);
-  const file = name === 'parley.js' ? here('../parley.js') : here(`../../web/${name}`);
+  const file = ['parley.js', 'room.js'].includes(name) ? here(`../${name}`) : here(`../../web/${name}`);
   try {
     if (!/^[a-z]+\.(html|css|js|svg)$/.test(name)) throw new Error('not a page');
     response.setHeader('Content-Type', `${types[name.split('.')[1]]}; charset=utf-8`);
@@ -44,7 +44,7 @@ export async function chatApp(port = 0) {
     const leave = (roomId) => {
       if (!roomOf(roomId).members.delete(socket.id)) return;
       socket.leave(roomId);
-      io.to(roomId).emit('presence', { roomId, type: 'leave', member, members: roomOf(roomId).members.size });
+      io.to(roomId).emit('presence', { roomId, type: 'leave', member, count: roomOf(roomId).members.size });
     };
     socket.on('joinRoom', ({ roomId, userId, operatorId, name, ...page }, done) => {
       if (roomId.length > 100) return done({ error: { code: 'bad_room', message: 'the id is too long' } });
@@ -52,9 +52,9 @@ export async function chatApp(port = 0) {
       const { members } = roomOf(roomId);
       members.set(socket.id, member);
       socket.join(roomId);
-      socket.to(roomId).emit('presence', { roomId, type: 'join', member, members: members.size });
+      socket.to(roomId).emit('presence', { roomId, type: 'join', member, count: members.size });
       const known = page.epoch === epoch;
-      done({ ...read({ roomId, limit: page.limit, ...(known && { after: page.after }) }), members: [...members.values()], ...(page.epoch && !known && { reset: true }) });
+      done({ ...read({ roomId, limit: page.limit, ...(known && { after: page.after }) }), member, members: [...members.values()], count: members.size, ...(page.epoch && !known && { reset: true }) });
     });
     socket.on('sendMessage', ({ roomId, message, clientId }, done) => {
       if (message?.text === '/refuse') return done({ error: { code: 'forbidden', message: 'this message is not allowed' } });

@@ -2,6 +2,7 @@
 import { Client, PollingTransport, SSETransport, WebSocketTransport, connect, type TransportClass } from '../parley.js';
 import { JSONPTransport, WebTransportTransport, allForSocketIO, forSocketIO, socketIOTransports } from '../transports.js';
 import { Feed } from '../feed.js';
+import { Room, type FromServer as RoomEvents, type Refusal, type RefusalCode, type ToServer } from '../room.js';
 
 interface FromServer {
   [event: string]: (...args: any[]) => void;
@@ -39,3 +40,21 @@ connect('', { transports: [WebTransportTransport, 'websocket', 'sse', { transpor
 allForSocketIO([[SSETransport], [JSONPTransport, { timeout: 100 }]]).concat(socketIOTransports, forSocketIO(WebTransportTransport));
 // @ts-expect-error a wrong name
 connect('', { transports: ['jsonp'] });
+
+client.timeout(5).emit('joinRoom', { roomId: 'a' }, (error, joined) => (error ? error.code.length : joined?.lastSeq.toFixed()));
+
+const chat: Client<RoomEvents, ToServer> = connect<RoomEvents, ToServer>();
+chat.request('joinRoom', { roomId: 'a', userId: 'u' }).then(({ members, reset }) => members.map(({ id }) => id + reset));
+chat.request('sendMessage', { roomId: 'a', message: { any: 1 } }).catch((error) => error.code === ('key_reuse' satisfies RefusalCode));
+chat.on('presence', (news) => (news.type === 'count' ? news.count : news.member.id)).on('error', ({ code, event }) => code + event);
+const refusal: Refusal = { error: { code: 'bad_room', message: '' } };
+refusal.error.data = 1;
+// @ts-expect-error no such code
+refusal.error.code = 'no_code';
+// @ts-expect-error no message
+chat.request('sendMessage', { roomId: 'a' });
+const room = new Room(chat, { roomId: 'a', userId: 'u', onmessages: (messages, { reset }) => messages.map(({ seq }) => (reset ? 0 : seq)), onstate: (state) => state === 'refused' });
+room.join({ name: 'Ada' });
+room.error?.code;
+// @ts-expect-error it is the room that changes it
+room.count = 1;

@@ -1,0 +1,165 @@
+/**
+ * A room of a Parley server, for as long as it is wanted: it is joined again after each break, and
+ * its messages come in their order.
+ *
+ *   import { connect } from '/parley.js';
+ *   import { Room } from '/room.js';
+ *   const client = connect();
+ *   const room = new Room(client, {
+ *     roomId: 'support-42', userId: 'ada', name: 'Ada',
+ *     onmessages(messages, { reset }) { if (reset) clear(); messages.forEach(show); },
+ *   });
+ *   await client.request('sendMessage', { roomId: 'support-42', message: 'Hello', clientId: crypto.randomUUID() });
+ *
+ * onmessages gets each message once, in the order of seq, without a gap. Messages that arrive before
+ * the page they belong after is complete wait for it. Types are in room.d.ts.
+ */
+export class Room {
+  /** waiting (for the client's connection), joining, joined, refused (see error, and join) or left. */
+  state = 'waiting';
+  /** Why the server refused to let the room be joined or read; a ParleyError. */
+  error = null;
+  /** This client as the others see it; undefined before the first answer. */
+  member;
+  /** Who else may be shown, by id; of a large room that is a part of the `count` who are there. */
+  members = new Map();
+  count = 0;
+  /** Which numbering the messages have, and the number up to which they have been handed out. */
+  epoch;
+  lastSeq = 0;
+  #client;
+  #roomId;
+  #who;
+  #limit;
+  #handlers;
+  #complete = false; // nothing is missing before the next live message
+  #held = null; // live messages, while older ones are missing
+  #attempt; // of joining; answers to an earlier one are out of date
+
+  constructor(client, { roomId, userId, operatorId, name, limit, ...handlers }) {
+    this.#client = client;
+    this.#roomId = roomId;
+    this.#who = { userId, operatorId, name };
+    this.#limit = limit;
+    this.#handlers = handlers;
+    for (const [event, listener] of Object.entries(this.#listeners)) client.on(event, listener);
+    queueMicrotask(() => this.join()); // after the code that makes the room has got hold of it
+  }
+
+  /** Joins again: after a refusal, or as somebody else, {userId?, operatorId?, name?}. By itself that happens whenever the client connects. */
+  join(who) {
+    Object.assign(this.#who, who);
+    if (this.state === 'left' || !this.#client.connected) return;
+    this.#attempt = {};
+    this.#held = null;
+    this.#become('joining');
+    const known = this.epoch === undefined ? {} : { after: this.lastSeq, epoch: this.epoch };
+    this.#ask('joinRoom', { ...this.#who, limit: this.#limit, ...known }, (page) => {
+      this.member = page.member;
+      this.members = new Map(page.members.map((member) => [member.id, member]));
+      this.count = page.count;
+      this.#complete = false;
+      this.#held = [];
+      this.#tell('onmembers');
+      const reset = page.reset === true || page.epoch !== this.epoch;
+      if (reset) {
+        this.epoch = page.epoch;
+        this.lastSeq = 0;
+      }
+      this.#take(page, page.lastSeq, reset);
+    });
+  }
+
+  /** Leaves the room. No handler is called any more. */
+  leave() {
+    if (this.state === 'left') return;
+    for (const [event, listener] of Object.entries(this.#listeners)) this.#client.off(event, listener);
+    this.#attempt = undefined;
+    this.state = 'left';
+    if (this.#client.connected) this.#client.emit('leaveRoom', { roomId: this.#roomId });
+  }
+
+  #listeners = {
+    connect: () => this.join(),
+    disconnect: () => {
+      this.#attempt = undefined;
+      this.#complete = false;
+      this.#held = null;
+      this.members = new Map();
+      this.count = 0;
+      this.#become('waiting');
+      this.#tell('onmembers');
+    },
+    newMessage: (message) => {
+      if (message.roomId !== this.#roomId) return;
+      if (this.#complete) this.#deliver([message], { live: true });
+      else this.#held?.push(message); // without an answer to joinRoom yet it will be in the page
+    },
+    presence: ({ roomId, type, member, count }) => {
+      if (roomId !== this.#roomId || !this.member) return;
+      if (type === 'join') this.members.set(member.id, member);
+      else if (type === 'leave') this.members.delete(member.id);
+      this.count = count;
+      this.#tell('onmembers');
+    },
+    typing: (typing) => {
+      if (typing.roomId === this.#roomId) this.#tell('ontyping', typing);
+    },
+  };
+
+  // The answer has to be handled before the events that follow it: see Client.timeout.
+  #ask(event, payload, done) {
+    const attempt = this.#attempt;
+    this.#client.timeout(TIMEOUT_MS).emit(event, { roomId: this.#roomId, ...payload }, (error, answer) => {
+      if (this.#attempt !== attempt) return;
+      if (!error) return done(answer);
+      this.#attempt = undefined;
+      this.#held = null;
+      this.error = error;
+      if (error.code !== 'disconnected') this.#become('refused');
+    });
+  }
+
+  /** Hands a page out, and the next ones, until all up to the number is there after which messages come live. */
+  #take(page, upTo, reset = false) {
+    this.#deliver(page.messages, { reset, hasMore: reset && page.hasMore });
+    const last = page.messages.at(-1)?.seq ?? upTo;
+    if (last < upTo) {
+      return this.#ask('history', { after: last, limit: this.#limit }, (next) => {
+        if (next.epoch === this.epoch) this.#take(next, upTo);
+        else this.join();
+      });
+    }
+    this.lastSeq = Math.max(this.lastSeq, upTo);
+    this.#complete = true;
+    for (const message of this.#held) this.#deliver([message], { live: true });
+    this.#held = null;
+    this.#become('joined');
+  }
+
+  #deliver(messages, { reset = false, live = false, hasMore = false }) {
+    const fresh = messages.filter(({ seq }) => seq > this.lastSeq);
+    this.lastSeq = fresh.at(-1)?.seq ?? this.lastSeq;
+    if (fresh.length > 0 || reset) this.#tell('onmessages', fresh, { reset, live, hasMore });
+  }
+
+  #become(state) {
+    if (this.state === state && state !== 'refused') return;
+    this.state = state;
+    if (state !== 'refused') this.error = null;
+    this.#tell('onstate', state);
+  }
+
+  /** Calls a handler. Its fault is its own. */
+  #tell(name, ...args) {
+    if (this.state === 'left') return;
+    try {
+      this.#handlers[name]?.(...args);
+    } catch (error) {
+      queueMicrotask(() => { throw error; });
+    }
+  }
+}
+
+/** The server itself says after 10 s that its store does not answer. */
+const TIMEOUT_MS = 15_000;

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ParleyError } from './parley.js';
+import { Room } from './room.js';
+
+/** A client whose server is the test: it has what was asked, and answers. */
+class FakeClient {
+  connected = false;
+  asked = [];
+  emitted = [];
+  #listeners = new Map();
+  on(event, listener) { this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener]); }
+  off(event, listener) { this.#listeners.set(event, this.#listeners.get(event).filter((other) => other !== listener)); }
+  fire(event, ...args) { for (const listener of this.#listeners.get(event) ?? []) listener(...args); }
+  emit(...args) { this.emitted.push(args); }
+  timeout() {
+    return { emit: (event, payload, back) => this.asked.push({ event, payload, answer: (answer) => back(null, answer), refuse: (error) => back(error) }) };
+  }
+  connect() { this.connected = true; this.fire('connect'); }
+  disconnect() {
+    this.connected = false;
+    for (const { refuse } of this.asked.splice(0)) refuse(new ParleyError('disconnected', ''));
+    this.fire('disconnect', 'transport close');
+  }
+  say(seq, roomId = 'r') { this.fire('newMessage', { roomId, seq }); }
+}
+
+const ada = { id: 's1', userId: 'ada' }, bob = { id: 's2', userId: 'bob' };
+const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => ({ roomId: 'r', seq: from + i }));
+const page = (from, to, more) => ({ roomId: 'r', epoch: 'e1', messages: range(from, to), hasMore: false, lastSeq: to, member: ada, members: [ada], count: 1, ...more });
+
+async function enter(options) {
+  const client = new FakeClient();
+  const got = [], states = [];
+  const room = new Room(client, {
+    roomId: 'r', userId: 'ada', name: 'Ada', limit: 50, ...options,
+    onmessages: (messages, { reset, live, hasMore }) => got.push(`${messages.map(({ seq }) => seq)}${reset ? ' reset' : ''}${live ? ' live' : ''}${hasMore ? ' more' : ''}`),
+    onstate: (state) => states.push(state),
+  });
+  await null;
+  client.connect();
+  return { client, room, got, states, next: () => client.asked.shift(), take: () => got.splice(0) };
+}
+
+test('the page comes first, whatever follows it at once; then live messages', async () => {
+  const { client, room, states, next, take } = await enter();
+  const join = next();
+  assert.deepEqual([join.event, { ...join.payload }], ['joinRoom', { roomId: 'r', userId: 'ada', operatorId: undefined, name: 'Ada', limit: 50 }]);
+  client.say(7); // of an earlier membership: the page has it
+  client.say(1, 'another room');
+  join.answer(page(5, 8, { hasMore: true }));
+  client.say(9);
+  client.say(9);
+  client.fire('presence', { roomId: 'r', type: 'join', member: bob, count: 2 });
+  assert.deepEqual(take(), ['5,6,7,8 reset more', '9 live']);
+  assert.deepEqual([room.lastSeq, room.epoch, room.member, [...room.members.values()], room.count, states], [9, 'e1', ada, [ada, bob], 2, ['joining', 'joined']]);
+  client.fire('presence', { roomId: 'r', type: 'leave', member: ada, count: 1 });
+  client.fire('presence', { roomId: 'r', type: 'count', count: 7 });
+  assert.deepEqual([[...room.members.values()], room.count], [[bob], 7]);
+});
+
+test('after a break it goes on where it was; what is live waits for what is missing', async () => {
+  const { client, room, states, next, take } = await enter();
+  next().answer(page(1, 3));
+  client.disconnect();
+  assert.deepEqual([room.members.size, room.count], [0, 0]);
+  client.connect();
+  const join = next();
+  assert.deepEqual([join.payload.after, join.payload.epoch], [3, 'e1']);
+  join.answer(page(4, 5, { hasMore: true, lastSeq: 9 }));
+  client.say(10);
+  const more = next();
+  assert.deepEqual([more.event, more.payload], ['history', { roomId: 'r', after: 5, limit: 50 }]);
+  more.answer(page(6, 8, { lastSeq: 10 }));
+  client.say(11);
+  next().answer(page(9, 11));
+  client.say(12);
+  assert.deepEqual(take(), ['1,2,3 reset', '4,5', '6,7,8', '9,10,11', '12 live']);
+  assert.deepEqual(states, ['joining', 'joined', 'waiting', 'joining', 'joined']);
+});
+
+test('a break while messages are missing', async () => {
+  const { client, next, take } = await enter();
+  next().answer(page(1, 3));
+  client.disconnect();
+  client.connect();
+  next().answer(page(4, 5, { lastSeq: 9 }));
+  const late = next();
+  client.say(10);
+  client.disconnect();
+  late.answer(page(6, 9)); // to nobody
+  client.connect();
+  const join = next();
+  assert.equal(join.payload.after, 5);
+  join.answer(page(6, 10));
+  assert.deepEqual(take(), ['1,2,3 reset', '4,5', '6,7,8,9,10']);
+});
+
+test('another history', async () => {
+  const { client, room, next, take } = await enter();
+  next().answer(page(1, 3));
+  for (const other of [{ reset: true }, { epoch: 'e2' }]) {
+    client.disconnect();
+    client.connect();
+    next().answer(page(1, 2, other));
+    client.say(3);
+  }
+  next();
+  assert.deepEqual(take(), ['1,2,3 reset', '1,2 reset', '3 live', '1,2 reset', '3 live']);
+  client.disconnect();
+  client.connect();
+  next().answer(page(1, 0, { epoch: 'e3', lastSeq: 0 }));
+  assert.deepEqual([take(), room.lastSeq], [[' reset'], 0]);
+});
+
+test('joining again as somebody else loses and repeats nothing', async () => {
+  const { client, room, next, take } = await enter();
+  next().answer(page(1, 3));
+  room.join({ name: 'Lovelace' });
+  const join = next();
+  assert.deepEqual([join.payload.name, join.payload.userId, join.payload.after], ['Lovelace', 'ada', 3]);
+  client.say(4);
+  join.answer(page(4, 5));
+  client.say(6);
+  assert.deepEqual(take(), ['1,2,3 reset', '4 live', '5', '6 live']);
+});
+
+test('a refusal is told, and may be tried again', async () => {
+  const { client, room, states, next, take } = await enter();
+  next().refuse(new ParleyError('unavailable', 'later'));
+  assert.deepEqual([room.state, room.error.code, room.error.message], ['refused', 'unavailable', 'later']);
+  client.say(1);
+  room.join();
+  next().answer(page(1, 1));
+  assert.deepEqual([take(), states, room.error], [['1 reset'], ['joining', 'refused', 'joining', 'joined'], null]);
+});
+
+test('leaving', async () => {
+  const { client, room, states, next, take } = await enter();
+  const join = next();
+  room.leave();
+  room.leave();
+  join.answer(page(1, 1));
+  client.say(2);
+  client.disconnect();
+  client.connect();
+  room.join();
+  assert.deepEqual([take(), states, client.asked, client.emitted], [[], ['joining'], [], [['leaveRoom', { roomId: 'r' }]]]);
+});
+
+test('a fault of a handler stops nothing', async (t) => {
+  const faults = [];
+  const caught = (error) => faults.push(error.message);
+  t.mock.method(globalThis, 'queueMicrotask', (run) => { try { run(); } catch (error) { caught(error); } });
+  const { room, next } = await enter({ onmembers() { throw new Error('a fault'); } });
+  next().answer(page(1, 3));
+  assert.deepEqual([room.state, room.lastSeq, faults], ['joined', 3, ['a fault']]);
+});
