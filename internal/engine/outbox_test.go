@@ -358,14 +358,10 @@ func TestWriteTimeoutOverTCP(t *testing.T) {
 	p, o := s.openWebSocket()
 	p.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 	o.send(long(16 << 20))
-	start := time.Now()
 	for o.isOpen() && o.session.Queued() < 1<<28 { // sending more does not put it off
 		o.send("b")
 	}
 	o.wantSlowConsumer(s)
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("closed after %v", d)
-	}
 	p.Close()
 }
 

@@ -192,7 +192,7 @@ func (g *goer) leave() {
 // server to hear that its Noop was read.
 func (g *goer) probe() *peer {
 	g.whole.t.Helper()
-	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(time.Millisecond) {
+	for start := time.Now(); time.Since(start) < patience(); time.Sleep(time.Millisecond) {
 		p := g.whole.upgrade(ofWebSocket(g.sid))
 		_ = p.tryFrame(ws.OpText, "2probe")
 		if _, answer, _ := p.tryRead(); answer == "3probe" {
@@ -772,7 +772,7 @@ func TestSSEOverHTTP2(t *testing.T) {
 }
 
 func TestSSEWriteTimeoutOverHTTP2(t *testing.T) {
-	s := overTLS(t, engine.Options{WriteTimeout: 300 * time.Millisecond, OutboxLimit: -1})
+	s := overTLS(t, engine.Options{WriteTimeout: 3 * time.Second, OutboxLimit: -1})
 	f, sid, o := s.openSSE()
 	const n = 8 << 20
 	o.send(long(n))
