@@ -42,4 +42,4 @@ test('the page', async (t) => {
   const [code] = await once(tests, 'exit');
   t.diagnostic(out.replace(/^/gm, '  '));
   assert.equal(code, 0, out);
-}, 120_000);
+});

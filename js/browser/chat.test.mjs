@@ -39,7 +39,7 @@ async function visit(t, room, { name, query = '', ...options } = {}) {
     if (given && localStorage.getItem('parley.name') === null) localStorage.setItem('parley.name', given);
   }, name);
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(120_000);
   page.on('pageerror', (error) => complaints.push(`error: ${error.stack}`));
   page.on('dialog', (dialog) => { complaints.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
   const response = await page.goto(`${url}/${query}#${encodeURIComponent(room)}`);
@@ -48,8 +48,8 @@ async function visit(t, room, { name, query = '', ...options } = {}) {
   return page;
 }
 
-const joined = (page) => page.locator('#status[data-state="connected"]').waitFor({ timeout: 20_000 });
-const settled = (page) => page.waitForFunction(() => !document.querySelector('.pending'), null, { timeout: 20_000 });
+const joined = (page) => page.locator('#status[data-state="connected"]').waitFor({ timeout: 120_000 });
+const settled = (page) => page.waitForFunction(() => !document.querySelector('.pending'), null, { timeout: 120_000 });
 const texts = (page) => page.locator('.entry .text').allTextContents();
 const sees = (page, text) => page.locator('.entry:not(.pending) .text', { hasText: text }).first().waitFor();
 const picture = (page, name) => SCREENSHOTS && page.screenshot({ path: `${SCREENSHOTS}/${name}.png` });
@@ -74,7 +74,7 @@ async function fill(t, room, n, make) {
   return client;
 }
 
-const spec = (name, body) => test(name, { timeout: 90_000 }, async (t) => {
+const spec = (name, body) => test(name, { timeout: 600_000 }, async (t) => {
   complaints.length = 0;
   await body(t);
   assert.deepEqual(complaints, []);
