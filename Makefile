@@ -2,7 +2,7 @@
 # make test         everything: what the tests need is installed, then all of them run
 # make cross        vet for all platforms that the README names
 # make perf         the bars on cost and speed, each beside a reference of the same run
-# make soak         the random tests for much longer, hours
+# make soak         what is random for much longer: kills, cuts, restarts; hours
 # make bench        Parley and other servers under the same load, compared; three minutes
 # make microbench   Go benchmarks
 
@@ -47,9 +47,11 @@ conformance: deps
 perf:
 	./bench/perf
 
+# What is random, and what kills, cuts and restarts, with the counts of PARLEY_SOAK.
 soak: export PARLEY_SOAK = 1
 soak: deps
-	$(GO) test -count=1 -timeout 12h -p 1 $(SOAK)
+	$(GO) test -count=1 -timeout 24h ./internal/fifo ./internal/rooms ./internal/ws ./internal/engine ./history/historytest -rapid.checks 20000
+	$(GO) test -count=1 -timeout 24h ./history/sqlite ./internal/app
 	cd conformance && npm test -- connect.test.mjs disconnect.test.mjs recovery.test.mjs
 
 bench:

@@ -19,6 +19,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/soak"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -278,7 +279,7 @@ func TestSSECutAnywhere(t *testing.T) {
 // Streams break again and again while messages are sent all the time and pongs trim what is
 // kept.
 func TestSSECutAgainAndAgain(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(soak.Times(40, 4000)) {
 		bubble(t, fmt.Sprint(seed), func(t *testing.T) {
 			sseUnderCuts(t, inMemory(t, engine.Options{PingInterval: 20 * time.Millisecond}), seed, 300)
 		})
@@ -287,7 +288,7 @@ func TestSSECutAgainAndAgain(t *testing.T) {
 
 func TestSSECutOverTCP(t *testing.T) {
 	s := overTCP(t, engine.Options{PingInterval: 20 * time.Millisecond})
-	for seed := range uint64(10) {
+	for seed := range uint64(soak.Times(10, 1000)) {
 		sseUnderCuts(t, s, seed, 500)
 	}
 }
