@@ -1,6 +1,8 @@
 # make check        the quick inner loop: formatting, vet, staticcheck, unit tests
 # make test         everything: what the tests need is installed, then all of them run
 # make cross        vet for all platforms that the README names
+# make perf         the bars on cost and speed, each beside a reference of the same run
+# make soak         what is random for much longer: kills, cuts, restarts; hours
 # make bench        Parley and other servers under the same load, compared; three minutes
 # make microbench   Go benchmarks
 
@@ -13,10 +15,10 @@ MODULES := . internal/certs/acmetest
 STATICCHECK := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 PLATFORMS = $(shell sed -n 's/^Platforms: //p' README.md | tr -d '`,.')
 
-.PHONY: check test cross bench microbench format deps race js conformance
+.PHONY: check test perf soak cross bench microbench format deps race js conformance
 
 check: format
-	for dir in $(MODULES); do (cd $$dir && $(GO) vet ./... && $(STATICCHECK) ./... && $(GO) test -timeout 5m ./...); done
+	for dir in $(MODULES); do (cd $$dir && $(GO) vet ./... && $(STATICCHECK) ./... && $(GO) test -timeout 20m ./...); done
 
 test: deps check race js conformance
 
@@ -25,7 +27,7 @@ format:
 	if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
 
 race:
-	for dir in $(MODULES); do (cd $$dir && $(GO) test -race -timeout 15m ./...); done
+	for dir in $(MODULES); do (cd $$dir && $(GO) test -race -timeout 30m ./...); done
 
 # The store's database is translated C, anew for each platform, which takes a minute each.
 cross:
@@ -41,6 +43,16 @@ js: deps
 
 conformance: deps
 	cd conformance && npm test
+
+perf:
+	./bench/perf
+
+# What is random, and what kills, cuts and restarts, with the counts of PARLEY_SOAK.
+soak: export PARLEY_SOAK = 1
+soak: deps
+	$(GO) test -count=1 -timeout 24h ./internal/fifo ./internal/rooms ./internal/ws ./internal/engine ./history/historytest -rapid.checks 20000
+	$(GO) test -count=1 -timeout 24h ./history/sqlite ./internal/app
+	cd conformance && npm test -- connect.test.mjs disconnect.test.mjs recovery.test.mjs
 
 bench:
 	./bench/run

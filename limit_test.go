@@ -211,7 +211,7 @@ func TestFloodWhileAnAckIsAwaited(t *testing.T) {
 }
 
 func TestAttachmentsAreAwaitedOnlySoLong(t *testing.T) {
-	srv, url := serve(t, &parley.Options{AttachmentWait: 100 * time.Millisecond})
+	srv, url := serve(t, &parley.Options{AttachmentWait: time.Second})
 	// Joins while attachments are awaited, which must not lift that deadline.
 	srv.Of("/slow").Use(func(context.Context, *parley.Socket) error {
 		<-time.After(20 * time.Millisecond)
@@ -224,11 +224,9 @@ func TestAttachmentsAreAwaitedOnlySoLong(t *testing.T) {
 	c.send(header)
 	c.expectClosed()
 
-	complete, _ := join(t, url, "")
-	srv.On("x", func(p *parley.Packet) error { <-time.After(200 * time.Millisecond); return p.Socket().Emit("y") })
-	complete.send(header)
-	complete.sendBinary([]byte("b"))
-	complete.expect(`42["y"]`)
+	complete := dialRaw(t, strings.TrimPrefix(url, "http://"))
+	srv.On("x", func(p *parley.Packet) error { <-time.After(1500 * time.Millisecond); return p.Socket().Emit("y") })
+	complete.exchange(ws.AppendMaskedFrame(frame(header), ws.OpBinary, []byte("b")), `42["y"]`) // in one write
 }
 
 func TestRateLimit(t *testing.T) {
@@ -246,10 +244,7 @@ func TestRateLimit(t *testing.T) {
 			}
 			c.send(`421["x"]`)
 			flood, _ := join(t, url, "")
-			for range 60 {
-				if flood.conn.WriteMessage(t.Context(), 1, []byte(`42["x","`+strings.Repeat("x", 100)+`"]`)) != nil {
-					break
-				}
+			for flood.conn.WriteMessage(t.Context(), 1, []byte(`42["x","`+strings.Repeat("x", 100)+`"]`)) == nil {
 			}
 			if r := await(t, "disconnect", gone); r != parley.ForcedClose {
 				t.Errorf("reason %q", r)

@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests; nothing that works comes near it.
-const patience = 10 * time.Second
+const patience = 2 * time.Minute
 
 // serve starts a server with the options on a port of the system's choice, and returns it
 // with its URL. It is shut down with the test.

@@ -145,7 +145,7 @@ func TestNamespacesOfRevision4(t *testing.T) {
 }
 
 func TestRevision4IsRefusedByMiddleware(t *testing.T) {
-	srv, url := serve(t, &parley.Options{AllowEIO3: true, ConnectTimeout: 100 * time.Millisecond})
+	srv, url := serve(t, &parley.Options{AllowEIO3: true, ConnectTimeout: time.Second})
 	srv.Use(func(context.Context, *parley.Socket) error { return &parley.ConnectError{Message: "Not authorized"} })
 	c := dial3(t, url)
 	c.expect(`44"Not authorized"`)

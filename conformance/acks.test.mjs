@@ -1,7 +1,7 @@
 // Acknowledgements in both directions, errors of handlers, and the client's retries.
 import assert from 'node:assert/strict';
 import msgpack from 'socket.io-msgpack-parser';
-import { client, connected, count, each, next, serve, settled, test } from './harness.mjs';
+import { client, connected, count, each, next, PATIENCE, serve, settled, test } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
 each('a callback, emitWithAck, and with a timeout', async (t, way) => {
@@ -10,7 +10,7 @@ each('a callback, emitWithAck, and with a timeout', async (t, way) => {
   const called = new Promise((resolve) => socket.emit('message-with-ack', 1, { two: 2 }, (...got) => resolve(got)));
   assert.deepEqual(await called, [1, { two: 2 }]);
   assert.deepEqual(await socket.emitWithAck('message-with-ack', 'x'), 'x');
-  assert.deepEqual(await socket.timeout(10_000).emitWithAck('message-with-ack', Buffer.from([1])), Buffer.from([1]));
+  assert.deepEqual(await socket.timeout(PATIENCE).emitWithAck('message-with-ack', Buffer.from([1])), Buffer.from([1]));
   await assert.rejects(socket.timeout(50).emitWithAck('nobody-listens'), /timed out/);
   await assert.rejects(socket.timeout(50).emitWithAck('nth', 2, 'never'), /timed out/);
 });
@@ -56,14 +56,12 @@ each('the server asks all: every answer, or those that came in time', async (t, 
   const sockets = await Promise.all(count(4).map(() => connected(t, url, way)));
   sockets.forEach((socket, i) => socket.on('question', (q, answer) => answer(`${q}${i}`)));
   const ask = (ms) => new Promise((resolve) => sockets[0].emit('ask-all', ms, 'a', (answers, complete) => resolve([answers.sort(), complete])));
-  assert.deepEqual(await ask(10_000), [['a0', 'a1', 'a2', 'a3'], true]);
+  assert.deepEqual(await ask(PATIENCE), [['a0', 'a1', 'a2', 'a3'], true]);
   sockets[3].off('question');
-  assert.deepEqual(await ask(200), [['a0', 'a1', 'a2'], false]);
+  assert.deepEqual(await ask(5000), [['a0', 'a1', 'a2'], false]);
   sockets[2].off('question').on('question', () => sockets[2].disconnect()); // is not waited for
   sockets[3].disconnect();
-  const began = Date.now();
-  assert.deepEqual((await ask(10_000))[0], ['a0', 'a1']);
-  assert.ok(Date.now() - began < 5000);
+  assert.deepEqual((await ask(36_000_000))[0], ['a0', 'a1']);
 });
 
 each('errors of handlers', async (t, way) => {
@@ -82,7 +80,7 @@ each('what is awaited when the connection breaks fails, what was not sent yet is
   const { url } = await serve(t);
   const between = await proxy(t, url);
   const socket = await connected(t, between.url, way);
-  const failing = [socket, socket.timeout(10_000)].map((emitter) => assert.rejects(emitter.emitWithAck('nth', 3, 'lost'), /disconnected/));
+  const failing = [socket, socket.timeout(PATIENCE)].map((emitter) => assert.rejects(emitter.emitWithAck('nth', 3, 'lost'), /disconnected/));
   await settled(socket);
   const lost = next(socket, 'disconnect');
   between.down();

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { after, before } from 'node:test';
-import { atEnd } from './harness.mjs';
+import { atEnd, PATIENCE } from './harness.mjs';
 
 const { chromium } = createRequire(new URL('../js/package.json', import.meta.url))('playwright-core');
 const flags = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
@@ -46,7 +46,7 @@ export async function newPage(t, options) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, ...options });
   atEnd(t, () => context.close());
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(PATIENCE);
   return page;
 }
 

@@ -261,4 +261,4 @@ each('killed and started again: what was acknowledged is there, once and in orde
   while (live.at(-1)?.seq !== seq) await next(reader, 'newMessage');
   seen.push(...live.slice(0, -1));
   assert.deepEqual(seen, messages);
-}, 60_000);
+});

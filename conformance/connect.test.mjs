@@ -1,6 +1,6 @@
 // Connecting: what the client sends along, what it learns, and upgrades.
 import assert from 'node:assert/strict';
-import { client, collect, connected, count, each, next, serve, settled, take, test, upgraded } from './harness.mjs';
+import { client, collect, connected, count, each, next, serve, settled, soak, take, test, upgraded } from './harness.mjs';
 
 each('auth, query and headers arrive', async (t, way) => {
   const { url } = await serve(t);
@@ -72,7 +72,7 @@ test('what was sent before connecting is sent then, but not the volatile', async
 test('upgrading under traffic in both directions loses and reorders nothing', async (t) => {
   const { url } = await serve(t);
   const n = 300;
-  for (const round of count(30)) {
+  for (const round of count(soak(10, 1000))) {
     const socket = client(t, url);
     const back = collect(socket, 'message-back');
     const ticks = collect(socket, 'tick');
@@ -88,7 +88,7 @@ test('upgrading under traffic in both directions loses and reorders nothing', as
     assert.deepEqual(ticks.flat(), count(n), `stream, round ${round}`);
     socket.disconnect();
   }
-}, 60_000);
+});
 
 each('500 at once: each gets what is sent on connection', async (t, way) => {
   const { url } = await serve(t);
@@ -102,7 +102,7 @@ each('500 at once: each gets what is sent on connection', async (t, way) => {
   assert.deepEqual(refusals, []);
   assert.deepEqual(greetings, count(500).map((number) => ({ number })));
   assert.equal(new Set(all.map(({ id }) => id)).size, 500);
-}, 30_000);
+});
 
 test('only the origins allowed may connect', async (t) => {
   const { url } = await serve(t, '-origins', 'https://good.example');
@@ -137,7 +137,7 @@ test('all origins', async (t) => {
 });
 
 each('the heartbeat keeps an idle connection', async (t, way) => {
-  const { url } = await serve(t, '-ping-interval', '100ms', '-ping-timeout', '5s');
+  const { url } = await serve(t, '-ping-interval', '100ms', '-ping-timeout', '30s');
   const socket = await connected(t, url, way);
   const lost = collect(socket, 'disconnect');
   await take(socket.io, 'ping', 5);

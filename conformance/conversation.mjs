@@ -8,24 +8,28 @@ const classes = {
   webtransport: WebTransportTransport, websocket: WebSocketTransport, sse: SSETransport, polling: PollingTransport, jsonp: JSONPTransport,
 };
 
+const PATIENCE = 120_000; // that of harness.mjs
+
 /**
- * Begins to connect. kinds are the transports, in order, each with `timeout` ms to open; hash is that
- * of the certificate for WebTransport, in base64; more is for the client. io is the official client.
+ * Begins to connect. kinds are the transports, in order. Each has PATIENCE to open, or as many ms as
+ * `brief` says for its kind. hash is that of the certificate for WebTransport, in base64; more is for
+ * the client. io is the official client.
  */
-export function dial({ client, url, kinds, timeout = 3000, upgrade = false, hash, more = {} }, { io = globalThis.io, WebSocket } = {}) {
+export function dial({ client, url, kinds, brief = {}, upgrade = false, hash, more = {} }, { io = globalThis.io, WebSocket } = {}) {
+  const timeout = (kind) => brief[kind] ?? PATIENCE;
   const options = hash ? { serverCertificateHashes: [{ algorithm: 'sha-256', value: Uint8Array.from(atob(hash), (c) => c.charCodeAt(0)) }] } : {};
   if (client === 'own') {
     const socket = connect(url, {
-      transports: kinds.map((kind) => ({ transport: classes[kind], timeout, options })),
+      transports: kinds.map((kind) => ({ transport: classes[kind], timeout: timeout(kind), options })),
       upgrade, reconnection: { delay: 20, max: 100 }, ...WebSocket && { WebSocket }, ...more,
     });
     return { socket, transport: () => socket.transport, close: () => socket.close() };
   }
   const ours = client === 'official' && {
-    transportImplementations: allForSocketIO(kinds.map((kind) => [classes[kind], { timeout, ...WebSocket && { WebSocket }, ...options }])),
+    transportImplementations: allForSocketIO(kinds.map((kind) => [classes[kind], { timeout: timeout(kind), ...WebSocket && { WebSocket }, ...options }])),
     tryAllTransports: true, upgrade,
   };
-  const socket = io(url, { forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...ours, ...more });
+  const socket = io(url, { forceNew: true, timeout: kinds ? kinds.length * PATIENCE : PATIENCE, reconnectionDelay: 20, reconnectionDelayMax: 100, ...ours, ...more });
   return { socket, transport: () => socket.io.engine.transport.name, close: () => socket.disconnect() };
 }
 
@@ -36,16 +40,16 @@ const within = (ms, what, promise) => {
 };
 
 /** Resolves with the arguments of the next such event. */
-export const next = ({ socket }, event, ms = 10_000) => within(ms, event, new Promise((resolve) => { socket.once(event, (...args) => resolve(args)); }));
+export const next = ({ socket }, event) => within(PATIENCE, event, new Promise((resolve) => { socket.once(event, (...args) => resolve(args)); }));
 
 /** Resolves with the arguments of the acknowledgement. */
-export const ask = ({ socket }, event, ...args) => within(10_000, `answer to ${event}`, new Promise((resolve) => { socket.emit(event, ...args, (...answer) => resolve(answer)); }));
+export const ask = ({ socket }, event, ...args) => within(PATIENCE, `answer to ${event}`, new Promise((resolve) => { socket.emit(event, ...args, (...answer) => resolve(answer)); }));
 
 /** Resolves when the transport is of this kind. */
-export async function arrived(client, kind, ms = 10_000) {
-  const end = Date.now() + ms;
+export async function arrived(client, kind) {
+  const end = Date.now() + PATIENCE;
   while (!client.socket.connected || client.transport() !== kind) {
-    if (Date.now() > end) throw new Error(`${client.transport()} and not ${kind} after ${ms} ms`);
+    if (Date.now() > end) throw new Error(`${client.transport()} and not ${kind} after ${PATIENCE} ms`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
@@ -83,7 +87,7 @@ export async function converse(client, { much = true, empty = true } = {}) {
     check(`acknowledgement of case ${i}`, same(await ask(client, 'message-with-ack', ...args), args));
   }
   client.socket.once('question', (q, answer) => answer(q, text));
-  check('question', same(await ask(client, 'ask', 5000, bytes(9)), [bytes(9), text]));
+  check('question', same(await ask(client, 'ask', PATIENCE, bytes(9)), [bytes(9), text]));
   if (globalThis.Blob && client.socket.io) { // parley.js takes none
     check('blob', same(await ask(client, 'message-with-ack', new Blob(['é'])), [bytes(0xc3, 0xa9)]));
   }
@@ -111,7 +115,7 @@ export async function traffic(client, count = 200, every = 2) {
     else client.socket.emit('message', n);
     if (every) await new Promise((resolve) => setTimeout(resolve, every));
   }
-  await within(15_000, 'end of the traffic', Promise.all([streamed, ask(client, 'message-with-ack')]));
+  await within(PATIENCE, 'end of the traffic', Promise.all([streamed, ask(client, 'message-with-ack')]));
   const all = JSON.stringify(Array.from({ length: count }, (_, n) => n));
   if (JSON.stringify(ticks) !== all) faults.push(`down: ${ticks.length} of ${count}: ${ticks}`);
   if (JSON.stringify(backs) !== all) faults.push(`up and down: ${backs.length} of ${count}: ${backs}`);

@@ -1,6 +1,6 @@
 // The ends of connections: what the client is told, what the server is told, and who comes back.
 import assert from 'node:assert/strict';
-import { client, collect, connected, count, each, next, serve, settled, test } from './harness.mjs';
+import { client, collect, connected, count, each, next, serve, settled, soak, test } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
 /** A client behind a proxy, and one that is told the server's view of it. */
@@ -61,7 +61,7 @@ each('the client closes the transport', async (t, way) => {
 });
 
 each('the network breaks: the client comes back', async (t, way) => {
-  const { socket, left, between } = await observed(t, way, '-ping-interval', '300ms', '-ping-timeout', '1s');
+  const { socket, left, between } = await observed(t, way, '-ping-interval', '300ms', '-ping-timeout', '5s');
   const lost = next(socket, 'disconnect');
   between.down();
   assert.match(await lost, /transport close|transport error/);
@@ -72,7 +72,7 @@ each('the network breaks: the client comes back', async (t, way) => {
 });
 
 each('the network is silent: both sides notice by the heartbeat', async (t, way) => {
-  const { socket, left, between } = await observed(t, way, '-ping-interval', '300ms', '-ping-timeout', '1s');
+  const { socket, left, between } = await observed(t, way, '-ping-interval', '300ms', '-ping-timeout', '5s');
   const lost = next(socket, 'disconnect');
   between.stall();
   assert.deepEqual([await lost, await left], ['ping timeout', 'ping timeout']);
@@ -111,7 +111,7 @@ each('a client without reconnection stays away', async (t, way) => {
 });
 
 // A client that the server leaves in the middle of its upgrade hangs until the ping timeout.
-const impatient = ['-ping-interval', '1s', '-ping-timeout', '1s'];
+const impatient = ['-ping-interval', '1s', '-ping-timeout', '10s'];
 
 test('the server closes while the client upgrades', async (t) => {
   const { url } = await serve(t, ...impatient);
@@ -127,7 +127,7 @@ test('the server closes while the client upgrades', async (t) => {
 });
 
 test('the server shuts down while clients upgrade', async (t) => {
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < soak(5, 200); round++) {
     const server = await serve(t, ...impatient);
     const sockets = count(20).map(() => client(t, server.url, { reconnection: false }));
     await next(sockets[19], 'connect');
@@ -135,4 +135,4 @@ test('the server shuts down while clients upgrade', async (t) => {
     assert.equal(await server.stop('SIGTERM'), 0, server.log());
     for (const reason of await Promise.all(lost)) assert.match(reason, /transport close|transport error/);
   }
-}, 60_000);
+});

@@ -1,6 +1,6 @@
 // Clients of every generation: Socket.IO 2 speaks Engine.IO 3, Socket.IO 3 and 4 speak 4.
 import assert from 'node:assert/strict';
-import { atEnd, client, collect, connected, count, each, next, parley, serve, take, test, upgraded, ways } from './harness.mjs';
+import { atEnd, client, collect, connected, count, each, next, parley, PATIENCE, serve, take, test, upgraded, ways } from './harness.mjs';
 
 const versions = ['2.0.4', '2.5.0', '3.0.5', '3.1.3', '4.0.2', '4.5.4', '4.7.5', '4.8.4'];
 const clients = Object.fromEntries(await Promise.all(versions.map(async (version) => {
@@ -17,7 +17,7 @@ function every(name, run) {
 
 /** Emits with an acknowledgement, as older clients do. */
 const ask = (socket, event, ...args) => new Promise((resolve, reject) => {
-  const timer = setTimeout(() => reject(new Error(`no answer to ${event}`)), 10_000);
+  const timer = setTimeout(() => reject(new Error(`no answer to ${event}`)), PATIENCE);
   socket.emit(event, ...args, (...answer) => { clearTimeout(timer); resolve(answer); });
 });
 
@@ -124,10 +124,10 @@ every('upgrading under traffic loses and reorders nothing', async (t, options, {
 const everybody = (t, url) => Promise.all(versions.flatMap((version) => Object.values(ways).map((way) => connected(t, url, { ...way, connect: clients[version] }))));
 
 test('heartbeats', async (t) => {
-  const { url } = await legacy(t, '-ping-interval', '500ms', '-ping-timeout', '1s');
+  const { url } = await legacy(t, '-ping-interval', '1s', '-ping-timeout', '6s');
   const sockets = await everybody(t, url);
   const gone = sockets.map((socket) => collect(socket, 'disconnect'));
-  await new Promise((resolve) => setTimeout(resolve, 4000)); // none of them lives so long without
+  await new Promise((resolve) => setTimeout(resolve, 15_000)); // none of them lives so long without
   assert.deepEqual(gone.flat(), []);
   for (const [i, socket] of sockets.entries()) assert.deepEqual(await ask(socket, 'message-with-ack', i), [i]);
 });

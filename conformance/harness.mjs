@@ -8,8 +8,14 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 // "npm test" has built them already.
 if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '.bin/', './server', '../cmd/parley'], { cwd: here, stdio: 'inherit' });
 
+/** How long to wait for what has to happen. Nothing takes so long on a machine that works. */
+export const PATIENCE = 120_000;
+
+/** Returns few, and many for "make soak". */
+export const soak = (few, many) => (process.env.PARLEY_SOAK ? many : few);
+
 /** A test that ends. */
-export const test = (name, run, timeout = 20_000) => bare(name, { timeout }, run);
+export const test = (name, run) => bare(name, { timeout: soak(600_000, 36_000_000) }, run);
 
 /** The ways to be connected; a client's default is to begin with polling and upgrade. */
 export const ways = {
@@ -19,8 +25,8 @@ export const ways = {
 };
 
 /** One test for each way. */
-export function each(name, run, timeout) {
-  for (const [way, options] of Object.entries(ways)) test(`${name} (${way})`, (t) => run(t, options, way), timeout);
+export function each(name, run) {
+  for (const [way, options] of Object.entries(ways)) test(`${name} (${way})`, (t) => run(t, options, way));
 }
 
 const ends = new WeakMap();
@@ -93,7 +99,7 @@ export function take(emitter, event, n) {
     const done = (settle, value) => { clearTimeout(timer); emitter.off(event, listen); settle(value); };
     const listen = (first) => { if (found.push(first) === n) done(resolve, found); };
     const late = () => done(reject, new Error(`${found.length} of ${n} "${event}" came`, { cause }));
-    const timer = setTimeout(late, 10_000);
+    const timer = setTimeout(late, PATIENCE);
     emitter.on(event, listen);
   });
 }
@@ -106,7 +112,7 @@ export function collect(emitter, event) {
 }
 
 /** Resolves when all that the server has sent to the socket so far has arrived. */
-export const settled = (socket) => socket.timeout(10_000).emitWithAck('message-with-ack');
+export const settled = (socket) => socket.timeout(PATIENCE).emitWithAck('message-with-ack');
 
 /** Resolves when the client has upgraded to WebSocket, at once if it does not begin with polling. */
 export async function upgraded(socket) {

@@ -14,6 +14,8 @@ function kindOf({ url, headers }) {
   return transport === 'polling' && searchParams.has('j') ? 'jsonp' : transport;
 }
 
+const sidOf = ({ url }) => new URL(url, 'http://x').searchParams.get('sid');
+
 // Not one that is ending: Node.js 20 would never be done with it, not even at its own end.
 const reset = (socket) => (socket?.writableEnded ? socket.destroy() : socket?.resetAndDestroy());
 
@@ -39,6 +41,8 @@ export async function network(t, url, denied = {}) {
   const open = new Set();
   const self = {
     denied,
+    /** How many sessions were begun over each kind. */
+    begun: {},
     /** The kinds of the requests and WebSockets that are under way. */
     get open() { return [...open].filter(({ response }) => !response?.socket?.destroyed).map(({ kind }) => kind); },
     cuts: 0, // that were made
@@ -51,6 +55,7 @@ export async function network(t, url, denied = {}) {
   const listener = http.createServer((request, response) => {
     const kind = kindOf(request);
     const how = self.denied[kind];
+    if (!sidOf(request)) self.begun[kind] = (self.begun[kind] ?? 0) + 1;
     const entry = { kind, response };
     open.add(entry);
     response.on('close', () => open.delete(entry)).on('error', () => {});
@@ -90,6 +95,7 @@ export async function network(t, url, denied = {}) {
   const pairs = new Set();
   listener.on('upgrade', (request, near, head) => {
     const how = self.denied.websocket;
+    if (!sidOf(request)) self.begun.websocket = (self.begun.websocket ?? 0) + 1;
     near.on('error', () => {});
     const entry = { kind: 'websocket' };
     open.add(entry);

@@ -45,7 +45,7 @@ test('the page', async (t) => {
   const [code] = await once(tests, 'exit');
   t.diagnostic(out.replace(/^/gm, '  '));
   assert.equal(code, 0, out);
-}, 600_000);
+});
 
 /** A page that is in the room. */
 async function visit(t, url, { userId, query = '' } = {}) {
@@ -78,7 +78,7 @@ test('the page tells the visitor from an operator in the same conversation, and 
   await page.locator('.entry.own', { hasText: 'from another tab' }).waitFor();
   await lists(page, ['U Ulla you', 'A Anna operator']);
   assert.equal(await page.textContent('#people-count'), '2');
-}, 120_000);
+});
 
 test('the page counts all who are there, also those that the server does not list', async (t) => {
   const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
@@ -103,7 +103,7 @@ test('the page counts all who are there, also those that the server does not lis
     await page.locator('#people .more').waitFor({ state: 'detached' });
     await page.waitForFunction(() => document.querySelectorAll('#people .avatar').length === 92);
   }
-}, 120_000);
+});
 
 /** A proxy that has the server below a path, and nothing elsewhere. */
 async function below(t, path, server) {
@@ -157,4 +157,4 @@ test('the page below a path, over each transport', async (t) => {
   await page.goto(`${between.url}/chat/#r`);
   await page.evaluate(() => import('./transports.js').then(() => fetch('certificate-hash')));
   assert.deepEqual(between.astray, []);
-}, 120_000);
+});

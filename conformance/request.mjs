@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import * as http from 'node:http';
 import * as http2 from 'node:http2';
 import * as https from 'node:https';
-import { atEnd } from './harness.mjs';
+import { atEnd, PATIENCE } from './harness.mjs';
 
 const { HTTP2_HEADER_METHOD: method, HTTP2_HEADER_PATH: path, HTTP2_HEADER_STATUS: status, HTTP2_HEADER_AUTHORITY: authority } = http2.constants;
 
@@ -122,9 +122,9 @@ export async function poller(request, { j } = {}) {
 }
 
 /** Resolves when it is so. */
-export async function until(what, patience = 10_000) {
+export async function until(what) {
   for (const start = Date.now(); !await what();) {
-    if (Date.now() - start > patience) throw new Error(`waited in vain for ${what}`);
+    if (Date.now() - start > PATIENCE) throw new Error(`waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { io } from 'socket.io-client';
 import { open, useBrowser } from './browser.mjs';
 import * as talk from './conversation.mjs';
-import { atEnd, connected, count, next, serve, test } from './harness.mjs';
+import { atEnd, connected, count, next, PATIENCE, serve, test } from './harness.mjs';
 import { network } from './network.mjs';
 
 const fromJS = createRequire(new URL('../js/', import.meta.url));
@@ -37,16 +37,19 @@ async function elements() {
 
 const kinds = { 'Node.js': ['websocket', 'sse', 'polling'], Chromium: ['webtransport', 'websocket', 'sse', 'polling', 'jsonp'] };
 
+/** What waits for a ping with these waits for longer than any test does. */
+const still = ['-ping-interval', '1h', '-ping-timeout', '1h'];
+
 /** The network in front of a server with these transports and, for WebTransport, the hash of its certificate. */
 async function front(t, ...kinds) {
   const quic = kinds.includes('webtransport');
-  const server = await serve(t, '-legacy', ...quic ? ['-webtransport'] : []);
+  const server = await serve(t, '-legacy', ...still, ...quic ? ['-webtransport'] : []);
   return { between: await network(t, server.url), hash: quic && server.out().split('\n')[0] };
 }
 
-/** Resolves when nothing is under way in the network; fails after ms. */
-async function quiet(between, ms = 3000) {
-  const end = Date.now() + ms;
+/** Resolves when nothing is under way in the network. */
+async function quiet(between) {
+  const end = Date.now() + PATIENCE;
   while (between.open.length > 0) {
     assert.ok(Date.now() < end, `still open: ${between.open}`);
     await sleep(10);
@@ -54,14 +57,14 @@ async function quiet(between, ms = 3000) {
 }
 
 /** One test for each client and each place. */
-function each(name, run, { at = Object.keys(places), timeout } = {}) {
+function each(name, run, { at = Object.keys(places) } = {}) {
   for (const place of at) {
     for (const client of ['own', 'official']) {
       test(`${name}: ${client}, ${place}`, async (t) => {
         const here = await places[place](t);
         await run(t, { ...here, client, place });
         assert.deepEqual(here.faults, []);
-      }, timeout);
+      });
     }
   }
 }
@@ -79,7 +82,7 @@ for (const kind of kinds.Chromium) {
     }, { client, url: between.url, kinds: [kind], hash });
     assert.deepEqual(faults, []);
     assert.equal(whoami.transport, kind === 'jsonp' ? 'polling' : kind);
-    await quiet(between); // long before a poll would be answered
+    await quiet(between); // no ping has answered a poll, since none is due
     assert.deepEqual(await left(), []);
   }, { at: Object.keys(places).filter((place) => kinds[place].includes(kind)) });
 }
@@ -125,7 +128,7 @@ each('sse, cut again and again', async (t, { client, run }) => {
   assert.deepEqual([faults, stays], [[], []]);
   assert.equal(new Set(ids).size, 1);
   assert.ok(between.cuts > 10, `${between.cuts} cuts`);
-}, { timeout: 40_000 });
+});
 
 // Wherever the upgrade is, its stream is reset.
 each('sse, cut while it is upgraded', async (t, { client, run }) => {
@@ -146,11 +149,11 @@ each('sse, cut while it is upgraded', async (t, { client, run }) => {
     assert.deepEqual(faults, []);
   }
   assert.ok(between.cuts > 0);
-}, { at: ['Node.js'], timeout: 40_000 });
+}, { at: ['Node.js'] });
 
 for (const kind of ['sse', 'jsonp']) {
   each(`${kind}: who closes, and who hears of it`, async (t, { client, run, left }) => {
-    const server = await serve(t, '-legacy');
+    const server = await serve(t, '-legacy', ...still);
     const between = await network(t, server.url);
     const watcher = await connected(t, server.url, { transports: ['websocket'] });
     await watcher.emitWithAck('join', 'watchers');
@@ -242,7 +245,7 @@ each('jsonp of another server', async (t, { client, run }) => {
 for (const client of ['own', 'official']) {
   test(`a page whose policy forbids to connect: JSONP, by forms: ${client}`, async (t) => {
     const { run, faults } = await open(t, { policy: "default-src 'self'; script-src * 'unsafe-inline'; connect-src 'none'; form-action *; frame-src *" });
-    const between = await network(t, (await serve(t, '-legacy')).url);
+    const between = await network(t, (await serve(t, '-legacy', ...still)).url);
     const wrong = await run(async ({ dial, arrived, converse, traffic }, options) => {
       const client = dial(options);
       await arrived(client, 'jsonp');
@@ -258,12 +261,12 @@ for (const client of ['own', 'official']) {
 
   test(`JSONP does not hold up the page, and what does not open leaves nothing: ${client}`, async (t) => {
     const { run } = await open(t);
-    const between = await network(t, (await serve(t, '-legacy')).url, { jsonp: 'swallowed' });
+    const between = await network(t, (await serve(t, '-legacy', ...still)).url, { jsonp: 'swallowed' });
     await run(async ({ dial, next }, options) => {
       const client = dial(options);
       await next(client, 'connect_error');
       client.close();
-    }, { client, url: between.url, kinds: ['jsonp'], timeout: 300 });
+    }, { client, url: between.url, kinds: ['jsonp'], brief: { jsonp: 300 } });
     await quiet(between);
     assert.deepEqual(await run(elements), []);
   });

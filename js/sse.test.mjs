@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events';
 import { test as bare } from 'node:test';
 import { SSETransport } from './parley.js';
 
-const test = (name, run) => bare(name, { timeout: 10_000 }, run);
+const test = (name, run) => bare(name, { timeout: 300_000 }, run);
 const open = '0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000}';
 const bytes = (text) => new TextEncoder().encode(text);
 const until = async (condition) => { while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2)); };

@@ -36,9 +36,11 @@ test('links in a text', () => {
   for (const text of ['javascript:alert(1)', 'http://', 'https://.', 'xhttps://a.example', '//a.example', 'data:text/html,x', 'https://[']) assert.deepEqual(found(text), [text]);
   assert.deepEqual(links('HTTPS://A.example/<b>'), [{ text: 'HTTPS://A.example/', href: 'https://a.example/' }, { text: '<b>' }]);
   assert.equal(links('https://a.example@b.example/')[0].href, 'https://a.example@b.example/');
-  const started = Date.now();
-  for (const char of '(!)') links(`https://a.example/${char.repeat(60_000)}/${'https://x.'.repeat(6000)}`);
-  assert.ok(Date.now() - started < 1000);
+});
+
+// Quadratic time would be hours.
+test('links in what is long are found in linear time', { timeout: 300_000 }, () => {
+  for (const char of '(!)') links(`https://a.example/${char.repeat(3_000_000)}/${'https://x.'.repeat(300_000)}`);
 });
 
 test('draft ids are UUIDs of version 7, ordered by time', () => {

@@ -430,9 +430,9 @@ func TestFailures(t *testing.T) {
 // The timeouts of the http.Server are for requests, over either version.
 func TestTimeoutsOfTheServer(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
-		f := newFeed(&sse.Options{KeepAlive: 20 * time.Millisecond})
+		f := newFeed(&sse.Options{KeepAlive: 200 * time.Millisecond})
 		server := httptest.NewUnstartedServer(f)
-		server.Config.WriteTimeout, server.Config.ReadTimeout, server.Config.IdleTimeout = 60*time.Millisecond, 60*time.Millisecond, 60*time.Millisecond
+		server.Config.WriteTimeout, server.Config.ReadTimeout, server.Config.IdleTimeout = 2*time.Second, 2*time.Second, 2*time.Second
 		server.EnableHTTP2 = http2
 		server.StartTLS()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -446,7 +446,7 @@ func TestTimeoutsOfTheServer(t *testing.T) {
 		}
 		lines := bufio.NewReader(resp.Body)
 		wantBegin(t, lines)
-		for range 20 { // 400 ms
+		for range 20 { // 4 s
 			wantLine(t, lines, ":")
 			wantLine(t, lines, "")
 		}

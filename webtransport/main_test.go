@@ -33,7 +33,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests; nothing that works comes near it.
-const patience = 10 * time.Second
+const patience = 2 * time.Minute
 
 // certificate is for 127.0.0.1.
 var certificate, roots = func() (tls.Certificate, *x509.CertPool) {

@@ -292,7 +292,8 @@ func TestRefusedAtTheFirstPacket(t *testing.T) {
 }
 
 func TestNothingComes(t *testing.T) {
-	s := serve(t, &parley.Options{UpgradeTimeout: time.Second}, nil)
+	t.Parallel()
+	s := serve(t, &parley.Options{UpgradeTimeout: 5 * time.Second}, nil)
 	_, session, err := s.request("/socket.io/", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -330,7 +331,8 @@ func TestMiddleware(t *testing.T) {
 }
 
 func TestHeartbeat(t *testing.T) {
-	s := serve(t, &parley.Options{PingInterval: 100 * time.Millisecond, PingTimeout: 200 * time.Millisecond}, nil)
+	t.Parallel()
+	s := serve(t, &parley.Options{PingInterval: 100 * time.Millisecond, PingTimeout: 5 * time.Second}, nil)
 	reasons := disconnects(s)
 	c := s.join()
 	for range 5 {
@@ -353,12 +355,13 @@ func TestHeartbeat(t *testing.T) {
 
 // A client whose network is gone cannot be told.
 func TestDeadClient(t *testing.T) {
-	s := serve(t, nil, &webtransport.Options{IdleTimeout: 500 * time.Millisecond})
+	t.Parallel()
+	s := serve(t, nil, &webtransport.Options{IdleTimeout: 4 * time.Second})
 	reasons := disconnects(s)
 	network := newNetwork(t, s.addr)
 	s.addr = network.addr
 	s.join()
-	time.Sleep(time.Second) // it is asked meanwhile, and answers
+	time.Sleep(6 * time.Second) // it is asked meanwhile, and answers
 	if n := len(reasons); n > 0 {
 		t.Fatal("an idle client is gone")
 	}
@@ -395,7 +398,9 @@ func TestSlowConsumer(t *testing.T) {
 
 // One that reads slowly but steadily is not cut off, however long a message takes.
 func TestSlowButSteady(t *testing.T) {
-	s := serve(t, &parley.Options{WriteTimeout: 200 * time.Millisecond}, nil)
+	t.Parallel()
+	const writeTimeout = 4 * time.Second
+	s := serve(t, &parley.Options{WriteTimeout: writeTimeout}, nil)
 	c := s.join()
 	text := strings.Repeat("a", 800_000)
 	s.Emit("news", text)
@@ -408,9 +413,9 @@ func TestSlowButSteady(t *testing.T) {
 			t.Fatalf("after %d bytes in %v: %v", len(got), time.Since(begun), err)
 		}
 		got = append(got, buf[:n]...)
-		time.Sleep(30 * time.Millisecond)
+		time.Sleep(writeTimeout / 10)
 	}
-	if took := time.Since(begun); took < 400*time.Millisecond {
+	if took := time.Since(begun); took < 2*writeTimeout {
 		t.Errorf("it took %v only, which proves nothing", took)
 	}
 	if n := s.Stats().SlowConsumers; n != 0 {
@@ -668,7 +673,8 @@ func TestUpgrade(t *testing.T) {
 }
 
 func TestUpgradeRefused(t *testing.T) {
-	s := serve(t, &parley.Options{UpgradeTimeout: 2 * time.Second}, nil)
+	t.Parallel()
+	s := serve(t, &parley.Options{UpgradeTimeout: 5 * time.Second}, nil)
 	sid, c := s.upgrade()
 	withoutNeed := s.begin().open.SID
 	for _, of := range []string{sid /* while another is tried */, withoutNeed} {

@@ -1,34 +1,46 @@
 // Command compare prints one table, as markdown, of what "parley bench --json" has written
 // of several servers. Its arguments are directories, each named after a server and with a
 // file for each run; the others are compared with the first.
+//
+// With -bars it takes two servers, and holds the first to its bars: ratios to the second, which
+// ran before or after it on the same machine. It exits with 1 if one does not hold.
 package main
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/parley-go/parley/bench/bar"
 	"github.com/parley-go/parley/internal/bench"
 )
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("compare: ")
-	if len(os.Args) < 2 {
-		log.Fatal("usage: compare DIRECTORY…")
+	bars := flag.Bool("bars", false, "hold the first of two servers to its bars")
+	flag.Parse()
+	if n := flag.NArg(); n == 0 || *bars && n != 2 {
+		log.Fatal("usage: compare DIRECTORY… or compare -bars DIRECTORY REFERENCE")
 	}
 	var servers []server
-	for _, dir := range os.Args[1:] {
+	for _, dir := range flag.Args() {
 		s, err := read(dir)
 		if err != nil {
 			log.Fatal(err)
 		}
 		servers = append(servers, s)
+	}
+	if *bars {
+		if !hold(os.Stdout, servers[0], servers[1]) {
+			os.Exit(1)
+		}
+		return
 	}
 	if err := compare(os.Stdout, servers); err != nil {
 		log.Fatal(err)
@@ -68,18 +80,20 @@ type row struct {
 	paced    bool
 	name     string // %d is the number of connections, %g the rate
 	unit     string
+	most     float64 // the bar: times socket.io on Node.js
 	value    func(bench.Result) float64
 }
 
+// The bars are what was measured on two busy cores, and a third more.
 var rows = []row{
-	{"idle", 0, false, "memory of an idle connection", "B", func(r bench.Result) float64 { return float64(use(r).BytesPerConnection) }},
-	{"churn", 0, false, "CPU of a connection that comes and goes", "µs", cpu},
-	{"echo", 4, false, "CPU of an echo, 4 in flight", "µs", cpu},
-	{"ack", 1, false, "CPU of an acknowledgement", "µs", cpu},
-	{"broadcast", 1, false, "CPU of a delivery, room of %d", "µs", cpu},
-	{"broadcast", 16, false, "CPU of a delivery, 16 messages in flight", "µs", cpu},
-	{"echo", 0, true, "p50 of %g echoes a second", "µs", func(r bench.Result) float64 { return float64(latency(r).P50) }},
-	{"echo", 0, true, "p99 of %g echoes a second", "µs", func(r bench.Result) float64 { return float64(latency(r).P99) }},
+	{"idle", 0, false, "memory of an idle connection", "B", 0.25, func(r bench.Result) float64 { return float64(use(r).BytesPerConnection) }},
+	{"churn", 0, false, "CPU of a connection that comes and goes", "µs", 0.5, cpu},
+	{"echo", 4, false, "CPU of an echo, 4 in flight", "µs", 0.45, cpu},
+	{"ack", 1, false, "CPU of an acknowledgement", "µs", 0.65, cpu},
+	{"broadcast", 1, false, "CPU of a delivery, room of %d", "µs", 0.75, cpu},
+	{"broadcast", 16, false, "CPU of a delivery, 16 messages in flight", "µs", 0.15, cpu},
+	{"echo", 0, true, "p50 of %g echoes a second", "µs", 1.5, func(r bench.Result) float64 { return float64(latency(r).P50) }},
+	{"echo", 0, true, "p99 of %g echoes a second", "µs", 1.5, func(r bench.Result) float64 { return float64(latency(r).P99) }},
 }
 
 func cpu(r bench.Result) float64 { return use(r).CPUPerUnit }
@@ -108,6 +122,39 @@ func (row row) of(s server) (bench.Result, bool) {
 	return bench.Result{}, false
 }
 
+// title returns the row's name with the numbers of a result.
+func (row row) title(r bench.Result) string {
+	return strings.NewReplacer("%d", fmt.Sprint(r.Connections), "%g", fmt.Sprint(r.Rate)).Replace(row.name)
+}
+
+// faults counts what was lost or failed.
+func (s server) faults() (n int64) {
+	for _, r := range s.results {
+		n += r.Lost + r.Failed
+	}
+	return n
+}
+
+// hold prints each figure of s beside that of the reference, and reports whether all bars hold.
+// What was not measured does not hold.
+func hold(w io.Writer, s, reference server) bool {
+	all := s.faults() == 0
+	for _, row := range rows {
+		r, _ := row.of(s)
+		base, _ := row.of(reference)
+		b := bar.Bar{Name: row.title(r), Value: row.value(r), Unit: row.unit, Reference: reference.name, Base: row.value(base), Most: row.most}
+		if b.Value == 0 {
+			b.Value = -1 // was not measured
+		}
+		all = all && b.Holds()
+		fmt.Fprintln(w, b)
+	}
+	if n := s.faults(); n > 0 {
+		fmt.Fprintf(w, "FAIL  lost or failed: %d\n", n)
+	}
+	return all
+}
+
 func compare(w io.Writer, servers []server) error {
 	var b strings.Builder
 	cells := func(first string, cell func(server) string) {
@@ -121,35 +168,20 @@ func compare(w io.Writer, servers []server) error {
 	b.WriteString("|---|" + strings.Repeat("---:|", len(servers)) + "\n")
 	for _, row := range rows {
 		first, ok := row.of(servers[0])
-		name := strings.NewReplacer("%d", fmt.Sprint(first.Connections), "%g", fmt.Sprint(first.Rate)).Replace(row.name)
 		reference := row.value(first)
-		cells(name, func(s server) string {
+		cells(row.title(first), func(s server) string {
 			r, there := row.of(s)
 			v := row.value(r)
 			switch {
 			case !there || v == 0:
 				return "–"
 			case s.name == servers[0].name || !ok || reference == 0:
-				return number(v) + " " + row.unit
+				return bar.Number(v) + " " + row.unit
 			}
-			return fmt.Sprintf("%s %s (%s ×)", number(v), row.unit, number(v/reference))
+			return fmt.Sprintf("%s %s (%s ×)", bar.Number(v), row.unit, bar.Number(v/reference))
 		})
 	}
-	cells("lost or failed", func(s server) string {
-		var n int64
-		for _, r := range s.results {
-			n += r.Lost + r.Failed
-		}
-		return fmt.Sprint(n)
-	})
+	cells("lost or failed", func(s server) string { return fmt.Sprint(s.faults()) })
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// number writes v with two digits or more.
-func number(v float64) string {
-	if math.Abs(v) < 9.95 {
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.0f", v)
 }

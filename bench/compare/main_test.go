@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/parley-go/parley/internal/bench"
 )
 
 func TestCompare(t *testing.T) {
@@ -45,5 +47,42 @@ func TestCompare(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}
+	}
+}
+
+func TestHold(t *testing.T) {
+	one := func(scenario string, bytes int64, cpu float64, l bench.Latency) bench.Result {
+		return bench.Result{Scenario: scenario, Server: &bench.Use{BytesPerConnection: bytes, CPUPerUnit: cpu}, Latency: &l}
+	}
+	all := func(bytes int64, cpu float64, l bench.Latency) (results []bench.Result) {
+		for _, row := range rows {
+			r := one(row.scenario, bytes, cpu, l)
+			if r.Window = row.window; row.paced {
+				r.Rate = 5000
+			}
+			results = append(results, r)
+		}
+		return results
+	}
+	reference := server{"node", all(18_000, 100, bench.Latency{P50: 100, P99: 200})}
+	good := func() server { return server{"parley", all(4000, 10, bench.Latency{P50: 100, P99: 200})} }
+	for name, test := range map[string]struct {
+		change func(*server)
+		want   string // the line that fails
+	}{
+		"all hold":     {func(*server) {}, ""},
+		"costly":       {func(s *server) { s.results[2].Server.CPUPerUnit = 46 }, "FAIL  CPU of an echo, 4 in flight: 46 µs; node: 100 µs; 0.46 ×, ≤ 0.45 ×"},
+		"slow":         {func(s *server) { s.results[6].Latency.P99 = 400 }, "FAIL  p99 of 5000 echoes a second: 400 µs; node: 200 µs; 2.00 ×, ≤ 1.50 ×"},
+		"lossy":        {func(s *server) { s.results[0].Lost = 1 }, "FAIL  lost or failed: 1"},
+		"not measured": {func(s *server) { s.results = s.results[1:] }, "FAIL  memory of an idle connection: -1.0 B"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := good()
+			test.change(&s)
+			var b strings.Builder
+			if ok := hold(&b, s, reference); ok != (test.want == "") || !strings.Contains(b.String(), test.want) || strings.Contains(b.String(), "FAIL") == ok {
+				t.Errorf("%v, want %q in\n%s", ok, test.want, b.String())
+			}
+		})
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/sqlite"
+	"github.com/parley-go/parley/internal/soak"
 )
 
 // crashEnv makes this test binary the process that is killed: it appends to the store
@@ -65,13 +66,9 @@ func crashChild(path string) int {
 func TestCrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	acknowledged := make(map[string]string) // message id → room and seq
-	deadline := time.Now().Add(20 * time.Second)
-	kills := 0
-	for ; kills < 20 && time.Now().Before(deadline); kills++ {
+	kills := soak.Times(10, 1000)
+	for range kills {
 		runAndKill(t, path, acknowledged)
-	}
-	if kills < 5 || len(acknowledged) < 100 {
-		t.Errorf("only %d kills, %d messages", kills, len(acknowledged))
 	}
 	t.Logf("%d kills, %d messages acknowledged", kills, len(acknowledged))
 
@@ -128,9 +125,11 @@ func runAndKill(t *testing.T, path string, acknowledged map[string]string) {
 	if _, err := sqlite.Open(path, nil); !errors.Is(err, sqlite.ErrInUse) {
 		t.Errorf("opened while another process has it: %v", err)
 	}
-	kill := time.AfterFunc(time.Duration(rand.IntN(200))*time.Millisecond, func() { command.Process.Kill() })
-	defer kill.Stop()
-	for lines.Scan() {
+	after := 1 + rand.IntN(200) // acknowledgements, and up to the time of a commit
+	for n := 1; lines.Scan(); n++ {
+		if n == after {
+			time.AfterFunc(rand.N(3*time.Millisecond), func() { command.Process.Kill() })
+		}
 		fields := strings.Fields(lines.Text())
 		if len(fields) == 3 {
 			acknowledged[fields[2]] = fields[0] + " " + fields[1]

@@ -508,7 +508,7 @@ func TestSendingWithoutWaiting(t *testing.T) {
 
 // A store that does not answer in time may have stored the message. Nobody is answered twice.
 func TestStoreThatTakesTooLong(t *testing.T) {
-	t.Cleanup(app.SetStoreTimeout(50 * time.Millisecond))
+	t.Cleanup(app.SetStoreTimeout(2 * time.Second))
 	store := &gatedStore{history.NewMemory(), make(chan struct{})}
 	i := startOn(t, testConfig(), store)
 	a := i.dial(t)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/app"
+	"github.com/parley-go/parley/internal/soak"
 )
 
 // feedEvent is an event as EventSource dispatches it.
@@ -71,7 +72,7 @@ func (f *feedReader) next() (e feedEvent, ok bool) {
 
 func feedOf(t *testing.T, i *instance, pathAndQuery, lastID string) *feedReader {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	f, err := openFeed(ctx, i.url+pathAndQuery, lastID)
 	if err != nil {
@@ -424,24 +425,23 @@ func TestStalledStreamIsBounded(t *testing.T) {
 }
 
 func TestShutdownEndsFeeds(t *testing.T) {
-	i := start(t, testConfig())
+	c := testConfig()
+	c.ShutdownTimeout = 5 * time.Minute // for longer than the reader would wait
+	i := start(t, c)
 	f := feedOf(t, i, "/rooms/r/events", "")
 	f.want(t, "live 0")
-	begun := time.Now()
 	i.stop()
 	if e, ok := f.next(); ok || f.lines.Err() != nil {
 		t.Errorf("event %+v, %v, want a complete response", e, f.lines.Err())
-	}
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Errorf("after %v", took)
 	}
 }
 
 // A reader that comes back with the last id has every message once and in order, whatever
 // becomes of the server and of its connections.
 func TestFeedAcrossKills(t *testing.T) {
-	const messages, kills = 400, 4
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	kills := soak.Times(4, 200)
+	messages := 100 * kills
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(kills)*time.Minute)
 	defer cancel()
 	data := t.TempDir()
 	server := startChild(t, data)
@@ -456,9 +456,10 @@ func TestFeedAcrossKills(t *testing.T) {
 
 	read := make(chan error, 1)
 	breaks := 0
+	var seen atomic.Int64 // the last seq that was read
 	go func() {
 		lastID, seq := "earliest", int64(0)
-		for seq < messages {
+		for seq < int64(messages) {
 			f, err := openFeed(ctx, url.Load().(string)+"/rooms/r/events", lastID)
 			if ctx.Err() != nil {
 				read <- fmt.Errorf("%d messages: %w", seq, ctx.Err())
@@ -476,9 +477,10 @@ func TestFeedAcrossKills(t *testing.T) {
 				}
 				if e.name == "newMessage" {
 					seq++
+					seen.Store(seq)
 				}
 				lastID = e.id
-				if seq == messages {
+				if seq == int64(messages) {
 					break
 				}
 			}
@@ -489,8 +491,12 @@ func TestFeedAcrossKills(t *testing.T) {
 	}()
 
 	for range kills {
+		from := seen.Load()
 		for range 60 {
 			<-progress
+		}
+		for seen.Load() == from && ctx.Err() == nil { // the reader is there, so it is interrupted
+			time.Sleep(time.Millisecond)
 		}
 		server.kill()
 		server = startChild(t, data)

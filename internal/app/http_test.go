@@ -90,7 +90,7 @@ func TestBodiesThatStall(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+		nc.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		fmt.Fprintf(nc, "%s HTTP/1.1\r\nHost: %s\r\nContent-Length: 10\r\n\r\n123", request, address)
 		if answer, err := io.ReadAll(nc); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 ") {
 			t.Errorf("%s: %.60q, %v", request, answer, err)
@@ -108,7 +108,7 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		nc.SetDeadline(time.Now().Add(2 * time.Minute))
 		many := []byte(strings.Repeat(request+" HTTP/1.1\r\nHost: "+address+"\r\n\r\n", 1000))
 		for err == nil {
 			_, err = nc.Write(many)

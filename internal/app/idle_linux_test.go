@@ -74,7 +74,7 @@ func TestIdleClientsCostLittle(t *testing.T) {
 			before, goroutines := heap(), runtime.NumGoroutine()
 			startClients(t, i.url, tt.transport, n)
 			var more int
-			for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 				if more = runtime.NumGoroutine() - goroutines - 20; more <= n*tt.goroutines {
 					break
 				}

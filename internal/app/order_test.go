@@ -106,7 +106,7 @@ func TestEveryStreamIsGapFree(t *testing.T) {
 		messages                  = 60      // of each sender
 		total                     = senders * messages
 	)
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	c := testConfig()
 	c.Data = t.TempDir()

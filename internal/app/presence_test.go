@@ -37,7 +37,7 @@ func TestPresenceOfALargeRoom(t *testing.T) {
 	// are shown as can be.
 	follow := func(count int) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		for told := -1; told != count || len(shown) != min(count, maxShown); {
 			packet, err := watcher.Take(ctx, func(p apptest.Packet) bool { return p.Event == "presence" })
@@ -89,13 +89,14 @@ func TestPresenceStormIsBounded(t *testing.T) {
 	for range clients {
 		peers = append(peers, i.dial(t))
 	}
+	begun := time.Now()
 	for _, p := range peers {
 		p.Send("joinRoom", object{"roomId": "r"})
 	}
 	for _, p := range peers {
 		p.Expect("history", new(answer))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	events := 0
 	for told := 0; told != clients+1; events++ {
@@ -109,7 +110,7 @@ func TestPresenceStormIsBounded(t *testing.T) {
 		}
 		told = p.Count
 	}
-	if events > maxShown+20 {
+	if rounds := int(time.Since(begun) / time.Second); events > maxShown+2+rounds {
 		t.Errorf("%d events of %d who joined", events, clients)
 	}
 }
@@ -120,7 +121,7 @@ func TestSecretsOfOldClientsAreNotShown(t *testing.T) {
 	i := start(t, testConfig())
 	watcher := i.dial(t)
 	join(t, watcher, object{"roomId": "r", "userId": "watcher"})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	conn, _, err := ws.Dial(ctx, i.url+"/socket.io/?EIO=3&transport=websocket", nil)
 	if err != nil {

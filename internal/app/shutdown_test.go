@@ -44,7 +44,7 @@ func TestGracefulShutdown(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- i.stop() }()
 	<-a.Done() // the client is told at once
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		resp, body := request(t, "GET", i.url+"/readyz")
 		if resp.StatusCode == 503 && strings.Contains(body, "shutting down") {
 			break

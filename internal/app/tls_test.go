@@ -66,7 +66,7 @@ func TestTLS(t *testing.T) {
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	conn, _, err := ws.Dial(ctx, i.url+"/socket.io/?EIO=4&transport=websocket", &ws.DialOptions{TLS: trust})
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // short makes a scenario end soon. The process is told since it would take longer to find.
-var short = []string{"--warmup", "10ms", "--duration", "30ms", "--connections", "12"}
+var short = []string{"--warmup", "10ms", "--duration", "30ms", "--connections", "12", "--timeout", "1m"}
 
 func init() {
 	if runtime.GOOS == "linux" {
@@ -83,7 +83,7 @@ func TestNamespaceAndHeader(t *testing.T) {
 // flight.
 func TestStallShowsInOpenLoop(t *testing.T) {
 	t.Parallel()
-	const stall = time.Second
+	const stall = 3 * time.Second
 	for _, test := range []struct {
 		rate string
 		open bool
@@ -104,7 +104,7 @@ func TestStallShowsInOpenLoop(t *testing.T) {
 				return true
 			})
 			r, code := measure(t, t.Context(), "--scenario", "echo", "--connections", "10", "--window", "1", "--warmup", "0",
-				"--duration", "1500ms", "--rate", test.rate, url)
+				"--duration", "4500ms", "--rate", test.rate, url)
 			if code != 0 || len(r.Results) != 1 {
 				t.Fatalf("exit code %d, %+v", code, r)
 			}
@@ -114,8 +114,8 @@ func TestStallShowsInOpenLoop(t *testing.T) {
 			if shows != test.open || time.Duration(l.Max)*time.Microsecond < stall*9/10 {
 				t.Errorf("latencies %+v", l)
 			}
-			if sent := r.Results[0].Sent; test.open && sent != 750 {
-				t.Errorf("%d messages sent, 750 were due", sent)
+			if sent := r.Results[0].Sent; test.open && sent != 2250 {
+				t.Errorf("%d messages sent, 2250 were due", sent)
 			}
 		})
 	}
@@ -125,7 +125,7 @@ func TestLossIsToldAndFails(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int64
 	url := application(t, "/", func() bool { return n.Add(1) != 20 })
-	r, code := measure(t, t.Context(), with(short, "--scenario", "echo", "--timeout", "300ms", url)...)
+	r, code := measure(t, t.Context(), with(short, "--scenario", "echo", "--timeout", "3s", url)...)
 	if code != 1 || len(r.Results) != 1 || r.Results[0].Lost != 1 {
 		t.Errorf("exit code %d, %+v", code, r)
 	}

@@ -241,7 +241,7 @@ func TestHTTP2StreamIsClosedAsAWriteBegins(t *testing.T) {
 		stream.Close()
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience()):
 			t.Fatalf("round %d: the write goes on", i)
 		}
 	}

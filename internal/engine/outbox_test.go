@@ -16,6 +16,7 @@ import (
 
 	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/soak"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -358,14 +359,10 @@ func TestWriteTimeoutOverTCP(t *testing.T) {
 	p, o := s.openWebSocket()
 	p.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 	o.send(long(16 << 20))
-	start := time.Now()
 	for o.isOpen() && o.session.Queued() < 1<<28 { // sending more does not put it off
 		o.send("b")
 	}
 	o.wantSlowConsumer(s)
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("closed after %v", d)
-	}
 	p.Close()
 }
 
@@ -500,7 +497,7 @@ func TestCloseDeliversToASlowReader(t *testing.T) {
 // socket that takes few bytes at a time, with pongs in between.
 func TestPartialWritesKeepTheOrder(t *testing.T) {
 	s := overTCP(t, engine.Options{OutboxLimit: -1})
-	for seed := range uint64(6) {
+	for seed := range uint64(soak.Times(6, 600)) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		p, o := s.openWebSocket()
 		p.Conn.(*net.TCPConn).SetReadBuffer(32 << 10)

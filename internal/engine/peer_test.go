@@ -188,7 +188,7 @@ func (p *peer) wantClose(code int, reason string) {
 // wantEOF waits for the end of the connection, at which no more bytes may come.
 func (p *peer) wantEOF() {
 	p.t.Helper()
-	p.SetReadDeadline(time.Now().Add(10 * time.Second))
+	p.SetReadDeadline(time.Now().Add(patience()))
 	b, err := io.ReadAll(p.r)
 	var ne net.Error
 	if len(b) > 0 || errors.As(err, &ne) && ne.Timeout() {

@@ -19,6 +19,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/soak"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -192,7 +193,7 @@ func (g *goer) leave() {
 // server to hear that its Noop was read.
 func (g *goer) probe() *peer {
 	g.whole.t.Helper()
-	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(time.Millisecond) {
+	for start := time.Now(); time.Since(start) < patience(); time.Sleep(time.Millisecond) {
 		p := g.whole.upgrade(ofWebSocket(g.sid))
 		_ = p.tryFrame(ws.OpText, "2probe")
 		if _, answer, _ := p.tryRead(); answer == "3probe" {
@@ -278,7 +279,7 @@ func TestSSECutAnywhere(t *testing.T) {
 // Streams break again and again while messages are sent all the time and pongs trim what is
 // kept.
 func TestSSECutAgainAndAgain(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(soak.Times(40, 4000)) {
 		bubble(t, fmt.Sprint(seed), func(t *testing.T) {
 			sseUnderCuts(t, inMemory(t, engine.Options{PingInterval: 20 * time.Millisecond}), seed, 300)
 		})
@@ -287,7 +288,7 @@ func TestSSECutAgainAndAgain(t *testing.T) {
 
 func TestSSECutOverTCP(t *testing.T) {
 	s := overTCP(t, engine.Options{PingInterval: 20 * time.Millisecond})
-	for seed := range uint64(10) {
+	for seed := range uint64(soak.Times(10, 1000)) {
 		sseUnderCuts(t, s, seed, 500)
 	}
 }
@@ -772,7 +773,7 @@ func TestSSEOverHTTP2(t *testing.T) {
 }
 
 func TestSSEWriteTimeoutOverHTTP2(t *testing.T) {
-	s := overTLS(t, engine.Options{WriteTimeout: 300 * time.Millisecond, OutboxLimit: -1})
+	s := overTLS(t, engine.Options{WriteTimeout: 3 * time.Second, OutboxLimit: -1})
 	f, sid, o := s.openSSE()
 	const n = 8 << 20
 	o.send(long(n))

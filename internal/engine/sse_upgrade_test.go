@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/soak"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -219,7 +220,7 @@ func TestSSESessionEndsDuringTheUpgrade(t *testing.T) {
 // Both sides send without a pause while the session is upgraded, or nearly, at some moment,
 // and streams break: nothing is lost, doubled or out of order.
 func TestSSEUpgradeUnderLoad(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(soak.Times(60, 6000)) {
 		bubble(t, fmt.Sprint(seed), func(t *testing.T) {
 			sseUpgradeUnderLoad(t, inMemory(t, engine.Options{PingInterval: 20 * time.Millisecond}), seed, 300)
 		})
@@ -228,7 +229,7 @@ func TestSSEUpgradeUnderLoad(t *testing.T) {
 
 func TestSSEUpgradeUnderLoadOverTCP(t *testing.T) {
 	s := overTCP(t, engine.Options{PingInterval: 20 * time.Millisecond})
-	for seed := range uint64(20) {
+	for seed := range uint64(soak.Times(10, 1000)) {
 		sseUpgradeUnderLoad(t, s, seed, 600)
 	}
 }

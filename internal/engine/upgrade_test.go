@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/soak"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -357,14 +358,14 @@ func TestPollAbandonedAtTheUpgrade(t *testing.T) {
 // Both sides send without a pause while the session is upgraded, at some moment: nothing
 // is lost, doubled or out of order.
 func TestUpgradeUnderLoad(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(soak.Times(60, 6000)) {
 		bubble(t, fmt.Sprint(seed), func(t *testing.T) { upgradeUnderLoad(t, inMemory(t, engine.Options{}), seed, 300) })
 	}
 }
 
 func TestUpgradeUnderLoadOverTCP(t *testing.T) {
 	s := overTCP(t, engine.Options{})
-	for seed := range uint64(30) {
+	for seed := range uint64(soak.Times(15, 3000)) {
 		upgradeUnderLoad(t, s, seed, 1000)
 	}
 }

@@ -114,7 +114,7 @@ func (h *handler) echo() *handler {
 // await waits until cond holds, which is called with the lock held.
 func (h *handler) await(what string, cond func() bool) {
 	h.t.Helper()
-	late := time.AfterFunc(20*time.Second, func() {
+	late := time.AfterFunc(2*time.Minute, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if !cond() {
@@ -195,7 +195,7 @@ func pairOf(t testing.TB, l net.Listener) (client, server net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	client.SetDeadline(time.Now().Add(30 * time.Second))
+	client.SetDeadline(time.Now().Add(5 * time.Minute))
 	if server, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}

@@ -165,17 +165,24 @@ func TestCloseWhileReading(t *testing.T) {
 func TestServerEndsTCP(t *testing.T) {
 	for name, in := range map[string][]byte{"close": masked(fin|cls, ""), "fault": masked(fin|3, "")} {
 		t.Run(name, func(t *testing.T) {
-			nc, err := net.Dial("tcp", strings.TrimPrefix(serve(t, nil, echo), "ws://"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer nc.Close()
-			nc.SetDeadline(time.Now().Add(4 * time.Second)) // the server's timeout is 5 s
-			nc.Write(join([]byte(handshake+"\r\n"), in))
-			readHead(nc)
-			if got, err := io.ReadAll(nc); err != nil || len(got) < 2 || got[0] != fin|cls {
-				t.Errorf("got %q, %v, want a Close frame and the end", got, err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				nc, peer := net.Pipe()
+				c := ws.NewConn(nc, ws.ConnOptions{Side: ws.Server})
+				go func() {
+					defer c.CloseNow()
+					echo(c)
+				}()
+				start := time.Now()
+				if _, err := peer.Write(in); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := io.ReadAll(peer); err != nil || len(got) < 2 || got[0] != fin|cls {
+					t.Errorf("got %q, %v, want a Close frame and the end", got, err)
+				}
+				if took := time.Since(start); took > 0 {
+					t.Errorf("the end came after %v", took)
+				}
+			})
 		})
 	}
 }

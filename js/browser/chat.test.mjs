@@ -39,7 +39,7 @@ async function visit(t, room, { name, query = '', ...options } = {}) {
     if (given && localStorage.getItem('parley.name') === null) localStorage.setItem('parley.name', given);
   }, name);
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(120_000);
   page.on('pageerror', (error) => complaints.push(`error: ${error.stack}`));
   page.on('dialog', (dialog) => { complaints.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
   const response = await page.goto(`${url}/${query}#${encodeURIComponent(room)}`);
@@ -68,7 +68,7 @@ async function fill(t, room, n, make) {
   return client;
 }
 
-const spec = (name, body) => test(name, { timeout: 180_000 }, async (t) => {
+const spec = (name, body) => test(name, { timeout: 600_000 }, async (t) => {
   complaints.length = 0;
   await body(t);
   assert.deepEqual(complaints, []);

@@ -6,7 +6,7 @@ import { WebSocket } from 'ws';
 import { connect } from '../parley.js';
 
 /** A test that ends. */
-export const test = (name, run) => bare(name, { timeout: 15_000 }, run);
+export const test = (name, run) => bare(name, { timeout: 300_000 }, run);
 
 /** Starts a server on a free port (or the one given) of 127.0.0.1 and stops it when the test ends. */
 export async function serve(t, options = {}, port = 0) {
@@ -25,7 +25,7 @@ export async function serve(t, options = {}, port = 0) {
 
 /** A client that is closed when the test ends; quick to come back unless told otherwise. */
 export function dial(t, url, options = {}) {
-  const client = connect(url, { WebSocket, reconnection: { delay: 20, max: 100 }, ...options });
+  const client = connect(url, { WebSocket, reconnection: { delay: 20, max: 100 }, timeouts: { open: 60_000, connect: 120_000, ack: 120_000 }, ...options });
   t.after(() => client.close());
   return client;
 }
