@@ -772,7 +772,7 @@ func TestSSEOverHTTP2(t *testing.T) {
 }
 
 func TestSSEWriteTimeoutOverHTTP2(t *testing.T) {
-	s := overTLS(t, engine.Options{WriteTimeout: 300 * time.Millisecond, OutboxLimit: -1})
+	s := overTLS(t, engine.Options{WriteTimeout: 3 * time.Second, OutboxLimit: -1})
 	f, sid, o := s.openSSE()
 	const n = 8 << 20
 	o.send(long(n))
