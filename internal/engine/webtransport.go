@@ -213,6 +213,11 @@ func (t *webtransport) begin(first *Message) {
 	t.wakeLocked()
 }
 
+const transportWebTransport = "webtransport"
+
+// It has a handler of its own, ServeWebTransport.
+var webTransportKind = kind{offered: func(s *Server) bool { return s.webTransports.Load() > 0 }}
+
 func (t *webtransport) name() string { return transportWebTransport }
 
 func (t *webtransport) wakeLocked() {
