@@ -125,7 +125,7 @@ func unescape(s string) string {
 }
 
 // plain reports whether the transport uses ordinary requests.
-func (q *query) plain() bool { return q.transport == transportPolling || q.transport == transportSSE }
+func (q *query) plain() bool { return kindOf(q.transport).reach == byRequest }
 
 // script reports whether a page makes the request with a script or a form: JSONP.
 func (q *query) script() bool { return q.jsonp && q.transport == transportPolling }

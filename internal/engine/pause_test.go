@@ -236,7 +236,7 @@ func TestPingsGoOnWhilePaused(t *testing.T) {
 			}
 			o.session.Pause()
 			wantPings(t, ping)
-			time.Sleep(10 * interval) // no poll gets but one
+			time.Sleep(10*interval - time.Second) // no poll gets but one
 			wantAnswer(t, s.poll(sid), 200, "2")
 			o.session.Resume()
 			s.post(sid, strings.Join(append(pongs, "3"), "\x1e"))
@@ -303,6 +303,7 @@ func TestRevision3PongsWhilePaused(t *testing.T) {
 		wantPongs(t, func() { p.wantText("3") })
 		o.session.Resume()
 		p.wantText("3") // to the ping
+		synctest.Wait()
 		o.wantReceived("a")
 		start := time.Now()
 		p.wantClose(1005, "")

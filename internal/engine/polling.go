@@ -32,6 +32,10 @@ type polling struct {
 	farewell eio.Type
 }
 
+const transportPolling = "polling"
+
+var pollingKind = kind{reach: byRequest, revision3: true, begin: (*Server).openPolling, serve: (*Session).serveGet}
+
 // newPolling returns polling as the handshake asks for it.
 func newPolling(q query) *polling {
 	p := &polling{base64: q.b64}
@@ -92,8 +96,29 @@ func (p *polling) endLocked(farewell eio.Type) (linger bool) {
 	return true
 }
 
+// openPolling begins a session.
+func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
+	p := newPolling(q)
+	session, refusal := s.newSession(r, q, p)
+	if refusal != nil {
+		s.refused(r, refusal, "transport", q.transport)
+		refuse(w, refusal)
+		return
+	}
+	p.s = session
+	s.start(session)
+	if c := s.cookie(session.id); c != nil {
+		http.SetCookie(w, c)
+	}
+	answer := newPayload(session.protocol, false)
+	answer.append(s.openMessage(session.id, s.upgrades(session.protocol)...))
+	if err := p.respond(w, r, answer); err != nil {
+		session.end(TransportError, err)
+	}
+}
+
 // serveGet answers one poll.
-func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
+func (s *Session) serveGet(w http.ResponseWriter, r *http.Request, _ query) {
 	s.mu.Lock()
 	p, polls := s.transport.(*polling)
 	switch {

@@ -115,14 +115,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case upgrade:
 		s.serveWebSocket(w, r, q, session)
-	case session == nil && q.transport == transportSSE:
-		s.openSSE(w, r, q)
 	case session == nil:
-		s.openPolling(w, r, q)
-	case r.Method == http.MethodGet && q.transport == transportSSE:
-		session.serveStream(w, r, q)
+		kindOf(q.transport).begin(s, w, r, q)
 	case r.Method == http.MethodGet:
-		session.serveGet(w, r)
+		kindOf(q.transport).serve(session, w, r, q)
 	case r.Method == http.MethodPost:
 		session.servePost(w, r)
 	default:
@@ -175,7 +171,8 @@ func hasToken(lists []string, token string) bool {
 // verify decides on a request, in the order of the reference. It returns the session
 // that the request belongs to, or nil for a handshake.
 func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requestError) {
-	if !s.opts.allows(q.transport) || q.transport == transportWebTransport { // which is not asked for so
+	kind := kindOf(q.transport)
+	if !s.opts.allows(q.transport) || kind.reach == unreachable {
 		return nil, errUnknownTransport
 	}
 	allowed := s.opts.CORS.Allows
@@ -193,7 +190,7 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 			return nil, errUnknownSession
 		case protocol != session.protocol:
 			return nil, errBadRequest // a session stays in the protocol it began in
-		case !upgrade && session.Transport() != q.transport:
+		case !upgrade && (kind.reach != byRequest || session.Transport() != q.transport):
 			return nil, errBadRequest
 		}
 		return session, nil
@@ -201,7 +198,7 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 	switch {
 	case r.Method != http.MethodGet && !ws.OverHTTP2(r):
 		return nil, errHandshakeMethod
-	case q.transport == transportWebSocket && !upgrade:
+	case kind.reach == byUpgrade && !upgrade:
 		return nil, errBadRequest
 	case q.script() && !s.opts.JSONP:
 		return nil, errUnknownTransport
@@ -211,7 +208,7 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 	if refusal := s.admit(r); refusal != nil {
 		return nil, refusal
 	}
-	if !spoken || q.transport == transportSSE && protocol != eio.V4 {
+	if !spoken || protocol == eio.V3 && !kind.revision3 {
 		return nil, errProtocolVersion
 	}
 	return nil, nil
@@ -308,21 +305,6 @@ func (s *Server) remove(session *Session) {
 	s.checkIdleLocked()
 }
 
-// upgrades returns what a session that begins with polling may be upgraded to.
-func (s *Server) upgrades(p eio.Protocol) []string {
-	var to []string
-	if s.opts.NoUpgrades {
-		return nil
-	}
-	if s.opts.allows(transportWebSocket) {
-		to = append(to, transportWebSocket)
-	}
-	if s.opts.allows(transportWebTransport) && s.webTransports.Load() > 0 && p == eio.V4 {
-		to = append(to, transportWebTransport)
-	}
-	return to
-}
-
 // openMessage is the OPEN packet of a session. None of the texts in it has to be escaped, and
 // encoding/json would take a twentieth of the time that a connection takes in all.
 func (s *Server) openMessage(id string, upgrades ...string) *Message {
@@ -332,26 +314,6 @@ func (s *Server) openMessage(id string, upgrades ...string) *Message {
 	}
 	return control(eio.Open, fmt.Sprintf(`{"sid":"%s","upgrades":[%s],"pingInterval":%d,"pingTimeout":%d,"maxPayload":%d}`,
 		id, list, s.opts.PingInterval.Milliseconds(), s.opts.PingTimeout.Milliseconds(), s.opts.MaxPayload))
-}
-
-func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
-	p := newPolling(q)
-	session, refusal := s.newSession(r, q, p)
-	if refusal != nil {
-		s.refused(r, refusal, "transport", q.transport)
-		refuse(w, refusal)
-		return
-	}
-	p.s = session
-	s.start(session)
-	if c := s.cookie(session.id); c != nil {
-		http.SetCookie(w, c)
-	}
-	answer := newPayload(session.protocol, false)
-	answer.append(s.openMessage(session.id, s.upgrades(session.protocol)...))
-	if err := p.respond(w, r, answer); err != nil {
-		session.end(TransportError, err)
-	}
 }
 
 // cookie returns the cookie of a session, if one is configured.

@@ -29,6 +29,7 @@ type server struct {
 	host   string
 	client *http.Client
 	owners chan *owner
+	bubble bool
 }
 
 // bubble runs a subtest in a bubble of its own, where time costs nothing.
@@ -45,7 +46,9 @@ func inMemory(t testing.TB, o engine.Options) *server {
 func inMemoryBehind(t testing.TB, o engine.Options, hs *http.Server, middleware func(http.Handler) http.Handler) *server {
 	t.Cleanup(func() { time.Sleep(time.Second) }) // net/http waits half of it to end some connections
 	l := wiretest.Listen()
-	return serve(t, o, hs, middleware, l, l.Dial, "parley.test", time.Minute)
+	s := serve(t, o, hs, middleware, l, l.Dial, "parley.test", time.Minute)
+	s.bubble = true
+	return s
 }
 
 // overTCP serves on a real socket.
@@ -61,7 +64,7 @@ func serve(t testing.TB, o engine.Options, hs *http.Server, middleware func(http
 	s := &server{t: t, dial: dial, scheme: "http", host: host, owners: make(chan *owner, 10_000)}
 	open := o.Open
 	o.Open = func(session *engine.Session) engine.Handler {
-		own := &owner{t: t, session: session, opened: s.owners, ended: make(chan struct{})}
+		own := &owner{t: t, server: s, session: session, opened: s.owners, ended: make(chan struct{})}
 		if open != nil {
 			own.next = open(session)
 		}
@@ -97,6 +100,7 @@ func serve(t testing.TB, o engine.Options, hs *http.Server, middleware func(http
 // owner is a session's handler that writes down what it is told.
 type owner struct {
 	t       testing.TB
+	server  *server
 	session *engine.Session
 	opened  chan<- *owner  // gets this one
 	next    engine.Handler // told, too, if not nil
@@ -154,12 +158,16 @@ func (o *owner) isOpen() bool {
 	}
 }
 
+// wantEnded waits for the session's end, in a bubble with all that follows from it.
 func (o *owner) wantEnded(reason engine.Reason) {
 	o.t.Helper()
 	select {
 	case <-o.ended:
 	case <-time.After(patience()):
 		o.t.Fatalf("the session is still open, want %q", reason)
+	}
+	if o.server.bubble {
+		synctest.Wait()
 	}
 	if o.reason != reason {
 		o.t.Errorf("the session ended with %q (%v), want %q", o.reason, o.cause, reason)

@@ -53,6 +53,10 @@ const (
 	writeSize = 16 << 10
 )
 
+const transportSSE = "sse"
+
+var sseKind = kind{reach: byRequest, begin: (*Server).openSSE, serve: (*Session).serveStream}
+
 func (t *sse) name() string { return transportSSE }
 
 func (t *sse) wakeLocked() {

@@ -56,6 +56,10 @@ const (
 	closeSent
 )
 
+const transportWebSocket = "websocket"
+
+var webSocketKind = kind{reach: byUpgrade, revision3: true, offered: func(*Server) bool { return true }}
+
 func (t *websocket) name() string { return transportWebSocket }
 
 // wakeLocked has Drain called. Before the connection is attached there is no need.

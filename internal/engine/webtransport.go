@@ -213,6 +213,11 @@ func (t *webtransport) begin(first *Message) {
 	t.wakeLocked()
 }
 
+const transportWebTransport = "webtransport"
+
+// It has a handler of its own, ServeWebTransport.
+var webTransportKind = kind{offered: func(s *Server) bool { return s.webTransports.Load() > 0 }}
+
 func (t *webtransport) name() string { return transportWebTransport }
 
 func (t *webtransport) wakeLocked() {
@@ -319,7 +324,8 @@ func (t *webtransport) receive(packets *eio.StreamReader) {
 	}
 }
 
-// write writes until there is nothing to be written.
+// write writes until there is nothing to be written, or it fails. With that, or at the end, it
+// closes the WebTransport session, and nobody writes after it.
 func (t *webtransport) write() {
 	s := t.s
 	buffer := flushBuffers.Get().(*[]byte)
@@ -338,13 +344,13 @@ func (t *webtransport) write() {
 			out = fifo.Queue[*Message]{}
 		}
 		if len(b) == 0 && out.Len() == 0 {
-			if t.ending {
-				t.finishLocked()
+			last := t.ending
+			t.writing = last
+			s.mu.Unlock()
+			if !last {
 				return
 			}
-			t.writing = false
-			s.mu.Unlock()
-			return
+			break
 		}
 		s.mu.Unlock()
 
@@ -353,46 +359,39 @@ func (t *webtransport) write() {
 		if err == nil && large != nil {
 			err = t.send(large)
 		}
+		if err != nil {
+			t.broken(err)
+			break
+		}
 		s.mu.Lock()
 		s.tookLocked(size)
-		if err != nil {
-			t.failedLocked(err)
-			return
-		}
 		s.mu.Unlock()
 	}
-}
-
-// failedLocked ends what cannot be written to any more. It unlocks the session.
-func (t *webtransport) failedLocked(err error) {
-	s := t.s
-	isCurrent := s.transport == t
-	var tell func()
-	if isCurrent && s.state == open && errors.Is(err, os.ErrDeadlineExceeded) {
-		tell = s.stalledLocked(s.srv.opts.WriteTimeout)
+	s.mu.Lock()
+	// A session that is still open is about to be ended by the goroutine that reads.
+	if s.transport == t && s.state == closing {
+		s.changeLocked(closed)
 	}
 	s.mu.Unlock()
-	switch {
-	case tell != nil:
-		tell()
-	case isCurrent:
-		s.end(TransportClose, err)
-	}
-	s.mu.Lock()
-	t.closeLocked(0, "")
-	t.finishLocked()
-}
-
-// finishLocked closes the WebTransport session. It unlocks the session, and nobody writes
-// after it.
-func (t *webtransport) finishLocked() {
-	// One that is still open is about to be ended by the goroutine that reads.
-	if t.s.transport == t && t.s.state == closing {
-		t.s.changeLocked(closed)
-	}
-	t.s.mu.Unlock()
 	t.conn.CloseWithError(t.code, t.message) // it may be closed already
 	close(t.gone)
+}
+
+// broken ends what cannot be written to any more, and the session if this is its transport.
+func (t *webtransport) broken(err error) {
+	s := t.s
+	s.mu.Lock()
+	tell := func() {}
+	switch {
+	case s.transport != t || s.state != open:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		tell = s.stalledLocked(s.srv.opts.WriteTimeout)
+	default:
+		tell = s.endLocked(closed, TransportClose, err, eio.Close)
+	}
+	t.closeLocked(0, "")
+	s.mu.Unlock()
+	tell()
 }
 
 // gather takes messages from out and returns them behind b, as many as its capacity has room
