@@ -12,6 +12,20 @@
 //	})
 //	http.ListenAndServe(":3000", srv)
 //
+// # Behind a mux
+//
+// The server answers at Options.Path and below it. Give a http.ServeMux both patterns: it would
+// redirect clients with addTrailingSlash: false, which WebSockets do not follow.
+//
+//	http.Handle("/socket.io/", srv)
+//	http.Handle("/socket.io", srv)
+//
+// Patterns must not name a method, since clients send GET, POST and OPTIONS. http.StripPrefix must
+// not cut Options.Path off. Middleware that ends requests after a time, such as
+// http.TimeoutHandler, ends sessions with it. Middleware that wraps the http.ResponseWriter
+// needs a method Unwrap for WebSockets to be possible. The log says once a minute when one of
+// these is in the way.
+//
 // # Events
 //
 // A descriptor gives an event its types. It is a constant, and a Go client can share it: the

@@ -24,6 +24,7 @@ func Example() {
 		return srv.To("lobby").Emit("message", text)
 	})
 	http.Handle("/socket.io/", srv)
+	http.Handle("/socket.io", srv) // for clients with addTrailingSlash: false
 	log.Fatal(http.ListenAndServe("127.0.0.1:3000", nil))
 }
 

@@ -1,6 +1,7 @@
 // Connecting: what the client sends along, what it learns, and upgrades.
 import assert from 'node:assert/strict';
-import { client, collect, connected, count, each, next, serve, settled, soak, take, test, upgraded } from './harness.mjs';
+import { runInNewContext } from 'node:vm';
+import { client, collect, connected, count, each, next, serve, settled, soak, take, test, upgraded, ways } from './harness.mjs';
 
 each('auth, query and headers arrive', async (t, way) => {
   const { url } = await serve(t);
@@ -49,11 +50,29 @@ each('ids and transports', async (t, way) => {
   assert.equal(who.transport, a.io.engine.transport.name);
 });
 
-test('the path with and without a trailing slash', async (t) => {
+for (const flags of [[], ['-mux']]) {
+  test(`the path with and without a trailing slash ${flags}`, async (t) => {
+    const { url } = await serve(t, ...flags);
+    for (const addTrailingSlash of [true, false]) {
+      for (const way of Object.values(ways)) {
+        const socket = await connected(t, url, { addTrailingSlash, ...way });
+        if (!way.transports) await upgraded(socket);
+        await settled(socket);
+      }
+    }
+  });
+}
+
+// Ours alone: the reference serves its client there.
+test('a page that loads the client from the server is told where to get it', async (t) => {
   const { url } = await serve(t);
-  for (const addTrailingSlash of [true, false]) {
-    for (const transports of [['websocket'], ['polling']]) await connected(t, url, { addTrailingSlash, transports });
+  for (const name of ['socket.io.js', 'socket.io.min.js', 'socket.io.msgpack.min.js']) {
+    const script = await (await fetch(`${url}/socket.io/${name}`)).text();
+    assert.throws(() => runInNewContext(script), /cdn\.socket\.io/);
   }
+  const module = await (await fetch(`${url}/socket.io/socket.io.esm.min.js`)).text();
+  const page = `import io, { io as same, Manager } from ${JSON.stringify(`data:text/javascript,${encodeURIComponent(module)}`)}; io();`;
+  await assert.rejects(import(`data:text/javascript,${encodeURIComponent(page)}`), /cdn\.socket\.io/);
 });
 
 test('what was sent before connecting is sent then, but not the volatile', async (t) => {

@@ -41,6 +41,7 @@ var (
 	maxConnections = flag.Int("max-connections", 0, "connections in all")
 	deny           = flag.Bool("deny", false, "refuse all handshakes by AllowRequest")
 	proxy          = flag.String("proxy", "", "address of a proxy that is to be believed")
+	behindMux      = flag.Bool("mux", false, "serve as the README has it, with the standard mux")
 	origins        = flag.String("origins", "*", "origins that may connect, separated by commas")
 )
 
@@ -87,8 +88,14 @@ func main() {
 		}
 	} else {
 		fmt.Printf("http://%s\n", l.Addr())
+		serve := srv.Serve
+		if *behindMux {
+			http.Handle("/socket.io/", srv)
+			http.Handle("/socket.io", srv)
+			serve = (&http.Server{}).Serve
+		}
 		go func() {
-			if err := srv.Serve(l); err != parley.ErrServerClosed {
+			if err := serve(l); err != parley.ErrServerClosed {
 				log.Fatal(err)
 			}
 		}()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -592,7 +593,7 @@ func TestSSELimits(t *testing.T) {
 
 // A server that cannot give a client its time does not stream.
 func TestSSEWithoutDeadlines(t *testing.T) {
-	s, err := engine.NewServer(engine.Options{})
+	s, err := engine.NewServer(engine.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

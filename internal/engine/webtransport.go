@@ -307,6 +307,8 @@ func (t *webtransport) receive(packets *eio.StreamReader) {
 			}
 			t.fail(TransportClose, err, 0, "")
 			return
+		case t.current && s.ended.Load(): // only the end of the stream is still of use
+			continue
 		}
 		s.arrived(1, 0)
 		p, err := s.protocol.Decode(isBinary, b)
