@@ -198,6 +198,15 @@ type SocketInfo struct {
 	Handshake Handshake
 	Rooms     []string
 	Data      any
+
+	stored any
+}
+
+// Value returns the value of a Key, for sockets of this server.
+func (i SocketInfo) Value(key any) any {
+	d, _ := i.stored.(*keyed)
+	v, _ := d.value(key)
+	return v
 }
 
 // FetchSockets returns the chosen sockets.
@@ -205,7 +214,8 @@ func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
 	chosen := b.choose()
 	infos := make([]SocketInfo, len(chosen))
 	for i, s := range chosen {
-		infos[i] = SocketInfo{ID: s.ID(), Handshake: s.Handshake(), Rooms: s.Rooms(), Data: s.Data()}
+		stored := s.stored()
+		infos[i] = SocketInfo{ID: s.ID(), Handshake: s.Handshake(), Rooms: s.Rooms(), Data: dataOf(stored), stored: stored}
 	}
 	return infos, ctx.Err()
 }

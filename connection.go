@@ -62,8 +62,29 @@ func newConnection(srv *Server, session *engine.Session) *connection {
 	return c
 }
 
+// connContext is what Options.ConnContext returned for a connection.
+type connContext struct {
+	context.Context
+	detach func() bool // has the end of the context not close the connection; guarded by connection.mu
+}
+
+// parent returns the context that those of the connection's sockets descend from.
+func (c *connection) parent() context.Context {
+	if ctx := c.session.Handshake().Context; ctx != nil {
+		return ctx
+	}
+	return context.Background()
+}
+
 // Opened implements engine.Handler.
 func (c *connection) Opened() {
+	if ctx, ok := c.session.Handshake().Context.(*connContext); ok && ctx.Done() != nil {
+		c.mu.Lock()
+		if !c.closed {
+			ctx.detach = context.AfterFunc(ctx, c.session.Close)
+		}
+		c.mu.Unlock()
+	}
 	if c.revision().joinsUnasked() {
 		c.connect("/", nil)
 	}
@@ -265,7 +286,7 @@ func (c *connection) negotiate(f func()) {
 
 // discover asks whether the namespace may be made, and goes on with joining.
 func (c *connection) discover(namespace string, attempt int, auth json.RawMessage) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(c.parent())
 	defer cancel()
 	c.mu.Lock()
 	i := c.attemptLocked(attempt)
@@ -384,6 +405,9 @@ func (c *connection) admit(s *Socket) {
 func (c *connection) Closed(reason engine.Reason, cause error) {
 	c.mu.Lock()
 	c.closed = true
+	if ctx, ok := c.session.Handshake().Context.(*connContext); ok && ctx.detach != nil {
+		ctx.detach()
+	}
 	stop(&c.joining)
 	stop(&c.attaching)
 	seats := c.seats

@@ -1,6 +1,7 @@
 package parley
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +42,8 @@ var (
 	// ErrWrongNamespace is returned by Socket.Send for an event that another namespace has encoded.
 	ErrWrongNamespace = errors.New("parley: the event was encoded for another namespace")
 	// ErrTimeout is returned when an acknowledgement does not come in time.
-	ErrTimeout = errors.New("parley: acknowledgement timed out")
+	// It is a context.DeadlineExceeded.
+	ErrTimeout error = timeoutError{}
 	// ErrTooManyRooms is returned by Join beyond Options.MaxRooms.
 	ErrTooManyRooms = errors.New("parley: socket is in too many rooms")
 	// ErrTooManyAcks is returned beyond Options.MaxPendingAcks.
@@ -51,6 +53,11 @@ var (
 	// ErrServerClosed is what Serve returns after Shutdown.
 	ErrServerClosed = errors.New("parley: server closed")
 )
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string        { return "parley: acknowledgement timed out" }
+func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // PanicError is a panic in a handler, as OnError sees it.
 type PanicError struct {

@@ -24,7 +24,7 @@ func (s *Socket) Handshake() Handshake {
 	h := s.conn.session.Handshake()
 	headers := h.Header()
 	return Handshake{
-		Headers: headers, Query: h.Query(), URL: h.URI, Address: h.Address, Time: h.Time, Secure: h.Secure,
+		Headers: headers, Query: h.Query(), URL: h.URI, Address: h.Address, Time: h.Time(), Secure: h.Secure,
 		CrossOrigin: headers.Get("Origin") != "", Auth: s.auth,
 	}
 }

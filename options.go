@@ -1,6 +1,7 @@
 package parley
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,6 +62,15 @@ type Options struct {
 	// ClientSecure, if not nil, tells whether a client connected over TLS, which may end at a
 	// proxy; see ForwardedProto.
 	ClientSecure func(*http.Request) bool
+
+	// ConnContext, if not nil, returns the context of a new connection, from which
+	// Socket.Context descends: and so the contexts that middleware and handlers get. ctx is the
+	// context that it starts from, and r is the handshake's request. Take from the request what
+	// you need, such as the user whom HTTP middleware has put into r.Context(); nothing else of
+	// it is kept. Do not return a context that descends from r.Context(), for that one ends with the
+	// request. When the returned context ends, the connection is closed, so a deadline ends it in
+	// time with a session or token.
+	ConnContext func(ctx context.Context, r *http.Request) context.Context
 
 	// Compression allows permessage-deflate on WebSockets. Nil, the default, declines it:
 	// it costs memory and CPU.
@@ -210,6 +220,15 @@ func (o *Options) engine() engine.Options {
 		ClientAddress: o.ClientAddress,
 		ClientSecure:  o.ClientSecure,
 		Logger:        o.Logger,
+	}
+	if o.ConnContext != nil {
+		e.Context = func(r *http.Request) context.Context {
+			ctx := o.ConnContext(context.Background(), r)
+			if ctx == nil {
+				panic("parley: ConnContext returned nil")
+			}
+			return &connContext{Context: ctx}
+		}
 	}
 	if o.Compression != nil {
 		e.Compression = &ws.Compression{

@@ -500,7 +500,7 @@ func (r *recovery) leaveLocked(s *Socket, reason Reason) (kept bool) {
 
 // done is called when the last handler of a socket has run.
 func (r *recovery) done(s *Socket) {
-	data := s.Data()
+	data := s.stored()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := s.comeback

@@ -120,21 +120,8 @@ func (s *Socket) Transport() string { return s.conn.session.Transport() }
 // secret between server and client: whoever knows it can take over a connection that is not a WebSocket.
 func (s *Socket) SessionID() string { return s.conn.session.ID() }
 
-// Data returns what SetData has set.
-func (s *Socket) Data() any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.data
-}
-
-// SetData keeps a value with the socket.
-func (s *Socket) SetData(v any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.data = v
-}
-
-// Context returns a context that ends when the socket disconnects.
+// Context returns a context that ends when the socket disconnects. It descends from the one that
+// Options.ConnContext returned, and has the values of keys (see Key).
 func (s *Socket) Context() context.Context { return (*socketContext)(s) }
 
 // socketContext is a socket as a context, which so costs nothing until it is waited for.
@@ -142,8 +129,8 @@ type socketContext Socket
 
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-func (c *socketContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (c *socketContext) Value(any) any               { return nil }
+func (c *socketContext) Deadline() (time.Time, bool) { return c.conn.parent().Deadline() }
+func (c *socketContext) Value(key any) any           { return (*Socket)(c).Value(key) }
 
 func (c *socketContext) Done() <-chan struct{} {
 	c.mu.Lock()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
@@ -12,12 +13,16 @@ import (
 // Handshake is what is kept of the request that opened a session. It is immutable and
 // safe for concurrent use.
 type Handshake struct {
-	Time    time.Time
-	Address string // the client's, host:port
-	Secure  bool   // the client connected over TLS
-	URI     string // path and query
-	headers string // "Name: value\n" for each: a fraction of a map's size
+	Context context.Context // what Options.Context made of the request; nil without that
+	Address string          // the client's, host:port
+	Secure  bool            // the client connected over TLS
+	URI     string          // path and query
+	headers string          // "Name: value\n" for each: a fraction of a map's size
+	opened  int64           // in nanoseconds of Unix time: a third of a time.Time
 }
+
+// Time returns when the session was opened.
+func (h *Handshake) Time() time.Time { return time.Unix(0, h.opened) }
 
 // maxHandshake bounds, in bytes, what is kept of a request. Node.js takes no larger header.
 const maxHandshake = 16 << 10
@@ -38,7 +43,7 @@ func newHandshake(r *http.Request) (*Handshake, *requestError) {
 		b.WriteString(value)
 		b.WriteByte('\n')
 	})
-	return &Handshake{Time: time.Now(), URI: uri, headers: b.String()}, nil
+	return &Handshake{opened: time.Now().UnixNano(), URI: uri, headers: b.String()}, nil
 }
 
 // eachField calls f for each line of the header that does not concern the connection alone.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,6 +56,9 @@ type Options struct {
 	// Logger is told of sessions that are ended as slow consumers and, once a minute for each
 	// cause, of what is refused and what stands in the way; slog.Default.
 	Logger *slog.Logger
+	// Context, if not nil, makes of a handshake's request what Handshake.Context is. The request's
+	// own context ends too soon to be part of it.
+	Context func(*http.Request) context.Context
 
 	// Open makes the handler of a new session, before the client hears of it. It must
 	// not block.

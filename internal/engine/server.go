@@ -254,6 +254,9 @@ func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *r
 		info.Address = strings.Clone(info.Address) // it may be a part of a header that is not kept
 	}
 	info.Secure = s.opts.ClientSecure(r)
+	if s.opts.Context != nil {
+		info.Context = s.opts.Context(r)
+	}
 	client := ""
 	if s.opts.MaxPerAddress > 0 {
 		client = address.Client(info.Address)

@@ -45,7 +45,7 @@ func TestHandshakeOfASession(t *testing.T) {
 		if len(got) != len(want) {
 			t.Errorf("header %v", got)
 		}
-		if h.URI != "/engine.io/?"+newWebSocket || h.Query().Get("transport") != "websocket" || h.Secure || !h.Time.Equal(time.Now()) {
+		if h.URI != "/engine.io/?"+newWebSocket || h.Query().Get("transport") != "websocket" || h.Secure || !h.Time().Equal(time.Now()) {
 			t.Errorf("handshake %+v", h)
 		}
 		p.Close()
