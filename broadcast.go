@@ -17,7 +17,6 @@ type Broadcast struct {
 	selection
 	volatile bool
 	plain    bool // not compressed
-	local    bool
 	timeout  time.Duration
 }
 
@@ -79,7 +78,8 @@ func (b *Broadcast) Compress(compress bool) *Broadcast {
 	return b.with(func(b *Broadcast) { b.plain = !compress })
 }
 
-// Local restricts the choice to the sockets of this process, for servers in a cluster.
+// Local restricts the choice to the sockets that are connected to this process: what you do with
+// them never leaves it. Without a cluster that is all sockets, and Local changes nothing.
 func (b *Broadcast) Local() *Broadcast {
 	return b.with(func(b *Broadcast) { b.local = true })
 }
@@ -209,39 +209,78 @@ func (i SocketInfo) Value(key any) any {
 	return v
 }
 
-// FetchSockets returns the chosen sockets.
+// What follows may have to ask other servers in a cluster, so it takes a context and can fail. Within
+// one process the error is that of a context that has ended already; nothing is done then.
+
+// FetchSockets returns the chosen sockets. SocketIDs and Count cost much less.
 func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
-	chosen := b.choose()
-	infos := make([]SocketInfo, len(chosen))
-	for i, s := range chosen {
+	return each(ctx, b, func(s *Socket) SocketInfo {
 		stored := s.stored()
-		infos[i] = SocketInfo{ID: s.ID(), Handshake: s.Handshake(), Rooms: s.Rooms(), Data: dataOf(stored), stored: stored}
-	}
-	return infos, ctx.Err()
+		return SocketInfo{ID: s.ID(), Handshake: s.Handshake(), Rooms: s.Rooms(), Data: dataOf(stored), stored: stored}
+	})
 }
 
-// SocketsJoin has the chosen sockets join rooms. The error is ErrTooManyRooms if one of
-// them cannot.
-func (b *Broadcast) SocketsJoin(rooms ...string) error {
-	var err error
+// SocketIDs returns the ids of the chosen sockets.
+func (b *Broadcast) SocketIDs(ctx context.Context) ([]string, error) {
+	return each(ctx, b, (*Socket).ID)
+}
+
+func each[T any](ctx context.Context, b *Broadcast, f func(*Socket) T) ([]T, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	chosen := b.choose()
+	all := make([]T, len(chosen))
+	for i, s := range chosen {
+		all[i] = f(s)
+	}
+	return all, nil
+}
+
+// Count returns how many sockets are chosen. Of all sockets, and of one room, it is known without
+// looking at each socket.
+func (b *Broadcast) Count(ctx context.Context) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.nsp.local.count(&b.selection), nil
+}
+
+// Rooms returns the rooms that the chosen sockets are in, and how many of them are in each. The
+// room that is named by a socket's id is left out while no other socket is there.
+func (b *Broadcast) Rooms(ctx context.Context) (map[string]int, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return b.nsp.local.sizes(&b.selection), nil
+}
+
+// SocketsJoin has the chosen sockets join rooms. The error wraps ErrTooManyRooms if one of them
+// cannot; the others have joined.
+func (b *Broadcast) SocketsJoin(ctx context.Context, rooms ...string) error {
+	return b.change(ctx, func(s *Socket) error { return s.Join(rooms...) })
+}
+
+// SocketsLeave has the chosen sockets leave rooms.
+func (b *Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
+	return b.change(ctx, func(s *Socket) error { s.Leave(rooms...); return nil })
+}
+
+// DisconnectSockets disconnects the chosen sockets; see Socket.Disconnect.
+func (b *Broadcast) DisconnectSockets(ctx context.Context, closeConnection bool) error {
+	return b.change(ctx, func(s *Socket) error { s.Disconnect(closeConnection); return nil })
+}
+
+// change calls f with the chosen sockets. A socket that has gone meanwhile is not an error.
+func (b *Broadcast) change(ctx context.Context, f func(*Socket) error) error {
+	err := ctx.Err()
+	if err != nil {
+		return err
+	}
 	for _, s := range b.choose() {
-		if e := s.Join(rooms...); e != nil {
+		if e := f(s); e != nil && e != ErrDisconnected {
 			err = e
 		}
 	}
 	return err
-}
-
-// SocketsLeave has the chosen sockets leave rooms.
-func (b *Broadcast) SocketsLeave(rooms ...string) {
-	for _, s := range b.choose() {
-		s.Leave(rooms...)
-	}
-}
-
-// DisconnectSockets disconnects the chosen sockets; see Socket.Disconnect.
-func (b *Broadcast) DisconnectSockets(closeConnection bool) {
-	for _, s := range b.choose() {
-		s.Disconnect(closeConnection)
-	}
 }

@@ -142,7 +142,7 @@ func TestReturnThatFails(t *testing.T) {
 	if again := dial(t, url).connect("", back(a.PID, "")); again.SID != a.SID {
 		t.Error("the pid was good for one return, which failed")
 	}
-	if n := srv.Count(); n != 1 {
+	if n := howMany(t, srv); n != 1 {
 		t.Errorf("%d sockets", n)
 	}
 }
@@ -321,7 +321,7 @@ func TestComebacksAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for srv.Count() > 0 {
+	for howMany(t, srv) > 0 {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -107,7 +107,7 @@ func TestNothingIsHandledAfterDisconnect(t *testing.T) {
 		"namespace":       func(s *parley.Socket) { s.Disconnect(false) },
 		"connection":      func(s *parley.Socket) { s.Disconnect(true) },
 		"CloseConnection": (*parley.Socket).CloseConnection,
-		"of all":          func(s *parley.Socket) { s.Namespace().DisconnectSockets(false) },
+		"of all":          func(s *parley.Socket) { s.Namespace().DisconnectSockets(context.Background(), false) },
 		"from without": func(s *parley.Socket) {
 			done := make(chan struct{})
 			go func() { s.Disconnect(true); close(done) }()
@@ -184,7 +184,7 @@ func TestJoiningIsGivenUp(t *testing.T) {
 	await(t, "end of its context", ended)
 	c.send(`421["echo"]`)
 	c.expect("431[]") // no answer of /admin in between, and the main namespace is as it was
-	if n := admin.Count(); n != 0 {
+	if n := howMany(t, admin); n != 0 {
 		t.Errorf("%d sockets in /admin", n)
 	}
 

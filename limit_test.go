@@ -254,8 +254,8 @@ func TestRateLimit(t *testing.T) {
 			if r := await(t, "disconnect", gone); r != parley.ForcedClose {
 				t.Errorf("reason %q", r)
 			}
-			if srv.Count() != 1 || srv.Stats().RateLimited != 1 {
-				t.Errorf("%d sockets, %d limited", srv.Count(), srv.Stats().RateLimited)
+			if howMany(t, srv) != 1 || srv.Stats().RateLimited != 1 {
+				t.Errorf("%d sockets, %d limited", howMany(t, srv), srv.Stats().RateLimited)
 			}
 		})
 	}

@@ -27,6 +27,7 @@ type selection struct {
 	rooms  []string // of no rooms nobody is meant
 	except []string // those in any of them are left out
 	self   *Socket  // if not nil, this one alone
+	local  bool     // the other processes of a cluster are not asked
 }
 
 // choose appends the sockets that are meant to dst.
@@ -41,6 +42,36 @@ func (l *local) choose(dst []*Socket, sel *selection) []*Socket {
 		return l.index.All(dst, sel.except)
 	}
 	return l.index.Select(dst, sel.rooms, sel.except)
+}
+
+// count returns how many sockets are meant.
+func (l *local) count(sel *selection) int {
+	if sel.self == nil && len(sel.except) == 0 {
+		switch {
+		case sel.all:
+			return l.index.Len()
+		case len(sel.rooms) == 1:
+			return l.index.Size(sel.rooms[0])
+		}
+	}
+	return len(l.choose(nil, sel))
+}
+
+// sizes returns the rooms that the sockets are in that are meant, but for rooms that are one's own
+// alone, and how many of those sockets are in each.
+func (l *local) sizes(sel *selection) map[string]int {
+	if sel.all && len(sel.except) == 0 {
+		return l.index.Sizes()
+	}
+	sizes := map[string]int{}
+	for _, s := range l.choose(nil, sel) {
+		for _, room := range s.member.Rooms() {
+			if room != s.ID() || l.index.Size(room) > 1 {
+				sizes[room]++
+			}
+		}
+	}
+	return sizes
 }
 
 // targets are reused between broadcasts.

@@ -248,3 +248,15 @@ func (p *poller) do(ctx context.Context, method, body string) string {
 	}
 	return string(b)
 }
+
+// howMany returns how many sockets are there.
+func howMany(t *testing.T, of interface {
+	Count(context.Context) (int, error)
+}) int {
+	t.Helper()
+	n, err := of.Count(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+	return n
+}

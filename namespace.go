@@ -70,9 +70,6 @@ func (n *Namespace) Socket(id string) *Socket {
 	return s
 }
 
-// Count returns how many sockets are connected.
-func (n *Namespace) Count() int { return n.local.index.Len() }
-
 // Emit sends an event to all sockets of the namespace.
 func (n *Namespace) Emit(event string, args ...any) error {
 	return n.All().Emit(event, args...)
@@ -111,13 +108,26 @@ func (n *Namespace) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
 	return n.All().FetchSockets(ctx)
 }
 
-// SocketsJoin has all sockets join rooms; see Broadcast.SocketsJoin.
-func (n *Namespace) SocketsJoin(rooms ...string) error { return n.All().SocketsJoin(rooms...) }
+// SocketIDs returns the ids of all sockets; see Broadcast.SocketIDs.
+func (n *Namespace) SocketIDs(ctx context.Context) ([]string, error) { return n.All().SocketIDs(ctx) }
 
-// SocketsLeave has all sockets leave rooms.
-func (n *Namespace) SocketsLeave(rooms ...string) { n.All().SocketsLeave(rooms...) }
+// Count returns how many sockets are connected; see Broadcast.Count.
+func (n *Namespace) Count(ctx context.Context) (int, error) { return n.All().Count(ctx) }
+
+// Rooms returns all rooms and how many sockets are in each; see Broadcast.Rooms.
+func (n *Namespace) Rooms(ctx context.Context) (map[string]int, error) { return n.All().Rooms(ctx) }
+
+// SocketsJoin has all sockets join rooms; see Broadcast.SocketsJoin.
+func (n *Namespace) SocketsJoin(ctx context.Context, rooms ...string) error {
+	return n.All().SocketsJoin(ctx, rooms...)
+}
+
+// SocketsLeave has all sockets leave rooms; see Broadcast.SocketsLeave.
+func (n *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
+	return n.All().SocketsLeave(ctx, rooms...)
+}
 
 // DisconnectSockets disconnects all sockets; see Socket.Disconnect.
-func (n *Namespace) DisconnectSockets(closeConnection bool) {
-	n.All().DisconnectSockets(closeConnection)
+func (n *Namespace) DisconnectSockets(ctx context.Context, closeConnection bool) error {
+	return n.All().DisconnectSockets(ctx, closeConnection)
 }

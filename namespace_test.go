@@ -184,8 +184,8 @@ func TestOnNewNamespaceComesFirst(t *testing.T) {
 	third.send("40/dyn-1,")
 	third.send("41/dyn-1,") // gives up
 	third.connect("", "")
-	if n := srv.Of("/dyn-1"); n.Count() != 0 { // does not wait
-		t.Errorf("%d sockets are there", n.Count())
+	if n := srv.Of("/dyn-1"); howMany(t, n) != 0 { // does not wait
+		t.Errorf("%d sockets are there", howMany(t, n))
 	}
 	close(release)
 	first.expect(`44/dyn-1,{"message":"no"}`)
@@ -316,7 +316,7 @@ func TestDisconnectReasons(t *testing.T) {
 			t.Errorf("%q: the socket is still there", tt.reason)
 		}
 	}
-	if n := srv.Count(); n != 0 {
+	if n := howMany(t, srv); n != 0 {
 		t.Errorf("%d sockets are left", n)
 	}
 }

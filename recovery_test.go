@@ -156,8 +156,8 @@ func TestRecoveryOfWhomThereIsLittle(t *testing.T) {
 		}
 		await(t, "disconnect of the old one", gone)
 		c.expectClosed()
-		if srv.Count() != 1 || srv.Socket(first.SID) == nil {
-			t.Errorf("%d sockets", srv.Count())
+		if howMany(t, srv) != 1 || srv.Socket(first.SID) == nil {
+			t.Errorf("%d sockets", howMany(t, srv))
 		}
 	})
 	t.Run("the event goes to one socket", func(t *testing.T) {

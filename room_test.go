@@ -2,7 +2,9 @@ package parley_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -98,7 +100,7 @@ func TestNoRoomsAreNobody(t *testing.T) {
 		if err := b.Emit("secret"); err != nil {
 			t.Error(err)
 		}
-		b.DisconnectSockets(false)
+		b.DisconnectSockets(context.Background(), false)
 		if found, _ := b.FetchSockets(t.Context()); len(found) != 0 {
 			t.Errorf("%s: %d sockets", name, len(found))
 		}
@@ -236,7 +238,7 @@ func TestSocketsAtOnce(t *testing.T) {
 	srv, url := serve(t, nil)
 	clients, s := crowd(t, srv, url, 3)
 	s[0].SetData("zero")
-	if err := srv.To(s[0].ID(), s[1].ID()).SocketsJoin("pair"); err != nil {
+	if err := srv.To(s[0].ID(), s[1].ID()).SocketsJoin(t.Context(), "pair"); err != nil {
 		t.Fatal(err)
 	}
 	infos, err := srv.In("pair").FetchSockets(t.Context())
@@ -248,21 +250,23 @@ func TestSocketsAtOnce(t *testing.T) {
 			t.Errorf("info %+v", info)
 		}
 	}
-	srv.To(s[1].ID()).SocketsLeave("pair")
+	if err := srv.To(s[1].ID()).SocketsLeave(t.Context(), "pair"); err != nil {
+		t.Error(err)
+	}
 	if s[1].InRoom("pair") || !s[0].InRoom("pair") {
 		t.Error("SocketsLeave took the wrong one")
 	}
-	if err := srv.SocketsJoin("all"); err != nil {
+	if err := srv.SocketsJoin(t.Context(), "all"); err != nil {
 		t.Fatal(err)
 	}
-	srv.SocketsLeave("pair")
+	srv.SocketsLeave(t.Context(), "pair")
 	if infos, err := srv.FetchSockets(t.Context()); err != nil || len(infos) != 3 || len(infos[0].Rooms) != 2 {
 		t.Errorf("fetched %+v, %v", infos, err)
 	}
 	if err := s[0].Join("pair"); err != nil {
 		t.Fatal(err)
 	}
-	srv.In("pair").DisconnectSockets(true)
+	srv.In("pair").DisconnectSockets(context.Background(), true)
 	clients[0].expect("41")
 	clients[0].expectClosed()
 	if err := srv.Emit("left"); err != nil {
@@ -270,9 +274,88 @@ func TestSocketsAtOnce(t *testing.T) {
 	}
 	clients[1].expect(`42["left"]`)
 	clients[2].expect(`42["left"]`)
-	srv.DisconnectSockets(false)
+	srv.DisconnectSockets(context.Background(), false)
 	clients[1].expect("41")
 	clients[2].expect("41")
+}
+
+func TestCountsIDsAndRooms(t *testing.T) {
+	srv, url := serve(t, nil)
+	_, s := crowd(t, srv, url, 4)
+	for i, rooms := range [][]string{{"a", "b"}, {"a"}, {"b", s[3].ID()}, nil} {
+		if err := s[i].Join(rooms...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tt := range map[string]struct {
+		of    *parley.Broadcast
+		want  []int
+		rooms map[string]int
+	}{
+		"all":        {srv.All(), []int{0, 1, 2, 3}, map[string]int{"a": 2, "b": 2, s[3].ID(): 2}},
+		"local":      {srv.Local(), []int{0, 1, 2, 3}, map[string]int{"a": 2, "b": 2, s[3].ID(): 2}},
+		"one room":   {srv.To("a"), []int{0, 1}, map[string]int{"a": 2, "b": 1}},
+		"two rooms":  {srv.To("a", "b"), []int{0, 1, 2}, map[string]int{"a": 2, "b": 2, s[3].ID(): 1}},
+		"own room":   {srv.To(s[3].ID()), []int{2, 3}, map[string]int{"b": 1, s[3].ID(): 2}},
+		"own alone":  {srv.To(s[1].ID()), []int{1}, map[string]int{"a": 1}},
+		"one socket": {s[0].Volatile(), []int{0}, map[string]int{"a": 1, "b": 1}},
+		"others":     {s[0].Broadcast(), []int{1, 2, 3}, map[string]int{"a": 1, "b": 1, s[3].ID(): 2}},
+		"except":     {srv.Except("a"), []int{2, 3}, map[string]int{"b": 1, s[3].ID(): 2}},
+		"room less":  {srv.To("b").Except("a"), []int{2}, map[string]int{"b": 1, s[3].ID(): 1}},
+		"nobody":     {srv.To(), nil, map[string]int{}},
+		"no room":    {srv.To("c"), nil, map[string]int{}},
+	} {
+		want := []string{}
+		for _, i := range tt.want {
+			want = append(want, s[i].ID())
+		}
+		slices.Sort(want)
+		ids, err := tt.of.SocketIDs(t.Context())
+		slices.Sort(ids)
+		if err != nil || !slices.Equal(ids, want) {
+			t.Errorf("%s: ids %q, %v, want %q", name, ids, err, want)
+		}
+		if n := howMany(t, tt.of); n != len(want) {
+			t.Errorf("%s: %d sockets, want %d", name, n, len(want))
+		}
+		if rooms, err := tt.of.Rooms(t.Context()); err != nil || !maps.Equal(rooms, tt.rooms) {
+			t.Errorf("%s: rooms %v, %v, want %v", name, rooms, err, tt.rooms)
+		}
+	}
+}
+
+func TestSocketsAtOnceWithoutTime(t *testing.T) {
+	srv, url := serve(t, &parley.Options{MaxRooms: 1})
+	clients, s := crowd(t, srv, url, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, fetched := srv.FetchSockets(ctx)
+	_, ids := srv.SocketIDs(ctx)
+	_, counted := srv.Count(ctx)
+	_, rooms := srv.Rooms(ctx)
+	for name, err := range map[string]error{
+		"FetchSockets": fetched, "SocketIDs": ids, "Count": counted, "Rooms": rooms,
+		"SocketsJoin": srv.SocketsJoin(ctx, "a"), "SocketsLeave": srv.SocketsLeave(ctx, s[0].ID()), "DisconnectSockets": srv.DisconnectSockets(ctx, true),
+	} {
+		if err != context.Canceled {
+			t.Errorf("%s: %v, want the context's error", name, err)
+		}
+	}
+	if s[0].InRoom("a") || !s[0].InRoom(s[0].ID()) {
+		t.Errorf("rooms %q have changed", s[0].Rooms())
+	}
+	if err := srv.Emit("still"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range clients {
+		c.expect(`42["still"]`)
+	}
+	if err := s[0].Join("full"); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.SocketsJoin(t.Context(), "a"); !errors.Is(err, parley.ErrTooManyRooms) || !s[1].InRoom("a") {
+		t.Errorf("one has too many rooms: %v; the other is in %q", err, s[1].Rooms())
+	}
 }
 
 func TestEncodeOnceSendLater(t *testing.T) {
@@ -322,7 +405,7 @@ func TestRoomsUnderConcurrency(t *testing.T) {
 	})
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
-	srv.To("room0").DisconnectSockets(false)
+	srv.To("room0").DisconnectSockets(context.Background(), false)
 	cancel()
 	await(t, "end", done)
 	if n := srv.Stats().Rooms; n != 0 {

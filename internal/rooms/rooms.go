@@ -282,6 +282,41 @@ func (x *Index[V]) Rooms() int {
 	return n
 }
 
+// Size returns how many members are in the room.
+func (x *Index[V]) Size(name string) int {
+	n := 0
+	if x.owner(name) != nil {
+		n++
+	}
+	sh := x.shard(name)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	if r := sh.rooms[name]; r != nil {
+		n += len(r.seats)
+	}
+	return n
+}
+
+// Sizes returns the rooms and how many members are in each. A member's own room is left out while
+// nobody else is there.
+func (x *Index[V]) Sizes() map[string]int {
+	sizes := map[string]int{}
+	for i := range x.shards {
+		sh := &x.shards[i]
+		sh.mu.RLock()
+		for name, r := range sh.rooms {
+			sizes[name] = len(r.seats)
+		}
+		sh.mu.RUnlock()
+	}
+	for name := range sizes {
+		if x.owner(name) != nil {
+			sizes[name]++
+		}
+	}
+	return sizes
+}
+
 // All appends to dst the values of all members that are in none of the rooms of except. Like
 // Select it is a copy: sending to ten thousand members holds no lock.
 func (x *Index[V]) All(dst []V, except []string) []V {
