@@ -21,11 +21,11 @@ type Handshake struct {
 	opened  int64           // in nanoseconds of Unix time: a third of a time.Time
 }
 
-// maxHandshake bounds, in bytes, what is kept of a request. Node.js takes no larger header.
-const maxHandshake = 16 << 10
-
 // Time returns when the session was opened.
 func (h *Handshake) Time() time.Time { return time.Unix(0, h.opened) }
+
+// maxHandshake bounds, in bytes, what is kept of a request. Node.js takes no larger header.
+const maxHandshake = 16 << 10
 
 // newHandshake keeps what it has to of a request, in as many bytes as that takes.
 func newHandshake(r *http.Request) (*Handshake, *requestError) {
