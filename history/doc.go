@@ -29,4 +29,9 @@
 // append is acknowledged. After a timeout, a reconnect or an error that leaves the
 // outcome open it sends the same message with the same id again, to any node: the
 // original comes back, marked as a duplicate.
+//
+// # With sockets
+//
+// Package historyio does with a log what a Socket.IO server needs: clients join and leave rooms,
+// and go on with them when they get a lost connection back.
 package history

@@ -1,0 +1,143 @@
+package historyio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/history"
+)
+
+// ErrReset says that a room cannot go on from the last message that a recovered client was sent.
+var ErrReset = errors.New("parley: historyio: too much was missed")
+
+// Options configure [Rooms].
+type Options struct {
+	// Event is the name of the event of a live message. If empty, "newMessage".
+	Event string
+	// Argument returns the argument of that event. It is called once for each message. If nil,
+	// the argument is the message.
+	Argument func(*history.Message) any
+	// EncodeOnce has a message encoded once for all sockets. It is for servers without
+	// parley.Options.Recovery: a recovered client would miss what was on its way to it when it
+	// lost its connection.
+	EncodeOnce bool
+	// Lost is called when a recovered client cannot go on with a room, of which it is no member
+	// any more. err is ErrReset or what the log failed with. If nil, the client gets the event
+	// "rejoin" with the room's name, and should join again.
+	Lost func(s *parley.Socket, room string, err error)
+	// ReopenTimeout bounds the time for the rooms of a recovered client. If zero, 10 s.
+	ReopenTimeout time.Duration
+}
+
+// Rooms are the rooms of a log, for the sockets of one namespace. It is safe for concurrent use,
+// but calls for one socket must not overlap; those of the socket's handlers do not.
+type Rooms struct {
+	nsp  *parley.Namespace
+	log  *history.Log
+	opts Options
+	of   *parley.Key[*memberships]
+}
+
+// New returns the rooms of log for the sockets of n. A nil opt means the defaults.
+func New(n *parley.Namespace, log *history.Log, opt *Options) *Rooms {
+	r := &Rooms{nsp: n, log: log, of: parley.NewKey[*memberships]()}
+	if opt != nil {
+		r.opts = *opt
+	}
+	if r.opts.Event == "" {
+		r.opts.Event = "newMessage"
+	}
+	if r.opts.Argument == nil {
+		r.opts.Argument = func(m *history.Message) any { return json.RawMessage(m.AppendJSON(nil)) }
+	}
+	if r.opts.Lost == nil {
+		r.opts.Lost = func(s *parley.Socket, room string, _ error) { s.Emit("rejoin", room) }
+	}
+	if r.opts.ReopenTimeout <= 0 {
+		r.opts.ReopenTimeout = 10 * time.Second
+	}
+	n.OnConnection(r.reopen)
+	n.OnDisconnect(func(s *parley.Socket, _ parley.Reason) { r.of.Get(s).pause() })
+	return r
+}
+
+// Join makes s a member of a room. o says what the client has already. ready is called with a
+// page before any live message, and must not block; it is not called if Join fails. A socket that
+// joins again gets a fresh page, after which live messages go on. The error is the log's, or
+// parley.ErrDisconnected.
+func (r *Rooms) Join(ctx context.Context, s *parley.Socket, room string, o history.OpenOptions, ready func(history.Opened)) error {
+	ms := r.of.Get(s)
+	if ms == nil {
+		ms = &memberships{owner: s, rooms: make(map[string]*membership)}
+		r.of.Set(s, ms)
+	}
+	old := ms.get(room)
+	next := &membership{rooms: r, socket: s}
+	err := next.open(ctx, room, o, func(opened history.Opened) {
+		old.stop() // what it has not sent is in the page or follows it
+		ready(opened)
+	})
+	if err != nil {
+		return err
+	}
+	old.end()
+	if !ms.put(s, room, next) {
+		next.end()
+		return parley.ErrDisconnected
+	}
+	return nil
+}
+
+// Leave ends the membership of a room, if there is one. No message of the room follows.
+func (r *Rooms) Leave(s *parley.Socket, room string) { r.of.Get(s).remove(room).end() }
+
+// Joined reports whether s is a member of the room.
+func (r *Rooms) Joined(s *parley.Socket, room string) bool { return r.of.Get(s).get(room) != nil }
+
+// reopen has a recovered socket go on with its rooms.
+func (r *Rooms) reopen(s *parley.Socket) {
+	ms := r.of.Get(s)
+	if ms == nil || !s.Recovered() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.Context(), r.opts.ReopenTimeout)
+	defer cancel()
+	for room, old := range ms.resume(s) {
+		if err := r.goOn(ctx, s, room, old); err != nil && s.Connected() { // or it may come back again
+			ms.remove(room)
+			r.opts.Lost(s, room, err)
+		}
+	}
+}
+
+// goOn sends s what was stored in a room since its client left.
+func (r *Rooms) goOn(ctx context.Context, s *parley.Socket, room string, old *membership) error {
+	// The messages of several rooms may be many: the client takes them one after the other.
+	if err := s.Drain(ctx); err != nil {
+		return err
+	}
+	next := &membership{rooms: r, socket: s}
+	reset := false
+	err := next.open(ctx, room, history.OpenOptions{Epoch: old.epoch, Since: old.sent}, func(opened history.Opened) {
+		if reset = opened.Reset; reset {
+			next.stop()
+			return
+		}
+		next.sent = old.sent
+		for i := range opened.Messages {
+			next.Deliver(&history.Live{Message: opened.Messages[i]})
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case reset:
+		next.end()
+		return ErrReset
+	}
+	r.of.Get(s).put(s, room, next)
+	return nil
+}
