@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/parley-go/parley/internal/app"
+	"github.com/parley-go/parley/internal/engine"
 )
 
 // family is a metric of an OpenMetrics text.
@@ -130,16 +131,15 @@ func TestOpenMetrics(t *testing.T) {
 	}
 }
 
-// Each metric stands in docs/operations.md, and no other does.
+// Each metric stands in docs/operations.md with its labels and type, and no other does.
 func TestMetricsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := map[string]bool{}
-	documented := map[string]string{} // types
-	for _, row := range regexp.MustCompile("(?m)^\\| `(parley_[a-z_]+)(?:\\{[a-z,]+\\})?` \\| (\\w+) \\|").FindAllStringSubmatch(string(text), -1) {
-		documented[row[1]] = row[2]
+	documented, types := map[string]bool{}, map[string]string{} // names with labels; names
+	for _, row := range regexp.MustCompile("(?m)^\\| `((parley_[a-z_]+)(?:\\{[a-z,]+\\})?)` \\| (\\w+) \\|").FindAllStringSubmatch(string(text), -1) {
+		documented[row[1]], types[row[2]] = true, row[3]
 	}
 	c := testConfig()
 	c.Data, c.TLSSelfSigned = t.TempDir(), true
@@ -148,23 +148,37 @@ func TestMetricsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Shutdown()
+	served := map[string]bool{}
+	label := regexp.MustCompile(`="[^"]*"`)
 	for _, description := range app.Metrics(s) {
-		name := regexp.MustCompile(`fqName: "(\w+)"`).FindStringSubmatch(description)[1]
-		if strings.HasPrefix(name, "parley_") && documented[name] == "" {
-			t.Errorf("%s is not in docs/operations.md", name)
+		d := regexp.MustCompile(`fqName: "(\w+)", .* constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}`).FindStringSubmatch(description)
+		if d == nil {
+			t.Fatal(description)
+		}
+		name := d[1]
+		if labels := label.ReplaceAllString(d[2], "") + d[3]; labels != "" {
+			name += "{" + labels + "}"
+		}
+		if strings.HasPrefix(name, "parley_") && !documented[name] {
+			t.Errorf("docs/operations.md lacks %s", name)
 		}
 		served[name] = true
 	}
 	for name := range documented {
 		if !served[name] {
-			t.Errorf("%s is in docs/operations.md, and is not served", name)
+			t.Errorf("docs/operations.md has %s, which is not served", name)
+		}
+	}
+	for _, reason := range engine.Refusals {
+		if !strings.Contains(string(text), "\n| `"+reason+"` | ") {
+			t.Errorf("docs/operations.md lacks the reason %s", reason)
 		}
 	}
 	for name, f := range metrics(t, start(t, testConfig()).url) {
 		if f.kind == "counter" {
 			name += "_total"
 		}
-		if kind := documented[name]; kind != "" && kind != f.kind {
+		if kind := types[name]; kind != "" && kind != f.kind {
 			t.Errorf("%s is a %s, not a %s", name, f.kind, kind)
 		}
 	}
