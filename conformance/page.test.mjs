@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, request } from 'node:http';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -103,58 +103,4 @@ test('the page counts all who are there, also those that the server does not lis
     await page.locator('#people .more').waitFor({ state: 'detached' });
     await page.waitForFunction(() => document.querySelectorAll('#people .avatar').length === 92);
   }
-});
-
-/** A proxy that has the server below a path, and nothing elsewhere. */
-async function below(t, path, server) {
-  const self = { astray: [] };
-  const forward = (incoming) => {
-    const { method, headers, url } = incoming;
-    if (url.startsWith(path)) return request(new URL(url.slice(path.length - 1), server), { method, headers });
-    self.astray.push(url);
-  };
-  const listener = createServer((incoming, response) => {
-    const outgoing = forward(incoming);
-    if (!outgoing) return response.writeHead(404).end();
-    outgoing.on('response', (answer) => answer.pipe(response.writeHead(answer.statusCode, answer.headers)));
-    outgoing.on('error', () => response.destroy());
-    response.on('close', () => outgoing.destroy());
-    incoming.pipe(outgoing);
-  });
-  listener.on('upgrade', (incoming, near, head) => {
-    const outgoing = forward(incoming);
-    if (!outgoing) return near.end('HTTP/1.1 404 Not Found\r\n\r\n');
-    outgoing.on('upgrade', ({ rawHeaders }, far, first) => {
-      const lines = rawHeaders.map((part, i) => (i % 2 ? `${part}\r\n` : `${part}: `)).join('');
-      near.write(`HTTP/1.1 101 Switching Protocols\r\n${lines}\r\n`);
-      near.write(first);
-      far.write(head);
-      near.pipe(far).pipe(near);
-      for (const [side, other] of [[near, far], [far, near]]) side.on('error', () => {}).on('close', () => other.destroy());
-    });
-    outgoing.on('error', () => near.destroy()).end();
-  });
-  await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve));
-  atEnd(t, () => {
-    listener.closeAllConnections();
-    listener.close();
-  });
-  self.url = `http://127.0.0.1:${listener.address().port}`;
-  return self;
-}
-
-test('the page below a path, over each transport', async (t) => {
-  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
-  const between = await below(t, '/chat/', url);
-  for (const [query, status] of Object.entries({ '': 'WebSocket', '?transport=sse': 'HTTP streaming', '?transport=polling': 'HTTP polling', '?transport=polling,websocket': 'WebSocket' })) {
-    const page = await visit(t, `${between.url}/chat`, { query });
-    await page.locator('#status', { hasText: status }).waitFor();
-    await page.fill('#composer', `over ${query}`);
-    await page.press('#composer', 'Enter');
-    await page.locator('.entry:not(.pending)', { hasText: `over ${query}` }).waitFor();
-  }
-  const page = await newPage(t);
-  await page.goto(`${between.url}/chat/#r`);
-  await page.evaluate(() => import('./transports.js').then(() => fetch('certificate-hash')));
-  assert.deepEqual(between.astray, []);
 });

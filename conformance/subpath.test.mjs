@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { createServer, request } from 'node:http';
 import { newPage, useBrowser } from './browser.mjs';
-import { atEnd, parley, test } from './harness.mjs';
+import { front, proxies, replace } from './front.mjs';
+import { atEnd, connected, parley, test } from './harness.mjs';
 
 useBrowser();
 
@@ -51,3 +52,17 @@ for (const flags of [[], ['--path', '/deep/io/']]) {
     }
   }, 60_000);
 }
+
+test('behind nginx, as docs/proxies.md has it', async (t) => {
+  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
+  const changed = (text) => replace(replace(text, 'location / {', 'location /chat/ {'), 'proxy_pass http://parley;', 'proxy_pass http://parley/;');
+  const { http } = await front(t, proxies.nginx, url, changed);
+  const page = await newPage(t);
+  await page.goto(`${http}/chat#r`);
+  await page.locator('#status', { hasText: 'Connected · WebSocket' }).waitFor();
+  assert.equal(new URL(page.url()).pathname, '/chat/');
+  const socket = await connected(t, http, { path: '/chat/socket.io/' });
+  await socket.emitWithAck('joinRoom', { roomId: 'r', userId: 'u' });
+  await socket.emitWithAck('sendMessage', { roomId: 'r', message: 'below' });
+  await page.locator('.entry', { hasText: 'below' }).waitFor();
+}, 120_000);

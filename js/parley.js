@@ -3,13 +3,14 @@
  *
  *   import { connect } from '/parley.js';
  *   const client = connect('https://chat.example', { auth: { token } });
- *   client.on('newMessage', (message) => …);
- *   const joined = await client.request('joinRoom', { roomId: 'lobby' });
+ *   client.on('news', (item) => …);
+ *   const sum = await client.request('sum', { a: 1, b: 2 }); // rejects if the server refuses
  *
  * Three layers, from the bottom: transports carry Engine.IO packets (a string that starts with its
  * type digit, or an ArrayBuffer); a Session is one Engine.IO session, which opens the first
  * transport that works, upgrades it and watches its heartbeat; a Client is one Socket.IO namespace,
- * which outlives sessions: it reconnects, buffers and acknowledges. Types are in parley.d.ts.
+ * which outlives sessions: it reconnects, buffers and acknowledges. Types are in parley.d.ts. To join
+ * the rooms of a Parley server, use room.js.
  */
 
 /**

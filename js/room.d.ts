@@ -67,7 +67,7 @@ export type FromServer = {
   presence(presence: { roomId: string; count: number } & ({ type: 'join' | 'leave'; member: Member } | { type: 'count'; member?: undefined })): void;
   typing(typing: Identity & { roomId: string; typing: boolean }): void;
   history(page: Page | Joined): void;
-  error(error: { code: RefusalCode; message: string; event: string }): void;
+  error(error: Refusal['error'] & { event: string }): void;
 };
 
 /** What it takes, and answers: the second type argument of Client. */

@@ -1,0 +1,118 @@
+// The samples of README.md and docs/protocol.md as they stand there, while the room is busy: what they
+// show is the page and then what is live, in order, each message once. So it is with js/room.js over
+// each of its transports. It needs "npm ci" in js.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { before } from 'node:test';
+import { io } from 'socket.io-client';
+import { connect } from '../js/parley.js';
+import { Room } from '../js/room.js';
+import { atEnd, connected, count, parley, test } from './harness.mjs';
+
+const { WebSocket } = createRequire(new URL('../js/', import.meta.url))('ws');
+const JOINS = 60;
+
+const documents = {};
+before(async () => {
+  for (const name of ['README.md', 'docs/protocol.md']) documents[name] = await readFile(new URL(`../${name}`, import.meta.url), 'utf8');
+});
+
+/** The samples that contain a text, as functions of what they do not declare. */
+function sample(document, contains, parameters) {
+  const found = [...documents[document].matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code).filter((code) => code.includes(contains));
+  assert.equal(found.length, 1, `samples of ${document} with "${contains}"`);
+  return new Function(...parameters, found[0].replace(/^import .*$/gm, ''));
+}
+
+/** A room in which messages never stop, until the test ends. */
+async function busy(t) {
+  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
+  const writer = await connected(t, url, { transports: ['websocket'] });
+  await writer.emitWithAck('joinRoom', { roomId: 'support-42', userId: 'writer' });
+  let n = 0, over = false;
+  const write = async () => {
+    while (!over) assert.equal((await writer.emitWithAck('sendMessage', { roomId: 'support-42', message: n++ })).error, undefined);
+  };
+  const writing = count(8).map(write);
+  atEnd(t, async () => {
+    over = true;
+    await Promise.all(writing);
+  });
+  return url;
+}
+
+/**
+ * Joins again and again. begin(shown) begins to show messages and returns what ends that; shown is
+ * called with all the seqs that are to be seen, whenever they change.
+ */
+async function joins(begin) {
+  for (let i = 0; i < JOINS; i++) {
+    let end;
+    await new Promise((resolve, reject) => {
+      const cause = new Error(`join ${i + 1}`);
+      end = begin((seqs) => {
+        const wrong = seqs.findIndex((seq, at) => at > 0 && seq !== seqs[at - 1] + 1);
+        if (wrong > 0) reject(new Error(`${seqs[wrong]} is shown after ${seqs[wrong - 1]}`, { cause }));
+        // The page is whole: live messages begin where it ends.
+        if (seqs.length < Math.min(50, seqs.at(-1))) reject(new Error(`${seqs} are shown first`, { cause }));
+        if (seqs.length > 60) resolve();
+      }, reject);
+    }).finally(() => end());
+  }
+}
+
+/** A console of which each line begins with a seq; its errors are failures. */
+function paper(shown, fail) {
+  const seqs = [];
+  let page; // of one task: what is printed at once is seen at once
+  return {
+    log(seq) {
+      seqs.push(seq);
+      page ??= setImmediate(() => { page = undefined; shown(seqs); });
+    },
+    error: (...words) => fail(new Error(words.join(' '))),
+  };
+}
+
+for (const [way, options] of Object.entries({ websocket: { transports: ['websocket'] }, polling: { transports: ['polling'] } })) {
+  test(`README.md (${way})`, async (t) => {
+    const url = await busy(t);
+    const run = sample('README.md', 'joinRoom', ['io', 'console']);
+    await joins((shown, fail) => {
+      let socket;
+      run(() => { socket = io(url, { forceNew: true, ...options }); return socket; }, paper(shown, fail));
+      return () => socket.disconnect();
+    });
+  }, 120_000);
+
+  test(`docs/protocol.md (${way})`, async (t) => {
+    const url = await busy(t);
+    const run = sample('docs/protocol.md', 'emit(\'joinRoom\'', ['io', 'console', 'draw', 'crypto']);
+    await joins((shown, fail) => {
+      let socket;
+      const draw = (messages) => shown(Object.keys(messages).map(Number));
+      run(() => { socket = io(url, { forceNew: true, ...options }); return socket; }, paper(() => {}, fail), draw, crypto);
+      return () => socket.disconnect();
+    });
+  }, 120_000);
+}
+
+for (const kind of ['websocket', 'sse', 'polling']) {
+  test(`room.js (${kind})`, async (t) => {
+    const url = await busy(t);
+    const run = sample('docs/protocol.md', 'new Room(', ['connect', 'Room', 'show', 'clear']);
+    await joins((shown, fail) => {
+      let client;
+      const { log } = paper(shown, fail);
+      let cleared = 0;
+      run(
+        () => { client = connect(url, { transports: [kind], WebSocket }); return client; },
+        Room,
+        ({ seq }) => (cleared === 1 ? log(seq) : fail(new Error(`shown after ${cleared} pages`))),
+        () => { cleared++; },
+      );
+      return () => client.close();
+    });
+  }, 120_000);
+}
