@@ -26,7 +26,7 @@ async function asks(t, flags, options) {
   const { url } = await serve(t, ...flags);
   const socket = await connected(t, url, options);
   socket.on('question', (a, b, answer) => answer({ sum: a + b }, Buffer.from([a])));
-  const got = await new Promise((resolve) => socket.emit('ask', 10_000, 1, 2, (...all) => resolve(all)));
+  const got = await new Promise((resolve) => socket.emit('ask', PATIENCE, 1, 2, (...all) => resolve(all)));
   assert.deepEqual(got, [{ sum: 3 }, Buffer.from([1])]);
 }
 
@@ -47,7 +47,7 @@ test('the server asks many times at once, also while the client asks', async (t)
   const { url } = await serve(t);
   const sockets = await Promise.all(count(5).map(() => connected(t, url)));
   for (const socket of sockets) socket.on('question', (i, answer) => answer(i + 1));
-  const asked = sockets.flatMap((socket) => count(50).map((i) => socket.emitWithAck('ask', 10_000, i)));
+  const asked = sockets.flatMap((socket) => count(50).map((i) => socket.emitWithAck('ask', PATIENCE, i)));
   assert.deepEqual(await Promise.all(asked), sockets.flatMap(() => count(50).map((i) => i + 1)));
 });
 

@@ -16,7 +16,7 @@ const path = '/rooms/feed/events';
 async function restartable(t) {
   const data = await mkdtemp(join(tmpdir(), 'parley-'));
   atEnd(t, () => rm(data, { recursive: true, force: true }));
-  const start = () => parley(t, '--addr', '127.0.0.1:0', '--data', data, '--shutdown-timeout', '2s');
+  const start = () => parley(t, '--addr', '127.0.0.1:0', '--data', data, '--shutdown-timeout', '30s');
   const app = { server: await start(), start: async () => { app.server = await start(); } };
   let n = 0;
   app.sent = () => n;

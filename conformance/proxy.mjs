@@ -26,7 +26,7 @@ export async function proxy(t, url) {
       self.refusing = true;
       self.cut(how);
     },
-    /** Keeps all connections, and accepts those to come, but passes nothing on until up(). */
+    /** Keeps all connections, and accepts those to come, but passes nothing on until up(), no end either. */
     stall() {
       self.silent = true;
       for (const { near, far } of pairs) {
@@ -46,8 +46,12 @@ export async function proxy(t, url) {
     pairs.add(pair);
     if (!self.silent) near.pipe(far).pipe(near);
     far.on('data', (chunk) => { self.received += chunk.length; });
-    near.on('error', () => {}).on('close', () => pair.held || far.destroy());
-    far.on('error', () => {}).on('close', () => { pairs.delete(pair); near.destroy(); });
+    near.on('error', () => {}).on('close', () => pair.held || self.silent || far.destroy());
+    far.on('error', () => {}).on('close', () => {
+      if (self.silent) return;
+      pairs.delete(pair);
+      near.destroy();
+    });
   });
   await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve));
   atEnd(t, () => {

@@ -50,7 +50,7 @@ for (const flags of [[], ['--path', '/deep/io/']]) {
       await page.locator('#log', { hasText: mine }).waitFor();
       assert.deepEqual(lost, []);
     }
-  }, 60_000);
+  });
 }
 
 test('behind nginx, as docs/proxies.md has it', async (t) => {

@@ -134,7 +134,7 @@ for (const [way, options] of Object.entries(ways)) {
       const heard = [];
       await new Promise((resolve) => {
         client.off('live').on('live', (n) => { heard.push(n); if (n === 2) resolve(); });
-        client.timeout(10_000).emit('join', (error, answer) => heard.push(error, answer));
+        client.timeout(120_000).emit('join', (error, answer) => heard.push(error, answer));
       });
       assert.deepEqual(heard, [1, null, 'page', 2]);
     }
@@ -150,7 +150,7 @@ test('what becomes of an event that asks for an answer by a callback', async (t)
   });
   const client = dial(t, url);
   const code = (ms, event) => new Promise((resolve) => client.timeout(ms).emit(event, (error, answer) => resolve([error.code, answer])));
-  const codes = [await code(10_000, 'refused'), await code(1, 'silence'), await code(10_000, 'bye'), await code(10_000, 'refused')];
+  const codes = [await code(120_000, 'refused'), await code(1, 'silence'), await code(120_000, 'bye'), await code(120_000, 'refused')];
   assert.deepEqual(codes, ['not_joined', 'timeout', 'disconnected', 'closed'].map((c) => [c, undefined]));
 });
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/history/sqlite"
+	"github.com/parley-go/parley/internal/soak"
 )
 
 // Each of them makes this test binary a process that does nothing else with the store at that
@@ -90,7 +91,7 @@ func killSoon(t *testing.T, child *exec.Cmd, lines *bufio.Scanner) (wrote int) {
 func TestBackupAcrossKills(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	file := path + ".backup"
-	for range 5 {
+	for range soak.Times(5, 500) {
 		server, lines := startChild(t, crashEnv, path)
 		acknowledged := 0
 		for acknowledged < 50 && lines.Scan() {
@@ -136,7 +137,7 @@ func TestRestoreAcrossKills(t *testing.T) {
 	put(t, s, "a", 2)
 	backup(t, path, path+".backup2")
 	s.Close()
-	for range 8 {
+	for range soak.Times(8, 1000) {
 		child, lines := startChild(t, restoreEnv, path)
 		killSoon(t, child, lines)
 		if err := sound(path); err != nil {

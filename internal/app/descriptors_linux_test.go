@@ -117,7 +117,7 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for start := time.Now(); !cond(); <-tick.C {
-		if time.Since(start) > 30*time.Second {
+		if time.Since(start) > 2*time.Minute {
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}

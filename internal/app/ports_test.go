@@ -65,7 +65,7 @@ func TestSocket(t *testing.T) {
 	if page, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(page), "<!doctype html>") {
 		t.Errorf("page %.60q, %v", page, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var clients []*ws.Conn
 	connect := func(from string) error {

@@ -23,8 +23,8 @@ import org.json.JSONObject;
  */
 public final class Client {
     static final String TEXT = "é€😀𝒳\u2028\n\"\\";
-    static final long SECONDS = 10;
-    static final long ALIVE = 3800; // ms; a session without heartbeat does not live so long
+    static final long SECONDS = 120;
+    static final long ALIVE = 6800; // ms; a session without heartbeat does not live so long
     static String url;
     static String way;
     static boolean old; // 1.x

@@ -7,7 +7,7 @@ import { Manager } from 'socket.io-client';
 
 const [what, url, way] = process.argv.slice(2);
 const text = 'é€😀𝒳\u2028\n"\\';
-const alive = 3800; // ms; a session without heartbeat does not live so long
+const alive = 6800; // ms; a session without heartbeat does not live so long
 const ok = (step) => console.log(`ok ${step}`);
 
 function manager() {
@@ -19,7 +19,7 @@ function manager() {
 /** Resolves with the arguments of the next such event. */
 const next = (socket, event) => new Promise((resolve, reject) => {
   const cause = new Error('awaited here');
-  const timer = setTimeout(() => reject(new Error(`no "${event}" came`, { cause })), 10_000);
+  const timer = setTimeout(() => reject(new Error(`no "${event}" came`, { cause })), 120_000);
   socket.once(event, (...args) => { clearTimeout(timer); resolve(args); });
 });
 
@@ -31,7 +31,7 @@ async function connected() {
 
 /** Emits, and resolves with the acknowledgement's arguments. */
 const ask = (socket, event, ...args) => new Promise((resolve, reject) => {
-  const timer = setTimeout(() => reject(new Error(`"${event}" is not acknowledged`)), 10_000);
+  const timer = setTimeout(() => reject(new Error(`"${event}" is not acknowledged`)), 120_000);
   socket.emit(event, ...args, (...answer) => { clearTimeout(timer); resolve(answer); });
 });
 

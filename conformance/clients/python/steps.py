@@ -8,8 +8,8 @@ BINARY = (bytes([0, 1, 4, 0x1E, 255]), TEXT, {"deep": [LARGE]}, b"")
 QUESTION = bytes([9])
 ANSWER = {"text": TEXT, "binary": bytes([4, 3])}
 REFUSAL = {"code": "E1", "label": "no token"}
-SECONDS = 10
-ALIVE = 3.8  # a session that does not answer pings, or gets none, does not live so long
+SECONDS = 120
+ALIVE = 6.8  # a session that does not answer pings, or gets none, does not live so long
 
 what, url, way, *old = sys.argv[1:]
 TRANSPORTS = None if way == "upgrade" else [way]

@@ -80,7 +80,7 @@ async def scenario():
     same(await custom_back.next(), VALUES)
     refused = Heard()
     try:
-        await connected({"/refused": {"connect_error": refused}}, seconds=1)  # it waits all that time
+        await connected({"/refused": {"connect_error": refused}}, seconds=5)  # it waits all that time
         if not old:
             raise AssertionError("not refused")
     except socketio.exceptions.ConnectionError:

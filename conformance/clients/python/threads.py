@@ -101,7 +101,7 @@ def scenario():
     same(custom_back.next(), VALUES)
     refused = Heard()
     try:
-        connected({"/refused": {"connect_error": refused}}, seconds=1)  # it waits all that time
+        connected({"/refused": {"connect_error": refused}}, seconds=5)  # it waits all that time
         if not old:
             raise AssertionError("not refused")
     except socketio.exceptions.ConnectionError:

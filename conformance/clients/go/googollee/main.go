@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	timeout = 10 * time.Second
-	alive   = 3800 * time.Millisecond // a session without heartbeat does not live so long
+	timeout = 2 * time.Minute
+	alive   = 6800 * time.Millisecond // a session without heartbeat does not live so long
 )
 
 func main() {

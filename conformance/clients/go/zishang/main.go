@@ -19,8 +19,8 @@ import (
 
 const (
 	text    = "é€😀𝒳\u2028\n\"\\"
-	timeout = 10 * time.Second
-	alive   = 3800 * time.Millisecond // a session without heartbeat does not live so long
+	timeout = 2 * time.Minute
+	alive   = 6800 * time.Millisecond // a session without heartbeat does not live so long
 )
 
 var what, url, way = os.Args[1], os.Args[2], os.Args[3]
@@ -120,7 +120,7 @@ func scenario() {
 	same(ask(s, "whoami")[0].(object)["id"], before)
 	ok("heartbeat")
 
-	m.SetTimeout(2 * time.Second) // see manager: longer than what follows takes
+	m.SetTimeout(20 * time.Second) // see manager: longer than what follows takes
 	fmt.Println("restart")
 	fmt.Scanln()
 	gone.next()

@@ -9,8 +9,8 @@ use std::sync::mpsc::{channel, Receiver};
 use std::time::Duration;
 
 const TEXT: &str = "é€😀𝒳\u{2028}\n\"\\";
-const SECONDS: Duration = Duration::from_secs(10);
-const ALIVE: Duration = Duration::from_millis(3800); // a session without heartbeat does not live so long
+const SECONDS: Duration = Duration::from_secs(120);
+const ALIVE: Duration = Duration::from_millis(6800); // a session without heartbeat does not live so long
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
