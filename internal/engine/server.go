@@ -372,7 +372,6 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 	}
 	if err := s.takeOver(w, r, accepted, t); err != nil {
 		if t.current { // nobody has heard of the session
-			t.current = false
 			s.remove(session)
 		}
 		t.Closed(err)
