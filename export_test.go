@@ -24,3 +24,6 @@ func (t RecoveryForTest) Kept() []int {
 	defer t.r.mu.Unlock()
 	return []int{max(len(t.r.comebacks), len(t.r.waiting)), len(t.r.log)}
 }
+
+// HandlersForTest is where handlers are registered.
+type HandlersForTest = handlers

@@ -13,14 +13,9 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// Handlers is where the handlers of a namespace are registered, for all of its sockets: those
-// that are connected now and those to come. It is safe for concurrent use.
-//
-// Several handlers for one thing run in the order of their registration. A parent's run
-// before those of its namespaces, and a namespace's before those of its sockets.
-//
-// Each method that registers returns a Registration, with which you remove that one handler.
-type Handlers struct {
+// handlers is what Namespace and ParentNamespace have in common: where handlers are registered. See
+// Namespace for what its methods promise.
+type handlers struct {
 	srv *Server
 
 	mu       sync.Mutex
@@ -53,7 +48,7 @@ type registered[F any] struct {
 
 // Registration is a handler that has been registered. It is safe for concurrent use.
 type Registration struct {
-	h       *Handlers
+	h       *handlers
 	event   string
 	answers bool // it answers the event: there is one such handler
 	drop    func(*table, *Registration)
@@ -68,7 +63,7 @@ func (r *Registration) Remove() {
 var noHandlers table
 
 // load returns the present set; h may be nil.
-func (h *Handlers) load() *table {
+func (h *handlers) load() *table {
 	if h == nil {
 		return &noHandlers
 	}
@@ -89,7 +84,7 @@ func (h *Handlers) load() *table {
 }
 
 // change has f change the set.
-func (h *Handlers) change(f func(*table)) {
+func (h *handlers) change(f func(*table)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.building == nil {
@@ -105,7 +100,7 @@ func (h *Handlers) change(f func(*table)) {
 }
 
 // empty reports whether nothing is registered.
-func (h *Handlers) empty() bool {
+func (h *handlers) empty() bool {
 	t := h.load()
 	return len(t.events)+len(t.any)+len(t.unhandled)+len(t.middleware)+len(t.outgoing)+len(t.disconnect)+
 		len(t.errors)+len(t.connect)+len(t.connection)+len(t.rooms) == 0
@@ -120,7 +115,7 @@ func without[F any](s []registered[F], r *Registration) []registered[F] {
 }
 
 // register adds f to the list that of chooses. It panics if f is nil.
-func register[F any](h *Handlers, f F, of func(*table) *[]registered[F]) *Registration {
+func register[F any](h *handlers, f F, of func(*table) *[]registered[F]) *Registration {
 	if reflect.ValueOf(f).IsNil() {
 		panic("parley: the handler is nil")
 	}
@@ -131,13 +126,13 @@ func register[F any](h *Handlers, f F, of func(*table) *[]registered[F]) *Regist
 
 // On calls handler for each event of that name. It panics if handler is nil, or if no event
 // can have that name because the protocol reserves it.
-func (h *Handlers) On(event string, handler Handler) *Registration {
+func (h *handlers) On(event string, handler Handler) *Registration {
 	return h.on(&Registration{event: event}, handler)
 }
 
 // Once is On for the first event of that name only: the first of all sockets, or of the one socket
 // that you register it on.
-func (h *Handlers) Once(event string, handler Handler) *Registration {
+func (h *handlers) Once(event string, handler Handler) *Registration {
 	mustHandle(event, handler)
 	var done atomic.Bool
 	r := &Registration{event: event}
@@ -151,11 +146,11 @@ func (h *Handlers) Once(event string, handler Handler) *Registration {
 }
 
 // onCall is On for the one handler that answers the event: a second one panics.
-func (h *Handlers) onCall(event string, handler Handler) *Registration {
+func (h *handlers) onCall(event string, handler Handler) *Registration {
 	return h.on(&Registration{event: event, answers: true}, handler)
 }
 
-func (h *Handlers) on(r *Registration, handler Handler) *Registration {
+func (h *handlers) on(r *Registration, handler Handler) *Registration {
 	mustHandle(r.event, handler)
 	r.h, r.drop = h, dropEvent
 	twice := false
@@ -203,20 +198,20 @@ func mustHandle(event string, handler Handler) {
 }
 
 // Off removes all handlers of that event that were registered here.
-func (h *Handlers) Off(event string) {
+func (h *handlers) Off(event string) {
 	h.change(func(t *table) { delete(t.events, event) })
 }
 
 // OnAny calls handler for every event that arrives, before middleware and the event's own
 // handlers, also for events that middleware refuses and that nobody handles.
-func (h *Handlers) OnAny(handler Handler) *Registration {
+func (h *handlers) OnAny(handler Handler) *Registration {
 	return register(h, handler, func(t *table) *[]registered[Handler] { return &t.any })
 }
 
 // OnUnhandled calls handler for events that no other handler is registered for. Handlers of OnAny
 // do not count. There is one such handler: a second one takes the place of the first, and
 // nil removes it.
-func (h *Handlers) OnUnhandled(handler Handler) *Registration {
+func (h *handlers) OnUnhandled(handler Handler) *Registration {
 	r := &Registration{h: h, drop: func(t *table, r *Registration) { t.unhandled = without(t.unhandled, r) }}
 	h.change(func(t *table) {
 		t.unhandled = nil
@@ -229,33 +224,33 @@ func (h *Handlers) OnUnhandled(handler Handler) *Registration {
 
 // UseEvent adds middleware that every event passes before its handlers. If it returns an error,
 // the event is refused, and the client is answered with the error.
-func (h *Handlers) UseEvent(middleware Handler) *Registration {
+func (h *handlers) UseEvent(middleware Handler) *Registration {
 	return register(h, middleware, func(t *table) *[]registered[Handler] { return &t.middleware })
 }
 
 // OnAnyOutgoing calls f for each event that is sent to a socket, acknowledgements excluded.
 // f must not change args; binary data in them is a placeholder. f runs on the goroutine that
 // emits and must not block.
-func (h *Handlers) OnAnyOutgoing(f func(event string, args []json.RawMessage)) *Registration {
+func (h *handlers) OnAnyOutgoing(f func(event string, args []json.RawMessage)) *Registration {
 	h.srv.listened.Store(true)
 	return register(h, f, func(t *table) *[]registered[func(string, []json.RawMessage)] { return &t.outgoing })
 }
 
 // OnDisconnect calls f when a socket has disconnected, after the events that came before.
 // Socket.Rooms then still returns the rooms it was in.
-func (h *Handlers) OnDisconnect(f func(s *Socket, reason Reason)) *Registration {
+func (h *handlers) OnDisconnect(f func(s *Socket, reason Reason)) *Registration {
 	return register(h, f, func(t *table) *[]registered[func(*Socket, Reason)] { return &t.disconnect })
 }
 
 // OnError calls f with what handlers return and panic with: err is an *EventError.
-func (h *Handlers) OnError(f func(s *Socket, err error)) *Registration {
+func (h *handlers) OnError(f func(s *Socket, err error)) *Registration {
 	return register(h, f, func(t *table) *[]registered[func(*Socket, error)] { return &t.errors })
 }
 
 // Use adds middleware that sockets pass before they are connected. It may block. An error
 // refuses the socket: see ConnectError. ctx ends when the client hangs up or gives up joining.
 // The socket may join rooms and emit already: both take effect when it is connected.
-func (h *Handlers) Use(middleware func(ctx context.Context, s *Socket) error) *Registration {
+func (h *handlers) Use(middleware func(ctx context.Context, s *Socket) error) *Registration {
 	return register(h, middleware, func(t *table) *[]registered[func(context.Context, *Socket) error] { return &t.connect })
 }
 
@@ -265,14 +260,14 @@ func (h *Handlers) Use(middleware func(ctx context.Context, s *Socket) error) *R
 // they join and the handlers that they register are in effect by then. It learns it earlier
 // if a handler asks the client something (EmitWithAck), and after a second at the latest. A
 // handler that serves the socket for its whole life should do so on a goroutine of its own.
-func (h *Handlers) OnConnection(f func(s *Socket)) *Registration {
+func (h *handlers) OnConnection(f func(s *Socket)) *Registration {
 	return register(h, f, func(t *table) *[]registered[func(*Socket)] { return &t.connection })
 }
 
 // OnRoom calls f when rooms come and go and when sockets join and leave them: one call at a
 // time for the namespace, in the order in which things happened. f must not block. It may be
 // called shortly after Join or Leave has returned, if another goroutine is calling f then.
-func (h *Handlers) OnRoom(f func(RoomEvent)) *Registration {
+func (h *handlers) OnRoom(f func(RoomEvent)) *Registration {
 	return register(h, f, func(t *table) *[]registered[func(RoomEvent)] { return &t.rooms })
 }
 

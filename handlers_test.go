@@ -111,7 +111,7 @@ func TestRegisteringCopiesNothing(t *testing.T) {
 	perEvent := func(events int) float64 {
 		h := func(*parley.Packet) error { return nil }
 		return testing.AllocsPerRun(10, func() {
-			var l parley.Handlers
+			var l parley.HandlersForTest
 			for i := range events {
 				l.On(names[i], h)
 			}

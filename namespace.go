@@ -10,8 +10,13 @@ import (
 
 // Namespace is a set of sockets, with rooms and handlers of its own, that shares its
 // clients' connections with other namespaces. It is safe for concurrent use.
+//
+// Its handlers hold for all of its sockets: those that are connected now and those to come. Several
+// handlers for one thing run in the order of their registration. A parent's run before those of
+// its namespaces, and a namespace's before those of its sockets. Each method that registers
+// returns a Registration, with which you remove that one handler.
 type Namespace struct {
-	*Handlers
+	handlers
 	parent atomic.Pointer[ParentNamespace] // whose handlers come first; nil: none
 	srv    *Server
 	name   string
@@ -26,7 +31,7 @@ type Namespace struct {
 }
 
 func newNamespace(srv *Server, name string) *Namespace {
-	n := &Namespace{Handlers: &Handlers{srv: srv}, srv: srv, name: name}
+	n := &Namespace{handlers: handlers{srv: srv}, srv: srv, name: name}
 	n.local.index = rooms.New[*Socket]()
 	if o := srv.opts.Recovery; o != nil {
 		n.local.recovery = newRecovery(o, func() { srv.release(n) })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -326,7 +327,7 @@ func TestDisconnectOfAllSockets(t *testing.T) {
 	srv, url := serve(t, nil)
 	reasons := make(chan parley.Reason, 2)
 	other := srv.Of("/other")
-	for _, n := range []*parley.Namespace{srv.Namespace, other} {
+	for _, n := range []*parley.Namespace{srv.Of("/"), other} {
 		n.OnDisconnect(func(_ *parley.Socket, r parley.Reason) { reasons <- r })
 	}
 	c, id := join(t, url, "")
@@ -369,5 +370,34 @@ func TestHandshake(t *testing.T) {
 	if h.Query.Get("EIO") != "4" || !strings.HasPrefix(h.URL, "/socket.io/?") || h.Secure || h.CrossOrigin ||
 		h.Auth != nil || h.Headers.Get("Host") == "" || !strings.HasPrefix(h.Address, "127.0.0.1:") || h.Time.IsZero() {
 		t.Errorf("handshake %+v", h)
+	}
+}
+
+// A Server has the methods of its main namespace, and nobody can take the namespace away.
+func TestServerIsItsMainNamespace(t *testing.T) {
+	server, namespace := reflect.TypeFor[*parley.Server](), reflect.TypeFor[*parley.Namespace]()
+	for i := range namespace.NumMethod() {
+		m := namespace.Method(i)
+		own, found := server.MethodByName(m.Name)
+		if m.Name == "Name" {
+			continue // a server has many namespaces
+		}
+		if !found {
+			t.Errorf("Server lacks %s", m.Name)
+			continue
+		}
+		for k := 1; k < m.Type.NumIn(); k++ {
+			if own.Type.NumIn() != m.Type.NumIn() || own.Type.In(k) != m.Type.In(k) {
+				t.Errorf("%s of Server is a %v, and of Namespace a %v", m.Name, own.Type, m.Type)
+				break
+			}
+		}
+	}
+	for _, s := range []reflect.Type{server, namespace, reflect.TypeFor[*parley.ParentNamespace]()} {
+		for f := range s.Elem().Fields() {
+			if f.IsExported() {
+				t.Errorf("%v has the field %s", s, f.Name)
+			}
+		}
 	}
 }

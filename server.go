@@ -18,10 +18,11 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// Server is a Socket.IO server and an http.Handler. Its methods On, Emit, To and so on are
-// those of the main namespace, "/". It is safe for concurrent use.
+// Server is a Socket.IO server and an http.Handler. Clients join its main namespace, "/", and others
+// that Of, OfPattern and OfFunc make. Methods that a Namespace has, too, such as On, Emit and To,
+// are about the main namespace alone. A Server is made by New. It is safe for concurrent use.
 type Server struct {
-	*Namespace // "/"
+	main *Namespace // "/"
 
 	opts    Options
 	limits  *sio.Limits
@@ -62,7 +63,7 @@ func New(o *Options) (*Server, error) {
 	if s.engine, err = engine.NewServer(eo); err != nil {
 		return nil, err
 	}
-	s.Namespace = s.Of("/")
+	s.main = s.Of("/")
 	return s, nil
 }
 
@@ -137,7 +138,7 @@ func (s *Server) OnNewNamespace(f func(*Namespace)) {
 // with it. Such a namespace exists while it has sockets, or clients that may be recovered,
 // or for good once you have asked for it with Server.Of.
 type ParentNamespace struct {
-	*Handlers
+	handlers
 	srv     *Server
 	pattern *regexp.Regexp // or match
 	match   func(ctx context.Context, name string, auth json.RawMessage) bool
@@ -161,7 +162,7 @@ func (s *Server) OfFunc(match func(ctx context.Context, name string, auth json.R
 }
 
 func (s *Server) addParent(p *ParentNamespace) *ParentNamespace {
-	p.Handlers, p.srv = &Handlers{srv: s}, s
+	p.handlers.srv, p.srv = s, s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.parents = with(s.parents, p)

@@ -38,7 +38,7 @@ type Socket struct {
 	auth   json.RawMessage
 
 	comeback *comeback                // what its client may come back to; nil without recovery
-	handlers atomic.Pointer[Handlers] // nil until something is registered
+	handlers atomic.Pointer[handlers] // nil until something is registered
 
 	// There is one of these for each client: small fields stand together.
 	entering  atomic.Bool // there is an entrance; changed under mu
@@ -176,15 +176,15 @@ func (c *socketContext) AfterFunc(f func()) (stop func() bool) {
 }
 
 // own returns the socket's own handlers, made when first needed.
-func (s *Socket) own() *Handlers {
+func (s *Socket) own() *handlers {
 	if h := s.handlers.Load(); h != nil {
 		return h
 	}
-	s.handlers.CompareAndSwap(nil, &Handlers{srv: s.nsp.srv})
+	s.handlers.CompareAndSwap(nil, &handlers{srv: s.nsp.srv})
 	return s.handlers.Load()
 }
 
-// On calls handler for each event of that name from this socket; see Handlers.On.
+// On calls handler for each event of that name from this socket; see Namespace.On.
 func (s *Socket) On(event string, handler Handler) *Registration { return s.own().On(event, handler) }
 
 func (s *Socket) onCall(event string, handler Handler) *Registration {
@@ -199,23 +199,23 @@ func (s *Socket) Once(event string, handler Handler) *Registration {
 // Off removes all handlers of that event that were registered on this socket.
 func (s *Socket) Off(event string) { s.own().Off(event) }
 
-// OnAny calls handler for every event from this socket; see Handlers.OnAny.
+// OnAny calls handler for every event from this socket; see Namespace.OnAny.
 func (s *Socket) OnAny(handler Handler) *Registration { return s.own().OnAny(handler) }
 
-// OnAnyOutgoing calls f for each event sent to this socket; see Handlers.OnAnyOutgoing.
+// OnAnyOutgoing calls f for each event sent to this socket; see Namespace.OnAnyOutgoing.
 func (s *Socket) OnAnyOutgoing(f func(event string, args []json.RawMessage)) *Registration {
 	return s.own().OnAnyOutgoing(f)
 }
 
-// UseEvent adds middleware for the events of this socket; see Handlers.UseEvent.
+// UseEvent adds middleware for the events of this socket; see Namespace.UseEvent.
 func (s *Socket) UseEvent(middleware Handler) *Registration { return s.own().UseEvent(middleware) }
 
-// OnDisconnect calls f when this socket has disconnected; see Handlers.OnDisconnect.
+// OnDisconnect calls f when this socket has disconnected; see Namespace.OnDisconnect.
 func (s *Socket) OnDisconnect(f func(s *Socket, reason Reason)) *Registration {
 	return s.own().OnDisconnect(f)
 }
 
-// OnError calls f with the errors of this socket's handlers; see Handlers.OnError.
+// OnError calls f with the errors of this socket's handlers; see Namespace.OnError.
 func (s *Socket) OnError(f func(s *Socket, err error)) *Registration { return s.own().OnError(f) }
 
 // Join puts the socket into rooms. One that is still passing the namespace's middleware is

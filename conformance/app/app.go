@@ -23,14 +23,14 @@ func New(o *parley.Options) (*parley.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range []*parley.Handlers{
-		srv.Handlers, srv.Of("/custom").Handlers, srv.Of("/refused").Handlers, srv.Of("/token").Handlers,
-		srv.OfPattern(regexp.MustCompile(`/dynamic-\d+`)).Handlers,
+	for _, h := range []application{
+		srv, srv.Of("/custom"), srv.Of("/refused"), srv.Of("/token"),
+		srv.OfPattern(regexp.MustCompile(`/dynamic-\d+`)),
 	} {
 		h.OnConnection(greet)
 		register(h)
 	}
-	register(srv.Of("/quiet").Handlers)
+	register(srv.Of("/quiet"))
 	srv.Of("/refused").Use(func(context.Context, *parley.Socket) error {
 		return &parley.ConnectError{Message: "Not authorized", Data: map[string]any{"code": "E1", "label": "no token"}}
 	})
@@ -53,8 +53,15 @@ func greet(s *parley.Socket) {
 	s.Emit("auth", auth)
 }
 
+// application is what it is made of: a namespace, or a parent of several.
+type application interface {
+	parley.Listener
+	OnConnection(func(*parley.Socket)) *parley.Registration
+	OnDisconnect(func(*parley.Socket, parley.Reason)) *parley.Registration
+}
+
 // register makes the application on one namespace, or on all of a parent.
-func register(h *parley.Handlers) {
+func register(h application) {
 	// message (any…): comes back as message-back.
 	h.On("message", func(p *parley.Packet) error {
 		v, err := p.Values()

@@ -41,7 +41,7 @@ func application(t *testing.T, namespace string, before func() bool) (url string
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := srv.Of(namespace).Handlers
+	h := srv.Of(namespace)
 	parley.On(h, echo, func(_ context.Context, s *parley.Socket, v json.RawMessage) error {
 		if before != nil && !before() {
 			return nil

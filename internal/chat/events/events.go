@@ -26,22 +26,21 @@ type binding struct{ service *chat.Service }
 // announcer must be that of Announcer.
 func Register(srv *parley.Server, service *chat.Service) {
 	b := &binding{service}
-	h := srv.Handlers
-	h.On("joinRoom", b.joinRoom)
-	h.On("sendMessage", b.sendMessage)
-	h.On("history", b.history)
-	h.On("leaveRoom", b.leaveRoom)
-	h.On("typing", b.typing)
-	h.OnUnhandled(func(p *parley.Packet) error {
+	srv.On("joinRoom", b.joinRoom)
+	srv.On("sendMessage", b.sendMessage)
+	srv.On("history", b.history)
+	srv.On("leaveRoom", b.leaveRoom)
+	srv.On("typing", b.typing)
+	srv.OnUnhandled(func(p *parley.Packet) error {
 		return refusal(chat.Refuse(chat.UnknownEvent, "there is no event %.100q", p.Name()))
 	})
-	h.OnError(func(s *parley.Socket, err error) {
+	srv.OnError(func(s *parley.Socket, err error) {
 		if e, ok := err.(*parley.EventError); ok && !e.Answered {
 			told := e.Client()
 			s.Emit("error", errorNotice{told.Code, told.Message, e.Event})
 		}
 	})
-	h.OnDisconnect(func(s *parley.Socket, _ parley.Reason) {
+	srv.OnDisconnect(func(s *parley.Socket, _ parley.Reason) {
 		if c, ok := s.Data().(*chat.Client); ok {
 			c.Close()
 		}
@@ -199,13 +198,13 @@ func (p *peer) Deliver(m *history.Live) {
 }
 
 // Announcer returns the announcer of a service whose clients are srv's sockets.
-func Announcer(srv *parley.Server) chat.Announcer { return announcer{srv.Namespace} }
+func Announcer(srv *parley.Server) chat.Announcer { return announcer{srv} }
 
-type announcer struct{ nsp *parley.Namespace }
+type announcer struct{ srv *parley.Server }
 
 // to chooses the room's members but one.
 func (a announcer) to(room string, except chat.Peer) *parley.Broadcast {
-	to := a.nsp.To(channel(room))
+	to := a.srv.To(channel(room))
 	if p, ok := except.(*peer); ok {
 		to = to.Except(p.socket().ID())
 	}
