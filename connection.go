@@ -53,8 +53,8 @@ const maxLeft = 64
 
 func newConnection(srv *Server, session *engine.Session) *connection {
 	c := &connection{srv: srv, session: session, decoder: srv.opts.Parser.parser.NewDecoder(srv.limits)}
-	if srv.opts.EventRate > 0 || srv.opts.ByteRate > 0 {
-		c.bucket = newBucket(srv.opts.EventRate, srv.opts.ByteRate)
+	if srv.opts.EventsPerSecond > 0 || srv.opts.BytesPerSecond > 0 {
+		c.bucket = newBucket(srv.opts.EventsPerSecond, srv.opts.BytesPerSecond)
 	}
 	if d := srv.opts.ConnectTimeout; d > 0 {
 		c.joining = time.AfterFunc(d, session.Close)
@@ -108,7 +108,7 @@ func (c *connection) Message(binary bool, data []byte) {
 		c.reject(err.Error())
 		return
 	}
-	if waiting := c.decoder.Waiting(); waiting != awaited && c.srv.opts.AttachmentWait > 0 {
+	if waiting := c.decoder.Waiting(); waiting != awaited && c.srv.opts.AttachmentTimeout > 0 {
 		c.await(waiting)
 	}
 	if ok {
@@ -132,7 +132,7 @@ func (c *connection) await(waiting bool) {
 	defer c.mu.Unlock()
 	stop(&c.attaching)
 	if waiting && !c.closed {
-		c.attaching = time.AfterFunc(c.srv.opts.AttachmentWait, func() { c.reject("attachments are missing") })
+		c.attaching = time.AfterFunc(c.srv.opts.AttachmentTimeout, func() { c.reject("attachments are missing") })
 	}
 }
 

@@ -211,7 +211,7 @@ func TestFloodWhileAnAckIsAwaited(t *testing.T) {
 }
 
 func TestAttachmentsAreAwaitedOnlySoLong(t *testing.T) {
-	srv, url := serve(t, &parley.Options{AttachmentWait: time.Second})
+	srv, url := serve(t, &parley.Options{AttachmentTimeout: time.Second})
 	// Joins while attachments are awaited, which must not lift that deadline.
 	srv.Of("/slow").Use(func(context.Context, *parley.Socket) error {
 		<-time.After(20 * time.Millisecond)
@@ -231,8 +231,8 @@ func TestAttachmentsAreAwaitedOnlySoLong(t *testing.T) {
 
 func TestRateLimit(t *testing.T) {
 	for name, o := range map[string]*parley.Options{
-		"events": {EventRate: 10},
-		"bytes":  {ByteRate: 1000},
+		"events": {EventsPerSecond: 10},
+		"bytes":  {BytesPerSecond: 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv, url := serve(t, o)

@@ -122,7 +122,7 @@ func TestMaxNamespaces(t *testing.T) {
 }
 
 func TestDynamicNamespaces(t *testing.T) {
-	srv, url := serve(t, &parley.Options{MaxChildren: 3})
+	srv, url := serve(t, &parley.Options{MaxDynamicNamespaces: 3})
 	made := make(chan string, 8)
 	srv.OnNewNamespace(func(n *parley.Namespace) { made <- n.Name() })
 	parent := srv.OfPattern(regexp.MustCompile(`/dyn-\d+`))

@@ -15,54 +15,53 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// Options configures a Server. For durations and limits, zero means the default that is
-// named, and negative means none, where that is possible.
+// Options configures a Server. The zero value of each field is its default, which is named here. A
+// negative duration or limit means none, where that is possible.
+//
+// Fields that the parley program has as settings have the same names there. They stand in groups:
+//
+//   - the whole server: Path, Parser, Recovery, Logger
+//   - which clients may connect: CORS, AllowRequest, AllowEIO3
+//   - what is known of a client: ClientAddress, ClientSecure, ConnContext
+//   - transports: Transports, NoUpgrades, JSONP, Cookie, Compression,
+//     HTTPCompressionThreshold, SendBuffer
+//   - times: from PingInterval to DrainTimeout
+//   - limits on one client: from MaxPayload to BytesPerSecond
+//   - limits on all clients: MaxConnections, MaxConnectionsPerAddress, MaxDynamicNamespaces
 type Options struct {
 	// Path that the server answers at, with and without a slash at the end, and below it. Other
 	// requests get 404. "/socket.io/".
 	Path string
-
 	// Parser is the packet format, the same one on both sides: ParserJSON (the default), or
 	// ParserMsgpack for clients with socket.io-msgpack-parser.
 	Parser Parser
+	// Recovery lets clients that come back within a while go on where they were. Nil, the
+	// default, is without.
+	Recovery *Recovery
+	// Logger gets the errors of handlers and the server's own. Nil is slog.Default.
+	Logger *slog.Logger
 
-	// Engine.IO: heartbeat and transports.
+	// Which clients may connect.
 
-	PingInterval   time.Duration // from a pong to the next ping; 25 s
-	PingTimeout    time.Duration // for the pong; 20 s
-	UpgradeTimeout time.Duration // for the upgrade to another transport; 10 s
-	ConnectTimeout time.Duration // to join the first namespace; 45 s
-	WriteTimeout   time.Duration // without the client taking any byte; 10 s
-	BodyTimeout    time.Duration // to receive the whole body of a POST; 30 s
-
+	// CORS says which pages of other origins may connect, over every transport. The default
+	// is none: pages of the same host only, and programs that send no Origin.
+	CORS CORS
+	// AllowRequest, if not nil, may refuse a handshake. The client sees the message of an
+	// *Error or a *ConnectError, and nothing of other errors.
+	AllowRequest func(*http.Request) error
 	// AllowEIO3 lets clients of Socket.IO 2 connect, too: they speak Engine.IO 3. Such a client
 	// takes the id of its connection for the id of its socket. While it polls, whoever knows that
 	// id can take the connection over, so do not show Socket.ID to other clients.
 	AllowEIO3 bool
 
-	// JSONP allows polling by scripts and forms, for pages that can do nothing else.
-	JSONP bool
+	// What is known of a client.
 
-	// Transports that are allowed: "polling", "websocket", "sse", "webtransport"; nil is all. For the
-	// last a server of package webtransport is needed, too.
-	Transports []string
-	NoUpgrades bool // sessions stay with the transport they begin with
-
-	// CORS says which pages of other origins may connect, over every transport. The default
-	// is none: pages of the same host only, and programs that send no Origin.
-	CORS CORS
-	// Cookie, if not nil, is set at the handshake with the session's id as its value.
-	Cookie *http.Cookie
-	// AllowRequest, if not nil, may refuse a handshake. The client sees the message of an
-	// *Error or a *ConnectError, and nothing of other errors.
-	AllowRequest func(*http.Request) error
 	// ClientAddress, if not nil, tells a client's address, host:port or host, behind a proxy;
 	// see ForwardedFor.
 	ClientAddress func(*http.Request) string
 	// ClientSecure, if not nil, tells whether a client connected over TLS, which may end at a
 	// proxy; see ForwardedProto.
 	ClientSecure func(*http.Request) bool
-
 	// ConnContext, if not nil, returns the context of a new connection, from which
 	// Socket.Context descends: and so the contexts that middleware and handlers get. ctx is the
 	// context that it starts from, and r is the handshake's request. Take from the request what
@@ -72,38 +71,78 @@ type Options struct {
 	// time with a session or token.
 	ConnContext func(ctx context.Context, r *http.Request) context.Context
 
+	// Transports.
+
+	// Transports lists those that are allowed: TransportPolling and so on. Nil is all.
+	// TransportWebTransport needs a server of package webtransport, too.
+	Transports []string
+	// NoUpgrades has sessions stay with the transport that they begin with.
+	NoUpgrades bool
+	// JSONP allows polling by scripts and forms, for pages that can do nothing else.
+	JSONP bool
+	// Cookie, if not nil, is set at the handshake with the session's id as its value.
+	Cookie *http.Cookie
 	// Compression allows permessage-deflate on WebSockets. Nil, the default, declines it:
 	// it costs memory and CPU.
 	Compression *Compression
 	// HTTPCompressionThreshold is the size in bytes from which polling bodies are
 	// compressed, for clients that accept it; 1,024.
 	HTTPCompressionThreshold int
+	// SendBuffer is how many bytes the kernel is asked to keep for a WebSocket's client
+	// (SO_SNDBUF, which Linux doubles); 64 KiB. If negative, the system chooses: up to megabytes.
+	SendBuffer int
 
-	// Recovery lets clients that come back within a while go on where they were. Nil, the
-	// default, is without.
-	Recovery *Recovery
+	// Times.
 
-	// Limits.
+	PingInterval      time.Duration // from a pong to the next ping; 25 s
+	PingTimeout       time.Duration // for the pong; 20 s
+	ConnectTimeout    time.Duration // to join the first namespace; 45 s
+	UpgradeTimeout    time.Duration // for the upgrade to another transport; 10 s
+	BodyTimeout       time.Duration // to receive the whole body of a POST; 30 s
+	AttachmentTimeout time.Duration // to receive all attachments of a packet; 30 s
+	WriteTimeout      time.Duration // without the client taking any byte; 10 s
+	DrainTimeout      time.Duration // the same for a client over MaxOutbox; 5 s
 
-	MaxPayload     int64         // bytes of a message, inflated, or of a POST's body; 1,000,000
-	MaxAttachments int           // of a packet; 10
-	MaxDepth       int           // of a packet's JSON; 64
-	AttachmentWait time.Duration // for all attachments of a packet; 30 s
-	MaxNamespaces  int           // that one connection may join; 10
-	MaxRooms       int           // that one socket may be in; 128
-	MaxInbox       int           // events of one socket that wait for its handlers, before reading pauses; 256
-	MaxInboxBytes  int           // bytes of one connection that wait for handlers, each event counted as 200 more than it has; 1 MiB
-	MaxOutbox      int           // bytes that wait for one connection, each message counted as 200 more than it has; 1 MiB
-	MaxPendingAcks int           // that one socket may owe; 1,024
-	MaxConnections int           // in all; no limit
-	MaxPerAddress  int           // connections of one IPv4 address, or of one /64 network of IPv6; no limit
-	EventRate      float64       // events a second of one connection, bursts of two seconds' worth; no limit
-	ByteRate       float64       // bytes of messages a second of one connection, likewise; no limit
-	MaxChildren    int           // namespaces made by OfPattern and OfFunc; 10,000
+	// Limits on one client. Limits on bytes that wait count each message as 200 more than it has.
 
-	// Logger gets the errors of handlers and the server's own. Nil is slog.Default.
-	Logger *slog.Logger
+	MaxPayload     int64 // bytes of a message, inflated, or of a POST's body; 1,000,000
+	MaxAttachments int   // of a packet; 10
+	MaxDepth       int   // of a packet's JSON; 64
+	MaxNamespaces  int   // that one connection may join; 10
+	MaxRooms       int   // that one socket may be in; 128
+	MaxPendingAcks int   // that one socket may owe; 1,024
+	// MaxInbox is how many events of one socket may wait for its handlers before reading pauses; 256.
+	MaxInbox int
+	// MaxInboxBytes is how many bytes of one connection may wait for handlers before reading
+	// pauses; 1 MiB.
+	MaxInboxBytes int
+	// MaxOutbox is how many bytes may wait for one connection, the largest message not counted;
+	// 1 MiB. A client that is over it and takes nothing for DrainTimeout is disconnected, and one
+	// that is over four times as much at once. See Socket.Drain.
+	MaxOutbox int
+	// EventsPerSecond is how many events one connection may send, with bursts of two seconds'
+	// worth; no limit. A client that sends more is disconnected.
+	EventsPerSecond float64
+	// BytesPerSecond is how many bytes of messages one connection may send, likewise; no limit.
+	BytesPerSecond float64
+
+	// Limits on all clients.
+
+	MaxConnections int // no limit
+	// MaxConnectionsPerAddress is how many connections one IPv4 address, or one /64 network of
+	// IPv6, may have; no limit.
+	MaxConnectionsPerAddress int
+	// MaxDynamicNamespaces is how many namespaces OfPattern and OfFunc may make; 10,000.
+	MaxDynamicNamespaces int
 }
+
+// The transports. JSONP is a kind of TransportPolling.
+const (
+	TransportPolling      = "polling"
+	TransportWebSocket    = "websocket"
+	TransportSSE          = "sse"
+	TransportWebTransport = "webtransport"
+)
 
 // Parser is a packet format.
 type Parser struct{ parser sio.Parser }
@@ -179,13 +218,13 @@ func (o Options) withDefaults() (Options, error) {
 		o.Logger = slog.Default()
 	}
 	o.ConnectTimeout = orDefault(o.ConnectTimeout, 45*time.Second)
-	o.AttachmentWait = orDefault(o.AttachmentWait, 30*time.Second)
+	o.AttachmentTimeout = orDefault(o.AttachmentTimeout, 30*time.Second)
 	o.MaxNamespaces = orDefault(o.MaxNamespaces, 10)
 	o.MaxRooms = orDefault(o.MaxRooms, 128)
 	o.MaxInbox = orDefault(o.MaxInbox, 256)
 	o.MaxInboxBytes = orDefault(o.MaxInboxBytes, 1<<20)
 	o.MaxPendingAcks = orDefault(o.MaxPendingAcks, 1024)
-	o.MaxChildren = orDefault(o.MaxChildren, 10_000)
+	o.MaxDynamicNamespaces = orDefault(o.MaxDynamicNamespaces, 10_000)
 	if o.Recovery != nil {
 		r := *o.Recovery
 		r.MaxDisconnection = orDefault(r.MaxDisconnection, 2*time.Minute)
@@ -212,7 +251,8 @@ func (o *Options) engine() engine.Options {
 		PingInterval: o.PingInterval, PingTimeout: o.PingTimeout,
 		UpgradeTimeout: o.UpgradeTimeout, WriteTimeout: o.WriteTimeout, BodyTimeout: o.BodyTimeout,
 		MaxPayload: o.MaxPayload, OutboxLimit: o.MaxOutbox,
-		MaxSessions: o.MaxConnections, MaxPerAddress: o.MaxPerAddress,
+		DrainTimeout: o.DrainTimeout, SendBuffer: o.SendBuffer,
+		MaxSessions: o.MaxConnections, MaxPerAddress: o.MaxConnectionsPerAddress,
 		HTTPCompressionThreshold: o.HTTPCompressionThreshold,
 		AllowEIO3:                o.AllowEIO3, JSONP: o.JSONP,
 		Transports: o.Transports, NoUpgrades: o.NoUpgrades,

@@ -267,7 +267,7 @@ func (s *Server) bear(ctx context.Context, p *ParentNamespace, name string) (*Na
 	s.mu.Lock()
 	n := s.namespaces[name]
 	switch {
-	case n == nil && s.opts.MaxChildren > 0 && s.children >= s.opts.MaxChildren:
+	case n == nil && s.opts.MaxDynamicNamespaces > 0 && s.children >= s.opts.MaxDynamicNamespaces:
 		s.mu.Unlock()
 		return nil, nil
 	case n == nil:

@@ -112,8 +112,7 @@ func (s *Socket) Connected() bool {
 // connection: rooms and data are as before. See Options.Recovery.
 func (s *Socket) Recovered() bool { return s.recovered }
 
-// Transport returns the name of the transport in use: "polling" (JSONP, too), "websocket",
-// "sse" or "webtransport".
+// Transport returns the name of the transport in use, TransportPolling and so on.
 func (s *Socket) Transport() string { return s.conn.session.Transport() }
 
 // SessionID returns the id of the connection, which all sockets of a client share. It is a

@@ -266,7 +266,7 @@ func TestRefusedAtTheFirstPacket(t *testing.T) {
 			return &parley.ConnectError{Message: "x" + strings.Repeat("é", 1000)}
 		}}, "0", 0, 403, "x" + strings.Repeat("é", 511), `{"code":4,"message":"x` + strings.Repeat("é", 1000) + `"}`},
 		"all connections":         {parley.Options{MaxConnections: 1}, "0", 1, 503, "Too many connections", `{"code":4,"message":"Too many connections"}`},
-		"those of an address":     {parley.Options{MaxPerAddress: 1}, "0", 1, 429, "Too many connections from this address", `{"code":4,"message":"Too many connections from this address"}`},
+		"those of an address":     {parley.Options{MaxConnectionsPerAddress: 1}, "0", 1, 429, "Too many connections from this address", `{"code":4,"message":"Too many connections from this address"}`},
 		"unknown session":         {parley.Options{}, `0{"sid":"12345678901234567890"}`, 0, 400, "Session ID unknown", `{"code":1,"message":"Session ID unknown"}`},
 		"a session without an id": {parley.Options{}, `0{}`, 0, 400, "Session ID unknown", `{"code":1,"message":"Session ID unknown"}`},
 		"no JSON":                 {parley.Options{}, `0{"sid`, 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},

@@ -30,7 +30,7 @@ import (
 // beside it to compare with.
 func serveChat(data string) {
 	c := app.Defaults()
-	c.Data, c.EventRate, c.ByteRate = filepath.Join(data, "chat"), 0, 0
+	c.Data, c.EventsPerSecond, c.BytesPerSecond = filepath.Join(data, "chat"), 0, 0
 	server, err := app.Open(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		fail(err)

@@ -87,9 +87,9 @@ func main() {
 	}
 	a := &app{srv: srv, gates: map[string]chan struct{}{}}
 	for _, at := range []string{"/", "/admin", "/chat"} {
-		a.serve(srv.Of(at).Handlers)
+		a.serve(srv.Of(at))
 	}
-	a.serve(srv.OfPattern(regexp.MustCompile(`/dyn-\w+`)).Handlers)
+	a.serve(srv.OfPattern(regexp.MustCompile(`/dyn-\w+`)))
 	for _, at := range o.EmitFirst {
 		srv.Of(at).Emit("first", 1)
 	}
@@ -172,7 +172,16 @@ func others(rooms []string, id string) []string {
 	return append([]string{}, rooms...)
 }
 
-func (a *app) serve(h *parley.Handlers) {
+// namespaces is one namespace, or all of a rule.
+type namespaces interface {
+	parley.Listener
+	Use(func(context.Context, *parley.Socket) error) *parley.Registration
+	OnConnection(func(*parley.Socket)) *parley.Registration
+	OnDisconnect(func(*parley.Socket, parley.Reason)) *parley.Registration
+	OnError(func(*parley.Socket, error)) *parley.Registration
+}
+
+func (a *app) serve(h namespaces) {
 	h.Use(func(_ context.Context, s *parley.Socket) error { return a.run(s, plan(s, "use"), nil) })
 	h.OnConnection(func(s *parley.Socket) {
 		a.say(nameOf(s), "connection", s.Namespace().Name(), s.Recovered())
@@ -341,11 +350,11 @@ func (a *app) do(s *parley.Socket, step string, args []any, p *parley.Packet) er
 	case "sockets": // how: reports the chosen sockets
 		return a.sockets(s, args[0])
 	case "socketsJoin": // how, room…
-		return a.chosen(s, args[0]).SocketsJoin(texts(1)...)
+		return a.chosen(s, args[0]).SocketsJoin(context.Background(), texts(1)...)
 	case "socketsLeave": // how, room…
-		a.chosen(s, args[0]).SocketsLeave(texts(1)...)
+		return a.chosen(s, args[0]).SocketsLeave(context.Background(), texts(1)...)
 	case "disconnectSockets": // how, whether to close the connections
-		a.chosen(s, args[0]).DisconnectSockets(args[1].(bool))
+		return a.chosen(s, args[0]).DisconnectSockets(context.Background(), args[1].(bool))
 	case "disconnect": // whether to close the connection
 		s.Disconnect(args[0].(bool))
 	case "close": // the connection, without a word

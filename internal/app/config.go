@@ -49,13 +49,13 @@ type Config struct {
 	TrustedProxies  []netip.Prefix
 	FeedLifetime    time.Duration
 
-	MaxConnections int
-	MaxPerAddress  int
-	EventRate      float64
-	ByteRate       int64
-	MaxPayload     int64
-	MaxOutbox      int64
-	MaxRooms       int
+	MaxConnections           int
+	MaxConnectionsPerAddress int
+	EventsPerSecond          float64
+	BytesPerSecond           int64
+	MaxPayload               int64
+	MaxOutbox                int64
+	MaxRooms                 int
 
 	MaxMessage int64
 	PageSize   int
@@ -235,20 +235,20 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 	o := &parley.Options{
 		Path:         c.Path,
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
-		Transports:     c.transports(),
-		AllowEIO3:      c.AllowEIO3,
-		JSONP:          c.JSONP,
-		CORS:           parley.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials, MaxAge: 10 * time.Minute},
-		MaxPayload:     c.MaxPayload,
-		MaxDepth:       -1, // a message that is too deep is refused, and no reason to disconnect; see maxDepth
-		MaxOutbox:      int(c.MaxOutbox),
-		MaxRooms:       c.MaxRooms,
-		MaxConnections: c.MaxConnections,
-		MaxPerAddress:  c.MaxPerAddress,
-		EventRate:      c.EventRate,
-		ByteRate:       float64(c.ByteRate),
-		ClientAddress:  c.clientAddress(),
-		Logger:         log,
+		Transports:               c.transports(),
+		AllowEIO3:                c.AllowEIO3,
+		JSONP:                    c.JSONP,
+		CORS:                     parley.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials, MaxAge: 10 * time.Minute},
+		MaxPayload:               c.MaxPayload,
+		MaxDepth:                 -1, // a message that is too deep is refused, and no reason to disconnect; see maxDepth
+		MaxOutbox:                int(c.MaxOutbox),
+		MaxRooms:                 c.MaxRooms,
+		MaxConnections:           c.MaxConnections,
+		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
+		EventsPerSecond:          c.EventsPerSecond,
+		BytesPerSecond:           float64(c.BytesPerSecond),
+		ClientAddress:            c.clientAddress(),
+		Logger:                   log,
 	}
 	if c.Compression {
 		o.Compression = &parley.Compression{}

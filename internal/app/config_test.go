@@ -37,7 +37,7 @@ func TestFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 	if c.PingInterval != 3*time.Second || c.PingTimeout != 2*time.Second || c.MaxRooms != 1 || c.Addr != "127.0.0.1:8080" {
 		t.Errorf("flag %v, environment %v, file %v, default %v", c.PingInterval, c.PingTimeout, c.MaxRooms, c.Addr)
 	}
-	if !c.Compression || c.EventRate != 2.5 || c.MaxPayload != 2<<20 || !slices.Equal(c.CORSOrigins, []string{"https://a.example", "https://b.example:8443"}) {
+	if !c.Compression || c.EventsPerSecond != 2.5 || c.MaxPayload != 2<<20 || !slices.Equal(c.CORSOrigins, []string{"https://a.example", "https://b.example:8443"}) {
 		t.Errorf("types: %+v", c)
 	}
 	c, err = app.LoadConfig(environ, map[string]string{"config": configFile(t, `max-rooms = 7`)})

@@ -29,7 +29,7 @@ func (s *Server) openConversations() {
 		// What is between us cuts off one kind of connection that is silent like the other.
 		KeepAlive: min(c.PingInterval, 20*time.Second),
 		Lifetime:  c.FeedLifetime, MaxQueue: int(c.MaxOutbox),
-		MaxStreams: c.MaxConnections, MaxPerAddress: c.MaxPerAddress,
+		MaxStreams: c.MaxConnections, MaxPerAddress: c.MaxConnectionsPerAddress,
 		ClientAddress: c.clientAddress(),
 		CORS:          sse.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials},
 	})

@@ -46,7 +46,7 @@ type instance struct {
 func testConfig() app.Config {
 	c := app.Defaults()
 	c.Data = "memory"
-	c.EventRate, c.ByteRate = 0, 0
+	c.EventsPerSecond, c.BytesPerSecond = 0, 0
 	return c
 }
 

@@ -37,7 +37,7 @@ func TestSocket(t *testing.T) {
 	path := filepath.Join(shortDir(t), "parley.sock")
 	c := testConfig()
 	c.Addr, c.HTTPRedirect = "unix:"+path, "off"
-	c.TrustedProxies, c.MaxPerAddress = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, 1
+	c.TrustedProxies, c.MaxConnectionsPerAddress = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, 1
 	s, err := app.Open(c, quiet)
 	if err != nil {
 		t.Fatal(err)

@@ -67,9 +67,9 @@ func (c *Config) settings() []setting {
 		{"", "trusted-proxies", "", "Networks or addresses of proxies, separated by commas, whose `X-Forwarded-For` tells the clients' addresses: `127.0.0.1,10.0.0.0/8`. It is ignored from others.", networks(&c.TrustedProxies)},
 
 		{"Limits", "max-connections", "100000", "Connections in all, and as many feeds. 0 is no limit.", integer(&c.MaxConnections, 0, 1<<31-1)},
-		{"", "max-connections-per-address", "0", "Connections from one IPv4 address, or from one /64 network of IPv6, and as many feeds. 0 is no limit. Behind a proxy they all have the proxy's, unless it is one of `trusted-proxies`.", integer(&c.MaxPerAddress, 0, 1<<31-1)},
-		{"", "events-per-second", "10000", "Events that one client may send, with bursts of two seconds' worth. Who sends more is disconnected. 0 is no limit.", number(&c.EventRate)},
-		{"", "bytes-per-second", "8MiB", "Bytes that one client may send, likewise. 0 is no limit.", size(&c.ByteRate, 0, 1<<40)},
+		{"", "max-connections-per-address", "0", "Connections from one IPv4 address, or from one /64 network of IPv6, and as many feeds. 0 is no limit. Behind a proxy they all have the proxy's, unless it is one of `trusted-proxies`.", integer(&c.MaxConnectionsPerAddress, 0, 1<<31-1)},
+		{"", "events-per-second", "10000", "Events that one client may send, with bursts of two seconds' worth. Who sends more is disconnected. 0 is no limit.", number(&c.EventsPerSecond)},
+		{"", "bytes-per-second", "8MiB", "Bytes that one client may send, likewise. 0 is no limit.", size(&c.BytesPerSecond, 0, 1<<40)},
 		{"", "max-payload", "1MB", "Size of one packet, inflated, or of one HTTP request's body. Who sends more is disconnected, or answered with 413.", size(&c.MaxPayload, 1<<10, 1<<30)},
 		{"", "max-outbox", "1MiB", "What may wait to be sent to one client or feed. Who is further behind is disconnected.", size(&c.MaxOutbox, 64<<10, 1<<30)},
 		{"", "max-rooms", "128", "Rooms that one client may be in at the same time.", integer(&c.MaxRooms, 1, 1<<20)},
