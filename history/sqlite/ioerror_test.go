@@ -75,7 +75,7 @@ func failWrites(path string) error {
 		return err
 	}
 	limited := unlimited
-	limited.Cur = uint64(info.Size()) + 50_000
+	set(&limited.Cur, info.Size()+50_000)
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limited); err != nil {
 		return err
 	}
@@ -110,3 +110,6 @@ func failWrites(path string) error {
 	}
 	return sound(path)
 }
+
+// set is for a number whose type differs between systems.
+func set[T int64 | uint64](to *T, n int64) { *to = T(n) }
