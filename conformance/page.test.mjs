@@ -21,22 +21,20 @@ test('the page', async (t) => {
   let server = await start();
   const between = await proxy(t, server.url);
 
-  // Asked for by the tests when they want the server to be restarted.
-  const restarter = createServer(async (_, response) => {
-    await server.stop('SIGKILL');
-    await new Promise((resolve) => setTimeout(resolve, 1000)); // for the pages to notice
-    server = await start();
-    between.target = server.url;
+  // Asked by the tests to have the server ended, and started again.
+  const control = createServer(async ({ url }, response) => {
+    if (url === '/stop') await server.stop('SIGKILL');
+    else between.target = (server = await start()).url;
     response.end();
   });
-  await new Promise((resolve) => restarter.listen(0, '127.0.0.1', resolve));
-  atEnd(t, () => restarter.close());
+  await new Promise((resolve) => control.listen(0, '127.0.0.1', resolve));
+  atEnd(t, () => control.close());
+  const ask = (what) => `'${process.execPath}' -e "fetch('http://127.0.0.1:${control.address().port}/${what}').then((r) => r.text())"`;
 
   const tests = spawn(process.execPath, ['--test', '--test-reporter=spec', 'browser/chat.test.mjs'], {
     cwd: fileURLToPath(new URL('../js', import.meta.url)),
     env: {
-      PATH: process.env.PATH, HOME: process.env.HOME, PARLEY_URL: between.url,
-      PARLEY_RESTART: `'${process.execPath}' -e "fetch('http://127.0.0.1:${restarter.address().port}').then((r) => r.text())"`,
+      PATH: process.env.PATH, HOME: process.env.HOME, PARLEY_URL: between.url, PARLEY_STOP: ask('stop'), PARLEY_START: ask('start'),
     },
   });
   atEnd(t, () => tests.kill());

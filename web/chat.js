@@ -64,7 +64,7 @@ const roomInUrl = () => {
 function enter(roomId) {
   room?.live.leave();
   const live = new Room(client, {
-    roomId, userId: me.userId, name: me.name, limit: PAGE, onmessages: arrived, onmembers: showPeople, ontyping: heardTyping, onstate: changed,
+    roomId, userId: me.userId, name: me.name, limit: PAGE, onmessages: arrived, onmembers: membersChanged, ontyping: heardTyping, onstate: changed,
   });
   room = { id: roomId, live, timeline: new Timeline(), loading: false, typing: new Map(), typedAt: 0 };
   room.timeline.drafts = drafts(remember.get(`outbox.${roomId}`, sessionStorage));
@@ -207,6 +207,12 @@ const personName = (member) => plain(member.name || member.operatorId || member.
 
 /** Who this is: as the server sees it, once it has said so. */
 const myKey = () => personKey(room.live.member ?? me);
+
+/** Many come at once after a break: they are shown once a frame. */
+let peopleFrame = 0;
+function membersChanged() {
+  peopleFrame ||= requestAnimationFrame(() => { peopleFrame = 0; showPeople(); });
+}
 
 function showPeople() {
   const { members, member, count } = room.live;
@@ -359,6 +365,7 @@ document.querySelector('main').addEventListener('click', (event) => {
 
 $('skip').addEventListener('click', (event) => { event.preventDefault(); composer.focus(); }); // the fragment is the room
 $('latest').addEventListener('click', () => log.follow());
+$('scroller').addEventListener('keydown', (event) => { if (event.key === 'End') log.follow(); }); // of all, not of what is in the document
 $('reconnect').addEventListener('click', () => { client.connect(); showStatus(); });
 window.addEventListener('offline', showStatus);
 window.addEventListener('online', showStatus);

@@ -1,8 +1,9 @@
 // The chat page in a real browser:  PARLEY_URL=http://127.0.0.1:8080 npm run test:browser
 //
 //   PARLEY_URL      the server; without it the in-memory stand-in of testdata/chat-app.mjs
-//   PARLEY_RESTART  a shell command that restarts that server, returning once it answers;
-//                   without it (and with PARLEY_URL) the browsers' network is cut instead
+//   PARLEY_STOP     a shell command that ends that server, and
+//   PARLEY_START    one that starts it again, on its data, and returns once it answers;
+//                   without them (and with PARLEY_URL) the browsers' network is cut instead
 //   CHROMIUM        default /usr/bin/chromium
 //   SCREENSHOTS     a folder to leave pictures in
 import assert from 'node:assert/strict';
@@ -13,7 +14,7 @@ import { chromium } from 'playwright-core';
 import { connect } from '../parley.js';
 import { chatApp } from '../testdata/chat-app.mjs';
 
-const { PARLEY_URL, PARLEY_RESTART, CHROMIUM = '/usr/bin/chromium', SCREENSHOTS } = process.env;
+const { PARLEY_URL, PARLEY_STOP, PARLEY_START, CHROMIUM = '/usr/bin/chromium', SCREENSHOTS } = process.env;
 const app = PARLEY_URL ? null : await chatApp();
 const url = PARLEY_URL ?? app.url;
 const run = Date.now().toString(36); // rooms of a server that remembers earlier runs
@@ -108,7 +109,7 @@ spec('two users: messages, presence, typing, names', async (t) => {
     return answered() === before;
   });
   await bob.context().close();
-  await ada.waitForFunction(() => document.querySelectorAll('#people li').length === 1);
+  await ada.waitForFunction(() => document.querySelectorAll('#people li').length === 1, null, { timeout: 120_000 });
 });
 
 spec('history: the newest page, older ones on scrolling up, any JSON', async (t) => {
@@ -127,10 +128,10 @@ spec('history: the newest page, older ones on scrolling up, any JSON', async (t)
   await filler.request('sendMessage', { roomId: room, message: { text: 'the latest' }, clientId: `${run}-latest` });
   await page.locator('#latest', { hasText: '1 new message' }).waitFor();
   await picture(page, 'history-dark');
-  for (let i = 0; i < 5 && !(await page.textContent('#top')).includes('beginning'); i++) {
-    await page.evaluate(() => { scroller.scrollTop = 1; scroller.scrollTop = 0; });
-    await page.waitForTimeout(200);
-  }
+  await page.waitForFunction(() => {
+    scroller.scrollTop = scroller.scrollTop ? 0 : 1; // scrolls, at the top as well
+    return document.querySelector('#top').textContent.includes('beginning');
+  });
   const wanted = [...Array.from({ length: 114 }, (_, i) => `number ${i}`), ...shapes.map((s) => (typeof s === 'string' ? s : JSON.stringify(s))), 'the latest'];
   assert.deepEqual(await texts(page), wanted);
   await page.click('#latest');
@@ -185,33 +186,20 @@ spec('a break: nothing lost, nothing twice, drafts survive it and a reload', asy
   await bob.locator('#status', { hasText: 'WebSocket' }).waitFor(); // upgraded
   await say(ada, 'before');
   await sees(bob, 'before');
-  const cut = PARLEY_URL && !PARLEY_RESTART;
   const both = [ada, bob];
-  const away = async () => {
-    for (const page of both) await page.locator('#status:not([data-state="connected"])').waitFor();
-  };
-  if (cut) for (const page of both) await page.context().setOffline(true);
-  else if (app) await app.stop();
-  else {
-    const restarted = promisify(execFile)('sh', ['-c', PARLEY_RESTART]);
-    await away();
-    await restarted;
-  }
-  if (cut || app) {
-    await away();
-    assert.match(await ada.textContent('#status'), /Reconnecting|Offline/);
-  }
+  const shell = (command) => promisify(execFile)('sh', ['-c', command]);
+  const online = (is) => Promise.all(both.map((page) => page.context().setOffline(!is)));
+  const [stop, start] = app ? [app.stop, app.start] : PARLEY_STOP ? [() => shell(PARLEY_STOP), () => shell(PARLEY_START)] : [() => online(false), () => online(true)];
+  await stop();
+  for (const page of both) await page.locator('#status:not([data-state="connected"])').waitFor();
+  assert.match(await ada.textContent('#status'), /Reconnecting|Offline/);
   for (let i = 0; i < 5; i++) {
     await say(ada, `ada ${i}`);
     await say(bob, `bob ${i}`);
   }
   await picture(ada, 'break');
-  if (app) {
-    await ada.evaluate(() => Promise.resolve()); // drafts are kept by the tab
-    assert.equal(await ada.locator('.pending').count(), 5);
-    await app.start();
-  }
-  if (cut) for (const page of both) await page.context().setOffline(false);
+  for (const page of both) assert.equal(await page.locator('.pending').count(), 5);
+  await start();
   for (const page of both) { await joined(page); await settled(page); }
   await say(ada, 'after');
   await sees(bob, 'after');
@@ -386,7 +374,9 @@ spec('what others write is text: messages, names, ids, rooms', async (t) => {
     await client.request('sendMessage', { roomId: room, message: { html: payload, [payload]: 1 }, clientId: `${payload}${i}${run}` }).catch(() => {});
     client.emit('typing', { roomId: room, typing: true });
   }
-  await page.waitForTimeout(300);
+  await client.request('joinRoom', { roomId: room, userId: 'filler', name: 'Filler' });
+  await client.request('sendMessage', { roomId: room, message: 'the end', clientId: `${run}-end` });
+  await sees(page, 'the end');
   assert.equal(await page.locator('#log :is(script, img, svg, iframe, a, style, math, table, details, textarea)').count(), 0);
   assert.equal(await page.locator('#people :is(script, img, svg, iframe, a), #typing *').count(), 0);
   for (const payload of payloads) {
