@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 )
 
 // Limits of the HTTP server behind Serve.
@@ -25,7 +25,7 @@ const (
 // Give it to http.Server.Serve or ServeTLS, which adds TLS itself. If you use tls.NewListener,
 // give that the wrapped listener.
 func (s *Server) Listen(l net.Listener) net.Listener {
-	return poll.Listen(l, func(err error) {
+	return reactor.Listen(l, func(err error) {
 		s.notices.Post(slog.LevelWarn, "accept", "parley: connections cannot be accepted", "cause", err, "hint", engine.MoreDescriptors)
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -25,7 +25,7 @@ type crowd struct {
 	compress bool // offer permessage-deflate
 	window   int  // bytes that the kernel keeps for a client that does not read; 0: as it likes
 	sampled  bool // see sample; of those that are dialled from now on, as the others
-	poller   *poll.Poller
+	reactor  *reactor.Reactor
 
 	// receive, if not nil, is called for each event and acknowledgement. data is valid
 	// until it returns.
@@ -45,8 +45,8 @@ type crowd struct {
 }
 
 func newCrowd(t *testing.T, server *child) *crowd {
-	c := &crowd{t: t, address: server.address, poller: poll.New(runtime.GOMAXPROCS(0))}
-	t.Cleanup(c.poller.Close)
+	c := &crowd{t: t, address: server.address, reactor: reactor.New(runtime.GOMAXPROCS(0))}
+	t.Cleanup(c.reactor.Close)
 	return c
 }
 
@@ -156,11 +156,11 @@ func (c *crowd) want(n int, f func()) {
 	}
 }
 
-// client is one connection. It is a poll.Handler and a ws.Handler.
+// client is one connection. It is a reactor.Handler and a ws.Handler.
 type client struct {
 	crowd  *crowd
 	number int // in the order of dialling
-	conn   poll.Conn
+	conn   reactor.Conn
 
 	// Owned by the goroutine that receives.
 	parser    ws.Parser
@@ -196,7 +196,7 @@ func (c *client) dial() {
 	}
 	c.parser.Init(&ws.ParserConfig{}, ws.Client, params)
 	c.out = []byte(request + "\r\n")
-	c.crowd.poller.Add(nc, nil, c, func(conn poll.Conn) {
+	c.crowd.reactor.Add(nc, nil, c, func(conn reactor.Conn) {
 		c.conn = conn
 		conn.Wake()
 	})

@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/bench/bar"
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 )
 
 const (
-	outbox  = 1 << 20         // parley.Options.MaxOutbox, which is not set
-	pending = poll.BufferSize // written, and not taken by the kernel
+	outbox  = 1 << 20            // parley.Options.MaxOutbox, which is not set
+	pending = reactor.BufferSize // written, and not taken by the kernel
 )
 
 // A tenth of a room's clients stops reading while messages flow. The others get every message,

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/eio"
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 	"github.com/parley-go/parley/internal/sio"
 )
 
@@ -25,7 +25,7 @@ import (
 type fleet struct {
 	options *options
 	meter   *meter
-	poller  *poll.Poller
+	reactor *reactor.Reactor
 	http    *http.Client
 	tls     *tls.Config
 
@@ -41,7 +41,7 @@ type fleet struct {
 func newFleet(o *options, m *meter) *fleet {
 	f := &fleet{
 		options: o, meter: m,
-		poller:       poll.New(runtime.GOMAXPROCS(0)),
+		reactor:      reactor.New(runtime.GOMAXPROCS(0)),
 		tls:          &tls.Config{InsecureSkipVerify: o.insecure},
 		websocketURL: engineURL(o.url, "websocket"),
 		pollingURL:   engineURL(o.url, "polling"),
@@ -198,7 +198,7 @@ func (f *fleet) close() {
 	for _, c := range f.clients {
 		<-c.done
 	}
-	f.poller.Close()
+	f.reactor.Close()
 	f.http.CloseIdleConnections()
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -13,7 +13,7 @@ import (
 // connection reaches the server as one piece only if the network makes it so.
 type websocket struct {
 	client *client
-	conn   poll.Conn
+	conn   reactor.Conn
 	parser ws.Parser // owned by the reading goroutine
 
 	mu     sync.Mutex
@@ -59,7 +59,7 @@ func openWebSocket(ctx context.Context, c *client) error {
 	w := &websocket{client: c}
 	w.parser.Init(parserConfig, ws.Client, nil)
 	c.wire = w
-	f.poller.Add(conn.Conn, conn.Buffered, w, func(pc poll.Conn) { w.conn = pc })
+	f.reactor.Add(conn.Conn, conn.Buffered, w, func(pc reactor.Conn) { w.conn = pc })
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (w *websocket) sendClose(code int) {
 
 func (w *websocket) abort() { w.conn.Close() }
 
-// Receive, Drain and Closed make it a poll.Handler.
+// Receive, Drain and Closed make it a reactor.Handler.
 
 func (w *websocket) Receive(b []byte) {
 	if err := w.parser.Feed(b, w); err != nil {

@@ -34,7 +34,7 @@ func (s *Server) serveHTTP2(w http.ResponseWriter, r *http.Request, accepted *ws
 	accepted.WriteHeader(w)
 	c.control.Flush() // a fault shows when it is read or written
 	t.begin()
-	s.poller.AddStream(c, t, t.attach)
+	s.reactor.AddStream(c, t, t.attach)
 	c.wait()
 }
 

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 	"github.com/parley-go/parley/internal/soak"
 	"github.com/parley-go/parley/internal/ws"
 )
@@ -77,7 +77,7 @@ func TestOutboxCeiling(t *testing.T) {
 	const limit = 256 << 10
 	eachStalled(t, engine.Options{OutboxLimit: limit}, func(t *testing.T, s *server, o *owner) {
 		start := time.Now()
-		if sent := o.fill(1000); sent < overLimit*limit-2000 || sent > overLimit*limit+poll.BufferSize+2000 {
+		if sent := o.fill(1000); sent < overLimit*limit-2000 || sent > overLimit*limit+reactor.BufferSize+2000 {
 			t.Errorf("%d bytes taken, limit %d", sent, limit)
 		}
 		if time.Since(start) > 2*time.Second {
@@ -369,9 +369,9 @@ func TestWriteTimeoutOverTCP(t *testing.T) {
 // sip reads the frame of a text message of n bytes, 64 KiB at a time after a wait.
 func (p *peer) sip(n int, wait time.Duration) {
 	p.t.Helper()
-	for left := 10 + 1 + n; left > 0; left -= poll.BufferSize { // header, type, data
+	for left := 10 + 1 + n; left > 0; left -= reactor.BufferSize { // header, type, data
 		time.Sleep(wait)
-		if _, err := io.CopyN(io.Discard, p.r, int64(min(poll.BufferSize, left))); err != nil {
+		if _, err := io.CopyN(io.Discard, p.r, int64(min(reactor.BufferSize, left))); err != nil {
 			p.t.Fatalf("%d bytes before the end: %v", left, err)
 		}
 	}
@@ -512,7 +512,7 @@ func TestPartialWritesKeepTheOrder(t *testing.T) {
 				case 0:
 					size = sizes.IntN(300_000)
 				case 1:
-					size = poll.BufferSize - 30 + sizes.IntN(60)
+					size = reactor.BufferSize - 30 + sizes.IntN(60)
 				}
 				m := strconv.Itoa(i) + ":" + long(size)
 				if i%2 == 0 {

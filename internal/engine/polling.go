@@ -26,7 +26,7 @@ type polling struct {
 	post     posts
 	base64   bool   // the client cannot receive bytes
 	callback string // of JSONP: the answers are scripts that call it
-	parked   *parkedGet
+	parked   *poll
 	// farewell answers the last GET, behind what is queued: Close when the server ends
 	// the session, Noop when the client does.
 	farewell eio.Type
@@ -34,7 +34,7 @@ type polling struct {
 
 const transportPolling = "polling"
 
-var pollingKind = kind{reach: byRequest, revision3: true, begin: (*Server).openPolling, serve: (*Session).serveGet}
+var pollingKind = kind{reach: byRequest, revision3: true, begin: (*Server).openPolling, serve: (*Session).servePoll}
 
 // newPolling returns polling as the handshake asks for it.
 func newPolling(q query) *polling {
@@ -45,15 +45,15 @@ func newPolling(q query) *polling {
 	return p
 }
 
-// parkedGet is a GET that waits. The goroutine that serves it collects what is queued
+// poll is a GET of the client that waits. The goroutine that serves it collects what is queued
 // when it is woken.
-type parkedGet struct {
+type poll struct {
 	wake chan struct{} // capacity 1
 }
 
-func (g *parkedGet) release() {
+func (w *poll) release() {
 	select {
-	case g.wake <- struct{}{}:
+	case w.wake <- struct{}{}:
 	default:
 	}
 }
@@ -117,12 +117,12 @@ func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
 	}
 }
 
-// serveGet answers one poll.
-func (s *Session) serveGet(w http.ResponseWriter, r *http.Request, _ query) {
+// servePoll answers one poll.
+func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, _ query) {
 	s.mu.Lock()
-	p, polls := s.transport.(*polling)
+	p, ok := s.transport.(*polling)
 	switch {
-	case !polls: // upgraded in the meantime
+	case !ok: // upgraded in the meantime
 		s.mu.Unlock()
 		refuse(w, errBadRequest)
 		return
@@ -141,10 +141,10 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request, _ query) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	get := &parkedGet{wake: make(chan struct{}, 1)}
-	p.parked = get
+	waiting := &poll{wake: make(chan struct{}, 1)}
+	p.parked = waiting
 	if s.out.Len() > 0 || s.state.ending() {
-		get.release()
+		waiting.release()
 	}
 	var noop <-chan time.Time
 	if s.probedLocked() {
@@ -153,7 +153,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request, _ query) {
 	s.mu.Unlock()
 
 	select {
-	case <-get.wake:
+	case <-waiting.wake:
 	case <-noop:
 	case <-r.Context().Done():
 		s.srv.noticeTimeout(r.Context())

@@ -14,7 +14,7 @@ import (
 	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/notice"
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -25,7 +25,7 @@ type Server struct {
 	accept   ws.AcceptOptions
 	parsing  *ws.ParserConfig
 	deflater *ws.Deflater // shared by all connections with the usual parameters
-	poller   *poll.Poller
+	reactor  *reactor.Reactor
 	wheel    *wheel
 	notices  *notice.Board // of what may happen at any rate
 	stats    Stats
@@ -55,13 +55,13 @@ func NewServer(o Options) (*Server, error) {
 	s := &Server{
 		opts:      o,
 		parsing:   o.parserConfig(),
-		poller:    poll.New(runtime.GOMAXPROCS(0)),
+		reactor:   reactor.New(runtime.GOMAXPROCS(0)),
 		notices:   notice.New(o.Logger),
 		sessions:  map[string]*Session{},
 		perClient: map[string]int{},
 		idle:      make(chan struct{}),
 	}
-	s.poller.SendBuffer = max(o.SendBuffer, 0)
+	s.reactor.SendBuffer = max(o.SendBuffer, 0)
 	s.accepting, s.stopAccepting = context.WithCancel(context.Background())
 	s.serving, s.stopServing = context.WithCancel(context.Background())
 	s.accept = ws.AcceptOptions{
@@ -398,10 +398,10 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, accepted *ws.A
 		refuseUpgrade(w, r, errCannotHijack)
 		return err
 	}
-	seat, err := s.poller.Reserve(nc)
+	reserved, err := s.reactor.Reserve(nc)
 	if err != nil {
 		refusal := errNoDescriptors
-		if errors.Is(err, poll.ErrClosed) {
+		if errors.Is(err, reactor.ErrClosed) {
 			refusal = errShuttingDown
 		}
 		s.refused(r, refusal, "transport", transportWebSocket, "cause", err)
@@ -412,7 +412,7 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, accepted *ws.A
 	accepted.Header = w.Header()                      // what middleware has set
 	nc.SetWriteDeadline(time.Now().Add(closeTimeout)) // answers that were not read may be in the way
 	if _, err := nc.Write(accepted.AppendResponse(make([]byte, 0, 512))); err != nil {
-		seat.Release()
+		reserved.Release()
 		nc.Close()
 		return err
 	}
@@ -421,7 +421,7 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, accepted *ws.A
 		buffered, _ = rw.Reader.Peek(n) // they are there
 	}
 	t.begin()
-	seat.Add(buffered, t, t.attach)
+	reserved.Add(buffered, t, t.attach)
 	return nil
 }
 
@@ -498,6 +498,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.stopServing()
 	s.wheel.close()
-	s.poller.Close()
+	s.reactor.Close()
 	return err
 }

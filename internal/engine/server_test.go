@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 	"github.com/parley-go/parley/internal/wiretest"
 )
 
@@ -57,7 +57,7 @@ func overTCP(t testing.TB, o engine.Options) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, o, &http.Server{}, func(h http.Handler) http.Handler { return h }, poll.Listen(l, nil), new(net.Dialer).DialContext, l.Addr().String(), 2*time.Minute)
+	return serve(t, o, &http.Server{}, func(h http.Handler) http.Handler { return h }, reactor.Listen(l, nil), new(net.Dialer).DialContext, l.Addr().String(), 2*time.Minute)
 }
 
 func serve(t testing.TB, o engine.Options, hs *http.Server, middleware func(http.Handler) http.Handler, l net.Listener, dial func(context.Context, string, string) (net.Conn, error), host string, patience time.Duration) *server {

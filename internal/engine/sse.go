@@ -302,9 +302,9 @@ func (s *Session) serveStream(w http.ResponseWriter, r *http.Request, q query) {
 	id, _ := lastEventID(r, q)
 	last, err := strconv.ParseUint(id, 10, 64)
 	s.mu.Lock()
-	t, streams := s.transport.(*sse)
+	t, ok := s.transport.(*sse)
 	switch {
-	case !streams: // upgraded in the meantime
+	case !ok: // upgraded in the meantime
 		s.mu.Unlock()
 		refuse(w, errBadRequest)
 		return

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/parley-go/parley/internal/engine"
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -21,7 +21,7 @@ import (
 func overTLS(t testing.TB, o engine.Options) *server {
 	s := overTCP(t, o)
 	web := httptest.NewUnstartedServer(s.Server)
-	web.Listener, web.EnableHTTP2 = poll.Listen(web.Listener, nil), true
+	web.Listener, web.EnableHTTP2 = reactor.Listen(web.Listener, nil), true
 	web.StartTLS()
 	t.Cleanup(web.Close)
 	s.client, s.scheme, s.host = web.Client(), "https", web.Listener.Addr().String()

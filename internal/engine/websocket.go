@@ -7,7 +7,7 @@ import (
 
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/fifo"
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 	"github.com/parley-go/parley/internal/ws"
 )
 
@@ -26,7 +26,7 @@ const (
 // offset and deflated by the one that calls Drain; all else is guarded by the session's lock.
 type websocket struct {
 	s        *Session
-	conn     poll.Conn
+	conn     reactor.Conn
 	base64   bool         // the client has no binary messages
 	deflater *ws.Deflater // nil: no compression
 	deadline timer        // of the upgrade, of a write that does not get on, of the closing handshake
@@ -117,7 +117,7 @@ func (t *websocket) begin() {
 }
 
 // attach is called once, with the connection, before anything is received.
-func (t *websocket) attach(c poll.Conn) {
+func (t *websocket) attach(c reactor.Conn) {
 	t.s.mu.Lock()
 	t.conn = c
 	switch {
@@ -133,7 +133,7 @@ func (t *websocket) attach(c poll.Conn) {
 	c.Wake()
 }
 
-// Receive implements poll.Handler.
+// Receive implements reactor.Handler.
 func (t *websocket) Receive(b []byte) {
 	t.s.arrived(0, len(b))
 	if t.deaf {
@@ -269,7 +269,7 @@ func (t *websocket) alarm(*timer) {
 	}
 }
 
-// Drain implements poll.Handler: it writes all there is, in as few writes as it takes.
+// Drain implements reactor.Handler: it writes all there is, in as few writes as it takes.
 func (t *websocket) Drain(scratch []byte) {
 	s := t.s
 	for {
@@ -392,7 +392,7 @@ func (t *websocket) stall() {
 	}
 }
 
-// Closed implements poll.Handler.
+// Closed implements reactor.Handler.
 func (t *websocket) Closed(err error) {
 	s := t.s
 	s.mu.Lock()
@@ -401,7 +401,7 @@ func (t *websocket) Closed(err error) {
 	s.srv.wheel.clear(&t.deadline)
 	s.abandonLocked(t)
 	s.mu.Unlock()
-	if errors.Is(err, io.EOF) || errors.Is(err, poll.ErrClosed) {
+	if errors.Is(err, io.EOF) || errors.Is(err, reactor.ErrClosed) {
 		err = nil
 	}
 	if t.current {

@@ -1,4 +1,4 @@
-package poll
+package reactor
 
 // Linux has these calls for it since 4.3; package syscall does not know them.
 const (

@@ -1,4 +1,4 @@
-package poll
+package reactor
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Listen returns a listener whose connections can be polled even under crypto/tls: give it to
+// Listen returns a listener whose connections can be watched even under crypto/tls: give it to
 // http.Server.ServeTLS. Without it a TLS connection gets a goroutine.
 //
 // Accept does not fail when the process, or the system, has run out of file descriptors or

@@ -1,4 +1,4 @@
-package poll_test
+package reactor_test
 
 import (
 	"encoding/binary"
@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 )
 
 // descriptors counts this process's open file descriptors.
@@ -26,8 +26,8 @@ func descriptors(t testing.TB) int {
 // see another one's bytes, or its end, and none may be left.
 func TestChurn(t *testing.T) {
 	const workers, rounds = 8, 400
-	p := poll.New(2)
-	l := poll.Listen(listenTCP(t), nil)
+	p := reactor.New(2)
+	l := reactor.Listen(listenTCP(t), nil)
 	var handlers sync.Map // of connections by the client's address
 	var open sync.WaitGroup
 	go func() {

@@ -1,4 +1,4 @@
-package poll
+package reactor
 
 import (
 	"io"
@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// watchable returns nc so that it can be polled even under crypto/tls.
+// watchable returns nc so that it can be watched even under crypto/tls.
 func watchable(nc net.Conn) net.Conn { return &conn{Conn: nc} }
 
 // conn is an ordinary connection until it is adopted by a loop. From then on it is
@@ -15,7 +15,7 @@ func watchable(nc net.Conn) net.Conn { return &conn{Conn: nc} }
 // a temporary error, after which crypto/tls goes on where it was.
 type conn struct {
 	net.Conn
-	polled atomic.Pointer[eventConn]
+	watched atomic.Pointer[eventConn]
 }
 
 // errNotReady is a temporary net.Error, the kind that crypto/tls does not hold against
@@ -24,12 +24,12 @@ var errNotReady net.Error = notReady{}
 
 type notReady struct{}
 
-func (notReady) Error() string   { return "poll: not ready" }
+func (notReady) Error() string   { return "reactor: not ready" }
 func (notReady) Timeout() bool   { return true }
 func (notReady) Temporary() bool { return true }
 
 func (c *conn) Read(b []byte) (int, error) {
-	p := c.polled.Load()
+	p := c.watched.Load()
 	if p == nil {
 		return c.Conn.Read(b)
 	}
@@ -46,7 +46,7 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 func (c *conn) Write(b []byte) (int, error) {
-	p := c.polled.Load()
+	p := c.watched.Load()
 	if p == nil {
 		return c.Conn.Write(b)
 	}

@@ -1,4 +1,4 @@
-package poll_test
+package reactor_test
 
 import (
 	"testing"

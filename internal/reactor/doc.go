@@ -1,10 +1,10 @@
-// Package poll drives connections by readiness. A connection that is handed to a
-// Poller costs no goroutine and no buffer while it is idle: one loop a core waits
+// Package reactor drives connections by readiness. A connection that is handed to a
+// Reactor costs no goroutine and no buffer while it is idle: one loop a core waits
 // for all of its connections, reads what has arrived into a buffer of its own and
 // gives the bytes to the connection's Handler.
 //
-//	accept (net/http) → Poller.Add ─┬─ a socket the kernel can poll → epoll loop
-//	                                └─ anything else → a goroutine that reads
+//	accept (net/http) → Reactor.Add ─┬─ a socket the kernel can watch → epoll loop
+//	                                 └─ anything else → a goroutine that reads
 //
 // Reading and writing are done by different goroutines. The loop reads. Writing is
 // asked for with Conn.Wake, which may be called from anywhere and never blocks: it
@@ -14,8 +14,8 @@
 // write: a room that gets sixteen messages at once costs each member one system
 // call.
 //
-// Linux is polled with epoll. Elsewhere, and for connections that have no file
+// Linux has epoll. Elsewhere, and for connections that have no file
 // descriptor (net.Pipe) or hide it (crypto/tls over a foreign listener), a goroutine
 // for each connection stands behind the same interface. Listen returns a listener
-// whose connections can be polled under TLS, too.
-package poll
+// whose connections can be watched under TLS, too.
+package reactor

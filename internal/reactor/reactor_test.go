@@ -1,4 +1,4 @@
-package poll_test
+package reactor_test
 
 import (
 	"bytes"
@@ -9,12 +9,12 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 )
 
 func TestEcho(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		client, server := pair(t)
 		h := add(p, server, newHandler(t).echo())
 		want := random(1 << 20)
@@ -41,11 +41,11 @@ func TestEcho(t *testing.T) {
 
 func TestBufferedBytesComeFirst(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		client, server := pair(t)
 		go client.Write([]byte("second"))
 		h := newHandler(t)
-		p.Add(server, []byte("first, "), h, func(c poll.Conn) {
+		p.Add(server, []byte("first, "), h, func(c reactor.Conn) {
 			if len(h.got) > 0 {
 				t.Error("Receive before attach")
 			}
@@ -60,7 +60,7 @@ func TestBufferedBytesComeFirst(t *testing.T) {
 // What the peer does not take is kept, and Drain called again when it is gone.
 func TestWriteRefuses(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		client, server := pair(t)
 		h := newHandler(t)
 		drains := 0
@@ -84,7 +84,7 @@ func TestWriteRefuses(t *testing.T) {
 // While bytes wait in the connection Drain is not called, so no more of them can come.
 func TestNoDrainWhileTheConnectionIsFull(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		client, server := pair(t)
 		h := newHandler(t)
 		add(p, server, h)
@@ -105,13 +105,13 @@ func TestNoDrainWhileTheConnectionIsFull(t *testing.T) {
 	})
 }
 
-// echoClient is a connection whose round trips show that the poller's loop has come round.
+// echoClient is a connection whose round trips show that the reactor's loop has come round.
 type echoClient struct {
 	t testing.TB
 	net.Conn
 }
 
-func newEcho(t testing.TB, p *poll.Poller) echoClient {
+func newEcho(t testing.TB, p *reactor.Reactor) echoClient {
 	client, server := tcpPair(t, false)
 	add(p, server, newHandler(t).echo())
 	return echoClient{t, client}
@@ -130,7 +130,7 @@ func (c echoClient) roundTrip() {
 
 func TestPauseAndResume(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		client, server := pair(t)
 		h := newHandler(t)
 		// Paused within Receive: then nothing can have been read meanwhile.
@@ -167,7 +167,7 @@ func TestPauseAndResume(t *testing.T) {
 // The network makes a peer wait that sends to a paused connection.
 func TestPausePushesBack(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		client, server := pair(t)
 		h := newHandler(t)
 		pause := sync.OnceFunc(func() { h.conn.Pause() })
@@ -182,7 +182,7 @@ func TestPausePushesBack(t *testing.T) {
 			other.roundTrip()
 		}
 		h.mu.Lock()
-		if len(h.got) > 2*poll.BufferSize {
+		if len(h.got) > 2*reactor.BufferSize {
 			t.Errorf("received %d bytes while paused", len(h.got))
 		}
 		h.mu.Unlock()
@@ -236,12 +236,12 @@ func TestClose(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-				p := newPoller(t)
+				p := newReactor(t)
 				client, server := pair(t)
 				h := newHandler(t)
 				tt.prepare(h)
 				tt.act(add(p, server, h), client)
-				if err := h.wantClosed(); err != poll.ErrClosed {
+				if err := h.wantClosed(); err != reactor.ErrClosed {
 					t.Errorf("Closed(%v), want ErrClosed", err)
 				}
 				io.Copy(io.Discard, client) // ends
@@ -264,7 +264,7 @@ func TestPeerResets(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPoller(t)
+			p := newReactor(t)
 			client, server := tcpPair(t, false)
 			h := add(p, server, newHandler(t))
 			state(h)
@@ -279,7 +279,7 @@ func TestPeerResets(t *testing.T) {
 
 // The peer's half of the connection is its end: what is asked for is not waited for.
 func TestHalfClose(t *testing.T) {
-	p := newPoller(t)
+	p := newReactor(t)
 	client, server := tcpPair(t, false)
 	h := add(p, server, newHandler(t))
 	client.Write([]byte("last words"))
@@ -293,8 +293,8 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
-func TestPollerClose(t *testing.T) {
-	p := poll.New(3)
+func TestReactorClose(t *testing.T) {
+	p := reactor.New(3)
 	var all []*handler
 	for range 10 {
 		for _, k := range kinds {
@@ -304,7 +304,7 @@ func TestPollerClose(t *testing.T) {
 	}
 	p.Close()
 	for _, h := range all {
-		if err := h.wantClosed(); err != poll.ErrClosed {
+		if err := h.wantClosed(); err != reactor.ErrClosed {
 			t.Errorf("Closed(%v), want ErrClosed", err)
 		}
 	}
@@ -312,18 +312,18 @@ func TestPollerClose(t *testing.T) {
 	for _, k := range kinds {
 		client, server := k.pair(t)
 		h := add(p, server, newHandler(t))
-		if err := h.wantClosed(); err != poll.ErrClosed {
-			t.Errorf("%s: Closed(%v) after the poller was closed, want ErrClosed", k.name, err)
+		if err := h.wantClosed(); err != reactor.ErrClosed {
+			t.Errorf("%s: Closed(%v) after the reactor was closed, want ErrClosed", k.name, err)
 		}
 		io.Copy(io.Discard, client)
 	}
 }
 
-func TestPollerThatWasNeverUsed(t *testing.T) { poll.New(0).Close() }
+func TestReactorThatWasNeverUsed(t *testing.T) { reactor.New(0).Close() }
 
 func TestConnectionThatIsClosedAlready(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		_, server := pair(t)
 		server.Close()
 		h := add(p, server, newHandler(t))
@@ -335,7 +335,7 @@ func TestConnectionThatIsClosedAlready(t *testing.T) {
 
 func TestNoDrainAfterClosed(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		client, server := pair(t)
 		h := newHandler(t)
 		h.onDrain = func() { t.Error("Drain after Closed") }

@@ -1,4 +1,4 @@
-package poll_test
+package reactor_test
 
 import (
 	"crypto/tls"
@@ -6,7 +6,7 @@ import (
 	"net"
 	"testing"
 
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 )
 
 // reset has the peer drop the connection without a word.
@@ -22,12 +22,12 @@ func reset(client net.Conn) {
 
 func TestPausedConnectionNoticesAReset(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		client, server := pair(t)
 		h := add(p, server, newHandler(t))
 		h.conn.Pause()
 		reset(client)
-		if err := h.wantClosed(); err == nil || err == poll.ErrClosed {
+		if err := h.wantClosed(); err == nil || err == reactor.ErrClosed {
 			t.Errorf("Closed(%v)", err)
 		}
 	})
@@ -36,7 +36,7 @@ func TestPausedConnectionNoticesAReset(t *testing.T) {
 // A peer that has gone in good order is noticed by what it is sent.
 func TestPausedConnectionNoticesAFailedWrite(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		client, server := pair(t)
 		h := newHandler(t)
 		add(p, server, h)
@@ -46,7 +46,7 @@ func TestPausedConnectionNoticesAFailedWrite(t *testing.T) {
 		for range 100 {
 			h.send([]byte("a"))
 		}
-		if err := h.wantClosed(); err == nil || err == poll.ErrClosed {
+		if err := h.wantClosed(); err == nil || err == reactor.ErrClosed {
 			t.Errorf("Closed(%v)", err)
 		}
 	})
@@ -62,7 +62,7 @@ var errBroken = errors.New("broken")
 func (brokenStream) Write([]byte) (int, error) { return 0, errBroken }
 
 func TestPausedStreamNoticesAFailedWrite(t *testing.T) {
-	p := newPoller(t)
+	p := newReactor(t)
 	client, server := net.Pipe()
 	defer client.Close()
 	h := newHandler(t)
@@ -79,7 +79,7 @@ func TestPausedStreamNoticesAFailedWrite(t *testing.T) {
 // What a peer has sent before it resets the connection does not get past a pause.
 func TestPausedConnectionReceivesNothing(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
-		p := newPoller(t)
+		p := newReactor(t)
 		client, server := pair(t)
 		h := add(p, server, newHandler(t))
 		h.conn.Pause()

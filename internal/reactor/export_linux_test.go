@@ -1,4 +1,4 @@
-package poll
+package reactor
 
 // Pacing is a loop's decision to wait, for tests.
 type Pacing struct {

@@ -1,4 +1,4 @@
-package poll
+package reactor
 
 import (
 	"crypto/tls"
@@ -40,16 +40,16 @@ type eventConn struct {
 	pending  []byte // written, but not yet taken by the kernel
 }
 
-// seat is a connection that a loop can watch, while its owner still uses the original.
-type seat struct {
+// adopted is a connection that a loop can watch, while its owner still uses the original.
+type adopted struct {
 	c        *eventConn // with a duplicate of the descriptor; nil if there is none to watch
 	inner    net.Conn   // the original
 	handover *conn      // nil: it did not come from Listen
 }
 
-// adopt duplicates the descriptor of nc. The seat is empty if nc has none that can be watched.
-func adopt(nc net.Conn) (seat, error) {
-	s := seat{inner: nc}
+// adopt duplicates the descriptor of nc. The adopted is empty if nc has none that can be watched.
+func adopt(nc net.Conn) (adopted, error) {
+	s := adopted{inner: nc}
 	c := &eventConn{watching: wantRead}
 	if t, ok := nc.(*tls.Conn); ok {
 		c.tls, s.inner = t, t.NetConn()
@@ -58,24 +58,24 @@ func adopt(nc net.Conn) (seat, error) {
 	if s.handover, ok = s.inner.(*conn); ok {
 		s.inner = s.handover.Conn
 	} else if c.tls != nil {
-		return seat{}, nil // crypto/tls would block on a connection that is not ours
+		return adopted{}, nil // crypto/tls would block on a connection that is not ours
 	}
 	sc, ok := s.inner.(syscall.Conn)
 	if !ok {
-		return seat{}, nil
+		return adopted{}, nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return seat{}, err
+		return adopted{}, err
 	}
 	c.fd = -1
 	if cerr := raw.Control(func(fd uintptr) {
 		c.fd, err = dup(int(fd))
 	}); cerr != nil {
-		return seat{}, cerr
+		return adopted{}, cerr
 	}
 	if err != nil {
-		return seat{}, os.NewSyscallError("fcntl", err)
+		return adopted{}, os.NewSyscallError("fcntl", err)
 	}
 	s.c = c
 	return s, nil
@@ -83,18 +83,18 @@ func adopt(nc net.Conn) (seat, error) {
 
 // handOver closes the original, which the Go runtime watches: everything that arrives would
 // wake that up, too. It sets SO_SNDBUF if sendBuffer is positive.
-func (s seat) handOver(sendBuffer int) {
+func (s adopted) handOver(sendBuffer int) {
 	s.inner.Close()
 	if sendBuffer > 0 {
 		syscall.SetsockoptInt(s.c.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, sendBuffer)
 	}
 	if s.handover != nil {
-		s.handover.polled.Store(s.c)
+		s.handover.watched.Store(s.c)
 	}
 }
 
 // release closes the duplicate.
-func (s seat) release() {
+func (s adopted) release() {
 	if s.c != nil {
 		syscall.Close(s.c.fd)
 	}

@@ -1,4 +1,4 @@
-package poll
+package reactor
 
 import (
 	"net"
@@ -9,14 +9,14 @@ import (
 	"syscall"
 )
 
-// poller is the Linux side of a Poller: a few epoll loops, each with its share of the
+// watcher is the Linux side of a Reactor: a few epoll loops, each with its share of the
 // connections.
-type poller struct {
+type watcher struct {
 	loops []*loop
 	next  atomic.Uint32
 }
 
-func (p *poller) init(n int) {
+func (p *watcher) init(n int) {
 	for range n {
 		l := &loop{}
 		l.flushFn = l.flush
@@ -26,21 +26,21 @@ func (p *poller) init(n int) {
 
 // reserve duplicates the descriptor of nc, if it has one that epoll can watch, and has a loop
 // run for it.
-func (p *poller) reserve(nc net.Conn) (seat, error) {
+func (p *watcher) reserve(nc net.Conn) (adopted, error) {
 	s, err := adopt(nc)
 	if err != nil || s.c == nil {
-		return seat{}, err
+		return adopted{}, err
 	}
 	s.c.loop = p.loops[int(p.next.Add(1))%len(p.loops)]
 	if err := s.c.loop.start(); err != nil {
 		s.release()
-		return seat{}, err
+		return adopted{}, err
 	}
 	return s, nil
 }
 
 // add has the loop watch the connection. It returns false if there is none.
-func (s seat) add(sendBuffer int, buffered []byte, h Handler, attach func(Conn)) bool {
+func (s adopted) add(sendBuffer int, buffered []byte, h Handler, attach func(Conn)) bool {
 	c := s.c
 	if c == nil {
 		return false
@@ -61,7 +61,7 @@ func (s seat) add(sendBuffer int, buffered []byte, h Handler, attach func(Conn))
 	return true
 }
 
-func (p *poller) close() {
+func (p *watcher) close() {
 	for _, l := range p.loops {
 		l.close()
 	}

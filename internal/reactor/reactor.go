@@ -1,4 +1,4 @@
-package poll
+package reactor
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 )
 
 // ErrClosed is what Handler.Closed is told after Conn.Close.
-var ErrClosed = errors.New("poll: connection closed")
+var ErrClosed = errors.New("reactor: connection closed")
 
 // BufferSize is the size in bytes of the buffers that a loop reads into and that
 // Drain may use: at most this much is read or written by one system call.
@@ -31,7 +31,7 @@ type Handler interface {
 	Closed(err error)
 }
 
-// Conn is a connection in a Poller. All methods are safe for concurrent use and none
+// Conn is a connection in a Reactor. All methods are safe for concurrent use and none
 // waits for the peer.
 type Conn interface {
 	// Wake has Handler.Drain called soon.
@@ -51,42 +51,42 @@ type Conn interface {
 	Close()
 }
 
-// Poller is a set of connections that are watched together. It is safe for
+// Reactor is a set of connections that are watched together. It is safe for
 // concurrent use.
-type Poller struct {
+type Reactor struct {
 	// SendBuffer is how many bytes the kernel is asked to keep for a peer that does not read
 	// (SO_SNDBUF); New sets it to 64 KiB. With 0 the system decides. It must not change once
-	// the Poller is in use. On Linux 64 KiB cost 0.27 MB a stalled connection, the system's
+	// the Reactor is in use. On Linux 64 KiB cost 0.27 MB a stalled connection, the system's
 	// own choice up to 3.9 MB.
 	SendBuffer int
 
-	poller // of the platform
+	watcher // of the platform
 
 	mu       sync.Mutex
 	blocking map[*blockingConn]struct{} // with goroutines of their own; nil once closed
 }
 
-// New returns a Poller that uses n loops (at least one) where the platform has a
-// poller. Its goroutines start with the first connection.
-func New(n int) *Poller {
-	p := &Poller{SendBuffer: 64 << 10, blocking: map[*blockingConn]struct{}{}}
+// New returns a Reactor that uses n loops (at least one) where the platform can
+// watch connections. Its goroutines start with the first connection.
+func New(n int) *Reactor {
+	p := &Reactor{SendBuffer: 64 << 10, blocking: map[*blockingConn]struct{}{}}
 	p.init(max(n, 1))
 	return p
 }
 
-// Reservation is a connection for which the Poller has what it takes of the system to watch
+// Reservation is a connection for which the Reactor has what it takes of the system to watch
 // it. It ends with Add or Release.
 type Reservation struct {
-	p      *Poller
-	nc     net.Conn
-	polled seat
+	p       *Reactor
+	nc      net.Conn
+	watched adopted
 }
 
 // Reserve gets what watching nc takes of the system: a file descriptor, which may be the one
 // too many. Until Add, nc is still its owner's, who can tell the peer if Reserve fails.
-func (p *Poller) Reserve(nc net.Conn) (Reservation, error) {
-	polled, err := p.reserve(nc)
-	return Reservation{p, nc, polled}, err
+func (p *Reactor) Reserve(nc net.Conn) (Reservation, error) {
+	watched, err := p.reserve(nc)
+	return Reservation{p, nc, watched}, err
 }
 
 // Add hands the connection over: from here on only the Conn may be used that attach is given.
@@ -94,17 +94,17 @@ func (p *Poller) Reserve(nc net.Conn) (Reservation, error) {
 // but not before attach has returned. If the connection cannot be added, it is closed and
 // Handler.Closed says why.
 func (r Reservation) Add(buffered []byte, h Handler, attach func(Conn)) {
-	if !r.polled.add(r.p.SendBuffer, buffered, h, attach) {
+	if !r.watched.add(r.p.SendBuffer, buffered, h, attach) {
 		r.p.addBlocking(r.nc, buffered, h, attach)
 	}
 }
 
 // Release gives back what Reserve has got. The connection stays its owner's.
-func (r Reservation) Release() { r.polled.release() }
+func (r Reservation) Release() { r.watched.release() }
 
 // Add is Reserve, then Reservation.Add. If nc cannot be added, it is closed and
 // Handler.Closed says why.
-func (p *Poller) Add(nc net.Conn, buffered []byte, h Handler, attach func(Conn)) {
+func (p *Reactor) Add(nc net.Conn, buffered []byte, h Handler, attach func(Conn)) {
 	r, err := p.Reserve(nc)
 	if err != nil {
 		nc.Close()
@@ -116,7 +116,7 @@ func (p *Poller) Add(nc net.Conn, buffered []byte, h Handler, attach func(Conn))
 
 // Close ends every connection, each of which gets its Handler.Closed, and waits for the
 // loops, so no handler may call it.
-func (p *Poller) Close() {
+func (p *Reactor) Close() {
 	p.mu.Lock()
 	rest := p.blocking
 	p.blocking = nil

@@ -1,4 +1,4 @@
-package poll_test
+package reactor_test
 
 import (
 	"bytes"
@@ -14,14 +14,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 )
 
 // handler keeps what it receives and writes what it is given. It fails the test when
 // it is called out of turn.
 type handler struct {
 	t         testing.TB
-	conn      poll.Conn
+	conn      reactor.Conn
 	onReceive func(b []byte) // called too, if not nil
 	onDrain   func()
 
@@ -40,7 +40,7 @@ func newHandler(t testing.TB) *handler {
 	return h
 }
 
-func (h *handler) attach(c poll.Conn) {
+func (h *handler) attach(c reactor.Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.conn = c
@@ -66,7 +66,7 @@ func (h *handler) Drain(scratch []byte) {
 	if h.onDrain != nil {
 		h.onDrain()
 	}
-	if len(scratch) != poll.BufferSize {
+	if len(scratch) != reactor.BufferSize {
 		h.t.Errorf("scratch has %d bytes", len(scratch))
 	}
 	for {
@@ -169,13 +169,13 @@ func eachKind(t *testing.T, f func(t *testing.T, pair func(testing.TB) (client, 
 	}
 }
 
-func newPoller(t testing.TB) *poll.Poller {
-	p := poll.New(1)
+func newReactor(t testing.TB) *reactor.Reactor {
+	p := reactor.New(1)
 	t.Cleanup(p.Close)
 	return p
 }
 
-func add(p *poll.Poller, nc net.Conn, h *handler) *handler {
+func add(p *reactor.Reactor, nc net.Conn, h *handler) *handler {
 	p.Add(nc, nil, h, h.attach)
 	return h
 }
@@ -206,7 +206,7 @@ func tcpPair(t testing.TB, listen bool) (client, server net.Conn) {
 	l := listenTCP(t)
 	defer l.Close()
 	if listen {
-		l = poll.Listen(l, nil)
+		l = reactor.Listen(l, nil)
 	}
 	return pairOf(t, l)
 }

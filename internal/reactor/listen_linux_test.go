@@ -1,4 +1,4 @@
-package poll_test
+package reactor_test
 
 import (
 	"net"
@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 )
 
 // exhaust takes all descriptors that this process may have until free is called.
@@ -38,7 +38,7 @@ func exhaust(t *testing.T) (free func()) {
 // Accept reports that there are no descriptors, and goes on when there are.
 func TestAcceptWithoutDescriptors(t *testing.T) {
 	short := make(chan error, 1000)
-	l := poll.Listen(listenTCP(t), func(err error) { short <- err })
+	l := reactor.Listen(listenTCP(t), func(err error) { short <- err })
 	defer l.Close()
 	client, err := net.Dial("tcp", l.Addr().String()) // waits in the kernel's queue
 	if err != nil {
@@ -55,7 +55,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		accepted <- err
 	}()
 	for range 2 { // not only once
-		if err := <-short; !poll.IsShortage(err) {
+		if err := <-short; !reactor.IsShortage(err) {
 			t.Errorf("told of %v", err)
 		}
 	}
@@ -69,7 +69,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		t.Errorf("Accept: %v", err)
 	}
 	l.Close()
-	if _, err := l.Accept(); err == nil || poll.IsShortage(err) {
+	if _, err := l.Accept(); err == nil || reactor.IsShortage(err) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -84,12 +84,12 @@ func TestReserveWithoutDescriptors(t *testing.T) {
 		{"TLS", func(t testing.TB) (client, server net.Conn) { return tlsPair(t, true, nil) }},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
-			p := newPoller(t)
+			p := newReactor(t)
 			client, server := kind.pair(t)
 			defer server.Close()
 			free := exhaust(t)
 			_, err := p.Reserve(server)
-			if !poll.IsShortage(err) {
+			if !reactor.IsShortage(err) {
 				t.Errorf("Reserve: %v", err)
 			}
 			say := func(what string) {

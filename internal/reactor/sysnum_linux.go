@@ -1,6 +1,6 @@
 //go:build linux && !386
 
-package poll
+package reactor
 
 import "syscall"
 

@@ -1,4 +1,4 @@
-package poll_test
+package reactor_test
 
 import (
 	"bytes"
@@ -8,11 +8,11 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 	"github.com/parley-go/parley/internal/wiretest"
 )
 
-// dribble writes byte by byte, and between any two of them has the poller find that
+// dribble writes byte by byte, and between any two of them has the reactor find that
 // there are no more.
 type dribble struct {
 	net.Conn
@@ -33,7 +33,7 @@ func (d *dribble) Write(b []byte) (int, error) {
 }
 
 func TestTLSResumesBetweenAnyTwoBytes(t *testing.T) {
-	p := newPoller(t)
+	p := newReactor(t)
 	other := newEcho(t, p)
 	var d *dribble
 	client, server := tlsPair(t, true, func(nc net.Conn) net.Conn { d = &dribble{Conn: nc}; return d })
@@ -59,7 +59,7 @@ func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 	for _, k := range kinds {
 		polled := k.name != "pipe" && k.name != "TLS over another listener"
 		t.Run(k.name, func(t *testing.T) {
-			p := newPoller(t)
+			p := newReactor(t)
 			newEcho(t, p).roundTrip() // the loop's own goroutine is there
 			before := runtime.NumGoroutine()
 			const n = 50
@@ -88,7 +88,7 @@ func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 // crypto/tls may hold records that the kernel no longer knows of, when a connection
 // is handed over or resumed.
 func TestTLSBytesThatWereReadWithTheHandshake(t *testing.T) {
-	p := newPoller(t)
+	p := newReactor(t)
 	client, server := tlsPair(t, true, nil)
 	client.Write([]byte("abc"))
 	client.Write([]byte("def"))
@@ -104,7 +104,7 @@ func TestTLSBytesThatWereReadWithTheHandshake(t *testing.T) {
 }
 
 func TestTLSGarbage(t *testing.T) {
-	p := newPoller(t)
+	p := newReactor(t)
 	var raw net.Conn
 	_, server := tlsPair(t, true, func(nc net.Conn) net.Conn { raw = nc; return nc })
 	h := add(p, server, newHandler(t))
@@ -117,9 +117,9 @@ func TestTLSGarbage(t *testing.T) {
 
 // A connection without a descriptor works behind Listen, too.
 func TestListenOverPipes(t *testing.T) {
-	p := newPoller(t)
+	p := newReactor(t)
 	pipes := wiretest.Listen()
-	l := poll.Listen(pipes, nil)
+	l := reactor.Listen(pipes, nil)
 	defer l.Close()
 	client := make(chan net.Conn, 1)
 	go func() {

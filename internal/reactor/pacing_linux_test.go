@@ -1,9 +1,9 @@
-package poll_test
+package reactor_test
 
 import (
 	"testing"
 
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 )
 
 // A round is what a loop finds: which of ten connections are ready.
@@ -32,7 +32,7 @@ func TestPacing(t *testing.T) {
 		{"idle", func(int) []int { return nil }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, waits := poll.NewPacing(10), 0
+			p, waits := reactor.NewPacing(10), 0
 			for i := range 2000 {
 				if p.Round(tt.round(i)) {
 					waits++
@@ -46,7 +46,7 @@ func TestPacing(t *testing.T) {
 }
 
 func TestPacingEndsWithTheBursts(t *testing.T) {
-	p, waits := poll.NewPacing(10), 0
+	p, waits := reactor.NewPacing(10), 0
 	for range 1000 {
 		p.Round([]int{0})
 	}

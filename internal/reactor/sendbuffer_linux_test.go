@@ -1,4 +1,4 @@
-package poll_test
+package reactor_test
 
 import (
 	"crypto/tls"
@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/parley-go/parley/internal/poll"
+	"github.com/parley-go/parley/internal/reactor"
 )
 
 func TestSendBuffer(t *testing.T) {
@@ -26,10 +26,10 @@ func TestSendBuffer(t *testing.T) {
 	}
 }
 
-// sendBuffer returns the SO_SNDBUF of a connection in a Poller with that SendBuffer.
+// sendBuffer returns the SO_SNDBUF of a connection in a Reactor with that SendBuffer.
 func sendBuffer(t *testing.T, size int, wrap func(net.Conn) net.Conn) int {
 	t.Helper()
-	p := poll.New(1)
+	p := reactor.New(1)
 	defer p.Close()
 	p.SendBuffer = size
 	_, server := tcpPair(t, false)

@@ -1,4 +1,4 @@
-package poll
+package reactor
 
 import (
 	"crypto/tls"
@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Stream is what a Poller needs of a connection. Its Read and Write block; Close has them
+// Stream is what a Reactor needs of a connection. Its Read and Write block; Close has them
 // return.
 type Stream interface {
 	io.ReadWriteCloser
@@ -19,7 +19,7 @@ type Stream interface {
 type blockingConn struct {
 	nc Stream
 	h  Handler
-	p  *Poller
+	p  *Reactor
 
 	mu       sync.Mutex
 	changed  sync.Cond // paused or ended
@@ -38,9 +38,9 @@ const blockingBuffer = 4 << 10
 var scratches = sync.Pool{New: func() any { return new([BufferSize]byte) }}
 
 // AddStream is Add for what is not a connection of the system.
-func (p *Poller) AddStream(s Stream, h Handler, attach func(Conn)) { p.addBlocking(s, nil, h, attach) }
+func (p *Reactor) AddStream(s Stream, h Handler, attach func(Conn)) { p.addBlocking(s, nil, h, attach) }
 
-func (p *Poller) addBlocking(nc Stream, buffered []byte, h Handler, attach func(Conn)) {
+func (p *Reactor) addBlocking(nc Stream, buffered []byte, h Handler, attach func(Conn)) {
 	c := &blockingConn{nc: nc, h: h, p: p}
 	c.changed.L = &c.mu
 	if b, ok := transportOf(nc).(interface{ SetWriteBuffer(int) error }); ok && p.SendBuffer > 0 {
