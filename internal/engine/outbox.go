@@ -71,7 +71,7 @@ func (s *Session) queue(u urgency, messages []*Message) bool {
 		size += m.Size()
 	}
 	if !s.growLocked(size) {
-		tell := s.slowLocked(fmt.Sprintf("over %d bytes are queued", ceiling*s.srv.opts.OutboxLimit), s.backlog.stalledLocked())
+		tell := s.slowLocked(fmt.Sprintf("over %d bytes are queued", ceiling*s.srv.opts.OutboxLimit), s.backlog.idleLocked())
 		s.mu.Unlock()
 		go tell() // not here: the sender may hold locks that the handler needs
 		return false
@@ -210,8 +210,8 @@ func (b *backlog) endLocked() {
 	b.s.backlog = nil
 }
 
-// stalledLocked returns for how long the peer has taken nothing.
-func (b *backlog) stalledLocked() time.Duration { return b.s.srv.wheel.since() - b.progress }
+// idleLocked returns for how long the peer has taken nothing.
+func (b *backlog) idleLocked() time.Duration { return b.s.srv.wheel.since() - b.progress }
 
 // alarm implements alarmed: the peer may have taken nothing for DrainTimeout.
 func (b *backlog) alarm(t *timer) {
@@ -222,12 +222,12 @@ func (b *backlog) alarm(t *timer) {
 		s.mu.Unlock()
 		return
 	}
-	if b.stalledLocked() < timeout {
+	if b.idleLocked() < timeout {
 		s.srv.wheel.set(t, b, b.progress+timeout)
 		s.mu.Unlock()
 		return
 	}
-	tell := s.stalledLocked(b.stalledLocked())
+	tell := s.stalledLocked(b.idleLocked())
 	s.mu.Unlock()
 	tell()
 }

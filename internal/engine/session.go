@@ -69,7 +69,7 @@ func (s *Session) Transport() string {
 // Pause stops reading from the peer until Resume, so that the network makes it wait.
 //
 // Once Pause has returned, Handler.Message is called for nothing but what the transport had
-// read before. Over WebSocket these are the messages in one read buffer, poll.BufferSize;
+// read before. Over WebSocket these are the messages in one read buffer, reactor.BufferSize;
 // over the other transports it is one message.
 func (s *Session) Pause() { s.setPaused(true) }
 
