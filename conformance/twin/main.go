@@ -341,11 +341,11 @@ func (a *app) do(s *parley.Socket, step string, args []any, p *parley.Packet) er
 	case "sockets": // how: reports the chosen sockets
 		return a.sockets(s, args[0])
 	case "socketsJoin": // how, room…
-		return a.chosen(s, args[0]).SocketsJoin(texts(1)...)
+		return a.chosen(s, args[0]).SocketsJoin(s.Context(), texts(1)...)
 	case "socketsLeave": // how, room…
-		a.chosen(s, args[0]).SocketsLeave(texts(1)...)
+		return a.chosen(s, args[0]).SocketsLeave(s.Context(), texts(1)...)
 	case "disconnectSockets": // how, whether to close the connections
-		a.chosen(s, args[0]).DisconnectSockets(args[1].(bool))
+		return a.chosen(s, args[0]).DisconnectSockets(context.Background(), args[1].(bool))
 	case "disconnect": // whether to close the connection
 		s.Disconnect(args[0].(bool))
 	case "close": // the connection, without a word
