@@ -350,9 +350,9 @@ func (a *app) do(s *parley.Socket, step string, args []any, p *parley.Packet) er
 	case "sockets": // how: reports the chosen sockets
 		return a.sockets(s, args[0])
 	case "socketsJoin": // how, room…
-		return a.chosen(s, args[0]).SocketsJoin(context.Background(), texts(1)...)
+		return a.chosen(s, args[0]).SocketsJoin(s.Context(), texts(1)...)
 	case "socketsLeave": // how, room…
-		return a.chosen(s, args[0]).SocketsLeave(context.Background(), texts(1)...)
+		return a.chosen(s, args[0]).SocketsLeave(s.Context(), texts(1)...)
 	case "disconnectSockets": // how, whether to close the connections
 		return a.chosen(s, args[0]).DisconnectSockets(context.Background(), args[1].(bool))
 	case "disconnect": // whether to close the connection
