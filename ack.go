@@ -1,0 +1,98 @@
+package parley
+
+import (
+	"context"
+	"errors"
+
+	"github.com/parley-go/parley/internal/sio"
+)
+
+// EmitWithAck sends an event to the client and waits for its acknowledgement. If ctx has no
+// deadline it waits as long as the client is connected. The error is ErrTimeout when
+// ctx's deadline is over, ctx's own when it was canceled, or ErrDisconnected.
+func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Reply, error) {
+	if err := checkEvent(event); err != nil {
+		return Reply{}, err
+	}
+	id := s.nsp.ackIDs.Add(1)
+	e, err := s.nsp.encode(sio.Event, id, event, args)
+	if err != nil {
+		return Reply{}, err
+	}
+	type answer struct {
+		payload payload
+		err     error
+	}
+	answers := make(chan answer, 1)
+	if err := s.expect(id, func(p payload, err error) { answers <- answer{p, err} }); err != nil {
+		return Reply{}, err
+	}
+	if !s.send(e, false) {
+		s.forget(id)
+		return Reply{}, ErrDisconnected
+	}
+	select {
+	case a := <-answers:
+		return newReply(a.payload), a.err
+	case <-ctx.Done():
+		s.forget(id)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return Reply{}, ErrTimeout
+		}
+		return Reply{}, ctx.Err()
+	}
+}
+
+// expect has f called with the acknowledgement of that id, or with ErrDisconnected: once,
+// on the goroutine that receives, so it must not block. If expect fails, f gets the error,
+// too.
+func (s *Socket) expect(id int64, f func(payload, error)) error {
+	s.mu.Lock()
+	var err error
+	switch limit := s.nsp.srv.opts.MaxPendingAcks; {
+	case s.state == connecting:
+		err = ErrConnecting
+	case s.state == disconnected:
+		err = ErrDisconnected
+	case limit > 0 && len(s.acks) >= limit:
+		err = ErrTooManyAcks
+	default:
+		if s.acks == nil {
+			s.acks = map[int64]func(payload, error){}
+		}
+		s.acks[id] = f
+	}
+	s.mu.Unlock()
+	if err != nil {
+		f(payload{}, err)
+		return err
+	}
+	s.conn.pressure(0, 1)
+	s.answer() // or the client could not acknowledge anything
+	return nil
+}
+
+// take removes the acknowledgement that is awaited under that id, or returns nil.
+func (s *Socket) take(id int64) func(payload, error) {
+	s.mu.Lock()
+	f := s.acks[id]
+	delete(s.acks, id)
+	if len(s.acks) == 0 {
+		s.acks = nil
+	}
+	s.mu.Unlock()
+	if f != nil {
+		s.conn.pressure(0, -1)
+	}
+	return f
+}
+
+// resolve hands out an acknowledgement; one that nobody awaits is ignored.
+func (s *Socket) resolve(id int64, p payload, err error) {
+	if f := s.take(id); f != nil {
+		f(p, err)
+	}
+}
+
+// forget stops waiting for an acknowledgement.
+func (s *Socket) forget(id int64) { s.take(id) }

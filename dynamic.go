@@ -1,0 +1,216 @@
+package parley
+
+import (
+	"context"
+	"encoding/json"
+	"hash/maphash"
+	"regexp"
+)
+
+// Dynamic namespaces come into being when a client asks for them, if a rule allows it.
+
+// belongLocked makes n one of p's. Nobody joins it before announce.
+func (n *Namespace) belongLocked(p *ParentNamespace) {
+	n.parent.Store(p)
+	n.opening = make(chan struct{})
+}
+
+// announce tells OnNewNamespace and opens n. If that fails, what protects n may be missing, so n
+// does not open.
+func (s *Server) announce(n *Namespace) (ok bool) {
+	s.mu.RLock()
+	created := s.created
+	s.mu.RUnlock()
+	ok = true
+	for _, f := range created {
+		if err := guard(func() error { f(n); return nil }); err != nil {
+			s.log.Error("parley: OnNewNamespace failed; nobody may join the namespace", "namespace", n.name, "error", err)
+			ok = false
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.failed = !ok
+	close(n.opening)
+	n.opening = nil
+	return ok
+}
+
+// OnNewNamespace calls f for each namespace that OfPattern or OfFunc brings into being, before
+// anybody can join it. What f registers on it holds for its first client, too. If f panics,
+// nobody may join the namespace.
+func (s *Server) OnNewNamespace(f func(*Namespace)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.created = with(s.created, f)
+}
+
+// ParentNamespace stands for all namespaces that clients may join by its rule. What you register
+// on it holds for each of them; what you register on one of them holds for that one, and goes
+// with it. Such a namespace exists while it has sockets, or clients that may be recovered,
+// or for good once you have asked for it with Server.Of.
+type ParentNamespace struct {
+	handlers
+	srv     *Server
+	pattern *regexp.Regexp // or match
+	match   func(ctx context.Context, name string, auth json.RawMessage) bool
+}
+
+// OfPattern lets clients join each namespace whose whole name, slash included, matches the
+// pattern.
+func (s *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {
+	return s.addParent(&ParentNamespace{pattern: regexp.MustCompile(`^(?:` + pattern.String() + `)$`)})
+}
+
+// OfFunc lets clients join each namespace that match accepts. auth is what the client sent
+// to authenticate with, a JSON object, or nil. match may block; ctx ends when the client
+// hangs up. It is asked when the namespace does not exist: what each client has to pass is
+// middleware (Use).
+//
+// While there is such a rule, clients join a namespace by it as well if the server has only
+// named it with Of and registered nothing on it.
+func (s *Server) OfFunc(match func(ctx context.Context, name string, auth json.RawMessage) bool) *ParentNamespace {
+	return s.addParent(&ParentNamespace{match: match})
+}
+
+func (s *Server) addParent(p *ParentNamespace) *ParentNamespace {
+	p.handlers.srv, p.srv = s, s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parents = with(s.parents, p)
+	s.rules = s.rules || p.match != nil
+	return p
+}
+
+// accepts asks the rule.
+func (p *ParentNamespace) accepts(ctx context.Context, name string, auth json.RawMessage) (ok bool, err error) {
+	if p.pattern != nil {
+		return p.pattern.MatchString(name), nil
+	}
+	err = guard(func() error { ok = p.match(ctx, name, auth); return nil })
+	return ok, err
+}
+
+// Emit sends an event to all sockets of all namespaces of p.
+func (p *ParentNamespace) Emit(event string, args ...any) error {
+	p.srv.mu.RLock()
+	var all []*Namespace
+	for _, n := range p.srv.namespaces {
+		if n.parent.Load() == p {
+			all = append(all, n)
+		}
+	}
+	p.srv.mu.RUnlock()
+	for _, n := range all {
+		if err := n.Emit(event, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unclaimedLocked reports whether only Of has named n: a rule decides whether clients may join.
+func (s *Server) unclaimedLocked(n *Namespace) bool {
+	return s.rules && n.name != "/" && n.parent.Load() == nil && n.empty()
+}
+
+// existing returns the namespace if there is nothing to ask and to wait for, and has it stay
+// for the socket that is about to join. release undoes that.
+func (s *Server) existing(name string) *Namespace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.namespaces[name]
+	if n == nil || n.opening != nil || n.failed || s.unclaimedLocked(n) {
+		return nil
+	}
+	n.refs++
+	return n
+}
+
+// resolve is existing, but makes the namespace if a parent wants it, and waits until it is open.
+func (s *Server) resolve(ctx context.Context, name string, auth json.RawMessage) (*Namespace, error) {
+	s.mu.RLock()
+	n := s.namespaces[name]
+	ask := n == nil || s.unclaimedLocked(n)
+	parents := s.parents
+	s.mu.RUnlock()
+	if !ask {
+		return s.opened(ctx, name)
+	}
+	for _, p := range parents {
+		if ok, err := p.accepts(ctx, name, auth); err != nil {
+			return nil, err
+		} else if ok {
+			return s.bear(ctx, p, name)
+		}
+	}
+	return nil, nil
+}
+
+// opened returns the namespace when it is open, as existing does; nil if there is none.
+func (s *Server) opened(ctx context.Context, name string) (*Namespace, error) {
+	s.mu.Lock()
+	n := s.namespaces[name]
+	if n == nil {
+		s.mu.Unlock()
+		return nil, nil
+	}
+	n.refs++
+	opening := n.opening
+	s.mu.Unlock()
+	if opening != nil {
+		select {
+		case <-opening:
+		case <-ctx.Done():
+		}
+	}
+	s.mu.RLock()
+	failed := n.failed
+	s.mu.RUnlock()
+	if failed || ctx.Err() != nil {
+		s.release(n)
+		return nil, ctx.Err()
+	}
+	return n, nil
+}
+
+// bear makes the namespace one of p's, unless another client was faster.
+func (s *Server) bear(ctx context.Context, p *ParentNamespace, name string) (*Namespace, error) {
+	s.mu.Lock()
+	n := s.namespaces[name]
+	switch {
+	case n == nil && s.opts.MaxDynamicNamespaces > 0 && s.children >= s.opts.MaxDynamicNamespaces:
+		s.mu.Unlock()
+		return nil, nil
+	case n == nil:
+		n = newNamespace(s, name)
+		s.namespaces[name] = n
+		s.children++
+	case !s.unclaimedLocked(n):
+		s.mu.Unlock()
+		return s.opened(ctx, name)
+	}
+	n.belongLocked(p)
+	n.refs++
+	s.mu.Unlock()
+	if !s.announce(n) {
+		s.release(n)
+		return nil, nil
+	}
+	return n, nil
+}
+
+// release says that one socket less is in n. A namespace that was made for clients and
+// has none any more goes.
+func (s *Server) release(n *Namespace) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.refs--
+	if n.refs == 0 && n.parent.Load() != nil && !n.pinned && s.namespaces[n.name] == n {
+		delete(s.namespaces, n.name)
+		s.children--
+	}
+}
+
+// hash is a short name of a namespace.
+func (s *Server) hash(namespace string) uint64 { return maphash.String(s.seed, namespace) }
