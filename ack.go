@@ -68,7 +68,9 @@ func (s *Socket) expect(id int64, f func(payload, error)) error {
 		return err
 	}
 	s.conn.pressure(0, 1)
-	s.answer() // or the client could not acknowledge anything
+	if s.entering.Load() {
+		s.answer() // or the client could not acknowledge anything
+	}
 	return nil
 }
 

@@ -59,7 +59,7 @@ func (s *Socket) push(t task) {
 	if filled {
 		s.conn.pressure(1, 0)
 	}
-	s.conn.load(t.size(), flooded)
+	s.conn.weigh(t.size(), flooded)
 	if start {
 		s.nsp.srv.work.add(1)
 		s.nsp.srv.workers.run(s)
@@ -72,6 +72,56 @@ const (
 	inboxFlood      = 64 // times MaxInbox
 	inboxFloodBytes = 4  // times MaxInboxBytes
 )
+
+// pressure adds to the counts of full inboxes and awaited acknowledgements, and stops or
+// resumes reading.
+func (c *connection) pressure(full, awaited int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.full += full
+	c.awaited += awaited
+	c.pauseLocked()
+}
+
+// pauseLocked stops or resumes reading. While a handler may be waiting for an acknowledgement,
+// reading goes on, or neither would ever get on.
+func (c *connection) pauseLocked() {
+	if pause := (c.full > 0 || c.crowded.Load()) && c.awaited == 0; pause != c.paused {
+		c.paused = pause
+		if pause {
+			c.session.Pause()
+		} else {
+			c.session.Resume()
+		}
+	}
+}
+
+// weigh adds to the bytes in the inboxes. If they are over their limit, reading stops until half
+// of that is handled. It ends the connection of a client that floods an inbox with events, or
+// all of them with bytes, while reading cannot stop.
+func (c *connection) weigh(bytes int, flooded bool) {
+	limit := int64(c.srv.opts.MaxInboxBytes)
+	n := c.inboxed.Add(int64(bytes))
+	if crowded := c.crowded.Load(); limit > 0 && (n > limit && !crowded || n <= limit/2 && crowded) {
+		c.mu.Lock()
+		if n := c.inboxed.Load(); n > limit {
+			c.crowded.Store(true)
+		} else if n <= limit/2 {
+			c.crowded.Store(false)
+		}
+		c.pauseLocked()
+		c.mu.Unlock()
+	}
+	if flooded || limit > 0 && n > limit*inboxFloodBytes && bytes > 0 {
+		c.mu.Lock()
+		owes := c.awaited > 0
+		c.mu.Unlock()
+		if owes {
+			c.srv.stats.flooded.Add(1)
+			c.reject("too many events while an acknowledgement is awaited")
+		}
+	}
+}
 
 // work runs the inbox's tasks in order until there are none.
 func (s *Socket) work() {
@@ -93,7 +143,7 @@ func (s *Socket) work() {
 		if drained {
 			s.conn.pressure(-1, 0)
 		}
-		s.conn.load(-t.size(), false)
+		s.conn.weigh(-t.size(), false)
 		switch {
 		case unwanted:
 		case t.packet != nil:
