@@ -20,7 +20,9 @@ PLATFORMS = $(shell sed -n 's/^Platforms: //p' README.md | tr -d '`,.')
 check: format
 	for dir in $(MODULES); do (cd $$dir && $(GO) vet ./... && $(STATICCHECK) ./... && $(GO) test -timeout 20m ./...); done
 
-test: deps check race js conformance
+# The race detector wants processors, and conformance mostly waits: they run beside each other.
+test: deps check
+	$(MAKE) -j 3 race js conformance
 
 format:
 	@files=$$(find . -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -l); \

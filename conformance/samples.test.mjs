@@ -84,7 +84,7 @@ for (const [way, options] of Object.entries({ websocket: { transports: ['websock
       run(() => { socket = io(url, { forceNew: true, ...options }); return socket; }, paper(shown, fail));
       return () => socket.disconnect();
     });
-  }, 120_000);
+  });
 
   test(`docs/protocol.md (${way})`, async (t) => {
     const url = await busy(t);
@@ -95,7 +95,7 @@ for (const [way, options] of Object.entries({ websocket: { transports: ['websock
       run(() => { socket = io(url, { forceNew: true, ...options }); return socket; }, paper(() => {}, fail), draw, crypto);
       return () => socket.disconnect();
     });
-  }, 120_000);
+  });
 }
 
 for (const kind of ['websocket', 'sse', 'polling']) {
@@ -114,5 +114,5 @@ for (const kind of ['websocket', 'sse', 'polling']) {
       );
       return () => client.close();
     });
-  }, 120_000);
+  });
 }

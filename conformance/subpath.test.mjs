@@ -65,4 +65,4 @@ test('behind nginx, as docs/proxies.md has it', async (t) => {
   await socket.emitWithAck('joinRoom', { roomId: 'r', userId: 'u' });
   await socket.emitWithAck('sendMessage', { roomId: 'r', message: 'below' });
   await page.locator('.entry', { hasText: 'below' }).waitFor();
-}, 120_000);
+});

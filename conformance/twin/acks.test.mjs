@@ -82,16 +82,16 @@ scenarios('acks', {
       client.on('binary', (what, answer) => answer(Buffer.from(name), what));
       clients.push(client);
     }
-    await c.do(w, ['askAll', 'all', { to: ['r'], timeout: 10_000 }, 'q', 1]);
+    await c.do(w, ['askAll', 'all', { to: ['r'], timeout: 60_000 }, 'q', 1]);
     await c.see('server w asks', 'all');
-    await c.do(w, ['askAll', 'not b', { to: ['r'], except: [clients[1].id], timeout: 10_000 }, 'q', 1]);
+    await c.do(w, ['askAll', 'not b', { to: ['r'], except: [clients[1].id], timeout: 60_000 }, 'q', 1]);
     await c.see('server w asks', 'not b');
-    await c.do(w, ['askAll', 'nobody', { to: ['nobody'], timeout: 10_000 }, 'q', 1]);
+    await c.do(w, ['askAll', 'nobody', { to: ['nobody'], timeout: 60_000 }, 'q', 1]);
     await c.see('server w asks', 'nobody');
-    await c.do(w, ['askAll', 'binary', { to: [clients[0].id], timeout: 10_000 }, 'binary', Buffer.from([1])]);
+    await c.do(w, ['askAll', 'binary', { to: [clients[0].id], timeout: 60_000 }, 'binary', Buffer.from([1])]);
     await c.see('server w asks', 'binary');
     clients[1].off('q');
-    await c.do(w, ['askAll', 'one is silent', { to: ['r'], timeout: 300 }, 'q', 1]);
+    await c.do(w, ['askAll', 'one is silent', { to: ['r'], timeout: 5000 }, 'q', 1]);
     await c.see('server w asks', 'one is silent');
     for (const client of clients) await c.settled(client);
   },
@@ -103,7 +103,7 @@ scenarios('acks', {
       await c.do(client, ['join', 'r']);
       client.on('q', (answer) => { if (name === 'a') answer(name); else client.disconnect(); });
     }
-    await c.do(w, ['askAll', 'answers', { to: ['r'], timeout: 1000 }, 'q']);
+    await c.do(w, ['askAll', 'answers', { to: ['r'], timeout: 5000 }, 'q']);
     await c.see('server w asks', 'answers');
     await c.see('server b', 'disconnect');
   },

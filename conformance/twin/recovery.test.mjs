@@ -159,7 +159,7 @@ scenarios('recovery', {
       await c.do(w, ['askAll', 'answers', { to: ['r'], timeout: 200 }, 'q']);
       await c.see('server w asks', 'answers');
     });
-    await c.do(w, ['askAll', 'later', { to: ['r'], timeout: 10_000 }, 'q']);
+    await c.do(w, ['askAll', 'later', { to: ['r'], timeout: 60_000 }, 'q']);
     await c.see('server w asks', 'later');
     await c.settled(a);
   }],

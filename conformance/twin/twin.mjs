@@ -20,7 +20,7 @@ if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '../.bi
 const programs = { reference: [process.execPath, `${here}server.mjs`], ours: [`${here}../.bin/twin`] };
 
 /** How long a condition may take. It is generous: nothing here depends on how fast a machine is. */
-const patience = Number(process.env.P ?? 30_000);
+const patience = Number(process.env.P ?? 120_000);
 
 /** A server of one of the two kinds. It counts its sockets, so that each scenario begins without any. */
 class Server {
