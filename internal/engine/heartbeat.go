@@ -87,9 +87,9 @@ func (s *Session) firstBeatLocked() {
 func (s *Session) pausedLocked() {
 	switch {
 	case s.state != open:
-	case !s.paused && s.beat.awaited.Load() > 0:
+	case !s.paused() && s.beat.awaited.Load() > 0:
 		s.beatInLocked(s.patience()) // to read what may be there
-	case s.paused && s.protocol.ClientPings():
+	case s.paused() && s.protocol.ClientPings():
 		s.beatInLocked(s.unasked())
 	}
 }
@@ -108,7 +108,7 @@ func (s *Session) alarm(*timer) {
 		s.srv.remove(s)
 		return
 	case s.state != open:
-	case s.beat.awaited.Load() > 0 && !s.paused:
+	case s.beat.awaited.Load() > 0 && !s.paused():
 		s.mu.Unlock()
 		s.end(PingTimeout, nil)
 		return
@@ -120,7 +120,7 @@ func (s *Session) alarm(*timer) {
 			s.beat.awaited.Add(1)
 		}
 		s.extended = false
-		if s.paused {
+		if s.paused() {
 			s.beatLocked(s.srv.opts.PingInterval)
 		} else {
 			s.beatLocked(s.srv.opts.PingTimeout)
@@ -144,7 +144,7 @@ func (s *Session) pulseLocked(m *Message) bool {
 // overdueLocked reports whether the pong should have been there by now: the wheel may
 // be about to find out.
 func (s *Session) overdueLocked() bool {
-	return s.beat.awaited.Load() > 0 && !s.paused && s.srv.wheel.since() >= s.beat.due
+	return s.beat.awaited.Load() > 0 && !s.paused() && s.srv.wheel.since() >= s.beat.due
 }
 
 // ping answers the client's ping, without its data, and waits for the next one.
@@ -152,7 +152,7 @@ func (s *Session) ping() {
 	s.mu.Lock()
 	if s.state == open {
 		s.beat.heard = s.srv.wheel.ago()
-		if !s.paused {
+		if !s.paused() {
 			s.beatInLocked(s.patience())
 		}
 	}
@@ -168,7 +168,7 @@ func (s *Session) pong() {
 	if s.beat.awaited.Load() > 0 && s.state == open {
 		s.beat.heard = s.srv.wheel.ago()
 		next := s.srv.opts.PingTimeout
-		if s.beat.awaited.Add(-1) == 0 || s.paused {
+		if s.beat.awaited.Add(-1) == 0 || s.paused() {
 			next = s.srv.opts.PingInterval
 		}
 		s.beatInLocked(next)
@@ -185,7 +185,7 @@ func (s *Session) extendWait() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.beat.awaited.Load() > 0 && !s.extended && !s.paused && s.state == open {
+	if s.beat.awaited.Load() > 0 && !s.extended && !s.paused() && s.state == open {
 		s.extended = true
 		s.beatInLocked(s.srv.opts.PingTimeout)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/ws"
 )
 
 // pausing pauses its session with every eighth message.
@@ -159,6 +160,73 @@ func TestPausedSessionEnds(t *testing.T) {
 		wantAnswer(p.t, <-answered, 200, "ok")
 		p.wantCount(8)
 	})
+}
+
+// A WebSocket's messages wait as well, though they have been read already.
+func TestPausedWebSocketHandsNothingOn(t *testing.T) {
+	const total = 2000
+	play := func(t *testing.T, p *peer, o *owner, until func(n int)) {
+		var frames []byte
+		for i := range total {
+			frames = ws.AppendMaskedFrame(frames, ws.OpText, fmt.Appendf(nil, "4%d", i))
+		}
+		go p.Write(frames)
+		for n := 8; n <= total; n += 8 {
+			until(n)
+			if got := len(o.received()); got != n {
+				t.Fatalf("%d messages handed on, want %d", got, n)
+			}
+			o.session.Resume()
+		}
+		for i, m := range o.received() {
+			if m != fmt.Sprint(i) {
+				t.Fatalf("message %d is %q", i, m)
+			}
+		}
+		p.Close()
+		o.wantEnded(engine.TransportClose)
+	}
+	bubble(t, "in memory", func(t *testing.T) {
+		p, o := inMemory(t, engine.Options{Open: pauseOften}).openWebSocket()
+		play(t, p, o, func(int) { synctest.Wait() })
+	})
+	for name, serve := range map[string]func(testing.TB, engine.Options) *server{"TCP": overTCP, "TLS": overTLS} {
+		t.Run(name, func(t *testing.T) {
+			p, o := serve(t, engine.Options{Open: pauseOften}).openWebSocket()
+			play(t, p, o, func(n int) {
+				eventually(t, fmt.Sprint(n, " messages"), func() bool { return len(o.received()) >= n && o.session.Stats().Paused })
+			})
+		})
+	}
+}
+
+// The end of a paused session is not put off by what was sent before.
+func TestPausedWebSocketEnds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		end    func(p *peer, o *owner)
+		reason engine.Reason
+	}{
+		"by the server": {func(_ *peer, o *owner) { o.session.Close() }, engine.ForcedClose},
+		"by a fault":    {func(p *peer, o *owner) { o.session.Resume(); p.text("x") }, engine.ParseError},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{Open: pauseOften})
+			p, o := s.openWebSocket()
+			var frames []byte
+			for i := range 12 {
+				frames = ws.AppendMaskedFrame(frames, ws.OpText, fmt.Appendf(nil, "4%d", i))
+			}
+			p.Write(frames)
+			synctest.Wait()
+			start := time.Now()
+			tt.end(p, o)
+			p.wantClose(1005, "")
+			if d := time.Since(start); d > time.Second {
+				t.Errorf("after %v", d)
+			}
+			o.wantEnded(tt.reason)
+		})
+	}
 }
 
 // While a session is paused its client gets a ping as often as it must, and owes nothing.

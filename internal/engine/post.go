@@ -132,7 +132,7 @@ func (s *Session) receivedInTurn(p eio.Packet) error {
 func (s *Session) awaitResumed(gone <-chan struct{}) bool {
 	for {
 		s.mu.Lock()
-		if !s.paused || s.state != open {
+		if !s.paused() || s.state != open {
 			defer s.mu.Unlock()
 			return s.state == open
 		}

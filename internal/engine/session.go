@@ -43,12 +43,20 @@ type Session struct {
 	resume    chan struct{} // closed at Resume, made by who waits for it
 	beat      heartbeat
 
-	ended    atomic.Bool  // it was open and is not, for those who do not hold mu
-	protocol eio.Protocol // never changes
-	state    state        // see changeLocked
-	paused   bool
-	extended bool // the wait for a pong, once, since another packet came
+	halted   atomic.Uint32 // hasEnded and isPaused; changed under mu, and read without it
+	protocol eio.Protocol  // never changes
+	state    state         // see changeLocked
+	extended bool          // the wait for a pong, once, since another packet came
 }
+
+// What halts a session.
+const (
+	hasEnded = 1 << iota // it was open
+	isPaused
+)
+
+func (s *Session) ended() bool  { return s.halted.Load()&hasEnded != 0 }
+func (s *Session) paused() bool { return s.halted.Load()&isPaused != 0 }
 
 // ID returns the session's id.
 func (s *Session) ID() string { return s.id }
@@ -68,9 +76,9 @@ func (s *Session) Transport() string {
 
 // Pause stops reading from the peer until Resume, so that the network makes it wait.
 //
-// Once Pause has returned, Handler.Message is called for nothing but what the transport had
-// read before. Over WebSocket these are the messages in one read buffer, reactor.BufferSize;
-// over the other transports it is one message.
+// Once Pause has returned, Handler.Message is called at most for the one message that was about
+// to be handed on. What the transport has read waits: over WebSocket that is one read buffer,
+// reactor.BufferSize, over polling and sse the body of one POST.
 func (s *Session) Pause() { s.setPaused(true) }
 
 // Resume reads from the peer again.
@@ -79,14 +87,16 @@ func (s *Session) Resume() { s.setPaused(false) }
 func (s *Session) setPaused(paused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.paused != paused {
-		s.paused = paused
+	if s.paused() != paused {
+		s.halted.Store(s.halted.Load() ^ isPaused)
 		s.pausedLocked()
 	}
 	if !paused {
 		s.resumedLocked()
 	}
-	s.transport.pauseLocked(paused)
+	if !s.ended() { // or its client's farewell is read
+		s.transport.pauseLocked(paused)
+	}
 }
 
 // resumedLocked releases those who wait for the session to be resumed, or to end.
@@ -99,7 +109,7 @@ func (s *Session) resumedLocked() {
 
 // received handles one packet from the transport, on the goroutine that reads from it.
 func (s *Session) received(p eio.Packet) {
-	if s.ended.Load() {
+	if s.ended() {
 		return
 	}
 	if p.Type != eio.Pong {

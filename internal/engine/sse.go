@@ -194,7 +194,7 @@ func (t *sse) takeLocked() (batch []*Message, id uint64, end bool) {
 			t.ping = t.taken
 		}
 	}
-	if s.ended.Load() && s.out.Len() == 0 && !s.probedLocked() && !t.closed {
+	if s.ended() && s.out.Len() == 0 && !s.probedLocked() && !t.closed {
 		t.closed = true
 		if t.farewell == eio.Close {
 			t.pushLocked(closeMessage)

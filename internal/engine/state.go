@@ -47,7 +47,7 @@ func (s *Session) changeLocked(to state) {
 		s.srv.stats.opened(s.transport)
 		s.firstBeatLocked()
 	case open:
-		s.ended.Store(true)
+		s.halted.Store(s.halted.Load() | hasEnded)
 		s.srv.stats.Open[indexOf(s.transport)].Add(-1)
 		s.srv.wheel.clear(&s.beat.timer)
 		if s.backlog != nil {

@@ -63,7 +63,7 @@ func (s *Session) Stats() SessionStats {
 	return SessionStats{
 		Transport: s.transport.name(), Protocol: int(s.protocol),
 		Age: time.Since(s.info.Time()), LastPong: s.srv.wheel.at(s.beat.heard),
-		Paused: s.paused, Queued: s.queued,
+		Paused: s.paused(), Queued: s.queued,
 		PacketsIn: s.traffic.packetsIn.Load(), PacketsOut: s.traffic.packetsOut.Load(),
 		BytesIn: s.traffic.bytesIn.Load(), BytesOut: s.traffic.bytesOut.Load(),
 	}

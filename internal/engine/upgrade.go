@@ -91,7 +91,7 @@ func (s *Session) probing(c candidate, p eio.Packet) {
 			c.endLocked(eio.Close)
 		} else {
 			s.srv.stats.moved(from, c)
-			if s.paused {
+			if s.paused() {
 				c.pauseLocked(true)
 			}
 		}

@@ -126,7 +126,7 @@ func (t *websocket) attach(c reactor.Conn) {
 	case t.s.triesLocked(t):
 		t.armLocked(t.s.srv.opts.UpgradeTimeout)
 	}
-	if t.s.transport == t && t.s.paused {
+	if t.s.transport == t && t.s.paused() && !t.s.ended() {
 		c.Pause()
 	}
 	t.s.mu.Unlock()
@@ -167,7 +167,7 @@ func (t *websocket) fail(reason Reason, cause error, code int) {
 // over reports whether nothing that comes is of use any more but the peer's Close frame.
 func (t *websocket) over() bool {
 	if t.current {
-		return t.s.ended.Load()
+		return t.s.ended()
 	}
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
@@ -186,8 +186,12 @@ func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
 	default:
 		t.s.probing(t, p)
 	}
-	if t.over() {
+	switch {
+	case t.over():
 		t.parser.Mute()
+	case t.current && t.s.paused():
+		t.parser.Stop()
+		t.conn.Recall()
 	}
 	return nil
 }
@@ -229,6 +233,7 @@ func (t *websocket) closeLocked(code int) {
 	t.ending, t.code = closeDue, code
 	t.s.abandonLocked(t)
 	if t.conn != nil { // or else attach does it
+		t.conn.Resume() // to read the peer's Close frame
 		t.armLocked(closeTimeout)
 		t.wakeLocked()
 	}

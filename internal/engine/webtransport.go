@@ -307,7 +307,7 @@ func (t *webtransport) receive(packets *eio.StreamReader) {
 			}
 			t.fail(TransportClose, err, 0, "")
 			return
-		case t.current && s.ended.Load(): // only the end of the stream is still of use
+		case t.current && s.ended(): // only the end of the stream is still of use
 			continue
 		}
 		s.arrived(1, 0)

@@ -24,6 +24,7 @@ type blockingConn struct {
 	mu       sync.Mutex
 	changed  sync.Cond // paused or ended
 	paused   bool
+	recall   bool  // see Recall
 	ended    error // why the connection is closed
 	dirty    bool  // Wake was called since Drain began
 	draining bool
@@ -94,15 +95,29 @@ func (c *blockingConn) read(buffered []byte) {
 // receive hands b on once the connection is not paused. The error says why it is closed.
 func (c *blockingConn) receive(b []byte) error {
 	c.mu.Lock()
-	for c.paused && c.ended == nil {
-		c.changed.Wait()
-	}
-	err := c.ended
-	c.mu.Unlock()
-	if err == nil {
+	defer c.mu.Unlock()
+	for {
+		for c.paused && c.ended == nil {
+			c.changed.Wait()
+		}
+		if c.ended != nil {
+			return c.ended
+		}
+		c.recall = false
+		c.mu.Unlock()
 		c.h.Receive(b)
+		c.mu.Lock()
+		if !c.recall {
+			return nil
+		}
+		b = nil
 	}
-	return err
+}
+
+func (c *blockingConn) Recall() {
+	c.mu.Lock()
+	c.recall = true
+	c.mu.Unlock()
 }
 
 func (c *blockingConn) Wake() {

@@ -35,6 +35,7 @@ type eventConn struct {
 	watching uint32     // what epoll watches, or will once the connection is added
 	added    bool       // to the loop
 	paused   bool
+	recall   bool   // see Recall
 	closing  bool   // by Close
 	fd       int    // -1 once closed
 	pending  []byte // written, but not yet taken by the kernel
@@ -108,7 +109,17 @@ func (c *eventConn) serve(events uint32, buf []byte, peek bool) {
 	}
 	c.mu.Lock()
 	paused := c.paused
+	recall := c.recall && !paused
+	if recall {
+		c.recall = false
+	}
 	c.mu.Unlock()
+	if recall {
+		c.h.Receive(nil)
+		c.mu.Lock()
+		paused = c.paused
+		c.mu.Unlock()
+	}
 	switch {
 	case paused && events&gone != 0: // epoll would say so again and again
 		c.finish(c.fault())
@@ -299,10 +310,19 @@ func (c *eventConn) Resume() {
 	}
 	c.paused = false
 	events := c.watching | wantRead
-	if c.tls != nil {
+	if c.tls != nil || c.recall {
 		events |= wantWrite // crypto/tls may hold records: have the loop look at once
 	}
 	c.watchLocked(events)
+}
+
+func (c *eventConn) Recall() {
+	c.mu.Lock()
+	c.recall = true
+	if !c.paused { // resumed meanwhile
+		c.watchLocked(c.watching | wantWrite)
+	}
+	c.mu.Unlock()
 }
 
 func (c *eventConn) Close() {

@@ -94,3 +94,39 @@ func TestPausedConnectionReceivesNothing(t *testing.T) {
 		h.wantReceived(nil)
 	})
 }
+
+// A handler that has not used all it received is called again when reading is resumed.
+func TestRecall(t *testing.T) {
+	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
+		p := newReactor(t)
+		client, server := pair(t)
+		h := newHandler(t)
+		calls := 0 // guarded by h.mu
+		h.onReceive = func(b []byte) {
+			h.mu.Lock()
+			calls++
+			n := calls
+			h.mu.Unlock()
+			if n < 4 {
+				h.conn.Pause()
+				h.conn.Recall()
+			}
+		}
+		add(p, server, h)
+		go client.Write([]byte("abc"))
+		h.wantReceived([]byte("abc"))
+		for n := 1; n <= 4; n++ {
+			h.await("a call", func() bool { return calls >= n })
+			h.mu.Lock()
+			if calls != n {
+				t.Errorf("%d calls, want %d", calls, n)
+			}
+			h.mu.Unlock()
+			h.conn.Resume()
+		}
+		go client.Write([]byte("def"))
+		h.wantReceived([]byte("abcdef"))
+		client.Close()
+		h.wantClosed()
+	})
+}

@@ -46,6 +46,10 @@ type Conn interface {
 	Pause()
 	// Resume starts reading again.
 	Resume()
+	// Recall has Handler.Receive called once more, with no bytes, as soon as reading is not
+	// paused. It is for a handler that has not used all that it received, and may be called
+	// within Receive only.
+	Recall()
 	// Close closes the connection and drops what has not been written. Handler.Closed
 	// follows, on another goroutine.
 	Close()

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"unicode/utf8"
@@ -72,6 +73,7 @@ type Parser struct {
 	side     Side
 	closed   bool // a Close frame has been read
 	muted    bool // only a Close frame is still handed on
+	stopped  bool // by Stop; msg holds what Feed has yet to parse
 
 	// The frame being read.
 	headLen   uint8
@@ -109,13 +111,20 @@ func (p *Parser) Mute() {
 		return
 	}
 	p.muted = true
-	p.msg, p.text, p.inflater = nil, utf8Stream{}, inflater{}
+	p.text, p.inflater = utf8Stream{}, inflater{}
+	if !p.stopped {
+		p.msg = nil
+	}
 	if p.op != OpClose {
 		p.control = nil
 	}
 }
 
-// Buffered returns the number of bytes kept of an incomplete message or frame.
+// Stop makes Feed return when the Handler does. What Feed was given and has not parsed is
+// kept, and parsed first by the next call. A [Handler] may call it within OnMessage.
+func (p *Parser) Stop() { p.stopped = true }
+
+// Buffered returns the number of bytes kept: of an incomplete message or frame, or by Stop.
 func (p *Parser) Buffered() int {
 	return int(p.headLen) + len(p.control) + len(p.msg)
 }
@@ -128,7 +137,11 @@ func (p *Parser) Buffered() int {
 // After an error every call returns the same error. What follows a Close frame
 // is discarded (RFC 6455, 5.5.1).
 func (p *Parser) Feed(b []byte, h Handler) error {
-	for p.err == nil && !p.closed {
+	if p.stopped {
+		b = append(p.msg, b...)
+		p.msg, p.stopped = nil, false
+	}
+	for p.err == nil && !p.closed && !p.stopped {
 		if !p.inPayload {
 			if b = b[p.readHeader(b):]; !p.inPayload {
 				break // needs more bytes, or has failed
@@ -139,6 +152,9 @@ func (p *Parser) Feed(b []byte, h Handler) error {
 		if b = b[n:]; p.inPayload {
 			break
 		}
+	}
+	if p.stopped {
+		p.msg = bytes.Clone(b)
 	}
 	if p.err != nil || p.closed { // it will not go on
 		p.msg, p.control, p.headLen = nil, nil, 0

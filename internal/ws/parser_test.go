@@ -375,3 +375,83 @@ func TestMutedParserReportsFaults(t *testing.T) {
 		t.Errorf("a reserved opcode: %v", err)
 	}
 }
+
+// stopper stops its parser with every message.
+type stopper struct {
+	recorder
+	p ws.Parser
+}
+
+func (s *stopper) OnMessage(op ws.Opcode, payload []byte) error {
+	s.p.Stop()
+	return s.recorder.OnMessage(op, payload)
+}
+
+// One message comes with each call, whatever the call brings, and none is lost.
+func TestStop(t *testing.T) {
+	stream := slices.Concat(
+		masked(fin|text, "first"), masked(fin|text, ""), masked(fin|ping, "a"),
+		masked(text, "begun, "), masked(fin|ping, "b"), masked(fin|cont, "ended"),
+		masked(fin|bin, strings.Repeat("x", 400)), masked(fin|cls, ""), masked(fin|text, "after"),
+	)
+	want := new(recorder)
+	var p ws.Parser
+	p.Init(nil, ws.Server, nil)
+	if err := p.Feed(slices.Clone(stream), want); err != nil {
+		t.Fatal(err)
+	}
+	messages := func(events []string) (n int) {
+		for _, e := range events {
+			if strings.HasPrefix(e, "text") || strings.HasPrefix(e, "binary") {
+				n++
+			}
+		}
+		return n
+	}
+	for size := 1; size <= len(stream); size++ {
+		h := new(stopper)
+		h.p.Init(nil, ws.Server, nil)
+		feed := func(b []byte) {
+			before := messages(h.events)
+			if err := h.p.Feed(b, h); err != nil {
+				t.Fatalf("%d bytes at a time: %v", size, err)
+			}
+			clear(b) // it is the caller's again
+			if n := messages(h.events) - before; n > 1 {
+				t.Fatalf("%d bytes at a time: %d messages in one call", size, n)
+			}
+		}
+		for b := slices.Clone(stream); len(b) > 0; {
+			n := min(size, len(b))
+			feed(b[:n])
+			b = b[n:]
+		}
+		for range 10 {
+			feed(nil)
+		}
+		if !slices.Equal(h.events, want.events) || h.p.Buffered() != 0 {
+			t.Fatalf("%d bytes at a time: %q, want %q; %d bytes kept", size, h.events, want.events, h.p.Buffered())
+		}
+	}
+}
+
+// A stopped parser that is muted skips what it has kept, and knows where it stands.
+func TestStopAndMute(t *testing.T) {
+	stream := slices.Concat(masked(fin|text, "first"), masked(fin|text, "second"), masked(fin|bin, "third"), masked(fin|cls, ""))
+	for at := len(masked(fin|text, "first")); at <= len(stream); at++ {
+		h := new(stopper)
+		h.p.Init(nil, ws.Server, nil)
+		b := slices.Clone(stream)
+		for _, piece := range [][]byte{b[:at], nil, b[at:]} {
+			if piece == nil {
+				h.p.Mute()
+			}
+			if err := h.p.Feed(piece, h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := []string{`text "first"`, `close ""`}; !slices.Equal(h.events, want) {
+			t.Errorf("stopped within %d bytes: %q, want %q", at, h.events, want)
+		}
+	}
+}
