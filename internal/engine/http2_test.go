@@ -109,10 +109,13 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 	}
 
 	t.Run("messages", func(t *testing.T) {
-		s := overHTTP2(t, engine.Options{Open: echo, Compression: &ws.Compression{Threshold: 1 << 30}})
+		s := overHTTP2(t, engine.Options{Open: echo, Compression: &ws.Compression{Threshold: 1 << 30}, Cookie: &http.Cookie{Name: "io"}})
 		p, _, o := s.openWebSocket("Sec-WebSocket-Extensions", "permessage-deflate")
 		if got := p.resp.Header.Get("Sec-WebSocket-Extensions"); !strings.HasPrefix(got, "permessage-deflate") {
 			t.Errorf("extensions %q", got)
+		}
+		if got, want := p.resp.Header.Get("Set-Cookie"), "io="+o.session.ID(); got != want {
+			t.Errorf("Set-Cookie %q, want %q", got, want)
 		}
 		if o.session.Transport() != "websocket" || !o.session.Handshake().Secure {
 			t.Errorf("%s, secure: %v", o.session.Transport(), o.session.Handshake().Secure)
