@@ -22,8 +22,8 @@ import (
 // binding has the handlers.
 type binding struct{ service *chat.Service }
 
-// Register has the sockets of srv's main namespace take part in the conversations. The service's
-// announcer must be that of Announcer.
+// Register makes the sockets of srv's main namespace clients of the service, whose announcer must
+// be Announcer's.
 func Register(srv *parley.Server, service *chat.Service) {
 	b := &binding{service}
 	srv.On("joinRoom", b.joinRoom)
