@@ -150,8 +150,8 @@ func refusal(err error) error {
 	return err
 }
 
-// channel is the name of the Socket.IO room behind a room. It has a prefix, since each
-// socket is in a room that has its id for a name.
+// channel is the name of the Socket.IO room behind a room. The prefix keeps it apart from the
+// rooms that Socket.IO names by the ids of sockets.
 func channel(room string) string { return "room:" + room }
 
 // peer is a socket as the service knows it, a chat.Peer.
