@@ -185,6 +185,9 @@ type Compression struct {
 // Recovery configures connection state recovery: a client that lost its connection gets
 // its socket back, with id, rooms and data, and the packets it missed, in order. Clients of
 // Socket.IO 2 do not know of it.
+//
+// What you keep beside the socket does not come back by itself: restore it in OnConnection, if
+// Socket.Recovered says so. For subscriptions of a history.Log package history/historyio does that.
 type Recovery struct {
 	// MaxDisconnection is how long a client may be away; 2 minutes.
 	MaxDisconnection time.Duration

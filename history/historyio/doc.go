@@ -21,11 +21,11 @@
 //
 // # Recovery
 //
-// With parley.Options.Recovery a client may get its socket back: its rooms, its data, and the
-// events that it missed. A log's messages are no room's events, so Rooms sees to them. It
-// remembers, with the socket, the last message that the socket was sent; when the client is back,
-// it sends what was stored after that one. The client does nothing.
+// With parley.Options.Recovery a client that has lost its connection may get its socket back, with
+// the events that it missed. It does not have to join again: Rooms remembers the last message that
+// each socket was sent in each room. When the client is back, it gets what was stored after that.
 //
-// If the room cannot go on from there (more was missed than [history.MaxLimit], the store failed),
-// the membership ends and the client is told to join again, see [Options.Lost].
+// This is not possible if the client missed more than [history.MaxLimit] messages, or if the store
+// fails. Then the membership ends, and the client is told to join again; see [Options.Lost]. A
+// client also has to join again if it lost its connection before its join was answered.
 package historyio

@@ -118,7 +118,7 @@ func (m *membership) send(live *history.Live) error {
 	return m.socket.Send(encoded.(*parley.Encoded))
 }
 
-// stop has nothing sent any more, from its return on.
+// stop stops the sending. When it returns no message is on its way to the socket any more.
 func (m *membership) stop() {
 	if m != nil {
 		m.mu.Lock()

@@ -20,13 +20,13 @@ type Options struct {
 	// Argument returns the argument of that event. It is called once for each message. If nil,
 	// the argument is the message.
 	Argument func(*history.Message) any
-	// EncodeOnce has a message encoded once for all sockets. It is for servers without
-	// parley.Options.Recovery: a recovered client would miss what was on its way to it when it
-	// lost its connection.
+	// EncodeOnce encodes a message once for all sockets, and not once for each. Do not use it with
+	// parley.Options.Recovery: a recovered client would miss the messages that were on their way
+	// when it lost its connection.
 	EncodeOnce bool
-	// Lost is called when a recovered client cannot go on with a room, of which it is no member
-	// any more. err is ErrReset or what the log failed with. If nil, the client gets the event
-	// "rejoin" with the room's name, and should join again.
+	// Lost is called when a recovered client cannot go on with a room. The client is no member any
+	// more. err is ErrReset or the log's error. If Lost is nil, the client gets the event "rejoin"
+	// with the name of the room, and should join again.
 	Lost func(s *parley.Socket, room string, err error)
 	// ReopenTimeout bounds the time for the rooms of a recovered client. If zero, 10 s.
 	ReopenTimeout time.Duration
@@ -97,7 +97,7 @@ func (r *Rooms) Leave(s *parley.Socket, room string) { r.of.Get(s).remove(room).
 // Joined reports whether s is a member of the room.
 func (r *Rooms) Joined(s *parley.Socket, room string) bool { return r.of.Get(s).get(room) != nil }
 
-// reopen has a recovered socket go on with its rooms.
+// reopen restores the memberships of a recovered socket.
 func (r *Rooms) reopen(s *parley.Socket) {
 	ms := r.of.Get(s)
 	if ms == nil || !s.Recovered() {

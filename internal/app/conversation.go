@@ -25,7 +25,7 @@ func (s *Server) openConversations() {
 		Failed:    s.metrics.failed,
 	})
 	events.Register(s.sockets, service)
-	s.events = feeds.New(service, &sse.Options{
+	s.feeds = feeds.New(service, &sse.Options{
 		// What is between us cuts off one kind of connection that is silent like the other.
 		KeepAlive: min(c.PingInterval, 20*time.Second),
 		Lifetime:  c.FeedLifetime, MaxQueue: int(c.MaxOutbox),

@@ -59,7 +59,7 @@ func Append(s *Server, d history.Draft) error {
 func SlowConsumers(s *Server) uint64 { return s.sockets.Stats().SlowConsumers }
 
 // FeedStats are those of the feeds.
-func FeedStats(s *Server) sse.Stats { return s.events.Stats() }
+func FeedStats(s *Server) sse.Stats { return s.feeds.Stats() }
 
 // SmallBufferOfStreams is what sockets are served with.
 func SmallBufferOfStreams(sockets http.Handler) http.Handler { return smallBufferOfStreams(sockets) }

@@ -116,7 +116,7 @@ func (s *Server) routes() (http.Handler, error) {
 	sockets := smallBufferOfStreams(s.sockets)
 	all.Handle(s.config.Path, sockets)
 	all.Handle(strings.TrimSuffix(s.config.Path, "/"), sockets) // of clients with addTrailingSlash: false
-	all.Handle("/rooms/{room}/events", smallBuffer(s.events))
+	all.Handle("/rooms/{room}/events", smallBuffer(s.feeds))
 	all.Handle("/", limitAnswers(readOnly(mux)))
 	return all, nil
 }

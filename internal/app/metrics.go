@@ -27,7 +27,7 @@ func metricsHandler(r *prometheus.Registry) http.Handler {
 // newRegistry has all metrics. Each stands in docs/operations.md.
 func (s *Server) newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	registerFeeds(r, s.events)
+	registerFeeds(r, s.feeds)
 	if s.certs != nil {
 		registerTLS(r, s.certs)
 	}
@@ -78,13 +78,13 @@ func registerFiles(r *prometheus.Registry, f files) {
 }
 
 // registerFeeds adds what the feeds count.
-func registerFeeds(r *prometheus.Registry, events *sse.Handler) {
+func registerFeeds(r *prometheus.Registry, feeds *sse.Handler) {
 	counter := func(name, help string, v func(sse.Stats) uint64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "parley_" + name, Help: help},
-			func() float64 { return float64(v(events.Stats())) }))
+			func() float64 { return float64(v(feeds.Stats())) }))
 	}
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "parley_feeds", Help: "Server-Sent Events feeds that are open."},
-		func() float64 { return float64(events.Stats().Streams) }))
+		func() float64 { return float64(feeds.Stats().Streams) }))
 	counter("feeds_opened_total", "Feeds, since the start.", func(s sse.Stats) uint64 { return s.Opened })
 	counter("feeds_refused_total", "Requests for a feed that were refused.", func(s sse.Stats) uint64 { return s.Refused })
 	counter("feeds_slow_total", "Feeds ended since the client was too far behind.", func(s sse.Stats) uint64 { return s.Slow })

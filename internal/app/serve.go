@@ -29,7 +29,7 @@ type Server struct {
 	store        history.Store
 	history      *history.Log
 	sockets      *parley.Server
-	events       *sse.Handler
+	feeds        *sse.Handler
 	certs        certs.Source // nil: no TLS
 	http         *http.Server
 	redirect     *http.Server         // to TLS, while that is served
@@ -146,7 +146,7 @@ func (s *Server) Shutdown() error {
 	defer cancel()
 	clients, cancelClients := context.WithTimeout(ctx, s.config.ShutdownTimeout/2)
 	defer cancelClients()
-	s.events.Close()
+	s.feeds.Close()
 	if err := s.sockets.Shutdown(clients); err != nil {
 		s.log.Warn("clients were cut off", "error", err)
 	}

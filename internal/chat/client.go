@@ -13,7 +13,7 @@ import (
 type Peer interface {
 	// ID is what others know the connection by. It has at least 8 bytes.
 	ID() string
-	// Enter has the announcements of a room reach the connection, and Exit ends that.
+	// From Enter to Exit the announcements of a room reach the connection.
 	Enter(room string) error
 	Exit(room string)
 	// Deliver sends a live message. It is called in the room's order.
@@ -48,7 +48,7 @@ func (c *Client) Close() {
 	}
 }
 
-// end has no message of the room follow.
+// end ends the membership. No message of the room follows.
 func (m *membership) end() {
 	m.live.close()
 	m.place.leave()
@@ -65,9 +65,9 @@ func (c *Client) member(room string) (*membership, error) {
 	return nil, Refuse(NotJoined, "join the room first")
 }
 
-// A JoinRequest says which room to join, and what the client has of it already: everything up
-// to the number After of the numbering Epoch, the store's own if that is empty. Limit bounds
-// the page of a client that has nothing.
+// A JoinRequest says which room to join. A client that comes back also says what it has: all
+// messages up to the number After of the numbering Epoch, which if empty is the store's own. Limit
+// bounds the page of a client that has nothing.
 type JoinRequest struct {
 	RoomID string
 	After  *int64
@@ -201,8 +201,8 @@ func (s *subscriber) Deliver(m *history.Live) {
 	}
 }
 
-// stop has nothing delivered any more, from its return on: closing the subscription alone does
-// not wait for a message that is being delivered.
+// stop stops the deliveries. When it returns no message is on its way any more; closing the
+// subscription alone would not wait for one that is being delivered.
 func (s *subscriber) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

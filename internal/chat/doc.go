@@ -12,5 +12,5 @@
 //	Leave    → nothing more of the room
 //	Follow   → history, then live messages, for one who is not in the room
 //
-// Every refusal is an [*Error], and has a code of one table.
+// Every refusal is an [*Error]. Its code is one of a single table for all bindings.
 package chat

@@ -23,9 +23,9 @@ type SendRequest struct {
 	Message    json.RawMessage
 }
 
-// Send has a message stored. Unless Send returns an error, done is called once, with the stored
-// message or an error, when the store has answered or its time is over; it may be called
-// before Send returns, and must not block. A message is stored even if ctx ends.
+// Send stores a message. Unless it returns an error it calls done once, with the stored message or
+// an error, when the store has answered or its time is over. That may be before Send returns. done
+// must not block. The message is stored even if ctx ends.
 func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Message, error)) error {
 	d, err := c.draft(&q)
 	if err != nil {

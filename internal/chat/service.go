@@ -38,7 +38,7 @@ type Service struct {
 	presence presence
 }
 
-// New returns a service over log, whose store is store. It has nothing to be closed.
+// New returns a service over log, whose store is store. You need not close it.
 func New(store history.Store, log *history.Log, o Options) *Service {
 	return &Service{store: store, log: log, opts: o, presence: presence{announcer: o.Announcer, rooms: make(map[string]*room)}}
 }

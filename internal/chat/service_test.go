@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/build"
 	"os"
 	"strings"
 	"sync"
@@ -241,6 +242,20 @@ func TestCodesAreDocumented(t *testing.T) {
 	}
 	if len(documented) > 0 {
 		t.Errorf("documented, but unknown: %v", documented)
+	}
+}
+
+// The service knows nothing of how clients reach it.
+func TestImports(t *testing.T) {
+	const module = "github.com/parley-go/parley"
+	p, err := build.ImportDir(".", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range p.Imports {
+		if strings.HasPrefix(path, module) && path != module+"/history" {
+			t.Errorf("the service imports %s", path)
+		}
 	}
 }
 

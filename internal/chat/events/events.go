@@ -22,8 +22,8 @@ import (
 // binding has the handlers.
 type binding struct{ service *chat.Service }
 
-// Register has the sockets of srv's main namespace take part in the conversations. The service's
-// announcer must be that of Announcer.
+// Register makes the sockets of srv's main namespace clients of the service, whose announcer must
+// be Announcer's.
 func Register(srv *parley.Server, service *chat.Service) {
 	b := &binding{service}
 	srv.On("joinRoom", b.joinRoom)
@@ -150,8 +150,8 @@ func refusal(err error) error {
 	return err
 }
 
-// channel is the name of the Socket.IO room behind a room. It has a prefix, since each
-// socket is in a room that has its id for a name.
+// channel is the name of the Socket.IO room behind a room. The prefix keeps it apart from the
+// rooms that Socket.IO names by the ids of sockets.
 func channel(room string) string { return "room:" + room }
 
 // peer is a socket as the service knows it, a chat.Peer.
