@@ -5,7 +5,8 @@ scenarios('acks', {
   'what a server may answer': async (c) => {
     for (const transports of [['websocket'], ['polling']]) {
       const a = await c.up(transports.join(), '/', { transports });
-      for (const answer of [[], [null], [1, 'two', [3], { four: 4 }, null], [Buffer.from([5])], [{ deep: [Buffer.from([6])] }, Buffer.alloc(0)], [false], [0], [''], [[]]]) c.saw('answer', await c.ask(a, 'do', [['ack', ...answer]]));
+      for (const answer of [[], [null], [1, 'two', [3], { four: 4 }, null], [Buffer.from([5])], [{ deep: [Buffer.from([6])] },
+        Buffer.alloc(0)], [false], [0], [''], [[]]]) c.saw('answer', await c.ask(a, 'do', [['ack', ...answer]]));
       c.saw('no arguments', await c.ask(a, 'echo'));
       c.saw('undefined', await c.ask(a, 'echo', undefined, [undefined], { a: undefined }));
     }
@@ -35,7 +36,8 @@ scenarios('acks', {
       const a = await c.up(name, '/', { transports });
       a.on('q', (what, answer) => answer(...what));
       let n = 0;
-      for (const what of [[1], [], ['one', 'two'], [null], [Buffer.from([1, 2])], [{ deep: [Buffer.from([3])] }], [[]], [{ error: 'no' }]]) {
+      for (const what of [[1], [], ['one', 'two'], [null], [Buffer.from([1, 2])], [{ deep: [Buffer.from([3])] }], [[]],
+        [{ error: 'no' }]]) {
         await c.do(a, ['ask', 'answer', 0, 'q', what]);
         await c.see(`server ${name} asks`, 'answer', ++n);
       }
@@ -108,7 +110,8 @@ scenarios('acks', {
 
   'answers by hand': async (c) => {
     for (const [name, answers] of Object.entries({
-      twice: ['3ID[1]', '3ID[2]'], 'no id': ['3[1]', '3ID[3]'], 'unknown id': ['3999[1]', '3ID[4]'], 'no array': ['3ID'], 'an object': ['3ID{}'], binary: ['61-ID[{"_placeholder":true,"num":0}]', Buffer.from([9])],
+      twice: ['3ID[1]', '3ID[2]'], 'no id': ['3[1]', '3ID[3]'], 'unknown id': ['3999[1]', '3ID[4]'], 'no array': ['3ID'],
+        'an object': ['3ID{}'], binary: ['61-ID[{"_placeholder":true,"num":0}]', Buffer.from([9])],
       'many': ['3ID[1,2,3]'], empty: ['3ID[]'], 'in another namespace': ['3/admin,ID[1]'],
     })) {
       const a = await c.open(name);
@@ -150,7 +153,8 @@ scenarios('acks', {
       await c.settled(a);
     }
     const b = await c.up('b');
-    await c.do(b, ['catchOutgoing'], ['join', 'r'], ['emit', 'own', 1, 2], ['send', {}, 'all', 1], ['send', { to: ['r'] }, 'room', Buffer.from([1]), 2], ['send', { from: 'others' }, 'others'], ['send', { to: ['nobody'] }, 'nobody']);
+    await c.do(b, ['catchOutgoing'], ['join', 'r'], ['emit', 'own', 1, 2], ['send', {}, 'all', 1], ['send', { to: ['r'] }, 'room',
+      Buffer.from([1]), 2], ['send', { from: 'others' }, 'others'], ['send', { to: ['nobody'] }, 'nobody']);
     await c.do(a, ['send', {}, 'from a']);
     await c.settled(b);
     await c.do(a, ['send', { to: ['r'], volatile: true }, 'volatile']);
@@ -159,17 +163,20 @@ scenarios('acks', {
 
   'names of events that servers may not use': async (c) => {
     const a = await c.up('a');
-    for (const name of ['connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener', 'error', 'connection', 'reconnect', 'ping', 'message', '', ' ', '__proto__', 'constructor']) await c.do(a, ['tryEmit', name]);
+    for (const name of ['connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener', 'error',
+      'connection', 'reconnect', 'ping', 'message', '', ' ', '__proto__', 'constructor']) await c.do(a, ['tryEmit', name]);
     await c.settled(a);
   },
 
   'names of events that clients use': async (c) => {
     const a = await c.up('a');
-    for (const name of ['', ' ', '__proto__', 'constructor', 'toString', 'hasOwnProperty', 'é\u2028', 'x'.repeat(2000), 42, '42', 'message', 'error', 'ping']) {
+    for (const name of ['', ' ', '__proto__', 'constructor', 'toString', 'hasOwnProperty', 'é\u2028', 'x'.repeat(2000), 42, '42',
+      'message', 'error', 'ping']) {
       await c.do(a, ['emit', String(name), 'from the server']);
       a.emit(name, 'from the client');
     }
-    for (const [what, name] of Object.entries({ null: null, true: true, object: { a: 1 }, array: [1], undefined, binary: Buffer.from([1]) })) {
+    for (const [what, name] of Object.entries({ null: null, true: true, object: { a: 1 }, array: [1], undefined,
+      binary: Buffer.from([1]) })) {
       const b = await c.up(what);
       try { b.emit(name, 1); } catch (error) { c.saw(what, error.message); }
       b.emit('echo', 'alive', () => c.saw(what, 'alive'));

@@ -7,7 +7,8 @@ const old = { connect: client };
 const base = '/socket.io/';
 
 /** Steps in the query, for there is no auth object. */
-const query = (name, more) => new URLSearchParams({ as: name, ...Object.fromEntries(Object.entries(more ?? {}).map(([key, steps]) => [key, JSON.stringify(steps)])) }).toString();
+const query = (name, more) => new URLSearchParams({ as: name,
+  ...Object.fromEntries(Object.entries(more ?? {}).map(([key, steps]) => [key, JSON.stringify(steps)])) }).toString();
 
 /** A packet in the framing of a polling payload. */
 const framed = (...packets) => packets.map((packet) => `${packet.length}:${packet}`).join('');
@@ -39,7 +40,8 @@ scenarios('legacy', {
     for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
       const name = transports.join();
       const a = await c.up(name, '/', { ...old, transports });
-      for (const value of [[1, 'two'], ['é😀\u2028\u0000'], [{ a: [null] }], [Buffer.from([1, 2])], [Buffer.alloc(0)], [{ deep: [Buffer.from([0x1e, 4, 255])] }, 'and text'], ['x'.repeat(70_000)], [Buffer.alloc(70_000, 'é')]]) {
+      for (const value of [[1, 'two'], ['é😀\u2028\u0000'], [{ a: [null] }], [Buffer.from([1, 2])], [Buffer.alloc(0)],
+        [{ deep: [Buffer.from([0x1e, 4, 255])] }, 'and text'], ['x'.repeat(70_000)], [Buffer.alloc(70_000, 'é')]]) {
         const times = c.seen(name).filter(([word]) => word === 'back').length + 1;
         a.emit('back', ...value);
         await c.see(name, 'back', times);
@@ -50,6 +52,8 @@ scenarios('legacy', {
       await c.do(a, ['ask', 'answer', 0, 'q', 1]);
       await c.see(`server ${a.id} asks`, 'answer');
       c.saw('id', a.id === a.io.engine.id);
+      a.disconnect();
+      await c.see(`server ${name}`, 'disconnect');
     }
   }],
 
@@ -76,7 +80,10 @@ scenarios('legacy', {
   }],
 
   'the ways in which a client ends': [legacy, async (c) => {
-    for (const transports of [['websocket'], ['polling']]) for (const [how, end] of Object.entries({ disconnect: (a) => a.disconnect(), close: (a) => a.io.engine.close(), kick: (a) => a.emit('do', [['emit', 'bye'], ['disconnect', false]]), kickAll: (a) => a.emit('do', [['emit', 'bye'], ['disconnect', true]]), 'server closes': (a) => a.emit('do', [['close']]) })) {
+    for (const transports of [['websocket'], ['polling']]) for (const [how,
+      end] of Object.entries({ disconnect: (a) => a.disconnect(), close: (a) => a.io.engine.close(), kick: (a) => a.emit('do',
+      [['emit', 'bye'], ['disconnect', false]]), kickAll: (a) => a.emit('do', [['emit', 'bye'], ['disconnect', true]]),
+      'server closes': (a) => a.emit('do', [['close']]) })) {
       const name = `${how} ${transports}`;
       const a = await c.up(name, `/chat?${query(name)}`, { ...old, transports });
       end(a);
@@ -89,7 +96,8 @@ scenarios('legacy', {
     const a = await c.up('old', `/chat?${query('old')}`, old);
     const b = await c.up('new', '/chat');
     const p = await c.up('old, polling', `/chat?${query('old, polling')}`, { ...old, transports: ['polling'] });
-    for (const socket of [a, b, p]) await c.do(socket, ['send', { from: 'others' }, 'text', 'é😀'], ['send', {}, 'binary', Buffer.from([1]), { deep: [Buffer.from([2])] }]);
+    for (const socket of [a, b, p]) await c.do(socket, ['send', { from: 'others' }, 'text', 'é😀'], ['send', {}, 'binary',
+      Buffer.from([1]), { deep: [Buffer.from([2])] }]);
     for (const socket of [a, b, p]) await c.settled(socket);
     await c.do(b, ['sockets', {}]);
   }],
@@ -103,11 +111,13 @@ scenarios('legacy', {
   },
 
   'handshakes by hand': [legacy, async (c) => {
-    for (const text of ['EIO=3&transport=polling', 'EIO=3&transport=polling&b64=1', 'EIO=3&transport=polling&b64=true', 'transport=polling', 'EIO=2&transport=polling', 'EIO=&transport=polling', 'EIO=3&transport=polling&sid=nope']) {
+    for (const text of ['EIO=3&transport=polling', 'EIO=3&transport=polling&b64=1', 'EIO=3&transport=polling&b64=true',
+      'transport=polling', 'EIO=2&transport=polling', 'EIO=&transport=polling', 'EIO=3&transport=polling&sid=nope']) {
       const { status, headers, body } = await c.request('GET', `${base}?${text}`);
       const { sid, ...open } = status === 200 && body.includes('{') ? JSON.parse(body.slice(body.indexOf('{'), body.indexOf('}') + 1)) : {};
       // The length of the first packet says how long the id is.
-      c.saw(text, { status, type: headers['content-type'], body: body.replace(/\{.*\}/, '{…}').replace(/^\d+:/, 'n:').replace(/[^\x20-\x7e]/g, '.'), open });
+      c.saw(text, { status, type: headers['content-type'], body: body.replace(/\{.*\}/, '{…}').replace(/^\d+:/,
+        'n:').replace(/[^\x20-\x7e]/g, '.'), open });
       if (sid) c.connections++;
       if (sid) c.known(sid, text);
       if (sid) await c.request('POST', `${base}?${text}&sid=${sid}`, { body: '1:1' });
@@ -115,7 +125,9 @@ scenarios('legacy', {
   }],
 
   'payloads by hand': [legacy, async (c) => {
-    for (const payload of [framed('40/chat?as=a,', '42/chat,1["echo","é"]'), framed('421["echo",1]'), '5:421["echo",1]', '99:42["echo"]', '-1:4', ':4', 'x:4', '2:40', '', '3:', '1:2', '6:2probe', '1:6', '1:1', '2:4x', '10:b4AAAAAAAA', '1:9', '40', '4:42[]', framed('42["note",1]', '9')]) {
+    for (const payload of [framed('40/chat?as=a,', '42/chat,1["echo","é"]'), framed('421["echo",1]'), '5:421["echo",1]',
+      '99:42["echo"]', '-1:4', ':4', 'x:4', '2:40', '', '3:', '1:2', '6:2probe', '1:6', '1:1', '2:4x', '10:b4AAAAAAAA', '1:9',
+      '40', '4:42[]', framed('42["note",1]', '9')]) {
       const name = JSON.stringify(payload);
       const session = await c.polling('EIO=3&b64=1', { name });
       const { status, body } = await session.post(payload);
@@ -124,6 +136,31 @@ scenarios('legacy', {
       await session.post('1:2');
       await polled(c, name, session, /^3/);
     }
+  }],
+
+  'binary payloads by hand': [legacy, async (c) => {
+    const packet = (type, bytes) => Buffer.concat([Buffer.from([type, ...String(bytes.length).split('').map(Number), 255]), bytes]);
+    const event = packet(0, Buffer.from('42["note",1]'));
+    for (const [name, payload] of Object.entries({
+      whole: event, 'text and binary': Buffer.concat([packet(0, Buffer.from('451-["note",{"_placeholder":true,"num":0}]')),
+        packet(1, Buffer.from([4, 1, 2]))]), 'not ASCII': packet(0, Buffer.from('42["note","é😀"]')),
+      'cut off': event.subarray(0, -2), 'cut off behind another': Buffer.concat([event, event.subarray(0, 5)]),
+        'no end of the length': Buffer.from([0, 1, 2]), 'unknown type': packet(2, Buffer.from('42["note",1]')), empty: Buffer.alloc(0),
+    })) {
+      const session = await c.polling('EIO=3', { name });
+      const { status, body } = await session.post(payload, { 'Content-Type': 'application/octet-stream' });
+      c.saw(name, { status, body });
+      if (['whole', 'text and binary', 'not ASCII', 'cut off behind another'].includes(name)) await c.see(`server ${name}`, 'note');
+      c.saw(name, (await session.post('1:2')).status);
+    }
+  }],
+
+  'offsets of connection state recovery': [{ ...legacy, recovery: 60_000 }, async (c) => {
+    const a = await c.up('old', `/chat?${query('old')}`, old);
+    const b = await c.up('new', '/chat');
+    for (const socket of [a, b]) await c.do(socket, ['emit', 'alone', 1], ['send', {}, 'all', 2], ['send', { volatile: true },
+      'volatile', 3]);
+    for (const socket of [a, b]) await c.settled(socket);
   }],
 
   'a WebSocket by hand': [legacy, async (c) => {

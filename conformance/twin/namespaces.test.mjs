@@ -3,13 +3,14 @@ import { scenarios } from './twin.mjs';
 
 /**
  * A session by hand that joins namespaces and then sends packets in one payload, the last of them a
- * question in the main namespace, whose answer shows that the connection lives.
+ * question in the main namespace, whose answer shows that the connection lives. Packets that match
+ * the patterns are awaited, too.
  */
-async function byHand(c, name, join, packets, until) {
+async function byHand(c, name, join, packets, ...patterns) {
   const session = await c.polling();
   await c.exchange(name, session, [`40${JSON.stringify({ as: name })}`], /^40/);
   for (const at of join) await c.exchange(name, session, [`40${at},${JSON.stringify({ as: `${name} ${at}` })}`], /^4[04]/);
-  await c.exchange(name, session, [...packets.map((packet) => `4${packet}`), '4277["echo","alive"]'], until);
+  await c.exchange(name, session, [...packets.map((packet) => `4${packet}`), '4277["echo","alive"]'], /alive/, ...patterns);
 }
 
 scenarios('namespaces', {
@@ -18,13 +19,16 @@ scenarios('namespaces', {
     const all = [];
     for (const at of ['/', '/admin', '/chat', '/dyn-a', '/dyn-b']) all.push(await c.up(at, at, { manager }));
     for (const a of all) await c.do(a, ['join', 'r']);
-    for (const a of all) await c.do(a, ['send', {}, 'to all', a.nsp], ['send', { to: ['r'] }, 'to room', a.nsp], ['send', { from: 'others' }, 'to others', a.nsp], ['rooms'], ['sockets', {}]);
-    await c.do(all[0], ['send', { from: '/admin' }, 'from main'], ['send', { from: '/dyn-a', to: ['r'] }, 'from main', Buffer.from([1])], ['send', { from: '/chat', except: ['r'] }, 'nobody']);
+    for (const a of all) await c.do(a, ['send', {}, 'to all', a.nsp], ['send', { to: ['r'] }, 'to room', a.nsp],
+      ['send', { from: 'others' }, 'to others', a.nsp], ['rooms'], ['sockets', {}]);
+    await c.do(all[0], ['send', { from: '/admin' }, 'from main'], ['send', { from: '/dyn-a', to: ['r'] }, 'from main',
+      Buffer.from([1])], ['send', { from: '/chat', except: ['r'] }, 'nobody']);
     for (const a of all) await c.settled(a);
   },
 
   'which names there are': async (c) => {
-    for (const at of ['/dyn-a', '/dyn-', '/dyn-a!', '/dyn-a/b', '/Dyn-a', '/xdyn-a', '/nope', '/dyn-ü', '/dyn-a b', '/dyn-__proto__', '//dyn-a', '/dyn-0', '/dyn-a?x=1']) {
+    for (const at of ['/dyn-a', '/dyn-', '/dyn-a!', '/dyn-a/b', '/Dyn-a', '/xdyn-a', '/nope', '/dyn-ü', '/dyn-a b',
+      '/dyn-__proto__', '//dyn-a', '/dyn-0', '/dyn-a?x=1']) {
       const a = c.client(at, at);
       await c.until(() => c.seen(at).length, at);
       if (a.connected) c.saw(at, await c.ask(a, 'echo', at));
@@ -92,16 +96,18 @@ scenarios('namespaces', {
     await byHand(c, 'event', ['/admin'], ['1/admin,', '2/admin,["note",1]']);
     await byHand(c, 'acknowledgement', ['/admin'], ['1/admin,', '3/admin,1[1]']);
     await byHand(c, 'disconnect twice', ['/admin'], ['1/admin,', '1/admin,']);
-    await byHand(c, 'connect again', ['/admin'], ['1/admin,', '0/admin,{"as":"again"}']);
+    await byHand(c, 'connect again', ['/admin'], ['1/admin,', '0/admin,{"as":"again"}'], /^40\/admin/);
   },
 
   'packets after the server has disconnected the client': async (c) => {
     const session = await c.polling();
     await c.exchange('by hand', session, ['40{"as":"by hand"}'], /^40/);
     await c.exchange('by hand', session, ['40/admin,{"as":"admin"}'], /^40/);
-    if (await c.exchange('by hand', session, ['42/admin,["note","before"]', '42/admin,["do",[["disconnect",false]]]', '42/admin,["note","behind"]', '42/admin,["note","far behind"]', '421["echo","still"]'], /still/)) {
+    if (await c.exchange('by hand', session, ['42/admin,["note","before"]', '42/admin,["do",[["disconnect",false]]]',
+      '42/admin,["note","behind"]', '42/admin,["note","far behind"]', '421["echo","still"]'], /still/, /^41\/admin/)) {
       await c.see('server admin', 'disconnect');
-      await c.exchange('by hand', session, ['42/admin,["note","late"]', '43/admin,1["late"]', '41/admin,', '422["echo","and still"]'], /and still/);
+      await c.exchange('by hand', session, ['42/admin,["note","late"]', '43/admin,1["late"]', '41/admin,',
+        '422["echo","and still"]'], /and still/);
     }
   },
 

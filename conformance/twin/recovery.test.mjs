@@ -24,7 +24,11 @@ scenarios('recovery', {
     await c.do(w, ['send', { to: ['r'] }, 'first', 1]);
     await c.settled(a);
     await away(c, a, 'a', async () => {
-      await c.do(w, ['send', { to: ['r'] }, 'missed', 1], ['send', { to: ['r', 'r2'] }, 'missed', 2, { deep: [null] }], ['send', {}, 'missed', 'by all'], ['send', { to: ['other'] }, 'not for it'], ['send', { except: ['r2'] }, 'not for it'], ['send', { to: ['r'], except: ['r2'] }, 'not for it'], ['send', { to: [a.id] }, 'missed', 'own room'], ['send', { from: '/admin' }, 'not for it'], ['send', { from: 'others' }, 'missed', 'by others'], ['send', { to: ['r'], volatile: true }, 'volatile']);
+      await c.do(w, ['send', { to: ['r'] }, 'missed', 1], ['send', { to: ['r', 'r2'] }, 'missed', 2, { deep: [null] }],
+        ['send', {}, 'missed', 'by all'], ['send', { to: ['other'] }, 'not for it'], ['send', { except: ['r2'] }, 'not for it'],
+        ['send', { to: ['r'], except: ['r2'] }, 'not for it'], ['send', { to: [a.id] }, 'missed', 'own room'],
+        ['send', { from: '/admin' }, 'not for it'], ['send', { from: 'others' }, 'missed', 'by others'],
+        ['send', { to: ['r'], volatile: true }, 'volatile']);
       await c.do(w, ['send', { to: ['r'] }, 'missed', Buffer.from([1, 2]), { b: Buffer.from([3]) }]);
     });
     await c.do(a, ['rooms'], ['getData']);
@@ -59,6 +63,8 @@ scenarios('recovery', {
       await c.settled(a);
       await away(c, a, name, () => c.do(w, ['send', { to: ['r'] }, 'missed', 2]));
       await c.settled(a);
+      a.disconnect();
+      await c.see(`server ${name}`, 'disconnect', 2);
     }
   }],
 
@@ -79,6 +85,17 @@ scenarios('recovery', {
     await c.do(a, ['rooms']);
   }],
 
+  'a volatile event that ends in a text': [recovery, async (c) => {
+    const w = await c.up('w');
+    const a = await c.up('a');
+    await c.do(a, ['join', 'r'], ['send', { to: ['r'] }, 'first', 1]);
+    await c.settled(a);
+    await c.do(w, ['send', { to: ['r'], volatile: true }, 'volatile', 'a text']);
+    await c.settled(a);
+    await away(c, a, 'a', () => c.do(w, ['send', { to: ['r'] }, 'missed', 1]));
+    await c.do(a, ['rooms']);
+  }],
+
   'events of a room from before it was joined': [recovery, async (c) => {
     const w = await c.up('w');
     const a = await c.up('a');
@@ -95,7 +112,8 @@ scenarios('recovery', {
       const a = await c.up(how);
       await c.do(a, ['join', 'r'], ['send', { to: ['r'] }, 'first', 1]);
       await c.settled(a);
-      if (how === 'client') a.disconnect(); else a.emit('do', [how === 'server closes' ? ['close'] : ['disconnect', how === 'server, all']]);
+      if (how === 'client') a.disconnect(); else a.emit('do', [how === 'server closes' ? ['close'] : ['disconnect',
+        how === 'server, all']]);
       await c.see(how, 'disconnect');
       await c.see(`server ${how}`, 'disconnect');
       a.connect();
@@ -148,8 +166,36 @@ scenarios('recovery', {
     await c.settled(a);
   }],
 
+  'the last client of a dynamic namespace': [recovery, async (c) => {
+    const a = await c.up('a', '/dyn-a');
+    await c.do(a, ['join', 'r'], ['send', { to: ['r'] }, 'first', 1]);
+    await c.settled(a);
+    await away(c, a, 'a');
+    await c.do(a, ['rooms'], ['send', { to: ['r'] }, 'second', 2]);
+    await c.settled(a);
+  }],
+
+  'by hand: an offset that is wrong, and then the right one': [recovery, async (c) => {
+    const a = await c.open('first');
+    a.send('420["do",[["join","r"],["send",{"to":["r"]},"m",1]]]');
+    await c.see('first', '430[]');
+    const { pid } = JSON.parse(c.seen('first')[1].slice(2));
+    const offset = JSON.parse(c.seen('first').find((seen) => seen.startsWith('42["m"')).slice(2)).at(-1);
+    a.close();
+    await c.see('server first', 'disconnect');
+    for (const [name, auth] of Object.entries({ wrong: { pid, offset: 'wrong' }, right: { pid, offset } })) {
+      const b = await c.open(name, { connect: false });
+      b.send(`40${JSON.stringify({ as: name, ...auth })}`);
+      await c.see(`server ${name}`, 'connection');
+      b.send('420["do",[["rooms"]]]');
+      await c.see(name, '430[]');
+    }
+    await c.see('first', 'closed');
+  }],
+
   'by hand: offsets, and ids that are wrong': [recovery, async (c) => {
-    for (const auth of [{ pid: 'x', offset: 'y' }, { pid: 5, offset: 6 }, { pid: 'x' }, { offset: 'x' }, { pid: '', offset: '' }, { pid: { a: 1 }, offset: [] }, { pid: null }, { pid: '__proto__', offset: 'constructor' }]) {
+    for (const auth of [{ pid: 'x', offset: 'y' }, { pid: 5, offset: 6 }, { pid: 'x' }, { offset: 'x' }, { pid: '', offset: '' },
+      { pid: { a: 1 }, offset: [] }, { pid: null }, { pid: '__proto__', offset: 'constructor' }]) {
       const name = JSON.stringify(auth);
       const a = await c.open(name, { connect: false });
       a.send(`40${name}`);

@@ -16,32 +16,48 @@ scenarios('rooms', {
     await c.do(b, ['join', 'r1']);
     await c.do(d, ['join', 'r2', 'r3']);
     for (const [i, how] of [
-      {}, { to: ['r1'] }, { to: ['r1', 'r2'] }, { to: ['r1', 'r1'] }, { to: ['nobody'] }, { except: ['r1'] }, { except: ['r1', 'r3'] }, { to: ['r1'], except: ['r2'] }, { to: ['r1'], except: ['r1'] },
-      { except: ['nobody'] }, { from: 'others' }, { from: 'others', to: ['r1'] }, { from: 'others', except: ['r1'] }, { from: 'self' }, { from: 'self', to: ['r1'] }, { from: 'self', except: ['r1'] },
-      { local: true }, { local: true, to: ['r1'] }, { compress: false }, { compress: true, to: ['r2'] }, { from: 'others', local: true, to: ['r2'] }, { from: 'self', compress: false }, { from: '/', to: ['r3'] },
+      {}, { to: ['r1'] }, { to: ['r1', 'r2'] }, { to: ['r1', 'r1'] }, { to: ['nobody'] }, { except: ['r1'] },
+        { except: ['r1', 'r3'] }, { to: ['r1'], except: ['r2'] }, { to: ['r1'], except: ['r1'] },
+      { except: ['nobody'] }, { from: 'others' }, { from: 'others', to: ['r1'] }, { from: 'others', except: ['r1'] },
+        { from: 'self' }, { from: 'self', to: ['r1'] }, { from: 'self', except: ['r1'] },
+      { local: true }, { local: true, to: ['r1'] }, { compress: false }, { compress: true, to: ['r2'] },
+        { from: 'others', local: true, to: ['r2'] }, { from: 'self', compress: false }, { from: '/', to: ['r3'] },
     ].entries()) for (const socket of [a, e]) await c.do(socket, ['send', how, `event ${i}`, socket === a ? 'a' : 'e', Buffer.from([i])]);
     await settle();
   },
 
   'an empty list of rooms': async (c) => {
     const { a, settle } = await crowd(c, 'a', 'b');
-    await c.do(a, ['send', { to: [] }, 'to nothing'], ['send', { except: [] }, 'except nothing'], ['send', { from: 'self', to: [] }, 'of others to nothing']);
+    await c.do(a, ['send', { to: [] }, 'to nothing'], ['send', { except: [] }, 'except nothing'],
+      ['send', { from: 'self', to: [] }, 'of others to nothing']);
     await settle();
+  },
+
+  'an empty list of rooms is disconnected': async (c) => {
+    const { a, b } = await crowd(c, 'a', 'b');
+    a.emit('do', [['disconnectSockets', { to: [] }, false], ['say', 'done']]);
+    await c.see('server a', 'says');
+    // Of ours nobody has gone.
+    for (const socket of [a, b]) if (c.kind === 'ours') await c.settled(socket);
+    for (const name of ['a', 'b']) if (c.kind === 'reference') await c.see(name, 'disconnect');
   },
 
   'the room of a socket': async (c) => {
     const { a, b, settle } = await crowd(c, 'a', 'b');
-    await c.do(a, ['send', { to: [b.id] }, 'to b'], ['send', { to: [a.id] }, 'to a'], ['send', { from: 'self', to: [a.id] }, 'a to a'], ['send', { except: [a.id] }, 'not a'], ['send', { from: 'others', to: [a.id, b.id] }, 'both']);
+    await c.do(a, ['send', { to: [b.id] }, 'to b'], ['send', { to: [a.id] }, 'to a'], ['send', { from: 'self', to: [a.id] },
+      'a to a'], ['send', { except: [a.id] }, 'not a'], ['send', { from: 'others', to: [a.id, b.id] }, 'both']);
     await c.do(b, ['join', a.id], ['join', b.id]);
     await c.do(a, ['send', { to: [a.id] }, 'to the room of a'], ['sockets', { to: [a.id] }]);
     await c.do(b, ['leave', a.id], ['rooms']);
-    await c.do(a, ['send', { to: [a.id] }, 'to a again'], ['leave', a.id], ['send', { to: [a.id] }, 'to a that left its own'], ['emit', 'still there'], ['send', {}, 'to all'], ['sockets', {}], ['join', a.id], ['send', { to: [a.id] }, 'to a that is back']);
+    await c.do(a, ['send', { to: [a.id] }, 'to a again'], ['leave', a.id], ['send', { to: [a.id] }, 'to a that left its own'],
+      ['emit', 'still there'], ['send', {}, 'to all'], ['sockets', {}], ['join', a.id], ['send', { to: [a.id] }, 'to a that is back']);
     await settle();
   },
 
   'odd names': async (c) => {
     const { a, b, settle } = await crowd(c, 'a', 'b');
-    const names = ['', ' ', 'ü/☃', 'a,b', '__proto__', 'constructor', 'toString', '\n', '\u0000', '0', 'null', '[object Object]', 'x'.repeat(5000), '\ud83d\ude00'];
+    const names = ['', ' ', 'ü/☃', 'a,b', '__proto__', 'constructor', 'toString', '\n', '\u0000', '0', 'null', '[object Object]',
+      'x'.repeat(5000), '\ud83d\ude00'];
     await c.do(b, ['join', ...names], ['rooms']);
     for (const [i, name] of names.entries()) await c.do(a, ['send', { to: [name] }, 'at', i]);
     await c.do(b, ['leave', '__proto__', '', 'never joined'], ['rooms']);
@@ -62,7 +78,10 @@ scenarios('rooms', {
   'what others do to sockets': async (c) => {
     const { a, b, d, settle } = await crowd(c, 'a', 'b', 'd');
     await c.do(b, ['setData', { n: [1] }]);
-    await c.do(a, ['socketsJoin', {}, 'all', 'more'], ['socketsJoin', { to: [b.id] }, 'b only'], ['socketsLeave', { except: [b.id] }, 'more'], ['sockets', {}], ['sockets', { to: ['more'] }], ['sockets', { to: ['nobody'] }], ['sockets', { from: 'self', to: ['all'] }], ['sockets', { except: ['b only'] }], ['sockets', { local: true }]);
+    await c.do(a, ['socketsJoin', {}, 'all', 'more'], ['socketsJoin', { to: [b.id] }, 'b only'],
+      ['socketsLeave', { except: [b.id] }, 'more'], ['sockets', {}], ['sockets', { to: ['more'] }],
+      ['sockets', { to: ['nobody'] }], ['sockets', { from: 'self', to: ['all'] }], ['sockets', { except: ['b only'] }],
+      ['sockets', { local: true }]);
     await c.do(a, ['send', { to: ['more'] }, 'to more']);
     await settle();
     a.emit('do', [['disconnectSockets', { to: ['b only'] }, false], ['disconnectSockets', { to: ['nobody'] }, true]]);
@@ -105,8 +124,9 @@ scenarios('rooms', {
     const a = await c.up('a');
     const session = await c.polling();
     await c.exchange('by hand', session, ['40{"as":"by hand"}'], /^40/);
-    await c.do(a, ['send', { volatile: true }, 'volatile', 1], ['send', { volatile: true }, 'volatile', Buffer.from([2])], ['send', {}, 'kept', 3]);
-    await c.exchange('by hand', session, ['4277["echo","alive"]']);
+    await c.do(a, ['send', { volatile: true }, 'volatile', 1], ['send', { volatile: true }, 'volatile', Buffer.from([2])],
+      ['send', {}, 'kept', 3]);
+    await c.exchange('by hand', session, ['4277["echo","alive"]'], /alive/);
   },
 
   'a volatile event for a client that polls': async (c) => {
@@ -127,7 +147,8 @@ scenarios('rooms', {
     await c.do(b, ['join', 'r1']);
     await c.do(d, ['join', 'r1', 'r2']);
     const steps = [];
-    for (let i = 0; i < 120; i++) steps.push(['send', [{}, { to: ['r1'] }, { to: ['r1', 'r2'] }, { except: ['r2'] }][i % 4], 'n', i, ...i % 24 ? [] : [Buffer.from([i])]]);
+    for (let i = 0; i < 120; i++) steps.push(['send', [{}, { to: ['r1'] }, { to: ['r1', 'r2'] }, { except: ['r2'] }][i % 4], 'n',
+      i, ...i % 24 ? [] : [Buffer.from([i])]]);
     await c.do(a, ...steps);
     await settle();
   },
@@ -145,8 +166,11 @@ scenarios('rooms', {
       const name = `client ${perMessageDeflate !== false}`;
       const a = await c.up(name, '/', { perMessageDeflate });
       c.saw(name, { extensions: a.io.engine.transport.ws.extensions.includes('permessage-deflate') });
-      for (const n of [0, 1, 1023, 1024, 5000, 70_000]) await c.do(a, ['send', { compress: n !== 5000 }, 'text', 'ab'.repeat(n), Buffer.alloc(n, 7)]);
+      for (const n of [0, 1, 1023, 1024, 5000, 70_000]) await c.do(a, ['send', { compress: n !== 5000 }, 'text', 'ab'.repeat(n),
+        Buffer.alloc(n, 7)]);
       c.saw(name, await c.ask(a, 'echo', 'xyz'.repeat(30_000), Buffer.alloc(60_000)));
+      a.disconnect();
+      await c.see(`server ${name}`, 'disconnect');
     }
   }],
 });

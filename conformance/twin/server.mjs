@@ -18,7 +18,8 @@ const io = new Server(http, {
   ...options.cookie && { cookie: { name: 'io', path: '/', httpOnly: true, sameSite: 'strict' } },
   ...options.compression && { perMessageDeflate: { threshold: 1024 } },
   ...options.msgpack && { parser: msgpack },
-  ...options.recovery && { connectionStateRecovery: { maxDisconnectionDuration: options.recovery, skipMiddlewares: options.recoveryMiddleware !== true } },
+  ...options.recovery && { connectionStateRecovery: { maxDisconnectionDuration: options.recovery,
+    skipMiddlewares: options.recoveryMiddleware !== true } },
   ...options.refuse && { allowRequest: (request, done) => done(options.refuse, false) },
   allowEIO3: options.legacy === true,
   serveClient: false,
@@ -56,7 +57,8 @@ const failure = (error) => (/timed out/.test(error.message) ? 'timed out' : 'dis
 const does = {
   emit: (socket, event, ...args) => { socket.emit(event, ...args); },
   send: (socket, how, event, ...args) => { chosen(socket, how).emit(event, ...args); },
-  tryEmit: (socket, event) => { try { socket.emit(event, 1); say(name(socket), 'emitted', event); } catch { say(name(socket), 'refused', event); } },
+  tryEmit: (socket, event) => { try { socket.emit(event, 1); say(name(socket), 'emitted', event); } catch { say(name(socket),
+    'refused', event); } },
   askAll: (socket, label, how, event, ...args) => {
     chosen(socket, how).emitWithAck(event, ...args).then(
       (answers) => say(`${name(socket)} asks`, label, null, answers.map((a) => a ?? null).sort()),
@@ -74,7 +76,8 @@ const does = {
   rooms: (socket) => say(name(socket), 'rooms', others(socket)),
   sockets: async (socket, how) => {
     const found = await chosen(socket, how).fetchSockets();
-    say(name(socket), 'sockets', found.map((other) => ({ as: name(other), rooms: others(other), data: data(other) })).sort((a, b) => (a.as < b.as ? -1 : 1)));
+    say(name(socket), 'sockets', found.map((other) => ({ as: name(other), rooms: others(other), data: data(other) })).sort((a,
+      b) => (a.as < b.as ? -1 : 1)));
   },
   socketsJoin: (socket, how, ...rooms) => { chosen(socket, how).socketsJoin(rooms); },
   socketsLeave: (socket, how, ...rooms) => { chosen(socket, how).socketsLeave(rooms); },
@@ -87,7 +90,8 @@ const does = {
   getData: (socket) => say(name(socket), 'data', data(socket)),
   handshake: (socket) => {
     const { query, url, secure, xdomain } = socket.handshake;
-    say(name(socket), 'handshake', { query, auth: socket.handshake.auth, url, secure, xdomain, header: socket.handshake.headers['x-twin'] ?? null });
+    say(name(socket), 'handshake', { query, auth: socket.handshake.auth, url, secure, xdomain,
+      header: socket.handshake.headers['x-twin'] ?? null });
   },
   wait: (socket, name) => gate(name).passed,
   open: (socket, name) => gate(name).open(),

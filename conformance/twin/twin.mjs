@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { appendFileSync, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
@@ -20,7 +20,7 @@ if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '../.bi
 const programs = { reference: [process.execPath, `${here}server.mjs`], ours: [`${here}../.bin/twin`] };
 
 /** How long a condition may take. It is generous: nothing here depends on how fast a machine is. */
-const patience = Number(process.env.P ?? 30_000);
+const patience = 30_000;
 
 /** A server of one of the two kinds. It counts its sockets, so that each scenario begins without any. */
 class Server {
@@ -115,7 +115,8 @@ class Context {
    */
   client(name, at = '/', { connect = io, auth = {}, manager, ...options } = {}) {
     const signed = typeof auth === 'object' && auth !== null && !Array.isArray(auth) ? { as: name, ...auth } : auth;
-    const all = { forceNew: true, transports: ['websocket'], reconnection: false, reconnectionDelay: 20, reconnectionDelayMax: 50, auth: signed, ...options };
+    const all = { forceNew: true, transports: ['websocket'], reconnection: false, reconnectionDelay: 20, reconnectionDelayMax: 50,
+      auth: signed, ...options };
     const socket = manager ? manager.socket(at, { auth: signed }) : connect(this.url + at, all);
     this.atEnd(() => socket.disconnect());
     this.#engines.add(socket.io);
@@ -126,7 +127,8 @@ class Context {
     });
     socket.on('connect_error', (error) => this.saw(name, ['connect_error', error.message ?? error, error.data]));
     socket.on('disconnect', (reason) => this.saw(name, ['disconnect', reason]));
-    const heard = (event, args) => this.saw(name, [event, ...args.filter((arg) => typeof arg !== 'function').map((arg) => this.#known(arg))]);
+    const heard = (event, args) => this.saw(name,
+      [event, ...args.filter((arg) => typeof arg !== 'function').map((arg) => this.#known(arg))]);
     if (socket.onAny) socket.onAny((event, ...args) => heard(event, args));
     else { // Socket.IO 2, whose connections join the main namespace by themselves
       socket.io.on('open', () => {
@@ -187,7 +189,10 @@ class Context {
     const { body } = await this.request('GET', path, options);
     const open = JSON.parse(body.slice(body.indexOf('{'), body.lastIndexOf('}') + 1));
     this.known(open.sid, name);
-    if (query.includes('EIO=3')) this.connections++; // it has joined the main namespace
+    if (query.includes('EIO=3')) { // it joins the main namespace by itself
+      this.connections++;
+      await this.see(`server ${name}`, 'connection');
+    }
     const at = `${path}&sid=${open.sid}`;
     const session = {
       open, at, sid: open.sid,
@@ -199,21 +204,27 @@ class Context {
   }
 
   /**
-   * Sends packets in one POST and records what comes, each packet of an answer under the name, until
-   * one matches or the session has ended: ["ended", status].
+   * Sends packets in one POST, and polls until each pattern has matched a packet, or the session has
+   * ended. Packets are recorded under the name, with their namespace if it is not the main one: those
+   * of different namespaces may overtake each other. Resolves with whether the session goes on.
    */
-  async exchange(name, session, packets, until = /^4377/) {
+  async exchange(name, session, packets, ...patterns) {
     await session.post(packets.join('\x1e'));
-    for (;;) {
+    for (const awaited = new Set(patterns); awaited.size;) {
       const { status, body } = await session.get();
       const received = status === 200 ? body.split('\x1e').filter((packet) => packet !== '6') : [];
       for (const packet of received) {
         if (/^40.*"sid"/.test(packet)) this.connections++;
-        this.saw(name, packet);
+        const at = /^4\d(\/\w+),/.exec(packet)?.[1];
+        this.saw(at ? `${name} ${at}` : name, packet);
+        for (const pattern of awaited) if (pattern.test(packet)) awaited.delete(pattern);
       }
-      if (received.some((packet) => until.test(packet))) return true;
-      if (status !== 200 || received.includes('1')) { this.saw(name, ['ended', status]); return false; }
+      if (status !== 200 || received.includes('1')) {
+        this.saw(name, ['ended', status]);
+        return false;
+      }
     }
+    return true;
   }
 
   /**
@@ -237,7 +248,8 @@ class Context {
     let ended = false; // by the scenario, without a word
     const { terminate } = socket;
     socket.terminate = () => { ended = true; terminate.call(socket); };
-    socket.on('unexpected-response', (_, response) => { refused = true; this.saw(name, ['refused', response.statusCode]); response.resume(); });
+    socket.on('unexpected-response', (_, response) => { refused = true; this.saw(name,
+      ['refused', response.statusCode]); response.resume(); });
     socket.on('error', (error) => { if (!refused && !socket.opened) this.saw(name, ['failed', error.code ?? error.message]); });
     socket.on('open', () => { socket.opened = true; });
     socket.on('close', (code, reason) => { if (socket.opened && !ended) this.saw(name, ['closed', code, String(reason)]); });
@@ -261,7 +273,9 @@ class Context {
       const socket = net.connect(this.server.port, '127.0.0.1', () => socket.write(bytes));
       this.atEnd(() => socket.destroy());
       let text = '';
-      socket.setEncoding('latin1').on('data', (chunk) => { text += chunk; if (text.includes('\r\n\r\n')) socket.destroy(); }).on('error', reject).on('close', () => resolve(text));
+      socket.setEncoding('latin1').on('data',
+        (chunk) => { text += chunk; if (text.includes('\r\n\r\n')) socket.destroy(); }).on('error', reject).on('close',
+        () => resolve(text));
     });
   }
 
@@ -271,7 +285,8 @@ class Context {
     if (!this.stopped) {
       const { server } = this;
       // A socket that a client has seen may still be news from the server.
-      await this.until(() => server.connections >= this.connections && server.connections === server.disconnections, 'all sockets to disconnect');
+      await this.until(() => server.connections >= this.connections && server.connections === server.disconnections,
+        'all sockets to disconnect');
     }
     this.server.hear = undefined;
     for (const manager of this.#engines) manager.engine?.close();
@@ -282,8 +297,10 @@ class Context {
     const plain = (value) => {
       if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return { binary: short(Buffer.from(value).toString('hex')) };
       if (typeof value === 'string') return this.#rename(short(value));
+      if (value instanceof Date) return { date: value.getTime() };
       if (Array.isArray(value)) return Array.from(value, plain);
-      if (value && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([key, v]) => [this.#rename(key), plain(v)]));
+      if (value && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([key,
+        v]) => [this.#rename(key), plain(v)]));
       return value;
     };
     return Object.fromEntries([...this.record].map(([label, values]) => [this.#rename(label), values.map(plain)]));
@@ -311,7 +328,8 @@ const short = (text) => (text.length > 200 ? `${text.slice(0, 20)}… ${text.len
 export function scenarios(file, all) {
   const servers = new Map();
   const listed = differences[file] ?? [];
-  before(() => { for (const name of Object.keys(differences)) assert.ok(existsSync(`${here}${name}.test.mjs`), `differences for ${name}, which has no scenarios`); });
+  before(() => { for (const name of Object.keys(differences)) assert.ok(existsSync(`${here}${name}.test.mjs`),
+    `differences for ${name}, which has no scenarios`); });
   after(async () => { for (const server of servers.values()) await (await server).end(); });
 
   const serverOf = (kind, options, alone) => {
@@ -332,7 +350,8 @@ export function scenarios(file, all) {
       // The next scenario begins with a new server.
       servers.delete(kind + JSON.stringify(options));
       await server.end();
-      throw new Error(`the ${kind}: ${error.message}\nseen: ${inspect(c.plain(), { depth: 6, breakLength: 150 })}\n${server.log}`, { cause: error });
+      throw new Error(`the ${kind}: ${error.message}\nseen: ${inspect(c.plain(), { depth: 6, breakLength: 150 })}\n${server.log}`,
+        { cause: error });
     }
     return c.plain();
   }
@@ -349,8 +368,8 @@ export function scenarios(file, all) {
       for (const label of new Set([...Object.keys(reference), ...Object.keys(ours)])) {
         if (!known[label] && !isDeepStrictEqual(ours[label], reference[label])) unlisted[label] = [reference[label], ours[label]];
       }
-      if (process.env.DUMP && Object.keys(unlisted).length) appendFileSync(process.env.DUMP, `dump(${inspect(file)}, ${inspect(name)}, ${inspect(unlisted, { depth: 19, breakLength: Infinity, maxArrayLength: null, maxStringLength: null })});\n`);
-      assert.ok(!Object.keys(unlisted).length, `[reference, ours] differ: ${inspect(unlisted, { depth: 9, breakLength: 150, maxArrayLength: null })}`);
+      assert.ok(!Object.keys(unlisted).length,
+        `[reference, ours] differ: ${inspect(unlisted, { depth: 9, breakLength: 150, maxArrayLength: null })}`);
       for (const [label, seen] of Object.entries(known)) {
         assert.ok(!isDeepStrictEqual(reference[label], ours[label]), `"${label}" does not differ any more: remove it from differences.mjs`);
         assert.deepEqual([reference[label], ours[label]], seen, `"${label}" differs in another way than differences.mjs says`);
