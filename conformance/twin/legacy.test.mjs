@@ -52,6 +52,8 @@ scenarios('legacy', {
       await c.do(a, ['ask', 'answer', 0, 'q', 1]);
       await c.see(`server ${a.id} asks`, 'answer');
       c.saw('id', a.id === a.io.engine.id);
+      a.disconnect();
+      await c.see(`server ${name}`, 'disconnect');
     }
   }],
 

@@ -63,6 +63,8 @@ scenarios('recovery', {
       await c.settled(a);
       await away(c, a, name, () => c.do(w, ['send', { to: ['r'] }, 'missed', 2]));
       await c.settled(a);
+      a.disconnect();
+      await c.see(`server ${name}`, 'disconnect', 2);
     }
   }],
 

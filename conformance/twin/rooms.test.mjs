@@ -169,6 +169,8 @@ scenarios('rooms', {
       for (const n of [0, 1, 1023, 1024, 5000, 70_000]) await c.do(a, ['send', { compress: n !== 5000 }, 'text', 'ab'.repeat(n),
         Buffer.alloc(n, 7)]);
       c.saw(name, await c.ask(a, 'echo', 'xyz'.repeat(30_000), Buffer.alloc(60_000)));
+      a.disconnect();
+      await c.see(`server ${name}`, 'disconnect');
     }
   }],
 });

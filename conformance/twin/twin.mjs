@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { appendFileSync, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
@@ -20,7 +20,7 @@ if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '../.bi
 const programs = { reference: [process.execPath, `${here}server.mjs`], ours: [`${here}../.bin/twin`] };
 
 /** How long a condition may take. It is generous: nothing here depends on how fast a machine is. */
-const patience = Number(process.env.P ?? 120_000);
+const patience = 120_000;
 
 /** A server of one of the two kinds. It counts its sockets, so that each scenario begins without any. */
 class Server {
@@ -368,8 +368,6 @@ export function scenarios(file, all) {
       for (const label of new Set([...Object.keys(reference), ...Object.keys(ours)])) {
         if (!known[label] && !isDeepStrictEqual(ours[label], reference[label])) unlisted[label] = [reference[label], ours[label]];
       }
-      if (process.env.DUMP && Object.keys(unlisted).length) appendFileSync(process.env.DUMP,
-        `dump(${inspect(file)}, ${inspect(name)}, ${inspect(unlisted, { depth: 19, breakLength: Infinity, maxArrayLength: null, maxStringLength: null })});\n`);
       assert.ok(!Object.keys(unlisted).length,
         `[reference, ours] differ: ${inspect(unlisted, { depth: 9, breakLength: 150, maxArrayLength: null })}`);
       for (const [label, seen] of Object.entries(known)) {
