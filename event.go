@@ -27,7 +27,7 @@ type (
 	None = event.None
 
 	// Binary is binary data inside an argument: a field, an element or a map's value of this type
-	// travels as binary. An argument that is itself binary may be a plain []byte.
+	// travels as binary. An argument that is itself binary may be a plain []byte. See event.Binary.
 	Binary = event.Binary
 
 	// Answer is one client's answer to RPC.CallAll.

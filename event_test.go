@@ -402,6 +402,85 @@ func TestFail(t *testing.T) {
 	}
 }
 
+// An error as the acknowledgement, as in JavaScript's callback(err), refuses the event.
+func TestAckWithError(t *testing.T) {
+	srv, url := serve(t, nil)
+	errs := make(chan *parley.EventError, 1)
+	srv.OnError(func(_ *parley.Socket, err error) {
+		var e *parley.EventError
+		errors.As(err, &e)
+		errs <- e
+	})
+	again := make(chan error, 1)
+	srv.On("coded", func(p *parley.Packet) error {
+		err := p.Ack(fmt.Errorf("wrapped: %w", &parley.Error{Code: "c", Message: "m"}))
+		again <- p.Ack(errors.New("another one"))
+		return err
+	})
+	srv.On("plain", func(p *parley.Packet) error { return p.Ack(errors.New("the password is hunter2")) })
+	srv.On("no error", func(p *parley.Packet) error { return p.Ack(error(nil)) })
+	srv.On("several", func(p *parley.Packet) error { return p.Ack(errors.New("the password is hunter2"), 1) })
+	c, _ := join(t, url, "")
+	for _, tt := range []struct{ event, want string }{
+		{"coded", `{"error":{"code":"c","message":"m"}}`},
+		{"plain", `{"error":{"code":"internal","message":"internal error"}}`},
+		{"several", `{"error":{"code":"internal","message":"internal error"}}`},
+	} {
+		c.send(`421["` + tt.event + `"]`)
+		c.expect(`431[` + tt.want + `]`)
+		if e := await(t, "error", errs); e == nil || e.Event != tt.event || !e.Answered {
+			t.Errorf("error %+v", e)
+		}
+	}
+	if err := await(t, "second Ack", again); err != parley.ErrAcknowledged {
+		t.Errorf("second Ack: %v", err)
+	}
+	c.send(`421["no error"]`)
+	c.expect(`431[null]`)
+	c.send(`42["plain"]`) // without acknowledgement: OnError is told all the same
+	if e := await(t, "error", errs); e == nil || e.Event != "plain" || e.Answered {
+		t.Errorf("error %+v", e)
+	}
+}
+
+// Replies can be passed on.
+func TestRepliesAsArguments(t *testing.T) {
+	srv, url := serve(t, nil)
+	srv.On("ask", func(p *parley.Packet) error {
+		replies, err := srv.To("asked").Timeout(patience).EmitWithAck(p.Context(), "question")
+		if err != nil {
+			return err
+		}
+		return p.Ack(replies, replies[0])
+	})
+	srv.On("join", func(p *parley.Packet) error {
+		if err := p.Socket().Join("asked"); err != nil {
+			return err
+		}
+		return p.Ack()
+	})
+	c, _ := join(t, url, "")
+	other, _ := join(t, url, "")
+	other.send(`421["join"]`)
+	other.expect(`431[]`)
+	for _, tt := range []struct{ reply, want string }{
+		{`[{"a":"é"}]`, `{"a":"é"}`},
+		{`["a",1]`, `["a",1]`},
+		{`[]`, `null`},
+		{`[{"error":{"code":"c","message":"m"}}]`, `{"error":{"code":"c","message":"m"}}`},
+	} {
+		c.send(`427["ask"]`)
+		id, _ := strings.CutSuffix(strings.TrimPrefix(other.recv(), "42"), `["question"]`)
+		other.send("43" + id + tt.reply)
+		c.expect(`437[[` + tt.want + `],` + tt.want + `]`)
+	}
+	c.send(`427["ask"]`)
+	id, _ := strings.CutSuffix(strings.TrimPrefix(other.recv(), "42"), `["question"]`)
+	other.send("461-" + id + `[{"file":{"_placeholder":true,"num":0}}]`)
+	other.sendBinary([]byte("data"))
+	c.expect(`437[[{"file":"ZGF0YQ=="}],{"file":"ZGF0YQ=="}]`)
+}
+
 // panicsEncoded is a value that cannot be sent, and says so in the worst way.
 type panicsEncoded struct{}
 

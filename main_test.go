@@ -249,6 +249,16 @@ func (p *poller) do(ctx context.Context, method, body string) string {
 	return string(b)
 }
 
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for began := time.Now(); !is(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > patience {
+			t.Fatalf("no %s", what)
+		}
+	}
+}
+
 // howMany returns how many sockets are there.
 func howMany(t *testing.T, of interface {
 	Count(context.Context) (int, error)

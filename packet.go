@@ -104,13 +104,20 @@ func (p *Packet) Values() ([]any, error) {
 func (p *Packet) WantsAck() bool { return p.id >= 0 && !p.acked.Load() }
 
 // Ack acknowledges the event, if the client asks for that. It returns ErrAcknowledged the
-// second time, ErrDisconnected when the client is gone.
+// second time, ErrDisconnected when the client is gone. If the only argument is an error, Ack
+// is Fail: the event is refused, as if the handler had returned the error.
 func (p *Packet) Ack(args ...any) error {
-	if p.id < 0 {
-		return nil
-	}
 	if p.acked.Load() {
 		return ErrAcknowledged
+	}
+	if len(args) == 1 {
+		if err, ok := args[0].(error); ok {
+			p.Fail(err)
+			return nil
+		}
+	}
+	if p.id < 0 {
+		return nil
 	}
 	// Encoded first: if that fails, or panics, there is an error still to be answered.
 	e, err := p.socket.nsp.encode(sio.Ack, p.id, "", args)

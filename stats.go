@@ -3,6 +3,7 @@ package parley
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/parley-go/parley/internal/engine"
 )
@@ -100,6 +101,49 @@ func (s *Server) Stats() Stats {
 		st.Sockets += n.local.index.Len()
 		st.Rooms += n.local.index.Rooms()
 	}
+	return st
+}
+
+// SocketStats is what a socket is at some moment, and what its connection, which all sockets of a
+// client share, has carried until then. Bytes are those of WebSocket and WebTransport connections
+// and of HTTP bodies, after compression and before TLS.
+type SocketStats struct {
+	Transport string    `json:"transport"`         // TransportPolling and so on
+	Protocol  int       `json:"protocol"`          // revision of Engine.IO: 4, or 3 of Socket.IO 2
+	Opened    time.Time `json:"opened"`            // when the connection began
+	LastPong  time.Time `json:"lastPong,omitzero"` // when it last answered a ping, to 0.1 s; zero: not yet
+	Rooms     int       `json:"rooms"`             // that the socket is in, its own not counted
+
+	InboxEvents int  `json:"inboxEvents"` // that wait for the socket's handlers; see Options.MaxInbox
+	InboxBytes  int  `json:"inboxBytes"`  // that wait for handlers; see Options.MaxInboxBytes
+	OutboxBytes int  `json:"outboxBytes"` // that wait for the client; see Options.MaxOutbox
+	PendingAcks int  `json:"pendingAcks"` // that the client owes; see Options.MaxPendingAcks
+	Paused      bool `json:"paused"`      // nothing is read from the client, as an inbox is full
+
+	PacketsIn  uint64 `json:"packetsIn"`  // of Engine.IO
+	PacketsOut uint64 `json:"packetsOut"` // of Engine.IO
+	BytesIn    uint64 `json:"bytesIn"`
+	BytesOut   uint64 `json:"bytesOut"`
+}
+
+// Stats returns the present figures. With clients of Socket.IO 2, which send the pings, LastPong is
+// when the last ping came.
+func (s *Socket) Stats() SocketStats {
+	e := s.conn.session.Stats()
+	st := SocketStats{
+		Transport: e.Transport, Protocol: e.Protocol,
+		Opened: s.conn.session.Handshake().Time(), LastPong: e.LastPong,
+		InboxBytes: int(s.conn.inboxed.Load()), OutboxBytes: e.Queued, Paused: e.Paused,
+		PacketsIn: e.PacketsIn, PacketsOut: e.PacketsOut, BytesIn: e.BytesIn, BytesOut: e.BytesOut,
+	}
+	for _, room := range s.Rooms() {
+		if room != s.ID() {
+			st.Rooms++
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.InboxEvents, st.PendingAcks = s.inbox.Len(), len(s.acks)
 	return st
 }
 

@@ -4,6 +4,10 @@ import "github.com/parley-go/parley/internal/sio"
 
 // Binary is binary data inside an argument: a field, an element or a map's value of this type
 // travels as binary. An argument that is itself binary may be a plain []byte.
+//
+// In a type with a method MarshalJSON, a Binary travels as binary if all fields of the type are
+// exported and the method encodes the Binary as it is; the method is then called more than once.
+// Otherwise it becomes a base64 string, as encoding/json encodes any []byte.
 type Binary = sio.Binary
 
 // None is the argument of an event without arguments, or the result of an RPC without a result.

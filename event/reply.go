@@ -47,6 +47,22 @@ func (r Reply) DecodeArg(i int, into any) error {
 	return sio.DecodeArg(r.elements(few[:0]), r.attachments, i, into)
 }
 
+// MarshalJSON encodes what the reply says: its argument, or an array if there are several, or null
+// if there is none. Binary data becomes base64.
+func (r Reply) MarshalJSON() ([]byte, error) {
+	args := r.elements(nil)
+	if len(args) == 0 {
+		return []byte("null"), nil
+	}
+	raw := r.data
+	if len(args) == 1 {
+		raw = args[0]
+	}
+	var encoded json.RawMessage
+	err := sio.Decode(raw, r.attachments, &encoded)
+	return encoded, err
+}
+
 // Values returns the arguments as encoding/json decodes them into an any, and binary data as
 // Binary. A refusal is returned as an *Error.
 func (r Reply) Values() ([]any, error) {

@@ -13,7 +13,8 @@ import (
 // and returns the attachments taken out of them. The arguments are encoded as by
 // encoding/json, except that HTML is not escaped, and
 //   - a []byte becomes an attachment (nil becomes null);
-//   - a [Binary], at any depth, becomes an attachment too;
+//   - a [Binary], at any depth, becomes an attachment too, in types that encode themselves
+//     as far as that is possible (see binary.go);
 //   - a json.RawMessage is checked and copied as it is.
 //
 // The attachments alias the arguments, which must not change until they are sent. On
@@ -102,24 +103,55 @@ func (a *appender) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// appendJSON appends v as encoding/json encodes it, but with HTML as it is. On an error it
+// returns dst.
+func appendJSON(dst []byte, v any) ([]byte, error) {
+	out := appender(dst)
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return dst, err
+	}
+	return bytes.TrimSuffix(out, []byte("\n")), nil // Encode's, not the value's
+}
+
+// errError refuses an error that says nothing as JSON.
+var errError = errors.New("an error has no JSON; send its text, or a parley.Error")
+
 func (e *argEncoder) marshal(arg any) error {
-	marked, marks, err := markBinary(arg)
+	if err, ok := arg.(error); ok {
+		if b, _ := appendJSON(nil, err); string(b) == "{}" {
+			return errError
+		}
+	}
+	marked, marks, err := markBinary(arg, false)
 	if err != nil {
 		return err
 	}
-	start := len(e.data)
-	out := appender(e.data) // not e itself, which would then be allocated for all arguments
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(marked); err != nil {
+	if marks == nil {
+		e.data, err = appendJSON(e.data, arg)
 		return err
 	}
-	e.data = bytes.TrimSuffix(out, []byte("\n")) // Encode's, not the value's
-	if marks == nil {
-		return nil
+	encoded, err := marks.encode(marked)
+	if marks.entrusted {
+		plain, plainErr := appendJSON(nil, arg)
+		if plainErr != nil {
+			return plainErr
+		}
+		if err != nil || !bytes.Equal(marks.undo(encoded), plain) {
+			if marked, marks, err = markBinary(arg, true); err != nil {
+				return err
+			}
+			if marks == nil {
+				e.data = append(e.data, plain...)
+				return nil
+			}
+			encoded, err = marks.encode(marked)
+		}
 	}
-	encoded := bytes.Clone(e.data[start:])
-	e.data = e.data[:start]
+	if err != nil {
+		return err
+	}
 	for {
 		before, binary, after, found := marks.cut(encoded)
 		e.data = append(e.data, before...)
@@ -133,11 +165,17 @@ func (e *argEncoder) marshal(arg any) error {
 
 // Decode decodes a JSON argument into v, as json.Unmarshal does. Attachments are those
 // of the argument's packet; where the argument has a placeholder v may have a []byte or
-// [Binary], or a string to get it in base64. If v is a *any, a Binary stands for it, at
-// any depth. What a *[]byte, *Binary or *any gets shares memory with the attachments.
+// [Binary], or a string or a json.RawMessage to get it in base64. If v is a *any, a Binary
+// stands for it, at any depth. What a *[]byte, *Binary or *any gets shares memory with the attachments.
 func Decode(raw []byte, attachments [][]byte, v any) error {
 	switch v := v.(type) {
 	case *json.RawMessage:
+		if len(attachments) > 0 {
+			var err error
+			if raw, err = inlineAttachments(raw, attachments); err != nil {
+				return fmt.Errorf("parley: decode argument: %w", err)
+			}
+		}
 		*v = raw[:len(raw):len(raw)]
 		return nil
 	case *string:

@@ -3,9 +3,14 @@ package sio_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"math"
+	"net"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/parley-go/parley/internal/sio"
@@ -33,12 +38,64 @@ type embedded struct {
 	Array   [2]sio.Binary
 }
 
-// sealed encodes itself, so that its Binary is its own affair.
+// sealed encodes itself, and without its Binary.
 type sealed struct{ Key sio.Binary }
 
 func (s sealed) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]int{"length": len(s.Key)})
 }
+
+// tagged encodes itself, and its Binary as it is.
+type tagged struct {
+	Name string
+	File sio.Binary
+	More any
+}
+
+func (m tagged) MarshalJSON() ([]byte, error) {
+	type plain tagged
+	return json.Marshal(struct {
+		Kind string
+		plain
+	}{"tagged", plain(m)})
+}
+
+// measured encodes itself with its Binary and what is in it.
+type measured struct{ File sio.Binary }
+
+func (m *measured) MarshalJSON() ([]byte, error) {
+	if m.File[0] != 'x' {
+		panic("this is no file")
+	}
+	return json.Marshal([]any{m.File, len(m.File), m.File[:1]})
+}
+
+// cut encodes itself with a part of its Binary.
+type cut struct{ File sio.Binary }
+
+func (c cut) MarshalJSON() ([]byte, error) { return json.Marshal(c.File[:min(16, len(c.File))]) }
+
+// locked encodes itself under a lock, which a copy would have, too.
+type locked struct {
+	sync.Mutex
+	File sio.Binary
+}
+
+func (l *locked) MarshalJSON() ([]byte, error) {
+	l.Lock()
+	defer l.Unlock()
+	return json.Marshal(l.File)
+}
+
+// text encodes itself as text.
+type text struct{ File sio.Binary }
+
+func (t text) MarshalText() ([]byte, error) { return t.File, nil }
+
+// closed encodes itself, and its Binary cannot be reached.
+type closed struct{ file sio.Binary }
+
+func (c closed) MarshalJSON() ([]byte, error) { return json.Marshal(c.file) }
 
 func TestAppendEventArgs(t *testing.T) {
 	const p0, p1, p2 = `{"_placeholder":true,"num":0}`, `{"_placeholder":true,"num":1}`, `{"_placeholder":true,"num":2}`
@@ -63,6 +120,13 @@ func TestAppendEventArgs(t *testing.T) {
 		{[]any{embedded{Map: map[string]sio.Binary{"k": b("m")}, Next: &embedded{Any: &upload{"q", b("f")}}, Array: [2]sio.Binary{nil, b("a")}}},
 			`,{"Thumb":null,"Plain":null,"Map":{"k":` + p0 + `},"Next":{"Thumb":null,"Plain":null,"Any":{"Name":"q","file":` + p1 + `},"Array":[null,null]},"Array":[null,` + p2 + `]}`, "m f a"},
 		{[]any{embedded{upload: &upload{"u", b("f")}}}, `,{"Thumb":null,"Plain":null,"Name":"u","file":"Zg==","Array":[null,null]}`, ""}, // behind an unexported pointer
+		{[]any{tagged{"n", b("x"), []any{b("y"), nil}}, &tagged{More: tagged{File: b("z")}}},
+			`,{"Kind":"tagged","Name":"n","File":` + p0 + `,"More":[` + p1 + `,null]},{"Kind":"tagged","Name":"","File":null,"More":{"Kind":"tagged","Name":"","File":` + p2 + `,"More":null}}`, "x y z"},
+		// Types that encode themselves and look into their binaries, or of which no copy can be made.
+		{[]any{&measured{b("xyz")}, cut{b("0123456789abcdefgh")}, &locked{File: b("x")}, text{b("x")}, closed{b("x")}},
+			`,["eHl6",3,"eA=="],"MDEyMzQ1Njc4OWFiY2RlZg==","eA==","x","eA=="`, ""},
+		{[]any{[]any{b("y"), &measured{b("x")}, tagged{File: b("z")}}}, // one of them: all of the argument
+			`,[` + p0 + `,["eA==",1,"eA=="],{"Kind":"tagged","Name":"","File":"eg==","More":null}]`, "y"},
 		{[]any{json.RawMessage(p1)}, `,` + p1, ""}, // harmless without attachments
 	}
 	for _, test := range tests {
@@ -120,6 +184,18 @@ func TestAppendArgsCopies(t *testing.T) {
 	}
 }
 
+// An error as an argument is a mistake: encoding/json makes {} of most.
+func TestErrorsAreNoArguments(t *testing.T) {
+	for _, err := range []error{errors.New("secret"), fmt.Errorf("wrapped: %w", io.EOF)} {
+		if data, _, e := sio.AppendArgs([]byte("x"), []any{1, err}); e == nil || string(data) != "x" {
+			t.Errorf("%v: %q, %v", err, data, e)
+		}
+	}
+	if data, _, err := sio.AppendArgs(nil, []any{&net.AddrError{Err: "e", Addr: "a"}, struct{}{}}); err != nil || string(data) != `[{"Err":"e","Addr":"a"},{}]` {
+		t.Errorf("%s, %v", data, err)
+	}
+}
+
 func TestDecodeArgument(t *testing.T) {
 	attachments := [][]byte{[]byte("zero"), []byte("one")}
 	const p0, p1 = `{"_placeholder":true,"num":0}`, `{"num": 1, "_placeholder": true}`
@@ -136,7 +212,10 @@ func TestDecodeArgument(t *testing.T) {
 		{p1, new(any), any(sio.Binary("one"))},
 		{`{"a":[` + p1 + `,2]}`, new(any), any(map[string]any{"a": []any{sio.Binary("one"), 2.0}})},
 		{p0, new(string), "emVybw=="},
-		{p0, new(json.RawMessage), json.RawMessage(p0)},
+		{p0, new(json.RawMessage), json.RawMessage(`"emVybw=="`)},
+		{`{"a":[` + p1 + `,2]}`, new(json.RawMessage), json.RawMessage(`{"a":["b25l",2]}`)},
+		{`[1,"a"]`, new(json.RawMessage), json.RawMessage(`[1,"a"]`)},
+		{`{"Raw":` + p0 + `}`, new(struct{ Raw json.RawMessage }), struct{ Raw json.RawMessage }{json.RawMessage(`"emVybw=="`)}},
 		{`{"Name":"n","file":` + p1 + `}`, new(upload), upload{"n", sio.Binary("one")}},
 		{`{"Plain":` + p0 + `,"Thumb":` + p1 + `}`, new(inner), inner{sio.Binary("one"), []byte("zero")}},
 		{`[` + p1 + `,` + p0 + `]`, new([][]byte), [][]byte{[]byte("one"), []byte("zero")}},

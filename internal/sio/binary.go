@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,22 +22,30 @@ type Binary []byte
 // each Binary of an argument is replaced, in a copy, by a mark that nobody can guess,
 // which comes out as a base64 string like any []byte; afterwards the marks are found in
 // the JSON. All that encoding/json does with tags, embedding and omission stays its own.
+//
+// A type that encodes itself (json.Marshaler) may do anything with its binaries. Marks stand for
+// them only if it does with marks what it does with the binaries, that is if its JSON is the
+// same but for the marks. Otherwise, and where a copy cannot be made, its binaries are base64.
 
 // marks are the binaries that were replaced in one argument.
 type marks struct {
-	key      [15]byte // random; with the index 18 bytes, which base64 does not pad
-	prefix   []byte   // a quote and the key in base64
-	binaries []Binary
-	tooDeep  bool // the search was given up
+	key       [15]byte // random; with the index 18 bytes, which base64 does not pad
+	prefix    []byte   // a quote and the key in base64
+	binaries  []Binary
+	tooDeep   bool // the search was given up
+	selfless  bool // types that encode themselves are left alone
+	within    int  // how many of them the search is in
+	entrusted bool // one of them has been given a mark
 }
 
-// markBinary returns arg with its binaries replaced, or arg itself and nil.
-func markBinary(arg any) (any, *marks, error) {
+// markBinary returns arg with its binaries replaced, or arg itself and nil. If selfless, types
+// that encode themselves are left alone.
+func markBinary(arg any, selfless bool) (any, *marks, error) {
 	v := reflect.ValueOf(arg)
 	if !holdsBinary(v.Type()) {
 		return arg, nil, nil
 	}
-	var m marks
+	m := marks{selfless: selfless}
 	v, changed := m.replace(v, 0)
 	switch {
 	case m.tooDeep:
@@ -53,10 +62,47 @@ func (m *marks) cut(b []byte) (before []byte, binary Binary, after []byte, found
 	if i < 0 {
 		return b, nil, nil, false
 	}
-	index := b[i+len(m.prefix):][:4]
+	rest := b[i+len(m.prefix):]
+	if len(rest) < 5 || rest[4] != '"' {
+		return b, nil, nil, false // a type that encodes itself has cut it
+	}
 	var n [3]byte
-	base64.StdEncoding.Decode(n[:], index) // we encoded it
-	return b[:i], m.binaries[int(n[0])<<16|int(n[1])<<8|int(n[2])], b[i+len(m.prefix)+len(index)+1:], true
+	if _, err := base64.StdEncoding.Decode(n[:], rest[:4]); err != nil {
+		return b, nil, nil, false
+	}
+	index := int(n[0])<<16 | int(n[1])<<8 | int(n[2])
+	if index >= len(m.binaries) {
+		return b, nil, nil, false
+	}
+	return b[:i], m.binaries[index], rest[5:], true
+}
+
+// undo returns JSON with base64 for the marks, as encoding/json has binaries.
+func (m *marks) undo(b []byte) (undone []byte) {
+	for {
+		before, binary, after, found := m.cut(b)
+		undone = append(undone, before...)
+		if !found {
+			return undone
+		}
+		undone = append(undone, '"')
+		undone = base64.StdEncoding.AppendEncode(undone, binary)
+		undone = append(undone, '"')
+		b = after
+	}
+}
+
+// encode encodes a value with marks. What a type that encodes itself does then, panics included, is
+// of no consequence.
+func (m *marks) encode(marked any) (encoded []byte, err error) {
+	if m.entrusted {
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("panic: %v", v)
+			}
+		}()
+	}
+	return appendJSON(nil, marked)
 }
 
 func (m *marks) mark(b Binary) Binary {
@@ -64,6 +110,7 @@ func (m *marks) mark(b Binary) Binary {
 		rand.Read(m.key[:]) // never fails
 		m.prefix = base64.StdEncoding.AppendEncode([]byte{'"'}, m.key[:])
 	}
+	m.entrusted = m.entrusted || m.within > 0
 	n := len(m.binaries)
 	m.binaries = append(m.binaries, b)
 	return append(m.key[:len(m.key):len(m.key)], byte(n>>16), byte(n>>8), byte(n))
@@ -82,6 +129,13 @@ func (m *marks) replace(v reflect.Value, depth int) (out reflect.Value, changed 
 			return v, false
 		}
 		return reflect.ValueOf(m.mark(v.Interface().(Binary))), true
+	}
+	if typeOf(t).encodesItself {
+		if m.selfless {
+			return v, false
+		}
+		m.within++
+		defer func() { m.within-- }()
 	}
 	// set changes a copy that is made when first needed.
 	set := func(make func() reflect.Value, assign func(out, r reflect.Value), part reflect.Value) {
@@ -152,14 +206,16 @@ var (
 	binaryType        = reflect.TypeFor[Binary]()
 	marshalerType     = reflect.TypeFor[json.Marshaler]()
 	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
+	lockerType        = reflect.TypeFor[sync.Locker]()
 
 	typeCache sync.Map // reflect.Type → *typeInfo
 )
 
 // typeInfo is what is known about a type that an argument has had.
 type typeInfo struct {
-	holds  bool // a value may have a Binary in it that encoding/json comes across
-	fields []fieldInfo
+	holds         bool // a value may have a Binary in it that encoding/json comes across
+	encodesItself bool
+	fields        []fieldInfo
 }
 
 // fieldInfo is an exported field of a struct, or of an embedded one whose type is
@@ -175,7 +231,7 @@ func typeOf(t reflect.Type) *typeInfo {
 	if info, ok := typeCache.Load(t); ok {
 		return info.(*typeInfo)
 	}
-	info := &typeInfo{holds: typeHolds(t, map[reflect.Type]bool{})}
+	info := &typeInfo{holds: typeHolds(t, map[reflect.Type]bool{}), encodesItself: encodesItself(t)}
 	if info.holds && t.Kind() == reflect.Struct {
 		info.fields = encodedFields(t)
 	}
@@ -187,7 +243,7 @@ func typeHolds(t reflect.Type, seen map[reflect.Type]bool) bool {
 	if t == binaryType {
 		return true
 	}
-	if seen[t] || marshalsItself(t) {
+	if seen[t] || encodesItself(t) && !copyable(t) {
 		return false
 	}
 	seen[t] = true
@@ -206,9 +262,23 @@ func typeHolds(t reflect.Type, seen map[reflect.Type]bool) bool {
 	return false
 }
 
-// marshalsItself reports whether encoding/json leaves the type alone. Of an interface
-// the value decides.
-func marshalsItself(t reflect.Type) bool {
+// copyable reports whether another value of the type can be made by its exported fields, one that
+// shares no lock with the first.
+func copyable(t reflect.Type) bool {
+	if t.Kind() != reflect.Struct {
+		return true
+	}
+	for f := range t.Fields() {
+		if !f.IsExported() || reflect.PointerTo(f.Type).Implements(lockerType) {
+			return false
+		}
+	}
+	return true
+}
+
+// encodesItself reports whether encoding/json leaves the type's JSON to its own method. Of an
+// interface the value decides.
+func encodesItself(t reflect.Type) bool {
 	if t.Kind() == reflect.Interface {
 		return false
 	}
