@@ -125,7 +125,7 @@ func TestDrain(t *testing.T) {
 	}
 	s.Emit("page", 2)
 	go func() { drained <- s.Drain(t.Context()) }()
-	p.post("1")
+	p.post("41") // the socket alone leaves; nobody takes the page
 	if err := await(t, "end of Drain", drained); !errors.Is(err, parley.ErrDisconnected) {
 		t.Errorf("Drain: %v, want ErrDisconnected", err)
 	}

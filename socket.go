@@ -3,13 +3,11 @@ package parley
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/fifo"
 	"github.com/parley-go/parley/internal/rooms"
 	"github.com/parley-go/parley/internal/sio"
@@ -313,18 +311,22 @@ func (s *Socket) Send(e *Encoded) error {
 }
 
 // Drain waits until the client's connection has taken all that is queued for it, by all of its
-// sockets: the bytes are the kernel's, or on their way as the answer to a poll. Use it to send
-// much without queueing much. The error is ErrDisconnected, or ctx's.
+// sockets: the bytes have gone to the kernel, or out as the answer to a poll. Call it to send
+// much without queueing much. The error is ErrDisconnected if the socket disconnects first, or
+// ctx's.
 func (s *Socket) Drain(ctx context.Context) error {
 	s.release()
-	if s.gone() {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.Context(), cancel)()
+	err := s.conn.session.Drained(waiting, 0)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil || s.gone():
 		return ErrDisconnected
 	}
-	err := s.conn.session.Drained(ctx, 0)
-	if errors.Is(err, engine.ErrEnded) {
-		return ErrDisconnected
-	}
-	return err
+	return nil
 }
 
 // gone reports whether the socket has disconnected.
