@@ -23,7 +23,9 @@ type Encoded struct {
 }
 
 // Encode encodes an event once. You may then send it with Socket.Send to sockets of this
-// namespace at different times. Such events are not part of connection state recovery.
+// namespace at different times. Connection state recovery does not know of such events: a client
+// that misses one does not get it when it comes back. If the server has Options.Recovery, the last
+// argument must not be a string, which clients would take for an offset.
 func (n *Namespace) Encode(event string, args ...any) (*Encoded, error) {
 	if err := checkEvent(event); err != nil {
 		return nil, err
