@@ -45,18 +45,26 @@
 //
 // # Order
 //
-// The handlers of one socket run one at a time, in the order in which its events arrive,
-// on a goroutine of their own: a handler may block, and may wait for an acknowledgement
-// from the same client. Different sockets run side by side. Emits to one socket arrive in
-// the order in which they were made.
+// The handlers of one socket run one at a time, in the order in which its events arrive. They run
+// on a goroutine of their own, so a handler may block, and may wait for an acknowledgement from
+// the same client. Handlers of different sockets run at the same time. What you emit to one socket
+// arrives in the order in which you emitted it.
 //
 // # Errors
 //
-// When a handler returns an error or panics, the client's acknowledgement is the error (see Error).
-// OnError gets to know of it, and it is logged. It never ends the process.
+// When a handler returns an error or panics, its client's acknowledgement is the error (see Error).
+// OnError gets to know of it, and the server logs it. It never ends the process. A mistake of the
+// program, such as a nil handler, panics where it is made.
+//
+// # Contexts and values
+//
+// The context of a handler ends when its socket disconnects. It has the values that
+// Options.ConnContext took from the HTTP request, and those that middleware kept with the socket
+// under a Key.
 //
 // # Slow clients
 //
-// Emitting never waits for a client. What cannot be sent yet is kept, up to
-// Options.MaxOutbox; a client that is further behind is disconnected.
+// Emitting never waits for a client. What the client has not taken yet waits for it, up to
+// Options.MaxOutbox. A client that is over it and takes nothing is disconnected; see Socket.Drain
+// if you have much to send.
 package parley

@@ -1,7 +1,6 @@
 package parley_test
 
 import (
-	"context"
 	"log"
 	"net"
 	"net/http"
@@ -39,23 +38,4 @@ func ExampleServer_Listen() {
 	}
 	web := &http.Server{Handler: srv, ReadHeaderTimeout: 5 * time.Second}
 	log.Fatal(web.ServeTLS(srv.Listen(l), "chain.pem", "key.pem"))
-}
-
-type Question struct{ A, B int }
-
-// Sum is an event that is answered: its argument and its answer have types.
-const Sum = parley.RPC[Question, int]("sum")
-
-func ExampleHandle() {
-	srv, err := parley.New(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	parley.Handle(srv, Sum, func(ctx context.Context, s *parley.Socket, q Question) (int, error) {
-		if q.A < 0 || q.B < 0 {
-			return 0, &parley.Error{Code: "negative", Message: "natural numbers only"}
-		}
-		return q.A + q.B, nil
-	})
-	// await socket.emitWithAck("sum", {A: 1, B: 2}) is 3 in the client.
 }

@@ -29,9 +29,10 @@ func TestContextsCarryValues(t *testing.T) {
 			return currentUser.With(context.WithValue(ctx, requestKey{}, r.URL.Query().Get("transport")), &user{"from HTTP"})
 		},
 	})
-	var asked []any
+	asked := make(chan any, 2)
 	srv.OfFunc(func(ctx context.Context, name string, _ json.RawMessage) bool {
-		asked = append(asked, ctx.Value(requestKey{}), currentUser.Get(ctx).name)
+		asked <- ctx.Value(requestKey{})
+		asked <- currentUser.Get(ctx).name
 		return name == "/dynamic"
 	})
 	srv.Use(func(ctx context.Context, s *parley.Socket) error {
@@ -59,8 +60,8 @@ func TestContextsCarryValues(t *testing.T) {
 	c.send(`421["add",{}]`)
 	c.expect(`431[27]`)
 	c.connect("/dynamic", "")
-	if len(asked) != 2 || asked[0] != "websocket" || asked[1] != "from HTTP" {
-		t.Errorf("OfFunc gets a context with %v", asked)
+	if transport, name := await(t, "rule", asked), await(t, "rule", asked); transport != "websocket" || name != "from HTTP" {
+		t.Errorf("OfFunc gets a context with %v, %v", transport, name)
 	}
 	infos, err := srv.FetchSockets(t.Context())
 	if err != nil || len(infos) != 1 || infos[0].Data != "data" || visitCount.Get(infos[0]) != 2 {

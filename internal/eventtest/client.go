@@ -2,8 +2,8 @@ package eventtest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/parley-go/parley/event"
@@ -12,50 +12,86 @@ import (
 )
 
 // Client is a connection over WebSocket that has joined the main namespace. It is an event.Emitter
-// and an event.Caller, and is safe for concurrent use.
+// and an event.Caller, and is safe for concurrent use. Handlers run one at a time, in order.
 type Client struct {
+	Auth any    // sent to the namespace; set it in setup
+	SID  string // of the socket
+	PID  string // secret by which the socket can be recovered
+
 	conn    *ws.Conn
-	decoder sio.Decoder   // owned by receive
-	done    chan struct{} // closed when nothing more will be received
+	decoder sio.Decoder // owned by receive
+	joined  chan error  // the answer to CONNECT
+	events  chan func() // what is to be handled
+	done    chan struct{}
 
 	mu       sync.Mutex
 	handlers map[string]func(packet) error
 	acks     map[int64]chan<- event.Reply
 	lastID   int64
+	offset   string
 }
 
 // Dial connects to the server at an address such as ws://127.0.0.1:3000. Handlers that are
-// registered in setup see the first event, too.
+// registered in setup see the first event, too. If the server refuses the client, the error is an
+// *event.Error.
 func Dial(ctx context.Context, url string, setup func(*Client)) (*Client, error) {
 	conn, _, err := ws.Dial(ctx, url+"/socket.io/?EIO=4&transport=websocket", nil)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{
-		conn: conn, decoder: sio.JSON.NewDecoder(nil), done: make(chan struct{}),
+		conn: conn, decoder: sio.JSON.NewDecoder(nil), joined: make(chan error, 1), events: make(chan func(), 100), done: make(chan struct{}),
 		handlers: map[string]func(packet) error{}, acks: map[int64]chan<- event.Reply{},
 	}
 	if setup != nil {
 		setup(c)
 	}
-	for _, step := range []struct{ send, expect string }{{"", "0"}, {"40", "40"}} {
-		if step.send != "" {
-			err = conn.WriteMessage(ctx, ws.OpText, []byte(step.send))
+	go c.receive()
+	go func() {
+		defer close(c.done)
+		for handle := range c.events {
+			handle()
 		}
-		var answer []byte
-		if err == nil {
-			_, answer, err = conn.ReadMessage(ctx)
+	}()
+	auth, err := json.Marshal(c.Auth)
+	if err == nil {
+		if c.Auth == nil {
+			auth = nil
 		}
-		if err == nil && string(answer[:len(step.expect)]) != step.expect {
-			err = fmt.Errorf("eventtest: the server answers %q", answer)
-		}
-		if err != nil {
-			conn.CloseNow()
-			return nil, err
+		err = c.send(&sio.Packet{Type: sio.Connect, ID: -1, Data: auth})
+	}
+	if err == nil {
+		select {
+		case err = <-c.joined:
+		case <-c.done:
+			err = errEnded
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
 	}
-	go c.receive()
+	if err != nil {
+		c.Cut()
+		return nil, err
+	}
 	return c, nil
+}
+
+var errEnded = errors.New("eventtest: the connection has ended")
+
+// Cut ends the connection as a lost network does, and waits for the end.
+func (c *Client) Cut() {
+	c.conn.CloseNow()
+	<-c.done
+}
+
+// Done is closed when the connection has ended and everything is handled.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Recovery is what another client authenticates with to have this one's socket back.
+func (c *Client) Recovery() any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return map[string]string{"pid": c.PID, "offset": c.offset}
 }
 
 // Close ends the connection and waits for the end.
@@ -65,7 +101,7 @@ func (c *Client) Close() {
 }
 
 func (c *Client) receive() {
-	defer close(c.done)
+	defer close(c.events)
 	for {
 		op, message, err := c.conn.ReadMessage(context.Background())
 		if err != nil {
@@ -92,21 +128,37 @@ func (c *Client) receive() {
 	}
 }
 
-// packet hands an event to its handler, on a goroutine of its own, and an acknowledgement to its
-// caller.
+// packet handles what the server has sent.
 func (c *Client) packet(p sio.Packet) {
 	data := append([]byte(nil), p.Data...)
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	switch p.Type {
+	case sio.Connect:
+		c.joined <- json.Unmarshal(data, c)
+	case sio.ConnectError:
+		var refusal struct{ Data event.Error }
+		if err := json.Unmarshal(data, &refusal); err != nil {
+			c.joined <- err
+			return
+		}
+		c.joined <- &refusal.Data
 	case sio.Event:
-		if h := c.handlers[string(sio.EventName(data))]; h != nil {
-			args := sio.AppendAck(nil, sio.EventArgs(nil, data)...)
-			go h(packet{event.NewReply(args, p.Attachments...), c, p.ID})
+		args := sio.EventArgs(nil, data)
+		c.mu.Lock()
+		if len(args) > 0 {
+			json.Unmarshal(args[len(args)-1], &c.offset) // if it is one
+		}
+		h := c.handlers[string(sio.EventName(data))]
+		c.mu.Unlock()
+		if h != nil {
+			p := packet{event.NewReply(sio.AppendAck(nil, args...), p.Attachments...), c, p.ID}
+			c.events <- func() { h(p) }
 		}
 	case sio.Ack:
-		if reply := c.acks[p.ID]; reply != nil {
-			delete(c.acks, p.ID)
+		c.mu.Lock()
+		reply := c.acks[p.ID]
+		delete(c.acks, p.ID)
+		c.mu.Unlock()
+		if reply != nil {
 			reply <- event.NewReply(data, p.Attachments...)
 		}
 	}
@@ -177,7 +229,7 @@ func (c *Client) EmitWithAck(ctx context.Context, name string, args ...any) (eve
 	case <-ctx.Done():
 		return event.Reply{}, ctx.Err()
 	case <-c.done:
-		return event.Reply{}, errors.New("eventtest: the connection has ended")
+		return event.Reply{}, errEnded
 	}
 }
 

@@ -1,0 +1,68 @@
+package parley_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/internal/eventtest"
+)
+
+// ChatMessage is what somebody says in a room.
+type ChatMessage struct {
+	Room string `json:"room"`
+	Text string `json:"text"`
+}
+
+// The events of the chat.
+const (
+	Enter = parley.RPC[string, int]("enter") // a room's name; the answer is how many are there
+	Say   = parley.Event[ChatMessage]("say") // from a client to the server
+	Said  = parley.Event[ChatMessage]("said")
+)
+
+// A chat with rooms: clients enter them, and what one says goes to all others in the room.
+func Example_chatRoom() {
+	srv, err := parley.New(&parley.Options{Logger: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	parley.Handle(srv, Enter, func(ctx context.Context, s *parley.Socket, room string) (int, error) {
+		if err := s.Join(room); err != nil {
+			return 0, err
+		}
+		return srv.To(room).Count(ctx)
+	})
+	parley.On(srv, Say, func(ctx context.Context, s *parley.Socket, m ChatMessage) error {
+		if !s.InRoom(m.Room) {
+			return &parley.Error{Code: "not_in_room", Message: "Enter the room first"}
+		}
+		return Said.Emit(s.To(m.Room), m) // to the others; srv.To is to all
+	})
+	url, end := listen(srv)
+	defer end()
+
+	// In JavaScript:
+	//	socket.on("said", ({room, text}) => console.log(room, text))
+	//	const {error} = await socket.emitWithAck("enter", "lobby")
+	heard := make(chan ChatMessage)
+	ann := connect(url, func(c *eventtest.Client) {
+		eventtest.On(c, Said, func(m ChatMessage) { heard <- m })
+	})
+	defer ann.Close()
+	Enter.Call(context.Background(), ann, "lobby")
+
+	//	await socket.emitWithAck("enter", "lobby")
+	//	socket.emit("say", {room: "lobby", text: "Hello!"})
+	bob := connect(url, nil)
+	defer bob.Close()
+	there, err := Enter.Call(context.Background(), bob, "lobby")
+	fmt.Println(there, "in the lobby,", err)
+	Say.Emit(bob, ChatMessage{Room: "lobby", Text: "Hello!"})
+	fmt.Printf("%+v\n", <-heard)
+
+	// Output:
+	// 2 in the lobby, <nil>
+	// {Room:lobby Text:Hello!}
+}
