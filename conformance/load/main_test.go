@@ -158,8 +158,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// bare returns the server's processor time for a round trip of so many bytes each way between
-// two ends of a loopback connection, both its own: what the kernel takes, without any protocol.
+// bare returns the server's processor time for a round trip of so many bytes each way over a
+// loopback connection, of which it has both ends: what the kernel takes, without any protocol.
 func (c *child) bare(size int) (each time.Duration) {
 	c.t.Helper()
 	c.ask("bare", url.Values{"size": {strconv.Itoa(size)}}, &each)
