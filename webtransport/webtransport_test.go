@@ -203,6 +203,8 @@ func TestRefusedBeforeTheSession(t *testing.T) {
 		status int
 	}{
 		"another path":          {"/other/", nil, 404},
+		"a longer path":         {"/socket.iofoo", nil, 404},
+		"below the path":        {"/socket.io/foo", nil, 200},
 		"foreign origin":        {"/socket.io/", origin("https://evil.example"), 403},
 		"a sub-domain":          {"/socket.io/", origin("https://a.friend.example"), 403},
 		"another scheme":        {"/socket.io/", origin("http://friend.example"), 403},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 // maxSending bounds the messages of one client that wait for the store. With as many, the
@@ -64,8 +65,11 @@ func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
 	if q.Message == nil {
 		return d, Refuse(BadPayload, "message is missing")
 	}
-	if depth(q.Message) > maxDepth {
+	switch jsonscan.Check(q.Message, maxDepth) {
+	case jsonscan.ErrDepth:
 		return d, Refuse(BadPayload, "message is nested more than %d deep", maxDepth)
+	case jsonscan.ErrSyntax:
+		return d, Refuse(BadPayload, "message is not JSON")
 	}
 	if err := checkText("clientId", q.ClientID, history.MaxClientID); err != nil {
 		return d, err
@@ -89,28 +93,6 @@ func (s *Service) appended(stored history.Appended, err error) (history.Message,
 		s.opts.Appended(stored.Dup)
 	}
 	return stored.Message, nil
-}
-
-// depth returns how deeply arrays and objects nest in valid JSON.
-func depth(data json.RawMessage) int {
-	deepest, now := 0, 0
-	inString := false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case c == '"':
-			inString = !inString
-		case inString:
-			if c == '\\' {
-				i++
-			}
-		case c == '[', c == '{':
-			now++
-			deepest = max(deepest, now)
-		case c == ']', c == '}':
-			now--
-		}
-	}
-	return deepest
 }
 
 // EncodeMessage returns a stored message as JSON.

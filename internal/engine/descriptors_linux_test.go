@@ -3,48 +3,18 @@ package engine_test
 import (
 	"fmt"
 	"net"
-	"os"
 	"slices"
-	"syscall"
 	"testing"
 
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/wiretest"
 )
-
-// withFewDescriptors lets this process have few descriptors until the test ends. exhaust takes
-// all that are left, and returns what gives them back.
-func withFewDescriptors(t *testing.T) (exhaust func() (free func())) {
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
-		t.Fatal(err)
-	}
-	few := before
-	few.Cur = 200
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before) })
-	return func() func() {
-		var taken []*os.File
-		for {
-			f, err := os.Open(os.DevNull)
-			if err != nil {
-				return func() {
-					for _, f := range taken {
-						f.Close()
-					}
-				}
-			}
-			taken = append(taken, f)
-		}
-	}
-}
 
 // Without a descriptor to be had a WebSocket is refused before it is one, counts as refused and
 // not as opened, and the next that finds one is accepted.
 func TestOutOfDescriptors(t *testing.T) {
 	var l log
-	s := overTCP(t, engine.Options{Logger: l.logger(), Open: echo, Cookie: nil})
+	s := overTCP(t, engine.Options{Logger: l.logger(), Open: echo})
 	dial := func() net.Conn {
 		nc, err := s.dial(t.Context(), "tcp", s.host)
 		if err != nil {
@@ -61,9 +31,8 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	opened, refused := &s.Stats().Opened[1], &s.Stats().Refused[slices.Index(engine.Refusals[:], "descriptors")]
 	sid, o := s.open()
-	exhaust := withFewDescriptors(t)
 	first, probe, second := dial(), dial(), dial()
-	free := exhaust()
+	free := wiretest.Exhaust(t)
 	l.lines()
 	for query, nc := range map[string]net.Conn{newWebSocket: first, ofWebSocket(sid): probe} {
 		r := s.handshake(query)

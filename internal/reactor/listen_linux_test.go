@@ -2,38 +2,11 @@ package reactor_test
 
 import (
 	"net"
-	"os"
-	"syscall"
 	"testing"
 
 	"github.com/parley-go/parley/internal/reactor"
+	"github.com/parley-go/parley/internal/wiretest"
 )
-
-// exhaust takes all descriptors that this process may have until free is called.
-func exhaust(t *testing.T) (free func()) {
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
-		t.Fatal(err)
-	}
-	few := before
-	few.Cur = 200
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before) })
-	var taken []*os.File
-	for {
-		f, err := os.Open(os.DevNull)
-		if err != nil {
-			return func() {
-				for _, f := range taken {
-					f.Close()
-				}
-			}
-		}
-		taken = append(taken, f)
-	}
-}
 
 // Accept reports that there are no descriptors, and goes on when there are.
 func TestAcceptWithoutDescriptors(t *testing.T) {
@@ -45,7 +18,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	free := exhaust(t)
+	free := wiretest.Exhaust(t)
 	accepted := make(chan error, 1)
 	go func() {
 		nc, err := l.Accept()
@@ -87,7 +60,7 @@ func TestReserveWithoutDescriptors(t *testing.T) {
 			p := newReactor(t)
 			client, server := kind.pair(t)
 			defer server.Close()
-			free := exhaust(t)
+			free := wiretest.Exhaust(t)
 			_, err := p.Reserve(server)
 			if !reactor.IsShortage(err) {
 				t.Errorf("Reserve: %v", err)

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 // AppendEventArgs appends the data of an event, an array of its name and arguments,
@@ -179,7 +181,7 @@ func Decode(raw []byte, attachments [][]byte, v any) error {
 		*v = raw[:len(raw):len(raw)]
 		return nil
 	case *string:
-		if n := len(raw); n >= 2 && raw[0] == '"' && skipPlain(raw, 1) == n-1 && raw[n-1] == '"' {
+		if n := len(raw); n >= 2 && raw[0] == '"' && jsonscan.SkipPlain(raw, 1) == n-1 && raw[n-1] == '"' {
 			*v = string(raw[1 : n-1])
 			return nil
 		}

@@ -3,6 +3,8 @@ package sio
 import (
 	"math"
 	"strconv"
+
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 // The functions here take data that a Decoder has validated. With anything else they
@@ -12,7 +14,7 @@ import (
 // number stands for the name that JavaScript makes of it. The name aliases data unless
 // it had to be rewritten.
 func EventName(data []byte) []byte {
-	i := skipSpace(data, 1)
+	i := jsonscan.SkipSpace(data, 1)
 	if i >= len(data) {
 		return nil
 	}
@@ -62,8 +64,8 @@ func SplitArgs(dst [][]byte, data []byte) [][]byte {
 
 // EventArgs is like [SplitArgs] without the first element, an event's name.
 func EventArgs(dst [][]byte, data []byte) [][]byte {
-	i := skipSpace(data, 1)
-	i = skipSpace(data, skipValue(data, i))
+	i := jsonscan.SkipSpace(data, 1)
+	i = jsonscan.SkipSpace(data, skipValue(data, i))
 	if i >= len(data) || data[i] != ',' {
 		return dst
 	}
@@ -73,13 +75,13 @@ func EventArgs(dst [][]byte, data []byte) [][]byte {
 // splitElements starts after a bracket or comma.
 func splitElements(dst [][]byte, data []byte, i int) [][]byte {
 	for {
-		i = skipSpace(data, i)
+		i = jsonscan.SkipSpace(data, i)
 		if i >= len(data) || data[i] == ']' {
 			return dst
 		}
 		end := skipValue(data, i)
 		dst = append(dst, data[i:end:end])
-		i = skipSpace(data, end) + 1 // past the comma, or past the bracket and so the end
+		i = jsonscan.SkipSpace(data, end) + 1 // past the comma, or past the bracket and so the end
 		if i > len(data) || data[i-1] != ',' {
 			return dst
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 type jsonParser struct{}
@@ -120,6 +122,17 @@ func (d *jsonDecoder) intern(namespace []byte) string {
 	return d.namespace
 }
 
+// validate checks that b is one JSON value, nested at most maxDepth deep.
+func validate(b []byte, maxDepth int) error {
+	switch jsonscan.Check(b, maxDepth) {
+	case nil:
+		return nil
+	case jsonscan.ErrDepth:
+		return errDepth
+	}
+	return errPayload
+}
+
 // checkPayload verifies the JSON of a packet whose type is not a binary one. Absent
 // data is fine with every type: the reference takes "2" for an event without arguments.
 func checkPayload(t Type, data []byte, maxDepth int) error {
@@ -147,7 +160,7 @@ func checkShape(t Type, data []byte) error {
 		t == Connect && data[0] != '{',
 		(t == Event || t == Ack) && data[0] != '[',
 		t == ConnectError && startsNumber(data[0]), // in text it would be an id
-		isSpace(data[0]):
+		jsonscan.IsSpace(data[0]):
 		return errPayload
 	}
 	return nil
@@ -161,7 +174,7 @@ func Reserved(name string) bool { return slices.Contains(reserved, name) }
 
 // checkName verifies the first element of a valid JSON array.
 func checkName(data []byte) error {
-	i := skipSpace(data, 1)
+	i := jsonscan.SkipSpace(data, 1)
 	switch c := data[i]; {
 	case startsNumber(c):
 		return nil

@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/tinylib/msgp/msgp"
+
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 func (msgpackParser) Append(dst []byte, p *Packet) ([]byte, error) {
@@ -46,7 +48,7 @@ func (msgpackParser) Append(dst []byte, p *Packet) ([]byte, error) {
 	if len(data) > 0 {
 		dst = msgp.AppendString(dst, "data")
 		w := msgpackWriter{b: data, counts: countElements(data), attachments: p.Attachments}
-		dst, _ = w.value(dst, skipSpace(data, 0))
+		dst, _ = w.value(dst, jsonscan.SkipSpace(data, 0))
 	}
 	if p.ID >= 0 {
 		dst = msgp.AppendString(dst, "id")
@@ -69,7 +71,7 @@ func countElements(b []byte) []uint32 {
 			i = end - 1
 		case '[', '{':
 			n := uint32(1)
-			if b[skipSpace(b, i+1)] == c+2 {
+			if b[jsonscan.SkipSpace(b, i+1)] == c+2 {
 				n = 0
 			}
 			open = append(open, len(counts))
@@ -105,7 +107,7 @@ func (w *msgpackWriter) value(dst []byte, i int) ([]byte, int) {
 	case '[':
 		n := w.count()
 		dst = msgp.AppendArrayHeader(dst, n)
-		i = skipSpace(w.b, i+1)
+		i = jsonscan.SkipSpace(w.b, i+1)
 		for range n {
 			dst, i = w.value(dst, i)
 			i = w.skipComma(i)
@@ -120,16 +122,16 @@ func (w *msgpackWriter) value(dst []byte, i int) ([]byte, int) {
 		}
 		n := w.count()
 		dst = msgp.AppendMapHeader(dst, n)
-		i = skipSpace(w.b, i+1)
+		i = jsonscan.SkipSpace(w.b, i+1)
 		for range n {
 			dst, i = w.string(dst, i)
-			i = skipSpace(w.b, skipSpace(w.b, i)+1) // the colon
+			i = jsonscan.SkipSpace(w.b, jsonscan.SkipSpace(w.b, i)+1) // the colon
 			dst, i = w.value(dst, i)
 			i = w.skipComma(i)
 		}
 		return dst, i + 1
 	default:
-		end := scanNumber(w.b, i)
+		end := jsonscan.Number(w.b, i)
 		return appendNumber(dst, w.b[i:end]), end
 	}
 }
@@ -142,8 +144,8 @@ func (w *msgpackWriter) count() uint32 {
 
 // skipComma skips the space after an element and, unless it is the last, the comma.
 func (w *msgpackWriter) skipComma(i int) int {
-	if i = skipSpace(w.b, i); w.b[i] == ',' {
-		return skipSpace(w.b, i+1)
+	if i = jsonscan.SkipSpace(w.b, i); w.b[i] == ',' {
+		return jsonscan.SkipSpace(w.b, i+1)
 	}
 	return i
 }

@@ -3,6 +3,8 @@ package sio
 import (
 	"bytes"
 	"strconv"
+
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 // With the JSON parser each attachment is an object {"_placeholder":true,"num":i} in
@@ -75,17 +77,17 @@ func nextPlaceholder(b []byte, i int) (placeholder, error) {
 
 // memberValue returns b from the value whose key ends before i, nil if that was no key.
 func memberValue(b []byte, i int) []byte {
-	if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
+	if i = jsonscan.SkipSpace(b, i); i >= len(b) || b[i] != ':' {
 		return nil
 	}
-	return b[skipSpace(b, i+1):]
+	return b[jsonscan.SkipSpace(b, i+1):]
 }
 
 // matchPlaceholder reports whether the object at b[i], in valid JSON, is a placeholder.
 func matchPlaceholder(b []byte, i int) (num, end int, ok bool) {
 	var marked, numbered bool
 	for {
-		i = skipSpace(b, i+1) // past the brace or comma
+		i = jsonscan.SkipSpace(b, i+1) // past the brace or comma
 		if i >= len(b) || b[i] != '"' {
 			return 0, 0, false
 		}
@@ -106,7 +108,7 @@ func matchPlaceholder(b []byte, i int) (num, end int, ok bool) {
 		default:
 			return 0, 0, false
 		}
-		i = skipSpace(b, i)
+		i = jsonscan.SkipSpace(b, i)
 		switch {
 		case i < len(b) && b[i] == '}':
 			return num, i + 1, marked && numbered

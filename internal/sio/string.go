@@ -3,6 +3,8 @@ package sio
 import (
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 // stringToken returns what is between the quotes of the string at b[i], still escaped,
@@ -10,7 +12,7 @@ import (
 func stringToken(b []byte, i int) (raw []byte, end int) {
 	start := i + 1
 	for i = start; i < len(b); {
-		i = skipPlain(b, i)
+		i = jsonscan.SkipPlain(b, i)
 		switch {
 		case i >= len(b):
 		case b[i] == '"':
@@ -62,7 +64,7 @@ func appendUnescaped(dst, raw []byte) []byte {
 		case 't':
 			c = '\t'
 		case 'u':
-			r, _ := hex4(raw, i)
+			r, _ := jsonscan.Hex4(raw, i)
 			i += 4
 			if utf16.IsSurrogate(r) {
 				if low, ok := escapedRune(raw, i); ok && utf16.DecodeRune(r, low) != utf8.RuneError {
@@ -83,7 +85,7 @@ func escapedRune(raw []byte, i int) (r rune, ok bool) {
 	if i+1 >= len(raw) || raw[i] != '\\' || raw[i+1] != 'u' {
 		return 0, false
 	}
-	return hex4(raw, i+2)
+	return jsonscan.Hex4(raw, i+2)
 }
 
 // AppendString appends s as a JSON string, as JSON.stringify writes it: only what must

@@ -1,32 +1,40 @@
-package sio
+// Package jsonscan scans JSON text (RFC 8259) without decoding it.
+package jsonscan
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/bits"
 	"unicode/utf8"
 )
 
-// validate reports whether b is one JSON value (RFC 8259) and nothing else but space
-// around it, in valid UTF-8, and nested at most maxDepth deep. It does not recurse, and
-// allocates only for data nested deeper than 128.
-func validate(b []byte, maxDepth int) error {
+// Errors of Check.
+var (
+	ErrSyntax = errors.New("jsonscan: no JSON")
+	ErrDepth  = errors.New("jsonscan: nested too deeply")
+)
+
+// Check returns nil if b is one JSON value and nothing else but space around it, in valid
+// UTF-8, and nested at most maxDepth deep: ErrDepth if it is nested deeper, ErrSyntax if it is
+// no JSON up to there. It does not recurse, and allocates only for data nested deeper than 128.
+func Check(b []byte, maxDepth int) error {
 	if !utf8.Valid(b) { // a pass of its own is faster than testing each string's characters
-		return errPayload
+		return ErrSyntax
 	}
 	// One bit a level: set for an object.
 	var levels [2]uint64
 	stack, depth := levels[:], 0
 
-	i := skipSpace(b, 0)
+	i := SkipSpace(b, 0)
 	for {
 		// A value starts at i.
 		if i >= len(b) {
-			return errPayload
+			return ErrSyntax
 		}
 		switch c := b[i]; c {
 		case '{', '[':
 			if depth == maxDepth {
-				return errDepth
+				return ErrDepth
 			}
 			if depth == len(stack)*64 {
 				stack = append(stack, 0)
@@ -37,7 +45,7 @@ func validate(b []byte, maxDepth int) error {
 				stack[depth/64] &^= 1 << (depth % 64)
 			}
 			depth++
-			i = skipSpace(b, i+1)
+			i = SkipSpace(b, i+1)
 			if i < len(b) && b[i] == c+2 { // ASCII: '[' + 2 is ']', '{' + 2 is '}'
 				depth--
 				i++
@@ -45,7 +53,7 @@ func validate(b []byte, maxDepth int) error {
 			}
 			if c == '{' {
 				if i = scanKey(b, i); i < 0 {
-					return errPayload
+					return ErrSyntax
 				}
 			}
 			continue
@@ -58,45 +66,45 @@ func validate(b []byte, maxDepth int) error {
 		case 'n':
 			i = scanLiteral(b, i, "null")
 		default:
-			i = scanNumber(b, i)
+			i = Number(b, i)
 		}
 		if i < 0 {
-			return errPayload
+			return ErrSyntax
 		}
 
 		// A value ended before i: close what it completes.
 		for {
-			i = skipSpace(b, i)
+			i = SkipSpace(b, i)
 			if depth == 0 {
 				if i != len(b) {
-					return errPayload
+					return ErrSyntax
 				}
 				return nil
 			}
 			if i == len(b) {
-				return errPayload
+				return ErrSyntax
 			}
 			object := stack[(depth-1)/64]>>((depth-1)%64)&1 == 1
 			c := b[i]
 			i++
 			if c == ',' {
-				i = skipSpace(b, i)
+				i = SkipSpace(b, i)
 				if object {
 					if i = scanKey(b, i); i < 0 {
-						return errPayload
+						return ErrSyntax
 					}
 				}
 				break
 			}
 			if object && c != '}' || !object && c != ']' {
-				return errPayload
+				return ErrSyntax
 			}
 			depth--
 		}
 	}
 }
 
-// The scan functions take the index of a token and return that of what follows it,
+// The functions below take the index of a token and return that of what follows it,
 // or -1 if it is malformed.
 
 // scanKey also takes the colon, and the space around it.
@@ -107,10 +115,10 @@ func scanKey(b []byte, i int) int {
 	if i = scanString(b, i); i < 0 {
 		return -1
 	}
-	if i = skipSpace(b, i); i == len(b) || b[i] != ':' {
+	if i = SkipSpace(b, i); i == len(b) || b[i] != ':' {
 		return -1
 	}
-	return skipSpace(b, i+1)
+	return SkipSpace(b, i+1)
 }
 
 func scanLiteral(b []byte, i int, literal string) int {
@@ -120,7 +128,8 @@ func scanLiteral(b []byte, i int, literal string) int {
 	return i + len(literal)
 }
 
-func scanNumber(b []byte, i int) int {
+// Number skips a number.
+func Number(b []byte, i int) int {
 	if i < len(b) && b[i] == '-' {
 		i++
 	}
@@ -162,7 +171,7 @@ func scanDigits(b []byte, i int) int {
 func scanString(b []byte, i int) int {
 	i++
 	for {
-		i = skipPlain(b, i)
+		i = SkipPlain(b, i)
 		if i >= len(b) {
 			return -1
 		}
@@ -187,15 +196,15 @@ func scanEscape(b []byte, i int) int {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		return i + 2
 	case 'u':
-		if _, ok := hex4(b, i+2); ok {
+		if _, ok := Hex4(b, i+2); ok {
 			return i + 6
 		}
 	}
 	return -1
 }
 
-// hex4 reads the four digits of a \u escape.
-func hex4(b []byte, i int) (r rune, ok bool) {
+// Hex4 reads the four digits of a \u escape.
+func Hex4(b []byte, i int) (r rune, ok bool) {
 	if i+4 > len(b) {
 		return 0, false
 	}
@@ -213,12 +222,12 @@ func hex4(b []byte, i int) (r rune, ok bool) {
 	return r, true
 }
 
-// skipPlain skips the bytes that stand for themselves in a string: all but control
+// SkipPlain skips the bytes that stand for themselves in a string: all but control
 // characters, the quote and the backslash. It takes eight at a time: a subtraction
 // borrows into the top bit of a byte that is below the subtrahend, and taking away the
 // bytes whose top bit was set before leaves those. A borrow may spill into the bytes
 // above the first one found, which do not count.
-func skipPlain(b []byte, i int) int {
+func SkipPlain(b []byte, i int) int {
 	const ones = 0x0101010101010101
 	for ; i+8 <= len(b); i += 8 {
 		w := binary.LittleEndian.Uint64(b[i:])
@@ -234,11 +243,15 @@ func skipPlain(b []byte, i int) int {
 	return i
 }
 
-func skipSpace(b []byte, i int) int {
-	for i < len(b) && isSpace(b[i]) {
+// SkipSpace skips white space.
+func SkipSpace(b []byte, i int) int {
+	for i < len(b) && IsSpace(b[i]) {
 		i++
 	}
 	return i
 }
 
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+// IsSpace reports whether c is white space.
+func IsSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+func isDigit(c byte) bool { return c-'0' <= 9 }
