@@ -258,6 +258,7 @@ scenarios('connect', {
       credentials: { withCredentials: true, transports: ['polling'], extraHeaders: { cookie: 'a=b' } },
       'no upgrade': { transports: ['polling', 'websocket'], upgrade: false },
       'close on beforeunload': { closeOnBeforeunload: true },
+      'a subprotocol': { protocols: ['one'] }, subprotocols: { protocols: ['one', 'two'] },
     })) {
       const a = c.client(name, '/', options);
       await c.until(() => c.seen(name).length, name);

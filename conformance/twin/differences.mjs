@@ -474,7 +474,7 @@ export const differences = {
       },
     },
     {
-      scenario: 'extensions of a WebSocket',
+      scenario: 'subprotocols and extensions of a WebSocket',
       reason: 'Each message is compressed by itself, so that no context is kept between messages (Options.Compression).',
       seen: {
         deflate: [[['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover']]],
@@ -485,7 +485,7 @@ export const differences = {
       },
     },
     {
-      scenario: 'extensions of a WebSocket',
+      scenario: 'subprotocols and extensions of a WebSocket',
       reason: 'An offer of permessage-deflate that cannot be met is declined (RFC 7692, section 5.1). The reference refuses the handshake.',
       seen: {
         'one that is wrong': [[['http/1.1 400 bad request']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=']]],

@@ -105,8 +105,9 @@ scenarios('engine', {
     })) c.saw(name, (await c.tcp(bytes)).split(' ')[1]);
   },
 
-  'extensions of a WebSocket': [{ compression: true }, async (c) => {
+  'subprotocols and extensions of a WebSocket': [{ compression: true }, async (c) => {
     for (const [name, headers] of Object.entries({
+      'a subprotocol': { 'Sec-WebSocket-Protocol': 'one' }, subprotocols: { 'Sec-WebSocket-Protocol': 'one, two' },
       deflate: { 'Sec-WebSocket-Extensions': 'permessage-deflate' },
       'client_max_window_bits': { 'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits' },
       'no context of the server': { 'Sec-WebSocket-Extensions': 'permessage-deflate; server_no_context_takeover' },
