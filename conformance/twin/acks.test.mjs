@@ -111,7 +111,7 @@ scenarios('acks', {
   'answers by hand': async (c) => {
     for (const [name, answers] of Object.entries({
       twice: ['3ID[1]', '3ID[2]'], 'no id': ['3[1]', '3ID[3]'], 'unknown id': ['3999[1]', '3ID[4]'], 'no array': ['3ID'],
-        'an object': ['3ID{}'], binary: ['61-ID[{"_placeholder":true,"num":0}]', Buffer.from([9])],
+      'an object': ['3ID{}'], binary: ['61-ID[{"_placeholder":true,"num":0}]', Buffer.from([9])],
       'many': ['3ID[1,2,3]'], empty: ['3ID[]'], 'in another namespace': ['3/admin,ID[1]'],
     })) {
       const a = await c.open(name);

@@ -60,13 +60,39 @@ scenarios('connect', {
     }
   },
 
+  'middleware disconnects, closes, or refuses after joining': async (c) => {
+    const w = await c.up('w');
+    for (const [name, use] of Object.entries({
+      'disconnect false': [['disconnect', false]], 'disconnect true': [['disconnect', true]], closes: [['close']],
+      'joins and refuses': [['join', 'r'], ['fail', 'no']],
+      'joins and leaves': [['join', 'r', 'r2'], ['leave', 'r']], 'sends to a room': [['join', 'r'], ['send', { to: ['r'] },
+        'too early'], ['send', {}, 'to those who are connected']],
+    })) {
+      const a = c.client(name, '/', { auth: { use, on: [['rooms'], ['connected']] } });
+      await c.until(() => c.seen(name).some(([word]) => word !== 'too early'), name);
+      if (a.connected) await c.settled(a);
+      await c.settled(w);
+      a.disconnect();
+    }
+    await c.do(w, ['sockets', {}]);
+  },
+
+  'the connection handler asks the client': async (c) => {
+    for (const transports of ways) {
+      const name = transports.join();
+      const a = c.client(name, '/', { transports, auth: { on: [['ask', 'answer', 10_000, 'q', 1]] } });
+      a.on('q', (what, answer) => answer(what + 1));
+      await c.see(`server ${name} asks`, 'answer');
+    }
+  },
+
   'what clients authenticate with': async (c) => {
     const say = [['handshake']];
     for (const [name, auth] of Object.entries({
       object: { token: 'ü', n: { a: [1, null] } }, 'a function': (done) => done({ as: 'a function', on: say, token: 'f' }),
-        deep: { a: { b: { c: { d: [[[1]]] } } } },
+      deep: { a: { b: { c: { d: [[[1]]] } } } },
       proto: JSON.parse('{"__proto__": 1, "constructor": 2}'), surrogate: { half: 'a\ud83d', line: '\u2028' },
-        number: { big: 1e21, small: 5e-324, zero: -0 },
+      number: { big: 1e21, small: 5e-324, zero: -0 },
     })) {
       const a = await c.up(name, '/', { auth: typeof auth === 'function' ? auth : { ...auth, on: say }, query: { a: '1 2',
         b: 'ü&=', c: '' }, extraHeaders: { 'X-Twin': 'header' } });
@@ -202,6 +228,26 @@ scenarios('connect', {
     c.saw('timeout', await a.timeout(50).emitWithAck('note', 1).catch((error) => error.message));
   },
 
+  'retries across a reconnection': async (c) => {
+    const a = await c.up('a', '/', { retries: 3, reconnection: true, reconnectionDelay: 1, reconnectionDelayMax: 1 });
+    a.emit('note', 'once before, once after', () => c.saw('a', 'never'));
+    await c.see('server a', 'note');
+    a.io.engine.close();
+    await c.see('server a', 'note', 2);
+    await c.see('a', 'connect', 2);
+  },
+
+  'events that are sent while the client is away': async (c) => {
+    const a = await c.up('a');
+    a.io.engine.close();
+    await c.see('server a', 'disconnect');
+    for (let i = 0; i < 5; i++) a.emit('note', i);
+    a.volatile.emit('note', 'dropped');
+    a.connect();
+    await c.see('server a', ['note', 4]);
+    await c.settled(a);
+  },
+
   'options of the client': async (c) => {
     for (const [name, options] of Object.entries({
       'no trailing slash': { addTrailingSlash: false }, 'no trailing slash, polling': { addTrailingSlash: false, transports: ['polling'] },
@@ -210,8 +256,9 @@ scenarios('connect', {
       remember: { transports: ['websocket', 'polling'], rememberUpgrade: true }, 'all tried': { transports: ['polling',
         'websocket'], tryAllTransports: true },
       credentials: { withCredentials: true, transports: ['polling'], extraHeaders: { cookie: 'a=b' } },
-        'no upgrade': { transports: ['polling', 'websocket'], upgrade: false },
+      'no upgrade': { transports: ['polling', 'websocket'], upgrade: false },
       'close on beforeunload': { closeOnBeforeunload: true },
+      'a subprotocol': { protocols: ['one'] }, subprotocols: { protocols: ['one', 'two'] },
     })) {
       const a = c.client(name, '/', options);
       await c.until(() => c.seen(name).length, name);

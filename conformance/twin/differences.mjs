@@ -60,6 +60,14 @@ export const differences = {
         'server /ws/ polling false': [undefined, [['connection', '/', false], ['disconnect', '/', 'client namespace disconnect', []]]],
       },
     },
+    {
+      scenario: 'middleware disconnects, closes, or refuses after joining',
+      reason: 'Disconnect(true) closes the connection in middleware, too. The reference ignores it there.',
+      seen: {
+        'disconnect true': [[['connect'], ['disconnect', 'io client disconnect']], [['disconnect', 'transport close']]],
+        'server disconnect true': [[['connection', '/', false], ['rooms', []], ['connected', true], ['disconnect', '/', 'client namespace disconnect', []]], undefined],
+      },
+    },
   ],
   namespaces: [
     {
@@ -456,6 +464,31 @@ export const differences = {
       reason: 'An upgrade begins with a probe, as the protocol has it: otherwise a poll may still be open.',
       seen: {
         websocket: [['431["alive"]'], [['closed', 1005, '']]],
+      },
+    },
+    {
+      scenario: 'requests that are odd',
+      reason: 'A request line may have a whole address (RFC 9112, section 3.2.2).',
+      seen: {
+        'an absolute address': [['404'], ['200']],
+      },
+    },
+    {
+      scenario: 'subprotocols and extensions of a WebSocket',
+      reason: 'Each message is compressed by itself, so that no context is kept between messages (Options.Compression).',
+      seen: {
+        deflate: [[['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover']]],
+        client_max_window_bits: [[['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover']]],
+        'no context of the server': [[['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate; server_no_context_takeover']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover']]],
+        'a small window': [[['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate; server_max_window_bits=10']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10']]],
+        'one that is unknown': [[['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover']]],
+      },
+    },
+    {
+      scenario: 'subprotocols and extensions of a WebSocket',
+      reason: 'An offer of permessage-deflate that cannot be met is declined (RFC 7692, section 5.1). The reference refuses the handshake.',
+      seen: {
+        'one that is wrong': [[['http/1.1 400 bad request']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=']]],
       },
     },
   ],

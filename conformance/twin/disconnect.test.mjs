@@ -24,6 +24,27 @@ scenarios('disconnect', {
     }
   },
 
+  'what was sent in front of the end arrives': async (c) => {
+    const big = 'x'.repeat(400_000);
+    for (const transports of ways) for (const [how, end] of Object.entries({ disconnect: ['disconnect', false],
+      'disconnect all': ['disconnect', true], close: ['close'] })) {
+      const name = `${transports} ${how}`;
+      const a = await c.up(name, '/', { transports });
+      a.emit('do', [['emit', 'bye', 1, big], ['emit', 'bye', 2, Buffer.from(big)], ['emit', 'bye', 3], end]);
+      await c.see(name, 'disconnect');
+      await gone(c, name);
+    }
+  },
+
+  'what was sent in front of the end of the server arrives': [{ alone: true }, async (c) => {
+    const a = await c.up('a');
+    c.stopped = true;
+    a.emit('do', [['emit', 'bye', 1, 'x'.repeat(400_000)], ['emit', 'bye', 2], ['stopServer']]);
+    await c.see('a', 'disconnect');
+    await gone(c, 'a');
+    c.saw('active', a.active);
+  }],
+
   'disconnecting handlers go on': async (c) => {
     const a = await c.up('a');
     a.emit('do', [['connected'], ['disconnect', false], ['connected']]);
@@ -67,7 +88,7 @@ scenarios('disconnect', {
       for (const [how, end] of Object.entries({
         disconnect: (a) => a.disconnect(), close: (a) => a.io.engine.close(), manager: (a) => a.io._close(),
         kick: (a) => a.emit('do', [['disconnect', false]]), kickAll: (a) => a.emit('do', [['disconnect', true]]),
-          'server closes': (a) => a.emit('do', [['close']]),
+        'server closes': (a) => a.emit('do', [['close']]),
       })) {
         const name = `${how} ${transports}`;
         const a = await c.up(name, '/', { transports });
@@ -129,18 +150,18 @@ scenarios('disconnect', {
   'binary messages that nobody sends': async (c) => {
     for (const [name, messages] of Object.entries({
       'unasked': [Buffer.from([1])], 'empty, unasked': [Buffer.alloc(0)],
-        'too many': ['451-["note",{"_placeholder":true,"num":0}]', Buffer.from([1]), 'wait', Buffer.from([2])],
+      'too many': ['451-["note",{"_placeholder":true,"num":0}]', Buffer.from([1]), 'wait', Buffer.from([2])],
       'text in between': ['451-["note",{"_placeholder":true,"num":0}]', '42["note",1]', Buffer.from([1])],
-        'a packet as binary': [Buffer.from('42["note",1]')],
+      'a packet as binary': [Buffer.from('42["note",1]')],
       'placeholder twice': ['451-["note",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]', Buffer.from([1])],
       'none is used': ['451-["note",1]', Buffer.from([1])],
-        'swapped': ['452-["note",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]', Buffer.from([1]), Buffer.from([2])],
+      'swapped': ['452-["note",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]', Buffer.from([1]), Buffer.from([2])],
       'no number': ['451-["note",{"_placeholder":true}]', Buffer.from([1])],
-        'a text as number': ['451-["note",{"_placeholder":true,"num":"0"}]', Buffer.from([1])],
+      'a text as number': ['451-["note",{"_placeholder":true,"num":"0"}]', Buffer.from([1])],
       'a fraction': ['451-["note",{"_placeholder":true,"num":0.5}]', Buffer.from([1])],
-        'false': ['451-["note",{"_placeholder":false,"num":0}]', Buffer.from([1])],
+      'false': ['451-["note",{"_placeholder":false,"num":0}]', Buffer.from([1])],
       'as the name': ['451-[{"_placeholder":true,"num":0}]', Buffer.from([1])],
-        'close in between': ['451-["note",{"_placeholder":true,"num":0}]', '41'],
+      'close in between': ['451-["note",{"_placeholder":true,"num":0}]', '41'],
     })) {
       const a = await c.open(name);
       for (const message of messages) if (message === 'wait') await c.see(`server ${name}`, 'note'); else a.send(message);

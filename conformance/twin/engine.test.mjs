@@ -52,10 +52,10 @@ scenarios('engine', {
     const session = await c.polling();
     for (const [name, query, options] of [
       ['a handshake', 'EIO=4&transport=websocket'], ['no version', 'transport=websocket'],
-        ['version 3', 'EIO=3&transport=websocket'], ['version 5', 'EIO=5&transport=websocket'],
-        ['polling', 'EIO=4&transport=polling'], ['no transport', 'EIO=4'], ['constructor', 'EIO=4&transport=constructor'],
+      ['version 3', 'EIO=3&transport=websocket'], ['version 5', 'EIO=5&transport=websocket'],
+      ['polling', 'EIO=4&transport=polling'], ['no transport', 'EIO=4'], ['constructor', 'EIO=4&transport=constructor'],
       ['unknown id', 'EIO=4&transport=websocket&sid=nope'], ['__proto__', 'EIO=4&transport=websocket&sid=__proto__'],
-        ['polling of a session', `EIO=4&transport=polling&sid=${session.sid}`], ['other version of a session',
+      ['polling of a session', `EIO=4&transport=polling&sid=${session.sid}`], ['other version of a session',
         `EIO=3&transport=websocket&sid=${session.sid}`], ['another path', 'EIO=4&transport=websocket', { path: '/other/' }],
         ['below the path', 'EIO=4&transport=websocket', { path: '/socket.io/x' }],
     ]) {
@@ -73,15 +73,54 @@ scenarios('engine', {
   'upgrade requests that are none': async (c) => {
     for (const [name, head] of Object.entries({
       'no version': 'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n',
-        'version 12': 'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 12\r\n',
+      'version 12': 'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 12\r\n',
       'no key': 'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n',
-        'a short key': 'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n',
-        'another protocol': 'Upgrade: h2c\r\nConnection: Upgrade\r\n',
+      'a short key': 'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n',
+      'another protocol': 'Upgrade: h2c\r\nConnection: Upgrade\r\n',
     })) {
       const text = await c.tcp(`GET ${base}?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\n${head}\r\n`);
       c.saw(name, text.split('\r\n')[0]);
     }
   },
+
+  'requests that are odd': async (c) => {
+    const session = await c.polling();
+    const head = (line, ...fields) => `${line}\r\n${['Host: 127.0.0.1', ...fields].map((field) => `${field}\r\n`).join('')}\r\n`;
+    const path = `${base}?EIO=4&transport=polling`;
+    for (const [name, bytes] of Object.entries({
+      'HTTP/1.0': head(`GET ${path} HTTP/1.0`), 'no host': `GET ${path} HTTP/1.1\r\n\r\n`,
+      'an absolute address': head(`GET http://127.0.0.1${path} HTTP/1.1`),
+      'a long query': head(`GET ${path}&x=${'x'.repeat(6000)} HTTP/1.1`),
+      'two lengths': head(`POST ${session.at} HTTP/1.1`, 'Content-Length: 1', 'Content-Length: 2'),
+      'a length that is none': head(`POST ${session.at} HTTP/1.1`, 'Content-Length: x'),
+      'a body of a GET': `${head(`GET ${path} HTTP/1.1`, 'Content-Length: 1')}6`, 'no such method': head(`FOO ${path} HTTP/1.1`),
+      'no request': 'hello\r\n\r\n',
+      'an upgrade in capitals': head(`GET ${base}?EIO=4&transport=websocket HTTP/1.1`,
+        'UPGRADE: WebSocket', 'CONNECTION: keep-alive, Upgrade', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+        'Sec-WebSocket-Version: 13'),
+      'an upgrade to polling': head(`GET ${path} HTTP/1.1`, 'Upgrade: websocket', 'Connection: Upgrade',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version: 13'),
+      'an upgrade by POST': head(`POST ${base}?EIO=4&transport=websocket HTTP/1.1`, 'Upgrade: websocket', 'Connection: Upgrade',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version: 13'),
+    })) c.saw(name, (await c.tcp(bytes)).split(' ')[1]);
+  },
+
+  'subprotocols and extensions of a WebSocket': [{ compression: true }, async (c) => {
+    for (const [name, headers] of Object.entries({
+      'a subprotocol': { 'Sec-WebSocket-Protocol': 'one' }, subprotocols: { 'Sec-WebSocket-Protocol': 'one, two' },
+      deflate: { 'Sec-WebSocket-Extensions': 'permessage-deflate' },
+      'client_max_window_bits': { 'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits' },
+      'no context of the server': { 'Sec-WebSocket-Extensions': 'permessage-deflate; server_no_context_takeover' },
+      'a small window': { 'Sec-WebSocket-Extensions': 'permessage-deflate; server_max_window_bits=10' },
+      'one that is unknown': { 'Sec-WebSocket-Extensions': 'x-unknown, permessage-deflate' },
+      'one that is wrong': { 'Sec-WebSocket-Extensions': 'permessage-deflate; server_max_window_bits=99' }, none: {},
+    })) {
+      const fields = Object.entries({ Host: '127.0.0.1', Upgrade: 'websocket', Connection: 'Upgrade',
+        'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version': 13, ...headers });
+      const text = await c.tcp(`GET ${base}?EIO=4&transport=websocket HTTP/1.1\r\n${fields.map(([key, value]) => `${key}: ${value}\r\n`).join('')}\r\n`);
+      c.saw(name, text.split('\r\n\r\n')[0].split('\r\n').filter((line) => /^HTTP|^sec-websocket/i.test(line)).map((line) => line.toLowerCase()).sort());
+    }
+  }],
 
   'payloads that are refused': async (c) => {
     for (const payload of ['', 'x', '9', '4', '4x', '\x1e', '6\x1e', '\x1e6', '6\x1e\x1e6', '6\x1e9', 'b', 'bAA', 'b!!', '0', '1',

@@ -145,7 +145,7 @@ scenarios('legacy', {
       whole: event, 'text and binary': Buffer.concat([packet(0, Buffer.from('451-["note",{"_placeholder":true,"num":0}]')),
         packet(1, Buffer.from([4, 1, 2]))]), 'not ASCII': packet(0, Buffer.from('42["note","é😀"]')),
       'cut off': event.subarray(0, -2), 'cut off behind another': Buffer.concat([event, event.subarray(0, 5)]),
-        'no end of the length': Buffer.from([0, 1, 2]), 'unknown type': packet(2, Buffer.from('42["note",1]')), empty: Buffer.alloc(0),
+      'no end of the length': Buffer.from([0, 1, 2]), 'unknown type': packet(2, Buffer.from('42["note",1]')), empty: Buffer.alloc(0),
     })) {
       const session = await c.polling('EIO=3', { name });
       const { status, body } = await session.post(payload, { 'Content-Type': 'application/octet-stream' });

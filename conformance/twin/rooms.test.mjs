@@ -17,11 +17,11 @@ scenarios('rooms', {
     await c.do(d, ['join', 'r2', 'r3']);
     for (const [i, how] of [
       {}, { to: ['r1'] }, { to: ['r1', 'r2'] }, { to: ['r1', 'r1'] }, { to: ['nobody'] }, { except: ['r1'] },
-        { except: ['r1', 'r3'] }, { to: ['r1'], except: ['r2'] }, { to: ['r1'], except: ['r1'] },
+      { except: ['r1', 'r3'] }, { to: ['r1'], except: ['r2'] }, { to: ['r1'], except: ['r1'] },
       { except: ['nobody'] }, { from: 'others' }, { from: 'others', to: ['r1'] }, { from: 'others', except: ['r1'] },
-        { from: 'self' }, { from: 'self', to: ['r1'] }, { from: 'self', except: ['r1'] },
+      { from: 'self' }, { from: 'self', to: ['r1'] }, { from: 'self', except: ['r1'] },
       { local: true }, { local: true, to: ['r1'] }, { compress: false }, { compress: true, to: ['r2'] },
-        { from: 'others', local: true, to: ['r2'] }, { from: 'self', compress: false }, { from: '/', to: ['r3'] },
+      { from: 'others', local: true, to: ['r2'] }, { from: 'self', compress: false }, { from: '/', to: ['r3'] },
     ].entries()) for (const socket of [a, e]) await c.do(socket, ['send', how, `event ${i}`, socket === a ? 'a' : 'e', Buffer.from([i])]);
     await settle();
   },

@@ -6,34 +6,34 @@ const buffer = new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]).buffer;
 
 const values = {
   integer: 1, negative: -129, 'most exact': 9007199254740991, 'beyond exact': 9007199254740993, '1e21': 1e21, '1e300': 1e300,
-    smallest: 5e-324, fraction: 0.1, 'long fraction': 1 / 3,
+  smallest: 5e-324, fraction: 0.1, 'long fraction': 1 / 3,
   '-0': -0, NaN: NaN, infinity: Infinity, null: null, undefined, true: true, false: false,
   'empty text': '', 'empty array': [], 'empty object': {}, nested: [[], [[]], {}, [{}, [null]]], date: new Date(0),
-    'invalid date': [new Date(NaN)], regexp: /x/, map: new Map([[1, 2]]), set: new Set([1]),
+  'invalid date': [new Date(NaN)], regexp: /x/, map: new Map([[1, 2]]), set: new Set([1]),
   html: '<script>&amp;</script>', escapes: '\\"\n\t\b\f\r/\u001f\u007f', lines: '\u2028\u2029', nul: 'a\u0000b', astral: '😀𝒳',
-    'last of the plane': '\uffff\ufffe', mark: '\ufeffx', combining: 'é\u0301', separator: 'a\u001eb',
+  'last of the plane': '\uffff\ufffe', mark: '\ufeffx', combining: 'é\u0301', separator: 'a\u001eb',
   'keys': { '': 1, ' ': 2, ü: 3, 'a.b': 4, '\u0000': 5, 1: 6, '-1': 7 },
-    proto: JSON.parse('{"__proto__":{"a":1},"constructor":1,"toString":2}'), toJSON: { toJSON: () => 'J' }, sparse: [1, , 3],
-    'undefined within': { a: undefined, b: [undefined] },
+  proto: JSON.parse('{"__proto__":{"a":1},"constructor":1,"toString":2}'), toJSON: { toJSON: () => 'J' }, sparse: [1, , 3],
+  'undefined within': { a: undefined, b: [undefined] },
   functions: [() => 1], symbols: { [Symbol('s')]: 1 }, error: new Error('e'), boxed: [new String('s'), new Number(1),
     new Boolean(false)], long: 'x'.repeat(100_000), 'long, not ASCII': 'é€😀'.repeat(20_000),
-    'nearly a megabyte in all': ['y'.repeat(350_000)],
+  'nearly a megabyte in all': ['y'.repeat(350_000)],
   'many keys': Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`k${i}`, i])),
-    'long array': Array.from({ length: 70_000 }, (_, i) => i % 10),
+  'long array': Array.from({ length: 70_000 }, (_, i) => i % 10),
   deep: JSON.parse(`${'['.repeat(60)}${']'.repeat(60)}`),
   buffer: Buffer.from('hi'), 'empty buffer': Buffer.alloc(0), 'byte 30': Buffer.from([0x1e, 30, 4, 0, 255, 98]),
-    'large buffer': Buffer.alloc(300_000, 'é'), 'Uint8Array': new Uint8Array([9, 8]), 'Uint16Array': new Uint16Array([1, 256]),
-    'Float64Array': new Float64Array([1.5]), 'ArrayBuffer': buffer,
+  'large buffer': Buffer.alloc(300_000, 'é'), 'Uint8Array': new Uint8Array([9, 8]), 'Uint16Array': new Uint16Array([1, 256]),
+  'Float64Array': new Float64Array([1.5]), 'ArrayBuffer': buffer,
   'view of a part': new Uint8Array(buffer, 2, 3), 'DataView of a part': new DataView(buffer, 1, 2),
-    'empty ArrayBuffer': new ArrayBuffer(0), 'nested buffers': { a: [Buffer.from('x'), { b: Buffer.from('y') }],
+  'empty ArrayBuffer': new ArrayBuffer(0), 'nested buffers': { a: [Buffer.from('x'), { b: Buffer.from('y') }],
     c: [[Buffer.alloc(0)]] }, 'the same buffer twice': (() => { const b = Buffer.from('z'); return [b, b]; })(),
   'five buffers': Array.from({ length: 5 }, (_, i) => Buffer.from([i])), 'keys and buffers': { 'a"b': Buffer.from('q'),
     '\u2028': Buffer.from('l') },
   placeholder: { _placeholder: true, num: 0 }, 'placeholder out of range': { _placeholder: true, num: 5 },
-    'no placeholder': { _placeholder: 'x' },
+  'no placeholder': { _placeholder: 'x' },
 };
 
-/** Values that JSON, or the client's encoder of msgpack, turns into something that differs each time, or that ends the connection, have scenarios of their own. */
+/** Halves of surrogate pairs, which a text of JavaScript may have. */
 const halves = ['a\ud83d', '\udc00b', 'x\ud83dy\ude00', { '\ud83d': 1 }];
 
 /** Sends each value in both ways, and records what comes back under its name. */

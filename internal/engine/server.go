@@ -66,7 +66,9 @@ func NewServer(o Options) (*Server, error) {
 	s.serving, s.stopServing = context.WithCancel(context.Background())
 	s.accept = ws.AcceptOptions{
 		CheckOrigin: func(*http.Request) bool { return true }, // checked for all transports alike
-		Compression: o.Compression,
+		// Clients have an option for it (protocols), and it means nothing to us.
+		AnySubprotocol: true,
+		Compression:    o.Compression,
 	}
 	if o.Compression != nil {
 		s.deflater = ws.NewDeflater(ws.Server, &ws.DeflateParams{

@@ -17,6 +17,9 @@ type AcceptOptions struct {
 
 	// Subprotocols are those the server speaks, the preferred one first.
 	Subprotocols []string
+	// AnySubprotocol agrees on the first that the client offers if none of Subprotocols is
+	// offered. A browser that has offered some fails if the server agrees on none.
+	AnySubprotocol bool
 
 	// Compression allows permessage-deflate. If nil, it is declined.
 	Compression *Compression
@@ -99,7 +102,7 @@ func Accept(r *http.Request, o *AcceptOptions) (*Accepted, error) {
 	if err != nil {
 		return nil, badRequest(err.Error())
 	}
-	a := &Accepted{Subprotocol: pickSubprotocol(r.Header[headerProtocol], o.Subprotocols)}
+	a := &Accepted{Subprotocol: pickSubprotocol(r.Header[headerProtocol], o)}
 	appendAcceptKey(a.key[:0], key)
 	if o.Compression != nil {
 		a.Deflate = negotiateDeflate(offers, o.Compression)
@@ -158,15 +161,21 @@ func isKey(key string) bool {
 	return err == nil && n == size
 }
 
-// pickSubprotocol returns the first of ours that the client offers.
-func pickSubprotocol(offered, ours []string) string {
-	for _, name := range ours {
+// pickSubprotocol returns the first of ours that the client offers, or else what o allows.
+func pickSubprotocol(offered []string, o *AcceptOptions) string {
+	for _, name := range o.Subprotocols {
 		for _, list := range offered {
 			for item := range strings.SplitSeq(list, ",") {
 				if trimSpace(item) == name {
 					return name
 				}
 			}
+		}
+	}
+	if o.AnySubprotocol && len(offered) > 0 {
+		item, _, _ := strings.Cut(offered[0], ",")
+		if item = trimSpace(item); isToken(item) {
+			return item
 		}
 	}
 	return ""

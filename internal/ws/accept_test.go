@@ -81,6 +81,7 @@ func TestAcceptResponse(t *testing.T) {
 	const start = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" // RFC 6455, 1.3
 	all := &ws.AcceptOptions{Subprotocols: []string{"superchat", "chat"}, Compression: &ws.Compression{}}
+	whichever := &ws.AcceptOptions{Subprotocols: []string{"chat"}, AnySubprotocol: true}
 	tests := []struct {
 		name     string
 		old, new string
@@ -95,6 +96,10 @@ func TestAcceptResponse(t *testing.T) {
 		{"subprotocol", "Version: 13", "Version: 13\r\nSec-WebSocket-Protocol: a, chat", all, nil, "Sec-WebSocket-Protocol: chat\r\n"},
 		{"server's choice of subprotocol", "Version: 13", "Version: 13\r\nSec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: superchat", all, nil, "Sec-WebSocket-Protocol: superchat\r\n"},
 		{"subprotocols are case-sensitive", "Version: 13", "Version: 13\r\nSec-WebSocket-Protocol: Chat", all, nil, ""},
+		{"any subprotocol", "Version: 13", "Version: 13\r\nSec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: c", whichever, nil, "Sec-WebSocket-Protocol: a\r\n"},
+		{"any subprotocol, one of them known", "Version: 13", "Version: 13\r\nSec-WebSocket-Protocol: a, chat", whichever, nil, "Sec-WebSocket-Protocol: chat\r\n"},
+		{"any subprotocol that is a token", "Version: 13", "Version: 13\r\nSec-WebSocket-Protocol: a b", whichever, nil, ""},
+		{"any subprotocol, none offered", "", "", whichever, nil, ""},
 		{"compression", "Version: 13", "Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate", all, nil, "Sec-WebSocket-Extensions: permessage-deflate\r\n"},
 		{"further fields", "", "", nil, http.Header{"Set-Cookie": {"io=1\r\nEvil: 1"}}, "Set-Cookie: io=1  Evil: 1\r\n"},
 		{"fields that are the handshake's", "", "", nil, http.Header{
