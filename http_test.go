@@ -1,6 +1,8 @@
 package parley_test
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -154,5 +156,23 @@ func TestStatsOfRefusals(t *testing.T) {
 	}
 	if got := logged.String(); !strings.Contains(got, "reason=protocol") || !strings.Contains(got, "AllowEIO3") {
 		t.Errorf("the log says %q", got)
+	}
+}
+
+// What a client sees of a refused handshake is what was meant for it.
+func TestAllowRequestRefuses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"error":          {fmt.Errorf("wrapped: %w", &parley.Error{Code: "expired", Message: "Log in again"}), `{"code":4,"message":"Log in again"}`},
+		"connect error":  {&parley.ConnectError{Message: "Go away"}, `{"code":4,"message":"Go away"}`},
+		"any other":      {errors.New("the reason is a secret"), `{"code":4,"message":"Forbidden"}`},
+		"a nil of error": {(*parley.Error)(nil), `{"code":4,"message":"Connection refused"}`},
+	} {
+		srv, _ := serve(t, &parley.Options{AllowRequest: func(*http.Request) error { return tt.err }})
+		if status, _, body := answer(t, srv, "/socket.io/?EIO=4&transport=polling"); status != http.StatusForbidden || body != tt.want {
+			t.Errorf("%s: %d %s, want %s", name, status, body, tt.want)
+		}
 	}
 }
