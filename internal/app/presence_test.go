@@ -147,7 +147,11 @@ func TestSecretsOfOldClientsAreNotShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []answer
-	if got := read(); strings.Contains(got, open.SID[:8]) || json.Unmarshal([]byte(strings.TrimPrefix(got, "430")), &told) != nil {
+	got := read()
+	for strings.HasPrefix(got, `42["presence"`) && !strings.Contains(got, open.SID[:8]) {
+		got = read() // of the watcher's own coming, which it has heard of earlier than the others
+	}
+	if strings.Contains(got, open.SID[:8]) || json.Unmarshal([]byte(strings.TrimPrefix(got, "430")), &told) != nil {
 		t.Fatalf("%q in %s", open.SID, got)
 	}
 	packet, err := watcher.Take(ctx, func(p apptest.Packet) bool { return p.Event == "presence" })
