@@ -159,15 +159,9 @@ func TestBackupWhileSending(t *testing.T) {
 	var acknowledged [4]int64
 	var mu sync.Mutex
 	var senders sync.WaitGroup
-	stop := make(chan struct{})
 	for n := range acknowledged {
 		senders.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for range 300 {
 				r, err := log.Append(context.Background(), history.Draft{RoomID: fmt.Sprint("r", n), UserID: "ann", Message: []byte(`"` + strings.Repeat("x", 2000) + `"`)})
 				if err != nil {
 					t.Error(err)
@@ -179,7 +173,14 @@ func TestBackupWhileSending(t *testing.T) {
 			}
 		})
 	}
-	for n := range 5 {
+	ended := make(chan struct{})
+	go func() { defer close(ended); senders.Wait() }()
+	for n, sending := 0, true; sending; n++ {
+		select {
+		case <-ended:
+			sending = false // the last backup has all
+		default:
+		}
 		mu.Lock()
 		before := acknowledged
 		mu.Unlock()
@@ -209,8 +210,6 @@ func TestBackupWhileSending(t *testing.T) {
 		}
 		s.Close()
 	}
-	close(stop)
-	senders.Wait()
 }
 
 func TestBackupRefuses(t *testing.T) {
