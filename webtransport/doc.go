@@ -1,6 +1,6 @@
-// Package webtransport lets clients connect to a parley.Server over WebTransport, which is
-// QUIC and HTTP/3 on a UDP port: one lost packet does not hold up what is in others, and a
-// connection survives a change of the network.
+// Package webtransport lets clients connect to a [parley.Server] over WebTransport, that is, over
+// QUIC and HTTP/3 on a UDP port. A lost packet does not delay data on other streams, and a connection
+// survives a change of networks.
 //
 //	srv, err := parley.New(nil)
 //	…
@@ -10,8 +10,9 @@
 //	go wt.Serve(udp)
 //	err = http.ListenAndServeTLS(":443", certFile, keyFile, srv)
 //
-// Official clients ask for it where they have polled, so both have to be served on the same
-// host and port. A page asks for it at once with transports: ["webtransport"].
+// Official clients first poll, and then request WebTransport from the same host and port. So serve
+// both on the same port number. A page that should use WebTransport at once sets
+// transports: ["webtransport"].
 //
-// Who imports package parley alone does not link QUIC.
+// A program that imports only package parley does not link QUIC.
 package webtransport

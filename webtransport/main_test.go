@@ -32,7 +32,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait of these tests; nothing that works comes near it.
+// patience limits every wait in these tests. Working code never comes near it.
 const patience = 2 * time.Minute
 
 // certificate is for 127.0.0.1.
@@ -60,8 +60,7 @@ var certificate, roots = func() (tls.Certificate, *x509.CertPool) {
 
 func tlsConfig() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{certificate}} }
 
-// server is a parley.Server that serves WebTransport, and HTTP on the TCP port of the same
-// number.
+// server is a parley.Server that serves WebTransport, and HTTP on the TCP port with the same number.
 type server struct {
 	*parley.Server
 	t    *testing.T
@@ -70,7 +69,7 @@ type server struct {
 	http *http.Client
 }
 
-// serve starts a server for the time of the test.
+// serve starts a server and stops it at the end of the test.
 func serve(t *testing.T, o *parley.Options, wo *webtransport.Options) *server {
 	t.Helper()
 	if o == nil {
@@ -106,7 +105,7 @@ func serve(t *testing.T, o *parley.Options, wo *webtransport.Options) *server {
 	return s
 }
 
-// listen returns a TCP and a UDP port of the same number.
+// listen listens on a TCP port and a UDP port with the same number.
 func listen(t *testing.T) (net.Listener, net.PacketConn) {
 	t.Helper()
 	for range 20 {
@@ -124,8 +123,8 @@ func listen(t *testing.T) (net.Listener, net.PacketConn) {
 	panic("unreachable")
 }
 
-// poll sends a request of polling: a handshake without a sid, a post with a body, or else a
-// poll. It returns the answer.
+// poll sends a polling request and returns the answer. Without a sid it is a handshake, with a body it
+// is a POST, and otherwise it is a poll.
 func (s *server) poll(sid, body string) string {
 	s.t.Helper()
 	url := "https://" + s.addr + "/socket.io/?EIO=4&transport=polling"
@@ -152,7 +151,7 @@ func (s *server) poll(sid, body string) string {
 	return string(b)
 }
 
-// client is a client of WebTransport, packet by packet.
+// client is a WebTransport client that sends and receives single packets.
 type client struct {
 	t       *testing.T
 	session *wt.Session
@@ -165,7 +164,7 @@ type client struct {
 	}
 }
 
-// request asks for a WebTransport session.
+// request requests a WebTransport session.
 func (s *server) request(path string, header http.Header) (*http.Response, *wt.Session, error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
@@ -222,7 +221,7 @@ func (s *server) join() *client {
 	return c
 }
 
-// write writes bytes as they are.
+// write writes raw bytes.
 func (c *client) write(b []byte) {
 	c.t.Helper()
 	c.stream.SetWriteDeadline(time.Now().Add(patience))
@@ -245,7 +244,7 @@ func (c *client) sendBinary(data []byte) {
 	c.write(append(eio.AppendStreamHeader(nil, true, len(data)), data...))
 }
 
-// next returns the next packet that is not a ping, which it answers.
+// next returns the next packet that is not a ping. It answers pings.
 func (c *client) next() (binary bool, packet string, err error) {
 	for {
 		c.stream.SetReadDeadline(time.Now().Add(patience))
@@ -285,7 +284,7 @@ func (c *client) expect(packets ...string) {
 	}
 }
 
-// expectClosed waits for the end of the stream, and that of the session with a code and a
+// expectClosed waits for the end of the stream, and for the end of the session with the code and the
 // message.
 func (c *client) expectClosed(code wt.SessionErrorCode, message string) {
 	c.t.Helper()
@@ -326,7 +325,7 @@ func (t *http3Transport) get(tt *testing.T, url string) (*http.Response, error) 
 	return resp, err
 }
 
-// network is a way to a server, for one client, that can be cut.
+// network is a network path to a server for one client. The test can cut it.
 type network struct {
 	addr  string
 	conns []net.PacketConn
@@ -379,7 +378,7 @@ func (n *network) cut() {
 	}
 }
 
-// await receives from a channel, or fails.
+// await receives from a channel, or fails the test.
 func await[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
 	select {

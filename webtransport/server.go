@@ -19,19 +19,20 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// Options configures a Server. Zero means the default that is named.
+// Options configures a Server. A zero field means its default.
 type Options struct {
-	HandshakeTimeout time.Duration // for QUIC and TLS; 10 s
-	// IdleTimeout is how long nothing may come from a client's network before it is gone, if
-	// its heartbeat does not tell sooner; 30 s. Half of it is how often the server asks.
+	HandshakeTimeout time.Duration // for QUIC and TLS; default 10 s
+	// IdleTimeout is how long the server waits for a packet before it takes a client for lost,
+	// unless the heartbeat fails sooner. The default is 30 s. After half of this time the server
+	// sends a keep-alive.
 	IdleTimeout time.Duration
-	// MaxConnections bounds the QUIC connections, each of which is for one session;
-	// 100,000. A negative number is no limit.
+	// MaxConnections limits the number of QUIC connections. Each of them is for one session. The
+	// default is 100,000; a negative number means no limit.
 	MaxConnections int
-	// RetryAbove is how many handshakes may be under way before clients have to prove, by an
-	// answer that costs them a round trip, that their address is theirs; 128.
+	// RetryAbove is how many handshakes may be in progress before new clients must prove that
+	// their address is theirs, which costs them a round trip. The default is 128.
 	RetryAbove int
-	// Window bounds the bytes that are on their way from one client, or wait to be read; 1 MiB.
+	// Window limits the bytes from one client that are in flight or unread. The default is 1 MiB.
 	Window int
 }
 
@@ -56,32 +57,31 @@ func orDefault[T int | time.Duration](v, def T) T {
 }
 
 const (
-	// A session is one request, and one bidirectional stream in it. Those that a client opens
-	// beyond that are never read, and take no more than what the windows allow.
+	// A session is one request with one bidirectional stream in it. The server never reads from
+	// further streams, and the windows limit the memory they take.
 	maxStreams = 4
-	// HTTP/3 wants three unidirectional streams: control, and two of QPACK.
+	// HTTP/3 needs three unidirectional streams: one for control and two for QPACK.
 	maxUniStreams = 8
-	// firstWindow is how much may come on a new stream, before anybody reads.
+	// firstWindow is how many bytes may arrive on a new stream before the server reads.
 	firstWindow = 64 << 10
-	// requestTimeout is how long a connection may be without a request.
+	// requestTimeout is how long a connection may stay without a request.
 	requestTimeout = 5 * time.Second
 	maxHeaderBytes = 16 << 10
 )
 
-// ErrServerClosed is what Serve returns after Shutdown or Close.
+// ErrServerClosed is the error of Serve after Shutdown or Close.
 var ErrServerClosed = http.ErrServerClosed
 
-// Server serves WebTransport sessions, and nothing else over HTTP/3. It is safe for
-// concurrent use.
+// Server serves WebTransport sessions and nothing else over HTTP/3. It is safe for concurrent use.
 type Server struct {
 	parley *parley.Server
 	opts   Options
 	tls    *tls.Config
 	wt     wt.Server
-	begun  atomic.Int64 // handshakes under way
+	begun  atomic.Int64 // handshakes in progress
 	conns  atomic.Int64
 
-	withdraw func() // the offer, at the end
+	withdraw func() // withdraws the offer to upgrade
 
 	mu        sync.Mutex
 	closed    bool
@@ -90,9 +90,9 @@ type Server struct {
 	ended     chan struct{} // closed when Serve returns
 }
 
-// NewServer returns a server for clients of s, which from now on tells those that poll that they
-// may upgrade to WebTransport. The configuration needs a certificate, or GetCertificate; its
-// protocols and versions are QUIC's and HTTP/3's in any case.
+// NewServer returns a server for clients of s. From now on, s offers WebTransport as an upgrade to
+// clients that poll. c needs a certificate or GetCertificate. NewServer ignores its protocols and
+// versions, since QUIC and HTTP/3 have their own.
 func NewServer(s *parley.Server, c *tls.Config, o *Options) *Server {
 	server := &Server{parley: s, opts: o.withDefaults(), tls: http3.ConfigureTLSConfig(c), withdraw: s.OfferWebTransport(), ended: make(chan struct{})}
 	server.wt = wt.Server{
@@ -100,16 +100,16 @@ func NewServer(s *parley.Server, c *tls.Config, o *Options) *Server {
 			Handler:        http.HandlerFunc(server.serve),
 			MaxHeaderBytes: maxHeaderBytes,
 			IdleTimeout:    requestTimeout,
-			Logger:         slog.New(slog.DiscardHandler), // it is about faults of clients
+			Logger:         slog.New(slog.DiscardHandler), // it would log the errors of clients
 			ConnContext:    withConn,
 		},
-		CheckOrigin: func(*http.Request) bool { return true }, // parley does, for all transports alike
+		CheckOrigin: func(*http.Request) bool { return true }, // parley checks it for all transports
 	}
 	return server
 }
 
-// Serve serves what comes to c until Shutdown or Close, and then returns ErrServerClosed. It
-// is called once. c is not closed.
+// Serve serves clients on c until Shutdown or Close, and then returns ErrServerClosed. You can call it
+// only once. It does not close c.
 func (s *Server) Serve(c net.PacketConn) error {
 	l, err := s.listen(c)
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *Server) listen(c net.PacketConn) (*quic.Listener, error) {
 	}
 	rand.Read(s.transport.StatelessResetKey[:]) // never fails
 	var err error
-	// Not ListenEarly: what comes before the handshake has ended could have been replayed.
+	// Do not use ListenEarly: data that arrives before the end of the handshake may be a replay.
 	if s.listener, err = s.transport.Listen(s.tls, s.quicConfig()); err != nil {
 		s.withdraw()
 	}
@@ -168,7 +168,7 @@ func (s *Server) listen(c net.PacketConn) (*quic.Listener, error) {
 
 func (s *Server) quicConfig() *quic.Config {
 	return &quic.Config{
-		HandshakeIdleTimeout:             s.opts.HandshakeTimeout / 2, // which is half of what it may take
+		HandshakeIdleTimeout:             s.opts.HandshakeTimeout / 2, // quic-go allows twice this time for a handshake
 		MaxIdleTimeout:                   s.opts.IdleTimeout,
 		KeepAlivePeriod:                  s.opts.IdleTimeout / 2,
 		InitialStreamReceiveWindow:       min(firstWindow, uint64(s.opts.Window)),
@@ -182,7 +182,7 @@ func (s *Server) quicConfig() *quic.Config {
 	}
 }
 
-// beginning is the key of what a connection calls when its handshake has ended.
+// beginning is the context key of the function to call when a connection's handshake has ended.
 type beginning struct{}
 
 var errTooMany = errors.New("webtransport: too many connections")
@@ -202,9 +202,9 @@ func (s *Server) connContext(ctx context.Context, _ *quic.ClientInfo) (context.C
 	return context.WithValue(ctx, beginning{}, begun), nil
 }
 
-// Shutdown accepts no more connections, and waits until those that are there have ended. To
-// end them is up to the parley.Server: its Shutdown has to be called before, or at the same
-// time. If ctx ends first Shutdown cuts what is left, as Close does, and returns ctx's error.
+// Shutdown stops accepting connections and waits until the existing ones have ended. It does not end
+// them: call Shutdown of the parley.Server before, or at the same time. If ctx ends first, Shutdown
+// closes the remaining connections, like Close, and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	l := s.stop()
 	if l == nil {
@@ -221,7 +221,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Close ends the server, and all its connections, at once.
+// Close ends the server and all its connections at once.
 func (s *Server) Close() error {
 	if s.stop() == nil {
 		return nil
@@ -232,7 +232,7 @@ func (s *Server) Close() error {
 	return err
 }
 
-// stop returns the listener that is to be closed, if Serve was called.
+// stop marks the server as closed and returns the listener to close, or nil if Serve was not called.
 func (s *Server) stop() *quic.Listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// connKey is the key of a request's connection.
+// connKey is the context key of a request's connection.
 type connKey struct{}
 
 func withConn(ctx context.Context, c *quic.Conn) context.Context {
@@ -28,7 +28,7 @@ func withConn(ctx context.Context, c *quic.Conn) context.Context {
 
 // serve answers a request over HTTP/3.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodConnect || r.Proto != "webtransport" && r.Proto != "webtransport-h3" { // as of the draft's revision 15
+	if r.Method != http.MethodConnect || r.Proto != "webtransport" && r.Proto != "webtransport-h3" { // the name since revision 15 of the draft
 		http.Error(w, "404: only WebTransport here", http.StatusNotFound)
 		return
 	}
@@ -47,9 +47,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		return served, nil
 	})
-	if served != nil { // a session, of which a connection has one
-		// Clients close the connection after the session. Chromium takes it for lost if the
-		// server does at the same time.
+	if served != nil { // the only session of the connection has ended
+		// Clients close the connection after the session. If the server closes it at the same time,
+		// Chromium takes the connection for lost.
 		wait(conn.Context(), minArrival)
 		conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
 	}
@@ -65,21 +65,21 @@ func wait(ctx context.Context, atMost time.Duration) {
 }
 
 const (
-	// What was written has this time to arrive, and to be read by a page, before the session is
-	// closed: to close it drops what is under way in its streams, and what a page has not read.
-	// QUIC sends again what was lost when two round trips and a little have gone by.
+	// Closing a session drops data in flight on its streams and data that the page has not yet
+	// read. So the server waits this long first, for the data to arrive and be read. QUIC resends
+	// lost packets after a little more than two round trips.
 	minArrival, maxArrival = 300 * time.Millisecond, 3 * time.Second
 	arrivalRoundTrips      = 4
 )
 
-// session is a session and its stream, as parley wants them.
+// session implements [parley.WebTransport] with a session and its stream.
 type session struct {
 	conn    *quic.Conn
-	request *http3.Stream // that the session was asked for with
+	request *http3.Stream // the stream of the CONNECT request
 	session *wt.Session
-	stream  *wt.Stream // nil: there is none yet
+	stream  *wt.Stream // nil until the client opens it
 	ctx     context.Context
-	over    context.CancelFunc // ends ctx: nothing more will be read
+	over    context.CancelFunc // ends ctx, because nothing more can be read
 	broken  atomic.Bool        // a write has failed
 }
 
@@ -130,9 +130,9 @@ func (s *session) CloseWithError(code uint32, message string) error {
 		s.stream.Close()
 		wait(s.ctx, arrival)
 	}
-	// session.CloseWithError also says that it does not read any more, which Chromium sees
-	// first: it then takes the connection for lost. Nobody else writes to this stream, since
-	// there is no flow control of sessions.
+	// session.CloseWithError also tells the client that we no longer read. Chromium sees this first
+	// and takes the connection for lost. So write the capsule ourselves. Nobody else writes to this
+	// stream, since sessions have no flow control.
 	if s.session.Context().Err() == nil && s.request.TryWriteAll(appendClose(nil, code, message)) == nil {
 		s.request.Close()
 		wait(s.session.Context(), arrival)
@@ -143,12 +143,12 @@ func (s *session) CloseWithError(code uint32, message string) error {
 const (
 	// closeSession is the type of the capsule WT_CLOSE_SESSION (draft-ietf-webtrans-http3, 6).
 	closeSession = 0x2843
-	// maxMessage is how many bytes its message may have: "MUST NOT exceed 1024".
+	// maxMessage is the largest size of its message in bytes: "MUST NOT exceed 1024".
 	maxMessage = 1024
 )
 
-// appendClose appends a capsule that closes the session. A message that is too long is cut at
-// a rune's border.
+// appendClose appends a capsule that closes the session. It cuts a message that is too long at a rune
+// boundary.
 func appendClose(dst []byte, code uint32, message string) []byte {
 	if len(message) > maxMessage {
 		n := maxMessage

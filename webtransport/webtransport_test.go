@@ -20,7 +20,7 @@ import (
 	"github.com/parley-go/parley/webtransport"
 )
 
-// echo answers every event "echo" with its arguments, as an event and an acknowledgement.
+// echo answers every event "echo" with the same arguments, as an event and an acknowledgement.
 func echo(s *server) {
 	s.On("echo", func(p *parley.Packet) error {
 		v, err := p.Values()
@@ -34,7 +34,7 @@ func echo(s *server) {
 	})
 }
 
-// disconnects returns a channel of the reasons for which sockets disconnect.
+// disconnects returns a channel that receives the reason when a socket disconnects.
 func disconnects(s *server) <-chan parley.Reason {
 	reasons := make(chan parley.Reason, 100)
 	s.OnDisconnect(func(_ *parley.Socket, reason parley.Reason) { reasons <- reason })
@@ -65,7 +65,7 @@ func TestSession(t *testing.T) {
 		for _, header := range []string{`451-["echo",{"_placeholder":true,"num":0}]`, `461-1[{"_placeholder":true,"num":0}]`} {
 			c.expect(header)
 			if data == "" {
-				c.expect("b") // official clients take a length of 0 for an error
+				c.expect("b") // official clients treat a length of 0 as an error
 			} else if got := c.recvBinary(); got != data {
 				t.Errorf("%d bytes came back of %d", len(got), len(data))
 			}
@@ -76,7 +76,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// Packets may be cut anywhere on their way.
+// Packets may be cut anywhere in transit.
 func TestPacketsInPieces(t *testing.T) {
 	s := serve(t, nil, nil)
 	echo(s)
@@ -156,7 +156,7 @@ func TestMalformed(t *testing.T) {
 	})
 }
 
-// What a client opens beside its stream is not read, and does not grow.
+// The server does not read further streams of a client, and their memory is limited.
 func TestOtherStreamsAndDatagrams(t *testing.T) {
 	s := serve(t, nil, nil)
 	echo(s)
@@ -241,7 +241,7 @@ func TestTransportThatIsNotAllowed(t *testing.T) {
 	}
 }
 
-// refusals returns how many requests were refused, for whatever reason.
+// refusals returns how many requests were refused, for any reason.
 func refusals(s parley.Stats) (n uint64) {
 	for _, of := range s.Refused {
 		n += of
@@ -310,7 +310,7 @@ func TestNothingComes(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &client{t: t, session: session, stream: stream, packets: eio.NewStreamReader(stream)}
-	c.write([]byte{20, '0'}) // and not the rest
+	c.write([]byte{20, '0'}) // the rest never follows
 	c.expectClosed(400, "Bad request")
 }
 
@@ -355,7 +355,7 @@ func TestHeartbeat(t *testing.T) {
 	c.expectSessionClosed(0, "")
 }
 
-// A client whose network is gone cannot be told.
+// The server disconnects a client whose network is gone, although it cannot tell it.
 func TestDeadClient(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil, &webtransport.Options{IdleTimeout: 4 * time.Second})
@@ -363,7 +363,7 @@ func TestDeadClient(t *testing.T) {
 	network := newNetwork(t, s.addr)
 	s.addr = network.addr
 	s.join()
-	time.Sleep(6 * time.Second) // it is asked meanwhile, and answers
+	time.Sleep(6 * time.Second) // meanwhile it answers keep-alives
 	if n := len(reasons); n > 0 {
 		t.Fatal("an idle client is gone")
 	}
@@ -383,7 +383,7 @@ func TestSlowConsumer(t *testing.T) {
 			reasons := disconnects(s)
 			c := s.join()
 			text := strings.Repeat("a", 10_000)
-			for range 100 { // ten times of what the client's window takes
+			for range 100 { // ten times the client's window
 				s.Emit("news", text)
 				time.Sleep(time.Millisecond)
 			}
@@ -398,7 +398,7 @@ func TestSlowConsumer(t *testing.T) {
 	}
 }
 
-// One that reads slowly but steadily is not cut off, however long a message takes.
+// The server does not disconnect a client that reads slowly but steadily, however long a message takes.
 func TestSlowButSteady(t *testing.T) {
 	t.Parallel()
 	const writeTimeout = 4 * time.Second
@@ -425,7 +425,7 @@ func TestSlowButSteady(t *testing.T) {
 	}
 }
 
-// A handler that does not come after makes its client wait, and nothing is lost.
+// A handler that cannot keep up makes its client wait, and nothing is lost.
 func TestBackpressure(t *testing.T) {
 	s := serve(t, &parley.Options{MaxInbox: 4}, nil)
 	release := make(chan struct{})
@@ -492,7 +492,7 @@ func TestClientLeavesWhileNobodyReads(t *testing.T) {
 	await(t, "disconnect", reasons)
 }
 
-// All that was queued arrives before a session that the server closes ends.
+// When the server closes a session, everything that was queued still arrives first.
 func TestShutdown(t *testing.T) {
 	const messages = 300
 	s := serve(t, nil, nil)
@@ -551,7 +551,7 @@ func TestDraining(t *testing.T) {
 	}
 }
 
-// A client that takes nothing does not hold up a shutdown for longer than it may last.
+// A client that reads nothing does not delay a shutdown beyond its deadline.
 func TestShutdownCuts(t *testing.T) {
 	s := serve(t, &parley.Options{MaxOutbox: 1 << 30}, nil)
 	s.join()
@@ -635,7 +635,7 @@ func TestServeOnce(t *testing.T) {
 	}
 }
 
-// upgrade begins a session by polling, and asks for its upgrade.
+// upgrade begins a session by polling and starts its upgrade.
 func (s *server) upgrade() (sid string, c *client) {
 	s.t.Helper()
 	var open struct{ SID string }
@@ -648,7 +648,7 @@ func (s *server) upgrade() (sid string, c *client) {
 func TestUpgrade(t *testing.T) {
 	s := serve(t, nil, nil)
 	echo(s)
-	s.begin() // it is served now
+	s.begin() // now Serve is running
 	if open := s.poll("", ""); !strings.Contains(open, `"upgrades":["websocket","webtransport"]`) {
 		t.Errorf("offered: %s", open)
 	}
@@ -693,7 +693,7 @@ func TestUpgradeRefused(t *testing.T) {
 	c.expectClosed(0, "")
 }
 
-// Whatever is sent while a client upgrades arrives once, and in order, in both directions.
+// Messages sent during an upgrade arrive once and in order, in both directions.
 func TestUpgradeUnderTraffic(t *testing.T) {
 	s := serve(t, nil, nil)
 	got := make(chan int, 10_000)
@@ -749,7 +749,7 @@ func TestUpgradeUnderTraffic(t *testing.T) {
 		s.poll(sid, post())
 	}
 	c.send("2probe")
-	for polls := 0; ; polls++ { // until the client is told that it may go on
+	for polls := 0; ; polls++ { // until a noop tells the client to continue
 		if got := s.poll(sid, ""); got == "6" || polls > 50 {
 			break
 		} else {
@@ -759,7 +759,7 @@ func TestUpgradeUnderTraffic(t *testing.T) {
 			s.poll(sid, post())
 		}
 		if polls == 2 {
-			break // official clients do not wait for the noop, but for the end of the poll
+			break // official clients wait for the end of the poll, not for the noop
 		}
 	}
 	c.expect("3probe")
@@ -786,7 +786,8 @@ func TestUpgradeUnderTraffic(t *testing.T) {
 	t.Logf("%d down, %d up", n, up)
 }
 
-// Clients that come and go in every way leave nothing behind; goleak looks at the end.
+// Clients that connect and disconnect in every way leave nothing behind. Goleak checks this at the
+// end.
 func TestComingAndGoing(t *testing.T) {
 	s := serve(t, nil, nil)
 	echo(s)

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// asParley has the test binary be the command.
+// asParley is the environment variable that makes the test binary run as the command.
 const asParley = "BE_PARLEY"
 
 func TestMain(m *testing.M) {
@@ -25,14 +25,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// parley is a server that runs, and what it writes.
+// parley is a running server and its output.
 type parley struct {
 	cmd *exec.Cmd
 	url string
 	log *os.File // the reading end of its standard error
 }
 
-// start runs the command that is given before its flags, and the server.
+// start starts the server. before, if given, is a command that runs it, such as a shell.
 func start(t *testing.T, data string, before ...string) *parley {
 	t.Helper()
 	args := append(before, os.Args[0], "--addr", "127.0.0.1:0", "--data", data)
@@ -77,7 +77,8 @@ func (p *parley) answers() bool {
 	return true
 }
 
-// endsGracefully waits for the end: the store is closed, which removes its write-ahead log.
+// endsGracefully waits for the process to end and checks that it closed the store, which removes the
+// write-ahead log.
 func (p *parley) endsGracefully(t *testing.T, data string) {
 	t.Helper()
 	if err := p.cmd.Wait(); err != nil {
@@ -88,7 +89,8 @@ func (p *parley) endsGracefully(t *testing.T, data string) {
 	}
 }
 
-// Whatever asks a process to end, a terminal that is closed included, ends it gracefully.
+// Every signal that asks a process to end, even SIGHUP from a closed terminal, ends the server
+// gracefully.
 func TestSignalsEndGracefully(t *testing.T) {
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		data := t.TempDir()
@@ -102,7 +104,7 @@ func TestSignalsEndGracefully(t *testing.T) {
 	}
 }
 
-// What was started with nohup goes on when its terminal is closed.
+// A server started with nohup continues when its terminal is closed.
 func TestNohup(t *testing.T) {
 	data := t.TempDir()
 	p := start(t, data, "sh", "-c", `trap '' HUP; exec "$@"`, "sh")
@@ -120,11 +122,11 @@ func TestNohup(t *testing.T) {
 	p.endsGracefully(t, data)
 }
 
-// The program that reads the log ends. What the server writes then does not end it.
+// If the program that reads the log ends, writing to the log does not end the server.
 func TestBrokenLog(t *testing.T) {
 	data := t.TempDir()
 	p := start(t, data)
 	p.log.Close()
-	p.cmd.Process.Signal(syscall.SIGTERM) // which is logged
+	p.cmd.Process.Signal(syscall.SIGTERM) // the server logs it
 	p.endsGracefully(t, data)
 }

@@ -20,43 +20,44 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 )
 
-// LetsEncrypt is the directory of the authority that is usually used.
+// LetsEncrypt is the directory URL of Let's Encrypt, the default authority.
 const LetsEncrypt = acme.LetsEncryptURL
 
 const (
 	challengePath = "/.well-known/acme-challenge/"
 
-	acmeFirstRetry = time.Minute // doubled from one failure to the next
-	acmeLastRetry  = time.Hour   // authorities count failures: five an hour, say
+	acmeFirstRetry = time.Minute // doubles after each failure
+	acmeLastRetry  = time.Hour   // authorities limit failures, to five an hour for example
 	acmeCheckEvery = time.Hour
-	acmeOverdue    = 7 * 24 * time.Hour // before the end: renewal, due 30 days before it, fails
+	acmeOverdue    = 7 * 24 * time.Hour // less left than this: renewal, due 30 days before the end, has failed
 )
 
-// ACMEOptions are about the authority. Names and Dir are required.
+// ACMEOptions configure an ACME source. Names and Dir are required.
 type ACMEOptions struct {
-	Names     []string // of the server; nobody else's are asked for
-	Dir       string   // where account and certificates are kept
-	Email     string   // where the authority may write to; may be empty
+	Names     []string // the server's names; it requests certificates for no others
+	Dir       string   // holds the account and the certificates
+	Email     string   // for mail from the authority; may be empty
 	Directory string   // the authority's URL; LetsEncrypt if empty
-	RootFile  string   // PEM of whom to trust as the authority's server; the system's roots if empty
+	RootFile  string   // PEM roots to trust for the authority's own server; the system's if empty
 }
 
-// ACME gets certificates from an authority (RFC 8555), which sees that the names are ours
-// by TLS connections to port 443 (tls-alpn-01), or by requests to port 80 if Handler is
-// served there (http-01).
+// ACME gets certificates from an authority (RFC 8555). To check that the names are ours, the
+// authority connects to port 443 with TLS (tls-alpn-01) or, if Handler serves port 80, sends
+// requests there (http-01).
 type ACME struct {
 	manager *autocert.Manager
 	names   []string
 	log     *slog.Logger
 	client  *http.Client
-	cancel  context.CancelFunc // ends what is asked of the authority
+	cancel  context.CancelFunc // ends the requests to the authority
 
 	loaded, failures atomic.Uint64
 	mu               sync.Mutex
 	expires          map[string]time.Time // by name
 }
 
-// NewACME returns a source that asks for nothing before a client or Run does.
+// NewACME returns a source. It requests a certificate when a client first needs one, or when you
+// call Run.
 func NewACME(o ACMEOptions, log *slog.Logger) (*ACME, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if o.RootFile != "" {
@@ -91,11 +92,11 @@ func NewACME(o ACMEOptions, log *slog.Logger) (*ACME, error) {
 
 func (a *ACME) protocol() string { return acme.ALPNProto }
 
-// Handler answers the authority's requests to port 80, and leaves others to next.
+// Handler answers the authority's requests to port 80 and passes all others to next.
 func (a *ACME) Handler(next http.Handler) http.Handler {
 	h := a.manager.HTTPHandler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The manager knows names without a port: what comes to another than 80 has one.
+		// The manager knows names without a port. Requests to a port other than 80 name the port.
 		if host, _, err := net.SplitHostPort(r.Host); err == nil && strings.HasPrefix(r.URL.Path, challengePath) {
 			r2 := *r
 			r2.Host = host
@@ -105,13 +106,13 @@ func (a *ACME) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// GetCertificate implements Source. The first one of a name takes its time.
+// GetCertificate implements Source. The first call for a name waits for the authority.
 func (a *ACME) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return a.manager.GetCertificate(hello)
 }
 
-// Run implements Source: it gets the certificates before a client asks for them, and says
-// when that, or their renewal, which the manager does, fails.
+// Run implements Source. It gets the certificates before a client asks for them. The manager renews
+// them. Run logs an error if it cannot get one, or if a renewal is overdue.
 func (a *ACME) Run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, a.cancel)
 	defer stop()
@@ -135,7 +136,7 @@ func (a *ACME) Run(ctx context.Context) {
 	}
 }
 
-// check gets the certificate of a name, as a client with elliptic curves would.
+// check gets the certificate of a name as a client that supports elliptic curves would.
 func (a *ACME) check(name string) error {
 	c, err := a.manager.GetCertificate(&tls.ClientHelloInfo{
 		ServerName: name, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
@@ -170,7 +171,7 @@ func (a *ACME) Stats() Stats {
 	return s
 }
 
-// ending is a transport whose requests end with a context, besides their own.
+// ending is a transport that also cancels its requests when ctx ends.
 type ending struct {
 	*http.Transport
 	ctx context.Context
@@ -189,7 +190,7 @@ func (e ending) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// endingBody releases the request's context with its body.
+// endingBody releases the request's context when the body is closed.
 type endingBody struct {
 	io.ReadCloser
 	release func()

@@ -42,7 +42,7 @@ func TestACMEFails(t *testing.T) {
 	if _, err := certs.NewACME(certs.ACMEOptions{RootFile: newPair(t).key}, slog.Default()); err == nil || !strings.Contains(err.Error(), "has no certificate") {
 		t.Errorf("roots: %v", err)
 	}
-	l := listen(t) // accepts and says nothing
+	l := listen(t) // accepts connections but never answers
 	source, err := certs.NewACME(certs.ACMEOptions{Names: []string{name}, Dir: t.TempDir(), Directory: "https://" + l.Addr().String()}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestACMEFails(t *testing.T) {
 	}
 }
 
-// After a success it does not matter how long the authority had failed before.
+// After a success the retry delay starts again at its shortest.
 func TestACMERetriesSoonAfterASuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -69,7 +69,7 @@ func TestACMERetriesSoonAfterASuccess(t *testing.T) {
 			t.Fatal(err)
 		}
 		stop := run(t, a)
-		time.Sleep(6 * time.Hour) // nobody is there
+		time.Sleep(6 * time.Hour) // no authority answers
 		cert, key := newCertificate(t, name, 20*24*time.Hour)
 		if err := os.WriteFile(filepath.Join(dir, name), append(key, cert...), 0o600); err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestACMERetriesSoonAfterASuccess(t *testing.T) {
 		for _, r := range retries[:min(len(retries), 12)] {
 			got = append(got, r[1])
 		}
-		// Nobody for six hours, and then nobody to renew it.
+		// No authority for six hours; later none to renew the certificate.
 		if want := "1m0s 2m0s 4m0s 8m0s 16m0s 32m0s 1h0m0s 1h0m0s 1h0m0s 1h0m0s 1h0m0s 1m0s"; strings.Join(got, " ") != want {
 			t.Errorf("retries after %v, want %s\n%.3000s", got, want, &log)
 		}

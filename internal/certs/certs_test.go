@@ -22,10 +22,10 @@ import (
 	"github.com/parley-go/parley/internal/certs"
 )
 
-// pair is a certificate with its key, in files.
+// pair is the files of a certificate and its key.
 type pair struct{ cert, key string }
 
-// newPair makes a certificate of its own in a new directory.
+// newPair makes a new certificate in a new directory.
 func newPair(t *testing.T) pair {
 	t.Helper()
 	dir := t.TempDir()
@@ -214,7 +214,7 @@ func TestSelfSignedIsMadeAnewWhileTheServerRuns(t *testing.T) {
 	})
 }
 
-// newCertificate makes a certificate that begins now, and its key, in PEM.
+// newCertificate returns a certificate that is valid from now on, and its key, in PEM.
 func newCertificate(t *testing.T, name string, lasts time.Duration) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -233,7 +233,8 @@ func newCertificate(t *testing.T, name string, lasts time.Duration) (cert, key [
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// Those of earlier versions lasted for longer than a page may name them for.
+// Certificates of earlier versions are valid for longer than browsers accept with
+// serverCertificateHashes.
 func TestSelfSignedForTooLongIsReplaced(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := newCertificate(t, "localhost", 397*24*time.Hour)

@@ -1,3 +1,3 @@
-// Package certs has the certificates of a TLS server: from files, from an ACME authority, or
-// made by itself for development. Each is a Source, which keeps itself current while it runs.
+// Package certs provides the certificate of a TLS server: from files, from an ACME authority, or
+// self-signed for development. Each is a Source, which keeps its certificate current while Run runs.
 package certs

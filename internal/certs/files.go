@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// lookEvery is how often files are read again. Their content tells whether they have
-// changed: times do not where a secret is mounted as a symbolic link that moves.
+// lookEvery is how often Run reads the files. It compares their content to see whether they have
+// changed. File times do not tell where a secret is mounted as a symbolic link that moves.
 const lookEvery = 5 * time.Second
 
-// Files is a certificate in two files, which are read again when they change.
+// Files is a certificate and its key in two files. Run reloads them when they change.
 type Files struct {
 	single
 	certFile, keyFile string
 	log               *slog.Logger
-	cert, key         []byte // as last read; owned by Run
+	cert, key         []byte // as last read; only Load and then Run use them
 }
 
-// Load reads a certificate, followed by its chain, and its key, in PEM.
+// Load reads a certificate followed by its chain from certFile, and its key from keyFile, both PEM.
 func Load(certFile, keyFile string, log *slog.Logger) (*Files, error) {
 	f := &Files{certFile: certFile, keyFile: keyFile, log: log}
 	if _, err := f.look(); err != nil {
@@ -32,7 +32,7 @@ func Load(certFile, keyFile string, log *slog.Logger) (*Files, error) {
 	return f, nil
 }
 
-// look reads the files, and uses them if they have changed since it was last called.
+// look reads the files and, if they have changed since the last call, uses them.
 func (f *Files) look() (changed bool, err error) {
 	cert, err := os.ReadFile(f.certFile)
 	if err != nil {
@@ -54,12 +54,12 @@ func (f *Files) look() (changed bool, err error) {
 	return true, nil
 }
 
-// Run implements Source. A pair that is broken, or half written, is not used: the one
-// before it stays.
+// Run implements Source. It does not use a pair that is broken or half written, but keeps the one
+// before.
 func (f *Files) Run(ctx context.Context) {
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()
-	told := "" // of an error, once
+	told := "" // the last error that was logged, so that each is logged once
 	for {
 		select {
 		case <-ctx.Done():

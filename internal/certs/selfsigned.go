@@ -22,26 +22,26 @@ import (
 )
 
 const (
-	// selfSignedFor is what browsers accept at most of a certificate whose hash a page names
-	// for WebTransport (serverCertificateHashes), which has to have an elliptic curve's key.
+	// selfSignedFor is the longest validity that browsers accept if a page gives the certificate's
+	// hash for WebTransport (serverCertificateHashes). They also require an elliptic-curve key.
 	selfSignedFor   = 14 * 24 * time.Hour
-	selfSignedMin   = 7 * 24 * time.Hour // with less left a new one is made at the start
-	selfSignedLast  = 24 * time.Hour     // and with less than that while the server runs
+	selfSignedMin   = 7 * 24 * time.Hour // a start makes a new one if less is left
+	selfSignedLast  = 24 * time.Hour     // a running server makes a new one if no more than this is left
 	selfSignedCheck = time.Hour
 )
 
-// SelfSigned is a certificate that nobody vouches for: for development.
+// SelfSigned is a self-signed certificate for development.
 type SelfSigned struct {
 	single
-	// File holds the certificate, for programs that shall trust it. It is empty if the
-	// certificate is in memory only.
+	// File is the certificate's file; programs that read it can trust the certificate. File is
+	// empty if the certificate is only in memory.
 	File    string
 	keyFile string
 	log     *slog.Logger
 }
 
-// NewSelfSigned returns the certificate that is kept in dir, or a new one, for this
-// machine's name and localhost. With an empty dir it is not kept.
+// NewSelfSigned returns the certificate stored in dir, or makes a new one for localhost and this
+// machine's name and stores it there. If dir is empty, it stores nothing.
 func NewSelfSigned(dir string, log *slog.Logger) (*SelfSigned, error) {
 	s := &SelfSigned{log: log}
 	if dir != "" {
@@ -61,7 +61,7 @@ func NewSelfSigned(dir string, log *slog.Logger) (*SelfSigned, error) {
 	return s, nil
 }
 
-// renew makes a new certificate, and keeps it.
+// renew makes a new certificate and, if there is a File, writes it there.
 func (s *SelfSigned) renew() error {
 	cert, key, err := generate()
 	if err != nil {
@@ -96,7 +96,7 @@ func generate() (cert, key []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	begins := time.Now().Add(-time.Hour) // for clocks that are behind
+	begins := time.Now().Add(-time.Hour) // for clients whose clock is behind
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: "Parley, self-signed"},
@@ -106,7 +106,7 @@ func generate() (cert, key []byte, err error) {
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:     []string{"localhost"},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		// Not an authority: whoever trusts it, trusts it for these names only.
+		// Not an authority: clients that trust it, trust it for these names only.
 		BasicConstraintsValid: true,
 	}
 	if host, err := os.Hostname(); err == nil && host != "localhost" {
@@ -129,10 +129,10 @@ func (s *SelfSigned) Hash() [sha256.Size]byte {
 	return sha256.Sum256(s.certificate.Load().Certificate[0])
 }
 
-// Fingerprint returns Hash as browsers show it.
+// Fingerprint returns Hash in hexadecimal, as browsers show it.
 func (s *SelfSigned) Fingerprint() string { return fmt.Sprintf("%X", s.Hash()) }
 
-// Run implements Source: it makes another certificate before the present one expires.
+// Run implements Source. It makes a new certificate before the current one expires.
 func (s *SelfSigned) Run(ctx context.Context) {
 	t := time.NewTicker(selfSignedCheck)
 	defer t.Stop()

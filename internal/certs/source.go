@@ -7,31 +7,30 @@ import (
 	"time"
 )
 
-// Source is where a server's certificate comes from. It is safe for concurrent use.
+// Source provides a server's certificate. It is safe for concurrent use.
 type Source interface {
 	// GetCertificate is for tls.Config.
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// Run keeps the certificate current until ctx ends. It is called once, while the
-	// server accepts connections: an authority may want to see it.
+	// Run keeps the certificate current until ctx ends. Call it once, while the server accepts
+	// connections, since an authority may connect to it.
 	Run(ctx context.Context)
-	// Stats tells how that goes.
 	Stats() Stats
 }
 
 // Stats are counters of a Source.
 type Stats struct {
-	Expires  time.Time // of the certificate that expires first; zero before there is one
-	Loaded   uint64    // certificates that were put to use
-	Failures uint64    // attempts to get one
+	Expires  time.Time // when the first certificate expires; zero if there is none yet
+	Loaded   uint64    // certificates taken into use
+	Failures uint64    // failed attempts to get or renew a certificate
 }
 
-// Config returns the configuration of a server with certificates of s: TLS 1.2 and later,
-// nothing but AEAD ciphers with forward secrecy, HTTP/2 and HTTP/1.1. WebSockets need the
-// latter: net/http takes them over HTTP/2 (RFC 8441) only if GODEBUG says so.
+// Config returns the configuration of a server with certificates from s: TLS 1.2 and later, only
+// AEAD ciphers with forward secrecy, HTTP/2 and HTTP/1.1. WebSockets need HTTP/1.1, since net/http
+// accepts them over HTTP/2 (RFC 8441) only if GODEBUG enables it.
 func Config(s Source) *tls.Config {
 	c := &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		// Of TLS 1.2, whose order crypto/tls chooses. Those of TLS 1.3 are all good.
+		// For TLS 1.2, in an order that crypto/tls chooses. All suites of TLS 1.3 are good.
 		CipherSuites: []uint16{
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
@@ -46,7 +45,7 @@ func Config(s Source) *tls.Config {
 	return c
 }
 
-// single is a source's one certificate.
+// single holds the certificate of a source that has only one.
 type single struct {
 	certificate atomic.Pointer[tls.Certificate]
 	loaded      atomic.Uint64

@@ -1,5 +1,5 @@
-// Package eio encodes and decodes Engine.IO packets and polling payloads, of the
-// protocol's revisions 4 and 3. It is pure: bytes in, packets out, no I/O and no state.
+// Package eio encodes and decodes the packets and polling payloads of Engine.IO protocol
+// revisions 4 and 3. It is pure: bytes in, packets out, no I/O and no state.
 //
-// Protocol: https://github.com/socketio/engine.io-protocol; revision 3 is its branch v3.
+// The protocol is at https://github.com/socketio/engine.io-protocol; revision 3 is in branch v3.
 package eio

@@ -33,8 +33,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// What is decoded and encoded again decodes to the same packets; the allocations
-// follow the size of the input.
+// Packets that are decoded and encoded again must decode to the same packets. A payload must not
+// hold more packets than its separators allow.
 func FuzzDecodePayload(f *testing.F) {
 	for _, s := range []string{"", "4a", "4a\x1e4b\x1ebAQID", "4a\x1e", "\x1e", "b", "bAQI", "bAQID\n", "1\x1e2\x1e3probe", "4\x1e\x1e4"} {
 		f.Add([]byte(s))
@@ -61,8 +61,8 @@ func FuzzDecodePayload(f *testing.F) {
 	})
 }
 
-// As above, for revision 3: what is no UTF-8 is refused before it gets here, but must do
-// no harm.
+// FuzzDecodePayload3 does the same for revision 3. Callers refuse invalid UTF-8 before decoding,
+// but it must do no harm here either.
 func FuzzDecodePayload3(f *testing.F) {
 	for _, s := range []string{"", "0:", "2:4a", "3:4😀2:4€", "10:b4AQIDBA==1:2", "99999999999:4", "1:b"} {
 		f.Add(false, []byte(s))

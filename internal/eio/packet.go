@@ -5,10 +5,10 @@ import (
 	"errors"
 )
 
-// Type is a packet's type: the digit that the protocol writes in front of its data.
+// Type is a packet's type: the digit that the protocol writes before the packet's data.
 type Type byte
 
-// A session's packets, in the order in which they usually occur:
+// The packets of a session, in their usual order:
 //
 //	server                       client
 //	Open {sid, upgrades, …}  →
@@ -17,8 +17,8 @@ type Type byte
 //	                         ←   Pong, within pingTimeout (in revision 3 the client pings)
 //	                         ←   Ping "probe", on the transport to upgrade to
 //	Pong "probe"             →
-//	Noop                     →   ends the poll that is under way on the old transport
-//	                         ←   Upgrade: from here on only the new transport is used
+//	Noop                     →   ends the pending poll on the old transport
+//	                         ←   Upgrade: from here on, both sides use only the new transport
 //	Close                    ⇄
 const (
 	Open    Type = '0'
@@ -40,10 +40,10 @@ var ErrMalformed = errors.New("eio: malformed packet")
 type Packet struct {
 	Type   Type
 	Binary bool
-	Data   []byte // aliases the decoded input, unless that is in base64
+	Data   []byte // aliases the decoded input, unless the input is base64
 }
 
-// decodeText decodes a packet as it stands in text: its type's digit, and its data.
+// decodeText decodes a packet in text form: the digit of its type, then its data.
 func decodeText(b []byte) (Packet, error) {
 	if len(b) == 0 || b[0] < byte(Open) || b[0] > byte(Noop) {
 		return Packet{}, ErrMalformed
@@ -51,7 +51,7 @@ func decodeText(b []byte) (Packet, error) {
 	return Packet{Type: Type(b[0]), Data: b[1:]}, nil
 }
 
-// decodeBase64 decodes what follows the prefix of a binary message in text.
+// decodeBase64 decodes a binary message in text form, without its prefix.
 func decodeBase64(b []byte) (Packet, error) {
 	data := make([]byte, base64.StdEncoding.DecodedLen(len(b)))
 	n, err := base64.StdEncoding.Decode(data, b)

@@ -7,30 +7,31 @@ import (
 	"unicode/utf8"
 )
 
-// Encoding is how the packets of a polling payload are written one after the other.
+// Encoding is the way in which a polling payload holds its packets.
 type Encoding uint8
 
 const (
-	// Separated, of revision 4: text, with U+001E between packets and binary messages in
-	// base64 behind the letter b.
+	// Separated is the text encoding of revision 4. U+001E separates the packets. A binary
+	// message is the letter b and its data in base64.
 	Separated Encoding = iota
-	// Counted, of revision 3: text, with <length>:<packet> for each. The length is in the
-	// units of JavaScript's strings, UTF-16. Binary messages are base64 behind "b4".
+	// Counted is the text encoding of revision 3: <length>:<packet> for each packet. The length
+	// counts UTF-16 units, as JavaScript's strings do. A binary message is "b4" and its data in
+	// base64.
 	Counted
-	// Framed, of revision 3: each packet is a byte, 0 for text and 1 for binary; its length in
-	// bytes, one byte of the value 0 to 9 for each decimal digit; a byte 255; and the
-	// packet, as it is in a WebSocket message.
+	// Framed is the binary encoding of revision 3. Each packet is a byte, 0 for text or 1 for
+	// binary; the packet's length in bytes, one byte of value 0 to 9 per decimal digit; a byte 255;
+	// and the packet as a WebSocket message carries it.
 	Framed
 )
 
 const (
 	separator    = '\x1e'
 	binaryPrefix = 'b'
-	frameEnd     = 255 // of a frame's length
+	frameEnd     = 255 // ends the length of a frame
 	maxDigits    = 10  // of a length
 )
 
-// Binary reports whether payloads are bytes and not text.
+// Binary reports whether payloads are binary rather than text.
 func (e Encoding) Binary() bool { return e == Framed }
 
 // Append appends p to the payload dst.
@@ -78,9 +79,9 @@ func appendFramed(dst []byte, p Packet) []byte {
 	return appendText(dst, p)
 }
 
-// Decode calls yield for each packet of a payload in turn and stops at the first error, its
-// own (ErrMalformed) or yield's. A packet's Data aliases payload unless that is base64. A
-// payload of text must be UTF-8, or its packets may not be.
+// Decode calls yield for each packet of a payload in turn. It stops at the first error and returns
+// it: ErrMalformed, or the error of yield. A packet's Data aliases payload unless it was base64.
+// Decode does not check that a text payload is UTF-8; if it is not, its packets may not be either.
 func (e Encoding) Decode(payload []byte, yield func(Packet) error) error {
 	for more := true; more; {
 		var p Packet
@@ -116,8 +117,8 @@ func (e Encoding) Decode(payload []byte, yield func(Packet) error) error {
 	return nil
 }
 
-// cutCounted takes the first packet from a payload. There is none if its length is 0: so an
-// encoder writes a payload of no packets.
+// cutCounted cuts the first packet off a payload. some is false if the packet's length is 0: that
+// is how encoders write a payload without packets.
 func cutCounted(b []byte) (p Packet, rest []byte, some bool, err error) {
 	n, b, ok := cutLength(b, '0', ':')
 	if !ok {
@@ -145,7 +146,7 @@ func cutFramed(b []byte) (p Packet, rest []byte, err error) {
 	}
 	binary := b[0] == 1
 	n, b, ok := cutLength(b[1:], 0, frameEnd)
-	// Payloads of text are checked as a whole by those who receive them.
+	// Whoever receives a text payload checks all of it for UTF-8. Nobody has checked this one.
 	if !ok || n > len(b) || !binary && !utf8.Valid(b[:n]) {
 		return p, nil, ErrMalformed
 	}
@@ -153,7 +154,7 @@ func cutFramed(b []byte) (p Packet, rest []byte, err error) {
 	return p, b[n:], err
 }
 
-// cutLength takes a decimal number and the byte that ends it from b; zero is the digit 0.
+// cutLength cuts a decimal number and the byte end off b. zero is the byte that stands for digit 0.
 func cutLength(b []byte, zero, end byte) (n int, rest []byte, ok bool) {
 	for i, c := range b {
 		switch {
@@ -177,8 +178,8 @@ func units(b []byte) int {
 	return n
 }
 
-// prefix returns how many bytes of b are n UTF-16 units. ok is false if b is shorter, or if
-// they end within a character.
+// prefix returns how many bytes of b make up n UTF-16 units. ok is false if b is shorter, or if
+// the units end within a character.
 func prefix(b []byte, n int) (size int, ok bool) {
 	for n > 0 && size < len(b) {
 		bytes, width := next(b[size:])
@@ -187,8 +188,8 @@ func prefix(b []byte, n int) (size int, ok bool) {
 	return size, n == 0
 }
 
-// next returns the size of b's first character in bytes and in UTF-16 units. What is no UTF-8
-// counts as a character a byte.
+// next returns the size of b's first character in bytes and in UTF-16 units. A byte that is not
+// valid UTF-8 counts as one character.
 func next(b []byte) (size, width int) {
 	if b[0] < utf8.RuneSelf {
 		return 1, 1

@@ -122,7 +122,7 @@ func TestDecodePayload(t *testing.T) {
 	}
 }
 
-// A payload that was cut off is malformed or has fewer packets, and those are whole.
+// A truncated payload is malformed, or has fewer packets, which are complete.
 func TestCutAtEveryByte(t *testing.T) {
 	packets := []eio.Packet{text(eio.Message, "héllo €"), binary("\x00\x1e\xff"), text(eio.Message, "😀\x00"), text(eio.Close, "")}
 	for name, e := range encodings {
@@ -139,7 +139,7 @@ func TestCutAtEveryByte(t *testing.T) {
 				t.Fatal(err)
 			}
 			whole := got
-			if err == nil && e == eio.Separated && len(got) > 0 { // the last one may be a part
+			if err == nil && e == eio.Separated && len(got) > 0 { // the last one may be incomplete
 				whole = got[:len(got)-1]
 			}
 			if len(whole) >= len(packets) || !slices.EqualFunc(whole, packets[:len(whole)], equal) {

@@ -2,29 +2,29 @@ package eio
 
 import "encoding/base64"
 
-// Protocol is a revision of Engine.IO. A session has the same one from its beginning to its
-// end. The revisions share the packets and the order in which they occur; they differ in
-// who sends the pings, and in how binary messages and payloads are written.
+// Protocol is a revision of Engine.IO. A session keeps the same one from beginning to end. The
+// revisions have the same packets in the same order. They differ in which side sends the pings, and
+// in how they encode binary messages and payloads.
 type Protocol uint8
 
-// Clients of Socket.IO 3 and 4 speak V4, those of Socket.IO 1 and 2 V3.
+// Clients of Socket.IO 3 and 4 speak V4. Clients of Socket.IO 1 and 2 speak V3.
 const (
 	V3 Protocol = 3
 	V4 Protocol = 4
 )
 
-// ClientPings reports whether the client sends pings, and the server pongs.
+// ClientPings reports whether the client sends the pings and the server the pongs.
 func (p Protocol) ClientPings() bool { return p == V3 }
 
-// V3 writes a binary message with its type, as a byte and not a digit, in front. A client
-// that has no binary gets base64 in text, and may send it.
+// V3 puts the type before a binary message, as a byte and not as a digit. A client without binary
+// support receives base64 in text, and may send it.
 const (
 	typeByte     = byte(Message - '0')
-	base64Prefix = "b4" // of V3: the letter, and the type's digit; V4 has the letter alone
+	base64Prefix = "b4" // of V3: the letter and the digit of the type; V4 has only the letter
 )
 
-// Decode decodes the packet of one WebSocket message. The packet's Data aliases b unless
-// that is base64. The error is ErrMalformed.
+// Decode decodes the packet of one WebSocket message. The packet's Data aliases b unless b is
+// base64. The error is ErrMalformed.
 func (p Protocol) Decode(binary bool, b []byte) (Packet, error) {
 	switch {
 	case binary && p == V4:
@@ -42,11 +42,11 @@ func (p Protocol) Decode(binary bool, b []byte) (Packet, error) {
 	return decodeText(b)
 }
 
-// WritesType reports whether binary WebSocket messages carry their type: they are then made
-// by AppendBinary.
+// WritesType reports whether binary WebSocket messages carry their type. If so, encode them with
+// AppendBinary.
 func (p Protocol) WritesType() bool { return p == V3 }
 
-// AppendBinary appends a binary message that carries its type.
+// AppendBinary appends a binary message and its type.
 func AppendBinary(dst, data []byte) []byte { return append(append(dst, typeByte), data...) }
 
 // AppendBase64 appends a binary message as text.
@@ -66,8 +66,8 @@ func decodeTypedBase64(b []byte) (Packet, error) {
 	return decodeBase64(b[len(base64Prefix):])
 }
 
-// Encoding returns how payloads are written; binary says that bytes can be transferred
-// and not only text. ok is false if the protocol has no such payloads.
+// Encoding returns the encoding of payloads. binary says whether the payload may be binary rather
+// than text. ok is false if the protocol has no such payloads.
 func (p Protocol) Encoding(binary bool) (e Encoding, ok bool) {
 	switch {
 	case p == V4:

@@ -8,23 +8,23 @@ import (
 	"io"
 )
 
-// On a byte stream, as WebTransport has them, the length of a packet stands in front of it:
+// On a byte stream, such as a WebTransport stream, each packet follows a header with its length:
 //
 //	B LLLLLLL   B: the packet is a binary message, without its type; L: the length, below 126
-//	B 1111110   the length follows, in 2 bytes, the most significant first
-//	B 1111111   the length follows, in 8 bytes
+//	B 1111110   the length follows in 2 bytes, the most significant first
+//	B 1111111   the length follows in 8 bytes, the most significant first
 //
-// It is the header of a WebSocket frame, RFC 6455, without its first byte.
+// This is the header of a WebSocket frame (RFC 6455) without its first byte.
 const (
 	streamBinary = 0x80
 	length16     = 126
 	length64     = 127
 )
 
-// ErrTooLarge is the error of a packet whose length is over the limit.
+// ErrTooLarge means that the length of a packet is over the limit.
 var ErrTooLarge = errors.New("eio: packet too large")
 
-// AppendStreamHeader appends what stands in front of a packet of n bytes.
+// AppendStreamHeader appends the header of a packet of n bytes.
 func AppendStreamHeader(dst []byte, isBinary bool, n int) []byte {
 	var bit byte
 	if isBinary {
@@ -40,22 +40,22 @@ func AppendStreamHeader(dst []byte, isBinary bool, n int) []byte {
 	}
 }
 
-// StreamReader takes a byte stream apart. Protocol.Decode decodes what it returns, which no
-// other revision but V4 has.
+// StreamReader splits a byte stream into packets, which [Protocol.Decode] of V4 decodes. Other
+// revisions have no streams.
 type StreamReader struct {
 	r    *bufio.Reader
-	last int // how much of what r holds was returned by Next
+	last int // bytes buffered in r that the last call of Next returned
 }
 
 // NewStreamReader returns a reader of r.
 func NewStreamReader(r io.Reader) *StreamReader { return &StreamReader{r: bufio.NewReader(r)} }
 
-// Next returns the next packet, which is valid until Next is called again. The error is
-// io.EOF at the end of the stream, io.ErrUnexpectedEOF within a packet, ErrTooLarge,
-// ErrMalformed if its length could have been written shorter, or the stream's. None is to be
-// followed by another call.
+// Next returns the next packet, which is valid until the next call. The error is io.EOF if the
+// stream ends between packets, io.ErrUnexpectedEOF if it ends within one, ErrTooLarge, ErrMalformed
+// if the length has a longer encoding than it needs, or the stream's own. After an error, do not
+// call Next again.
 func (s *StreamReader) Next(limit int64) (isBinary bool, packet []byte, err error) {
-	s.r.Discard(s.last) // it is there
+	s.r.Discard(s.last) // cannot fail: r holds that much
 	s.last = 0
 	first, err := s.r.ReadByte()
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *StreamReader) Next(limit int64) (isBinary bool, packet []byte, err erro
 			s.last = size
 		}
 	} else {
-		// What is allocated follows what has arrived, not what was declared.
+		// Allocate in step with the bytes that arrive, not by the declared length.
 		var b bytes.Buffer
 		_, err = io.CopyN(&b, s.r, int64(n))
 		packet = b.Bytes()

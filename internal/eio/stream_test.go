@@ -12,7 +12,7 @@ import (
 	"github.com/parley-go/parley/internal/eio"
 )
 
-// limit of the tests of streams.
+// limit is the packet limit in the stream tests.
 const limit = 100_000
 
 type streamed struct {
@@ -20,7 +20,7 @@ type streamed struct {
 	packet string
 }
 
-// readStream returns all packets of a stream, and what ended it.
+// readStream returns all packets of a stream and the error that ended it.
 func readStream(r io.Reader) (all []streamed, err error) {
 	packets := eio.NewStreamReader(r)
 	for {
@@ -65,7 +65,7 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// A length alone must not cost memory.
+// A declared length alone must not cost memory.
 func TestStreamAllocatesWhatArrives(t *testing.T) {
 	declared := eio.AppendStreamHeader(nil, false, 1<<30)
 	allocated := testing.Benchmark(func(b *testing.B) {

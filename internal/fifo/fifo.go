@@ -1,5 +1,5 @@
-// Package fifo is a first-in, first-out queue that holds no memory while it is
-// empty, and allocates none for one element.
+// Package fifo provides a first-in, first-out queue. An empty queue holds no memory, and the first
+// element needs no allocation.
 package fifo
 
 import "slices"
@@ -12,7 +12,7 @@ type Queue[T any] struct {
 	rest  []T
 }
 
-// burst is how many elements behind the first have room before the queue must grow.
+// burst is how many elements fit behind the first before the queue must grow.
 const burst = 7
 
 // Len returns the number of elements.
@@ -38,7 +38,7 @@ func (q *Queue[T]) Push(v T) {
 // Peek returns the oldest element; the queue must not be empty.
 func (q *Queue[T]) Peek() T { return q.first }
 
-// Pop takes the oldest element; the queue must not be empty.
+// Pop removes and returns the oldest element; the queue must not be empty.
 func (q *Queue[T]) Pop() T {
 	v := q.first
 	if len(q.rest) == 0 {
@@ -52,7 +52,7 @@ func (q *Queue[T]) Pop() T {
 	return v
 }
 
-// Some reports whether f is true of any element.
+// Some reports whether f returns true for any element.
 func (q *Queue[T]) Some(f func(T) bool) bool {
 	return q.full && (f(q.first) || slices.ContainsFunc(q.rest, f))
 }

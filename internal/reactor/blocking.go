@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Stream is what a Reactor needs of a connection. Its Read and Write block; Close has them
+// Stream is the part of a connection that a Reactor needs. Read and Write block. Close makes them
 // return.
 type Stream interface {
 	io.ReadWriteCloser
 	SetDeadline(time.Time) error
 }
 
-// blockingConn is a connection with a goroutine that reads and, while there is
-// something to write, one that writes.
+// blockingConn is a connection with a goroutine that reads and, while there is something to write, a
+// second one that writes.
 type blockingConn struct {
 	nc Stream
 	h  Handler
@@ -25,27 +25,27 @@ type blockingConn struct {
 	changed  sync.Cond // paused or ended
 	paused   bool
 	recall   bool  // see Recall
-	ended    error // why the connection is closed
+	ended    error // why the connection was closed
 	dirty    bool  // Wake was called since Drain began
 	draining bool
 
-	pending []byte // what Drain has written, owned by the goroutine that drains
+	pending []byte // what Drain has written; owned by the draining goroutine
 }
 
-// blockingBuffer is small since every connection has one.
+// blockingBuffer is small because every connection has a buffer of this size.
 const blockingBuffer = 4 << 10
 
-// scratches are for the goroutines that write.
+// scratches holds scratch buffers for the writing goroutines.
 var scratches = sync.Pool{New: func() any { return new([BufferSize]byte) }}
 
-// AddStream is Add for what is not a connection of the system.
+// AddStream is Add for a stream that is not an operating-system connection.
 func (p *Reactor) AddStream(s Stream, h Handler, attach func(Conn)) { p.addBlocking(s, nil, h, attach) }
 
 func (p *Reactor) addBlocking(nc Stream, buffered []byte, h Handler, attach func(Conn)) {
 	c := &blockingConn{nc: nc, h: h, p: p}
 	c.changed.L = &c.mu
 	if b, ok := transportOf(nc).(interface{ SetWriteBuffer(int) error }); ok && p.SendBuffer > 0 {
-		b.SetWriteBuffer(p.SendBuffer) // without it the peer is served all the same
+		b.SetWriteBuffer(p.SendBuffer) // if it fails, the connection works all the same
 	}
 	p.mu.Lock()
 	if p.blocking == nil {
@@ -61,7 +61,7 @@ func (p *Reactor) addBlocking(nc Stream, buffered []byte, h Handler, attach func
 	go c.read(buffered)
 }
 
-// transportOf returns what is below TLS.
+// transportOf returns the connection below TLS, or s itself without TLS.
 func transportOf(s Stream) any {
 	if t, ok := s.(*tls.Conn); ok {
 		return t.NetConn()
@@ -69,8 +69,8 @@ func transportOf(s Stream) any {
 	return s
 }
 
-// read reads on while the connection is paused, or it would not notice that the peer is gone.
-// What it has read then it holds back, and it reads no more.
+// read starts one more read while the connection is paused; otherwise it would not notice that the
+// peer is gone. It holds back what this read returns, and reads no more until Resume.
 func (c *blockingConn) read(buffered []byte) {
 	var err error
 	if len(buffered) > 0 {
@@ -92,7 +92,8 @@ func (c *blockingConn) read(buffered []byte) {
 	c.h.Closed(err)
 }
 
-// receive hands b on once the connection is not paused. The error says why it is closed.
+// receive passes b to the handler as soon as the connection is not paused. If the connection is
+// closed, it returns the reason instead.
 func (c *blockingConn) receive(b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,7 +155,7 @@ func (c *blockingConn) drain() {
 	}
 }
 
-// Write leaves b to the goroutine that drains: it may have to wait for the peer.
+// Write leaves b to the draining goroutine, which may have to wait for the peer.
 func (c *blockingConn) Write(b []byte) bool {
 	c.pending = b
 	return false
@@ -175,7 +176,7 @@ func (c *blockingConn) Resume() {
 
 func (c *blockingConn) Close() { c.end(ErrClosed) }
 
-// end closes the connection, and returns the error that was the first to do so.
+// end closes the connection. It returns the error of the first call.
 func (c *blockingConn) end(err error) error {
 	c.mu.Lock()
 	if c.ended == nil {

@@ -22,13 +22,13 @@ func descriptors(t testing.TB) int {
 	return len(all)
 }
 
-// Descriptors are closed and their numbers taken again at a high rate: no connection may
-// see another one's bytes, or its end, and none may be left.
+// Descriptors are closed and their numbers reused at a high rate. No connection may see the bytes or
+// the end of another, and none may be left open.
 func TestChurn(t *testing.T) {
 	const workers, rounds = 8, 400
 	p := reactor.New(2)
 	l := reactor.Listen(listenTCP(t), nil)
-	var handlers sync.Map // of connections by the client's address
+	var handlers sync.Map // by the client's address
 	var open sync.WaitGroup
 	go func() {
 		for {
@@ -43,7 +43,7 @@ func TestChurn(t *testing.T) {
 		}
 	}()
 	open.Add(1)
-	warm, err := net.Dial("tcp", l.Addr().String()) // have the loops' own descriptors opened
+	warm, err := net.Dial("tcp", l.Addr().String()) // makes the loops open their own descriptors
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestChurn(t *testing.T) {
 	p.Close()
 }
 
-// visit connects, has a token echoed and leaves in one of several ways.
+// visit connects, checks the echo of a token, and disconnects in one of several ways.
 func visit(address string, token uint64, rng *rand.Rand, handlers *sync.Map) error {
 	nc, err := net.Dial("tcp", address)
 	if err != nil {
@@ -98,9 +98,9 @@ func visit(address string, token uint64, rng *rand.Rand, handlers *sync.Map) err
 	h, _ := handlers.Load(nc.LocalAddr().String())
 	switch rng.IntN(4) {
 	case 0:
-		nc.(*net.TCPConn).SetLinger(0) // a reset
+		nc.(*net.TCPConn).SetLinger(0) // reset
 	case 1:
-		nc.Write(want) // unread bytes
+		nc.Write(want) // leave bytes unread
 	case 2:
 		h := h.(*handler)
 		h.await("attach", func() bool { return h.conn != nil })

@@ -17,38 +17,38 @@ const (
 	gone      = syscall.EPOLLHUP | syscall.EPOLLERR
 )
 
-// eventConn is a connection watched by a loop. Its descriptor is used for reading by
-// the loop's goroutine alone, which is also the only one to close it, so that it is
-// never mistaken for a later connection with the same number.
+// eventConn is a connection that a loop watches. Only the loop's goroutine reads from the descriptor
+// and closes it, so nobody can mistake it for a later connection with the same number.
 type eventConn struct {
 	h     Handler
 	loop  *loop
 	tls   *tls.Conn   // nil: plain TCP
-	woken atomic.Bool // waits for its Drain
-	held  atomic.Bool // no Drain: pending is not empty, or the connection is closed
+	woken atomic.Bool // a Drain is due
+	held  atomic.Bool // do not call Drain: pending is not empty, or the connection is closed
 
 	// Owned by the loop's goroutine.
-	round  uint32 // the last one in which there was something to read
-	peeked int32  // bytes that were received and that the kernel still has
+	round  uint32 // the last round in which there was something to read
+	peeked int32  // bytes that the handler has received, but that are still in the kernel
 
-	mu       sync.Mutex // guards what follows
-	watching uint32     // what epoll watches, or will once the connection is added
+	mu       sync.Mutex // guards the fields below
+	watching uint32     // the events that epoll watches, or will watch once the connection is added
 	added    bool       // to the loop
 	paused   bool
 	recall   bool   // see Recall
-	closing  bool   // by Close
+	closing  bool   // Close was called
 	fd       int    // -1 once closed
-	pending  []byte // written, but not yet taken by the kernel
+	pending  []byte // written by Drain, but not yet accepted by the kernel
 }
 
 // adopted is a connection that a loop can watch, while its owner still uses the original.
 type adopted struct {
-	c        *eventConn // with a duplicate of the descriptor; nil if there is none to watch
+	c        *eventConn // has a duplicate of the descriptor; nil if epoll cannot watch the connection
 	inner    net.Conn   // the original
-	handover *conn      // nil: it did not come from Listen
+	handover *conn      // nil if the original did not come from Listen
 }
 
-// adopt duplicates the descriptor of nc. The adopted is empty if nc has none that can be watched.
+// adopt duplicates the descriptor of nc. If nc has no descriptor that epoll can watch, the result is
+// empty.
 func adopt(nc net.Conn) (adopted, error) {
 	s := adopted{inner: nc}
 	c := &eventConn{watching: wantRead}
@@ -59,7 +59,7 @@ func adopt(nc net.Conn) (adopted, error) {
 	if s.handover, ok = s.inner.(*conn); ok {
 		s.inner = s.handover.Conn
 	} else if c.tls != nil {
-		return adopted{}, nil // crypto/tls would block on a connection that is not ours
+		return adopted{}, nil // on a foreign connection, crypto/tls would block
 	}
 	sc, ok := s.inner.(syscall.Conn)
 	if !ok {
@@ -82,8 +82,8 @@ func adopt(nc net.Conn) (adopted, error) {
 	return s, nil
 }
 
-// handOver closes the original, which the Go runtime watches: everything that arrives would
-// wake that up, too. It sets SO_SNDBUF if sendBuffer is positive.
+// handOver closes the original. The Go runtime watches it, and every arrival would also wake the
+// runtime. handOver sets SO_SNDBUF if sendBuffer is positive.
 func (s adopted) handOver(sendBuffer int) {
 	s.inner.Close()
 	if sendBuffer > 0 {
@@ -101,8 +101,8 @@ func (s adopted) release() {
 	}
 }
 
-// serve handles what epoll reported, on the loop's goroutine. With peek, what is received is
-// left with the kernel until consume.
+// serve handles the events of epoll, on the loop's goroutine. With peek, the received bytes stay in
+// the kernel until consume.
 func (c *eventConn) serve(events uint32, buf []byte, peek bool) {
 	if events&wantWrite != 0 {
 		c.flushPending()
@@ -121,7 +121,7 @@ func (c *eventConn) serve(events uint32, buf []byte, peek bool) {
 		c.mu.Unlock()
 	}
 	switch {
-	case paused && events&gone != 0: // epoll would say so again and again
+	case paused && events&gone != 0: // otherwise epoll would report it again and again
 		c.finish(c.fault())
 	case paused:
 	case c.tls != nil:
@@ -147,7 +147,7 @@ func (c *eventConn) serve(events uint32, buf []byte, peek bool) {
 	}
 }
 
-// fault returns why the connection is gone.
+// fault returns the error that ended the connection, or io.EOF.
 func (c *eventConn) fault() error {
 	if errno, _ := syscall.GetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_ERROR); errno != 0 {
 		return os.NewSyscallError("read", syscall.Errno(errno))
@@ -155,21 +155,21 @@ func (c *eventConn) fault() error {
 	return io.EOF
 }
 
-// consume takes what was peeked out of the kernel. The kernel acknowledges a burst of small
-// segments as soon as it is read, with a packet that costs as much as a message. By now the
-// replies have gone out, and have carried that acknowledgement.
+// consume removes the peeked bytes from the kernel. When small segments are read from a burst, the
+// kernel acknowledges them at once, with a packet that costs as much as a message. By now the
+// replies have gone out and have carried the acknowledgement.
 func (c *eventConn) consume(buf []byte) {
 	for c.peeked > 0 && c.fd >= 0 {
 		n, errno := recv(c.fd, buf[:c.peeked], 0)
 		if errno != 0 || n == 0 {
-			break // it was reset: epoll will say so
+			break // the connection was reset; epoll will report it
 		}
 		c.peeked -= int32(n)
 	}
 	c.peeked = 0
 }
 
-// readTLS reads records until the kernel has no more, or reading is paused.
+// readTLS reads records until the kernel has no more or reading is paused.
 func (c *eventConn) readTLS(buf []byte) error {
 	for {
 		c.mu.Lock()
@@ -197,7 +197,7 @@ func (c *eventConn) finish(err error) {
 	c.release(err)
 }
 
-// release closes the descriptor (which takes it out of epoll) and tells the handler.
+// release closes the descriptor, which also removes it from epoll, and calls the handler's Closed.
 func (c *eventConn) release(err error) {
 	c.mu.Lock()
 	if c.closing {
@@ -230,7 +230,7 @@ func (c *eventConn) Write(b []byte) bool {
 	return len(c.pending) == 0 && c.fd >= 0
 }
 
-// send writes b to the socket, or keeps what it does not take.
+// send writes b to the socket and keeps what the socket does not accept.
 func (c *eventConn) send(b []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -243,7 +243,7 @@ func (c *eventConn) send(b []byte) bool {
 			return true
 		}
 		if errno != syscall.EAGAIN {
-			syscall.Shutdown(c.fd, syscall.SHUT_RDWR) // the loop sees it and reports it
+			syscall.Shutdown(c.fd, syscall.SHUT_RDWR) // makes the loop notice and report the end
 			return false
 		}
 		c.watchLocked(c.watching | wantWrite)
@@ -253,7 +253,7 @@ func (c *eventConn) send(b []byte) bool {
 	return false
 }
 
-// flushPending writes what was kept, and asks the handler for more when it is gone.
+// flushPending writes the kept bytes. When all are written, it asks the handler for more.
 func (c *eventConn) flushPending() {
 	c.mu.Lock()
 	n, errno := writeAll(c.fd, c.pending)
@@ -269,7 +269,7 @@ func (c *eventConn) flushPending() {
 	c.Wake()
 }
 
-// writeAll writes until b is gone or the kernel refuses.
+// writeAll writes until all of b is written or the kernel refuses.
 func writeAll(fd int, b []byte) (n int, errno syscall.Errno) {
 	for n < len(b) {
 		k, errno := send(fd, b[n:])
@@ -290,7 +290,7 @@ func (c *eventConn) watchLocked(events uint32) {
 	}
 	c.watching = events
 	if c.added && c.fd >= 0 {
-		// It cannot fail: the descriptor is ours, open and registered.
+		// This cannot fail: the descriptor is ours, open and registered.
 		epollCtl(c.loop.epfd, syscall.EPOLL_CTL_MOD, c.fd, events)
 	}
 }
@@ -311,7 +311,7 @@ func (c *eventConn) Resume() {
 	c.paused = false
 	events := c.watching | wantRead
 	if c.tls != nil || c.recall {
-		events |= wantWrite // crypto/tls may hold records: have the loop look at once
+		events |= wantWrite // make the loop look at once: crypto/tls may hold records
 	}
 	c.watchLocked(events)
 }
@@ -319,7 +319,7 @@ func (c *eventConn) Resume() {
 func (c *eventConn) Recall() {
 	c.mu.Lock()
 	c.recall = true
-	if !c.paused { // resumed meanwhile
+	if !c.paused { // Resume came first
 		c.watchLocked(c.watching | wantWrite)
 	}
 	c.mu.Unlock()
@@ -330,6 +330,6 @@ func (c *eventConn) Close() {
 	defer c.mu.Unlock()
 	if c.fd >= 0 && !c.closing {
 		c.closing = true
-		syscall.Shutdown(c.fd, syscall.SHUT_RDWR) // epoll reports it to the loop, which closes
+		syscall.Shutdown(c.fd, syscall.SHUT_RDWR) // epoll reports it, and the loop closes the descriptor
 	}
 }

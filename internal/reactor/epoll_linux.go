@@ -9,8 +9,7 @@ import (
 	"syscall"
 )
 
-// watcher is the Linux side of a Reactor: a few epoll loops, each with its share of the
-// connections.
+// watcher is the Linux part of a Reactor: a few epoll loops that share the connections.
 type watcher struct {
 	loops []*loop
 	next  atomic.Uint32
@@ -24,8 +23,7 @@ func (p *watcher) init(n int) {
 	}
 }
 
-// reserve duplicates the descriptor of nc, if it has one that epoll can watch, and has a loop
-// run for it.
+// reserve duplicates the descriptor of nc, if epoll can watch it, and starts a loop for it.
 func (p *watcher) reserve(nc net.Conn) (adopted, error) {
 	s, err := adopt(nc)
 	if err != nil || s.c == nil {
@@ -39,7 +37,7 @@ func (p *watcher) reserve(nc net.Conn) (adopted, error) {
 	return s, nil
 }
 
-// add has the loop watch the connection. It returns false if there is none.
+// add makes the loop watch the connection. It returns false if s is empty.
 func (s adopted) add(sendBuffer int, buffered []byte, h Handler, attach func(Conn)) bool {
 	c := s.c
 	if c == nil {
@@ -51,7 +49,7 @@ func (s adopted) add(sendBuffer int, buffered []byte, h Handler, attach func(Con
 	if len(buffered) > 0 {
 		h.Receive(buffered)
 	}
-	if c.tls != nil { // it may hold bytes that the kernel no longer reports
+	if c.tls != nil { // crypto/tls may hold bytes that the kernel no longer reports
 		if err := c.readTLS(make([]byte, blockingBuffer)); err != nil {
 			c.release(err)
 			return true
@@ -67,9 +65,9 @@ func (p *watcher) close() {
 	}
 }
 
-// loop is one epoll instance, the goroutine that waits for it, and the list of
-// connections that want to write. The epoll descriptor itself is watched by the Go
-// runtime's poller, so that the waiting goroutine is parked and no thread is held.
+// loop is an epoll instance, the goroutine that waits for it, and the list of connections that want
+// to write. The Go runtime's poller watches the epoll descriptor itself, so the waiting goroutine is
+// parked and holds no thread.
 type loop struct {
 	mu      sync.Mutex
 	state   loopState
@@ -77,12 +75,12 @@ type loop struct {
 	epfd    int
 	done    chan struct{} // closed when the goroutine has ended
 	conns   []*eventConn  // by file descriptor
-	dirty   []*eventConn  // want a Drain
+	dirty   []*eventConn  // need a Drain
 	spare   []*eventConn  // the other array for dirty
 	flushOn bool          // the flushing goroutine exists
 
 	scratch []byte // owned by the flushing goroutine
-	flushFn func() // flush, as a value made once
+	flushFn func() // the method value of flush, made once
 }
 
 type loopState uint8
@@ -93,7 +91,7 @@ const (
 	loopClosed
 )
 
-// add has the loop watch c; if it cannot, c is closed.
+// add makes the loop watch c. If that fails, it closes c.
 func (l *loop) add(c *eventConn) {
 	l.mu.Lock()
 	err := l.startLocked()
@@ -116,7 +114,7 @@ func (l *loop) add(c *eventConn) {
 	}
 }
 
-// start has the loop run.
+// start starts the loop if it is not running.
 func (l *loop) start() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,7 +168,7 @@ func (l *loop) run() {
 		ready  = make([]*eventConn, len(events))
 		n      int
 	)
-	pace := pacing{round: 1} // connections begin with 0
+	pace := pacing{round: 1} // new connections have round 0
 	wait := func(fd uintptr) bool {
 		if pace.due() {
 			pacingPause()
@@ -191,9 +189,9 @@ func (l *loop) run() {
 				c.serve(events[i].Events, buf, pace.waited)
 			}
 		}
-		runtime.Gosched() // let what was just received be handled before more is read
+		runtime.Gosched() // let handlers run before reading more
 		if pace.waited {
-			runtime.Gosched() // and be answered: the flusher lets others go first, too
+			runtime.Gosched() // and let the flusher write their replies; it yields first, too
 		}
 		for i, c := range ready[:n] {
 			if c != nil {
@@ -213,7 +211,7 @@ func (l *loop) run() {
 	}
 }
 
-// forget takes c out of the loop, on the loop's goroutine.
+// forget removes c from the loop, on the loop's goroutine.
 func (l *loop) forget(c *eventConn) {
 	l.mu.Lock()
 	if c.fd < len(l.conns) {
@@ -222,7 +220,7 @@ func (l *loop) forget(c *eventConn) {
 	l.mu.Unlock()
 }
 
-// wake puts c on the list of those that want to write.
+// wake puts c on the list of connections that want to write.
 func (l *loop) wake(c *eventConn) {
 	l.mu.Lock()
 	l.dirty = append(l.dirty, c)
@@ -236,7 +234,7 @@ func (l *loop) wake(c *eventConn) {
 
 // flush drains the connections on the list until it is empty.
 func (l *loop) flush() {
-	runtime.Gosched() // others are about to send, too: one write for all of it
+	runtime.Gosched() // other goroutines may be about to send: put all of it into one write
 	if l.scratch == nil {
 		l.scratch = make([]byte, BufferSize)
 	}

@@ -1,6 +1,6 @@
 package reactor
 
-// Pacing is a loop's decision to wait, for tests.
+// Pacing exports pacing to the tests.
 type Pacing struct {
 	p     pacing
 	conns []eventConn
@@ -8,7 +8,7 @@ type Pacing struct {
 
 func NewPacing(n int) *Pacing { return &Pacing{p: pacing{round: 1}, conns: make([]eventConn, n)} }
 
-// Round has these connections be ready, and reports whether the loop waited before.
+// Round is a round in which these connections are ready. It reports whether the loop waited before.
 func (p *Pacing) Round(ready []int) (waited bool) {
 	waited = p.p.due()
 	p.p.found(len(ready))

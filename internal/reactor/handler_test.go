@@ -17,18 +17,18 @@ import (
 	"github.com/parley-go/parley/internal/reactor"
 )
 
-// handler keeps what it receives and writes what it is given. It fails the test when
-// it is called out of turn.
+// handler records what it receives and writes what send queues. It fails the test if it is called out
+// of order.
 type handler struct {
 	t         testing.TB
 	conn      reactor.Conn
-	onReceive func(b []byte) // called too, if not nil
+	onReceive func(b []byte) // also called, if not nil
 	onDrain   func()
 
 	mu      sync.Mutex
 	changed sync.Cond
 	got     []byte
-	out     []byte // to be written
+	out     []byte // waiting to be written
 	refused int    // how often Write returned false
 	closed  bool
 	err     error
@@ -59,7 +59,7 @@ func (h *handler) Receive(b []byte) {
 	h.got = append(h.got, b...)
 	h.changed.Broadcast()
 	h.mu.Unlock()
-	clear(b) // it is ours until we return
+	clear(b) // we may overwrite it until we return
 }
 
 func (h *handler) Drain(scratch []byte) {
@@ -97,7 +97,7 @@ func (h *handler) Closed(err error) {
 	h.changed.Broadcast()
 }
 
-// send has b written.
+// send queues b for writing.
 func (h *handler) send(b []byte) {
 	h.mu.Lock()
 	h.out = append(h.out, b...)
@@ -111,7 +111,7 @@ func (h *handler) echo() *handler {
 	return h
 }
 
-// await waits until cond holds, which is called with the lock held.
+// await waits until cond returns true. It calls cond with the lock held.
 func (h *handler) await(what string, cond func() bool) {
 	h.t.Helper()
 	late := time.AfterFunc(2*time.Minute, func() {
@@ -220,13 +220,13 @@ func unixPair(t testing.TB) (client, server net.Conn) {
 	return pairOf(t, l)
 }
 
-// tlsPair connects under TLS; wrap, if not nil, stands between the client and the network.
+// tlsPair connects with TLS. wrap, if not nil, wraps the client's network connection.
 func tlsPair(t testing.TB, listen bool, wrap func(net.Conn) net.Conn) (client, server net.Conn) {
 	c, s := tcpPair(t, listen)
 	if wrap != nil {
 		c = wrap(c)
 	}
-	tc := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // a certificate of this test's
+	tc := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // the test's own certificate
 	ts := tls.Server(s, &tls.Config{Certificates: []tls.Certificate{certificate()}})
 	done := make(chan error, 1)
 	go func() { done <- tc.Handshake() }()
@@ -252,7 +252,7 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 })
 
-// random returns n bytes that show when they are out of order.
+// random returns n random bytes, which differ if they arrive out of order.
 func random(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Listen returns a listener whose connections can be watched even under crypto/tls: give it to
-// http.Server.ServeTLS. Without it a TLS connection gets a goroutine.
+// Listen returns a listener whose connections a loop can watch even under crypto/tls. Pass it to
+// http.Server.ServeTLS. Without it, each TLS connection has a goroutine.
 //
-// Accept does not fail when the process, or the system, has run out of file descriptors or
-// memory. It tells short, which may be nil, of each failure and tries again soon, so that clients
-// that wait get in within a fraction of a second once others have gone.
+// Accept does not fail when the process or the system runs out of file descriptors or memory. It
+// calls short, which may be nil, with each such failure and soon tries again. So waiting clients get
+// in within a fraction of a second after others have gone.
 func Listen(l net.Listener, short func(error)) net.Listener { return listener{l, short} }
 
 type listener struct {
@@ -20,8 +20,8 @@ type listener struct {
 	short func(error)
 }
 
-// How long Accept waits before it tries again: at first, since a client that is being refused
-// gives its descriptor back at once, and at most. net/http would wait for up to 1 s.
+// Accept first waits acceptSoon before it tries again, because a client that is being refused gives
+// its descriptor back at once. It doubles the wait up to acceptLate. net/http would wait up to 1 s.
 const (
 	acceptSoon = 2 * time.Millisecond
 	acceptLate = 100 * time.Millisecond
@@ -38,11 +38,12 @@ func (l listener) Accept() (net.Conn, error) {
 		case l.short != nil:
 			l.short(err)
 		}
-		time.Sleep(wait) // after Close the next attempt fails for good
+		time.Sleep(wait) // after Close, the next attempt returns an error
 	}
 }
 
-// IsShortage reports whether the process or the system has run out of what a connection takes.
+// IsShortage reports whether err means that the process or the system has run out of file descriptors
+// or memory for connections.
 func IsShortage(err error) bool {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		if errors.Is(err, errno) {

@@ -7,19 +7,19 @@ import (
 	"syscall"
 )
 
-// watchable returns nc so that it can be watched even under crypto/tls.
+// watchable wraps nc so that a loop can watch it even under crypto/tls.
 func watchable(nc net.Conn) net.Conn { return &conn{Conn: nc} }
 
-// conn is an ordinary connection until it is adopted by a loop. From then on it is
-// what crypto/tls reads from and writes to: a read that would have to wait fails with
-// a temporary error, after which crypto/tls goes on where it was.
+// conn is an ordinary connection until a loop adopts it. From then on, crypto/tls uses it to read and
+// write without blocking: a read that would have to wait fails with a temporary error, and crypto/tls
+// continues where it was at the next read.
 type conn struct {
 	net.Conn
 	watched atomic.Pointer[eventConn]
 }
 
-// errNotReady is a temporary net.Error, the kind that crypto/tls does not hold against
-// the connection.
+// errNotReady is a temporary net.Error. After such an error, crypto/tls can continue with the
+// connection.
 var errNotReady net.Error = notReady{}
 
 type notReady struct{}
@@ -50,11 +50,11 @@ func (c *conn) Write(b []byte) (int, error) {
 	if p == nil {
 		return c.Conn.Write(b)
 	}
-	p.send(b) // takes all of b
+	p.send(b) // keeps what the socket does not accept
 	return len(b), nil
 }
 
-// SetWriteBuffer sets what the kernel may keep for the peer, as net.TCPConn's does.
+// SetWriteBuffer sets the size of the kernel's send buffer, like the method of net.TCPConn.
 func (c *conn) SetWriteBuffer(bytes int) error {
 	if b, ok := c.Conn.(interface{ SetWriteBuffer(int) error }); ok {
 		return b.SetWriteBuffer(bytes)
@@ -62,7 +62,7 @@ func (c *conn) SetWriteBuffer(bytes int) error {
 	return syscall.EINVAL
 }
 
-// SyscallConn lets net/http use the same socket calls (sendfile, say) as without us.
+// SyscallConn lets net/http use system calls such as sendfile, as on the connection itself.
 func (c *conn) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.Conn.(syscall.Conn); ok {
 		return sc.SyscallConn()

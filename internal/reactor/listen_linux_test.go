@@ -8,7 +8,7 @@ import (
 	"github.com/parley-go/parley/internal/wiretest"
 )
 
-// Accept reports that there are no descriptors, and goes on when there are.
+// Accept reports that there are no descriptors, and continues when there are some.
 func TestAcceptWithoutDescriptors(t *testing.T) {
 	short := make(chan error, 1000)
 	l := reactor.Listen(listenTCP(t), func(err error) { short <- err })
@@ -27,7 +27,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		}
 		accepted <- err
 	}()
-	for range 2 { // not only once
+	for range 2 { // it reports more than once
 		if err := <-short; !reactor.IsShortage(err) {
 			t.Errorf("told of %v", err)
 		}
@@ -47,7 +47,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	}
 }
 
-// A connection for which nothing can be reserved is still its owner's.
+// If Reserve fails, the caller still owns the connection.
 func TestReserveWithoutDescriptors(t *testing.T) {
 	for _, kind := range []struct {
 		name string

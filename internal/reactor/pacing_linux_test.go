@@ -6,9 +6,9 @@ import (
 	"github.com/parley-go/parley/internal/reactor"
 )
 
-// A round is what a loop finds: which of ten connections are ready.
+// A round says which of ten connections are ready.
 func TestPacing(t *testing.T) {
-	burst := func(i int) []int { return []int{i / 4 % 10} } // four messages of one, then of the next
+	burst := func(i int) []int { return []int{i / 4 % 10} } // four messages from one connection, then four from the next
 	for _, tt := range []struct {
 		name  string
 		round func(i int) []int

@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley/internal/reactor"
 )
 
-// reset has the peer drop the connection without a word.
+// reset makes the peer reset the connection.
 func reset(client net.Conn) {
 	if t, ok := client.(*tls.Conn); ok {
 		client = t.NetConn()
@@ -33,7 +33,7 @@ func TestPausedConnectionNoticesAReset(t *testing.T) {
 	})
 }
 
-// A peer that has gone in good order is noticed by what it is sent.
+// If a peer has closed the connection normally, a failed write shows it.
 func TestPausedConnectionNoticesAFailedWrite(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
 		p := newReactor(t)
@@ -41,7 +41,7 @@ func TestPausedConnectionNoticesAFailedWrite(t *testing.T) {
 		h := newHandler(t)
 		add(p, server, h)
 		h.conn.Pause()
-		go client.Write([]byte("unread")) // over a pipe somebody has to read it
+		go client.Write([]byte("unread")) // over a pipe, Write waits for a reader
 		client.Close()
 		for range 100 {
 			h.send([]byte("a"))
@@ -52,7 +52,7 @@ func TestPausedConnectionNoticesAFailedWrite(t *testing.T) {
 	})
 }
 
-// brokenStream can be read from for ever, and never be written to.
+// brokenStream is a connection on which every Write fails.
 type brokenStream struct {
 	net.Conn
 }
@@ -68,7 +68,7 @@ func TestPausedStreamNoticesAFailedWrite(t *testing.T) {
 	h := newHandler(t)
 	p.AddStream(brokenStream{server}, h, h.attach)
 	h.conn.Pause()
-	client.Write([]byte("a")) // is read, and held back
+	client.Write([]byte("a")) // the reactor reads it and holds it back
 	h.send([]byte("b"))
 	if err := h.wantClosed(); err != errBroken {
 		t.Errorf("Closed(%v), want %v", err, errBroken)
@@ -76,20 +76,21 @@ func TestPausedStreamNoticesAFailedWrite(t *testing.T) {
 	h.wantReceived(nil)
 }
 
-// What a peer has sent before it resets the connection does not get past a pause.
+// While paused, the handler receives nothing, even if the peer sends bytes and then resets the
+// connection.
 func TestPausedConnectionReceivesNothing(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
 		p := newReactor(t)
 		client, server := pair(t)
 		h := add(p, server, newHandler(t))
 		h.conn.Pause()
-		if client.LocalAddr().Network() == "pipe" { // it takes what is read
+		if client.LocalAddr().Network() == "pipe" { // Write waits for a reader
 			go client.Write(make([]byte, 64<<10))
 		} else if _, err := client.Write(make([]byte, 64<<10)); err != nil {
 			t.Error(err)
 		}
 		reset(client)
-		h.send([]byte("a")) // where a goroutine reads it notices by this
+		h.send([]byte("a")) // a connection with goroutines notices the reset by this
 		h.wantClosed()
 		h.wantReceived(nil)
 	})

@@ -4,8 +4,8 @@ package reactor
 
 import "net"
 
-// watcher is empty where the platform's readiness interface is not used: every
-// connection has a goroutine.
+// watcher is empty on platforms whose readiness interface we do not use. Every connection has a
+// goroutine there.
 type watcher struct{}
 
 func (*watcher) init(int) {}
@@ -19,5 +19,5 @@ type adopted struct{}
 func (adopted) add(int, []byte, Handler, func(Conn)) bool { return false }
 func (adopted) release()                                  {}
 
-// watchable returns nc: connections are watched on Linux only.
+// watchable returns nc, since only Linux can watch connections.
 func watchable(nc net.Conn) net.Conn { return nc }

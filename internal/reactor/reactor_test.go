@@ -57,7 +57,7 @@ func TestBufferedBytesComeFirst(t *testing.T) {
 	})
 }
 
-// What the peer does not take is kept, and Drain called again when it is gone.
+// The connection keeps what the peer does not accept, and calls Drain again when it is gone.
 func TestWriteRefuses(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
 		p := newReactor(t)
@@ -69,7 +69,7 @@ func TestWriteRefuses(t *testing.T) {
 		want := random(4 << 20)
 		h.send(want)
 		h.await("Write to refuse", func() bool { return h.refused > 0 })
-		for range 100 { // must not lead to writes before the peer has taken what there is
+		for range 100 { // must not cause writes before the peer has accepted what there is
 			h.conn.Wake()
 		}
 		got := make([]byte, len(want))
@@ -81,7 +81,7 @@ func TestWriteRefuses(t *testing.T) {
 	})
 }
 
-// While bytes wait in the connection Drain is not called, so no more of them can come.
+// While bytes wait in the connection, the reactor does not call Drain, so no more bytes are added.
 func TestNoDrainWhileTheConnectionIsFull(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
 		p := newReactor(t)
@@ -105,7 +105,7 @@ func TestNoDrainWhileTheConnectionIsFull(t *testing.T) {
 	})
 }
 
-// echoClient is a connection whose round trips show that the reactor's loop has come round.
+// echoClient is a connection whose round trips show that the reactor's loop has completed a round.
 type echoClient struct {
 	t testing.TB
 	net.Conn
@@ -133,7 +133,7 @@ func TestPauseAndResume(t *testing.T) {
 		p := newReactor(t)
 		client, server := pair(t)
 		h := newHandler(t)
-		// Paused within Receive: then nothing can have been read meanwhile.
+		// Pause within Receive, so that nothing can be read in between.
 		h.onReceive = func([]byte) { h.conn.Pause() }
 		add(p, server, h)
 		other := newEcho(t, p)
@@ -164,7 +164,7 @@ func TestPauseAndResume(t *testing.T) {
 	})
 }
 
-// The network makes a peer wait that sends to a paused connection.
+// The network stops a peer that sends to a paused connection.
 func TestPausePushesBack(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
 		p := newReactor(t)
@@ -173,7 +173,7 @@ func TestPausePushesBack(t *testing.T) {
 		pause := sync.OnceFunc(func() { h.conn.Pause() })
 		h.onReceive = func([]byte) { pause() }
 		add(p, server, h)
-		want := random(16 << 20) // more than kernels buffer
+		want := random(16 << 20) // more than a kernel buffers
 		written := make(chan error, 1)
 		go func() { _, err := client.Write(want); written <- err }()
 		h.await("the first bytes", func() bool { return len(h.got) > 0 })
@@ -202,7 +202,7 @@ func TestClose(t *testing.T) {
 	nothing := func(*handler) {}
 	for _, tt := range []struct {
 		name    string
-		prepare func(h *handler) // before it is added
+		prepare func(h *handler) // before the connection is added
 		act     func(h *handler, client net.Conn)
 	}{
 		{"from outside", nothing, func(h *handler, _ net.Conn) { h.conn.Close() }},
@@ -244,7 +244,7 @@ func TestClose(t *testing.T) {
 				if err := h.wantClosed(); err != reactor.ErrClosed {
 					t.Errorf("Closed(%v), want ErrClosed", err)
 				}
-				io.Copy(io.Discard, client) // ends
+				io.Copy(io.Discard, client) // returns when the connection is closed
 				h.conn.Close()
 				h.conn.Wake()
 				h.conn.Pause()
@@ -277,7 +277,7 @@ func TestPeerResets(t *testing.T) {
 	}
 }
 
-// The peer's half of the connection is its end: what is asked for is not waited for.
+// When the peer closes its half, the connection ends. The reactor does not wait to write replies.
 func TestHalfClose(t *testing.T) {
 	p := newReactor(t)
 	client, server := tcpPair(t, false)

@@ -33,7 +33,7 @@ func sendBuffer(t *testing.T, size int, wrap func(net.Conn) net.Conn) int {
 	defer p.Close()
 	p.SendBuffer = size
 	_, server := tcpPair(t, false)
-	f, err := server.(*net.TCPConn).File() // the same socket, which outlasts its connection
+	f, err := server.(*net.TCPConn).File() // the same socket, which outlives its connection
 	if err != nil {
 		t.Fatal(err)
 	}

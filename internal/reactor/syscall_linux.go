@@ -6,10 +6,10 @@ import (
 	"unsafe"
 )
 
-// These calls cannot block: the descriptors are non-blocking and epoll is not waited
-// for. So they are made raw, without telling the scheduler, which would cost as much as
-// a short write itself. recv and send reach the socket on a shorter way through the kernel
-// than read and write: half a microsecond less for a short message.
+// These calls cannot block: the descriptors are non-blocking, and epoll_pwait does not wait. So we
+// make raw system calls and do not notify the scheduler, which would cost as much as a short write.
+// recv and send take a shorter path through the kernel than read and write, which saves half a
+// microsecond for a short message.
 
 func recv(fd int, b []byte, flags int) (int, syscall.Errno) {
 	n, _, errno := syscall.RawSyscall6(sysRecvfrom, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(syscall.MSG_DONTWAIT|flags), 0, 0)
@@ -35,7 +35,7 @@ func epollNow(epfd int, events []syscall.EpollEvent) int {
 			return int(n)
 		}
 		if errno != syscall.EINTR {
-			return 0 // closed: the runtime's poller will say so
+			return 0 // closed; the runtime's poller will report it
 		}
 	}
 }

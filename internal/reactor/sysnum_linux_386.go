@@ -1,6 +1,6 @@
 package reactor
 
-// Linux has these calls for it since 4.3; package syscall does not know them.
+// Linux has had these calls on 386 since 4.3. Package syscall does not define them.
 const (
 	sysRecvfrom = 371
 	sysSendto   = 369

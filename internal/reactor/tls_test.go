@@ -12,11 +12,10 @@ import (
 	"github.com/parley-go/parley/internal/wiretest"
 )
 
-// dribble writes byte by byte, and between any two of them has the reactor find that
-// there are no more.
+// dribble writes byte by byte. Between any two bytes it makes the reactor find that there are no more.
 type dribble struct {
 	net.Conn
-	between func() // nil: writes go through as they are
+	between func() // if nil, Write passes on everything at once
 }
 
 func (d *dribble) Write(b []byte) (int, error) {
@@ -49,7 +48,7 @@ func TestTLSResumesBetweenAnyTwoBytes(t *testing.T) {
 			t.Fatalf("the echo of %d bytes differs (%v)", n, err)
 		}
 	}
-	client.Close() // its alert comes byte by byte, too
+	client.Close() // its alert arrives byte by byte, too
 	if err := h.wantClosed(); err != io.EOF {
 		t.Errorf("Closed(%v), want EOF", err)
 	}
@@ -60,7 +59,7 @@ func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 		polled := k.name != "pipe" && k.name != "TLS over another listener"
 		t.Run(k.name, func(t *testing.T) {
 			p := newReactor(t)
-			newEcho(t, p).roundTrip() // the loop's own goroutine is there
+			newEcho(t, p).roundTrip() // starts the loop's own goroutine
 			before := runtime.NumGoroutine()
 			const n = 50
 			var all []*handler
@@ -85,15 +84,15 @@ func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 	}
 }
 
-// crypto/tls may hold records that the kernel no longer knows of, when a connection
-// is handed over or resumed.
+// When a connection is handed over or resumed, crypto/tls may hold records that the kernel no longer
+// has.
 func TestTLSBytesThatWereReadWithTheHandshake(t *testing.T) {
 	p := newReactor(t)
 	client, server := tlsPair(t, true, nil)
 	client.Write([]byte("abc"))
 	client.Write([]byte("def"))
 	b := make([]byte, 1)
-	if _, err := io.ReadFull(server, b); err != nil { // leaves bc, and perhaps more, within crypto/tls
+	if _, err := io.ReadFull(server, b); err != nil { // leaves bc, and perhaps more, in crypto/tls
 		t.Fatal(err)
 	}
 	h := newHandler(t)
@@ -115,7 +114,7 @@ func TestTLSGarbage(t *testing.T) {
 	h.wantReceived(nil)
 }
 
-// A connection without a descriptor works behind Listen, too.
+// A connection without a descriptor also works behind Listen.
 func TestListenOverPipes(t *testing.T) {
 	p := newReactor(t)
 	pipes := wiretest.Listen()

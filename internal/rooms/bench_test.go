@@ -7,7 +7,8 @@ import (
 	"github.com/parley-go/parley/internal/rooms"
 )
 
-// BenchmarkSelect chooses the members of a room of 10,000, all but one, and those of two rooms.
+// BenchmarkSelect selects the members of a room of 10,000, all of them but one, and the members of
+// two rooms.
 func BenchmarkSelect(b *testing.B) {
 	const size = 10_000
 	x := rooms.New[int]()

@@ -1,9 +1,9 @@
-// Package rooms is the membership index of a namespace: who is there, and who is
-// in which room. It is a data structure and does no I/O.
+// Package rooms is the membership index of a namespace: it knows the members, and the rooms of
+// each. It is a data structure and does no I/O.
 //
-// Every member is in the room that has its own id as a name, which costs nothing until
-// somebody else joins it. Joining, leaving and removing a member take time in the number
-// of that member's rooms, whatever the rooms' sizes.
+// Every member starts in a room of its own, whose name is the member's id. This room costs nothing
+// until another member joins it. Joining, leaving and removing take time proportional to the number
+// of the member's rooms, whatever the size of those rooms.
 package rooms
 
 import (
@@ -15,14 +15,14 @@ import (
 
 // Index holds members and rooms. It is safe for concurrent use.
 //
-// Locks are taken in the order member, shard or index; no two of a kind at once.
+// Lock order: a member first, then a shard or the index. Nobody holds two locks of the same kind.
 type Index[V any] struct {
 	seed   maphash.Seed
 	shards [16]shard[V]
 
 	mu      sync.RWMutex
 	members map[string]*Member[V]
-	all     []*Member[V] // the same, to be walked
+	all     []*Member[V] // for iteration; includes members whose id another member has taken
 }
 
 type shard[V any] struct {
@@ -39,20 +39,20 @@ type room[V any] struct {
 type seat[V any] struct {
 	member *Member[V]
 	room   *room[V]
-	at     int // index in room.seats, guarded by the shard's lock
+	at     int // index in room.seats; the shard's lock guards it
 }
 
-// Member is somebody who can be in rooms; Value says who. It is embedded in that value or
-// kept beside it, and belongs to one Index.
+// Member is an entry of the index that can join rooms. Value is what it stands for. You can embed a
+// Member in that value or keep it beside. A Member belongs to one Index.
 type Member[V any] struct {
 	ID    string
 	Value V
 
-	at      int // index in Index.all, guarded by Index.mu
+	at      int // index in Index.all; Index.mu guards it
 	mu      sync.Mutex
 	seats   []*seat[V]
 	present bool        // added and not removed
-	own     atomic.Bool // in the room named by its id; changed under mu
+	own     atomic.Bool // in its own room; changes under mu
 }
 
 // New returns an empty index.
@@ -68,9 +68,9 @@ func (x *Index[V]) shard(name string) *shard[V] {
 	return &x.shards[maphash.String(x.seed, name)%uint64(len(x.shards))]
 }
 
-// Add adds m, whose ID and Value are set, and puts it into rooms before anybody can find
-// it. If another member has the same id, that one is not found by it any more, but stays among
-// all until it is removed. Add returns those rooms that had no members before.
+// Add adds m and puts it into rooms before others can find it. Set its ID and Value first. If
+// another member has the same id, Get no longer finds that one, but All does until you remove it.
+// Add returns the rooms that had no members before.
 func (x *Index[V]) Add(m *Member[V], rooms ...string) (created []string) {
 	m.mu.Lock()
 	m.present = true
@@ -89,8 +89,8 @@ func (x *Index[V]) Add(m *Member[V], rooms ...string) (created []string) {
 	return created
 }
 
-// Remove takes m out of the index and all of its rooms. It returns the rooms it was in,
-// its own last, and those among them that are empty now.
+// Remove removes m from the index and from all of its rooms. It returns the rooms that m was in,
+// its own last, and which of them are empty now.
 func (x *Index[V]) Remove(m *Member[V]) (left, emptied []string) {
 	x.mu.Lock()
 	if x.members[m.ID] == m {
@@ -127,7 +127,7 @@ func (x *Index[V]) Remove(m *Member[V]) (left, emptied []string) {
 	return left, emptied
 }
 
-// vacate takes a seat away and reports whether its room is empty now.
+// vacate removes a seat and reports whether its room is empty now.
 func (x *Index[V]) vacate(s *seat[V]) (emptied bool) {
 	return x.removeSeat(s) && x.owner(s.room.name) == nil
 }
@@ -148,9 +148,9 @@ func (x *Index[V]) removeSeat(s *seat[V]) (last bool) {
 	return end == 0
 }
 
-// Join puts m into a room. joined is false if it was there already or has been removed;
-// created says that the room had no members before; ok is false if m would be in more
-// than limit rooms, not counting its own.
+// Join puts m into a room. joined is false if m was there already or is not in the index. created
+// is true if the room had no members before. ok is false if m would be in more than limit rooms,
+// not counting its own. A limit of 0 means no limit.
 func (x *Index[V]) Join(m *Member[V], name string, limit int) (joined, created, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -164,7 +164,7 @@ func (x *Index[V]) Join(m *Member[V], name string, limit int) (joined, created, 
 	return joined, created, true
 }
 
-// joinLocked is Join of a member that is present, without limit.
+// joinLocked is Join without a limit, for a member that is present.
 func (x *Index[V]) joinLocked(m *Member[V], name string) (joined, created bool) {
 	if name == m.ID {
 		joined = !m.own.Swap(true)
@@ -192,8 +192,8 @@ func (x *Index[V]) addSeat(m *Member[V], name string) (first bool) {
 	return len(r.seats) == 1
 }
 
-// Leave takes m out of a room. left is false if it was not there; emptied says that nobody
-// is there any more.
+// Leave takes m out of a room. left is false if m was not there. emptied is true if the room has no
+// members any more.
 func (x *Index[V]) Leave(m *Member[V], name string) (left, emptied bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -209,7 +209,7 @@ func (x *Index[V]) Leave(m *Member[V], name string) (left, emptied bool) {
 	return true, x.vacate(s)
 }
 
-// owner returns the member whose own room this is, if it is there.
+// owner returns the member whose own room this is, if that member is in it.
 func (x *Index[V]) owner(name string) *Member[V] {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -219,7 +219,7 @@ func (x *Index[V]) owner(name string) *Member[V] {
 	return nil
 }
 
-// exists reports whether anybody has a seat in the room.
+// exists reports whether any member has a seat in the room. Its owner has none.
 func (x *Index[V]) exists(name string) bool {
 	sh := x.shard(name)
 	sh.mu.RLock()
@@ -234,7 +234,7 @@ func (m *Member[V]) In(name string) bool {
 	return name == m.ID && m.own.Load() || m.seatedLocked(name)
 }
 
-// seatedLocked is In for rooms that are not m's own.
+// seatedLocked is In for rooms other than m's own.
 func (m *Member[V]) seatedLocked(name string) bool {
 	return slices.ContainsFunc(m.seats, func(s *seat[V]) bool { return s.room.name == name })
 }
@@ -270,7 +270,7 @@ func (x *Index[V]) Len() int {
 	return len(x.all)
 }
 
-// Rooms returns the number of rooms that are not a member's own.
+// Rooms returns the number of rooms. It does not count members' own rooms in which only the owner is.
 func (x *Index[V]) Rooms() int {
 	n := 0
 	for i := range x.shards {
@@ -297,8 +297,8 @@ func (x *Index[V]) Size(name string) int {
 	return n
 }
 
-// Sizes returns the rooms and how many members are in each. A member's own room is left out while
-// nobody else is there.
+// Sizes returns the number of members in each room. It leaves out a member's own room while no
+// other member is there.
 func (x *Index[V]) Sizes() map[string]int {
 	sizes := map[string]int{}
 	for i := range x.shards {
@@ -317,8 +317,8 @@ func (x *Index[V]) Sizes() map[string]int {
 	return sizes
 }
 
-// All appends to dst the values of all members that are in none of the rooms of except. Like
-// Select it is a copy: sending to ten thousand members holds no lock.
+// All appends to dst the values of all members that are in none of the rooms in except. Like Select,
+// it copies, so that the caller can send to ten thousand members without holding a lock.
 func (x *Index[V]) All(dst []V, except []string) []V {
 	skip := map[*Member[V]]struct{}{}
 	for _, name := range except {
@@ -332,8 +332,8 @@ func (x *Index[V]) All(dst []V, except []string) []V {
 	return dst
 }
 
-// Select appends to dst the values of those members that are in any of the rooms and in none
-// of except, each once. Of no rooms it selects nobody.
+// Select appends to dst the values of the members that are in any of rooms and in none of except,
+// each once. If rooms is empty, it selects nobody.
 func (x *Index[V]) Select(dst []V, rooms, except []string) []V {
 	if len(except) == 0 && len(rooms) == 1 {
 		x.each(rooms[0], func(m *Member[V]) { dst = append(dst, m.Value) })
@@ -343,7 +343,7 @@ func (x *Index[V]) Select(dst []V, rooms, except []string) []V {
 	for _, name := range except {
 		x.each(name, func(m *Member[V]) { skip[m] = struct{}{} })
 	}
-	several := len(rooms) > 1 // or else nobody is met twice
+	several := len(rooms) > 1 // only then can a member come up twice
 	for _, name := range rooms {
 		x.each(name, func(m *Member[V]) {
 			if _, found := skip[m]; found {

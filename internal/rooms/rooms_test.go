@@ -12,7 +12,7 @@ import (
 
 type set map[string]bool
 
-// model is the index as plain maps: the rooms of each member, its own among them.
+// model is the index as plain maps: the rooms of each member, including its own.
 type model map[string]set
 
 func (m model) in(room string) (members []string) {
@@ -47,7 +47,7 @@ func (m model) without(except []string) []string {
 	return ids
 }
 
-// occupied counts the rooms that somebody is in, but for those that only their owner is in.
+// occupied counts the rooms that have a member other than their owner.
 func (m model) occupied() int {
 	all := set{}
 	for id, rooms := range m {
@@ -62,7 +62,7 @@ func (m model) occupied() int {
 
 func TestIndexAgainstModel(t *testing.T) {
 	ids := []string{"a", "b", "c", "d", "e", "f"}
-	names := append([]string{"", "lobby", "r1", "r2", "r3", "nobody"}, ids...) // members' own rooms can be joined, too
+	names := append([]string{"", "lobby", "r1", "r2", "r3", "nobody"}, ids...) // others can join a member's own room
 	rapid.Check(t, func(t *rapid.T) {
 		x := rooms.New[string]()
 		members := map[string]*rooms.Member[string]{}
@@ -185,8 +185,8 @@ func wantSame(t *rapid.T, what string, got, want []string) {
 	}
 }
 
-// Members come, join, leave and go at the same time as others select: what is selected
-// are members, each once, and nothing is left in the end.
+// Some goroutines add, join, leave and remove members while others select. Every selected value
+// must be a member, each once, and the index must be empty in the end.
 func TestConcurrentUse(t *testing.T) {
 	x := rooms.New[int]()
 	var writers, readers sync.WaitGroup
@@ -215,7 +215,7 @@ func TestConcurrentUse(t *testing.T) {
 				m := &rooms.Member[int]{ID: fmt.Sprint("m", n%20, "/", n), Value: n}
 				x.Add(m)
 				x.Join(m, "all", 0)
-				x.Join(m, fmt.Sprint("m", (n+1)%20, "/", n+1), 0) // somebody else's own
+				x.Join(m, fmt.Sprint("m", (n+1)%20, "/", n+1), 0) // another member's own room
 				if n%2 == 0 {
 					x.Join(m, "even", 0)
 				}

@@ -8,41 +8,38 @@ import (
 	"github.com/parley-go/parley/internal/origin"
 )
 
-// AcceptOptions configure [Accept]. They may be shared and must not change once
-// they are used.
+// AcceptOptions configure [Accept]. You can share them. Do not change them once they are in use.
 type AcceptOptions struct {
-	// CheckOrigin decides whether the request's origin may connect. If nil,
-	// only a page of the host it is sent to may: see origin.Same.
+	// CheckOrigin decides whether the request's origin may connect. If nil, only pages from the
+	// request's own host may: see origin.Same.
 	CheckOrigin func(*http.Request) bool
 
-	// Subprotocols are those the server speaks, the preferred one first.
+	// Subprotocols are the subprotocols that the server speaks, in order of preference.
 	Subprotocols []string
 	// AnySubprotocol agrees on the first that the client offers if none of Subprotocols is
 	// offered. A browser that has offered some fails if the server agrees on none.
 	AnySubprotocol bool
 
-	// Compression allows permessage-deflate. If nil, it is declined.
+	// Compression allows permessage-deflate. If nil, Accept declines it.
 	Compression *Compression
 }
 
-// An Accepted is a handshake that the server agrees to. It is used by one
-// goroutine at a time.
+// An Accepted is a handshake that the server agrees to. Only one goroutine at a time may use it.
 type Accepted struct {
-	Subprotocol string         // empty if none is agreed on
+	Subprotocol string         // empty for none
 	Deflate     *DeflateParams // nil without compression
 
-	// Header holds further fields for the response, such as Set-Cookie. It may be nil. Fields
-	// of the handshake itself, or about a body, are left out.
+	// Header holds additional fields for the response, such as Set-Cookie. It may be nil. The
+	// response leaves out fields that belong to the handshake or describe a body.
 	Header http.Header
 
 	key [acceptKeySize]byte
 }
 
-// A HandshakeError is the answer to a request that [Accept] refuses. It is not
-// changed after that.
+// A HandshakeError is the answer to a request that [Accept] refuses. It never changes.
 type HandshakeError struct {
 	Status  int
-	Header  http.Header // fields the status asks for, may be nil
+	Header  http.Header // fields that the status requires; may be nil
 	Message string
 }
 
@@ -65,8 +62,8 @@ func badRequest(message string) error {
 func upgradeRequired(message string) error {
 	return &HandshakeError{
 		Status: http.StatusUpgradeRequired,
-		// A 426 MUST name the protocol, RFC 9110 15.5.22, and the versions
-		// spoken, RFC 6455 4.4.
+		// A 426 MUST name the protocol (RFC 9110, 15.5.22) and the versions that we speak
+		// (RFC 6455, 4.4).
 		Header: http.Header{
 			"Connection":  {"Upgrade"},
 			"Upgrade":     {"websocket"},
@@ -76,10 +73,10 @@ func upgradeRequired(message string) error {
 	}
 }
 
-// Accept checks a client's opening handshake (RFC 6455, 4.2.1, or RFC 8441, 5) and
-// decides on subprotocol and compression. It does no I/O: the caller hijacks the
-// connection and writes [Accepted.AppendResponse], or calls [Accepted.WriteHeader] if
-// [OverHTTP2]. The error is always a [*HandshakeError]. A nil o has the defaults.
+// Accept checks a client's opening handshake (RFC 6455, 4.2.1, or RFC 8441, 5) and chooses the
+// subprotocol and compression. It does no I/O. Afterwards, hijack the connection and write
+// [Accepted.AppendResponse] or, if [OverHTTP2], call [Accepted.WriteHeader]. The error is always a
+// [*HandshakeError]. A nil o means the defaults.
 func Accept(r *http.Request, o *AcceptOptions) (*Accepted, error) {
 	if o == nil {
 		o = &AcceptOptions{}
@@ -110,15 +107,15 @@ func Accept(r *http.Request, o *AcceptOptions) (*Accepted, error) {
 	return a, nil
 }
 
-// OverHTTP2 reports whether r asks for a WebSocket in a stream of HTTP/2, with an extended
-// CONNECT (RFC 8441, 4).
+// OverHTTP2 reports whether r requests a WebSocket in an HTTP/2 stream, with an extended CONNECT
+// (RFC 8441, 4).
 func OverHTTP2(r *http.Request) bool {
 	return r.ProtoMajor == 2 && r.Method == http.MethodConnect && r.Header.Get(":protocol") == "websocket"
 }
 
 func checkRequest(r *http.Request) error {
 	switch {
-	case OverHTTP2(r): // HTTP/2 has checked the rest
+	case OverHTTP2(r): // net/http has checked the rest
 	case r.Method != http.MethodGet:
 		return &HandshakeError{
 			Status:  http.StatusMethodNotAllowed,
@@ -135,13 +132,12 @@ func checkRequest(r *http.Request) error {
 	case r.Host == "":
 		return badRequest("Host is missing")
 	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
-		// What follows the request is WebSocket: nobody on the way may take it
-		// for something else.
+		// WebSocket frames follow the request. No intermediary must take them for a body.
 		return badRequest("a WebSocket handshake has no body")
 	}
 	if v, ok := single(r.Header, headerVersion); !ok || v != "13" {
 		const message = "only WebSocket version 13 is spoken here"
-		if OverHTTP2(r) { // which has neither Upgrade nor Connection, RFC 9113 8.2.2
+		if OverHTTP2(r) { // HTTP/2 has neither Upgrade nor Connection (RFC 9113, 8.2.2)
 			return &HandshakeError{Status: http.StatusBadRequest, Header: http.Header{headerVersion: {"13"}}, Message: message}
 		}
 		return upgradeRequired(message)
@@ -181,16 +177,15 @@ func pickSubprotocol(offered []string, o *AcceptOptions) string {
 	return ""
 }
 
-// notOurs are the fields of Accepted.Header that are left out: what the handshake says by
-// itself, and what would be about a body, which there is none of.
+// notOurs are the fields of Accepted.Header that the response leaves out. The handshake sets some
+// of them itself; the others describe a body, and there is none.
 var notOurs = map[string]bool{
 	"Connection": true, "Upgrade": true, "Keep-Alive": true, "Trailer": true,
 	headerKey: true, headerVersion: true, headerProtocol: true, headerExtensions: true, headerAccept: true,
 	"Content-Length": true, "Content-Type": true, "Content-Encoding": true, "Transfer-Encoding": true,
 }
 
-// AppendResponse appends the head of the 101 response to dst. Frames may follow
-// in the same write.
+// AppendResponse appends the header of the 101 response to dst. Frames may follow in the same write.
 func (a *Accepted) AppendResponse(dst []byte) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\n"+
 		"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
@@ -212,8 +207,8 @@ func (a *Accepted) AppendResponse(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// WriteHeader writes the head of the 200 response over HTTP/2. Frames may follow in w, and
-// come in the request's body.
+// WriteHeader writes the header of the 200 response over HTTP/2. Then write outgoing frames to w and
+// read incoming frames from the request's body.
 func (a *Accepted) WriteHeader(w http.ResponseWriter) {
 	h := w.Header()
 	for name := range notOurs {

@@ -19,9 +19,9 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// Published attacks on WebSocket implementations, one test each.
+// Each of these tests tries a published attack on WebSocket implementations.
 
-// A bomb must not be inflated beyond the limit (CVE-2026-27571 in NATS).
+// The parser must not inflate a bomb beyond the limit (CVE-2026-27571 in NATS).
 func TestAttackDeflateBomb(t *testing.T) {
 	const limit = 1 << 20
 	bomb, err := ws.NewDeflater(ws.Client, noTakeover).AppendFrame(nil, ws.OpBinary, make([]byte, 30<<20))
@@ -35,14 +35,14 @@ func TestAttackDeflateBomb(t *testing.T) {
 		_, err = feed(&ws.ParserConfig{MaxMessage: limit}, ws.Server, noTakeover, bomb)
 	})
 	wantCode(t, err, ws.CloseMessageTooBig)
-	// All that was allocated: the input's copy, a decompressor, and buffers of
-	// which each has twice the size of the one before.
+	// The allocations are a copy of the input, a decompressor, and buffers, each twice as large as
+	// the one before.
 	if most := uint64(len(bomb) + 64<<10 + 2*limit + limit/2); used > most {
 		t.Errorf("%d bytes allocated for a limit of %d", used, limit)
 	}
 }
 
-// Memory must follow what has arrived, not what a frame declares.
+// Memory use must follow what has arrived, not what a frame declares.
 func TestAttackDeclaredLength(t *testing.T) {
 	const conns = 1000
 	parsers := make([]ws.Parser, conns)
@@ -60,7 +60,7 @@ func TestAttackDeclaredLength(t *testing.T) {
 	}
 }
 
-// A message in many pieces must not be copied again with each.
+// The parser must not copy a message again with each of its many pieces.
 func TestAttackManyPieces(t *testing.T) {
 	const size = ws.DefaultMaxMessage
 	in := masked(fin|bin, strings.Repeat("x", size))
@@ -80,14 +80,14 @@ func TestAttackManyPieces(t *testing.T) {
 	if length != size {
 		t.Fatalf("message of %d bytes", length)
 	}
-	// In total; alive at once are two buffers at most.
+	// This is the total; at most two buffers are alive at once.
 	if used > 2*size+size/2 {
 		t.Errorf("%d bytes allocated for a message of %d", used, size)
 	}
 }
 
-// Fragments without end must not take memory or go on for ever
-// (CVE-2026-48779, CVE-2026-62389 in npm ws).
+// Endless fragments must not use up memory, and must be stopped at some point (CVE-2026-48779 and
+// CVE-2026-62389 in npm ws).
 func TestAttackFragmentBomb(t *testing.T) {
 	for _, content := range []string{"", "x"} {
 		var p ws.Parser
@@ -115,8 +115,8 @@ func TestAttackFragmentBomb(t *testing.T) {
 	}
 }
 
-// A fragment's length, added to what has arrived, must not overflow
-// (CVE-2020-27813 in gorilla/websocket).
+// Adding a fragment's length to what has arrived must not overflow (CVE-2020-27813 in
+// gorilla/websocket).
 func TestAttackLengthOverflow(t *testing.T) {
 	huge := []byte{cont, 0x80 | 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5}
 	for _, cfg := range []*ws.ParserConfig{nil, {MaxMessage: -1}} {
@@ -131,7 +131,7 @@ func TestAttackLengthOverflow(t *testing.T) {
 	}
 }
 
-// A ping flood must not take memory, whether its pongs can be written or not.
+// A ping flood must not use up memory, whether or not the pongs can be written.
 func TestAttackPingFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nc, peer := net.Pipe()
@@ -165,8 +165,8 @@ func alive() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// Concurrent writers must neither lose, double nor interleave pongs. To be run
-// with the race detector.
+// Concurrent writers must not lose, duplicate or interleave pongs. Run this test with the race
+// detector.
 func TestAttackSeveralPongs(t *testing.T) {
 	const pings, messages = 200, 100
 	address := serve(t, nil, func(c *ws.Conn) {
@@ -229,8 +229,8 @@ func TestAttackSeveralPongs(t *testing.T) {
 	}
 }
 
-// A Close frame must hold what was given and nothing that happened to be in
-// memory (CVE-2026-45736 in npm ws).
+// A Close frame must hold only the given code and reason, and nothing else from memory
+// (CVE-2026-45736 in npm ws).
 func TestAttackCloseShowsMemory(t *testing.T) {
 	dirty := bytes.Repeat([]byte("secret"), 50)
 	for _, reason := range []string{"", "x", strings.Repeat("é", 100)} {
@@ -250,8 +250,8 @@ func TestAttackCloseShowsMemory(t *testing.T) {
 	})
 }
 
-// Masking keys must not be foreseeable: at the least they do not repeat and
-// their bits are even.
+// Masking keys must be unpredictable. At the least, they must not repeat, and about half of their
+// bits must be set.
 func TestAttackPredictableMasks(t *testing.T) {
 	const n = 10_000
 	seen := map[string]bool{}
@@ -271,8 +271,8 @@ func TestAttackPredictableMasks(t *testing.T) {
 	}
 }
 
-// Thousands of header fields (CVE-2024-37890 in npm ws) are the HTTP server's to
-// refuse; those it lets through must do no harm.
+// The HTTP server has to refuse thousands of header fields (CVE-2024-37890 in npm ws). Those that it
+// lets through must do no harm.
 func TestAttackManyHeaders(t *testing.T) {
 	r := request(t, handshake)
 	for i := range 10_000 {
@@ -285,10 +285,10 @@ func TestAttackManyHeaders(t *testing.T) {
 	}
 }
 
-// Header fields must be parsed in linear time (CVE-2021-32640 in npm ws) and
-// without taking many times their size.
+// Parsing header fields must take linear time (CVE-2021-32640 in npm ws), and must not take many
+// times their size in memory.
 func TestAttackHeaderBacktracking(t *testing.T) {
-	const size = 4 << 20 // for which quadratic time is hours
+	const size = 4 << 20 // quadratic time would be hours
 	for _, value := range []string{
 		"a" + strings.Repeat(" ", size) + "b", strings.Repeat(",", size), strings.Repeat("a,", size/2),
 		"a" + strings.Repeat(";a", size/2), "a;b=\"" + strings.Repeat(`\`, size), strings.Repeat("a ", size/2),
@@ -304,7 +304,7 @@ func TestAttackHeaderBacktracking(t *testing.T) {
 	}
 }
 
-// What is sent together with the handshake is WebSocket, not another request.
+// Bytes sent together with the handshake are WebSocket frames, not another request.
 func TestAttackPipelinedBytes(t *testing.T) {
 	address := serve(t, nil, echo)
 	nc, err := net.Dial("tcp", strings.TrimPrefix(address, "ws://"))
@@ -324,8 +324,7 @@ func TestAttackPipelinedBytes(t *testing.T) {
 	}
 }
 
-// A connection reset anywhere within handshake and first frames must end that
-// connection only.
+// A connection that is reset at any byte of the handshake or the first frames must end only itself.
 func TestAttackResetAtEveryByte(t *testing.T) {
 	var failed sync.Map
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -352,7 +351,7 @@ func TestAttackResetAtEveryByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		nc.Write(in[:n])
-		nc.(*net.TCPConn).SetLinger(0) // a reset, not an end
+		nc.(*net.TCPConn).SetLinger(0) // reset, not a normal close
 		nc.Close()
 	}
 	failed.Range(func(p, _ any) bool {

@@ -8,7 +8,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// discard is a Handler.
+// discard is a Handler that ignores everything.
 type discard struct{}
 
 func (discard) OnMessage(ws.Opcode, []byte) error { return nil }
@@ -102,7 +102,7 @@ func BenchmarkInflate(b *testing.B) {
 	payload := []byte(testMessages()[5][:4000])
 	for name, params := range map[string]*ws.DeflateParams{"takeover": takeover, "reset": noTakeover} {
 		b.Run(name, func(b *testing.B) {
-			// Made without context, so that it can be sent again and again.
+			// It has no context, so the benchmark can feed it again and again.
 			in, err := ws.NewDeflater(ws.Server, noTakeover).AppendFrame(nil, ws.OpText, payload)
 			if err != nil {
 				b.Fatal(err)

@@ -13,8 +13,8 @@ const (
 	CloseGoingAway       = 1001
 	CloseProtocolError   = 1002
 	CloseUnsupportedData = 1003
-	CloseNoStatus        = 1005 // never sent: stands for a Close frame without a code
-	CloseAbnormal        = 1006 // never sent: stands for a connection lost without a Close frame
+	CloseNoStatus        = 1005 // never sent; means a Close frame without a code
+	CloseAbnormal        = 1006 // never sent; means that the connection was lost without a Close frame
 	CloseInvalidData     = 1007
 	ClosePolicyViolation = 1008
 	CloseMessageTooBig   = 1009
@@ -23,12 +23,12 @@ const (
 	CloseTryAgainLater   = 1013
 )
 
-// maxReason is what a Close frame holds beside its code.
+// maxReason is the largest reason in bytes that fits into a Close frame with a code.
 const maxReason = MaxControlPayload - 2
 
-// A CloseError is the end of a connection as a Close frame tells it: the peer's
-// frame, or, from [Parser.Feed], the frame we owe the peer for its fault. It may
-// be shared and must not be changed.
+// A CloseError holds the code and reason of a Close frame: the one that the peer sent or, from
+// [Parser.Feed], the one to send to the peer because it has broken the protocol. It may be shared.
+// Do not change it.
 type CloseError struct {
 	Code   int
 	Reason string
@@ -45,9 +45,9 @@ func protocolError(reason string) error {
 	return &CloseError{Code: CloseProtocolError, Reason: reason}
 }
 
-// ValidCloseCode reports whether a Close frame may carry code: it is registered
-// for that purpose (1004, 1005, 1006 and 1015 are not), or from the ranges for
-// libraries and applications, 3000 to 4999 (RFC 6455, 7.4.2).
+// ValidCloseCode reports whether a Close frame may carry code. The code must be registered for that
+// purpose (1004, 1005, 1006 and 1015 are not), or be from the ranges for libraries and applications,
+// 3000 to 4999 (RFC 6455, 7.4.2).
 func ValidCloseCode(code int) bool {
 	switch {
 	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014:
@@ -56,8 +56,8 @@ func ValidCloseCode(code int) bool {
 	return code >= 3000 && code <= 4999
 }
 
-// ParseClose splits the payload of a Close frame that [Parser] has handed out.
-// An empty payload has [CloseNoStatus].
+// ParseClose splits the payload of a Close frame from [Parser]. For an empty payload, the code is
+// [CloseNoStatus].
 func ParseClose(payload []byte) (code int, reason string) {
 	if len(payload) < 2 {
 		return CloseNoStatus, ""
@@ -79,10 +79,9 @@ func checkClose(payload []byte) error {
 	return nil
 }
 
-// AppendClose appends a Close frame. A code of [CloseNoStatus] makes a frame
-// without code and reason. The reason is cut at a rune's border to 123 bytes,
-// and what is not UTF-8 in it is replaced. AppendClose panics on a code that
-// [ValidCloseCode] does not allow.
+// AppendClose appends a Close frame. With [CloseNoStatus], the frame has neither code nor reason.
+// AppendClose replaces invalid UTF-8 in the reason and cuts it at a rune boundary to at most 123
+// bytes. It panics if [ValidCloseCode] does not allow the code.
 func AppendClose(dst []byte, side Side, code int, reason string) []byte {
 	return appendFrame(dst, side, OpClose, closePayload(code, reason))
 }

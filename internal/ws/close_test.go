@@ -17,7 +17,7 @@ func TestCloseFrames(t *testing.T) {
 	tests := []struct {
 		name    string
 		payload string
-		code    int // of our answer, 0 for none
+		code    int // of our answer; 0 for none
 	}{
 		{"no payload", "", 0},
 		{"one byte", "\x03", 1002},
@@ -41,7 +41,7 @@ func TestCloseFrames(t *testing.T) {
 	}
 }
 
-// Every code, RFC 6455 7.4.
+// The test tries every code (RFC 6455, 7.4).
 func TestCloseCodes(t *testing.T) {
 	valid := map[int]bool{}
 	for _, code := range []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014} {

@@ -12,65 +12,64 @@ import (
 	"time"
 )
 
-// ConnOptions configure [NewConn]. They are copied.
+// ConnOptions configure [NewConn], which copies them.
 type ConnOptions struct {
 	Side    Side
 	Parser  *ParserConfig  // nil for the default limits
-	Deflate *DeflateParams // what the handshake has agreed on, nil for nothing
+	Deflate *DeflateParams // as negotiated in the handshake; nil without compression
 
-	// Buffered is what has been read of the connection already. NewConn keeps
-	// and overwrites it.
+	// Buffered holds bytes that you have already read from the connection. The Conn takes the
+	// slice and overwrites it.
 	Buffered []byte
 
-	// CloseTimeout limits how long the closing handshake may take. If zero, 5
-	// seconds.
+	// CloseTimeout limits the duration of the closing handshake. If zero, it is 5 seconds.
 	CloseTimeout time.Duration
 }
 
 const (
 	defaultCloseTimeout = 5 * time.Second
 
-	// readSize bounds what one read can bring, and so, as DEFLATE expands by
-	// 1032 at most, what can wait for ReadMessage: 4 MB.
+	// readSize limits the bytes of one read. Since DEFLATE expands by a factor of at most 1032, it
+	// also limits what can wait for ReadMessage, to 4 MB.
 	readSize = 4 << 10
 
-	// maxPongs is how many pongs may wait for a writer. Of more, the oldest
-	// are dropped: only the latest ping must be answered (RFC 6455, 5.5.3).
+	// maxPongs is how many pongs may wait for a writer. When there are more, the oldest is dropped:
+	// only the latest ping needs an answer (RFC 6455, 5.5.3).
 	maxPongs = 60
 )
 
-// ErrClosed is what writing to a [Conn] fails with after Close has been called
-// or the peer has closed.
+// ErrClosed is the error of writes to a [Conn] after you have called Close or the peer has closed.
 var ErrClosed = errors.New("ws: connection is closed")
 
-// A Conn is a WebSocket connection with blocking calls. ReadMessage answers
-// pings and the peer's Close frame, so it should always be running.
+// A Conn is a WebSocket connection with blocking calls. ReadMessage answers pings and the peer's
+// Close frame, so keep one call of it running all the time.
 //
-// Its methods may be called by several goroutines. ReadMessage and WriteMessage
-// let one after the other in. A call whose context ends while it is reading or
-// writing breaks the connection.
+// Several goroutines may call its methods. Concurrent calls of ReadMessage wait for each other, and
+// so do calls of WriteMessage. If the context of a call ends while it reads or writes, the
+// connection breaks.
 type Conn struct {
 	nc           net.Conn
 	side         Side
 	closeTimeout time.Duration
 
-	// Tokens: who has received one owns what stands below it.
+	// reading and writing each hold a token. The goroutine that has received it owns the fields
+	// below.
 	reading chan struct{}
 	parser  Parser
 	buf     []byte
-	unread  []byte // read before the handshake was over
+	unread  []byte // read during the handshake
 	queue   []message
-	closing error // the peer's Close frame or its fault
-	readErr error // what ReadMessage has failed with
+	closing error // the peer's Close frame or its protocol violation
+	readErr error // the error of all further calls of ReadMessage
 
 	writing   chan struct{}
 	out       []byte
 	deflater  *Deflater
 	threshold int
-	writeErr  error // nothing may follow a Close frame or a frame cut off
+	writeErr  error // set after a Close frame or a partial write: no frame may follow
 
 	mu    sync.Mutex
-	pongs [][]byte // that wait to be written
+	pongs [][]byte // waiting for a writer
 }
 
 type message struct {
@@ -78,8 +77,8 @@ type message struct {
 	payload []byte
 }
 
-// NewConn returns a connection over nc, whose opening handshake is done. It
-// takes nc over.
+// NewConn returns a connection over nc, whose opening handshake must be complete. The Conn owns nc
+// from then on.
 func NewConn(nc net.Conn, o ConnOptions) *Conn {
 	c := &Conn{
 		nc:           nc,
@@ -102,12 +101,12 @@ func NewConn(nc net.Conn, o ConnOptions) *Conn {
 	return c
 }
 
-// ReadMessage returns the next message. The payload is the caller's.
+// ReadMessage returns the next message. The payload belongs to the caller.
 //
-// The end of the connection is a [*CloseError]: the peer's Close frame, which
-// has then been answered, or its fault, which has been reported to it. Any
-// other error is the network's or the context's. After an error every call
-// fails.
+// At the end of the connection the error is a [*CloseError]. Either the peer has sent a Close frame,
+// which the Conn has answered, or it has broken the protocol, which the Conn has told it. Any other
+// error comes from the network or the context. After an error, every call fails, except when the
+// context ended before the call could start to read.
 func (c *Conn) ReadMessage(ctx context.Context) (Opcode, []byte, error) {
 	select {
 	case <-c.reading:
@@ -119,7 +118,7 @@ func (c *Conn) ReadMessage(ctx context.Context) (Opcode, []byte, error) {
 	return m.op, m.payload, err
 }
 
-// readMessage needs the token reading.
+// readMessage must be called with the token of reading.
 func (c *Conn) readMessage(ctx context.Context) (message, error) {
 	if len(c.queue) == 0 && c.readErr == nil {
 		stop := context.AfterFunc(ctx, func() { c.nc.SetDeadline(aLongTimeAgo) })
@@ -144,8 +143,8 @@ func (c *Conn) readMessage(ctx context.Context) (message, error) {
 // aLongTimeAgo is a deadline that makes I/O fail at once.
 var aLongTimeAgo = time.Unix(1, 0)
 
-// readSome reads and parses once, and answers what it has read. The end is put
-// off until the messages before it are taken, so that they can be replied to.
+// readSome reads and parses once, and answers pings. It does not end the connection until the caller
+// has taken the messages before the end, so that the caller can still reply to them.
 func (c *Conn) readSome() error {
 	if c.closing != nil {
 		c.end(c.closing)
@@ -173,7 +172,7 @@ func (c *Conn) readSome() error {
 	return c.flushPongs()
 }
 
-// end closes the connection after the peer's Close frame or its fault.
+// end closes the connection after the peer's Close frame or protocol violation.
 func (c *Conn) end(err error) {
 	defer c.nc.Close()
 	var closing *CloseError
@@ -182,9 +181,9 @@ func (c *Conn) end(err error) {
 	}
 	c.nc.SetDeadline(time.Now().Add(c.closeTimeout))
 	c.write(context.Background(), OpClose, closePayload(closing.Code, closing.Reason))
-	// The server is the one to end the TCP connection (RFC 6455, 7.1.1). To
-	// close it with bytes unread would reset it, which can destroy our Close
-	// frame on its way: end our half and read until the client ends its own.
+	// The server ends the TCP connection (RFC 6455, 7.1.1). If it closed the connection while there
+	// are unread bytes, TCP would reset it, and the client might never see our Close frame. So end
+	// our half, and read until the client ends its half.
 	if c.side == Server {
 		w, ok := c.nc.(interface{ CloseWrite() error })
 		if !ok || w.CloseWrite() != nil {
@@ -194,7 +193,7 @@ func (c *Conn) end(err error) {
 	io.Copy(io.Discard, c.nc)
 }
 
-// connHandler is Conn as the parser sees it.
+// connHandler implements [Handler] for a Conn.
 type connHandler Conn
 
 func (c *connHandler) OnMessage(op Opcode, payload []byte) error {
@@ -218,8 +217,8 @@ func (c *connHandler) OnControl(op Opcode, payload []byte) error {
 	return nil
 }
 
-// WriteMessage sends a message, compressed if that is agreed on and worthwhile.
-// payload is the caller's again when it returns.
+// WriteMessage sends a message. It compresses the message if compression was negotiated and the
+// message reaches the threshold. When it returns, payload belongs to the caller again.
 func (c *Conn) WriteMessage(ctx context.Context, op Opcode, payload []byte) error {
 	if op != OpText && op != OpBinary {
 		return errors.New("ws: a message is text or binary")
@@ -227,7 +226,7 @@ func (c *Conn) WriteMessage(ctx context.Context, op Opcode, payload []byte) erro
 	return c.write(ctx, op, payload)
 }
 
-// Ping sends a ping with at most 125 bytes. Pongs are not reported.
+// Ping sends a ping with at most 125 bytes. You do not hear of the pong.
 func (c *Conn) Ping(ctx context.Context, payload []byte) error {
 	if len(payload) > MaxControlPayload {
 		return errors.New("ws: ping of more than 125 bytes")
@@ -235,9 +234,8 @@ func (c *Conn) Ping(ctx context.Context, payload []byte) error {
 	return c.write(ctx, OpPing, payload)
 }
 
-// Close sends a Close frame, waits for the peer's, and closes the connection.
-// Messages that arrive meanwhile are dropped. The error is nil if the peer has
-// answered, or had closed before.
+// Close sends a Close frame, waits for the peer's Close frame, and closes the connection. It drops
+// messages that arrive meanwhile. The error is nil if the peer has answered or had closed before.
 func (c *Conn) Close(code int, reason string) error {
 	if code != CloseNoStatus && !ValidCloseCode(code) {
 		return errors.New("ws: close code must not be sent")
@@ -248,7 +246,7 @@ func (c *Conn) Close(code int, reason string) error {
 	if err != nil && err != ErrClosed {
 		return err
 	}
-	<-c.reading // after the deadline at the latest
+	<-c.reading // a reader returns it by the deadline at the latest
 	defer func() { c.reading <- struct{}{} }()
 	for c.readErr == nil {
 		c.readErr = c.readSome()
@@ -263,7 +261,7 @@ func (c *Conn) Close(code int, reason string) error {
 // CloseNow closes the connection without a closing handshake.
 func (c *Conn) CloseNow() error { return c.nc.Close() }
 
-// write sends the pongs that wait, then a frame.
+// write sends the waiting pongs, then a frame.
 func (c *Conn) write(ctx context.Context, op Opcode, payload []byte) error {
 	select {
 	case <-c.writing:
@@ -282,8 +280,8 @@ func (c *Conn) write(ctx context.Context, op Opcode, payload []byte) error {
 	return c.flushPongs()
 }
 
-// flushPongs sends the pongs that wait. If somebody else is writing, it is left
-// to them: they flush after they have put the token back.
+// flushPongs sends the waiting pongs. If another goroutine is writing, it leaves them to that one,
+// which flushes after it has returned the token.
 func (c *Conn) flushPongs() error {
 	for c.havePongs() {
 		select {
@@ -314,8 +312,8 @@ func (c *Conn) takePongs() [][]byte {
 	return pongs
 }
 
-// writeFrames writes the pongs that wait and, unless op is OpPong, a frame. It
-// needs the token writing.
+// writeFrames writes the waiting pongs and, unless op is OpPong, a frame. It must be called with the
+// token of writing.
 func (c *Conn) writeFrames(op Opcode, payload []byte) error {
 	pongs := c.takePongs()
 	if c.writeErr != nil {
@@ -346,14 +344,14 @@ func (c *Conn) writeFrames(op Opcode, payload []byte) error {
 	return c.writeErr
 }
 
-// Upgrade hijacks the connection of an accepted request and sends the response.
-// When it fails before the connection is hijacked, w can still be answered on.
+// Upgrade hijacks the connection of an accepted request and sends the response. If hijacking fails,
+// you can still answer on w.
 func Upgrade(w http.ResponseWriter, a *Accepted, cfg *ParserConfig) (*Conn, error) {
 	nc, brw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
-	nc.SetDeadline(time.Time{}) // the HTTP server's
+	nc.SetDeadline(time.Time{}) // the HTTP server may have set one
 	buffered, _ := brw.Reader.Peek(brw.Reader.Buffered())
 	if _, err := nc.Write(a.AppendResponse(nil)); err != nil {
 		nc.Close()

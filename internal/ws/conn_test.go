@@ -20,7 +20,7 @@ import (
 
 var ctx = context.Background()
 
-// serve runs a server that hands every connection to f.
+// serve runs a server that calls f with every connection.
 func serve(t *testing.T, o *ws.AcceptOptions, f func(*ws.Conn)) string {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -153,7 +153,7 @@ func TestCloseWhileReading(t *testing.T) {
 	var group sync.WaitGroup
 	group.Go(func() {
 		_, _, err := c.ReadMessage(ctx)
-		wantCode(t, err, ws.CloseNormal) // the echo of ours
+		wantCode(t, err, ws.CloseNormal) // the peer echoes our code
 	})
 	if err := c.Close(ws.CloseNormal, ""); err != nil {
 		t.Errorf("Close: %v", err)
@@ -161,7 +161,7 @@ func TestCloseWhileReading(t *testing.T) {
 	group.Wait()
 }
 
-// The server ends the TCP connection: a client may wait for that (RFC 6455, 7.1.1).
+// The server must end the TCP connection, since a client may wait for that (RFC 6455, 7.1.1).
 func TestServerEndsTCP(t *testing.T) {
 	for name, in := range map[string][]byte{"close": masked(fin|cls, ""), "fault": masked(fin|3, "")} {
 		t.Run(name, func(t *testing.T) {
@@ -219,8 +219,8 @@ func TestCloseRefusesCodes(t *testing.T) {
 	}
 }
 
-// What comes before a fault is delivered and can be answered; then the fault is
-// told to the peer.
+// The reader gets the messages before a protocol error and can reply to them. Then the Conn tells the
+// peer about the error.
 func TestFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nc, peer := net.Pipe()
@@ -271,7 +271,7 @@ func TestContextEndsCalls(t *testing.T) {
 	})
 }
 
-// A reader does not wait for a writer that is stuck: its pongs do.
+// A reader does not wait for a writer that is stuck; only its pongs wait.
 func TestPongsWaitForWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nc, peer := net.Pipe()
@@ -286,7 +286,7 @@ func TestPongsWaitForWriter(t *testing.T) {
 			if _, err := peer.Write(masked(fin|ping, p)); err != nil {
 				t.Fatal(err)
 			}
-			if i >= 40 { // the last 60 are answered
+			if i >= 40 { // only the last 60 get an answer
 				want = append(want, plain(fin|pong, p)...)
 			}
 		}

@@ -7,34 +7,32 @@ import (
 	"sync"
 )
 
-// maxWindowBits is DEFLATE's largest LZ77 window, 32 KiB, and the default of
-// both window parameters (RFC 7692, 7.1.2).
+// maxWindowBits is DEFLATE's largest LZ77 window, 32 KiB. It is the default of both window
+// parameters (RFC 7692, 7.1.2).
 const (
 	minWindowBits = 8
 	maxWindowBits = 15
 )
 
-// DeflateParams is what a handshake has agreed on for permessage-deflate. It
-// must not change once a connection uses it.
+// DeflateParams holds the parameters of permessage-deflate that a handshake has agreed on. Do not
+// change it once a connection uses it.
 type DeflateParams struct {
 	ServerNoContextTakeover bool
 	ClientNoContextTakeover bool
 	ServerMaxWindowBits     int // 8 to 15
 	ClientMaxWindowBits     int // 8 to 15
 
-	confirm bool // ServerMaxWindowBits, which the client has limited, perhaps to 15
+	confirm bool // answer with ServerMaxWindowBits even if it is 15, since the client has limited it
 
-	// Level is what we compress with, as for compress/flate. If zero,
-	// flate.BestSpeed.
+	// Level is our compression level, as in compress/flate. If zero, it is flate.BestSpeed.
 	Level int
 
-	// Threshold is the size in bytes below which compressing a message is
-	// not worthwhile. Parser and Deflater do not look at it.
+	// Threshold is the size in bytes below which compressing a message is not worthwhile. Parser
+	// and Deflater ignore it.
 	Threshold int
 }
 
-// readWindow returns how many bytes of earlier messages those that side reads
-// may refer to.
+// readWindow returns how many bytes of earlier messages a message that side receives may refer to.
 func (d *DeflateParams) readWindow(side Side) int {
 	bits, reset := d.ClientMaxWindowBits, d.ClientNoContextTakeover
 	if side == Client {
@@ -43,45 +41,45 @@ func (d *DeflateParams) readWindow(side Side) int {
 	if reset {
 		return 0
 	}
-	// zlib up to 1.2.8 takes a window of 8 bits for one of 9.
+	// zlib up to 1.2.8 uses a window of 9 bits where 8 are asked for.
 	return 1 << max(bits, 9)
 }
 
-// maxDeflated returns the size a message of n bytes may have when compressed.
-// The worst honest encoding has fixed Huffman codes of 9 bits a byte.
+// maxDeflated returns the largest compressed size to accept for a message of n bytes. The worst
+// honest encoding has fixed Huffman codes of 9 bits per byte.
 func maxDeflated(n uint64) uint64 {
 	return min(n+n/8+64, math.MaxInt)
 }
 
-// syncTail ends what a DEFLATE stream flushes: an empty stored block without its
-// three header bits. Senders remove it (RFC 7692, 7.2.1), receivers add it
-// again (7.2.2).
+// syncTail ends every flush of a DEFLATE stream: an empty stored block without its three header
+// bits. Senders remove it (RFC 7692, 7.2.1), receivers add it again (7.2.2).
 const syncTail = "\x00\x00\xff\xff"
 
 // A Deflater compresses the messages that one side sends.
 //
-// With context takeover it belongs to one connection, holds a compressor of
-// about 1 MB from the first message on, and is used by one goroutine at a time;
-// every message it makes must be sent, in order. Without context takeover it
-// holds nothing, may be used by many goroutines, and what it makes may be sent
-// by the same side to every peer with the same or a larger window; but not
-// beside another Deflater that takes context over.
+// With context takeover, a Deflater belongs to one connection, and only one goroutine at a time may
+// use it. You must send every message that it compresses, in order. From the first message on, it
+// holds a compressor of about 1 MB.
+//
+// Without context takeover, a Deflater holds nothing, and many goroutines may use it. The same side
+// may send its messages to every peer whose window is the same or larger. But do not send them on a
+// connection that also has a Deflater with context takeover.
 type Deflater struct {
 	side     Side
 	level    int
 	window   int
 	takeover bool
-	own      *compressor // with context takeover, from the first message on
+	own      *compressor // only with context takeover, from the first message on
 }
 
-// NewDeflater returns a Deflater for what side sends.
+// NewDeflater returns a Deflater for the messages that side sends.
 //
-// compress/flate always uses a window of 32 KiB. To keep to a smaller one, the
-// compressor is reset after as many bytes as the window has: there is then
-// nothing further away to refer to. Such connections do not take context over,
-// which a sender is free to do without negotiation.
+// compress/flate always uses a window of 32 KiB. To keep to a smaller window, the Deflater resets
+// the compressor each time it has compressed as many bytes as the window has. Then no reference can
+// go further back. Such a Deflater works without context takeover, which a sender may do without
+// negotiation.
 //
-// It panics if the parameters are out of range.
+// NewDeflater panics if the parameters are out of range.
 func NewDeflater(side Side, d *DeflateParams) *Deflater {
 	bits, reset := d.ServerMaxWindowBits, d.ServerNoContextTakeover
 	if side == Client {
@@ -108,11 +106,11 @@ func NewDeflater(side Side, d *DeflateParams) *Deflater {
 // Shareable reports whether d works without context takeover: see [Deflater].
 func (d *Deflater) Shareable() bool { return !d.takeover }
 
-// AppendFrame appends a frame with FIN and RSV1 that holds payload, compressed:
-// a whole message. payload is copied.
+// AppendFrame appends a whole message: a frame with FIN and RSV1 that holds payload compressed. It
+// does not keep payload.
 func (d *Deflater) AppendFrame(dst []byte, op Opcode, payload []byte) ([]byte, error) {
-	// The header's size depends on the compressed size: leave room for the
-	// largest, and close the gap afterwards.
+	// The size of the header depends on the compressed size. Leave room for the largest header, and
+	// close the gap afterwards.
 	start := len(dst)
 	var room [MaxHeader + maskSize]byte
 	dst, err := d.AppendMessage(append(dst, room[:]...), payload)
@@ -132,9 +130,8 @@ func (d *Deflater) AppendFrame(dst []byte, op Opcode, payload []byte) ([]byte, e
 	return append(head, body...), nil
 }
 
-// AppendMessage appends payload compressed, in the form a message's frames
-// carry: without the tail of the final flush (RFC 7692, 7.2.1). payload is
-// copied.
+// AppendMessage appends payload compressed, in the form that a message's frames carry: without the
+// tail of the final flush (RFC 7692, 7.2.1). It does not keep payload.
 func (d *Deflater) AppendMessage(dst, payload []byte) ([]byte, error) {
 	if d.takeover {
 		if d.own == nil {
@@ -191,7 +188,7 @@ func (c *compressor) deflate(dst, payload []byte) ([]byte, error) {
 		err = c.w.Flush()
 	}
 	out := c.out.b
-	c.out.b = nil // the caller's
+	c.out.b = nil // it belongs to the caller
 	if err != nil {
 		return dst, fmt.Errorf("deflate message: %w", err)
 	}

@@ -18,7 +18,7 @@ var (
 	noTakeover = &ws.DeflateParams{ServerNoContextTakeover: true, ClientNoContextTakeover: true, ServerMaxWindowBits: 15, ClientMaxWindowBits: 15}
 )
 
-// The examples of RFC 7692, 7.2.3, and frames next to them that are faulty.
+// These are the examples of RFC 7692, 7.2.3, and similar frames that are invalid.
 func TestInflate(t *testing.T) {
 	hello := "\xf2\x48\xcd\xc9\xc9\x07\x00"
 	first := byte(fin | rsv1 | text)
@@ -69,11 +69,11 @@ func TestInflate(t *testing.T) {
 	}
 }
 
-// A client that has agreed to a smaller window is held to it, and we keep no more.
+// A client that has agreed to a smaller window must keep to it, and the parser keeps no more.
 func TestInflateWindow(t *testing.T) {
 	d := *takeover
 	d.ClientMaxWindowBits = 9
-	deflater := ws.NewDeflater(ws.Client, takeover) // breaks the agreement
+	deflater := ws.NewDeflater(ws.Client, takeover) // violates the agreement
 	var wire []byte
 	var want []string
 	for _, m := range []string{noise[:400], noise[400:800], noise[:400]} {
@@ -95,7 +95,8 @@ var noise = func() string {
 	return string(b)
 }()
 
-// testMessages are compressible and not, and have repetitions at all distances.
+// testMessages returns messages that compress and some that do not, with repetitions at all
+// distances.
 func testMessages() []string {
 	var log strings.Builder
 	for i := range 2000 {
@@ -112,8 +113,8 @@ func testMessages() []string {
 	}
 }
 
-// Every combination of parameters: what one side sends, the other reads, and no
-// reference leaves the window agreed on (RFC 7692, 7.1.2).
+// With every combination of parameters, one side reads what the other sends, and no reference goes
+// beyond the negotiated window (RFC 7692, 7.1.2).
 func TestDeflateParameters(t *testing.T) {
 	messages := testMessages()
 	for bits := 8; bits <= 15; bits++ {
@@ -141,8 +142,8 @@ func TestDeflateParameters(t *testing.T) {
 					wantCode(t, err, 0)
 					wantEvents(t, got, want...)
 
-					// The messages again, as one DEFLATE stream; without takeover,
-					// each by itself.
+					// Compress the messages again, as one DEFLATE stream or, without takeover,
+					// each as its own stream.
 					deflater = ws.NewDeflater(side, &d)
 					for i, m := range messages {
 						if stream, err = deflater.AppendMessage(stream, []byte(m)); err != nil {
@@ -198,7 +199,7 @@ func TestContextTakeover(t *testing.T) {
 	}
 }
 
-// One Deflater without takeover serves all connections at once.
+// One Deflater without takeover can serve all connections at the same time.
 func TestSharedDeflater(t *testing.T) {
 	d := ws.NewDeflater(ws.Server, noTakeover)
 	var group sync.WaitGroup
@@ -265,7 +266,7 @@ func TestInflateLimits(t *testing.T) {
 	wantCode(t, err, 1009)
 }
 
-// allocated returns the bytes f allocates.
+// allocated returns the number of bytes that f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

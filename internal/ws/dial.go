@@ -17,44 +17,44 @@ import (
 	"time"
 )
 
-// DialOptions configure [Dial] and [Connect]. They may be shared and must not change once
-// they are used.
+// DialOptions configure [Dial] and [Connect]. You can share them. Do not change them once they are
+// in use.
 type DialOptions struct {
-	// Header holds further fields for the request, such as Origin or Cookie.
+	// Header holds additional fields for the request, such as Origin or Cookie.
 	Header http.Header
 
-	// Subprotocols are offered to the server, the preferred one first.
+	// Subprotocols are the subprotocols to offer to the server, in order of preference.
 	Subprotocols []string
 
-	// Compression is offered to the server. If nil, none is. What the server
-	// answers within the offer is accepted, including a smaller window and no
-	// context takeover for us.
+	// Compression is the compression to offer to the server. If nil, the client offers none. It
+	// accepts every answer that keeps within the offer, including a smaller window and no context
+	// takeover for us.
 	Compression *Compression
 
-	// Parser holds the limits of what is received. If nil, the defaults.
+	// Parser holds the limits of incoming messages. If nil, the defaults apply.
 	Parser *ParserConfig
 
 	// NetDial makes the connection. If nil, a net.Dialer does.
 	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// TLS is used for wss addresses. If nil, the zero value is.
+	// TLS is the configuration for wss addresses. If nil, it is the zero value.
 	TLS *tls.Config
 
-	// CloseTimeout is the one of ConnOptions.
+	// CloseTimeout is the same as in ConnOptions.
 	CloseTimeout time.Duration
 }
 
 const (
-	maxResponse     = 64 << 10 // bytes read of the handshake's response
-	maxResponseBody = 4 << 10  // bytes kept of the body of one that refuses
+	maxResponse     = 64 << 10 // bytes read of the response to the handshake
+	maxResponseBody = 4 << 10  // bytes kept of its body if it refuses
 )
 
-// Dial connects to a ws or wss address (http and https stand for the same) and
-// does the opening handshake as RFC 6455 4.1 and 4.2.2 demand. ctx is for that
-// only. Redirects are not followed.
+// Dial connects to a ws or wss address and does the opening handshake of RFC 6455, 4.1 and 4.2.2.
+// You can write http for ws and https for wss. ctx applies only until Dial returns. Dial does not
+// follow redirects.
 //
-// If the server has answered, its response is returned even with an error; its
-// body holds the first 4 KiB and need not be closed.
+// If the server has answered, Dial returns its response, even with an error. The body holds the
+// first 4 KiB; you need not close it.
 func Dial(ctx context.Context, address string, o *DialOptions) (*Conn, *http.Response, error) {
 	if o == nil {
 		o = &DialOptions{}
@@ -75,15 +75,15 @@ func Dial(ctx context.Context, address string, o *DialOptions) (*Conn, *http.Res
 // Connected is a client's connection after the opening handshake.
 type Connected struct {
 	Conn    net.Conn       // without a deadline
-	Deflate *DeflateParams // what was agreed on, nil for nothing
+	Deflate *DeflateParams // as negotiated; nil without compression
 
-	// Buffered is what has been read beyond the handshake. It is the caller's.
+	// Buffered holds the bytes that were read beyond the handshake. It belongs to the caller.
 	Buffered []byte
 }
 
-// Connect is [Dial] for callers that read and parse for themselves: it ends with the
-// opening handshake, as [Accept] does on the server's side. Of the options that concern
-// what comes afterwards, Parser and CloseTimeout, it makes no use.
+// Connect is [Dial] for callers that read and parse themselves. It does only the opening handshake,
+// as [Accept] does on the server. It ignores the options for the time afterwards: Parser and
+// CloseTimeout.
 func Connect(ctx context.Context, address string, o *DialOptions) (*Connected, *http.Response, error) {
 	if o == nil {
 		o = &DialOptions{}
@@ -111,7 +111,7 @@ func Connect(ctx context.Context, address string, o *DialOptions) (*Connected, *
 func parseAddress(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, errors.New("ws: malformed address") // err would show a password
+		return nil, errors.New("ws: malformed address") // err could show a password
 	}
 	switch u.Scheme {
 	case "ws":
@@ -211,8 +211,8 @@ func (o *DialOptions) request(u *url.URL, key string) *http.Request {
 	return r
 }
 
-// checkResponse fails unless the server has agreed to what was asked for, and
-// to nothing else (RFC 6455, 4.1, "If the response ...").
+// checkResponse fails unless the server has agreed to what we asked for, and to nothing else
+// (RFC 6455, 4.1, "If the response ...").
 func (o *DialOptions) checkResponse(resp *http.Response, key string) (*DeflateParams, error) {
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return nil, fmt.Errorf("handshake refused with status %d", resp.StatusCode)

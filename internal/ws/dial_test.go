@@ -14,8 +14,8 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// answer dials a server that answers any handshake with head, in which ACCEPT
-// stands for the right key.
+// answer dials a server that answers any handshake with head. In head, ACCEPT stands for the correct
+// key.
 func answer(t *testing.T, head string, o ws.DialOptions) (*http.Response, error) {
 	t.Helper()
 	var conn *ws.Conn
@@ -44,7 +44,7 @@ func answer(t *testing.T, head string, o ws.DialOptions) (*http.Response, error)
 	return resp, err
 }
 
-// readHead reads up to the empty line, without it.
+// readHead reads up to the empty line and returns what comes before it.
 func readHead(r io.Reader) string {
 	var head []byte
 	for b := make([]byte, 1); !strings.HasSuffix(string(head), "\r\n\r\n"); {
@@ -65,7 +65,7 @@ func TestDialChecksResponse(t *testing.T) {
 	tests := []struct {
 		name, head string
 		o          ws.DialOptions
-		err        string // none if empty
+		err        string // empty for none
 	}{
 		{"good", good + "\r\n", ws.DialOptions{}, ""},
 		{"case", strings.NewReplacer("websocket", "WebSocket", "Connection: Upgrade", "Connection: keep-alive, upgrade").Replace(good) + "\r\n", ws.DialOptions{}, ""},
@@ -196,7 +196,7 @@ func TestDialContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
 		defer server.Close()
-		go readHead(server) // and no answer
+		go readHead(server) // but never answer
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		_, _, err := ws.Dial(short, "ws://example.com", &ws.DialOptions{

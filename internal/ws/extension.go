@@ -8,26 +8,25 @@ import (
 
 const permessageDeflate = "permessage-deflate"
 
-// Compression configures permessage-deflate. It may be shared and must not
-// change once it is used.
+// Compression configures permessage-deflate. You can share it. Do not change it once it is in use.
 type Compression struct {
-	// With no context takeover, each message of that side is compressed by
-	// itself: the ratio is worse, but an idle connection needs no compressor
-	// (server side, about 1 MB) and no window (client side, up to 32 KiB),
-	// and a server can compress a message once for all its receivers.
+	// Without context takeover, that side compresses each message by itself. The ratio is worse, but
+	// an idle connection needs no memory for it: on our server, a compressor of about 1 MB for what
+	// the server sends, and a window of up to 32 KiB for what the client sends. A server can also
+	// compress a message once for all receivers.
 	NoServerContextTakeover bool
 	NoClientContextTakeover bool
 
-	// The largest LZ77 window of each side, from 8 to 15 bits. If zero, 15. A
-	// client can be limited only if it offers that.
+	// The largest LZ77 window of each side, from 8 to 15 bits. If zero, it is 15. A server can limit
+	// a client's window only if the client offers that.
 	ServerMaxWindowBits int
 	ClientMaxWindowBits int
 
-	// Threshold is the size in bytes below which messages are sent as they
-	// are. If zero, 1024. If negative, all are compressed.
+	// Threshold is the size in bytes below which messages are sent uncompressed. If zero, it is
+	// 1024. If negative, all messages are compressed.
 	Threshold int
 
-	// Level is the one of compress/flate. If zero, flate.BestSpeed.
+	// Level is the compression level, as in compress/flate. If zero, it is flate.BestSpeed.
 	Level int
 }
 
@@ -66,20 +65,20 @@ type param struct {
 	hasValue    bool
 }
 
-// maxExtensionParts limits the extensions and parameters of a request together:
-// a header of 1 MB would become many times as much here.
+// maxExtensionParts limits the total number of extensions and parameters in a request. Without it,
+// parsing a header of 1 MB would take many times that memory.
 const maxExtensionParts = 100
 
 var errExtensions = errors.New("malformed Sec-WebSocket-Extensions")
 
-// parseExtensions parses the field's lines. What does not conform to the grammar
-// MUST fail the connection, hence the error.
+// parseExtensions parses the field's lines. It returns an error because a field that does not conform
+// to the grammar MUST fail the connection.
 func parseExtensions(lines []string) ([]extension, error) {
 	var all []extension
 	parts := 0
 	for _, s := range lines {
 		for s = skipSpace(s); s != ""; {
-			if s[0] == ',' { // empty elements are to be ignored, RFC 9110 5.6.1
+			if s[0] == ',' { // ignore empty elements, RFC 9110 5.6.1
 				s = skipSpace(s[1:])
 				continue
 			}
@@ -119,7 +118,7 @@ func cutExtension(s string) (ext extension, rest string, ok bool) {
 	return ext, s, true
 }
 
-// cutToken cuts the longest token that s starts with.
+// cutToken cuts the longest token off the start of s.
 func cutToken(s string) (token, rest string) {
 	n := 0
 	for n < len(s) && isTokenByte(s[n]) {
@@ -128,7 +127,8 @@ func cutToken(s string) (token, rest string) {
 	return s[:n], s[n:]
 }
 
-// cutValue cuts a token or a quoted string, whose content must be a token too.
+// cutValue cuts a token or a quoted string off the start of s. A quoted string must contain a token;
+// the caller checks that.
 func cutValue(s string) (value, rest string) {
 	if !strings.HasPrefix(s, `"`) {
 		return cutToken(s)
@@ -142,9 +142,8 @@ func cutValue(s string) (value, rest string) {
 
 func skipSpace(s string) string { return strings.TrimLeft(s, " \t") }
 
-// negotiateDeflate picks the first offer of permessage-deflate that is valid;
-// the others a server must decline (RFC 7692, 7). It returns nil if there is
-// none.
+// negotiateDeflate picks the first valid offer of permessage-deflate; a server must decline invalid
+// ones (RFC 7692, 7). It returns nil if there is none.
 func negotiateDeflate(offers []extension, c *Compression) *DeflateParams {
 	for _, ext := range offers {
 		if ext.name != permessageDeflate {
@@ -155,8 +154,8 @@ func negotiateDeflate(offers []extension, c *Compression) *DeflateParams {
 			continue
 		}
 		d := c.params()
-		// A hint that a client will not take context over may be confirmed,
-		// which saves us its window; the demand that we do not, must be.
+		// The client may hint that it will not take context over. We may confirm this, which saves us
+		// its window. The client may demand that we do not take context over. We must confirm that.
 		d.ServerNoContextTakeover = d.ServerNoContextTakeover || offer.serverNoTakeover
 		d.ClientNoContextTakeover = d.ClientNoContextTakeover || offer.clientNoTakeover
 		if offer.serverBits != 0 {
@@ -168,15 +167,15 @@ func negotiateDeflate(offers []extension, c *Compression) *DeflateParams {
 		if offer.clientBits != 0 {
 			d.ClientMaxWindowBits = min(d.ClientMaxWindowBits, offer.clientBits)
 		} else {
-			d.ClientMaxWindowBits = maxWindowBits // it must not be asked for less
+			d.ClientMaxWindowBits = maxWindowBits // we must not ask the client for less
 		}
 		return &d
 	}
 	return nil
 }
 
-// offer returns a client's Sec-WebSocket-Extensions value. It always lets the
-// server limit our window.
+// offer returns a client's Sec-WebSocket-Extensions value. It always allows the server to limit our
+// window.
 func (c *Compression) offer() string {
 	d := c.params()
 	b := d.appendTo(nil)
@@ -186,8 +185,8 @@ func (c *Compression) offer() string {
 	return string(b)
 }
 
-// agree checks a server's answer to c's offer. What answers the offer in
-// another way than RFC 7692 7.1 allows, fails the handshake.
+// agree checks a server's answer to c's offer. The handshake fails if RFC 7692, 7.1, does not allow
+// the answer.
 func (c *Compression) agree(params []param) (*DeflateParams, error) {
 	answer, ok := parseDeflate(params, false)
 	d := c.params()
@@ -208,15 +207,15 @@ func (c *Compression) agree(params []param) (*DeflateParams, error) {
 	return &d, nil
 }
 
-// deflateParams are the parameters of one offer or response; bits are zero
-// where the parameter is missing.
+// deflateParams are the parameters of one offer or response. The bits are zero if the parameter is
+// missing.
 type deflateParams struct {
 	serverNoTakeover, clientNoTakeover bool
 	serverBits, clientBits             int
 }
 
-// parseDeflate checks the parameters of permessage-deflate (RFC 7692, 7.1). In
-// an offer client_max_window_bits may do without a value.
+// parseDeflate checks the parameters of permessage-deflate (RFC 7692, 7.1). In an offer,
+// client_max_window_bits needs no value.
 func parseDeflate(params []param, offer bool) (d deflateParams, ok bool) {
 	for i, p := range params {
 		for _, q := range params[:i] {
@@ -258,8 +257,8 @@ func windowBits(s string) (int, bool) {
 	return 0, false
 }
 
-// appendTo appends d as a Sec-WebSocket-Extensions value. Parameters that have
-// their default value are left out, unless they have to be confirmed.
+// appendTo appends d as a Sec-WebSocket-Extensions value. It leaves out parameters that have their
+// default value, unless we must confirm them.
 func (d *DeflateParams) appendTo(dst []byte) []byte {
 	dst = append(dst, permessageDeflate...)
 	if d.ServerNoContextTakeover {

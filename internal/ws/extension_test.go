@@ -14,7 +14,7 @@ func TestNegotiateDeflate(t *testing.T) {
 		name   string
 		offer  string
 		c      ws.Compression
-		answer string // without the name, "-" if declined
+		answer string // without the name; "-" if declined
 	}{
 		{"bare", "permessage-deflate", ws.Compression{}, ""},
 		{"browser", "permessage-deflate; client_max_window_bits", ws.Compression{}, ""},

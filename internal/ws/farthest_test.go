@@ -2,9 +2,8 @@ package ws_test
 
 import "testing"
 
-// farthest inflates a stream of non-final blocks and returns the distance of the
-// farthest reference in it. It is written after RFC 1951 alone, since
-// compress/flate does not tell distances.
+// farthest inflates a stream of non-final blocks and returns the largest distance of a reference in
+// it. It follows RFC 1951 directly, because compress/flate does not report distances.
 func farthest(t *testing.T, stream []byte) (out []byte, far int) {
 	t.Helper()
 	pos := 0 // in bits
@@ -15,8 +14,8 @@ func farthest(t *testing.T, stream []byte) (out []byte, far int) {
 		}
 		return v
 	}
-	// A code has its symbols in order, and how many there are of each length:
-	// enough to read it, as its bits are assigned in that order (3.2.2).
+	// A code holds its symbols in order, and the number of symbols of each length. That is enough to
+	// decode it, since the bits are assigned in this order (3.2.2).
 	type code struct {
 		count   [16]int
 		symbols []int

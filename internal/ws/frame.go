@@ -7,8 +7,8 @@ import (
 	"math/bits"
 )
 
-// Side tells which end of a connection we are. Clients mask what they send,
-// servers do not (RFC 6455, 5.1).
+// Side tells which end of a connection we are. Clients mask what they send; servers do not
+// (RFC 6455, 5.1).
 type Side byte
 
 const (
@@ -16,7 +16,7 @@ const (
 	Client
 )
 
-// An Opcode says how a frame's payload is to be read (RFC 6455, 5.2).
+// An Opcode tells the meaning of a frame's payload (RFC 6455, 5.2).
 type Opcode byte
 
 // The frame, RFC 6455 5.2:
@@ -29,10 +29,9 @@ type Opcode byte
 //	| |1|2|3|       |K| 127: 64 bit |               | then the payload |
 //	+-+-+-+-+-------+-+-------------+---------------+------------------+
 //
-// A message is a text or binary frame and the continuation frames after it, up
-// to the one with FIN. Control frames (close, ping, pong) are never fragmented
-// and may stand between a message's frames. RSV1 on a message's first frame
-// says that the message is compressed (RFC 7692, 6).
+// A message is a text or binary frame and the continuation frames after it, up to the one with FIN.
+// Control frames (close, ping, pong) are never fragmented, and may come between a message's frames.
+// RSV1 on a message's first frame means that the message is compressed (RFC 7692, 6).
 const (
 	OpContinuation Opcode = 0
 	OpText         Opcode = 1
@@ -54,7 +53,7 @@ const (
 )
 
 const (
-	// MaxHeader is the size of the largest header AppendHeader writes.
+	// MaxHeader is the size of the largest header that AppendHeader writes.
 	MaxHeader = 10
 
 	// MaxControlPayload limits a control frame's payload (RFC 6455, 5.5).
@@ -65,8 +64,7 @@ const (
 
 func (op Opcode) isControl() bool { return op&8 != 0 }
 
-// AppendHeader appends the header of an unmasked frame, as servers send it, with
-// a payload of n bytes.
+// AppendHeader appends the header of an unmasked frame, as servers send it, for a payload of n bytes.
 func AppendHeader(dst []byte, op Opcode, fin, rsv1 bool, n int) []byte {
 	return appendHeader(dst, firstByte(op, fin, rsv1), 0, n)
 }
@@ -96,15 +94,15 @@ func appendHeader(dst []byte, first, mask byte, n int) []byte {
 	}
 }
 
-// AppendFrame appends a server's frame with FIN: a control frame or a whole
-// message. payload is copied.
+// AppendFrame appends a server's frame with FIN: a control frame or a whole message. It copies
+// payload.
 func AppendFrame(dst []byte, op Opcode, payload []byte) []byte {
 	dst = AppendHeader(dst, op, true, false, len(payload))
 	return append(dst, payload...)
 }
 
-// AppendMaskedFrame appends a client's frame with FIN: a control frame or a
-// whole message. payload is copied, then masked within dst.
+// AppendMaskedFrame appends a client's frame with FIN: a control frame or a whole message. It copies
+// payload to dst and masks it there.
 func AppendMaskedFrame(dst []byte, op Opcode, payload []byte) []byte {
 	dst = appendHeader(dst, firstByte(op, true, false), maskBit, len(payload))
 	dst, key := appendMaskingKey(dst)
@@ -122,9 +120,8 @@ func appendFrame(dst []byte, side Side, op Opcode, payload []byte) []byte {
 	return AppendFrame(dst, op, payload)
 }
 
-// appendMaskingKey appends a fresh masking key. Keys come from the system's
-// cryptographic generator, since whoever chooses a payload must not be able to
-// foresee its key (RFC 6455, 10.3).
+// appendMaskingKey appends a new masking key. Keys come from the system's cryptographic random
+// generator, because nobody who chooses a payload may be able to predict its key (RFC 6455, 10.3).
 func appendMaskingKey(dst []byte) ([]byte, uint32) {
 	n := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
@@ -132,8 +129,8 @@ func appendMaskingKey(dst []byte) ([]byte, uint32) {
 	return dst, binary.LittleEndian.Uint32(dst[n:])
 }
 
-// mask applies key, whose lowest byte comes first, to b in place and returns
-// the key as it applies to the byte after b (RFC 6455, 5.3).
+// mask applies key to b in place, the lowest byte first (RFC 6455, 5.3). It returns the key rotated
+// for the byte after b.
 func mask(b []byte, key uint32) uint32 {
 	key64 := uint64(key)<<32 | uint64(key)
 	for len(b) >= 32 {

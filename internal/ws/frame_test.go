@@ -29,7 +29,7 @@ func TestAppendFrame(t *testing.T) {
 	}
 }
 
-// Masks must be applied alike however a payload is cut: 0 to 100 bytes pass every
+// Masking must give the same result however a payload is cut. Lengths of 0 to 100 bytes cover every
 // case of the loops.
 func TestMasking(t *testing.T) {
 	var payload []byte

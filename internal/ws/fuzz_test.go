@@ -13,8 +13,8 @@ import (
 
 var fuzzLimits = &ws.ParserConfig{MaxMessage: 4096, MaxFragments: 20}
 
-// However the bytes are cut, the parser must read the same from them, keep no
-// more than it has got, and hand out nothing beyond its limits.
+// However the bytes are cut, the parser must read the same from them, keep no more than it received,
+// and pass on nothing beyond its limits.
 func FuzzParser(f *testing.F) {
 	f.Add(masked(fin|text, "Hello"), false, byte(0), uint16(3))
 	f.Add(plain(fin|text, "Hello"), true, byte(0), uint16(1))
@@ -62,7 +62,7 @@ func FuzzParser(f *testing.F) {
 	})
 }
 
-// limited is a recorder that holds messages against the limit of FuzzParser.
+// limited is a recorder that checks messages against the limit of FuzzParser.
 type limited struct {
 	recorder
 	t *testing.T
@@ -75,7 +75,7 @@ func (r *limited) OnMessage(op ws.Opcode, payload []byte) error {
 	return r.recorder.OnMessage(op, payload)
 }
 
-// What a Deflater makes, the other side inflates, within the window.
+// The other side can inflate what a Deflater makes, within the window.
 func FuzzDeflate(f *testing.F) {
 	f.Add([]byte("Hello, Hello, Hello"), []byte("Hello"), byte(9), false)
 	f.Fuzz(func(t *testing.T, first, second []byte, bits byte, reset bool) {
@@ -96,8 +96,8 @@ func FuzzDeflate(f *testing.F) {
 	})
 }
 
-// Whatever a client offers, it gets no window it cannot have, and no line of its own
-// into the response.
+// Whatever a client offers, it must not get an invalid window, and must not inject a line into the
+// response.
 func FuzzExtensions(f *testing.F) {
 	f.Add("permessage-deflate; client_max_window_bits=10, foo; bar=\"b\"", byte(12))
 	f.Fuzz(func(t *testing.T, offer string, bits byte) {

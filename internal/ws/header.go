@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// hasToken reports whether one of the lists in values holds token, in whatever
-// case (RFC 9110, 5.6.1).
+// hasToken reports whether one of the lists in values contains token, ignoring case
+// (RFC 9110, 5.6.1).
 func hasToken(values []string, token string) bool {
 	for _, list := range values {
 		for item := range strings.SplitSeq(list, ",") {
@@ -20,12 +20,12 @@ func hasToken(values []string, token string) bool {
 	return false
 }
 
-// trimSpace removes optional white space as HTTP has it, which is not Unicode's.
+// trimSpace trims HTTP's optional white space, which is not Unicode's.
 func trimSpace(s string) string { return strings.Trim(s, " \t") }
 
 func isToken(s string) bool { return isEach(s, isTokenByte) }
 
-// isTokenByte tells the characters of a token (RFC 9110, 5.6.2).
+// isTokenByte reports whether a token may contain c (RFC 9110, 5.6.2).
 func isTokenByte(c byte) bool {
 	return isAlphanumeric(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
@@ -55,7 +55,7 @@ func appendAcceptKey(dst []byte, key string) []byte {
 	return base64.StdEncoding.AppendEncode(dst, sum[:])
 }
 
-// The canonical names, so that looking them up need not make them.
+// These are the canonical names, so that lookups need not convert them.
 const (
 	headerKey        = "Sec-Websocket-Key"
 	headerVersion    = "Sec-Websocket-Version"
@@ -64,7 +64,8 @@ const (
 	headerAccept     = "Sec-Websocket-Accept"
 )
 
-// single returns the value of a field that must not appear twice.
+// single returns the value of a field, or "" if it is missing. ok is false if it appears more than
+// once.
 func single(h http.Header, name string) (value string, ok bool) {
 	values := h[name]
 	if len(values) != 1 {

@@ -7,21 +7,21 @@ import (
 	"sync"
 )
 
-// An inflater inflates the messages one side receives. With context takeover it
-// keeps the end of what it has inflated.
+// An inflater inflates the messages that one side receives. With context takeover, it keeps the end
+// of what it has inflated so far.
 type inflater struct {
-	window int // bytes of earlier messages a new one may refer to, 0 for none
+	window int // how many bytes of earlier messages a new one may refer to; 0 for none
 	dict   []byte
 }
 
 var errInflate error = &CloseError{Code: CloseInvalidData, Reason: "invalid compressed data"}
 
-// maxFinalBlocks limits how often a message may end its DEFLATE stream and
-// start another (RFC 7692, 7.2.3.4), since each start copies the window.
+// maxFinalBlocks limits the number of DEFLATE streams in a message. A message may end its stream and
+// start another (RFC 7692, 7.2.3.4), but each start copies the window.
 const maxFinalBlocks = 16
 
-// inflate appends the inflated message to out, which must be empty. It stops as
-// soon as out holds more than limit bytes.
+// inflate appends the inflated message to out, which must be empty. It stops as soon as out holds
+// more than limit bytes.
 func (f *inflater) inflate(out *buffer, msg []byte, limit int64) error {
 	d := decompressors.Get().(*decompressor)
 	defer d.free()
@@ -54,12 +54,12 @@ func (f *inflater) slide(out []byte) {
 	f.dict = append(f.dict[:keep], out...)
 }
 
-// inflateTail follows every message: the tail its sender has removed, and an
-// empty final block, so that the decompressor ends with io.EOF.
+// inflateTail follows every message: the tail that the sender has removed, and an empty final block,
+// so that the decompressor ends with io.EOF.
 const inflateTail = syncTail + "\x01\x00\x00\xff\xff"
 
-// A messageReader reads a message, then its tail. As an io.ByteReader it is
-// read no further than the DEFLATE stream goes.
+// A messageReader reads a message, then its tail. Since it is an io.ByteReader, compress/flate does
+// not read beyond the end of the DEFLATE stream.
 type messageReader struct {
 	msg  []byte
 	tail string
@@ -103,14 +103,14 @@ var decompressors = sync.Pool{New: func() any {
 }}
 
 func (d *decompressor) free() {
-	d.src = messageReader{} // the caller's
+	d.src = messageReader{} // the message belongs to the caller
 	decompressors.Put(d)
 }
 
-// A buffer holds an inflated message while its handler looks at it.
+// A buffer holds an inflated message while the handler uses it.
 type buffer struct{ b []byte }
 
-// maxPooled is the capacity above which a buffer is left to the collector.
+// maxPooled is the largest capacity of a buffer that is kept for reuse.
 const maxPooled = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
@@ -124,7 +124,7 @@ func putBuffer(out *buffer) {
 	}
 }
 
-// readFrom appends what z inflates to, up to the first byte beyond limit.
+// readFrom appends the output of z, up to one byte beyond limit.
 func (out *buffer) readFrom(z io.Reader, limit int64) error {
 	for {
 		if len(out.b) == cap(out.b) {

@@ -7,21 +7,21 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of a [ParserConfig] that leaves them zero.
+// The default limits of a [ParserConfig].
 const (
 	DefaultMaxMessage   = 1_000_000
 	DefaultMaxFragments = 16_384
 )
 
-// A ParserConfig holds the limits of incoming messages. It is shared by any
-// number of parsers and must not change once one of them uses it.
+// A ParserConfig holds the limits of incoming messages. Any number of parsers may share it. Do not
+// change it once one of them uses it.
 type ParserConfig struct {
-	// MaxMessage limits a message's bytes, after inflating. If zero,
-	// DefaultMaxMessage. If negative, unlimited.
+	// MaxMessage limits the size of a message in bytes, after inflating. If zero, it is
+	// DefaultMaxMessage. If negative, there is no limit.
 	MaxMessage int64
 
-	// MaxFragments limits a message's frames, empty ones included. If zero,
-	// DefaultMaxFragments. If negative, unlimited.
+	// MaxFragments limits the number of frames of a message, including empty ones. If zero, it is
+	// DefaultMaxFragments. If negative, there is no limit.
 	MaxFragments int
 }
 
@@ -45,44 +45,43 @@ func (c *ParserConfig) maxFragments() int {
 	return c.MaxFragments
 }
 
-// A Handler receives what a [Parser] has read. A payload is valid only until
-// the method returns; until then the handler may overwrite it. An error stops
-// the parser for good and is returned by [Parser.Feed].
+// A Handler receives the messages and control frames of a [Parser]. A payload is valid only until
+// the method returns; until then the handler may overwrite it. If a method returns an error, the
+// parser stops permanently and [Parser.Feed] returns the error.
 type Handler interface {
-	// OnMessage is called with each whole message, inflated; text is UTF-8.
+	// OnMessage receives each complete message, inflated. The payload of a text message is valid
+	// UTF-8.
 	OnMessage(op Opcode, payload []byte) error
 
-	// OnControl is called with each ping, pong and Close frame, at its place
-	// between the frames of a message. A Close frame's payload is valid:
-	// see ParseClose.
+	// OnControl receives each ping, pong and Close frame as soon as it is complete, even between
+	// the frames of a message. The payload of a Close frame is valid: see ParseClose.
 	OnControl(op Opcode, payload []byte) error
 }
 
-// A Parser turns the bytes of one connection, in whatever pieces they arrive,
-// into messages and control frames. It buffers only what has arrived of an
-// incomplete message or frame, and, if the peer compresses with context
-// takeover, the last 32 KiB it sent. Init must be called before Feed.
+// A Parser turns the bytes of one connection, however they are split, into messages and control
+// frames. It buffers only what has arrived of an incomplete message or frame and, if the peer
+// compresses with context takeover, up to the last 32 KiB that it inflated. Call Init before Feed.
 //
-// A Parser is used by one goroutine at a time.
+// Only one goroutine at a time may use a Parser.
 type Parser struct {
 	cfg *ParserConfig
-	err error // what Feed has failed with: it does not go on
+	err error // the first error of Feed, which does nothing afterwards
 
 	inflater inflater
 	deflate  bool // compressed messages are allowed
 	side     Side
-	closed   bool // a Close frame has been read
-	muted    bool // only a Close frame is still handed on
-	stopped  bool // by Stop; msg holds what Feed has yet to parse
+	closed   bool // a Close frame has arrived
+	muted    bool // the handler gets only a Close frame
+	stopped  bool // Stop was called; msg holds what Feed has yet to parse
 
 	// The frame being read.
 	headLen   uint8
-	head      [MaxHeader + maskSize]byte // the first headLen bytes of an incomplete header
+	head      [MaxHeader + maskSize]byte // the first headLen bytes are an incomplete header
 	inPayload bool
 	fin       bool
 	op        Opcode
-	key       uint32 // rotated to the next byte
-	remaining int64  // of the payload
+	key       uint32 // rotated for the next byte
+	remaining int64  // bytes of the payload still to come
 	control   []byte // payload of an incomplete control frame
 
 	// The message being read.
@@ -93,8 +92,8 @@ type Parser struct {
 	fragments  int
 }
 
-// Init makes p ready for a new connection. A nil cfg has the default limits; d
-// is what the handshake has negotiated, nil without compression.
+// Init prepares p for a new connection. A nil cfg means the default limits. d holds the negotiated
+// compression parameters; it is nil without compression.
 func (p *Parser) Init(cfg *ParserConfig, side Side, d *DeflateParams) {
 	*p = Parser{cfg: cfg, side: side}
 	if d != nil {
@@ -103,9 +102,9 @@ func (p *Parser) Init(cfg *ParserConfig, side Side, d *DeflateParams) {
 	}
 }
 
-// Mute makes p skip all that still comes but a Close frame: messages, pings and pongs are not
-// unmasked, inflated, kept or handed on. The peer's faults that show in a frame's header are
-// still returned by Feed. A [Handler] may call it.
+// Mute makes p skip everything but a Close frame from now on. It no longer unmasks, inflates, keeps
+// or passes on messages, pings and pongs. Feed still returns protocol errors that a frame's header
+// shows. A [Handler] may call Mute.
 func (p *Parser) Mute() {
 	if p.muted {
 		return
@@ -120,22 +119,22 @@ func (p *Parser) Mute() {
 	}
 }
 
-// Stop makes Feed return when the Handler does. What Feed was given and has not parsed is
-// kept, and parsed first by the next call. A [Handler] may call it within OnMessage.
+// Stop makes Feed return as soon as the [Handler] does. The parser keeps the bytes that it has not
+// parsed yet, and the next call of Feed parses them first. A Handler may call Stop in OnMessage.
 func (p *Parser) Stop() { p.stopped = true }
 
-// Buffered returns the number of bytes kept: of an incomplete message or frame, or by Stop.
+// Buffered returns the number of bytes that p keeps: those of an incomplete message or frame, or
+// those that Stop has left.
 func (p *Parser) Buffered() int {
 	return int(p.headLen) + len(p.control) + len(p.msg)
 }
 
-// Feed parses b, the next bytes of the connection, and calls h for all that
-// becomes complete. b is overwritten while it is unmasked and may be reused by
-// the caller as soon as Feed returns.
+// Feed parses b, the next bytes of the connection, and calls h for every message and control frame
+// that becomes complete. It unmasks b in place. The caller may reuse b as soon as Feed returns.
 //
-// The peer's faults are returned as [*CloseError] as soon as they can be seen.
-// After an error every call returns the same error. What follows a Close frame
-// is discarded (RFC 6455, 5.5.1).
+// If the peer breaks the protocol, Feed returns a [*CloseError] as soon as the bytes show it. After
+// an error, every call returns the same error. Feed discards what follows a Close frame
+// (RFC 6455, 5.5.1).
 func (p *Parser) Feed(b []byte, h Handler) error {
 	if p.stopped {
 		b = append(p.msg, b...)
@@ -156,22 +155,22 @@ func (p *Parser) Feed(b []byte, h Handler) error {
 	if p.stopped {
 		p.msg = bytes.Clone(b)
 	}
-	if p.err != nil || p.closed { // it will not go on
+	if p.err != nil || p.closed { // nothing more will be parsed
 		p.msg, p.control, p.headLen = nil, nil, 0
 		p.inflater = inflater{}
 	}
 	return p.err
 }
 
-// readHeader consumes bytes of a header, sets inPayload when it is complete, or
-// sets err. It returns the number of bytes used.
+// readHeader consumes bytes of a header and returns their number. When the header is complete, it
+// sets inPayload; if the header is invalid, it sets err.
 func (p *Parser) readHeader(b []byte) int {
 	if p.headLen == 0 {
 		if n := p.parseHeader(b); n > 0 || p.err != nil {
 			return n
 		}
 	}
-	// Byte by byte: there are few, and a fault must show with its first byte.
+	// Go byte by byte: there are few, and an error must show at its first byte.
 	for i, c := range b {
 		p.head[p.headLen] = c
 		p.headLen++
@@ -183,8 +182,8 @@ func (p *Parser) readHeader(b []byte) int {
 	return len(b)
 }
 
-// parseHeader parses b as far as it goes. It returns the size of the header, 0
-// while it is incomplete or when it is faulty.
+// parseHeader parses b as far as it goes. It returns the size of the header, or 0 if the header is
+// incomplete or invalid.
 func (p *Parser) parseHeader(b []byte) int {
 	if len(b) == 0 {
 		return 0
@@ -283,14 +282,14 @@ func (p *Parser) checkFirstByte(b byte, op Opcode, fin, rsv1 bool) error {
 	default:
 		return protocolError("reserved opcode")
 	}
-	if rsv1 { // it is for the first frame of a message, RFC 7692 6.1
+	if rsv1 { // only the first frame of a message may have it, RFC 7692 6.1
 		return protocolError("reserved bit is set")
 	}
 	return nil
 }
 
-// checkLimits refuses a data frame by its header alone: a message that is too
-// big need not arrive for that.
+// checkLimits checks a data frame by its header alone, so that a message that is too big fails before
+// its payload arrives.
 func (p *Parser) checkLimits(op Opcode, length uint64, rsv1 bool) error {
 	if p.fragments >= p.cfg.maxFragments() {
 		return errManyFrames
@@ -305,8 +304,8 @@ func (p *Parser) checkLimits(op Opcode, length uint64, rsv1 bool) error {
 	return nil
 }
 
-// readPayload takes the next bytes of the frame's payload, which may be none,
-// and clears inPayload with the last one.
+// readPayload takes the next bytes of the frame's payload; there may be none. It clears inPayload at
+// the last one.
 func (p *Parser) readPayload(b []byte, h Handler) error {
 	if p.muted && p.op != OpClose {
 		p.remaining -= int64(len(b))
@@ -326,7 +325,7 @@ func (p *Parser) readPayload(b []byte, h Handler) error {
 
 	last := p.fin && !p.inPayload
 	isText := p.msgOp == OpText && !p.compressed
-	if last && len(p.msg) == 0 { // all of the message is in b: no copy
+	if last && len(p.msg) == 0 { // b is the whole message: no copy
 		if isText && !utf8.Valid(b) {
 			return errInvalidUTF8
 		}
@@ -345,12 +344,12 @@ func (p *Parser) readPayload(b []byte, h Handler) error {
 	return p.finishMessage(p.msg, h)
 }
 
-// minBuffer is the capacity an incomplete message starts with, if its frame is
-// not known to end before.
+// minBuffer is the first capacity of a buffer for a message, unless its last frame shows that it will
+// be shorter.
 const minBuffer = 512
 
-// appendMessage adds b to the buffered message. The buffer doubles, so that it
-// follows what has arrived; what the frame declares is only an upper bound.
+// appendMessage adds b to the buffered message. The buffer doubles, so that its size follows what has
+// arrived. The length that a frame declares is only an upper bound.
 func (p *Parser) appendMessage(b []byte) {
 	need := len(p.msg) + len(b)
 	if need > cap(p.msg) {

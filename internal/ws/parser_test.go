@@ -84,7 +84,7 @@ func TestParserFrames(t *testing.T) {
 		{"fragmented pong", masked(pong, "p"), nil, 1002},
 		{"fragmented close", masked(cls, ""), nil, 1002},
 
-		// Closing, 5.5.1: nothing after it is looked at.
+		// Closing, 5.5.1: the parser ignores what follows.
 		{"after close", join(masked(fin|cls, ""), masked(fin|15, "x"), masked(fin|text, "y")), []string{event(8, "")}, 0},
 
 		// Text, 8.1.
@@ -123,13 +123,12 @@ func TestParserClientSide(t *testing.T) {
 	wantCode(t, err, 1002)
 }
 
-// A fault must show with the first byte that proves it, since the rest may never
-// come.
+// An error must show at the first byte that proves it, since the rest may never come.
 func TestParserFailsAtOnce(t *testing.T) {
 	tests := []struct {
 		name string
 		in   []byte
-		at   int // length of the shortest faulty prefix
+		at   int // length of the shortest invalid prefix
 		code int
 	}{
 		{"reserved bit", masked(fin|rsv2|text, "x"), 1, 1002},
@@ -198,7 +197,7 @@ func TestParserIsIdleBetweenMessages(t *testing.T) {
 	}{
 		{masked(text, "abc"), 3},
 		{ping[:1], 3 + 1},
-		{ping[1:8], 3 + 2}, // the header is done, two bytes of payload wait
+		{ping[1:8], 3 + 2}, // the header is complete, and two bytes of payload wait
 		{ping[8:], 3},
 		{masked(fin|cont, "def"), 0},
 		{masked(fin|text, "def"), 0},
@@ -253,8 +252,8 @@ type handlerFunc func(payload []byte) error
 func (f handlerFunc) OnMessage(_ ws.Opcode, payload []byte) error { return f(payload) }
 func (f handlerFunc) OnControl(ws.Opcode, []byte) error           { return nil }
 
-// The text check must agree with the rune decoder at every prefix: a prefix is
-// refused exactly if no continuation makes it UTF-8.
+// The text check must agree with the rune decoder at every prefix: it must refuse a prefix if and
+// only if no continuation makes it valid UTF-8.
 func TestTextFailsFast(t *testing.T) {
 	for _, s := range []string{
 		"\x80", "\xbf", "\xc0", "\xc1", "\xc2\x7f", "\xc2\xc0", "\xdf\xbf\x80",
@@ -286,8 +285,8 @@ func TestTextFailsFast(t *testing.T) {
 	}
 }
 
-// viablePrefix reports whether some string that begins with s is UTF-8, by trying
-// the endings there are.
+// viablePrefix reports whether some string that begins with s is valid UTF-8. It tries all kinds of
+// endings.
 func viablePrefix(s string) bool {
 	for _, end := range []string{"", "\x80", "\xa0\x80", "\x80\x80", "\x90\x80\x80", "\x80\x80\x80", "\xa0"} {
 		if strings.ToValidUTF8(s+end, "") == s+end {
@@ -297,7 +296,7 @@ func viablePrefix(s string) bool {
 	return false
 }
 
-// muter mutes the parser with the n-th message.
+// muter mutes the parser at the n-th message.
 type muter struct {
 	recorder
 	p *ws.Parser
@@ -311,7 +310,7 @@ func (m *muter) OnMessage(op ws.Opcode, payload []byte) error {
 	return m.recorder.OnMessage(op, payload)
 }
 
-// A muted parser decodes nothing that follows, however it is cut up, and finds the Close frame.
+// A muted parser decodes nothing that follows, however it is cut, but finds the Close frame.
 func TestMute(t *testing.T) {
 	const notDeflate = "\xff\xff\xff\xff"
 	stream := slices.Concat(
@@ -344,7 +343,7 @@ func TestMute(t *testing.T) {
 	}
 }
 
-// What has come of a message is dropped, and so is the rest of it.
+// Mute drops the part of a message that has arrived, and the parser drops the rest.
 func TestMuteWithinAMessage(t *testing.T) {
 	stream := slices.Concat(masked(text, "begun, "), masked(fin|cont, "ended"), masked(fin|text, "next"), masked(fin|cls, ""))
 	for at := range len(stream) - 6 - 10 - 11 + 1 { // all of the first message

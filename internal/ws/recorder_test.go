@@ -11,7 +11,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// A recorder is a Handler that writes down what it gets.
+// A recorder is a Handler that records what it receives.
 type recorder struct{ events []string }
 
 var opcodeNames = map[ws.Opcode]string{
@@ -28,7 +28,7 @@ func (r *recorder) OnControl(op ws.Opcode, payload []byte) error {
 	return nil
 }
 
-// event is how a recorder writes down a frame; of a long one, only a sum.
+// event returns a recorder's entry for a frame. For a long frame it holds only a checksum.
 func event(op ws.Opcode, payload string) string {
 	if len(payload) > 300 {
 		return fmt.Sprintf("%s of %d bytes %#x", opcodeNames[op], len(payload), crc32.ChecksumIEEE([]byte(payload)))
@@ -36,7 +36,7 @@ func event(op ws.Opcode, payload string) string {
 	return fmt.Sprintf("%s %q", opcodeNames[op], payload)
 }
 
-// First bytes of frames, beside the opcodes.
+// Flags and opcodes in the first byte of a frame.
 const (
 	fin  = 0x80
 	rsv1 = 0x40
@@ -80,7 +80,7 @@ func lengthOf(first, mask byte, n int) []byte {
 
 func join(frames ...[]byte) []byte { return slices.Concat(frames...) }
 
-// feed parses pieces with a new parser and returns what it reads.
+// feed parses pieces with a new parser and returns the events.
 func feed(cfg *ws.ParserConfig, side ws.Side, d *ws.DeflateParams, pieces ...[]byte) ([]string, error) {
 	var p ws.Parser
 	var r recorder
@@ -93,8 +93,8 @@ func feed(cfg *ws.ParserConfig, side ws.Side, d *ws.DeflateParams, pieces ...[]b
 	return r.events, nil
 }
 
-// splits calls f with b in one piece, in single bytes, and cut in two at every
-// place, or, if it is long, at the first and some others.
+// splits calls f with b in one piece, in single bytes, and cut in two at every place. If b is long,
+// it cuts only at the first places and some others.
 func splits(b []byte, f func(how string, pieces ...[]byte)) {
 	f("whole", b)
 	var single [][]byte

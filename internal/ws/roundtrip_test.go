@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Any messages, fragmented anyhow, compressed or not, with control frames anywhere
-// between and cut anywhere, arrive as they were sent.
+// Messages arrive as they were sent, whether compressed or not, however they are fragmented and cut,
+// and wherever control frames come between.
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		side := ws.Side(rapid.IntRange(0, 1).Draw(t, "sender"))

@@ -4,15 +4,14 @@ import "unicode/utf8"
 
 var errInvalidUTF8 error = &CloseError{Code: CloseInvalidData, Reason: "text is not UTF-8"}
 
-// utf8Stream checks a text that arrives in pieces, which may end within a rune.
-// It fails with the first byte that no UTF-8 text can have at its place. The
-// zero value is ready to use.
+// utf8Stream checks a text that arrives in pieces. Pieces may end within a rune. The check fails at
+// the first byte that valid UTF-8 cannot have at that place. The zero value is ready to use.
 type utf8Stream struct {
-	rune [utf8.UTFMax]byte // the first n bytes of a rune whose rest is to come
+	rune [utf8.UTFMax]byte // the first n bytes are the start of an incomplete rune
 	n    uint8
 }
 
-// write reports whether the text may be UTF-8 up to the end of b.
+// write adds b and reports whether the text so far can still be valid UTF-8.
 func (s *utf8Stream) write(b []byte) bool {
 	for s.n > 0 && len(b) > 0 {
 		s.rune[s.n] = b[0]
@@ -37,5 +36,5 @@ func (s *utf8Stream) write(b []byte) bool {
 	return utf8.Valid(b)
 }
 
-// complete reports whether the text does not end within a rune.
+// complete reports whether the text ends with a complete rune.
 func (s *utf8Stream) complete() bool { return s.n == 0 }

@@ -26,23 +26,23 @@ import (
 	"github.com/parley-go/parley/internal/certs"
 )
 
-// The authority has no end: pebble's validation waits for more for ever.
+// Pebble's validation cannot be stopped, so its goroutine is ignored.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"))
 }
 
-// authority is pebble, the test server of Let's Encrypt, within this process.
+// authority is pebble, Let's Encrypt's test server, running in this process.
 type authority struct {
 	directory string
-	rootFile  string         // of its own server
-	issued    *x509.CertPool // its root
+	rootFile  string         // the root of its own server
+	issued    *x509.CertPool // the root of the certificates it issues
 }
 
-// newAuthority starts one that comes to the given ports of this machine, whatever the name.
+// newAuthority starts an authority. It validates every name at the given ports of 127.0.0.1.
 func newAuthority(t *testing.T, httpPort, tlsPort int) authority {
 	t.Helper()
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0") // what autocert does in the background would try again long after the test
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0") // autocert's background work would retry long after the test
 	quiet := log.New(io.Discard, "", 0)
 	store := db.NewMemoryStore()
 	issuer := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "the only one"}})
@@ -59,7 +59,7 @@ func newAuthority(t *testing.T, httpPort, tlsPort int) authority {
 	return a
 }
 
-// newDNS starts a name server for which all names are this machine's.
+// newDNS starts a name server that resolves every name to 127.0.0.1.
 func newDNS(t *testing.T) string {
 	t.Helper()
 	l := listen(t)
@@ -118,8 +118,8 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// The authority is answered by TLS, or, where it cannot come that way, by HTTP; clients get
-// its certificate, and the next start has it at once.
+// The source answers the authority over TLS or, if the authority cannot reach that port, over HTTP.
+// Clients then get the certificate. After a restart, the source has it at once.
 func TestACME(t *testing.T) {
 	for _, way := range []string{"tls-alpn-01", "http-01"} {
 		t.Run(way, func(t *testing.T) {

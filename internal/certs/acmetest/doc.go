@@ -1,6 +1,6 @@
-// Package acmetest has the tests of package certs that need an ACME authority. They use
-// pebble, the test server of Let's Encrypt, within their own process.
+// Package acmetest holds the tests of package certs that need an ACME authority. They run pebble,
+// Let's Encrypt's test server, in their own process.
 //
-// It is a module of its own. Otherwise pebble, its name server and all that they require would
-// set the least versions of these modules for everybody who uses Parley as a library.
+// It is a module of its own. Otherwise pebble, its name server and their dependencies would set
+// minimum versions of modules for everybody who imports Parley.
 package acmetest
