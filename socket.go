@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/fifo"
 	"github.com/parley-go/parley/internal/rooms"
 	"github.com/parley-go/parley/internal/sio"
@@ -17,14 +18,14 @@ import (
 type Reason string
 
 const (
-	TransportError            Reason = "transport error"
-	TransportClose            Reason = "transport close"
-	ForcedClose               Reason = "forced close" // the connection was closed, or rejected, here
-	PingTimeout               Reason = "ping timeout"
-	ParseError                Reason = "parse error"
-	ServerShutdown            Reason = "server shutting down"
-	ClientNamespaceDisconnect Reason = "client namespace disconnect"
-	ServerNamespaceDisconnect Reason = "server namespace disconnect"
+	TransportError            = Reason(engine.TransportError)
+	TransportClose            = Reason(engine.TransportClose)
+	ForcedClose               = Reason(engine.ForcedClose) // the server closed the connection, or rejected the client
+	PingTimeout               = Reason(engine.PingTimeout)
+	ParseError                = Reason(engine.ParseError)
+	ServerShutdown            = Reason("server shutting down")
+	ClientNamespaceDisconnect = Reason("client namespace disconnect")
+	ServerNamespaceDisconnect = Reason("server namespace disconnect")
 )
 
 // Socket is one client in one namespace. It is safe for concurrent use; the order in
