@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -66,3 +68,6 @@ func SmallBufferOfStreams(sockets http.Handler) http.Handler { return smallBuffe
 
 // WithConn returns the context of a connection's requests.
 func WithConn(ctx context.Context, c net.Conn) context.Context { return withConn(ctx, c) }
+
+// HTTPLog returns the logger of net/http, which writes to l.
+func HTTPLog(l *slog.Logger) *log.Logger { return log.New(httpLog{l}, "", 0) }

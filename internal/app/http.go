@@ -9,6 +9,7 @@ import (
 	"html"
 	"io"
 	"io/fs"
+	"log"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -60,8 +61,21 @@ func (s *Server) bounded(h http.Handler) *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // faults of clients
+		ErrorLog:          log.New(httpLog{s.log}, "", 0),
 	}
+}
+
+// httpLog logs what net/http has to say. Nearly all of it is about faults of clients. A handler that
+// panics and a listener that fails are ours.
+type httpLog struct{ log *slog.Logger }
+
+func (l httpLog) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.HasPrefix(line, []byte("http: panic serving")) || bytes.HasPrefix(line, []byte("http: Accept error")) {
+		level = slog.LevelError
+	}
+	l.log.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 // limitBodies bounds the time for a request's body: before net/http answers over HTTP/1.1, it

@@ -1,10 +1,12 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -258,5 +260,22 @@ func TestStreamsHaveASmallBuffer(t *testing.T) {
 		if c.bytes != want {
 			t.Errorf("%s: a buffer of %d bytes, want %d", query, c.bytes, want)
 		}
+	}
+}
+
+// A handler that panics is an error of ours, and what clients do wrong is not.
+func TestLogOfHTTP(t *testing.T) {
+	var b bytes.Buffer
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("on purpose") }))
+	server.Config.ErrorLog = app.HTTPLog(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	server.Start()
+	if _, err := http.Get(server.URL); err == nil {
+		t.Error("the handler that panics has answered")
+	}
+	server.Config.ErrorLog.Print("http: TLS handshake error from 192.0.2.1:1: EOF")
+	server.Close()
+	lines := strings.Split(b.String(), "\n")
+	if len(lines) != 3 || !strings.Contains(lines[0], "level=ERROR") || !strings.Contains(lines[0], "on purpose") || !strings.Contains(lines[1], "level=DEBUG") {
+		t.Errorf("logged\n%s", b.String())
 	}
 }
