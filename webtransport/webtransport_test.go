@@ -469,6 +469,60 @@ func TestBackpressure(t *testing.T) {
 	}
 }
 
+// A client gets its pings while nothing is read from it.
+func TestPingsGoOnWhilePaused(t *testing.T) {
+	s := serve(t, &parley.Options{MaxInbox: 1, PingInterval: 50 * time.Millisecond, PingTimeout: time.Minute}, nil)
+	release := make(chan struct{})
+	s.On("work", func(p *parley.Packet) error {
+		<-release
+		return p.Ack()
+	})
+	c := s.join()
+	for range 10 {
+		c.send(`42["work"]`)
+	}
+	c.send(`421["work"]`)
+	c.stream.SetReadDeadline(time.Now().Add(patience))
+	for pings := 0; pings < 5; {
+		_, b, err := c.packets.Next(1 << 20)
+		if err != nil {
+			t.Fatalf("after %d pings: %v", pings, err)
+		}
+		if string(b) == "2" { // not answered: the answer would not be read, either
+			pings++
+		}
+	}
+	close(release)
+	for packet := ""; packet != `431[]`; {
+		packet = c.recv()
+	}
+}
+
+// A client that reads is not cut off for the size of what it is sent.
+func TestLargeThenSmall(t *testing.T) {
+	s := serve(t, nil, nil)
+	text := strings.Repeat("a", 6<<20)
+	s.On("get", func(p *parley.Packet) error {
+		for range 2 {
+			if err := p.Socket().Emit("document", text); err != nil {
+				return err
+			}
+			if err := p.Socket().Drain(p.Context()); err != nil {
+				return err
+			}
+		}
+		return p.Ack("done")
+	})
+	c := s.join()
+	c.send(`421["get"]`)
+	for range 2 {
+		if got, want := c.recv(), `42["document","`+text+`"]`; got != want {
+			t.Fatalf("%.50q of %d bytes, want %d", got, len(got), len(want))
+		}
+	}
+	c.expect(`431["done"]`)
+}
+
 func TestClientLeavesWhileNobodyReads(t *testing.T) {
 	s := serve(t, &parley.Options{MaxInbox: 1}, nil)
 	reasons := disconnects(s)

@@ -30,6 +30,7 @@ type heartbeat struct {
 	// client pings, its next ping is always awaited.
 	awaited atomic.Int32
 	heard   ago // the last pong or, where the client pings, ping
+	pulsed  ago // our last ping or, where the client pings, pong
 }
 
 // ago is a time since the wheel was made, in tenths of a second; 0 is never.
@@ -37,12 +38,15 @@ type ago uint32
 
 func (w *wheel) ago() ago { return ago(w.since()/(100*time.Millisecond)) + 1 }
 
-// at returns the time that it stands for, the zero Time for never.
+// since is the time since the wheel was made, for a t that is not never.
+func (t ago) since() time.Duration { return time.Duration(t-1) * 100 * time.Millisecond }
+
+// at returns the time that t stands for, the zero Time for never.
 func (w *wheel) at(t ago) time.Time {
 	if t == 0 {
 		return time.Time{}
 	}
-	return w.base.Add(time.Duration(t-1) * 100 * time.Millisecond)
+	return w.base.Add(t.since())
 }
 
 // patience is how long what the client owes may take: its pong or, where the client pings,
@@ -54,10 +58,13 @@ func (s *Session) patience() time.Duration {
 	return s.srv.opts.PingTimeout
 }
 
-// unasked is the time between the pongs that a client which pings gets while its session is
-// paused.
-func (s *Session) unasked() time.Duration {
-	return min(s.srv.opts.PingInterval, s.srv.opts.PingTimeout) / 2
+// pulse is the time between the pings of a session that is paused or, where the client pings,
+// the pongs.
+func (s *Session) pulse() time.Duration {
+	if s.protocol.ClientPings() {
+		return min(s.srv.opts.PingInterval, s.srv.opts.PingTimeout) / 2
+	}
+	return s.srv.opts.PingInterval
 }
 
 // beatLocked sets the timer to run out d after it was last due, so that the wheel's ticks do
@@ -76,6 +83,7 @@ func (s *Session) beatInLocked(d time.Duration) {
 // firstBeatLocked begins the heartbeat.
 func (s *Session) firstBeatLocked() {
 	if s.protocol.ClientPings() {
+		s.beat.pulsed = s.srv.wheel.ago()
 		s.beat.awaited.Store(1)
 		s.beatInLocked(s.patience())
 	} else {
@@ -83,15 +91,22 @@ func (s *Session) firstBeatLocked() {
 	}
 }
 
-// pausedLocked is called when reading was paused or resumed.
+// pausedLocked is called when reading was paused or resumed. Sessions may be both in turn so
+// often that the timer would never run out.
 func (s *Session) pausedLocked() {
-	switch {
-	case s.state != open:
-	case !s.paused() && s.beat.awaited.Load() > 0:
-		s.beatInLocked(s.patience()) // to read what may be there
-	case s.paused() && s.protocol.ClientPings():
-		s.beatInLocked(s.unasked())
+	if s.state != open || s.beat.awaited.Load() == 0 {
+		return
 	}
+	if !s.paused() {
+		s.beatInLocked(s.patience()) // to read what may be there
+		return
+	}
+	wait := s.beat.pulsed.since() + s.pulse() - s.srv.wheel.since()
+	if wait <= 0 {
+		s.pulseLocked()
+		wait = s.pulse()
+	}
+	s.beatInLocked(wait)
 }
 
 // alarm implements alarmed: it is time for a ping, or too late for what was awaited.
@@ -112,33 +127,34 @@ func (s *Session) alarm(*timer) {
 		s.mu.Unlock()
 		s.end(PingTimeout, nil)
 		return
-	case s.protocol.ClientPings():
-		s.pulseLocked(pongMessage)
-		s.beatLocked(s.unasked())
+	case s.paused():
+		s.pulseLocked()
+		s.beatLocked(s.pulse())
 	default:
-		if s.pulseLocked(pingMessage) {
-			s.beat.awaited.Add(1)
-		}
-		s.extended = false
-		if s.paused() {
-			s.beatLocked(s.srv.opts.PingInterval)
-		} else {
-			s.beatLocked(s.srv.opts.PingTimeout)
-		}
+		s.pulseLocked()
+		s.beatLocked(s.srv.opts.PingTimeout)
 	}
 	s.mu.Unlock()
 }
 
-// pulseLocked sends a ping or a pong, unless the one before has not left the outbox: a client
-// that does not poll needs no second one.
-func (s *Session) pulseLocked(m *Message) bool {
+// pulseLocked sends a ping or, where the client pings, a pong, unless the one before has not
+// left the outbox: a client that does not poll needs no second one.
+func (s *Session) pulseLocked() {
+	m := pingMessage
+	if s.protocol.ClientPings() {
+		m = pongMessage
+	}
+	s.beat.pulsed = s.srv.wheel.ago()
+	s.extended = false
 	if s.out.Some(func(queued *Message) bool { return queued == m }) {
-		return false
+		return
+	}
+	if m == pingMessage {
+		s.beat.awaited.Add(1)
 	}
 	s.out.Push(m)
 	s.queued += m.Size()
 	s.transport.wakeLocked()
-	return true
 }
 
 // overdueLocked reports whether the pong should have been there by now: the wheel may
@@ -152,6 +168,7 @@ func (s *Session) ping() {
 	s.mu.Lock()
 	if s.state == open {
 		s.beat.heard = s.srv.wheel.ago()
+		s.beat.pulsed = s.beat.heard
 		if !s.paused() {
 			s.beatInLocked(s.patience())
 		}

@@ -390,3 +390,53 @@ func TestRevision3PongsWhilePaused(t *testing.T) {
 		o.wantEnded(engine.PingTimeout)
 	})
 }
+
+// A client gets its pings in time even if its session is paused and resumed again and again, and
+// has not come to its pong yet.
+func TestPingsGoOnWhilePausedOftenEnough(t *testing.T) {
+	for _, tt := range []struct {
+		name              string
+		interval, timeout time.Duration
+		eio3              bool
+		pulse             string
+		most              time.Duration // between two pulses
+	}{
+		{"short timeout", interval, timeout, false, "2", interval},
+		{"long timeout", time.Second, time.Minute, false, "2", time.Second},
+		{"revision 3", interval, timeout, true, "3", timeout / 2},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{AllowEIO3: true, PingInterval: tt.interval, PingTimeout: tt.timeout})
+			var p *peer
+			var o *owner
+			if tt.eio3 {
+				p, o = s.openWebSocket3("")
+			} else {
+				p, o = s.openWebSocket()
+			}
+			stop := make(chan struct{})
+			go func() {
+				for {
+					select {
+					case <-stop:
+						return
+					case <-time.After(time.Millisecond):
+						o.session.Pause()
+					}
+					time.Sleep(19 * time.Millisecond) // less than a tick of the wheel
+					o.session.Resume()
+				}
+			}()
+			for range 10 {
+				start := time.Now()
+				p.wantText(tt.pulse)
+				if d := time.Since(start); d > tt.most+slack {
+					t.Errorf("%v without %q", d, tt.pulse)
+				}
+			}
+			o.wantOpen()
+			close(stop)
+			p.Close()
+		})
+	}
+}

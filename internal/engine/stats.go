@@ -50,8 +50,8 @@ type SessionStats struct {
 	LastPong   time.Time // when a pong arrived or, in revision 3, a ping, to 0.1 s; zero: none yet
 	Paused     bool      // it is not read from
 	Queued     int       // bytes in the outbox, each message counted as 200 more than it has
-	PacketsIn  uint64
-	PacketsOut uint64
+	PacketsIn  uint32    // modulo 2^32, as PacketsOut
+	PacketsOut uint32
 	BytesIn    uint64
 	BytesOut   uint64
 }
@@ -71,25 +71,30 @@ func (s *Session) Stats() SessionStats {
 
 // traffic is what a session has carried.
 type traffic struct {
-	packetsIn, packetsOut atomic.Uint64
 	bytesIn, bytesOut     atomic.Uint64
+	packetsIn, packetsOut atomic.Uint32
 }
 
 // arrived counts what was received, for the session and the server.
 func (s *Session) arrived(packets, bytes int) {
-	count(&s.traffic.packetsIn, &s.srv.stats.PacketsIn, packets)
-	count(&s.traffic.bytesIn, &s.srv.stats.BytesIn, bytes)
+	if packets > 0 {
+		s.traffic.packetsIn.Add(uint32(packets))
+		s.srv.stats.PacketsIn.Add(uint64(packets))
+	}
+	if bytes > 0 {
+		s.traffic.bytesIn.Add(uint64(bytes))
+		s.srv.stats.BytesIn.Add(uint64(bytes))
+	}
 }
 
 // sent counts what was written.
 func (s *Session) sent(packets, bytes int) {
-	count(&s.traffic.packetsOut, &s.srv.stats.PacketsOut, packets)
-	count(&s.traffic.bytesOut, &s.srv.stats.BytesOut, bytes)
-}
-
-func count(session, server *atomic.Uint64, n int) {
-	if n != 0 {
-		session.Add(uint64(n))
-		server.Add(uint64(n))
+	if packets > 0 {
+		s.traffic.packetsOut.Add(uint32(packets))
+		s.srv.stats.PacketsOut.Add(uint64(packets))
+	}
+	if bytes > 0 {
+		s.traffic.bytesOut.Add(uint64(bytes))
+		s.srv.stats.BytesOut.Add(uint64(bytes))
 	}
 }
