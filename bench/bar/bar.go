@@ -1,5 +1,5 @@
-// Package bar compares a figure with a reference of the same run. A ratio holds on a fast and on
-// a busy machine alike, where a bound in microseconds holds on one of them only.
+// Package bar compares a figure with a reference from the same run. A ratio is the same on a fast
+// machine and on a busy one. A limit in microseconds fits only one of them.
 package bar
 
 import (
@@ -13,7 +13,7 @@ type Bar struct {
 	Name      string  // what was measured
 	Value     float64 // in Unit
 	Unit      string  // such as "µs"; "" for a plain number
-	Reference string  // what it is compared with
+	Reference string  // what to compare it with
 	Base      float64 // the reference, in Unit
 
 	// The ratio Value / Base is at most Most. If Least is set, it is at least Least instead.
@@ -28,7 +28,7 @@ func (b Bar) Ratio() float64 {
 	return b.Value / b.Base
 }
 
-// Holds reports whether the ratio keeps the bar. Without a ratio it does not.
+// Holds reports whether the ratio keeps the bar. If there is no ratio, the bar does not hold.
 func (b Bar) Holds() bool {
 	r := b.Ratio()
 	if b.Least > 0 {
@@ -54,7 +54,7 @@ func (b Bar) String() string {
 		verdict, b.Name, Number(b.Value), unit, b.Reference, Number(b.Base), unit, b.Ratio(), sign, limit)
 }
 
-// Number writes v with two digits or more.
+// Number formats v with at least two digits.
 func Number(v float64) string {
 	if math.Abs(v) < 9.95 {
 		return fmt.Sprintf("%.1f", v)

@@ -1,9 +1,9 @@
-// Command compare prints one table, as markdown, of what "parley bench --json" has written
-// of several servers. Its arguments are directories, each named after a server and with a
-// file for each run; the others are compared with the first.
+// Command compare prints a markdown table that compares several servers. Its input is the output of
+// "parley bench --json". Its arguments are directories, each with the name of a server and one file
+// per run. It compares the other servers with the first.
 //
-// With -bars it takes two servers, and holds the first to its bars: ratios to the second, which
-// ran before or after it on the same machine. It exits with 1 if one does not hold.
+// With -bars, it takes two servers and checks the first against its bars: ratios to the second, which
+// ran before or after it on the same machine. It exits with 1 if a bar does not hold.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("compare: ")
-	bars := flag.Bool("bars", false, "hold the first of two servers to its bars")
+	bars := flag.Bool("bars", false, "check the first of two servers against its bars")
 	flag.Parse()
 	if n := flag.NArg(); n == 0 || *bars && n != 2 {
 		log.Fatal("usage: compare DIRECTORY… or compare -bars DIRECTORY REFERENCE")
@@ -47,7 +47,7 @@ func main() {
 	}
 }
 
-// server is what was found out about one.
+// server holds the results of one server.
 type server struct {
 	name    string
 	results []bench.Result
@@ -80,11 +80,11 @@ type row struct {
 	paced    bool
 	name     string // %d is the number of connections, %g the rate
 	unit     string
-	most     float64 // the bar: times socket.io on Node.js
+	most     float64 // the bar: the largest ratio to socket.io on Node.js
 	value    func(bench.Result) float64
 }
 
-// The bars are what was measured on two busy cores, and a third more.
+// Each bar is the ratio measured on two busy cores plus a third.
 var rows = []row{
 	{"idle", 0, false, "memory of an idle connection", "B", 0.25, func(r bench.Result) float64 { return float64(use(r).BytesPerConnection) }},
 	{"churn", 0, false, "CPU of a connection that comes and goes", "µs", 0.5, cpu},
@@ -112,7 +112,7 @@ func latency(r bench.Result) bench.Latency {
 	return *r.Latency
 }
 
-// of returns the result that a row is about.
+// of returns the row's result for a server.
 func (row row) of(s server) (bench.Result, bool) {
 	for _, r := range s.results {
 		if r.Scenario == row.scenario && (r.Rate > 0) == row.paced && (row.window == 0 || r.Window == row.window) {
@@ -127,7 +127,7 @@ func (row row) title(r bench.Result) string {
 	return strings.NewReplacer("%d", fmt.Sprint(r.Connections), "%g", fmt.Sprint(r.Rate)).Replace(row.name)
 }
 
-// faults counts what was lost or failed.
+// faults returns how much was lost or failed.
 func (s server) faults() (n int64) {
 	for _, r := range s.results {
 		n += r.Lost + r.Failed
@@ -135,8 +135,8 @@ func (s server) faults() (n int64) {
 	return n
 }
 
-// hold prints each figure of s beside that of the reference, and reports whether all bars hold.
-// What was not measured does not hold.
+// hold prints each figure of s next to the reference's, and reports whether all bars hold. A bar whose
+// figure was not measured does not hold.
 func hold(w io.Writer, s, reference server) bool {
 	all := s.faults() == 0
 	for _, row := range rows {
@@ -144,7 +144,7 @@ func hold(w io.Writer, s, reference server) bool {
 		base, _ := row.of(reference)
 		b := bar.Bar{Name: row.title(r), Value: row.value(r), Unit: row.unit, Reference: reference.name, Base: row.value(base), Most: row.most}
 		if b.Value == 0 {
-			b.Value = -1 // was not measured
+			b.Value = -1 // not measured
 		}
 		all = all && b.Holds()
 		fmt.Fprintln(w, b)

@@ -1,5 +1,5 @@
-// Command zishang serves the bench application with github.com/zishang520/socket.io, on
-// 127.0.0.1 and the port that is its last argument.
+// Command zishang serves the bench application with github.com/zishang520/socket.io on 127.0.0.1.
+// The last argument is the port.
 package main
 
 import (

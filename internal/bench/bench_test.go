@@ -14,7 +14,7 @@ import (
 	"github.com/parley-go/parley/internal/bench"
 )
 
-// short makes a scenario end soon. The process is told since it would take longer to find.
+// short holds the flags of a short scenario. They include the pid, which would take longer to find.
 var short = []string{"--warmup", "10ms", "--duration", "30ms", "--connections", "12", "--timeout", "1m"}
 
 func init() {
@@ -79,8 +79,8 @@ func TestNamespaceAndHeader(t *testing.T) {
 	checkMeasured(t, r.Results[0])
 }
 
-// In an open loop everything is due while the server stalls, in a closed one only what is in
-// flight.
+// In an open loop, a stall shows in every message that is due during it. In a closed loop, it shows
+// only in the messages in flight.
 func TestStallShowsInOpenLoop(t *testing.T) {
 	t.Parallel()
 	const stall = 3 * time.Second
@@ -108,7 +108,7 @@ func TestStallShowsInOpenLoop(t *testing.T) {
 			if code != 0 || len(r.Results) != 1 {
 				t.Fatalf("exit code %d, %+v", code, r)
 			}
-			// Two thirds of what is due waits for half of the stall on average.
+			// Two thirds of the messages that are due wait for half of the stall on average.
 			l := *r.Results[0].Latency
 			shows := time.Duration(l.P50)*time.Microsecond > stall/10
 			if shows != test.open || time.Duration(l.Max)*time.Microsecond < stall*9/10 {

@@ -13,26 +13,26 @@ import (
 // wire is a transport of Engine.IO packets. Its methods do not block and are safe for
 // concurrent use.
 type wire interface {
-	// send queues packets, each of which is copied. They leave in order.
+	// send queues copies of packets and sends them in order.
 	send(packets ...[]byte)
-	// end closes after what is queued has been sent.
+	// end sends what is queued, then closes.
 	end()
 	// abort closes at once.
 	abort()
 }
 
-// client is one connection that is in, or on its way into, a namespace.
+// client is one connection that has joined, or is joining, a namespace.
 type client struct {
 	index int
 	fleet *fleet
 	wire  wire
-	room  string // that it is to join, in scenarios of rooms
+	room  string // the room to join, in scenarios with rooms
 
-	joined chan error    // is sent to once: the server's answer to CONNECT
-	done   chan struct{} // closed when the connection is over
-	err    error         // why; readable when done is closed
+	joined chan error    // receives the server's answer to CONNECT, once
+	done   chan struct{} // closed when the connection has ended
+	err    error         // why it ended; read it only after done is closed
 
-	leaving atomic.Bool // the end is wanted
+	leaving atomic.Bool // the client wants to end
 }
 
 var (
@@ -40,12 +40,12 @@ var (
 	errDisconnected = errors.New("the server disconnected the client from the namespace")
 )
 
-// receive handles an Engine.IO packet. It is called by one goroutine at a time.
+// receive handles an Engine.IO packet. Only one goroutine at a time calls it.
 func (c *client) receive(b []byte) {
 	p, err := eio.V4.Decode(false, b)
 	switch {
 	case err != nil:
-		c.answer(fmt.Errorf("the server sends %.40q, which is no Engine.IO packet: is it a Socket.IO server, of version 3 or later?", b))
+		c.answer(fmt.Errorf("the server sent %.40q, which is not an Engine.IO packet: is it a Socket.IO server of version 3 or later?", b))
 	case p.Type == eio.Open:
 		c.wire.send(c.fleet.hello)
 	case p.Type == eio.Ping:
@@ -76,7 +76,7 @@ func (c *client) message(b []byte) {
 	}
 }
 
-// answer tells who waits for the handshake how it went. Only the first one counts.
+// answer passes the result of the handshake to awaitJoined. Only the first call has an effect.
 func (c *client) answer(err error) {
 	select {
 	case c.joined <- err:
@@ -84,7 +84,7 @@ func (c *client) answer(err error) {
 	}
 }
 
-// closed is called by the wire, once, as the last call.
+// closed is the wire's last call; it comes once.
 func (c *client) closed(err error) {
 	c.err = err
 	close(c.done)
@@ -103,8 +103,7 @@ func (c *client) awaitJoined(ctx context.Context) error {
 	}
 }
 
-// leave leaves the namespace, closes the connection and waits until the server has done
-// so, too.
+// leave leaves the namespace, closes the connection, and waits until the server has closed it, too.
 func (c *client) leave(ctx context.Context) error {
 	c.leaving.Store(true)
 	c.wire.send(c.fleet.farewell)
@@ -118,7 +117,7 @@ func (c *client) leave(ctx context.Context) error {
 	}
 }
 
-// abort closes the connection at once and waits for it.
+// abort closes the connection at once and waits until it has ended.
 func (c *client) abort() {
 	c.leaving.Store(true)
 	c.wire.abort()

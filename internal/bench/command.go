@@ -21,25 +21,25 @@ const (
 )
 
 // Usage is the documentation of the command.
-const Usage = `Parley bench measures a Socket.IO server of protocol 5, ours or another one.
+const Usage = `Parley bench measures any Socket.IO server of protocol 5.
 
   parley bench [flags] URL      such as parley bench --scenario echo http://127.0.0.1:8080
 
-Scenarios, several separated by commas, or all:
+Scenarios, separated by commas, or all:
 
-  idle        connections are made and held open: connects per second, the server's CPU for
-              each, then its CPU while they are idle, and its memory for each
-  churn       connect, join the namespace, disconnect, again and again
-  echo        each connection has --window messages in flight that are echoed to it
-  ack         likewise, acknowledged
-  broadcast   one room with all connections, --window messages in flight; what counts is
-              each delivery to a member
-  rooms       the same with rooms of --members connections, --window in flight in each
-  history     for servers such as parley itself, which store messages: sends, from sending
-              until the acknowledgement, and then joins with a page of history
+  idle        opens connections and holds them: connects per second, the server's CPU per
+              connect, its CPU while they are idle, and its memory per connection
+  churn       connects, joins the namespace and disconnects, again and again
+  echo        keeps --window messages in flight on each connection; the server echoes them
+  ack         the same; the server acknowledges them
+  broadcast   puts all connections into one room and keeps --window messages in flight;
+              counts each delivery to a member
+  rooms       the same with many rooms of --members connections, --window in flight in each
+  history     for servers that store messages, such as parley: measures sends, from sending
+              to the acknowledgement, and then joins with a page of history
 
-For idle and churn any server will do. For the others it must offer a small application in
-the namespace:
+Idle and churn work with any server. For the other scenarios, the server must handle these
+events in the namespace:
 
   "echo" (any)                      → emits "echo" with the same argument to the sender
   "ackme" (any)                     → acknowledges with any argument
@@ -47,14 +47,14 @@ the namespace:
   "sendMessage" {roomId, message}   → emits "newMessage" with the message, or with an object
                                       that contains it, to all in the room
 
-Parley itself offers joinRoom and sendMessage, and history.
+The parley binary itself offers joinRoom, sendMessage and history.
 
-Without --rate the loop is closed: who has an answer sends the next message. With --rate it is
-open: messages, or connections, are due at that rate, whether the server keeps up or not, and
-latencies run from when they were due, so that a stall counts for all that had to wait.
+Without --rate the loop is closed: each answer triggers the next message. With --rate the loop
+is open: messages or connections are due at that rate, whether the server keeps up or not. A
+latency starts when its message was due, so a stall shows in all messages that had to wait.
 
-The exit code is 0 if nothing was lost and nothing has failed, 1 if something has, and 2
-if the command line is wrong. Ctrl-C ends the run; the results so far are printed.
+The exit code is 0 if nothing was lost or failed, 1 if something was, and 2 if the command
+line is wrong. Ctrl-C ends the run and prints the results so far.
 
 Flags:
 
@@ -83,7 +83,7 @@ type options struct {
 	progress    bool
 }
 
-// flags returns the flags and a function that checks and completes o once they are parsed.
+// flags returns the flags, and a function that checks and completes o after they are parsed.
 func (o *options) flags() (*flag.FlagSet, func() error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
@@ -91,17 +91,17 @@ func (o *options) flags() (*flag.FlagSet, func() error) {
 	names := f.String("scenario", "all", "what to measure, `names` separated by commas, or all")
 	f.StringVar(&o.transport, "transport", "websocket", "websocket or polling")
 	f.IntVar(&o.connections, "connections", 0, "connections; if 0, 1000 for idle, broadcast and rooms, else 100")
-	f.DurationVar(&o.duration, "duration", 5*time.Second, "time of each measurement")
-	f.DurationVar(&o.warmup, "warmup", time.Second, "time of the same load before each measurement, not counted")
-	f.Float64Var(&o.rate, "rate", 0, "open loop: messages or, for idle and churn, connections due per second in all; if 0, a closed loop")
+	f.DurationVar(&o.duration, "duration", 5*time.Second, "duration of each measurement")
+	f.DurationVar(&o.warmup, "warmup", time.Second, "duration of the same load before each measurement, not counted")
+	f.Float64Var(&o.rate, "rate", 0, "open loop: total messages per second or, for idle and churn, connections per second; if 0, a closed loop")
 	f.IntVar(&o.window, "window", 0, "closed loop: messages in flight; if 0, 4 for echo, 16 for broadcast, else 1")
 	f.IntVar(&o.members, "members", 5, "members of each room, for rooms and history")
-	f.IntVar(&o.parallel, "parallel", 16, "connections that are made at the same time in a closed loop")
-	size := f.Int("size", 64, "bytes of each message, some more come in addition")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long to wait for a connection, and for messages that are missing")
+	f.IntVar(&o.parallel, "parallel", 16, "connections to make at the same time in a closed loop")
+	size := f.Int("size", 64, "bytes of padding in each message")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long to wait for a connection, and for missing messages")
 	f.StringVar(&o.namespace, "namespace", "/", "namespace to join")
 	f.StringVar(&o.auth, "auth", "", "`JSON` object to join the namespace with")
-	f.Func("header", "HTTP `header` of the handshake, as \"Name: value\"; may be given more than once", func(s string) error {
+	f.Func("header", "HTTP `header` of the handshake, as \"Name: value\"; you can repeat it", func(s string) error {
 		name, value, ok := strings.Cut(s, ":")
 		if !ok || strings.TrimSpace(name) == "" {
 			return errors.New("want \"Name: value\"")
@@ -109,10 +109,10 @@ func (o *options) flags() (*flag.FlagSet, func() error) {
 		o.header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 		return nil
 	})
-	f.IntVar(&o.pid, "pid", 0, "the server's process, for its CPU and memory; if 0, who listens at the URL's port, if that is on this machine. Linux only")
-	f.BoolVar(&o.insecure, "insecure-skip-verify", false, "accept any certificate of the server")
+	f.IntVar(&o.pid, "pid", 0, "id of the server's process, to measure its CPU and memory; if 0, the local process that listens on the URL's port. Linux only")
+	f.BoolVar(&o.insecure, "insecure-skip-verify", false, "accept any certificate from the server")
 	f.BoolVar(&o.json, "json", false, "print JSON instead of a table")
-	f.BoolVar(&o.progress, "progress", false, "show progress on the standard error even if that is no terminal")
+	f.BoolVar(&o.progress, "progress", false, "show progress on standard error even if it is not a terminal")
 	return f, func() (err error) {
 		if f.NArg() != 1 {
 			return errors.New("want one URL, after the flags; see parley help bench")
@@ -154,7 +154,7 @@ func (o *options) check(size int) error {
 	return nil
 }
 
-// parseURL returns the URL of Engine.IO: its path is /socket.io/ unless it is given.
+// parseURL returns the URL of Engine.IO. If s has no path, it is /socket.io/.
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || u.Fragment != "" {
@@ -185,8 +185,8 @@ func port(u *url.URL) string {
 	return "80"
 }
 
-// Main runs the command with its arguments and returns the exit code. When ctx ends it stops
-// and prints the results so far.
+// Main runs the command with its arguments and returns the exit code. If ctx ends, it stops and prints
+// the results so far.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var o options
 	flags, check := o.flags()

@@ -5,19 +5,18 @@
 //	websocket.go, polling.go   a connection's transport
 //	client.go, fleet.go        Socket.IO connections: handshake, heartbeat, end
 //	load.go                    messages in flight: closed loop (a window) or open loop (a rate)
-//	scenario.go …              what is done with them, one file for each kind
-//	meter.go, process.go       what is counted: latencies, losses, the server's CPU and memory
-//	result.go, table.go        what is told
+//	scenario.go …              the scenarios
+//	meter.go, process.go       the counters: latencies, losses, the server's CPU and memory
+//	result.go, table.go        the report
 //
-// The generator must not be what is measured. So connections are driven by package poll
-// and have no goroutines while they use WebSockets; messages are recognised by their first
-// bytes and by a mark, and their JSON is not parsed.
+// The measurement is of the server, not of the generator. So package reactor drives WebSocket
+// connections, which have no goroutines. The generator recognizes messages by their first bytes and
+// by a mark, and does not parse their JSON.
 //
 // # Latencies
 //
-// A latency runs from the moment at which a message was due. In a closed loop that is when
-// it is sent, which is when an earlier one has been answered: a server that stalls is sent
-// nothing meanwhile, and the stall shows in a few messages only. In an open loop messages
-// are due at a fixed rate whatever the server does, so that a stall shows in all that were
-// due during it. This is what a percentile is usually taken for.
+// A latency starts when a message is due. In a closed loop, a message is due when an earlier one has
+// been answered. While a server stalls, the client sends nothing, so the stall shows only in a few
+// messages. In an open loop, messages are due at a fixed rate, whatever the server does. So a stall
+// shows in all messages that were due during it. This is what readers of a percentile usually expect.
 package bench

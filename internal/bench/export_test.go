@@ -2,7 +2,7 @@ package bench
 
 import "time"
 
-// Latencies returns what is made of latencies that clients have seen in turn.
+// Latencies returns the percentiles of the latencies that clients 0, 1, 2, … have seen.
 func Latencies(seen []time.Duration) *Latency {
 	m := newMeter()
 	for i, l := range seen {
@@ -11,7 +11,7 @@ func Latencies(seen []time.Duration) *Latency {
 	return m.latency()
 }
 
-// Failures returns what is told of failures.
+// Failures returns the counted failures.
 func Failures(reasons []string) []Failure {
 	m := newMeter()
 	for _, why := range reasons {
@@ -20,7 +20,7 @@ func Failures(reasons []string) []Failure {
 	return m.takeFailures()
 }
 
-// Parse returns what is read of a packet.
+// Parse returns the parts of a packet.
 func Parse(b string) (kind byte, id int64, data string, ok bool) {
 	p, ok := parsePacket([]byte(b))
 	return byte(p.kind), p.id, string(p.data), ok
@@ -38,7 +38,7 @@ var (
 	TableMicros  = micros
 )
 
-// FindServer returns the id of the process that listens there.
+// FindServer returns the id of the process that listens on the host and port.
 func FindServer(host, port string) (int, error) {
 	p, err := findServer(host, port)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// fleet is the connections of one scenario.
+// fleet holds the connections of one scenario.
 type fleet struct {
 	options *options
 	meter   *meter
@@ -33,7 +33,7 @@ type fleet struct {
 
 	hello, farewell []byte // the packets CONNECT and DISCONNECT
 
-	clients  []*client // those that are connected, once connectAll has returned
+	clients  []*client // connected clients; complete when connectAll has returned
 	load     atomic.Pointer[load]
 	received atomic.Int64 // Socket.IO packets
 }
@@ -55,7 +55,7 @@ func newFleet(o *options, m *meter) *fleet {
 	return f
 }
 
-// engineURL returns the address of Engine.IO with a transport.
+// engineURL returns the URL of Engine.IO for a transport.
 func engineURL(base *url.URL, transport string) string {
 	u := *base
 	q := u.Query()
@@ -65,7 +65,7 @@ func engineURL(base *url.URL, transport string) string {
 	return u.String()
 }
 
-// connect makes one connection and waits until it is in the namespace.
+// connect makes one connection and waits until it has joined the namespace.
 func (f *fleet) connect(ctx context.Context, index int) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.options.timeout)
 	defer cancel()
@@ -87,8 +87,8 @@ func (f *fleet) connect(ctx context.Context, index int) (*client, error) {
 	return c, nil
 }
 
-// connectAll makes n connections: as many at the same time as --parallel says, or at
-// --rate. Their latencies go to the meter. It fails if there is no connection at all.
+// connectAll makes n connections, --parallel at a time or at --rate. It records their latencies in
+// the meter. It fails if it could not make any connection.
 func (f *fleet) connectAll(ctx context.Context, n int) error {
 	var mu sync.Mutex
 	var first error
@@ -118,9 +118,9 @@ func (f *fleet) connectAll(ctx context.Context, n int) error {
 
 const forever = 1 << 62 * time.Nanosecond
 
-// spread calls do up to n times within d: in a closed loop by --parallel goroutines one after
-// the other, in an open loop when --rate says that it is due. Of those that are due at most
-// maxAtOnce run at the same time. It returns when all have returned.
+// spread calls do up to n times within d. In a closed loop, --parallel goroutines call it one time
+// after another. In an open loop, spread starts calls at --rate, of which at most maxAtOnce run at the
+// same time. It returns when all calls have returned.
 func (f *fleet) spread(ctx context.Context, n int, d time.Duration, do func(i int, due time.Time)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -159,10 +159,10 @@ func (f *fleet) spread(ctx context.Context, n int, d time.Duration, do func(i in
 	}
 }
 
-// maxAtOnce bounds the connections that are being made in an open loop.
+// maxAtOnce limits the calls of spread that run at the same time in an open loop.
 const maxAtOnce = 1024
 
-// hear is given what clients receive in their namespace.
+// hear handles a packet that a client receives in its namespace.
 func (f *fleet) hear(c *client, p packet) {
 	f.received.Add(1)
 	if l := f.load.Load(); l != nil {
@@ -170,14 +170,15 @@ func (f *fleet) hear(c *client, p packet) {
 	}
 }
 
-// gone is told of each connection that is over.
+// gone is called when a connection has ended. It counts a failure if the client did not want it.
 func (f *fleet) gone(c *client) {
 	if !c.leaving.Load() {
 		f.meter.fail("connection lost: "+reason(c.err), 1)
 	}
 }
 
-// settle waits until the server has sent nothing for a while: presence, say.
+// settle waits until the server has sent nothing for a while. Until then it may send presence events,
+// for example.
 func (f *fleet) settle(ctx context.Context) {
 	const quiet = 100 * time.Millisecond
 	end := time.Now().Add(f.options.timeout)
@@ -189,7 +190,7 @@ func (f *fleet) settle(ctx context.Context) {
 	}
 }
 
-// close ends all connections, without farewell.
+// close closes all connections without sending DISCONNECT.
 func (f *fleet) close() {
 	for _, c := range f.clients {
 		c.leaving.Store(true)
@@ -202,9 +203,9 @@ func (f *fleet) close() {
 	f.http.CloseIdleConnections()
 }
 
-// dialer returns what makes the TCP connections of a client. To a server on a loopback
-// address they come from eight addresses in turn on Linux, where all of 127/8 is ours: from
-// one alone only some 28,000 ports are to be had.
+// dialer returns the function that dials TCP connections for a client. On Linux, connections to a
+// loopback address come from eight addresses in turn, since all of 127/8 is local. A single address
+// has only about 28,000 ports.
 func (f *fleet) dialer(index int) func(context.Context, string, string) (net.Conn, error) {
 	var d net.Dialer
 	if ip := net.ParseIP(f.options.url.Hostname()); runtime.GOOS == "linux" && ip.To4() != nil && ip.IsLoopback() {
@@ -213,7 +214,7 @@ func (f *fleet) dialer(index int) func(context.Context, string, string) (net.Con
 	return d.DialContext
 }
 
-// explain turns a failed handshake into what a user can do something about. resp is the
+// explain turns the error of a failed handshake into one that tells the user what to do. resp is the
 // server's answer, if there is one.
 func (f *fleet) explain(err error, resp *http.Response) error {
 	where := f.options.url.Redacted()
@@ -222,7 +223,7 @@ func (f *fleet) explain(err error, resp *http.Response) error {
 		return err
 	case resp != nil:
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-		return fmt.Errorf("%s refuses the handshake over %s with status %d %.100q: is it a Socket.IO server, is its path right, and does it allow this transport?",
+		return fmt.Errorf("%s refused the handshake over %s with status %d %.100q: is it a Socket.IO server, is the path right, and does it allow this transport?",
 			where, f.options.transport, resp.StatusCode, strings.TrimSpace(string(body)))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nothing listens at %s: %w", where, syscall.ECONNREFUSED)
@@ -234,7 +235,8 @@ func (f *fleet) explain(err error, resp *http.Response) error {
 	return fmt.Errorf("connect to %s: %w", where, err)
 }
 
-// reason returns what errors of many connections have in common, without their ports.
+// reason returns the message of err without details such as ports, so that the errors of many
+// connections count together.
 func reason(err error) string {
 	var errno syscall.Errno
 	switch {
@@ -246,7 +248,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// sleep sleeps, and fails if ctx ends first.
+// sleep sleeps for d. It fails if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// maxFiles returns how many files this process may have open. The Go runtime has raised
-// the limit as far as it goes, to the hard one, when the process started.
+// maxFiles returns how many files this process may have open. At the start, the Go runtime has already
+// raised the soft limit to the hard limit.
 func maxFiles() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
@@ -21,6 +21,6 @@ func maxFiles() uint64 {
 // ownCPU returns the CPU time that this process has used.
 func ownCPU() time.Duration {
 	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u) // it cannot fail
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u) // cannot fail
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// load sends messages and counts what arrives because of them. A message has a number, which
-// is its acknowledgement's id or stands behind the mark in what is sent; so whoever receives
-// something can look up when that was due.
+// load sends messages and counts the arrivals that they cause. Each message has a number. It is the
+// id of the acknowledgement, or follows the mark in the message. With it, the receiver can look up
+// when the message was due.
 type load struct {
 	traffic
 	trial *trial
@@ -25,44 +25,44 @@ type load struct {
 	until    atomic.Int64 // when the closed loop ends, in nanoseconds from start
 	slots    []slot
 	inFlight atomic.Int64
-	refused  atomic.Pointer[string] // the server's last word
+	refused  atomic.Pointer[string] // the reason of the last refusal
 }
 
-// traffic is what a load sends and what shall come of it.
+// traffic describes what a load sends and what arrivals it expects.
 type traffic struct {
-	name   string                                                       // of the event that is sent
-	append func(dst []byte, f *flow, from *client, number int64) []byte // its argument
-	ack    bool                                                         // the server is to acknowledge it
+	name   string                                                       // name of the event to send
+	append func(dst []byte, f *flow, from *client, number int64) []byte // appends its argument
+	ack    bool                                                         // whether the server acknowledges it
 	answer string                                                       // what the acknowledgement must contain
-	event  string                                                       // whose arrivals count, too; none if empty
+	event  string                                                       // name of an event whose arrivals also count; empty for none
 }
 
-// flow is what keeps its own number of messages in flight: a connection that asks, or a
-// room, whose members send in turn.
+// flow keeps its own messages in flight. It is a single connection, or a room whose members send in
+// turn.
 type flow struct {
 	room    string
 	members []*client
-	arrives int // how often a message does: the acknowledgement, and one event for each member
+	arrives int // arrivals per message: the acknowledgement, and one event for each member
 	turn    atomic.Int64
 }
 
-// slot belongs to a message in flight.
+// slot holds a message in flight.
 type slot struct {
-	number atomic.Int64 // of the message; 0: free; taken: not known yet
+	number atomic.Int64 // of the message; 0 if free; taken while being filled
 	due    atomic.Int64 // nanoseconds from start
-	left   atomic.Int64 // arrivals to come
-	flow   *flow        // may be read once number is there
+	left   atomic.Int64 // arrivals still to come
+	flow   *flow        // read it only after number is set
 }
 
 const taken = -1
 
-// maxInFlight bounds the messages in flight in an open loop. Beyond it they are sent when
-// others have arrived, and their latencies run from when they were due all the same.
+// maxInFlight limits the messages in flight in an open loop. When it is reached, further messages wait
+// until others have arrived. Their latencies still start when they were due.
 const maxInFlight = 1 << 16
 
 func (t *trial) newLoad(what traffic, flows []*flow) *load {
 	l := &load{traffic: what, trial: t, flows: flows, start: time.Now()}
-	n := 2 * max(t.window*len(flows), t.options.parallel) // slow ones may hold up to half of them
+	n := 2 * max(t.window*len(flows), t.options.parallel) // a closed loop uses at most half of the slots
 	if t.options.rate > 0 {
 		n = max(n, maxInFlight)
 	}
@@ -104,8 +104,8 @@ func (l *load) send(f *flow, due time.Duration) bool {
 
 var packets = sync.Pool{New: func() any { return new([]byte) }}
 
-// take finds a free slot. A number is used once, even by different loads, since answers
-// may be late.
+// take takes a free slot and a new number. Even different loads never use the same number, since
+// answers may be late.
 func (l *load) take() (number int64, s *slot) {
 	for range l.slots {
 		number = l.trial.numbers.Add(1)
@@ -119,7 +119,7 @@ func (l *load) take() (number int64, s *slot) {
 
 func (l *load) slot(number int64) *slot { return &l.slots[uint64(number)%uint64(len(l.slots))] }
 
-// hear handles what a client receives.
+// hear handles a packet that a client receives.
 func (l *load) hear(c *client, p packet) {
 	switch {
 	case p.kind == sio.Ack && l.ack:
@@ -136,7 +136,7 @@ func (l *load) hear(c *client, p packet) {
 		l.arrive(c, p.id, true)
 	case p.kind == sio.Event && l.event != "" && p.is(l.event):
 		if n, ok := p.number(); ok {
-			l.arrive(c, n, !l.ack) // where there are both, the acknowledgement is timed
+			l.arrive(c, n, !l.ack) // if there are both, time only the acknowledgement
 		}
 	case p.kind == sio.Event && p.is("error"):
 		l.refuse(string(bytes.TrimSuffix(p.data[len(`["error",`):], []byte("]"))))
@@ -148,7 +148,7 @@ func (l *load) refuse(why string) {
 	l.refused.Store(&why)
 }
 
-// arrive counts that a message has come to c.
+// arrive counts the arrival of a message at c.
 func (l *load) arrive(c *client, number int64, timed bool) {
 	s := l.slot(number)
 	if number <= 0 || s.number.Load() != number {
@@ -170,26 +170,26 @@ func (l *load) arrive(c *client, number int64, timed bool) {
 	}
 }
 
-// drop forgets a message that the server has refused. Its flow has one less in flight.
+// drop gives up a message that the server has refused. Its flow then has one less in flight.
 func (l *load) drop(number int64) {
 	if number > 0 && l.slot(number).number.CompareAndSwap(number, 0) {
 		l.inFlight.Add(-1)
 	}
 }
 
-// errNotOffered says that the server does not have the application that a scenario needs.
+// errNotOffered means that the server does not offer the events that a scenario needs.
 var errNotOffered = errors.New("not offered")
 
-// probeTimeout is how long a server may take for a scenario's first message.
+// probeTimeout is how long a server may take to answer a scenario's first message.
 const probeTimeout = 3 * time.Second
 
-// probe sends a single message to find out whether the server knows what to do.
+// probe sends a single message to find out whether the server offers the events.
 func (l *load) probe(ctx context.Context) error {
 	defer l.trial.meter.restart()
 	return l.once(ctx, l.flows[:1], min(probeTimeout, l.trial.options.timeout))
 }
 
-// once has each flow send one message and waits until all have arrived.
+// once sends one message in each flow and waits until all have arrived.
 func (l *load) once(ctx context.Context, flows []*flow, patience time.Duration) error {
 	l.trial.stage("joining")
 	for _, f := range flows {
@@ -201,7 +201,7 @@ func (l *load) once(ctx context.Context, flows []*flow, patience time.Duration) 
 	}
 	arrived := l.wait(ctx, patience, func() bool { return l.inFlight.Load() == 0 || l.refused.Load() != nil })
 	if why := l.refused.Load(); why != nil {
-		return fmt.Errorf("%w: the server refuses %q: %s", errNotOffered, l.name, *why)
+		return fmt.Errorf("%w: the server refused %q: %s", errNotOffered, l.name, *why)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -211,12 +211,12 @@ func (l *load) once(ctx context.Context, flows []*flow, patience time.Duration) 
 		if l.ack {
 			wanted = "an acknowledgement"
 		}
-		return fmt.Errorf("%w: the server does not answer %q with %s; parley help bench says what it must offer", errNotOffered, l.name, wanted)
+		return fmt.Errorf("%w: the server does not answer %q with %s; see parley help bench for what it must offer", errNotOffered, l.name, wanted)
 	}
 	return nil
 }
 
-// wait waits until ok, and gives up when nothing has arrived for as long as patience.
+// wait waits until ok returns true. It gives up if nothing arrives for as long as patience.
 func (l *load) wait(ctx context.Context, patience time.Duration, ok func() bool) bool {
 	seen, since := l.trial.fleet.received.Load(), time.Now()
 	for !ok() {
@@ -230,7 +230,7 @@ func (l *load) wait(ctx context.Context, patience time.Duration, ok func() bool)
 	return true
 }
 
-// run is the measurement, after the warm-up. It returns the laps at its beginning and at the
+// run warms up and then measures. It returns the laps at the beginning of the measurement and at the
 // last arrival.
 func (l *load) run(ctx context.Context) (from, to lap) {
 	t := l.trial
@@ -246,7 +246,7 @@ func (l *load) run(ctx context.Context) (from, to lap) {
 	return from, l.drain(ctx)
 }
 
-// drive sends for a time.
+// drive sends messages for the time d.
 func (l *load) drive(ctx context.Context, d time.Duration) {
 	begin := l.now()
 	if l.trial.options.rate > 0 {
@@ -263,7 +263,7 @@ func (l *load) drive(ctx context.Context, d time.Duration) {
 	l.until.Store(0)
 }
 
-// pace sends when messages are due: that is the open loop.
+// pace is the open loop: it sends messages when they are due.
 func (l *load) pace(ctx context.Context, begin, d time.Duration) {
 	interval := float64(time.Second) / l.trial.options.rate
 	for i := 0; ; i++ {
@@ -284,14 +284,14 @@ func (l *load) pace(ctx context.Context, begin, d time.Duration) {
 	}
 }
 
-// drain waits for what is in flight, even if ctx has ended, and returns the lap at the last
+// drain waits for the messages in flight, even if ctx has ended. It returns the lap at the last
 // arrival.
 func (l *load) drain(ctx context.Context) lap {
 	t := l.trial
 	t.stage("waiting for the last messages")
 	patience := t.options.timeout
 	if ctx.Err() != nil {
-		patience = min(patience, 2*time.Second) // who has pressed Ctrl-C does not like to wait
+		patience = min(patience, 2*time.Second) // do not keep a user waiting after Ctrl-C
 	}
 	last, seen := t.lap(), t.fleet.received.Load()
 	l.wait(context.WithoutCancel(ctx), patience, func() bool {
@@ -303,7 +303,7 @@ func (l *load) drain(ctx context.Context) lap {
 	return last
 }
 
-// lost returns how many arrivals are still to come, and gives up on them.
+// lost returns how many arrivals are still missing, and gives up on them.
 func (l *load) lost() (n int64) {
 	l.trial.fleet.load.Store(nil)
 	for i := range l.slots {

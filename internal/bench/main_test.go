@@ -33,8 +33,8 @@ type inRoom struct {
 	Message json.RawMessage `json:"message"`
 }
 
-// application serves the application that "parley help bench" describes. before is called
-// with each echo, and says whether it is answered.
+// application serves the application that "parley help bench" describes. It calls before at each
+// echo, and answers only if before returns true.
 func application(t *testing.T, namespace string, before func() bool) (url string) {
 	t.Helper()
 	srv, err := parley.New(nil)
@@ -60,7 +60,7 @@ func application(t *testing.T, namespace string, before func() bool) (url string
 	return serve(t, srv, func() { srv.Shutdown(context.Background()) })
 }
 
-// serve serves for the time of the test.
+// serve serves until the test ends.
 func serve(t *testing.T, h http.Handler, shutdown func()) (url string) {
 	t.Helper()
 	s := httptest.NewServer(h)

@@ -17,7 +17,7 @@ type meter struct {
 	done atomic.Int64 // units: echoes, deliveries, connections …
 	sent atomic.Int64 // messages
 
-	shards []shard // latencies; each client has its shard, so that loops do not meet
+	shards []shard // latencies, sharded by client to avoid contention between loops
 
 	mu       sync.Mutex
 	failures map[string]int64
@@ -28,7 +28,7 @@ type shard struct {
 	histogram *hdrhistogram.Histogram // of microseconds
 }
 
-// Latencies are kept to three digits. What is longer than maxLatency counts as that.
+// Latencies have three significant digits. Longer ones count as maxLatency.
 const (
 	maxLatency        = time.Hour
 	significantDigits = 3
@@ -46,7 +46,7 @@ func newMeter() *meter {
 	return m
 }
 
-// record counts a unit and its latency, seen by the client with that index.
+// record counts a unit, and its latency as the client with that index has seen it.
 func (m *meter) record(index int, latency time.Duration) {
 	s := &m.shards[index%len(m.shards)]
 	s.mu.Lock()
@@ -55,10 +55,10 @@ func (m *meter) record(index int, latency time.Duration) {
 	m.done.Add(1)
 }
 
-// maxReasons bounds the kinds of failures that are told apart.
+// maxReasons limits the number of different failure reasons. All others count as "others".
 const maxReasons = 20
 
-// fail counts failures.
+// fail counts n failures for a reason.
 func (m *meter) fail(why string, n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,13 +68,13 @@ func (m *meter) fail(why string, n int64) {
 	m.failures[why] += n
 }
 
-// Failure is how often something has gone wrong.
+// Failure is a reason for failures and how often it occurred.
 type Failure struct {
 	Reason string `json:"reason"`
 	Count  int64  `json:"count"`
 }
 
-// takeFailures returns the failures so far, the most frequent first, and forgets them.
+// takeFailures returns the failures so far, the most frequent first, and resets them.
 func (m *meter) takeFailures() []Failure {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -89,7 +89,7 @@ func (m *meter) takeFailures() []Failure {
 	return failures
 }
 
-// restart forgets units and latencies, but not failures.
+// restart resets units and latencies, but not failures.
 func (m *meter) restart() {
 	for i := range m.shards {
 		s := &m.shards[i]
@@ -101,7 +101,7 @@ func (m *meter) restart() {
 	m.sent.Store(0)
 }
 
-// Latency is what half, nine of ten … of the latencies do not exceed, in microseconds.
+// Latency holds percentiles of the latencies, in microseconds.
 type Latency struct {
 	P50  int64 `json:"p50"`
 	P90  int64 `json:"p90"`
@@ -110,7 +110,7 @@ type Latency struct {
 	Max  int64 `json:"max"`
 }
 
-// latency returns nil if there is none.
+// latency returns the percentiles, or nil if there are no latencies.
 func (m *meter) latency() *Latency {
 	all := newHistogram()
 	for i := range m.shards {

@@ -7,14 +7,14 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// packet is what a load generator has to know of a Socket.IO packet.
+// packet holds the parts of a Socket.IO packet that the load generator needs.
 type packet struct {
 	kind sio.Type
-	id   int64  // of an acknowledgement; -1 if there is none
-	data []byte // JSON, or nothing; valid while the packet is handled
+	id   int64  // of an acknowledgement; -1 for none
+	data []byte // JSON or empty; valid only while the packet is handled
 }
 
-// parsePacket splits a text packet. The namespace is skipped: a connection has one.
+// parsePacket splits a text packet. It skips the namespace, since a connection has only one.
 func parsePacket(b []byte) (p packet, ok bool) {
 	if len(b) == 0 || b[0] < '0' || b[0] > '6' {
 		return p, false
@@ -36,18 +36,18 @@ func parsePacket(b []byte) (p packet, ok bool) {
 	return p, true
 }
 
-// is reports whether data begins as the arguments of an event do.
+// is reports whether data begins like the arguments of the event.
 func (p packet) is(event string) bool {
 	d := p.data
 	return len(d) > len(event)+3 && d[0] == '[' && d[1] == '"' &&
 		string(d[2:2+len(event)]) == event && d[2+len(event)] == '"'
 }
 
-// mark is the key of a message's number. It is looked for wherever it stands, since servers
-// may put the message into another object, and put the members in another order.
+// mark is the JSON key of a message's number. It may be anywhere in the data, because servers may put
+// the message into another object and reorder the members.
 const mark = `"bench":`
 
-// number returns the number behind the mark.
+// number returns the number after the mark.
 func (p packet) number() (n int64, ok bool) {
 	i := bytes.Index(p.data, []byte(mark))
 	if i < 0 {
@@ -58,8 +58,8 @@ func (p packet) number() (n int64, ok bool) {
 	return n, err == nil
 }
 
-// refusal returns the server's reason if the acknowledgement is one of the parley binary's
-// refusals, {"code": …, "message": …}.
+// refusal returns the reason if the acknowledgement is an error of the parley binary,
+// {"code": …, "message": …}.
 func (p packet) refusal() (reason string, refused bool) {
 	if !bytes.HasPrefix(p.data, []byte(`[{"code":`)) {
 		return "", false

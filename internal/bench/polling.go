@@ -13,8 +13,8 @@ import (
 	"github.com/parley-go/parley/internal/eio"
 )
 
-// polling is a wire of HTTP requests: a goroutine polls, and another one, which exists only
-// while there is something to send, posts.
+// polling is a wire over HTTP requests. One goroutine polls. Another one posts; it exists only while
+// there is something to send.
 type polling struct {
 	client *client
 	ctx    context.Context
@@ -28,9 +28,9 @@ type polling struct {
 	posts   sync.WaitGroup
 }
 
-const maxPayload = 16 << 20 // bytes of a poll's answer
+const maxPayload = 16 << 20 // bytes of the answer to a poll
 
-// openPolling begins a session and has c receive.
+// openPolling begins a session and starts to receive for c.
 func openPolling(ctx context.Context, c *client) error {
 	f := c.fleet
 	p := &polling{client: c}
@@ -43,7 +43,7 @@ func openPolling(ctx context.Context, c *client) error {
 	var open struct{ SID string }
 	if len(payload) == 0 || payload[0] != byte(eio.Open) || json.Unmarshal(payload[1:], &open) != nil || open.SID == "" {
 		p.cancel()
-		return fmt.Errorf("%s answers a poll with %.40q, which is no Engine.IO handshake: is it a Socket.IO server, of version 3 or later?", f.pollingURL, payload)
+		return fmt.Errorf("%s answered a poll with %.40q, which is not an Engine.IO handshake: is it a Socket.IO server of version 3 or later?", f.pollingURL, payload)
 	}
 	p.url = f.pollingURL + "&sid=" + open.SID
 	c.wire = p
@@ -51,7 +51,7 @@ func openPolling(ctx context.Context, c *client) error {
 	return nil
 }
 
-// poll polls until the session is over.
+// poll polls until the session has ended.
 func (p *polling) poll(payload []byte) {
 	var err error
 	for err == nil {
@@ -74,7 +74,7 @@ func (p *polling) poll(payload []byte) {
 	p.client.closed(err)
 }
 
-// do makes a request and returns the body of the answer.
+// do makes a request and returns the body of the response.
 func (p *polling) do(ctx context.Context, method, url string, body []byte) ([]byte, error) {
 	f := p.client.fleet
 	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
@@ -114,7 +114,7 @@ func (p *polling) send(packets ...[]byte) {
 	}
 }
 
-// post sends until nothing is queued.
+// post sends what is queued until the queue is empty.
 func (p *polling) post() {
 	for {
 		p.mu.Lock()

@@ -12,19 +12,19 @@ import (
 	"time"
 )
 
-// process is the server's, where it runs on this machine and /proc tells about it: on Linux.
+// process is the server's process, if it runs on this machine and the machine has /proc (Linux).
 type process struct {
 	pid  int
 	name string
 }
 
-// usage is what a process has used, and uses.
+// usage is the CPU time and memory of a process.
 type usage struct {
 	cpu time.Duration
 	rss int64 // bytes
 }
 
-const clockTick = time.Second / 100 // of /proc on every architecture
+const clockTick = time.Second / 100 // the unit in /proc on every architecture
 
 func newProcess(pid int) (*process, error) {
 	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
@@ -34,7 +34,7 @@ func newProcess(pid int) (*process, error) {
 	return &process{pid, strings.TrimSpace(string(name))}, nil
 }
 
-// usage returns zeros if the process is not known or gone.
+// usage returns zeros if p is nil or the process has ended.
 func (p *process) usage() (u usage) {
 	if p == nil {
 		return u
@@ -43,7 +43,8 @@ func (p *process) usage() (u usage) {
 	if err != nil {
 		return u
 	}
-	// The second field, a name in parentheses, may hold spaces and parentheses. See proc(5).
+	// The second field is a name in parentheses, which may contain spaces and parentheses; see
+	// proc(5).
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	field := func(number int) int64 {
 		n, _ := strconv.ParseInt(string(fields[number-3]), 10, 64)
@@ -55,7 +56,7 @@ func (p *process) usage() (u usage) {
 	return u
 }
 
-// findServer returns the process that listens at a host and port of this machine.
+// findServer returns the process that listens on a host and port of this machine.
 func findServer(host, port string) (*process, error) {
 	ips, err := net.LookupIP(host)
 	if err != nil || !isLocal(ips) {
@@ -69,9 +70,9 @@ func findServer(host, port string) (*process, error) {
 		}
 	}
 	if inode == "" {
-		return nil, errors.New("no process of this machine listens there, or there is no /proc")
+		return nil, errors.New("no process on this machine listens there, or there is no /proc")
 	}
-	// Those of others cannot be read, unless by root.
+	// Only root can read the descriptors of other users' processes.
 	files, _ := filepath.Glob("/proc/[0-9]*/fd/[0-9]*")
 	for _, file := range files {
 		if to, err := os.Readlink(file); err == nil && to == "socket:["+inode+"]" {
@@ -79,7 +80,7 @@ func findServer(host, port string) (*process, error) {
 			return newProcess(pid)
 		}
 	}
-	return nil, errors.New("the server is another user's; run this as that user, or as root")
+	return nil, errors.New("another user runs the server; run this as that user or as root")
 }
 
 func isLocal(ips []net.IP) bool {
@@ -97,7 +98,7 @@ func isLocal(ips []net.IP) bool {
 	return false
 }
 
-// listener returns the inode of the socket that listens at a port, from a table such as
+// listener returns the inode of the socket that listens on a port, from a table such as
 // /proc/net/tcp:
 //
 //	sl  local_address rem_address   st … inode

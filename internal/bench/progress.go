@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// progress shows what is going on: on a terminal in one line that is written anew, else,
-// if it is wanted at all, with a line now and then. It is safe for concurrent use. A nil
-// progress shows nothing.
+// progress shows what the run is doing. On a terminal it rewrites one line. Elsewhere it writes a line
+// every second, and only if the user wants it. It is safe for concurrent use. A nil progress shows
+// nothing.
 type progress struct {
 	w        io.Writer
 	terminal bool
@@ -25,7 +25,7 @@ type progress struct {
 	stop, stopped chan struct{}
 }
 
-// startProgress returns nil if nothing is to be shown.
+// startProgress returns nil if there is nothing to show.
 func startProgress(w io.Writer, wanted bool) *progress {
 	p := &progress{w: w, terminal: isTerminal(w), stop: make(chan struct{}), stopped: make(chan struct{})}
 	if !p.terminal && !wanted {
@@ -48,7 +48,7 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// stage says what a scenario is doing.
+// stage sets what a scenario is doing.
 func (p *progress) stage(name, doing string, m *meter) {
 	if p == nil {
 		return

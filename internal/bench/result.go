@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Report is what a run has found out.
+// Report holds the results of a run.
 type Report struct {
 	URL         string   `json:"url"`
 	Transport   string   `json:"transport"`
-	Server      *Server  `json:"server,omitempty"` // if its process is known
+	Server      *Server  `json:"server,omitempty"` // nil if its process is unknown
 	Interrupted bool     `json:"interrupted,omitempty"`
 	Results     []Result `json:"results"`
 }
@@ -21,37 +21,37 @@ type Server struct {
 	Name string `json:"name"`
 }
 
-// Result is one scenario, or one half of it.
+// Result is the result of one scenario, or of one half of it.
 type Result struct {
 	Scenario    string    `json:"scenario"`
-	NotOffered  string    `json:"notOffered,omitempty"` // why the server could not be measured; then the rest is empty
+	NotOffered  string    `json:"notOffered,omitempty"` // why the server could not be measured; if set, the rest is empty
 	Connections int       `json:"connections,omitempty"`
 	Window      int       `json:"window,omitempty"` // in flight in each flow; closed loop
 	Rate        float64   `json:"rate,omitempty"`   // due per second; open loop
 	Seconds     float64   `json:"seconds,omitempty"`
-	Unit        string    `json:"unit,omitempty"` // of what follows
+	Unit        string    `json:"unit,omitempty"` // of Count and PerSecond
 	Count       int64     `json:"count"`
 	PerSecond   float64   `json:"perSecond"`
 	Latency     *Latency  `json:"latency,omitempty"` // microseconds
 	Server      *Use      `json:"server,omitempty"`
 	ClientCPU   float64   `json:"clientCpuPercent"` // of all cores that the client may use
 	Sent        int64     `json:"sent"`             // messages
-	Lost        int64     `json:"lost"`             // what should have arrived and did not
+	Lost        int64     `json:"lost"`             // expected arrivals that did not come
 	Failed      int64     `json:"failed"`
 	Failures    []Failure `json:"failures,omitempty"`
 }
 
-// Use is what the server's process has used.
+// Use is the CPU time and memory that the server's process used.
 type Use struct {
 	CPUPerUnit float64 `json:"cpuMicrosPerUnit"`
 	CPUPercent float64 `json:"cpuPercent"` // of one core; for idle: while connections were held
 	RSS        int64   `json:"rss"`        // bytes, at the end
 
-	// BytesPerConnection is by how much RSS has grown; only for idle.
+	// BytesPerConnection is the growth of RSS per connection; only for idle.
 	BytesPerConnection int64 `json:"bytesPerConnection,omitempty"`
 }
 
-// result returns what the meter has counted between two laps.
+// result returns what the meter counted between two laps.
 func (t *trial) result(name, unit string, from, to lap, lost int64) Result {
 	elapsed := max(to.at.Sub(from.at), time.Microsecond)
 	count := t.meter.done.Load()
@@ -89,7 +89,7 @@ func percent(part, whole time.Duration) float64 {
 	return 100 * part.Seconds() / whole.Seconds()
 }
 
-// Faultless reports whether nothing was lost and nothing has failed.
+// Faultless reports whether nothing was lost and nothing failed.
 func (r *Report) Faultless() bool {
 	for _, result := range r.Results {
 		if result.Lost > 0 || result.Failed > 0 {
@@ -99,7 +99,7 @@ func (r *Report) Faultless() bool {
 	return true
 }
 
-// load describes how much the server was given to do.
+// load describes the load for the table.
 func (r *Result) load() string {
 	switch {
 	case r.Rate > 0:

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// The scenarios of rooms: each room is a flow.
+// In the scenarios with rooms, each room is a flow.
 
 func broadcast(ctx context.Context, t *trial) error {
 	return t.send(ctx, t.connections, traffic{name: "sendMessage", event: "newMessage"}, "deliveries")
@@ -16,7 +16,7 @@ func rooms(ctx context.Context, t *trial) error {
 	return t.send(ctx, t.options.members, traffic{name: "sendMessage", event: "newMessage"}, "deliveries")
 }
 
-// history measures durable sends, and then joins with a page of what has been sent.
+// history measures durable sends, and then joins that return a page of the sent messages.
 func history(ctx context.Context, t *trial) error {
 	err := t.send(ctx, t.options.members, traffic{name: "sendMessage", event: "newMessage", ack: true, answer: mark}, "sends")
 	if err != nil {
@@ -27,10 +27,10 @@ func history(ctx context.Context, t *trial) error {
 	return t.measure(ctx, t.newLoad(t.joins(pageOfHistory), t.flows()), "history: join", "joins")
 }
 
-// pageOfHistory is what the answer to joinRoom contains if there is a history.
+// pageOfHistory is part of the answer to joinRoom if the server has a history.
 const pageOfHistory = `"messages":[`
 
-// send joins rooms of a size and sends to them.
+// send joins rooms with that many members and sends to them.
 func (t *trial) send(ctx context.Context, members int, what traffic, unit string) error {
 	if err := t.connect(ctx); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (t *trial) send(ctx context.Context, members int, what traffic, unit string
 	return t.measure(ctx, l, name, unit)
 }
 
-// groups divides the connections into rooms. The last one may be larger.
+// groups divides the connections into rooms. The last room may be larger.
 func (t *trial) groups(members int, ack bool) []*flow {
 	clients := t.fleet.clients
 	n := max(len(clients)/members, 1)
@@ -87,7 +87,7 @@ func (t *trial) groups(members int, ack bool) []*flow {
 	return rooms
 }
 
-// joins has connections join their rooms.
+// joins is the traffic of connections that join their rooms.
 func (t *trial) joins(answer string) traffic {
 	return traffic{
 		name: "joinRoom", ack: true, answer: answer,

@@ -10,8 +10,8 @@ import (
 // pause lets the server recover from a scenario before the next one.
 const pause = 500 * time.Millisecond
 
-// run runs the scenarios one after the other. With an error the report holds what had been
-// found out before. When ctx ends it holds the results so far, and there is no error.
+// run runs the scenarios one after the other. If it returns an error, the report holds the results
+// before it. If ctx ends, the report holds the results so far, and there is no error.
 func run(ctx context.Context, o *options, p *progress) (*Report, error) {
 	report := &Report{URL: o.url.Redacted(), Transport: o.transport, Results: []Result{}}
 	for _, s := range o.scenarios {
@@ -50,7 +50,7 @@ func run(ctx context.Context, o *options, p *progress) (*Report, error) {
 	return report, nil
 }
 
-// tryConnection makes a connection and closes it, to fail early and with a good reason.
+// tryConnection makes a connection and closes it, so that errors show early and clearly.
 func tryConnection(ctx context.Context, o *options) error {
 	f := newFleet(o, newMeter())
 	defer f.close()
@@ -61,16 +61,16 @@ func tryConnection(ctx context.Context, o *options) error {
 	return err
 }
 
-// server returns the server's process, nil if it is not known and need not be.
+// server returns the server's process, or nil if it is unknown and the user did not name it.
 func (o *options) server() (*process, error) {
 	if o.pid != 0 {
 		return newProcess(o.pid)
 	}
-	p, _ := findServer(o.url.Hostname(), port(o.url)) // the table says that it is not known
+	p, _ := findServer(o.url.Hostname(), port(o.url)) // if unknown, the table says so
 	return p, nil
 }
 
-// checkFiles fails if a scenario needs more file descriptors than there may be.
+// checkFiles fails if a scenario needs more file descriptors than the limit allows.
 func checkFiles(s scenario, o *options) error {
 	const reserve = 64
 	n := o.parallel
@@ -84,7 +84,7 @@ func checkFiles(s scenario, o *options) error {
 		n *= 2 // one connection polls while another one posts
 	}
 	if limit := maxFiles(); uint64(n+reserve) > limit {
-		return fmt.Errorf("%s: %s connections need %s file descriptors, and %s are allowed: raise the limit with ulimit -n, or make fewer with --connections",
+		return fmt.Errorf("%s: %s connections need %s file descriptors, but the limit is %s: raise it with ulimit -n, or make fewer connections with --connections",
 			s.name, integer(int64(n)), integer(int64(n+reserve)), integer(int64(limit)))
 	}
 	return nil

@@ -15,19 +15,19 @@ import (
 type scenario struct {
 	name        string
 	about       string
-	connections int // unless the user says otherwise
-	window      int // likewise; 0 where there is none
+	connections int // the default number; 0 if it does not apply
+	window      int // the default; 0 if it does not apply
 	run         func(context.Context, *trial) error
 }
 
 var scenarios = []scenario{
-	{"idle", "connections are made and held open", 1000, 0, idle},
-	{"churn", "connect, join the namespace, disconnect, again and again", 0, 0, churn},
-	{"echo", "each connection has messages of its own echoed", 100, 4, echo},
-	{"ack", "each connection has messages of its own acknowledged", 100, 1, acknowledge},
+	{"idle", "opens connections and holds them", 1000, 0, idle},
+	{"churn", "connects, joins the namespace and disconnects, again and again", 0, 0, churn},
+	{"echo", "each connection sends messages that the server echoes", 100, 4, echo},
+	{"ack", "each connection sends messages that the server acknowledges", 100, 1, acknowledge},
 	{"broadcast", "all connections are in one room and send to it in turn", 1000, 16, broadcast},
 	{"rooms", "the same with many rooms of a few members", 1000, 1, rooms},
-	{"history", "messages are stored and acknowledged; then rooms are joined with a page of them", 100, 1, history},
+	{"history", "sends messages that the server stores and acknowledges; then joins rooms with a page of them", 100, 1, history},
 }
 
 // trial is one run of a scenario.
@@ -36,9 +36,9 @@ type trial struct {
 	options  *options
 	fleet    *fleet
 	meter    *meter
-	server   *process // nil if it is not known
+	server   *process // nil if unknown
 	progress *progress
-	id       string // makes rooms and messages those of this run
+	id       string // makes rooms and messages unique to this run
 	numbers  atomic.Int64
 	results  []Result
 }
@@ -56,21 +56,21 @@ func newTrial(s scenario, o *options, server *process, p *progress) *trial {
 
 func (t *trial) stage(s string) { t.progress.stage(t.name, s, t.meter) }
 
-// connect makes the connections of scenarios that measure something else.
+// connect makes the connections for scenarios that do not measure connecting.
 func (t *trial) connect(ctx context.Context) error {
 	t.stage("connecting")
 	defer t.meter.restart()
 	return t.fleet.connectAll(ctx, t.connections)
 }
 
-// measure runs a load that has been prepared, and adds the result.
+// measure runs a prepared load and adds the result.
 func (t *trial) measure(ctx context.Context, l *load, name, unit string) error {
 	from, to := l.run(ctx)
 	t.results = append(t.results, t.result(name, unit, from, to, l.lost()))
 	return ctx.Err()
 }
 
-// appendBody appends a message that carries a number and as many bytes as the user wants.
+// appendBody appends a message with a number and the padding.
 func (t *trial) appendBody(dst []byte, number int64) []byte {
 	dst = append(append(dst, '{'), mark...)
 	dst = strconv.AppendInt(dst, number, 10)
@@ -78,7 +78,7 @@ func (t *trial) appendBody(dst []byte, number int64) []byte {
 	return append(dst, `"}`...)
 }
 
-// lap is a moment with what had been used up to then.
+// lap is a moment and the resources used up to then.
 type lap struct {
 	at     time.Time
 	server usage
@@ -124,7 +124,7 @@ func churn(ctx context.Context, t *trial) error {
 	return ctx.Err()
 }
 
-// comeAndGo makes connections and ends them, for a time.
+// comeAndGo makes connections and closes them, for the time d.
 func (t *trial) comeAndGo(ctx context.Context, d time.Duration) {
 	t.fleet.spread(ctx, math.MaxInt, d, func(i int, due time.Time) {
 		c, err := t.fleet.connect(ctx, i)
@@ -138,12 +138,12 @@ func (t *trial) comeAndGo(ctx context.Context, d time.Duration) {
 			t.meter.record(i, time.Since(due))
 		case ctx.Err() == nil:
 			t.meter.fail(reason(err), 1)
-			sleep(ctx, 10*time.Millisecond) // what fails fails fast
+			sleep(ctx, 10*time.Millisecond) // failures come fast: do not spin
 		}
 	})
 }
 
-// echo and acknowledge: each connection is a flow.
+// In echo and acknowledge, each connection is a flow.
 
 func echo(ctx context.Context, t *trial) error {
 	return t.exchange(ctx, traffic{name: "echo", event: "echo"}, "echoes")
@@ -174,7 +174,7 @@ func (t *trial) flows() []*flow {
 	return flows
 }
 
-// selectScenarios returns the scenarios of a list of names, or all.
+// selectScenarios returns the scenarios in a list of names, or all.
 func selectScenarios(names string) ([]scenario, error) {
 	if names == "all" {
 		return scenarios, nil

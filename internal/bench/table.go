@@ -13,7 +13,7 @@ var tableHead = []string{
 	"scenario", "conns", "load", "per second", "p50", "p99", "p99.9", "max", "CPU each", "CPU", "memory each", "lost", "failed",
 }
 
-// WriteTable writes the report for people.
+// WriteTable writes the report as a text table with notes.
 func (r *Report) WriteTable(w io.Writer) error {
 	rows := [][]string{tableHead}
 	var notes []string
@@ -26,7 +26,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	case r.Server != nil:
 		notes = append(notes, fmt.Sprintf("server: process %d (%s)", r.Server.PID, r.Server.Name))
 	default:
-		notes = append(notes, "server: CPU and memory are not known, see --pid")
+		notes = append(notes, "server: CPU and memory are unknown; see --pid")
 	}
 	if r.Interrupted {
 		notes = append(notes, "interrupted: these are the results so far")
@@ -58,7 +58,7 @@ func (r *Result) row() []string {
 	return append(row, integer(r.Lost), integer(r.Failed))
 }
 
-// saturated is from which share of its CPU on the client is to blame.
+// saturated is the CPU share of the client in percent above which the client limits the results.
 const saturated = 90
 
 func (r *Result) notes() []string {
@@ -70,13 +70,13 @@ func (r *Result) notes() []string {
 		notes = append(notes, fmt.Sprintf("%s: %s times: %s", r.Scenario, integer(f.Count), f.Reason))
 	}
 	if r.ClientCPU > saturated {
-		notes = append(notes, fmt.Sprintf("%s: this client used %.0f %% of its CPU: rate and latencies are its own limit, too", r.Scenario, r.ClientCPU))
+		notes = append(notes, fmt.Sprintf("%s: this client used %.0f %% of its CPU, so it may have limited rate and latencies", r.Scenario, r.ClientCPU))
 	}
 	return notes
 }
 
-// align pads the cells, the first column to the right and the others to the left. What
-// follows the last cell of a short row is left out, and that cell may be as long as it is.
+// align pads the cells: the first column is flush left, the others are flush right. A short row ends
+// with its last cell, which may have any length.
 func align(rows [][]string) string {
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {
@@ -105,7 +105,7 @@ func align(rows [][]string) string {
 	return b.String()
 }
 
-// integer writes n with commas.
+// integer formats n with commas between groups of three digits.
 func integer(n int64) string {
 	if n < 0 {
 		return "-" + integer(-n)
@@ -117,7 +117,7 @@ func integer(n int64) string {
 	return s
 }
 
-// micros writes a number of microseconds with three digits at most.
+// micros formats a number of microseconds with about three digits.
 func micros(n int64) string {
 	switch d := time.Duration(n) * time.Microsecond; {
 	case n < 1000:

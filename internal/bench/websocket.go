@@ -8,9 +8,9 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// websocket is a wire without goroutines of its own. Each packet is a frame and each frame
-// a write, as with clients that are programs of their own; what is in flight on one
-// connection reaches the server as one piece only if the network makes it so.
+// websocket is a wire without its own goroutines. Each packet is a frame, and each frame is a write,
+// as if each connection were a separate program. Several messages in flight on one connection reach
+// the server in one piece only if the network joins them.
 type websocket struct {
 	client *client
 	conn   reactor.Conn
@@ -25,8 +25,8 @@ type websocket struct {
 // frames are consecutive frames.
 type frames struct {
 	bytes []byte
-	ends  []int // of each, in bytes
-	sent  int   // bytes
+	ends  []int // end of each frame in bytes
+	sent  int   // number of bytes already taken by next
 }
 
 func (f *frames) append(op ws.Opcode, payload []byte) {
@@ -34,7 +34,7 @@ func (f *frames) append(op ws.Opcode, payload []byte) {
 	f.ends = append(f.ends, len(f.bytes))
 }
 
-// next takes out the next frame, nil if there is none.
+// next takes and returns the next frame, or nil if there is none.
 func (f *frames) next() []byte {
 	if len(f.ends) == 0 {
 		return nil
@@ -44,10 +44,10 @@ func (f *frames) next() []byte {
 	return frame
 }
 
-// parserConfig allows pages of history.
+// parserConfig allows messages as large as a page of history.
 var parserConfig = &ws.ParserConfig{MaxMessage: 16 << 20}
 
-// openWebSocket does the WebSocket's handshake and has c receive.
+// openWebSocket does the WebSocket handshake and starts to receive for c.
 func openWebSocket(ctx context.Context, c *client) error {
 	f := c.fleet
 	conn, resp, err := ws.Connect(ctx, f.websocketURL, &ws.DialOptions{
@@ -84,7 +84,7 @@ func (w *websocket) sendClose(code int) {
 
 func (w *websocket) abort() { w.conn.Close() }
 
-// Receive, Drain and Closed make it a reactor.Handler.
+// Receive, Drain and Closed implement reactor.Handler.
 
 func (w *websocket) Receive(b []byte) {
 	if err := w.parser.Feed(b, w); err != nil {
@@ -106,16 +106,16 @@ func (w *websocket) Drain([]byte) {
 		}
 	}
 	if rest {
-		w.conn.Wake() // for what has been queued meanwhile
+		w.conn.Wake() // more may be queued by now
 	}
 }
 
 func (w *websocket) Closed(error) { w.client.closed(errHungUp) }
 
-// OnMessage and OnControl make it a ws.Handler.
+// OnMessage and OnControl implement ws.Handler.
 
 func (w *websocket) OnMessage(op ws.Opcode, payload []byte) error {
-	if op == ws.OpText { // attachments are nothing that we send
+	if op == ws.OpText { // we send no attachments, so ignore binary messages
 		w.client.receive(payload)
 	}
 	return nil
@@ -130,10 +130,10 @@ func (w *websocket) OnControl(op ws.Opcode, payload []byte) error {
 		w.conn.Wake()
 	case ws.OpClose:
 		if w.client.leaving.Load() {
-			w.conn.Close() // it is the answer to ours
+			w.conn.Close() // the server has answered our Close frame
 			break
 		}
-		w.sendClose(ws.CloseNormal) // and the server closes
+		w.sendClose(ws.CloseNormal) // then the server closes the connection
 	}
 	return nil
 }

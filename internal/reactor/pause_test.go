@@ -96,7 +96,7 @@ func TestPausedConnectionReceivesNothing(t *testing.T) {
 	})
 }
 
-// A handler that has not used all it received is called again when reading is resumed.
+// After Recall, the reactor calls the handler again when reading resumes.
 func TestRecall(t *testing.T) {
 	eachKind(t, func(t *testing.T, pair func(testing.TB) (client, server net.Conn)) {
 		p := newReactor(t)

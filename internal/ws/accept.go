@@ -16,8 +16,8 @@ type AcceptOptions struct {
 
 	// Subprotocols are the subprotocols that the server speaks, in order of preference.
 	Subprotocols []string
-	// AnySubprotocol agrees on the first that the client offers if none of Subprotocols is
-	// offered. A browser that has offered some fails if the server agrees on none.
+	// AnySubprotocol accepts the client's first subprotocol if the client offers none of
+	// Subprotocols. A browser that offers subprotocols fails if the server accepts none.
 	AnySubprotocol bool
 
 	// Compression allows permessage-deflate. If nil, Accept declines it.
@@ -157,7 +157,8 @@ func isKey(key string) bool {
 	return err == nil && n == size
 }
 
-// pickSubprotocol returns the first of ours that the client offers, or else what o allows.
+// pickSubprotocol returns the first of our subprotocols that the client offers. If it offers none of
+// them and o allows any, it returns the client's first one.
 func pickSubprotocol(offered []string, o *AcceptOptions) string {
 	for _, name := range o.Subprotocols {
 		for _, list := range offered {

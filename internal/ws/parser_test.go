@@ -375,7 +375,7 @@ func TestMutedParserReportsFaults(t *testing.T) {
 	}
 }
 
-// stopper stops its parser with every message.
+// stopper stops its parser at every message.
 type stopper struct {
 	recorder
 	p ws.Parser
@@ -386,7 +386,7 @@ func (s *stopper) OnMessage(op ws.Opcode, payload []byte) error {
 	return s.recorder.OnMessage(op, payload)
 }
 
-// One message comes with each call, whatever the call brings, and none is lost.
+// Each call of Feed yields at most one message, whatever it is given, and no message is lost.
 func TestStop(t *testing.T) {
 	stream := slices.Concat(
 		masked(fin|text, "first"), masked(fin|text, ""), masked(fin|ping, "a"),
@@ -415,7 +415,7 @@ func TestStop(t *testing.T) {
 			if err := h.p.Feed(b, h); err != nil {
 				t.Fatalf("%d bytes at a time: %v", size, err)
 			}
-			clear(b) // it is the caller's again
+			clear(b) // it belongs to the caller again
 			if n := messages(h.events) - before; n > 1 {
 				t.Fatalf("%d bytes at a time: %d messages in one call", size, n)
 			}
@@ -434,7 +434,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// A stopped parser that is muted skips what it has kept, and knows where it stands.
+// A stopped parser that is muted skips the bytes it has kept, and still finds the next frame.
 func TestStopAndMute(t *testing.T) {
 	stream := slices.Concat(masked(fin|text, "first"), masked(fin|text, "second"), masked(fin|bin, "third"), masked(fin|cls, ""))
 	for at := len(masked(fin|text, "first")); at <= len(stream); at++ {
