@@ -120,8 +120,8 @@ type SocketStats struct {
 	PendingAcks int  `json:"pendingAcks"` // that the client owes; see Options.MaxPendingAcks
 	Paused      bool `json:"paused"`      // nothing is read from the client, as an inbox is full
 
-	PacketsIn  uint64 `json:"packetsIn"`  // of Engine.IO
-	PacketsOut uint64 `json:"packetsOut"` // of Engine.IO
+	PacketsIn  uint64 `json:"packetsIn"`  // of Engine.IO, modulo 2^32
+	PacketsOut uint64 `json:"packetsOut"` // likewise
 	BytesIn    uint64 `json:"bytesIn"`
 	BytesOut   uint64 `json:"bytesOut"`
 }
@@ -134,7 +134,7 @@ func (s *Socket) Stats() SocketStats {
 		Transport: e.Transport, Protocol: e.Protocol,
 		Opened: s.conn.session.Handshake().Time(), LastPong: e.LastPong,
 		InboxBytes: int(s.conn.inboxed.Load()), OutboxBytes: e.Queued, Paused: e.Paused,
-		PacketsIn: e.PacketsIn, PacketsOut: e.PacketsOut, BytesIn: e.BytesIn, BytesOut: e.BytesOut,
+		PacketsIn: uint64(e.PacketsIn), PacketsOut: uint64(e.PacketsOut), BytesIn: e.BytesIn, BytesOut: e.BytesOut,
 	}
 	for _, room := range s.Rooms() {
 		if room != s.ID() {
