@@ -10,8 +10,8 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// Broadcast is a choice of sockets and the way to send to them. It is immutable, and safe
-// for concurrent use: each method returns a new one.
+// Broadcast is a choice of sockets, and says how to send to them. It is immutable and safe for
+// concurrent use: the methods that choose return a new one.
 type Broadcast struct {
 	nsp *Namespace
 	selection
@@ -33,8 +33,8 @@ func union(a, b []string) []string {
 	return append(a[:len(a):len(a)], b...)
 }
 
-// To chooses the sockets in these rooms, beside those of earlier calls. A choice of no rooms is
-// nobody.
+// To chooses the sockets that are in any of these rooms, or of those of earlier calls. If there is
+// no room at all, it chooses nobody.
 func (b *Broadcast) To(rooms ...string) *Broadcast {
 	return b.with(func(b *Broadcast) {
 		b.turnToOthers()
@@ -54,8 +54,8 @@ func (b *Broadcast) Except(rooms ...string) *Broadcast {
 	})
 }
 
-// turnToOthers makes a choice of one socket one of all others: s.Volatile() is about s, and
-// s.Volatile().To("room") about the others in the room, as it is without Volatile.
+// turnToOthers turns a choice of one socket into one of all others: s.Volatile() chooses s, but
+// s.Volatile().To("room") chooses the others in the room, as s.To("room") does.
 func (b *Broadcast) turnToOthers() {
 	if b.self != nil {
 		b.except = union(b.except, []string{b.self.ID()})
@@ -66,13 +66,13 @@ func (b *Broadcast) turnToOthers() {
 // choose returns the chosen sockets.
 func (b *Broadcast) choose() []*Socket { return b.nsp.local.choose(nil, &b.selection) }
 
-// Volatile has the event dropped for each client that cannot take it at once, because
-// something else waits to be sent or, with polling, no request is there to answer.
+// Volatile drops the event for each client that cannot take it at once, because something else
+// waits to be sent or, with polling, there is no request to answer.
 func (b *Broadcast) Volatile() *Broadcast {
 	return b.with(func(b *Broadcast) { b.volatile = true })
 }
 
-// Compress says whether the event may be compressed, where that was negotiated. The
+// Compress says whether the event may be compressed for clients that have agreed to that. The
 // default is true.
 func (b *Broadcast) Compress(compress bool) *Broadcast {
 	return b.with(func(b *Broadcast) { b.plain = !compress })

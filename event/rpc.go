@@ -22,6 +22,9 @@ type RPC[Q, R any] string
 // Call sends the event and waits for the answer. The error is an *Error if the other side refuses;
 // otherwise it is about sending and waiting, as whom.EmitWithAck returns it, or says that the
 // answer is not an R.
+//
+// The other side chose all that is in the *Error. A handler that returns it hands it on to its own
+// client as it is: make an Error of your own if the two are not the same.
 func (e RPC[Q, R]) Call(ctx context.Context, whom Caller, q Q) (R, error) {
 	reply, err := whom.EmitWithAck(ctx, string(e), Encode(q)...)
 	if err != nil {
