@@ -99,7 +99,7 @@ export function take(emitter, event, n) {
     const done = (settle, value) => { clearTimeout(timer); emitter.off(event, listen); settle(value); };
     const listen = (first) => { if (found.push(first) === n) done(resolve, found); };
     const late = () => done(reject, new Error(`${found.length} of ${n} "${event}" came`, { cause }));
-    const timer = setTimeout(late, PATIENCE);
+    const timer = setTimeout(late, PATIENCE).unref();
     emitter.on(event, listen);
   });
 }
