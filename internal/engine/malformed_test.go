@@ -480,7 +480,7 @@ func TestMalformedWebSocketHandshakes(t *testing.T) {
 			r := s.handshake(newWebSocket)
 			change(r)
 			p := s.send(r)
-			if p.resp.StatusCode != 101 || p.resp.Header.Get("Sec-Websocket-Extensions") != "" || p.resp.Header.Get("Sec-Websocket-Protocol") != "" {
+			if p.resp.StatusCode != 101 || p.resp.Header.Get("Sec-Websocket-Extensions") != "" || p.resp.Header.Get("Sec-Websocket-Protocol") != r.Header.Get("Sec-Websocket-Protocol") {
 				t.Errorf("%v: %d, %v", r.Header, p.resp.StatusCode, p.resp.Header)
 			}
 			p.read()
