@@ -70,9 +70,12 @@ scenarios('connect', {
     })) {
       const a = c.client(name, '/', { auth: { use, on: [['rooms'], ['connected']] } });
       await c.until(() => c.seen(name).some(([word]) => word !== 'too early'), name);
-      if (a.connected) await c.settled(a);
       await c.settled(w);
-      a.disconnect();
+      if (a.connected) {
+        await c.settled(a);
+        a.disconnect();
+        await c.see(`server ${name}`, 'disconnect');
+      }
     }
     await c.do(w, ['sockets', {}]);
   },
@@ -98,6 +101,15 @@ scenarios('connect', {
         b: 'ü&=', c: '' }, extraHeaders: { 'X-Twin': 'header' } });
       await c.see(`server ${name}`, 'handshake');
       a.disconnect();
+    }
+  },
+
+  'an auth object and a query that are large': async (c) => {
+    for (const transports of ways) {
+      const name = transports.join();
+      const a = await c.up(name, '/', { transports, auth: { token: 'x'.repeat(500_000) }, query: { q: 'y'.repeat(5000),
+        list: ['a', 'b'] } });
+      c.saw(name, await c.ask(a, 'echo', 1));
     }
   },
 
@@ -213,10 +225,14 @@ scenarios('connect', {
     for (const transports of ways) {
       const name = transports.join();
       const a = await c.up(name, '/', { transports, reconnection: true });
-      a.io.engine.close();
-      await c.see(name, 'connect', 2);
       a.emit('do', [['close']]);
+      await c.see(name, 'connect', 2);
+      a.io.reconnection(false);
+      a.io.engine.close();
+      await c.see(`server ${name}`, 'disconnect', 2);
+      a.connect();
       await c.see(name, 'connect', 3);
+      c.saw(name, await c.ask(a, 'echo', 1));
     }
   },
 
@@ -226,13 +242,16 @@ scenarios('connect', {
     a.emit('echo', 'next', (error, answer) => c.saw('next', [error, answer]));
     await c.see('next', null);
     c.saw('timeout', await a.timeout(50).emitWithAck('note', 1).catch((error) => error.message));
+    await c.see('server a', ['note', 1], 3);
   },
 
   'retries across a reconnection': async (c) => {
-    const a = await c.up('a', '/', { retries: 3, reconnection: true, reconnectionDelay: 1, reconnectionDelayMax: 1 });
+    const a = await c.up('a', '/', { retries: 3 });
     a.emit('note', 'once before, once after', () => c.saw('a', 'never'));
     await c.see('server a', 'note');
     a.io.engine.close();
+    await c.see('server a', 'disconnect');
+    a.connect();
     await c.see('server a', 'note', 2);
     await c.see('a', 'connect', 2);
   },

@@ -327,7 +327,7 @@ export const differences = {
       scenario: 'by hand: the old connection is still there',
       reason: 'A connection that is not known to be dead yet is taken over. The reference makes a second socket.',
       seen: {
-        old: [['open', '40{"sid":"<old>","pid":"…"}', '430[]', '42["m",1,"<offset>"]', '42["m",2,"<offset>"]'], ['open', '40{"sid":"<new>","pid":"…"}', '430[]', '42["m",1,"<offset>"]']],
+        old: [['open', '40{"sid":"<old>","pid":"…"}', '430[]', '42["m",1,"<offset>"]', '42["m",2,"<offset>"]'], ['open', '40{"sid":"<new>","pid":"…"}', '430[]', '42["m",1,"<offset>"]', ['closed', 1005, '']]],
         'server old': [[['connection', '/', false], ['disconnect', '/', 'transport close', ['r']]], [['connection', '/', false], ['disconnect', '/', 'forced close', ['r']]]],
         'server new': [[['connection', '/', false], ['disconnect', '/', 'transport close', []]], [['connection', '/', true], ['disconnect', '/', 'transport close', ['r']]]],
       },

@@ -176,7 +176,11 @@ scenarios('disconnect', {
     for (const name of ['silent', 'answers once', 'wrong answer']) {
       const a = await c.open(name, { pong: false });
       let answered = false;
-      a.on('message', (data) => { if (String(data) === '2' && !answered && name !== 'silent') { a.send(name === 'wrong answer' ? '3x' : '3'); answered = true; } });
+      a.on('message', (data) => {
+        if (String(data) !== '2' || answered || name === 'silent') return;
+        a.send(name === 'wrong answer' ? '3x' : '3');
+        answered = true;
+      });
       await c.see(name, 'closed');
       await gone(c, name);
     }

@@ -23,6 +23,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -305,6 +306,10 @@ func (a *app) do(s *parley.Socket, step string, args []any, p *parley.Packet) er
 	switch step {
 	case "emit": // event, argument…: to the client itself
 		s.Emit(text(0), args[1:]...)
+	case "flood": // event, size, times: a number and a text of the size, to the client itself
+		for i := range int(args[2].(float64)) {
+			s.Emit(text(0), i, strings.Repeat("x", int(args[1].(float64))))
+		}
 	case "send": // how, event, argument…
 		return a.chosen(s, args[0]).Emit(text(1), args[2:]...)
 	case "tryEmit": // event: reports whether its name is refused

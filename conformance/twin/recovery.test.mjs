@@ -2,7 +2,6 @@
 import { scenarios } from './twin.mjs';
 
 const recovery = { recovery: 60_000 };
-const back = { reconnection: true, reconnectionDelay: 1, reconnectionDelayMax: 5, randomizationFactor: 0 };
 
 /** A client that does not come back by itself, so that events can be sent meanwhile. */
 async function away(c, a, name, meanwhile) {
@@ -69,10 +68,11 @@ scenarios('recovery', {
   }],
 
   'by itself': [recovery, async (c) => {
-    const a = await c.up('a', '/', back);
+    // The server closes the connection, so that it knows before the client comes back.
+    const a = await c.up('a', '/', { reconnection: true });
     await c.do(a, ['join', 'r'], ['send', { to: ['r'] }, 'first', 1]);
     await c.settled(a);
-    a.io.engine.close();
+    a.emit('do', [['close']]);
     await c.see('a', ['connect', 'recovered']);
     await c.do(a, ['rooms'], ['send', { to: ['r'] }, 'second', 2]);
     await c.settled(a);
@@ -218,13 +218,17 @@ scenarios('recovery', {
     b.send(`40${JSON.stringify({ as: 'new', pid, offset })}`);
     await c.until(() => c.seen('new').length > 1, 'the answer');
     await c.do(w, ['send', {}, 'm', 2]);
+    await c.until(() => c.seen('old').some((seen) => seen[0] === 'closed' || /"m",2/.test(seen)), 'the event, or the end');
     b.send('421["echo","settled"]');
     await c.until(() => c.seen('new').some((seen) => /settled/.test(seen)), 'the answer');
   }],
 
   'by hand: an event carries an offset, an acknowledged one none': [recovery, async (c) => {
     const a = await c.open('a');
-    a.send('42["do",[["send",{},"to all",1],["send",{"to":["r"]},"to nobody",1],["emit","own",2],["send",{"volatile":true},"volatile",3],["send",{"from":"self","compress":false},"plain",4]]]');
+    a.send(`42${JSON.stringify(['do', [
+      ['send', {}, 'to all', 1], ['send', { to: ['r'] }, 'to nobody', 1], ['emit', 'own', 2], ['send', { volatile: true }, 'volatile', 3],
+      ['send', { from: 'self', compress: false }, 'plain', 4],
+    ]])}`);
     a.send('421["echo"]');
     await c.until(() => c.seen('a').some((seen) => seen === '431[]'), 'the answer');
   }],

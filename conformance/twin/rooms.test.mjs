@@ -161,6 +161,30 @@ scenarios('rooms', {
     await c.see('polling', 'large');
   },
 
+  'more than a connection takes at once': async (c) => {
+    for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
+      const name = transports.join();
+      const a = await c.up(name, '/', { transports });
+      for (const [event, size, times] of [['one', 1_200_000, 1], ['ten', 300_000, 10], ['pages', 15_000, 150], ['small', 10, 20_000]]) {
+        let n = 0;
+        a.offAny().on(event, (i, text) => { if (i !== n++ || text.length !== size) c.saw(event, ['out of order', i, n]); });
+        c.saw(name, await c.ask(a, 'do', [['flood', event, size, times], ['ack', event]]));
+        c.saw(name, n);
+      }
+      a.disconnect();
+      await c.see(`server ${name}`, 'disconnect');
+    }
+  },
+
+  'a crowd at once': async (c) => {
+    const names = Array.from({ length: 20 }, (_, i) => `client ${i}`);
+    const all = await Promise.all(names.map((name, i) => c.up(name, ['/', '/chat', '/dyn-a'][i % 3],
+      { transports: [['websocket'], ['polling'], ['polling', 'websocket']][i % 4 % 3] })));
+    await Promise.all(all.map((a) => c.do(a, ['join', 'r'], ['join', a.nsp])));
+    for (const [i, a] of all.entries()) await c.do(a, ['send', { to: ['r'] }, 'room', i, ...i % 5 ? [] : [Buffer.from([i])]]);
+    await Promise.all(all.map((a) => c.settled(a)));
+  },
+
   'broadcasts with compression': [{ compression: true }, async (c) => {
     for (const perMessageDeflate of [false, { threshold: 10 }]) {
       const name = `client ${perMessageDeflate !== false}`;

@@ -56,6 +56,7 @@ const failure = (error) => (/timed out/.test(error.message) ? 'timed out' : 'dis
 
 const does = {
   emit: (socket, event, ...args) => { socket.emit(event, ...args); },
+  flood: (socket, event, size, times) => { for (let i = 0; i < times; i++) socket.emit(event, i, 'x'.repeat(size)); },
   send: (socket, how, event, ...args) => { chosen(socket, how).emit(event, ...args); },
   tryEmit: (socket, event) => { try { socket.emit(event, 1); say(name(socket), 'emitted', event); } catch { say(name(socket),
     'refused', event); } },

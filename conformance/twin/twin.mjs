@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { after, before, test } from 'node:test';
 import { existsSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { inspect, isDeepStrictEqual } from 'node:util';
 import { Manager, io } from 'socket.io-client';
@@ -33,7 +33,10 @@ class Server {
     self.disconnections = 0;
     self.child.stderr.on('data', (chunk) => { self.log += chunk; });
     self.port = await new Promise((resolve, reject) => {
-      self.child.once('error', reject).once('exit', () => reject(new Error(`the ${kind} ended:\n${self.log}`)));
+      self.child.once('error', reject).once('exit', () => {
+        reject(new Error(`the ${kind} ended:\n${self.log}`));
+        self.gone?.();
+      });
       createInterface(self.child.stdout).on('line', (line) => {
         const [who, ...what] = JSON.parse(line);
         if (who === 'listening') return resolve(what[0]);
@@ -64,6 +67,7 @@ class Context {
     this.server = server;
     this.url = `http://127.0.0.1:${server.port}`;
     this.connections = server.connections;
+    server.gone = () => { for (const check of this.#waiting) check(); };
     server.hear = (who, what) => {
       if (kind === 'reference' && what[0] === 'disconnect') what[2] = reasons[what[2]] ?? what[2];
       this.saw(`server ${this.#ids.get(who) ?? who}`, what);
@@ -77,19 +81,23 @@ class Context {
     for (const check of this.#waiting) check();
   }
 
-  /** Resolves when the condition is met, which is asked whenever something was recorded. */
+  /** Resolves when the condition is met. It is asked whenever something was recorded. */
   until(condition, what = condition) {
     const cause = new Error('awaited here');
     return new Promise((resolve, reject) => {
       const settle = (f, value) => { clearTimeout(timer); this.#waiting.delete(check); f(value); };
-      const check = () => { if (condition()) settle(resolve); };
-      const timer = setTimeout(() => settle(reject, new Error(`waited in vain for ${what}`, { cause })), patience);
+      const give = (why) => settle(reject, new Error(`waited in vain for ${what}: ${why}`, { cause }));
+      const check = () => {
+        if (condition()) settle(resolve);
+        else if (this.server.child.exitCode !== null || this.server.child.signalCode) give('the server has ended');
+      };
+      const timer = setTimeout(() => give('time is over'), patience);
       this.#waiting.add(check);
       check();
     });
   }
 
-  /** Resolves when the label has so many records that are the value, or begin with it, and not earlier. */
+  /** Resolves when the label has so many records that are the value or begin with it. */
   see(label, value, times = 1) {
     const matches = (seen) => isDeepStrictEqual(seen, value) || (Array.isArray(seen) && seen[0] === value);
     return this.until(() => (this.record.get(label) ?? []).filter(matches).length >= times, `${times} × ${inspect(value)} of ${label}`);
@@ -127,8 +135,9 @@ class Context {
     });
     socket.on('connect_error', (error) => this.saw(name, ['connect_error', error.message ?? error, error.data]));
     socket.on('disconnect', (reason) => this.saw(name, ['disconnect', reason]));
-    const heard = (event, args) => this.saw(name,
-      [event, ...args.filter((arg) => typeof arg !== 'function').map((arg) => this.#known(arg))]);
+    const heard = (event, args) => {
+      this.saw(name, [event, ...args.filter((arg) => typeof arg !== 'function').map((arg) => this.#withoutOffset(arg))]);
+    };
     if (socket.onAny) socket.onAny((event, ...args) => heard(event, args));
     else { // Socket.IO 2, whose connections join the main namespace by themselves
       socket.io.on('open', () => {
@@ -174,7 +183,7 @@ class Context {
     return new Promise((resolve, reject) => {
       const outgoing = http.request(this.url + path, { method, headers, agent: false, insecureHTTPParser: true }, (incoming) => {
         let text = '';
-        incoming.setEncoding('utf8').on('data', (chunk) => { text += chunk; if (text.includes('\r\n\r\n')) socket.destroy(); });
+        incoming.setEncoding('utf8').on('data', (chunk) => { text += chunk; });
         incoming.on('end', () => resolve({ status: incoming.statusCode, headers: incoming.headers, body: text }));
         incoming.on('error', reject);
       });
@@ -238,18 +247,22 @@ class Context {
       if (binary) return this.saw(name, data);
       const text = String(data);
       if (text === '2' && pong) return socket.send('3');
-      if (/^40.*"sid"/.test(text)) this.connections++;
-      if (/^40.*"sid"/.test(text)) this.known(JSON.parse(text.slice(text.indexOf('{'))).sid, name);
-      if (/^0\{/.test(text) && query.includes('EIO=3')) this.connections++;
-      if (/^0\{/.test(text) && query.includes('EIO=3')) this.known(JSON.parse(text.slice(1)).sid, name);
+      // With Engine.IO 3, a connection joins the main namespace by itself.
+      if (/^40.*"sid"/.test(text) || (/^0\{/.test(text) && query.includes('EIO=3'))) {
+        this.connections++;
+        this.known(JSON.parse(text.slice(text.indexOf('{'))).sid, name);
+      }
       this.saw(name, text.replace(/^0\{.*/s, 'open'));
     });
     let refused = false;
     let ended = false; // by the scenario, without a word
     const { terminate } = socket;
     socket.terminate = () => { ended = true; terminate.call(socket); };
-    socket.on('unexpected-response', (_, response) => { refused = true; this.saw(name,
-      ['refused', response.statusCode]); response.resume(); });
+    socket.on('unexpected-response', (_, response) => {
+      refused = true;
+      this.saw(name, ['refused', response.statusCode]);
+      response.resume();
+    });
     socket.on('error', (error) => { if (!refused && !socket.opened) this.saw(name, ['failed', error.code ?? error.message]); });
     socket.on('open', () => { socket.opened = true; });
     socket.on('close', (code, reason) => { if (socket.opened && !ended) this.saw(name, ['closed', code, String(reason)]); });
@@ -273,9 +286,8 @@ class Context {
       const socket = net.connect(this.server.port, '127.0.0.1', () => socket.write(bytes));
       this.atEnd(() => socket.destroy());
       let text = '';
-      socket.setEncoding('latin1').on('data',
-        (chunk) => { text += chunk; if (text.includes('\r\n\r\n')) socket.destroy(); }).on('error', reject).on('close',
-        () => resolve(text));
+      socket.setEncoding('latin1').on('error', reject).on('close', () => resolve(text));
+      socket.on('data', (chunk) => { text += chunk; if (text.includes('\r\n\r\n')) socket.destroy(); });
     });
   }
 
@@ -288,7 +300,7 @@ class Context {
       await this.until(() => server.connections >= this.connections && server.connections === server.disconnections,
         'all sockets to disconnect');
     }
-    this.server.hear = undefined;
+    this.server.hear = this.server.gone = undefined;
     for (const manager of this.#engines) manager.engine?.close();
   }
 
@@ -299,15 +311,14 @@ class Context {
       if (typeof value === 'string') return this.#rename(short(value));
       if (value instanceof Date) return { date: value.getTime() };
       if (Array.isArray(value)) return Array.from(value, plain);
-      if (value && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([key,
-        v]) => [this.#rename(key), plain(v)]));
-      return value;
+      if (value === null || typeof value !== 'object') return value;
+      return Object.fromEntries(Object.entries(value).map(([key, v]) => [this.#rename(key), plain(v)]));
     };
     return Object.fromEntries([...this.record].map(([label, values]) => [this.#rename(label), values.map(plain)]));
   }
 
   /** With connection state recovery, events end in an offset, which differs. */
-  #known(arg) { return this.options.recovery && typeof arg === 'string' ? arg.replace(offset, '<offset>') : arg; }
+  #withoutOffset(arg) { return this.options.recovery && typeof arg === 'string' ? arg.replace(offset, '<offset>') : arg; }
 
   #rename(text) {
     if (this.options.recovery) text = text.replace(/(?<=^42.*,")[^"]+(?="\]$)/, (last) => last.replace(offset, '<offset>'));
@@ -319,7 +330,11 @@ class Context {
 /** An offset of the reference, or of ours. */
 const offset = /^(?:[\w-]{7}(?:\.\d+)?|[\w-]{8}\.\w+)$/;
 
-const short = (text) => (text.length > 200 ? `${text.slice(0, 20)}… ${text.length} ${createHash('sha256').update(text).digest('hex').slice(0, 8)}` : text);
+/** Long text by its beginning, its length and a hash. */
+function short(text) {
+  if (text.length <= 200) return text;
+  return `${text.slice(0, 20)}… ${text.length} ${createHash('sha256').update(text).digest('hex').slice(0, 8)}`;
+}
 
 /**
  * Defines the scenarios of a file, given by name as [options, run] or run. What both kinds of
@@ -328,8 +343,9 @@ const short = (text) => (text.length > 200 ? `${text.slice(0, 20)}… ${text.len
 export function scenarios(file, all) {
   const servers = new Map();
   const listed = differences[file] ?? [];
-  before(() => { for (const name of Object.keys(differences)) assert.ok(existsSync(`${here}${name}.test.mjs`),
-    `differences for ${name}, which has no scenarios`); });
+  before(() => {
+    for (const name of Object.keys(differences)) assert.ok(existsSync(`${here}${name}.test.mjs`), `${name} has differences, but no scenarios`);
+  });
   after(async () => { for (const server of servers.values()) await (await server).end(); });
 
   const serverOf = (kind, options, alone) => {
@@ -356,7 +372,7 @@ export function scenarios(file, all) {
     return c.plain();
   }
 
-  for (const { scenario } of listed) assert.ok(all[scenario], `a difference of "${scenario}", which is no scenario of ${file}`);
+  for (const { scenario } of listed) assert.ok(all[scenario], `"${scenario}" has differences, but is no scenario of ${file}`);
 
   for (const [name, defined] of Object.entries(all)) {
     const [options, run] = Array.isArray(defined) ? defined : [{}, defined];
