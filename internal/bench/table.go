@@ -70,7 +70,7 @@ func (r *Result) notes() []string {
 		notes = append(notes, fmt.Sprintf("%s: %s times: %s", r.Scenario, integer(f.Count), f.Reason))
 	}
 	if r.ClientCPU > saturated {
-		notes = append(notes, fmt.Sprintf("%s: this client used %.0f %% of its CPU, so it may have limited rate and latencies", r.Scenario, r.ClientCPU))
+		notes = append(notes, fmt.Sprintf("%s: this client used %.0f %% of its CPU: rate and latencies are its own limit, too", r.Scenario, r.ClientCPU))
 	}
 	return notes
 }
