@@ -1,4 +1,4 @@
-// Chromium, and pages with clients in them. It needs "npm ci" in js.
+// Starts Chromium and opens pages with clients. It needs "npm ci" in js.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -10,7 +10,7 @@ const flags = ['--no-sandbox', '--disable-gpu', '--disable-background-networking
 
 let browser, site, origin;
 
-/** Has the tests of a file share a browser, and a site for pages that are not the server's. */
+/** Starts one browser for all tests of a file, and a site for pages of another origin than the server's. */
 export function useBrowser() {
   before(async () => {
     browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: flags });
@@ -28,7 +28,7 @@ export function useBrowser() {
 const root = new URL('../', import.meta.url);
 const page = (client) => `<!doctype html><title>page</title><body><script src="/conformance/node_modules/${client}/dist/socket.io.js"></script>`;
 
-/** A page at /, and the files of the repository. */
+/** Serves a page at / and the files of the repository. */
 async function answer(request, response) {
   const { pathname, searchParams } = new URL(request.url, origin);
   if (searchParams.has('policy')) response.setHeader('Content-Security-Policy', searchParams.get('policy'));
@@ -41,7 +41,7 @@ async function answer(request, response) {
   }
 }
 
-/** An empty page, which takes any certificate; but WebTransport does not. */
+/** Opens an empty page. It accepts any certificate, except for WebTransport. */
 export async function newPage(t, options) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, ...options });
   atEnd(t, () => context.close());
@@ -51,9 +51,9 @@ export async function newPage(t, options) {
 }
 
 /**
- * A page of another origin than the server, with an official client. run(f, argument) calls f in it
- * with the module conversation.mjs and the argument. It writes down what it asks for (requests),
- * and what is thrown and not caught (faults).
+ * Opens a page of another origin than the server's, with an official client. run(f, argument) calls f in
+ * the page with the module conversation.mjs and the argument. requests collects the page's requests,
+ * faults its uncaught errors.
  */
 export async function open(t, { client = 'socket.io-client', ...query } = {}) {
   const page = await newPage(t);

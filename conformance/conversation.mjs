@@ -1,6 +1,6 @@
-// What clients do in the tests of transports, in Node.js and in pages: the official client with our
-// transport classes ("official") or with its own ("stock"), and parley.js ("own"). Nothing of
-// Node.js is used here.
+// The clients' side of the tests of transports. It runs in Node.js and in pages, so it uses nothing of
+// Node.js. "official" is the official client with our transport classes, "stock" is the official client
+// with its own, and "own" is parley.js.
 import { connect, PollingTransport, SSETransport, WebSocketTransport } from '../js/parley.js';
 import { allForSocketIO, JSONPTransport, WebTransportTransport } from '../js/transports.js';
 
@@ -8,12 +8,12 @@ const classes = {
   webtransport: WebTransportTransport, websocket: WebSocketTransport, sse: SSETransport, polling: PollingTransport, jsonp: JSONPTransport,
 };
 
-const PATIENCE = 120_000; // that of harness.mjs
+const PATIENCE = 120_000; // the same as in harness.mjs
 
 /**
- * Begins to connect. kinds are the transports, in order. Each has PATIENCE to open, or as many ms as
- * `brief` says for its kind. hash is that of the certificate for WebTransport, in base64; more is for
- * the client. io is the official client.
+ * Begins to connect. kinds lists the transports in order. Each has PATIENCE to open, or the ms that
+ * `brief` has for its kind. hash is the hash of WebTransport's certificate, in base64. more has further
+ * options for the client. io is the official client.
  */
 export function dial({ client, url, kinds, brief = {}, upgrade = false, hash, more = {} }, { io = globalThis.io, WebSocket } = {}) {
   const timeout = (kind) => brief[kind] ?? PATIENCE;
@@ -55,7 +55,7 @@ export async function arrived(client, kind) {
   }
 }
 
-// Numbers instead of bytes, so that what was sent and what came can be compared as JSON.
+// Replaces bytes by numbers, so that the tests can compare data as JSON.
 const plain = (value) => {
   if (value instanceof ArrayBuffer) return ['bytes', ...new Uint8Array(value)];
   if (ArrayBuffer.isView(value)) return ['bytes', ...new Uint8Array(value.buffer, value.byteOffset, value.byteLength)];
@@ -64,14 +64,14 @@ const plain = (value) => {
 };
 const same = (a, b) => JSON.stringify(plain(a)) === JSON.stringify(plain(b));
 
-// Clients of Socket.IO 2 do not take a view for binary unless there is a buffer beside it.
+// Clients of Socket.IO 2 treat a view as binary only if there is also an ArrayBuffer. So this returns an ArrayBuffer.
 const bytes = (...values) => new Uint8Array(values).buffer;
 
 const text = 'é€😀𝒳\u2028\u2029\r\n\r\\n\\\\n\n\n"</script>&+%\u0000\ufeff ';
 
 /**
- * Events, acknowledgements and binary, both ways. Resolves with what went wrong. much is more than one POST
- * takes, which older clients do not know; empty is binary of no bytes, see docs/proxies.md.
+ * Sends events, acknowledgements and binary in both directions. Resolves with the faults. much: also send more
+ * than fits in one POST, which older clients cannot do. empty: also send empty binary data; see docs/proxies.md.
  */
 export async function converse(client, { much = true, empty = true } = {}) {
   const faults = [];
@@ -89,11 +89,11 @@ export async function converse(client, { much = true, empty = true } = {}) {
   }
   client.socket.once('question', (q, answer) => answer(q, text));
   check('question', same(await ask(client, 'ask', PATIENCE, bytes(9)), [bytes(9), text]));
-  if (globalThis.Blob && client.socket.io) { // parley.js takes none
+  if (globalThis.Blob && client.socket.io) { // parley.js does not accept Blobs
     check('blob', same(await ask(client, 'message-with-ack', new Blob(['é'])), [bytes(0xc3, 0xa9)]));
   }
   if (!much) return faults;
-  // 3 MB, where maxPayload is 1 MB.
+  // Send 3 MB; maxPayload is 1 MB.
   const part = `${Math.random()}`.padEnd(100_000, 'x');
   const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => ask(client, 'nth', 1, part + i)));
   check('large', answers.every(([times]) => times === 1));
@@ -101,8 +101,8 @@ export async function converse(client, { much = true, empty = true } = {}) {
 }
 
 /**
- * `count` messages each way, one every `every` ms. Resolves with what went wrong: what is lost, comes twice
- * or overtakes.
+ * Sends `count` messages in each direction, one every `every` ms. Resolves with the faults: lost, duplicate
+ * or reordered messages.
  */
 export async function traffic(client, count = 200, every = 2) {
   const faults = [];
@@ -124,7 +124,7 @@ export async function traffic(client, count = 200, every = 2) {
   return faults;
 }
 
-/** All of that with an official client of whatever generation, which is to arrive at this kind of transport. */
+/** Does all of that with an official client of any generation. It must end up with this kind of transport. */
 export async function generation({ dial, arrived, converse, traffic, ask }, { kind, empty, ...options }) {
   const client = dial({ client: 'stock', ...options });
   await arrived(client, kind);

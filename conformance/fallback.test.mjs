@@ -1,5 +1,5 @@
-// Networks that deny transports: clients arrive on the next best, after few attempts. It prints a table.
-// It needs "npm ci" in js, and Chromium.
+// In networks that deny transports, clients end up with the next best one after few attempts. This prints
+// the table of docs/transports.md. It needs "npm ci" in js, and Chromium.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { after, before, suite } from 'node:test';
@@ -13,7 +13,7 @@ const { WebSocket } = createRequire(new URL('../js/', import.meta.url))('ws');
 
 useBrowser();
 
-/** Where clients are, what they have there, best first, and run(f, argument), which calls f with conversation.mjs. */
+/** Where clients run. kinds lists the transports there, best first. start resolves with run(f, argument), which calls f with conversation.mjs. */
 const places = {
   'Node.js': {
     kinds: ['websocket', 'sse', 'polling'],
@@ -25,15 +25,15 @@ const places = {
   },
 };
 
-// A transport that is denied has so many ms to open. One that passes has as long as it takes, or else a client
-// on a busy machine would go on to the next.
+// A denied transport has so many ms to open. The others have no such limit, because a client on a busy machine
+// would otherwise give them up.
 const TIMEOUT = 1000;
 const brief = (denied) => Object.fromEntries(Object.keys(denied).map((kind) => [kind, TIMEOUT]));
 
-// How often a client begins a session over a transport that is denied: one that opens and is cut is tried twice.
+// How often a client may begin a session over a denied transport. It tries one twice that opens and is cut.
 const ATTEMPTS = 2;
 
-/** How a transport is denied. Where n bytes are enough to open it, it is cut off whenever it is used. */
+/** The ways to deny each transport. If it opens with fewer bytes than the cut allows, it is cut later, in use. */
 const ways = {
   webtransport: ['refused', 'swallowed', { cut: 1000 }],
   websocket: ['refused', 'reset', 'swallowed', 'buffered', { cut: 0 }, { cut: 100 }, { cut: 200 }, { cut: 400 }],
@@ -42,7 +42,7 @@ const ways = {
 };
 const named = (how) => (how.cut === undefined ? how : `cut after ${how.cut} bytes`);
 
-/** What is denied, and what the best is that is left: one by one, and more and more. */
+/** The networks. They deny single transports, and then several, from the best one on. `from` is the first transport offered. */
 const networks = [];
 for (const [kind, hows] of Object.entries(ways)) {
   for (const how of hows) networks.push({ name: `${kind} ${named(how)}`, denied: { [kind]: how }, from: kind });
@@ -54,7 +54,7 @@ for (const how of ['refused', 'swallowed']) {
   }
 }
 
-/** In a page, or here: connects, and talks. Resolves with where it has arrived, and when. */
+/** Runs in a page or here. Connects and talks. Resolves with the transport that it ended up with, and after how many ms. */
 async function arrive({ dial, ask }, options) {
   const begun = Date.now();
   const client = dial(options);
@@ -63,7 +63,7 @@ async function arrive({ dial, ask }, options) {
   client.socket.on('connect', () => { transport = client.transport(); ms = Date.now() - begun; talks = 0; });
   while (talks < enough && Date.now() < end) {
     if (client.socket.connected) {
-      // What it said is lost if it is cut off again.
+      // If the connection is cut, no answer comes.
       const cut = new Promise((resolve) => { client.socket.once('disconnect', resolve); });
       const said = await Promise.race([cut, ask(client, 'message-with-ack', new Uint8Array([1, 2, 3]), 'é')]);
       if (said?.[1] === 'é' && new Uint8Array(said[0])[2] === 3) talks++;
@@ -106,13 +106,13 @@ suite('denied', { concurrency: 2 }, () => {
   }
 });
 
-/** In a page, or here: talks while an upgrade fails, and does not notice. */
+/** Runs in a page or here. Talks while an upgrade fails, which must not disturb it. */
 async function stay({ dial, traffic, next }, options) {
   const client = dial(options);
   const faults = [];
   client.socket.on('disconnect', (reason) => faults.push(`disconnect: ${reason}`));
   await next(client, 'connect');
-  faults.push(...await traffic(client, 200, 10)); // two seconds: longer than an upgrade may take
+  faults.push(...await traffic(client, 200, 10)); // two seconds: longer than the upgrade's timeout
   if (client.transport() !== options.kinds[0]) faults.push(`it is ${client.transport()} now`);
   client.socket.off('disconnect');
   client.close();
@@ -125,7 +125,7 @@ suite('an upgrade that fails', { concurrency: 2 }, () => {
       test(`${client}, ${place}`, async (t) => {
         const run = await start(t);
         const hash = server.out().split('\n')[0];
-        const hows = ['refused', 'reset', 'swallowed', 'buffered', { cut: 0 }, { cut: 100 }, { cut: 132 }]; // in the answer to the probe
+        const hows = ['refused', 'reset', 'swallowed', 'buffered', { cut: 0 }, { cut: 100 }, { cut: 132 }]; // 132 is in the answer to the probe
         const upgrades = { websocket: hows, ...kinds.includes('webtransport') && { webtransport: ways.webtransport } };
         const cases = Object.entries(upgrades).flatMap(([to, hows]) => hows.flatMap((how) => ['polling', 'sse'].map((kind) => ({ kind, to, how }))));
         const found = await Promise.all(cases.map(async ({ kind, to, how }) => {

@@ -1,4 +1,4 @@
-// nginx and HAProxy in front of a server, with the configurations of docs/proxies.
+// Starts nginx or HAProxy in front of a server, with the configurations of docs/proxies.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,14 +20,14 @@ async function freePort() {
   return port;
 }
 
-/** A folder that is there until the test ends. */
+/** Makes a temporary folder and removes it when the test ends. */
 export async function folder(t) {
   const dir = await mkdtemp(join(tmpdir(), 'proxy-'));
   atEnd(t, () => rm(dir, { recursive: true, force: true }));
   return dir;
 }
 
-/** Replaces what must be there. */
+/** Replaces a text, which must occur. */
 export function replace(text, what, by) {
   assert.ok(text.includes(what), `the configuration has no "${what}"`);
   return text.replaceAll(what, by);
@@ -38,7 +38,7 @@ const nginx = {
   http: ['listen 80;', (port) => `listen 127.0.0.1:${port};`],
   https: ['listen 443 ssl', (port) => `listen 127.0.0.1:${port} ssl`],
   server: '127.0.0.1:8080',
-  // What it reads and writes is in the test's folder.
+  // Puts all files that nginx reads and writes into the test's folder.
   local: (text, dir) => [
     ['http {', `pid ${dir}/pid;\nhttp {\n    access_log off;\n${
       ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `    ${kind}_temp_path ${dir}/${kind};`).join('\n')}`],
@@ -46,7 +46,7 @@ const nginx = {
   ].reduce((all, [what, by]) => replace(all, what, by), text),
   command: (file) => ['/usr/sbin/nginx', '-c', file, '-e', 'stderr', '-g', `daemon off;${process.getuid() === 0 ? ' user root;' : ''}`],
   reload: 'SIGHUP',
-  /** Has workers end their connections a second after a reload. */
+  /** Makes workers end their connections one second after a reload. */
   hasty: (text) => `worker_shutdown_timeout 1s;\n${text}`,
 };
 
@@ -63,12 +63,12 @@ const haproxy = {
 
 export const proxies = { nginx, haproxy };
 
-/** HAProxy that passes TLS through. */
+/** The HAProxy configuration that passes TLS through. */
 export const passthrough = { ...haproxy, file: 'haproxy-tls.cfg', http: undefined, server: '127.0.0.1:8443', local: (text) => text };
 
 const certificates = new Map();
 
-/** What the binary makes for itself: a certificate for 127.0.0.1 and its key, PEM. */
+/** Lets the binary make a self-signed certificate for 127.0.0.1. Returns it and its key as PEM. */
 async function makeCertificate(t) {
   const dir = await folder(t);
   const { stop } = await parley(t, '--addr', '127.0.0.1:0', '--data', dir, '--tls-self-signed');
@@ -78,9 +78,9 @@ async function makeCertificate(t) {
 }
 
 /**
- * Starts the proxy in front of the server, with its configuration changed. The result has the
- * addresses http and https, ca to trust, and ends(), which has the proxy read its configuration
- * again and resolves when the workers that are there have ended; begins() only waits for new ones.
+ * Starts the proxy in front of the server. change may edit the proxy's configuration. The result has the
+ * addresses http and https, and the certificate to trust, ca. Its ends() reloads the configuration and
+ * resolves when the old workers have ended. Its begins() reloads too, but only waits for a new worker.
  */
 export async function front(t, proxy, server, change = (text) => text) {
   const dir = await folder(t);

@@ -1,30 +1,30 @@
-// Servers that end with their test, and the official client.
+// Starts servers that end with their test, and official clients.
 import { execFileSync, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { test as bare } from 'node:test';
 import { io } from 'socket.io-client';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-// "npm test" has built them already.
+// "npm test" has already built the programs.
 if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '.bin/', './server', '../cmd/parley'], { cwd: here, stdio: 'inherit' });
 
-/** How long to wait for what has to happen. Nothing takes so long on a machine that works. */
+/** How long, in ms, a test waits for something that must happen. Nothing that works takes so long. */
 export const PATIENCE = 120_000;
 
-/** Returns few, and many for "make soak". */
+/** Returns few normally, and many in "make soak". */
 export const soak = (few, many) => (process.env.PARLEY_SOAK ? many : few);
 
-/** A test that ends. */
+/** A test with a timeout. */
 export const test = (name, run) => bare(name, { timeout: soak(600_000, 36_000_000) }, run);
 
-/** The ways to be connected; a client's default is to begin with polling and upgrade. */
+/** The ways to connect. By default a client begins with polling and upgrades. */
 export const ways = {
   websocket: { transports: ['websocket'] },
   polling: { transports: ['polling'] },
   upgrade: {},
 };
 
-/** One test for each way. */
+/** Defines one test for each way. */
 export function each(name, run) {
   for (const [way, options] of Object.entries(ways)) test(`${name} (${way})`, (t) => run(t, options, way));
 }
@@ -32,8 +32,8 @@ export function each(name, run) {
 const ends = new WeakMap();
 
 /**
- * Has f called when the test ends, before what was asked for earlier: a client that loses
- * its server in the middle of an upgrade would not close for a while.
+ * Calls f when the test ends. Functions registered later run first. So clients close before their
+ * servers: a client that loses its server in the middle of an upgrade takes a while to close.
  */
 export function atEnd(t, f) {
   if (!ends.has(t)) {
@@ -45,7 +45,7 @@ export function atEnd(t, f) {
 
 /**
  * Starts a program and resolves once it has printed its address.
- * CONFORMANCE_SERVER is another program to run instead of ours, to try the tests themselves.
+ * To check the tests themselves, set CONFORMANCE_SERVER to another server's command.
  */
 async function run(t, command, args) {
   const [file, ...before] = command.split(' ');
@@ -68,27 +68,27 @@ async function run(t, command, args) {
   return { url, stop, log: () => log, out: () => out };
 }
 
-/** The server of ./server, with its flags. */
+/** Starts the server of ./server with these flags. */
 export const serve = (t, ...flags) => run(t, process.env.CONFORMANCE_SERVER ?? `${here}.bin/server`, flags);
 
-/** The ready binary, with its flags. */
+/** Starts the parley binary with these flags. */
 export const parley = (t, ...flags) => run(t, `${here}.bin/parley`, flags);
 
-/** A client that is closed when the test ends; quick to come back unless told otherwise. */
+/** Makes a client and closes it when the test ends. By default it reconnects quickly. */
 export function client(t, url, { connect = io, ...options } = {}) {
   const socket = connect(url, { forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...options });
   atEnd(t, () => socket.disconnect());
   return socket;
 }
 
-/** A client that is connected, at the first attempt. */
+/** Makes a client and connects it. Rejects if the first attempt fails. */
 export async function connected(t, url, options) {
   const socket = client(t, url, options);
   await new Promise((resolve, reject) => socket.once('connect', resolve).once('connect_error', reject));
   return socket;
 }
 
-/** Resolves with the first argument of the next such event; fails when there is none in time. */
+/** Resolves with the first argument of the next such event. Rejects if none comes in time. */
 export const next = (emitter, event) => take(emitter, event, 1).then(([first]) => first);
 
 /** Resolves with the first arguments of the next n such events. */
@@ -111,10 +111,10 @@ export function collect(emitter, event) {
   return all;
 }
 
-/** Resolves when all that the server has sent to the socket so far has arrived. */
+/** Resolves when everything that the server has sent to the socket so far has arrived. */
 export const settled = (socket) => socket.timeout(PATIENCE).emitWithAck('message-with-ack');
 
-/** Resolves when the client has upgraded to WebSocket, at once if it does not begin with polling. */
+/** Resolves when the client has upgraded to WebSocket, or at once if it uses WebSocket already. */
 export async function upgraded(socket) {
   const { engine } = socket.io;
   if (engine.transport.name !== 'websocket') await next(engine, 'upgrade');

@@ -1,4 +1,4 @@
-// A network that denies transports.
+// Simulates networks that deny transports.
 import { createSocket } from 'node:dgram';
 import http from 'node:http';
 import https from 'node:https';
@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { connect as connectTLS } from 'node:tls';
 import { atEnd } from './harness.mjs';
 
-/** The transport that a request belongs to. */
+/** Returns the transport of a request. */
 function kindOf({ url, headers }) {
   const { searchParams } = new URL(url, 'http://x');
   if (headers.upgrade) return 'websocket';
@@ -16,23 +16,23 @@ function kindOf({ url, headers }) {
 
 const sidOf = ({ url }) => new URL(url, 'http://x').searchParams.get('sid');
 
-// Not one that is ending: Node.js 20 would never be done with it, not even at its own end.
+// Resets a socket, but destroys one that is already ending: Node.js 20 never finishes resetting that, and cannot exit.
 const reset = (socket) => (socket?.writableEnded ? socket.destroy() : socket?.resetAndDestroy());
 
 const hopByHop = ['connection', 'keep-alive', 'transfer-encoding', 'upgrade'];
 const without = (headers, names) => Object.fromEntries(Object.entries(headers).filter(([name]) => !names.includes(name)));
 
 /**
- * A proxy in front of the server at url, for TCP and for UDP on the same port. denied says of a transport
- * how it is:
+ * Starts a proxy in front of the server at url, for TCP and for UDP on the same port. denied maps a transport
+ * to how the proxy denies it:
  *
- *   refused     403; over UDP nobody listens
- *   reset       the connection is, as the request comes
- *   swallowed   there is no answer, ever
- *   buffered    an answer is passed on when it has ended, and a WebSocket's request as if it were none
- *   cut: n      the connection is reset after n bytes of an answer, or of what follows it
+ *   refused     it answers 403; nothing listens on the UDP port
+ *   reset       it resets the connection when the request comes
+ *   swallowed   it never answers
+ *   buffered    it passes a response on only when that is complete, and strips the upgrade from a WebSocket's request
+ *   cut: n      it resets the connection after n bytes of the response or of the data that follows
  *
- * It may be changed at any time. The proxy speaks plain HTTP, whatever the server does.
+ * You may change denied at any time. The proxy speaks plain HTTP, even if the server uses TLS.
  */
 export async function network(t, url, denied = {}) {
   const target = new URL(url);
@@ -41,12 +41,12 @@ export async function network(t, url, denied = {}) {
   const open = new Set();
   const self = {
     denied,
-    /** How many sessions were begun over each kind. */
+    /** The number of sessions begun over each kind. */
     begun: {},
-    /** The kinds of the requests and WebSockets that are under way. */
+    /** The kinds of the requests and WebSockets in progress. */
     get open() { return [...open].filter(({ response }) => !response?.socket?.destroyed).map(({ kind }) => kind); },
-    cuts: 0, // that were made
-    /** Resets the streams of sse. */
+    cuts: 0, // made so far
+    /** Resets the sse streams. */
     cutStreams() {
       for (const { kind, response } of open) if (kind === 'sse' && response.headersSent) { self.cuts++; reset(response.socket); }
     },
@@ -82,7 +82,7 @@ export async function network(t, url, denied = {}) {
         }
         answer.removeAllListeners('data').resume();
         self.cuts++;
-        // What is written still leaves; then the connection is reset.
+        // Let the data leave, then reset the connection.
         response.write(chunk.subarray(0, left), () => setTimeout(() => reset(request.socket), 5));
         left = 0;
       }).on('end', () => left > 0 && response.end());
@@ -126,7 +126,7 @@ export async function network(t, url, denied = {}) {
   await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve));
   const { port } = listener.address();
 
-  // UDP: each client's address gets a socket to the server.
+  // UDP: each client address has its own socket to the server.
   const flows = new Map();
   const udp = createSocket('udp4');
   if (denied.webtransport !== 'refused') await new Promise((resolve) => udp.bind(port, '127.0.0.1', resolve));

@@ -1,10 +1,10 @@
-// A TCP proxy, to break connections.
+// A TCP proxy that can break connections.
 import { connect, createServer } from 'node:net';
 import { atEnd } from './harness.mjs';
 
 /**
- * Passes connections on to the server at url, until the test ends. Its own address stays
- * while the server's may change.
+ * Passes connections on to the server at url until the test ends. The proxy keeps its address, even
+ * if you change the server's (target).
  */
 export async function proxy(t, url) {
   const pairs = new Set();
@@ -13,7 +13,7 @@ export async function proxy(t, url) {
     refusing: false, // see down
     silent: false, // see stall
     received: 0, // bytes that came from the server
-    /** Resets all connections: on both sides, or on the client's only, so that the server does not notice. */
+    /** Resets all connections on both sides. unnoticed: only on the client's side, so that the server does not notice. */
     cut({ unnoticed = false } = {}) {
       for (const pair of pairs) {
         pair.held = unnoticed;
@@ -21,12 +21,12 @@ export async function proxy(t, url) {
         if (!unnoticed) pair.far.resetAndDestroy();
       }
     },
-    /** Resets all connections and those to come, until up(). */
+    /** Resets all connections and new ones, until up(). */
     down(how) {
       self.refusing = true;
       self.cut(how);
     },
-    /** Keeps all connections, and accepts those to come, but passes nothing on until up(), no end either. */
+    /** Keeps all connections and accepts new ones, but passes nothing on until up(), not even the end of a connection. */
     stall() {
       self.silent = true;
       for (const { near, far } of pairs) {

@@ -1,4 +1,4 @@
-// Requests in whichever version of HTTP, and what clients make of them by hand.
+// Makes requests over HTTP/1.1 or HTTP/2, and uses them as a client would: for feeds, sse and polling.
 import { once } from 'node:events';
 import * as http from 'node:http';
 import * as http2 from 'node:http2';
@@ -8,9 +8,9 @@ import { atEnd, PATIENCE } from './harness.mjs';
 const { HTTP2_HEADER_METHOD: method, HTTP2_HEADER_PATH: path, HTTP2_HEADER_STATUS: status, HTTP2_HEADER_AUTHORITY: authority } = http2.constants;
 
 /**
- * Resolves with a function that makes requests to a server, each on a connection of its own or,
- * with h2, all on one of HTTP/2. It resolves with the response: status, headers, the stream, and
- * text(). Everything ends with the test, or by end().
+ * Resolves with a function that makes requests to a server. Each request has its own connection; with
+ * h2, all share one HTTP/2 connection. The function resolves with the response: status, headers,
+ * stream and text(). All requests end with the test, or when you call end().
  */
 export async function requests(t, url, { h2 = false, ...connection } = {}) {
   const open = new Set();
@@ -41,7 +41,7 @@ export async function requests(t, url, { h2 = false, ...connection } = {}) {
   return request;
 }
 
-/** Reads the events of a response; take is called with the fields of each that has data. */
+/** Reads the events of a response. It calls take with the fields of each event that has data. */
 async function listen(request, to, lastEventId, take) {
   const response = await request(to, lastEventId === undefined ? {} : { headers: { 'Last-Event-ID': lastEventId } });
   const self = { status: response.status, headers: response.headers, comments: 0, last: lastEventId, end: response.end };
@@ -62,8 +62,8 @@ async function listen(request, to, lastEventId, take) {
 }
 
 /**
- * Reads a feed: events are what has come, comments how many. It is ended when the response
- * is, or fails. last is the id of the last event.
+ * Reads a feed. events has the events so far, comments the number of comments, and last the id of the
+ * last event. ended resolves when the response ends or fails.
  */
 export async function feed(request, to, lastEventId) {
   const events = [];
@@ -72,8 +72,8 @@ export async function feed(request, to, lastEventId) {
 }
 
 /**
- * Begins a session over sse, and answers pings. It is ended when the stream is; failed is what was
- * wrong with an answer, undefined as long as nothing is.
+ * Begins a session over sse and answers pings. ended resolves when the stream ends. failed is the error
+ * of the first pong that failed, or undefined.
  */
 export async function streamer(request) {
   const query = '/socket.io/?EIO=4&transport=sse';
@@ -92,8 +92,8 @@ export async function streamer(request) {
 }
 
 /**
- * Begins a session that polls, as JSONP if j is there, and answers pings until the session or the
- * request fails. answers are what came; failed is how it ended, undefined as long as it has not.
+ * Begins a session over polling, or over JSONP if j is set. It answers pings until the session ends or a
+ * request fails. packets has the packets received. failed is the error that ended it, or undefined.
  */
 export async function poller(request, { j } = {}) {
   const self = { packets: [], failed: undefined };
@@ -121,7 +121,7 @@ export async function poller(request, { j } = {}) {
   return self;
 }
 
-/** Resolves when it is so. */
+/** Resolves when the condition holds. */
 export async function until(what) {
   for (const start = Date.now(); !await what();) {
     if (Date.now() - start > PATIENCE) throw new Error(`waited in vain for ${what}`);

@@ -51,7 +51,7 @@ for (const [way, options] of Object.entries(ways)) {
   test(`${way}: what was sent before close() arrives, and the server hears of it`, async (t) => {
     const { io, url } = await serve(t);
     const heard = new Promise((resolve) => io.on('connection', (socket) => {
-      const packets = []; // the reference drops events that are followed at once by a disconnect: look below it
+      const packets = []; // record raw packets: the reference drops events that come just before a disconnect
       socket.conn.on('data', (data) => packets.push(data));
       socket.on('disconnect', (reason) => resolve([...packets, reason]));
     }));

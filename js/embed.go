@@ -1,6 +1,6 @@
-// Package js holds the JavaScript clients, for programs that serve them to browsers: parley.js is the
-// Socket.IO client, room.js a room of the parley server over it, transports.js has more transports
-// for it, and feed.js reads feeds.
+// Package js holds the JavaScript clients, for programs that serve them to browsers. parley.js is the
+// Socket.IO client. room.js uses it to join a room of the parley server. transports.js has more
+// transports for it. feed.js reads feeds.
 package js
 
 import (
@@ -11,6 +11,6 @@ import (
 //go:embed parley.js parley.d.ts room.js room.d.ts feed.js feed.d.ts transports.js transports.d.ts
 var files embed.FS
 
-// Files is the clients and their TypeScript declarations. It is read-only and may be used
-// concurrently.
+// Files contains the clients and their TypeScript declarations. It is read-only and safe for
+// concurrent use.
 var Files fs.FS = files

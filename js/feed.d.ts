@@ -1,30 +1,30 @@
 export interface FeedOptions {
-  /** Where to begin: the id of the last event that is known, or what else the server understands. */
+  /** Where to begin: the id of the last event you have, or another value that the server understands. */
   lastEventId?: string;
-  /** ms before the first attempt after EventSource has given up; doubled from one to the next. 1000 */
+  /** The wait in ms before the first attempt after EventSource gives up. It doubles with each attempt. Default 1000. */
   delay?: number;
-  /** ms between attempts at most. 30000 */
+  /** The longest wait between attempts, in ms. Default 30000. */
   max?: number;
   withCredentials?: boolean;
   onopen?(): void;
-  /** Called when EventSource has given up, with when the next attempt is, in ms. */
+  /** Called after EventSource has given up. delay is the time until the next attempt, in ms. */
   onwait?(wait: { attempt: number; delay: number }): void;
-  /** Called when the server has said that there is no more: 204. */
+  /** Called when the server has ended the feed with status 204. */
   onend?(): void;
   EventSource?: new (url: string, init?: { withCredentials?: boolean }) => EventSource;
   fetch?: typeof fetch;
   random?(): number;
 }
 
-/** One EventSource at a time, and another one when it gives up. */
+/** Uses one EventSource at a time, and makes another when that gives up. */
 export class Feed {
   constructor(url: string | URL, options?: FeedOptions);
   readonly state: 'connecting' | 'open' | 'waiting' | 'ended' | 'closed';
-  /** The id of the last event that was listened to, or was a message, live or reset. */
+  /** The id of the last event that had a listener or was called message, live or reset. */
   lastEventId: string;
-  /** 'message' is the name of events without one. */
+  /** Events without a name are called 'message'. */
   on(name: string, listener: (event: MessageEvent<string>) => void): this;
   off(name: string, listener: (event: MessageEvent<string>) => void): this;
-  /** Ends it for good. */
+  /** Closes the feed. It does not reconnect. */
   close(): void;
 }

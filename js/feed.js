@@ -1,21 +1,21 @@
 /**
- * Server-Sent Events that go on where EventSource gives up: after any status but 200, or another
- * content type, as a proxy answers while servers are restarted, a browser closes it for good.
+ * Server-Sent Events that go on where EventSource gives up. A browser closes an EventSource for ever
+ * after a status other than 200 or another content type. A proxy answers like that during a restart.
  *
  *   import { Feed } from '/feed.js';
  *   const feed = new Feed('/rooms/support-42/events');
  *   feed.on('newMessage', ({ data }) => show(JSON.parse(data)));
  *   feed.on('reset', clear);
  *
- * A Feed has one EventSource at a time. While that reconnects by itself, it is left alone; when it
- * is closed, another one begins after the last event that has been handled. No dependencies, for
- * browsers, and for Node with an EventSource given. Types are in feed.d.ts.
+ * A Feed uses one EventSource at a time. While that reconnects by itself, the Feed does nothing. If the
+ * browser closes it, the Feed makes another one, which begins after the last event handled. It has no
+ * dependencies. It works in browsers, and in Node if you pass an EventSource. The types are in feed.d.ts.
  */
 export class Feed {
   #url; #options; #source; #timer; #checking;
   #attempt = 0;
-  // Functions by the event's name. The id counts of these events as well that nobody listens to:
-  // "live" is the first that the feed of a room says, and has the position where it begins.
+  // Listeners by event name. The feed always handles these three names, so that it learns their ids
+  // even without listeners: "live" is the first event of a room's feed, and its id is the start position.
   #listeners = new Map(['message', 'live', 'reset'].map((name) => [name, new Set()]));
 
   constructor(url, options = {}) {
@@ -24,11 +24,11 @@ export class Feed {
     this.lastEventId = options.lastEventId ?? '';
     /** connecting, open, waiting (for the next attempt), ended (by the server) or closed. */
     this.state = 'connecting';
-    // After the code that makes the feed has said what it listens to.
+    // Open after the caller's code has added its listeners.
     queueMicrotask(() => { if (this.state === 'connecting') this.#open(); });
   }
 
-  /** Calls listener(event), an event of EventSource's, for all such events from now on. */
+  /** Calls listener(event) for each event with this name from now on. event is EventSource's. */
   on(name, listener) {
     if (!this.#listeners.has(name)) {
       this.#listeners.set(name, new Set());
@@ -39,11 +39,11 @@ export class Feed {
   }
 
   off(name, listener) {
-    this.#listeners.get(name)?.delete(listener); // the name stays: its ids count
+    this.#listeners.get(name)?.delete(listener); // keep the name: the feed still needs the ids of its events
     return this;
   }
 
-  /** Ends it for good. */
+  /** Closes the feed. It does not reconnect. */
   close() {
     if (this.state !== 'ended') this.state = 'closed';
     this.#release();
@@ -80,19 +80,19 @@ export class Feed {
   }
 
   #handle = (event) => {
-    // One that was queued when its source was given up would come again from the next.
+    // Ignore an event of an earlier source: the current source sends it again.
     if (event.target !== this.#source) return;
     if (event.lastEventId) this.lastEventId = event.lastEventId;
     for (const listener of [...this.#listeners.get(event.type)]) {
       try {
         listener(event);
       } catch (error) {
-        queueMicrotask(() => { throw error; }); // as EventSource itself reports it; others still hear of the event
+        queueMicrotask(() => { throw error; }); // report it as EventSource does, and go on with the other listeners
       }
     }
   };
 
-  /** Tries again later; seconds are what the server has asked for. */
+  /** Schedules the next attempt. seconds is the server's Retry-After. */
   #wait(seconds = 0) {
     this.#release();
     this.state = 'waiting';
@@ -102,7 +102,7 @@ export class Feed {
     this.#options.onwait?.({ attempt: this.#attempt, delay: wait });
   }
 
-  /** Asks for the status, which EventSource does not tell: 204 is the end. */
+  /** Requests the status, which EventSource does not reveal. 204 ends the feed. */
   async #check() {
     const { fetch, withCredentials } = this.#options;
     if (!fetch) return this.#open();
@@ -111,7 +111,7 @@ export class Feed {
     let response;
     try {
       response = await fetch(this.#address(), { method: 'HEAD', cache: 'no-store', credentials: withCredentials ? 'include' : 'same-origin', signal: checking.signal });
-    } catch { /* there is no connection */ }
+    } catch { /* no connection */ }
     clearTimeout(timeout);
     if (this.state !== 'waiting' || checking !== this.#checking) return;
     this.#checking = undefined;
@@ -119,7 +119,7 @@ export class Feed {
     if (status === 204) {
       this.state = 'ended';
       this.#options.onend?.();
-    } else if (status === 200 || status === 405 || status === 501) { // the latter two know no HEAD
+    } else if (status === 200 || status === 405 || status === 501) { // 405 and 501: the server does not support HEAD
       this.#open();
     } else {
       this.#wait(Number(response?.headers.get('Retry-After')) || 0);

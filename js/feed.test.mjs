@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Feed } from './feed.js';
 
-/** An EventSource whose server is the test. */
+/** An EventSource without a server. The test calls its methods. */
 class FakeSource extends EventTarget {
   static all = [];
   readyState = 0;
@@ -13,14 +13,14 @@ class FakeSource extends EventTarget {
   }
   open() { this.readyState = 1; this.onopen(); }
   say(name, data, lastEventId = '') { this.dispatchEvent(Object.assign(new Event(name), { data, lastEventId })); }
-  stumble() { this.readyState = 0; this.onerror(); } // and reconnects
+  stumble() { this.readyState = 0; this.onerror(); } // loses the connection and reconnects by itself
   giveUp() { this.readyState = 2; this.onerror(); }
   close() { this.readyState = 2; }
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A feed of a server that answers HEAD with the given statuses, one after the other. */
+/** Makes a feed. Its server answers HEAD requests with the given statuses, in order. */
 async function make(t, statuses = [], options = {}) {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   FakeSource.all = [];
@@ -61,7 +61,7 @@ test('makes another one, after the last event, when EventSource gives up', async
   sources[0].open();
   sources[0].say('news', 'a', '1');
   sources[0].giveUp();
-  sources[0].say('news', 'late', '2'); // would come again
+  sources[0].say('news', 'late', '2'); // ignored: the next source sends it again
   assert.equal(feed.state, 'waiting');
   await pass(999);
   assert.equal(asked.length, 0);

@@ -1,16 +1,16 @@
-/** Listeners (or emitted events) by name: `{ newMessage(message: Message): void }`. */
+/** Listeners or emitted events by name: `{ newMessage(message: Message): void }`. */
 export type Events = Record<string, (...args: any[]) => any>;
 
 /** Why something failed. */
 export type ErrorCode =
-  | 'timeout' //      no answer in time; the server may have acted all the same
+  | 'timeout' //      no answer in time; the server may have processed the event anyway
   | 'disconnected' // the connection was lost before the answer came; likewise
   | 'closed' //       the client is closed
-  | 'buffer_full' //  too much waits for a connection already
-  | 'too_large' //    larger than the server's maxPayload
-  | 'transport' //    no transport could open; the message says why, for each of them
-  | 'refused' //      the server answered CONNECT with an error; `data` is what it added
-  | (string & {}); // the server refused an event: its own code
+  | 'buffer_full' //  too many events already wait for a connection
+  | 'too_large' //    the packet is larger than the server's maxPayload
+  | 'transport' //    no transport could open; the message gives the reason for each of them
+  | 'refused' //      the server answered CONNECT with an error; `data` is the error's data
+  | (string & {}); // the server refused an event; this is the server's code
 
 export class ParleyError extends Error {
   constructor(code: ErrorCode, message: string, data?: unknown);
@@ -23,14 +23,14 @@ export interface BackoffOptions {
   delay?: number;
   /** The longest wait, in ms, jitter included. Default 5000. */
   max?: number;
-  /** How far a wait may be off, as a part of it. Default 0.5. */
+  /** How far a wait may vary, as a fraction of it. Default 0.5. */
   jitter?: number;
 }
 
-/** Engine.IO packets: text with its type digit, or a binary message. */
+/** An Engine.IO packet: text that starts with its type digit, or a binary message. */
 export type Packet = string | ArrayBuffer;
 
-/** What the server's OPEN packet says. */
+/** The content of the server's OPEN packet. */
 export interface Handshake {
   sid: string;
   upgrades: string[];
@@ -41,21 +41,21 @@ export interface Handshake {
 
 export interface TransportContext {
   url(protocol: 'http' | 'ws'): string;
-  /** null before there is one. */
+  /** null before the server's OPEN packet has come. */
   readonly handshake: Handshake | null;
   readonly maxPayload: number;
-  /** Those of the transport's entry in Options.transports. */
+  /** The options of the transport's entry in Options.transports. */
   readonly options: Record<string, any>;
   readonly WebSocket: typeof WebSocket | undefined;
   readonly fetch: typeof fetch | undefined;
 }
 
-/** What a transport reports; nothing may be reported after close. */
+/** The callbacks of a transport. It must not call any of them after close. */
 export interface TransportEvents {
   open(): void;
   packet(packet: Packet): void;
   drain(): void;
-  /** error.clean: the server has ended it in good order. */
+  /** error.clean is true if the server closed the transport properly. */
   close(reason: 'transport close' | 'transport error', error: Error & { clean?: boolean }): void;
 }
 
@@ -65,14 +65,14 @@ export interface Transport {
   open(): void;
   send(packets: Packet[]): void;
   close(polite: boolean): void;
-  /** Only of transports that can be upgraded from: resolves once nothing is in flight. */
+  /** Only for transports that can be upgraded from. Resolves once nothing is in flight. */
   pause?(): Promise<unknown>;
   resume?(): void;
 }
 
 export interface TransportClass {
   readonly kind: string;
-  /** Binary packets are sent as base64. */
+  /** True if the transport sends binary packets as base64. */
   readonly base64?: boolean;
   new (context: TransportContext, events: TransportEvents): Transport;
 }
@@ -87,7 +87,7 @@ export class WebSocketTransport implements Transport {
   close(polite?: boolean): void;
 }
 
-/** What transports over HTTP have in common: what the client sends goes in POSTs. */
+/** The common part of transports over HTTP. It sends the client's packets in POSTs. */
 export abstract class HTTPTransport implements Transport {
   static readonly base64: boolean;
   constructor(context: TransportContext, events: TransportEvents);
@@ -102,7 +102,7 @@ export abstract class HTTPTransport implements Transport {
   close(polite: boolean): void;
   pause(): Promise<unknown>;
   resume(): void;
-  /** Reports the server's packets until paused or closed; fails when that cannot go on. */
+  /** Reports the server's packets until paused or closed. Rejects if it cannot go on. */
   protected abstract receive(): Promise<void>;
   protected begin(): void;
   protected packet(text: string): void;
@@ -115,7 +115,7 @@ export class PollingTransport extends HTTPTransport {
   protected receive(): Promise<void>;
 }
 
-/** An event stream, which goes on where it was cut. For Parley's servers. */
+/** An event stream that resumes where it was cut. It needs a Parley server. */
 export class SSETransport extends HTTPTransport {
   static readonly kind: string;
   protected receive(): Promise<void>;
@@ -123,42 +123,42 @@ export class SSETransport extends HTTPTransport {
 
 export function fromBase64(text: string): ArrayBuffer;
 
-/** More classes are in transports.js. */
+/** transports.js has more classes. */
 export type TransportName = 'websocket' | 'sse' | 'polling' | TransportClass;
 
 export interface Options {
-  /** Default '/socket.io/'; one without a leading slash is relative to the URL. */
+  /** Default '/socket.io/'. A path without a leading slash is relative to the URL. */
   path?: string;
   /** Default '/'. */
   namespace?: string;
-  /** Sent with each CONNECT. A function is called for each connection; if it throws, that attempt has failed. */
+  /** Sent with each CONNECT. The client calls a function for each connection. If the function throws, that attempt fails. */
   auth?: object | (() => object | null | undefined | Promise<object | null | undefined>);
   /** Added to the URL of each request. */
   query?: Record<string, string>;
   /**
-   * In order of preference, each with its own time to open if wanted. Default ['websocket', 'sse', 'polling'].
-   * When one cannot open the next is tried; the one that worked is tried first for ten minutes,
-   * or until the network changes. One that opens and is cut, twice in a row, is tried last as long.
+   * In order of preference. Each can have its own timeout to open. Default ['websocket', 'sse', 'polling'].
+   * If one cannot open, the client tries the next. It tries the one that worked first for ten minutes,
+   * or until the network changes. For the same time, it tries one last that opens and is cut twice in a row.
    */
   transports?: (TransportName | { transport: TransportName; timeout?: number; options?: Record<string, any> })[];
-  /** Upgrade to a transport further down the list that the server offers, as from polling to WebSocket. Default false. */
+  /** Upgrade to a transport further down the list if the server offers it, for example from polling to WebSocket. Default false. */
   upgrade?: boolean;
-  /** In ms. open: for each transport but the last (5000); connect: for the last one, and for the answer to CONNECT (20000); ack: for request() (10000). */
+  /** In ms. open: for each transport except the last (5000). connect: for the last one, and for the answer to CONNECT (20000). ack: for request() (10000). */
   timeouts?: { open?: number; connect?: number; ack?: number };
-  /** Default true: for ever. */
+  /** Default true: the client reconnects for ever. */
   reconnection?: boolean | (BackoffOptions & { attempts?: number });
   /** How many events may wait for a connection. Default 1000. */
   bufferSize?: number;
   /** Default: the global one. null: none. */
   WebSocket?: any;
-  /** Default: the global one. A place for credentials and headers of polling. */
+  /** Default: the global one. Replace it to add credentials or headers to HTTP requests. */
   fetch?: typeof fetch | null;
 }
 
 export type State = 'connecting' | 'connected' | 'reconnecting' | 'closed';
 
 export type DisconnectReason =
-  | 'io server disconnect' // final, as is the next
+  | 'io server disconnect' // final: the client does not reconnect; likewise the next
   | 'io client disconnect'
   | 'ping timeout'
   | 'transport close'
@@ -170,7 +170,7 @@ export interface ClientEvents {
   connect(): void;
   disconnect(reason: DisconnectReason, error?: Error): void;
   connect_error(error: Error | ParleyError): void;
-  /** at: when the next attempt begins, as Date.now(). */
+  /** at: the time of the next attempt, as Date.now(). */
   reconnecting(next: { attempt: number; delay: number; at: number }): void;
 }
 
@@ -178,41 +178,41 @@ type Listener<L extends Events, K> = K extends keyof ClientEvents ? ClientEvents
 type Answer<F> = F extends (...args: any[]) => infer R ? Awaited<R> : never;
 
 /**
- * One namespace of one server. L: the events the server sends; E: the events it takes, with what it
- * answers as their return type: `{ joinRoom(join: Join): Joined }`.
+ * One namespace of one server. L has the events that the server sends. E has the events that it takes,
+ * with its answers as return types: `{ joinRoom(join: Join): Joined }`.
  */
 export class Client<L extends Events = Events, E extends Events = Events> {
   constructor(url?: string | URL, options?: Options);
   get state(): State;
   get connected(): boolean;
-  /** While reconnecting: when the next attempt begins (as Date.now()), null while one is being made. */
+  /** While reconnecting: the time of the next attempt (as Date.now()), or null during an attempt. */
   get retryAt(): number | null;
   /** The kind of the transport in use, null when not connected. */
   get transport(): string | null;
   get id(): string | undefined;
-  /** True when this connection continues the last one: no event was missed. */
+  /** True if this connection continues the last one, so that the client missed no event. */
   get recovered(): boolean;
   on<K extends keyof ClientEvents | (keyof L & string)>(event: K, listener: Listener<L, K>): this;
   once<K extends keyof ClientEvents | (keyof L & string)>(event: K, listener: Listener<L, K>): this;
   off<K extends keyof ClientEvents | (keyof L & string)>(event: K, listener?: Listener<L, K>): this;
-  /** Opens a closed client again; one that waits for its next attempt makes it now. */
+  /** Opens a closed client again. If the client waits for its next attempt, it makes that attempt now. */
   connect(): this;
-  /** Closes for good: what was sent still leaves, what waits for an acknowledgement fails. */
+  /** Closes the client without reconnecting. It first sends what the connection has queued. Requests that wait for an acknowledgement fail. */
   close(): this;
-  /** Returns false when the event was dropped: client closed, buffer full, packet too large. */
+  /** Returns false if the client dropped the event: because it is closed, its buffer is full or the packet is too large. */
   emit<K extends keyof E & string>(event: K, ...args: Parameters<E[K]> | [...Parameters<E[K]>, (answer: Answer<E[K]>, ...more: any[]) => void]): boolean;
-  /** Sends only if that can be done now. */
+  /** Sends the event only if that is possible now. */
   volatile<K extends keyof E & string>(event: K, ...args: Parameters<E[K]>): boolean;
-  /** Resolves with the acknowledgement's first argument; rejects with a ParleyError on timeout, on loss, and when the server refuses the event. */
+  /** Resolves with the acknowledgement's first argument. Rejects with a ParleyError on timeout, if the connection is lost, and if the server refuses the event. */
   request<K extends keyof E & string>(event: K, ...args: Parameters<E[K]>): Promise<Answer<E[K]>>;
-  /** The same with another timeout in ms; Infinity for none. */
+  /** Sets another timeout, in ms, for one request or emit. Infinity means none. */
   timeout(ms: number): Pick<Client<L, E>, 'request'> & {
-    /** Calls back before anything that the server has sent after the answer reaches a listener. Code that awaits a request may run later. */
+    /** Calls back before any listener gets an event that the server sent after the answer. Code that awaits a request may run later. */
     emit<K extends keyof E & string>(event: K, ...args: [...Parameters<E[K]>, (error: ParleyError | null, answer?: Answer<E[K]>) => void]): void;
   };
 }
 
-/** Makes a client and opens it. url: the server's origin; without one, the page's. */
+/** Makes a client and opens it. url is the server's origin; the default is the page's. */
 export function connect<L extends Events = Events, E extends Events = Events>(url?: string | URL, options?: Options): Client<L, E>;
 
 export interface SocketPacket {

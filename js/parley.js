@@ -6,16 +6,16 @@
  *   client.on('news', (item) => …);
  *   const sum = await client.request('sum', { a: 1, b: 2 }); // rejects if the server refuses
  *
- * Three layers, from the bottom: transports carry Engine.IO packets (a string that starts with its
- * type digit, or an ArrayBuffer); a Session is one Engine.IO session, which opens the first
- * transport that works, upgrades it and watches its heartbeat; a Client is one Socket.IO namespace,
- * which outlives sessions: it reconnects, buffers and acknowledges. Types are in parley.d.ts. To join
- * the rooms of a Parley server, use room.js.
+ * It has three layers, from the bottom up. Transports carry Engine.IO packets: a string that starts
+ * with its type digit, or an ArrayBuffer. A Session is one Engine.IO session. It opens the first
+ * transport that works, upgrades it and watches the heartbeat. A Client is one Socket.IO namespace. It
+ * outlives its sessions: it reconnects, buffers and acknowledges. The types are in parley.d.ts. To
+ * join the rooms of a Parley server, use room.js.
  */
 
 /**
- * Every error this module makes. `code` is one of timeout, disconnected, closed, buffer_full, too_large, transport, refused;
- * that of a refused event is the server's own.
+ * Every error of this module. `code` is timeout, disconnected, closed, buffer_full, too_large, transport or refused.
+ * If the server refuses an event, `code` is the server's own.
  */
 export class ParleyError extends Error {
   constructor(code, message, data) {
@@ -26,7 +26,7 @@ export class ParleyError extends Error {
   }
 }
 
-/** The error that an acknowledgement stands for, {error: {code, message, data}} and nothing else; undefined if it is a result. */
+/** Converts an acknowledgement to an error if it is {error: {code, message, data}} and nothing else. Returns undefined for a result. */
 function refusedWith([answer, ...more]) {
   const error = answer?.error;
   if (more.length > 0 || typeof error?.code !== 'string' || typeof error.message !== 'string' || Object.keys(answer).length !== 1) return undefined;
@@ -39,11 +39,11 @@ const CONNECT = 0, DISCONNECT = 1, EVENT = 2, ACK = 3, CONNECT_ERROR = 4, BINARY
 
 const RESERVED = new Set(['connect', 'connect_error', 'disconnect', 'disconnecting', 'reconnecting', 'newListener', 'removeListener']);
 
-/** Returns the packet's parts: its text, then its attachments as copies, so that the caller may reuse its buffers. */
+/** Returns the packet's parts: its text, then copies of its attachments. The caller may reuse its buffers. */
 export function encode({ type, nsp = '/', id, data }) {
   const attachments = [];
   const json = data === undefined ? '' : JSON.stringify(data, function (key, value) {
-    const raw = this[key]; // value has been through toJSON, which Node's Buffer has
+    const raw = this[key]; // value is already the result of toJSON, which Node's Buffer has
     if (typeof Blob === 'function' && raw instanceof Blob) throw new TypeError('send await blob.arrayBuffer() instead of a Blob');
     if (ArrayBuffer.isView(raw)) attachments.push(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength));
     else if (raw instanceof ArrayBuffer) attachments.push(raw.slice(0));
@@ -57,7 +57,7 @@ export function encode({ type, nsp = '/', id, data }) {
 
 const HEADER = /^([0-6])(?:(\d+)-)?(?:(\/[^,]*)(?:,|$))?(\d+)?/;
 
-/** Puts packets together again. `add` takes a part and returns the packet it completes, or null. It throws on what it cannot read. */
+/** Reassembles packets. `add` takes a part and returns the packet that it completes, or null. It throws if it cannot read the part. */
 export class Decoder {
   #header = null;
   #json = '';
@@ -105,19 +105,21 @@ export class Decoder {
 
 // ---------------------------------------------------------------- Engine.IO transports
 
-// A transport is a class with a static `kind`, the name it has in URLs and in the `transports`
-// option (and a static `base64`, true if that is how it writes binary packets), made by
-// `new T(context, events)`:
-//   context  {url(protocol), handshake, maxPayload, WebSocket, fetch, options}; url() adds the session id
-//            once there is one; handshake is what the server's OPEN packet has said, null before
-//   events   {open(), packet(packet), drain(), close(reason, error)}; none may be called after close.
-//            error.clean is true when the server has ended it in good order
-//   open()          begins; throws, or reports close, when it cannot. open() is reported before it is writable
-//   send(packets)   called while `writable`, and once before a polite close; drain() is reported when it is writable again
-//   close(polite)   releases everything; polite: what was sent still leaves, and the server is told
-//   congested       optional: true when volatile events had better be dropped
-//   pause(), resume()  only for transports that can be upgraded from: pause resolves once nothing is
-//                   in flight in either direction, and all that came has been reported
+// A transport is a class. Its static `kind` is its name in URLs and in the `transports` option. Its
+// static `base64` is true if it writes binary packets as base64. The session calls `new T(context, events)`:
+//   context  {url(protocol), handshake, maxPayload, WebSocket, fetch, options}. url() adds the session id
+//            once there is one. handshake is the content of the server's OPEN packet, and null before it
+//   events   {open(), packet(packet), drain(), close(reason, error)}. The transport calls none of them after
+//            close. error.clean is true if the server closed the transport properly
+// and these members of the instance:
+//   open()          begins to open. It throws, or calls events.close, if it cannot. A transport that others
+//                   can upgrade to calls events.open once it is writable
+//   send(packets)   is called while `writable`, and once before a polite close. The transport calls
+//                   events.drain when it is writable again
+//   close(polite)   releases everything. If polite, it first finishes sending and tells the server
+//   congested       optional: true if the client should drop volatile events
+//   pause(), resume()  only for transports that can be upgraded from. pause resolves once nothing is in
+//                   flight in either direction and the transport has reported all packets that came
 
 /** Engine.IO packets as WebSocket messages. */
 export class WebSocketTransport {
@@ -157,7 +159,7 @@ export class WebSocketTransport {
     if (!socket) return;
     this.writable = false;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.onerror = () => {}; // npm's ws throws an error that nobody listens for
+    socket.onerror = () => {}; // without a listener, npm's ws throws the error
     socket.close();
   }
 
@@ -177,17 +179,17 @@ const toBase64 = (buffer) => {
 };
 export const fromBase64 = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer;
 
-/** The bytes a packet takes in a POST (base64) or a WebSocket message. */
+/** The size of a packet in bytes, in a POST (base64) or in a WebSocket message. */
 const packetBytes = (packet, base64) => typeof packet !== 'string'
   ? (base64 ? 1 + 4 * Math.ceil(packet.byteLength / 3) : packet.byteLength)
   : new TextEncoder().encode(packet).length;
 
 /**
- * What transports over HTTP have in common: one POST at a time carries the client's packets. A
- * subclass has receive(), which reports the server's packets until `paused` or `closed`.
+ * The common part of transports over HTTP. It sends the client's packets in one POST at a time. A
+ * subclass implements receive(), which reports the server's packets until `paused` or `closed`.
  */
 export class HTTPTransport {
-  static base64 = true; // as binary packets are written
+  static base64 = true;
   writable = false;
   paused = false;
   closed = false;
@@ -210,13 +212,13 @@ export class HTTPTransport {
   }
 
   begin() {
-    this.writable = true; // a POST needs the session id, and the session sends nothing before it has one
+    this.writable = true; // a POST needs the session id, but the session sends nothing before it has one
     this.resume();
   }
 
   resume() {
     this.paused = false;
-    // A second GET beside the first one ends the session.
+    // A second GET during the first one would end the session.
     this.#receiving ??= this.receive().catch((error) => this.#fail(error)).then(() => {
       this.#receiving = null;
       if (!this.paused && !this.closed) this.resume();
@@ -242,7 +244,7 @@ export class HTTPTransport {
     this.closed = true;
     this.writable = false;
     if (!polite) return this.#abort.abort();
-    // An aborted GET would end the session before the last POST is read.
+    // Aborting the GET first would end the session before the server reads the last POST.
     const timer = setTimeout(() => this.#abort.abort(), 2000);
     this.#posting.then(() => this.#post(['1'])).catch(() => {}).then(() => {
       clearTimeout(timer);
@@ -250,12 +252,12 @@ export class HTTPTransport {
     });
   }
 
-  /** Reports a packet in the form that it has over HTTP. */
+  /** Decodes a packet from its HTTP form and reports it. */
   packet(text) {
     this.events.packet(text[0] === 'b' ? fromBase64(text.slice(1)) : text);
   }
 
-  /** Asks for a response, of whatever status. */
+  /** Makes a request and resolves with the response, whatever its status. */
   fetch(method, { url = this.context.url('http'), signal = this.signal, body } = {}) {
     return this.context.fetch(url, {
       method, body, cache: 'no-store', signal,
@@ -263,7 +265,7 @@ export class HTTPTransport {
     });
   }
 
-  /** Asks for the text of a response, which has to be good. */
+  /** Makes a request and resolves with the response's text. Rejects unless the status is 200. */
   async request(method, body) {
     const response = await this.fetch(method, { body });
     if (response.status !== 200) throw await refusal(response);
@@ -273,7 +275,7 @@ export class HTTPTransport {
   async #post(packets) {
     let batch = [], size = 0;
     for (const packet of packets) {
-      const bytes = packetBytes(packet, true) + 1; // and the separator
+      const bytes = packetBytes(packet, true) + 1; // with the separator
       if (batch.length > 0 && size + bytes > this.context.maxPayload) {
         await this.request('POST', batch.join(SEPARATOR));
         batch = [];
@@ -292,14 +294,14 @@ export class HTTPTransport {
   }
 }
 
-/** What a response that is not good says. */
+/** Makes an error from a response with a bad status. */
 async function refusal(response) {
   let said = '';
-  try { said = `: ${JSON.parse(await response.text()).message}`; } catch { /* not Engine.IO's JSON: a proxy, say */ }
+  try { said = `: ${JSON.parse(await response.text()).message}`; } catch { /* not Engine.IO's JSON; from a proxy, for example */ }
   return new Error(`HTTP ${response.status}${said}`);
 }
 
-/** Engine.IO packets in HTTP requests: one GET hangs until the server has something to say. */
+/** Engine.IO packets in HTTP requests. One GET hangs until the server has packets to send. */
 export class PollingTransport extends HTTPTransport {
   static kind = 'polling';
 
@@ -314,14 +316,14 @@ export class PollingTransport extends HTTPTransport {
   }
 }
 
-/** The events of an event stream, as the HTML Standard parses them, but for retry. */
+/** Yields the events of an event stream. It parses them as the HTML Standard says, but ignores retry. */
 async function* eventsOf(body) {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   let text = '', id = '', name = '', data = [];
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) return; // what is not complete does not count
+    if (done) return; // drops an incomplete event
     const lines = (text + decoder.decode(value, { stream: true })).split(/\r\n|\n|\r(?!$)/);
     text = lines.pop();
     for (const line of lines) {
@@ -337,7 +339,7 @@ async function* eventsOf(body) {
   }
 }
 
-/** Resolves after ms, or at once when the signal comes. */
+/** Resolves after ms, or as soon as the signal aborts. */
 const sleep = (ms, signal) => new Promise((resolve) => {
   const end = () => {
     clearTimeout(timer);
@@ -349,19 +351,19 @@ const sleep = (ms, signal) => new Promise((resolve) => {
 });
 
 /**
- * Engine.IO packets in an event stream. One that is cut, ends or falls silent is asked for again,
- * after the last event that has come, until the session is over.
+ * Engine.IO packets in an event stream. If the stream is cut, ends or falls silent, the transport
+ * requests another one that continues after the last event received. It does so until the session ends.
  *
- * It is read with fetch and not with EventSource, which Node 20 lacks, and which does not tell what
- * the server has answered, so that the end of a session and a proxy's bad moment would look the same.
+ * It uses fetch, not EventSource. Node 20 has no EventSource. And EventSource hides the response's
+ * status, so the end of a session would look like a temporary failure of a proxy.
  */
 export class SSETransport extends HTTPTransport {
   static kind = 'sse';
   #stream; // an AbortController
   #lastId = '';
-  #complete = false; // the server has said that nothing follows in this stream
-  #attempt = 0; // to get a stream, since the last event
-  #fruitless = 0; // streams since the last event
+  #complete = false; // the server has said that this stream contains nothing more
+  #attempt = 0; // attempts to get a stream since the last event
+  #fruitless = 0; // streams opened since the last event
 
   pause() {
     const paused = super.pause();
@@ -406,13 +408,13 @@ export class SSETransport extends HTTPTransport {
           this.#complete = packet === '6';
           this.packet(packet);
         } catch (error) {
-          throw Object.assign(error, { final: true }); // another stream would hold the same
+          throw Object.assign(error, { final: true }); // another stream would repeat the same event
         }
         this.#lastId = id;
         this.#attempt = this.#fruitless = 0;
         if (this.#done) return;
         const { pingInterval, pingTimeout } = this.context.handshake;
-        watch(pingInterval + pingTimeout / 2); // a connection may be dead without our being told
+        watch(pingInterval + pingTimeout / 2); // a connection can die silently
       }
     } finally {
       clearTimeout(timer);
@@ -422,17 +424,17 @@ export class SSETransport extends HTTPTransport {
   }
 }
 
-/** How long a stream that is asked for again may take to bring something. */
+/** How long to wait for the first event after requesting another stream. */
 const REOPEN_MS = 5000;
 
-/** So many streams without an event, one after the other: it does not get through. */
+/** After so many streams in a row without an event, the transport gives up. */
 const FRUITLESS = 5;
 
 const BUILT_IN = { websocket: WebSocketTransport, sse: SSETransport, polling: PollingTransport };
 
 // ---------------------------------------------------------------- Engine.IO session
 
-/** One Engine.IO v4 session. After close() or events.close() it is dead and silent. */
+/** One Engine.IO v4 session. After close() or events.close() it is dead and calls nothing. */
 class Session {
   sid = '';
   maxPayload = Infinity;
@@ -440,10 +442,10 @@ class Session {
   #handshake = null;
   #events; // {open(), message(part), close(reason, error)}
   #transport = null; // the one in use; while opening, the one being tried
-  #probe = null; // the one being upgraded to
-  #opened = 0; // when
+  #probe = null; // the transport to upgrade to
+  #opened = 0; // the time when the session opened
   #closed = false;
-  #upgrading = false; // between the probe's answer and the switch nothing is sent
+  #upgrading = false; // true from the probe's answer to the switch; nothing is sent meanwhile
   #queue = [];
   #openTimer;
   #probeTimer;
@@ -457,13 +459,13 @@ class Session {
   }
 
   get kind() { return this.#transport.constructor.kind; }
-  /** How long it has been open, in ms; undefined before that. */
+  /** How long the session has been open, in ms; undefined if it has not opened. */
   get age() { return this.#opened ? Date.now() - this.#opened : undefined; }
   get congested() {
     return this.#queue.length > 0 || this.#upgrading || (this.#transport.congested ?? !this.#transport.writable);
   }
 
-  /** Tries the transports in order; a transport is open when the server's OPEN packet has come. */
+  /** Tries the transports in order. A transport is open once the server's OPEN packet has come. */
   open(untried = this.#config.transports, failures = []) {
     const [entry, ...rest] = untried;
     if (!entry) return this.#end('transport error', new ParleyError('transport', `no transport could open (${failures.join('; ')})`));
@@ -495,16 +497,16 @@ class Session {
       this.#use(transport, events);
       this.#expectPing();
       this.#events.open();
-      // What stands before this transport in the list has just failed: only later ones are upgrades.
+      // The transports before this one in the list have just failed, so only later ones are upgrades.
       const better = this.#config.upgrade && transport.pause && rest.find((e) => !e.avoided && handshake.upgrades?.includes(e.Transport.kind));
       if (better && !this.#closed) this.#upgrade(better);
     };
     try { transport.open(); } catch (error) { fail('', error); }
   }
 
-  /** Queues one packet's parts. Returns null, or why not: 'too_large', or 'expired' when the peer has been silent too long. */
+  /** Queues one packet's parts and returns null. Otherwise it returns 'too_large', or 'expired' if the peer has been silent too long. */
   send(parts) {
-    // Timers sleep with the machine: on waking this may run before the timer does.
+    // Timers stop while the machine sleeps. After it wakes, this may run before the ping timer fires.
     if (Date.now() > this.#deadline) {
       setTimeout(() => this.#end('ping timeout'));
       return 'expired';
@@ -574,9 +576,10 @@ class Session {
     this.#deadline = Date.now() + this.#patience;
   }
 
-  // The upgrade: 2probe and 3probe over the new transport, then the old one falls silent (the
-  // server answers its hanging GET with a noop), then 5, from which on the server uses the new one.
-  // What either side has to say in between waits in its queue: nothing is lost or overtakes.
+  // Upgrades to another transport. The client sends 2probe over it, and the server answers 3probe. Then
+  // the client pauses the old transport, and the server answers the hanging GET with a noop. Then the
+  // client sends 5, and the server switches to the new transport. Until then, both sides keep new packets
+  // in their queues, so that none is lost or reordered.
   #upgrade({ timeout, ...entry }) {
     const old = this.#transport;
     const [probe, events] = this.#make(entry);
@@ -627,15 +630,16 @@ class Session {
 // ---------------------------------------------------------------- Socket.IO client
 
 /**
- * The wait before attempt n (from 0): exponential, spread by ±jitter, and never above max. The base
- * stops short of max so that the spread stays whole: clients of a lost server come back spread out.
+ * The wait before attempt n (from 0), in ms: exponential, spread by ±jitter, and never above max. The
+ * base stays below max, so that max does not cut the spread. So the clients of a lost server do not
+ * all come back at the same time.
  */
 export function backoff(attempt, { delay = 1000, max = 5000, jitter = 0.5 } = {}, random = Math.random) {
   const base = Math.min(max / (1 + jitter), delay * 2 ** attempt);
   return Math.round(base * (1 + jitter * (2 * random() - 1)));
 }
 
-/** Calls the application. Its fault is its own: reported like any uncaught error, it changes nothing here. */
+/** Calls the application's listener. If it throws, the error is reported as uncaught and the client goes on. */
 function call(listener, args) {
   try {
     listener(...args);
@@ -645,13 +649,13 @@ function call(listener, args) {
   }
 }
 
-/** How long a transport that had to be fallen back to goes first, and one that is cut goes last. */
+/** How long the client tries the transport that worked first, and those that were cut last. */
 const REMEMBERED_MS = 600_000;
 
-/** A transport that opens, and is cut before this age twice in a row, does not pass here. */
+/** The client tries a transport last if it opens and is cut before this age, twice in a row. */
 const BRIEF_MS = 10_000;
 
-/** One namespace of one server, for as long as the application wants it. Made by connect(). */
+/** One namespace of one server. It lives until the application closes it. connect() makes one. */
 export class Client {
   #options;
   #state = 'closed';
@@ -661,15 +665,15 @@ export class Client {
   #acks = new Map(); // id → {done(args), fail(error)}
   #nextId = 0;
   #buffer = []; // {parts, id} waiting for a connection
-  #early = []; // events that came before the answer to CONNECT, as those of a recovered connection do
+  #early = []; // events that came before the answer to CONNECT, as on a recovered connection
   #attempt = 0;
   #retryAt = null;
   #retryTimer;
   #joinTimer;
   #preferred = null; // the transport that worked last
   #avoided = new Set(); // transports that open and are cut
-  #brief = null; // the one that was cut last
-  #learned = 0; // since when these have been found out
+  #brief = null; // the transport that was cut last
+  #learned = 0; // the time when the client began to learn these three
   #id;
   #pid;
   #offset;
@@ -695,16 +699,16 @@ export class Client {
     };
   }
 
-  /** connecting, connected, reconnecting, or closed: nothing happens until connect() is called. */
+  /** connecting, connected, reconnecting or closed. A closed client does nothing until you call connect(). */
   get state() { return this.#state; }
   get connected() { return this.#state === 'connected'; }
-  /** While reconnecting: when the next attempt begins (as Date.now()), null while one is being made. */
+  /** While reconnecting: the time of the next attempt (as Date.now()), or null during an attempt. */
   get retryAt() { return this.#retryAt; }
   /** The kind of the transport in use, null when not connected. */
   get transport() { return this.connected ? this.#session.kind : null; }
   /** The socket id, undefined when not connected. */
   get id() { return this.#id; }
-  /** True when this connection continues the last one: no event was missed. */
+  /** True if this connection continues the last one, so that the client missed no event. */
   get recovered() { return this.#recovered; }
 
   on(event, listener) {
@@ -725,7 +729,7 @@ export class Client {
     return this;
   }
 
-  /** Opens a closed client again; one that waits for its next attempt makes it now. */
+  /** Opens a closed client again. If the client waits for its next attempt, it makes that attempt now. */
   connect() {
     if (this.#state === 'closed') {
       this.#state = 'connecting';
@@ -740,7 +744,7 @@ export class Client {
     return this;
   }
 
-  /** Closes for good: what was sent still leaves, what waits for an acknowledgement fails. */
+  /** Closes the client without reconnecting. It first sends what the connection has queued. Requests that wait for an acknowledgement fail. */
   close() {
     if (this.#state === 'closed') return this;
     if (this.connected) this.#session.send(encode({ type: DISCONNECT, nsp: this.#options.namespace }));
@@ -750,29 +754,30 @@ export class Client {
   }
 
   /**
-   * Sends an event; a function as last argument gets the arguments of the acknowledgement (and is never
-   * called when the connection is lost: see request). While there is no connection the event waits.
-   * Returns false when it was dropped: the client is closed, the buffer full, or the packet too large.
+   * Sends an event. If the last argument is a function, it gets the arguments of the acknowledgement.
+   * It is never called if the connection is lost; use request to learn of that. While there is no
+   * connection, the event waits. Returns false if the client dropped the event, because the client is
+   * closed, the buffer is full or the packet is too large.
    */
   emit(event, ...args) {
     const done = typeof args.at(-1) === 'function' ? args.pop() : null;
     return this.#send(event, args, done && { done: (answer) => call(done, answer), fail() {} }) === null;
   }
 
-  /** Sends an event only if that can be done now: not while disconnected or congested. */
+  /** Sends an event only if that is possible now. Drops it while disconnected or congested. */
   volatile(event, ...args) {
     return this.connected && !this.#session.congested && this.#send(event, args) === null;
   }
 
-  /** Sends an event and resolves with the first argument of its acknowledgement; rejects with a ParleyError on timeout, on loss, and when the server refuses the event. */
+  /** Sends an event and resolves with the first argument of its acknowledgement. Rejects with a ParleyError on timeout, if the connection is lost, and if the server refuses the event. */
   request(event, ...args) {
     return this.timeout(this.#options.timeouts.ack).request(event, ...args);
   }
 
   /**
-   * client.timeout(ms).request(…): the same with another timeout; Infinity for none.
-   * client.timeout(ms).emit(…, (error, answer) => …) calls back instead, before anything that the
-   * server has sent after the answer reaches a listener. Code that awaits a request may run later.
+   * client.timeout(ms).request(…) is request with another timeout; Infinity means none.
+   * client.timeout(ms).emit(…, (error, answer) => …) calls back instead. It does so before any listener
+   * gets an event that the server sent after the answer. Code that awaits a request may run later.
    */
   timeout(ms) {
     const emit = (event, ...args) => {
@@ -827,7 +832,7 @@ export class Client {
     }
     const rank = ({ kind }) => (kind === this.#preferred ? 0 : this.#avoided.has(kind) ? 2 : 1);
     const ordered = [...transports].sort((a, b) => rank(a.Transport) - rank(b.Transport));
-    // A blocked transport should give way soon, but the last one has nobody to give way to.
+    // A blocked transport should fail soon, but after the last one there is no other to try.
     const timed = ordered.map(({ timeout, ...entry }, i) => ({
       ...entry, avoided: this.#avoided.has(entry.Transport.kind), timeout: timeout ?? (i < ordered.length - 1 ? timeouts.open : timeouts.connect),
     }));
@@ -842,7 +847,7 @@ export class Client {
     session.open();
   }
 
-  /** What the end of a session says of its transport. */
+  /** Learns from the end of a session whether the network cuts its transport. */
   #judge({ kind, age }, reason, error) {
     if (age === undefined) return;
     const brief = age < BRIEF_MS && reason !== 'ping timeout' && !error?.clean;
@@ -904,7 +909,7 @@ export class Client {
     clearTimeout(this.#joinTimer);
     this.#id = sid;
     this.#recovered = pid !== undefined && pid === this.#pid;
-    if (!this.#recovered) this.#offset = undefined; // it belongs to another session
+    if (!this.#recovered) this.#offset = undefined; // it belongs to the earlier session
     this.#pid = pid;
     this.#state = 'connected';
     this.#attempt = 0;
@@ -934,7 +939,7 @@ export class Client {
     if (this.#pid && typeof args.at(-1) === 'string') this.#offset = args.at(-1);
   }
 
-  /** The session is over, for whatever reason. final: do not come back. */
+  /** Handles the end of a session. final: do not reconnect. */
   #lost(reason, { error, final = false }) {
     const was = this.#state;
     clearTimeout(this.#joinTimer);
@@ -944,7 +949,7 @@ export class Client {
     this.#session = null;
     this.#id = undefined;
     this.#early = [];
-    if (final) this.#pid = this.#offset = undefined; // a session that was ended on purpose is not resumed
+    if (final) this.#pid = this.#offset = undefined; // do not resume a session that was ended on purpose
     const { reconnection } = this.#options;
     const retry = !final && this.#attempt < reconnection.attempts;
     this.#state = retry ? 'reconnecting' : 'closed';
@@ -965,7 +970,7 @@ export class Client {
     else if (reason !== 'io client disconnect') this.#fire('connect_error', error ?? new ParleyError('transport', reason));
     if (this.#state === 'reconnecting' && this.#retryAt !== null) {
       this.#fire('reconnecting', { attempt: this.#attempt, delay: wait, at: this.#retryAt });
-    } else if (this.#state === 'closed') { // and no listener has called connect()
+    } else if (this.#state === 'closed') { // no listener has called connect()
       this.#buffer = [];
       for (const id of [...this.#acks.keys()]) this.#failAck(id, new ParleyError('closed', 'the client is closed'));
     }
@@ -977,7 +982,7 @@ export class Client {
     ack?.fail(error);
   }
 
-  // Another network may carry other transports; and there is no point in waiting any longer.
+  // Another network may pass other transports. Connect now instead of waiting longer.
   #online = () => {
     this.#forget();
     this.connect();
@@ -994,7 +999,7 @@ export class Client {
   }
 }
 
-/** Makes a client and opens it. url: the server's origin; without one, the page's. */
+/** Makes a client and opens it. url is the server's origin; the default is the page's. */
 export function connect(url, options) {
   return new Client(url, options).connect();
 }

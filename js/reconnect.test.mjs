@@ -92,7 +92,7 @@ test('an offset is not carried into another session', async (t) => {
   const client = dial(t, first.url);
   await next(client, 'hello');
   await first.stop();
-  const second = await serve(t, { connectionStateRecovery: {} }, first.port); // knows nothing of the first's sessions
+  const second = await serve(t, { connectionStateRecovery: {} }, first.port); // does not know the sessions of the first
   const auths = [];
   second.io.on('connection', (socket) => auths.push(socket.handshake.auth));
   await next(client, 'connect');
@@ -251,7 +251,7 @@ test('after a sleep of the machine the first emit notices, waits, and is sent on
   const client = dial(t, url);
   await next(client, 'connect');
   const lost = next(client, 'disconnect');
-  t.mock.method(Date, 'now', () => new Date().getTime() + 60_000); // as a timer that slept would find it
+  t.mock.method(Date, 'now', () => new Date().getTime() + 60_000); // as if the machine had slept, and the timers with it
   const answer = client.request('echo', 1);
   assert.equal((await lost)[0], 'ping timeout');
   Date.now.mock.restore();

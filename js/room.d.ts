@@ -1,8 +1,8 @@
 import type { Client, ParleyError } from './parley.js';
 
-// The conversations, as docs/protocol.md describes them.
+// The events of conversations. docs/protocol.md describes them.
 
-/** Who somebody says they are. */
+/** The identity that a client claims. */
 export interface Identity {
   userId?: string;
   operatorId?: string;
@@ -17,7 +17,7 @@ export interface Member extends Identity {
 export interface Message {
   id: string;
   roomId: string;
-  /** 1, 2, 3 and so on: the order of a room's messages. */
+  /** The message's number in its room: 1, 2, 3 and so on. */
   seq: number;
   userId?: string;
   operatorId?: string;
@@ -42,7 +42,7 @@ export interface Joined extends Page {
   count: number;
 }
 
-/** The code of the ParleyError with which request() rejects when the server refuses an event. */
+/** If the server refuses an event, request() rejects with a ParleyError that has this code. */
 export type RefusalCode =
   | 'bad_payload'
   | 'bad_room'
@@ -56,12 +56,12 @@ export type RefusalCode =
   | 'unknown_outcome'
   | 'internal';
 
-/** The acknowledgement of a refused event, as it is on the wire: official clients get it. */
+/** The acknowledgement of a refused event on the wire. Official clients get it in this form. */
 export interface Refusal {
   error: { code: RefusalCode; message: string; data?: unknown };
 }
 
-/** What the server sends: the first type argument of Client, and of socket.io-client's Socket. */
+/** The events that the server sends: the first type argument of Client, and of socket.io-client's Socket. */
 export type FromServer = {
   newMessage(message: Message): void;
   presence(presence: { roomId: string; count: number } & ({ type: 'join' | 'leave'; member: Member } | { type: 'count'; member?: undefined })): void;
@@ -70,7 +70,7 @@ export type FromServer = {
   error(error: Refusal['error'] & { event: string }): void;
 };
 
-/** What it takes, and answers: the second type argument of Client. */
+/** The events that the server takes, with its answers: the second type argument of Client. */
 export type ToServer = {
   joinRoom(join: Identity & { roomId: string; after?: number; epoch?: string; limit?: number }): Joined;
   sendMessage(send: Omit<Identity, 'name'> & { roomId: string; message: any; clientId?: string }): Message;
@@ -83,33 +83,33 @@ export type RoomState = 'waiting' | 'joining' | 'joined' | 'refused' | 'left';
 
 export interface RoomOptions extends Identity {
   roomId: string;
-  /** Messages of a page; the server's choice if left out. */
+  /** The number of messages in a page. By default the server chooses. */
   limit?: number;
   /**
-   * Gets each message once, in the order of seq. reset: they are the newest ones, and what came
-   * before is to be dropped; so are the first ones. hasMore: there are older ones. live: they have just been sent.
+   * Gets each message once, in the order of seq. reset: these are the newest messages, so drop all
+   * earlier ones; the first call has it too. hasMore: the room has older messages. live: they have just been sent.
    */
   onmessages?(messages: Message[], how: { reset: boolean; hasMore: boolean; live: boolean }): void;
-  /** members, count or member has changed. */
+  /** Called when members, count or member changes. */
   onmembers?(): void;
   ontyping?(typing: Identity & { roomId: string; typing: boolean }): void;
   onstate?(state: RoomState): void;
 }
 
-/** A room that is joined again after each break, with its messages in order. */
+/** A room that you join. It joins again after each disconnect and keeps the messages in order. */
 export class Room {
   constructor(client: Client<any, any>, options: RoomOptions);
   readonly state: RoomState;
-  /** Why the state is refused. */
+  /** The reason if the state is refused, otherwise null. */
   readonly error: ParleyError | null;
   readonly member: Member | undefined;
-  /** By id; of a large room a part of the count. Empty while not connected. */
+  /** The members by id. In a large room this is only a part of them; count has the total. Empty while not connected. */
   readonly members: ReadonlyMap<string, Member>;
   readonly count: number;
   readonly epoch: string | undefined;
   readonly lastSeq: number;
-  /** Joins again: after a refusal, or as somebody else. */
+  /** Joins again after a refusal, or under another identity. */
   join(who?: Identity): void;
-  /** Leaves the room. No handler is called any more. */
+  /** Leaves the room. It calls no handler afterwards. */
   leave(): void;
 }

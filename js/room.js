@@ -1,6 +1,6 @@
 /**
- * A room of a Parley server, for as long as it is wanted: it is joined again after each break, and
- * its messages come in their order.
+ * A room of a Parley server. It joins again after each disconnect and delivers the messages in order,
+ * until you leave it.
  *
  *   import { connect } from '/parley.js';
  *   import { Room } from '/room.js';
@@ -11,20 +11,20 @@
  *   });
  *   await client.request('sendMessage', { roomId: 'support-42', message: 'Hello', clientId: crypto.randomUUID() });
  *
- * onmessages gets each message once, in the order of seq, without a gap. Messages that arrive before
- * the page they belong after is complete wait for it. Types are in room.d.ts.
+ * onmessages gets each message once, in the order of seq, without a gap. Live messages that arrive
+ * before the older ones are complete wait for those. The types are in room.d.ts.
  */
 export class Room {
-  /** waiting (for the client's connection), joining, joined, refused (see error, and join) or left. */
+  /** waiting (for the client's connection), joining, joined, refused (see error and join) or left. */
   state = 'waiting';
-  /** Why the server refused to let the room be joined or read; a ParleyError. */
+  /** The ParleyError with which the server refused to let you join or read the room. */
   error = null;
-  /** This client as the others see it; undefined before the first answer. */
+  /** This client as the others see it. Undefined before the first answer. */
   member;
-  /** Who else may be shown, by id; of a large room that is a part of the `count` who are there. */
+  /** The members by id. In a large room, the server lists only a part of the `count` members. */
   members = new Map();
   count = 0;
-  /** Which numbering the messages have, and the number up to which they have been handed out. */
+  /** epoch identifies the numbering of the messages. lastSeq is the number of the last message delivered. */
   epoch;
   lastSeq = 0;
   #client;
@@ -32,9 +32,9 @@ export class Room {
   #who;
   #limit;
   #handlers;
-  #complete = false; // nothing is missing before the next live message
-  #held = null; // live messages, while older ones are missing
-  #attempt; // of joining; answers to an earlier one are out of date
+  #complete = false; // true if no message is missing before the next live one
+  #held = null; // live messages that wait while older ones are missing
+  #attempt; // identifies an attempt to join, so that answers to earlier attempts are ignored
 
   constructor(client, { roomId, userId, operatorId, name, limit, ...handlers }) {
     this.#client = client;
@@ -43,10 +43,10 @@ export class Room {
     this.#limit = limit;
     this.#handlers = handlers;
     for (const [event, listener] of Object.entries(this.#listeners)) client.on(event, listener);
-    queueMicrotask(() => this.join()); // after the code that makes the room has got hold of it
+    queueMicrotask(() => this.join()); // after the caller's code has the room in its variable
   }
 
-  /** Joins again: after a refusal, or as somebody else, {userId?, operatorId?, name?}. By itself that happens whenever the client connects. */
+  /** Joins again after a refusal, or under another identity, {userId?, operatorId?, name?}. The room joins by itself whenever the client connects. */
   join(who) {
     Object.assign(this.#who, who);
     if (this.state === 'left' || !this.#client.connected) return;
@@ -70,7 +70,7 @@ export class Room {
     });
   }
 
-  /** Leaves the room. No handler is called any more. */
+  /** Leaves the room. It calls no handler afterwards. */
   leave() {
     if (this.state === 'left') return;
     for (const [event, listener] of Object.entries(this.#listeners)) this.#client.off(event, listener);
@@ -93,7 +93,7 @@ export class Room {
     newMessage: (message) => {
       if (message.roomId !== this.#roomId) return;
       if (this.#complete) this.#deliver([message], { live: true });
-      else this.#held?.push(message); // without an answer to joinRoom yet it will be in the page
+      else this.#held?.push(message); // before the answer to joinRoom, drop it: the page will contain it
     },
     presence: ({ roomId, type, member, count }) => {
       if (roomId !== this.#roomId || !this.member) return;
@@ -107,7 +107,7 @@ export class Room {
     },
   };
 
-  // The answer has to be handled before the events that follow it: see Client.timeout.
+  // Uses a callback to handle the answer before the events that follow it: see Client.timeout.
   #ask(event, payload, done) {
     const attempt = this.#attempt;
     this.#client.timeout(TIMEOUT_MS).emit(event, { roomId: this.#roomId, ...payload }, (error, answer) => {
@@ -120,7 +120,7 @@ export class Room {
     });
   }
 
-  /** Hands a page out, and the next ones, until all up to the number is there after which messages come live. */
+  /** Delivers a page, and requests and delivers the next ones up to the number upTo. After that number, messages come live. */
   #take(page, upTo, reset = false) {
     this.#deliver(page.messages, { reset, hasMore: reset && page.hasMore });
     const last = page.messages.at(-1)?.seq ?? upTo;
@@ -150,7 +150,7 @@ export class Room {
     this.#tell('onstate', state);
   }
 
-  /** Calls a handler. Its fault is its own. */
+  /** Calls a handler. If it throws, the error is reported as uncaught and the room goes on. */
   #tell(name, ...args) {
     if (this.state === 'left') return;
     try {
@@ -161,5 +161,5 @@ export class Room {
   }
 }
 
-/** The server itself says after 10 s that its store does not answer. */
+/** Longer than the 10 s after which the server reports that its store does not answer. */
 const TIMEOUT_MS = 15_000;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ParleyError } from './parley.js';
 import { Room } from './room.js';
 
-/** A client whose server is the test: it has what was asked, and answers. */
+/** A client without a server. The test reads its requests from `asked` and answers them. */
 class FakeClient {
   connected = false;
   asked = [];
@@ -46,7 +46,7 @@ test('the page comes first, whatever follows it at once; then live messages', as
   const { client, room, states, next, take } = await enter();
   const join = next();
   assert.deepEqual([join.event, { ...join.payload }], ['joinRoom', { roomId: 'r', userId: 'ada', operatorId: undefined, name: 'Ada', limit: 50 }]);
-  client.say(7); // of an earlier membership: the page has it
+  client.say(7); // comes before the answer: the page will contain it
   client.say(1, 'another room');
   join.answer(page(5, 8, { hasMore: true }));
   client.say(9);
@@ -88,7 +88,7 @@ test('a break while messages are missing', async () => {
   const late = next();
   client.say(10);
   client.disconnect();
-  late.answer(page(6, 9)); // to nobody
+  late.answer(page(6, 9)); // ignored
   client.connect();
   const join = next();
   assert.equal(join.payload.after, 5);

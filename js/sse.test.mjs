@@ -8,10 +8,10 @@ const open = '0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000
 const bytes = (text) => new TextEncoder().encode(text);
 const until = async (condition) => { while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2)); };
 
-/** A stream that the test writes to. It ends for the client when that gives it up. */
+/** A stream that the test writes to. It ends when the client aborts it. */
 class Stream {
   constructor({ status = 200, type = 'text/event-stream' } = {}) {
-    this.given = false; // up
+    this.given = false; // given up: true once the client has aborted it
     const body = new ReadableStream({ start: (controller) => { this.controller = controller; } });
     this.response = new Response(body, { status, headers: { 'Content-Type': type } });
   }
@@ -20,7 +20,7 @@ class Stream {
   cut() { this.controller.error(new TypeError('cut')); return this; }
 }
 
-/** A transport whose server is the test: answers has, for one GET after the other, a Stream or what is thrown. */
+/** Makes a transport without a server. answers has a Stream or an error to throw for each GET, in order. */
 function make(t, answers, { handshake = null } = {}) {
   const log = [], asked = [], posts = [];
   const context = {
@@ -179,13 +179,13 @@ test('a stream that falls silent, or does not come, is asked for again', async (
   const silent = new Stream().say(`id: 0\ndata: ${open}\n\n`), late = new Stream(), third = new Stream();
   const { log, asked } = make(t, [silent, late, third]);
   await turn();
-  t.mock.timers.tick(34_900); // a ping is due after 25 s
+  t.mock.timers.tick(34_900); // the client gives up after 35 s: a ping is due after 25 s
   await turn();
   assert.equal(silent.given, false);
   t.mock.timers.tick(100);
   await turn();
   assert.equal(silent.given, true);
-  t.mock.timers.tick(150); // the wait before the next
+  t.mock.timers.tick(150); // the wait before the next attempt
   await turn();
   assert.equal(asked.length, 2);
   t.mock.timers.tick(5000);

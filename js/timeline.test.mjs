@@ -21,7 +21,7 @@ test('a message that was sent again and is older than what is loaded leaves no h
   timeline.add({ seq: 50 });
   assert.equal(timeline.add({ seq: 7, clientId: 'c1' }, { live: true }), false);
   assert.deepEqual([timeline.oldest, timeline.drafts], [50, []]);
-  assert.equal(timeline.add({ seq: 49 }), true); // from scrolling up
+  assert.equal(timeline.add({ seq: 49 }), true); // comes from scrolling up
   timeline.hasOlder = false;
   assert.equal(timeline.add({ seq: 7, clientId: 'c1' }, { live: true }), true);
 });
@@ -38,7 +38,7 @@ test('links in a text', () => {
   assert.equal(links('https://a.example@b.example/')[0].href, 'https://a.example@b.example/');
 });
 
-// Quadratic time would be hours.
+// Quadratic time would take hours.
 test('links in what is long are found in linear time', { timeout: 300_000 }, () => {
   for (const char of '(!)') links(`https://a.example/${char.repeat(3_000_000)}/${'https://x.'.repeat(300_000)}`);
 });

@@ -1,8 +1,8 @@
 import { PollingTransport, type Packet, type Transport, type TransportClass, type TransportContext, type TransportEvents } from './parley.js';
 
 /**
- * WebTransport, for Parley's servers and Engine.IO's. Options: those of the browser's WebTransport,
- * such as serverCertificateHashes, and WebTransport, another implementation.
+ * WebTransport, for servers of Parley and of Engine.IO. It takes the options of the browser's
+ * WebTransport, such as serverCertificateHashes. The option WebTransport sets another implementation.
  */
 export class WebTransportTransport implements Transport {
   static readonly kind: string;
@@ -13,26 +13,26 @@ export class WebTransportTransport implements Transport {
   close(polite: boolean): void;
 }
 
-/** Polling by scripts, in pages. For Parley's servers, and Engine.IO's that allow EIO3. */
+/** Polling by scripts in pages. It needs a Parley server, or an Engine.IO server that allows EIO3. */
 export class JSONPTransport extends PollingTransport {}
 
 export interface SocketIOOptions {
-  /** How long it may take to open, in ms. Default 5000. */
+  /** The timeout to open, in ms. Default 5000. */
   timeout?: number;
-  /** Default: the global one. In Node.js before 22 there is none: give that of "ws". */
+  /** Default: the global one. Node.js before 22 has none: pass the one of "ws". */
   WebSocket?: any;
   /** Default: the global one. */
   fetch?: typeof fetch;
-  /** What the transport knows. */
+  /** The transport's own options. */
   [option: string]: any;
 }
 
-/** A transport of the official client's: what its option transportImplementations takes. */
+/** A transport for the official client's option transportImplementations. */
 export type SocketIOTransport = new (options: any) => any;
 
 export function forSocketIO(transport: TransportClass, options?: SocketIOOptions): SocketIOTransport;
 
-/** A list, in the order that they are tried in with tryAllTransports. What does not pass is remembered for ten minutes. */
+/** Makes a list for tryAllTransports. The client tries the transports in this order. The list remembers for ten minutes which transports fail. */
 export function allForSocketIO(list: [transport: TransportClass, options?: SocketIOOptions][]): SocketIOTransport[];
 
 /** WebTransport, WebSocket, SSE, polling, JSONP. */

@@ -1,5 +1,5 @@
 /**
- * More transports: WebTransport and JSONP, for parley.js, and all of them for the official client
+ * More transports: WebTransport and JSONP for parley.js, and all transports for the official client
  * (socket.io-client 4.8 and later):
  *
  *   import { connect } from '/parley.js';
@@ -9,13 +9,13 @@
  *   import { socketIOTransports } from '/transports.js';
  *   io(url, { transportImplementations: socketIOTransports, tryAllTransports: true });
  *
- * No dependencies but parley.js. Types are in transports.d.ts.
+ * It depends only on parley.js. The types are in transports.d.ts.
  */
 import { PollingTransport, SSETransport, WebSocketTransport, fromBase64 } from './parley.js';
 
 // ---------------------------------------------------------------- WebTransport
 
-/** A packet in a stream: a bit for binary, the length in 7, 7+16 or 7+64 bits, the payload. */
+/** Frames a packet for a stream: one bit for binary, the length in 7, 7+16 or 7+64 bits, then the payload. */
 function frame(packet) {
   const payload = typeof packet === 'string' ? new TextEncoder().encode(packet) : new Uint8Array(packet);
   const { length } = payload;
@@ -40,12 +40,12 @@ function concatenate(chunks) {
   return all;
 }
 
-/** The packets of a stream, to its end. */
+/** Yields the packets of a stream until it ends. */
 async function* packetsOf(readable) {
   const reader = readable.getReader();
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   let chunks = [], have = 0;
-  /** The next n bytes, or null at the end. */
+  /** Returns the next n bytes, or null at the end. */
   async function take(n) {
     while (have < n) {
       const { done, value } = await reader.read();
@@ -73,17 +73,17 @@ async function* packetsOf(readable) {
     const payload = await take(length);
     if (!payload) return;
     const text = head[0] & 128 ? null : decoder.decode(payload);
-    // Servers send base64 where there are no bytes, which the official client takes for an error.
+    // Servers send empty binary data as base64, because the official client fails on an empty frame.
     yield text === null ? payload.slice().buffer : text[0] === 'b' ? fromBase64(text.slice(1)) : text;
   }
 }
 
-/** How long what was sent before a polite end may take to be on its way. */
+/** How long a polite close waits for the last packets to leave. */
 const LINGER_MS = 1000;
 
 /**
- * Engine.IO packets in one stream of a WebTransport session. It needs HTTPS, or the hashes of
- * the server's certificate: options {serverCertificateHashes, WebTransport}.
+ * Engine.IO packets in one stream of a WebTransport session. It needs HTTPS or the hashes of
+ * the server's certificate. Its options are {serverCertificateHashes, WebTransport}.
  */
 export class WebTransportTransport {
   static kind = 'webtransport';
@@ -105,7 +105,7 @@ export class WebTransportTransport {
     const url = new URL(this.#context.url('http'));
     if (url.protocol !== 'https:' && !options.serverCertificateHashes) throw new Error('WebTransport needs HTTPS');
     url.protocol = 'https:';
-    for (const name of ['EIO', 'transport', 'sid']) url.searchParams.delete(name); // the first packet says it
+    for (const name of ['EIO', 'transport', 'sid']) url.searchParams.delete(name); // the first packet has the sid
     this.#transport = new WebTransport(url.href, options);
     this.#run();
   }
@@ -126,7 +126,7 @@ export class WebTransportTransport {
     const transport = this.#transport;
     const end = () => transport?.close();
     if (!polite || !this.#writer) return end();
-    // To close the session at once would drop what is under way. The server does it at the stream's end.
+    // Closing the session now would drop packets in flight. The server closes it when the stream ends.
     const timer = setTimeout(end, LINGER_MS);
     this.#writer.close().then(() => transport.closed).catch(() => {}).then(() => { clearTimeout(timer); end(); });
   }
@@ -152,7 +152,7 @@ export class WebTransportTransport {
         if (packet[0] === '{') throw new Error(`refused: ${JSON.parse(packet).message}`); // as over HTTP
         this.#events.packet(packet);
       }
-      await transport.closed; // it says why
+      await transport.closed; // it has the reason
     } catch (error) {
       this.#end('transport error', error);
     }
@@ -168,9 +168,9 @@ export class WebTransportTransport {
 // ---------------------------------------------------------------- JSONP
 
 /**
- * A hidden frame for one request; with it goes all that is under way in it. It is of the page's own
- * origin and says what page it belongs to. use(document, settle) begins; it resolves when settle
- * is called, with an error or undefined.
+ * Makes a hidden frame for one request. Removing the frame cancels the request. The frame has the page's
+ * origin, and its requests name the page as their referrer. use(frame, settle) begins the request. The
+ * promise settles when use calls settle(error, value): it rejects if there is an error.
  */
 const inFrame = (signal, use) => new Promise((resolve, reject) => {
   const node = document.createElement('iframe');
@@ -179,7 +179,7 @@ const inFrame = (signal, use) => new Promise((resolve, reject) => {
   const settle = (error, value) => {
     node.onload = null;
     signal.removeEventListener('abort', abort);
-    setTimeout(() => node.remove()); // not under the feet of its own script
+    setTimeout(() => node.remove()); // later, since the frame's own script may be running
     if (error) reject(error);
     else resolve(value);
   };
@@ -190,7 +190,7 @@ const inFrame = (signal, use) => new Promise((resolve, reject) => {
   (document.body ?? document.documentElement).append(node);
 });
 
-/** Loads a script that calls ___eio[0] with a string, and resolves with that. */
+/** Loads a script that calls ___eio[0] with a string, and resolves with that string. */
 const loadScript = (url, signal) => inFrame(signal, (node, settle) => {
   const inner = node.contentDocument;
   const script = inner.createElement('script');
@@ -201,7 +201,7 @@ const loadScript = (url, signal) => inFrame(signal, (node, settle) => {
   inner.head.append(script);
 });
 
-/** Sends a form. Nobody tells whether it has arrived. */
+/** Submits a form. The page cannot learn whether it arrived. */
 const sendForm = (url, payload, signal) => inFrame(signal, (node, settle) => {
   const inner = node.contentDocument;
   const form = inner.createElement('form');
@@ -215,8 +215,8 @@ const sendForm = (url, payload, signal) => inFrame(signal, (node, settle) => {
 });
 
 /**
- * Resolves with true when the page's policy forbids what fails within f, and false when f succeeds;
- * rejects when it fails for another reason.
+ * Calls f. Resolves with false if f succeeds, and with true if it fails because the page's policy
+ * forbids the request. Rejects if f fails for another reason.
  */
 async function isForbidden(f) {
   let forbid;
@@ -236,11 +236,12 @@ async function isForbidden(f) {
 }
 
 /**
- * Polling by scripts, for pages: where neither requests nor streams pass, because of the page's policy
- * or of what stands between. To the server it is the transport "polling" with the parameter j.
+ * Polling by scripts, for pages in which the page's policy or a proxy blocks both requests and streams.
+ * To the server it is the transport "polling" with the parameter j.
  *
- * Packets are sent by fetch, as a request that needs no permission: it does not show the
- * answer, but it fails when the connection does. Where the page's policy forbids it, by a form.
+ * It sends packets with fetch in mode no-cors, which needs no permission of the server. The page cannot
+ * read the response, but fetch fails if the connection does. If the page's policy forbids fetch, it
+ * submits a form.
  */
 export class JSONPTransport extends PollingTransport {
   static kind = 'jsonp';
@@ -255,10 +256,10 @@ export class JSONPTransport extends PollingTransport {
     const address = new URL(this.context.url('http'));
     address.searchParams.set('transport', 'polling');
     address.searchParams.set('j', '0');
-    address.searchParams.set('t', Math.random().toString(36).slice(2)); // no two are the same to a cache
+    address.searchParams.set('t', Math.random().toString(36).slice(2)); // defeats caches
     const url = address.href;
     if (method === 'GET') return loadScript(url, this.signal);
-    // Forms change newlines.
+    // Forms change newlines, so escape them.
     const payload = body.replaceAll('\\n', '\\\\n').replaceAll('\n', '\\n');
     const { fetch } = this.context;
     this.#forms ||= !fetch || await isForbidden(() => fetch(url, {
@@ -272,7 +273,7 @@ export class JSONPTransport extends PollingTransport {
 
 const TYPES = ['open', 'close', 'ping', 'pong', 'message', 'upgrade', 'noop'];
 
-/** A packet of the official client as a transport's; a promise of it for a Blob. */
+/** Converts a packet of the official client to one of our transports. For a Blob it returns a promise. */
 function fromOfficial({ type, data }) {
   if (data === undefined || data === null || typeof data === 'string') return `${TYPES.indexOf(type)}${data ?? ''}`;
   if (ArrayBuffer.isView(data)) return data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength);
@@ -289,7 +290,7 @@ function toOfficial(packet, binaryType) {
   return { type: 'message', data };
 }
 
-/** What the official client needs of the Emitter that it makes its own transports of. */
+/** The part of the official client's Emitter that it uses on transports. */
 class Emitter {
   #listeners = new Map();
 
@@ -320,15 +321,15 @@ class Emitter {
   }
 }
 
-/** How long it is remembered what does not pass. */
+/** How long Memory remembers which transports fail. */
 const REMEMBERED_MS = 600_000;
 
-/** A transport that opens, and is cut before this age twice in a row, does not pass here. */
+/** A transport counts as blocked if it opens and is cut before this age, twice in a row. */
 const BRIEF_MS = 10_000;
 
 /**
- * What a list of transports has found out about the way to a server. The official client tries
- * them all anew for each connection; those that are known not to pass then fail at once.
+ * Remembers which transports of a list work with which server. The official client tries all of
+ * them for each connection. Those that are known to be blocked then fail at once.
  */
 class Memory {
   #servers = new Map();
@@ -346,7 +347,7 @@ class Memory {
     return known;
   }
 
-  /** Whether the transport, by its place in the list, is to fail at once. The last one never is. */
+  /** Reports whether the transport at this place in the list should fail at once. The last one never should, except as a probe. */
   skips(server, place, probe) {
     const { first, cut } = this.#of(server);
     return probe ? cut.has(place) : place < this.last && (place < first || cut.has(place));
@@ -369,17 +370,17 @@ class Memory {
 }
 
 /**
- * Makes a transport class of this module or of parley.js one of the official client's: for its
- * option transportImplementations (engine.io-client 6.6 and later). timeout is how long it may
- * take to open, in ms; other options are the transport's, to which the client's transportOptions for
- * its name are added. It does not extend the client's own Transport, which its builds for pages
- * do not export.
+ * Wraps a transport class of this module or of parley.js for the official client's option
+ * transportImplementations (engine.io-client 6.6 and later). timeout is how long the transport may
+ * take to open, in ms. Other options go to the transport, together with the client's transportOptions for
+ * its name. The result does not extend the client's own Transport class, because the client's builds
+ * for pages do not export it.
  */
 export function forSocketIO(Transport, options = {}) {
   return official(Transport, options, new Memory(1), 0);
 }
 
-/** The same for a list of [Transport, options], in the order that they are tried in. What does not pass is remembered for ten minutes. */
+/** Wraps a list of [Transport, options], in the order in which the client tries them. The list remembers for ten minutes which transports fail. */
 export function allForSocketIO(list) {
   const memory = new Memory(list.length);
   return list.map(([Transport, options = {}], place) => official(Transport, options, memory, place));
@@ -395,9 +396,9 @@ function official(Transport, { timeout = 5000, WebSocket = globalThis.WebSocket,
     #handshake = null;
     #openedAt = 0;
     #server;
-    #probe; // an upgrade
+    #probe; // true if this is an upgrade
 
-    // Looked for in the prototype.
+    // The client looks for it in the prototype.
     get name() { return Transport.kind; }
 
     constructor(opts) {
@@ -418,7 +419,7 @@ function official(Transport, { timeout = 5000, WebSocket = globalThis.WebSocket,
       this.#inner = new Transport(this.#context(), {
         open: () => this.#opened(),
         packet: (packet) => this.#packet(packet),
-        // Not within send(): the client notes what it has sent after that.
+        // Not within send(): the client records what it has sent only after send returns.
         drain: () => queueMicrotask(() => this.#drained()),
         close: (reason, error) => this.#failed(error, reason),
       });
@@ -487,8 +488,8 @@ function official(Transport, { timeout = 5000, WebSocket = globalThis.WebSocket,
       if (this.readyState === 'closed') return;
       clearTimeout(this.#timer);
       if (packet === '1') {
-        // After the client has handled what came before, which takes it a tick: in Node.js one of the
-        // process, which comes after microtasks.
+        // Wait until the client has handled the earlier packets. It does so in the next tick, which in
+        // Node.js comes after microtasks.
         setTimeout(() => this.#failed(Object.assign(new Error('closed by the server'), { clean: true }), 'transport close'));
         return;
       }
@@ -517,7 +518,7 @@ function official(Transport, { timeout = 5000, WebSocket = globalThis.WebSocket,
       if (opened) memory.ended(this.#server, place, Date.now() - this.#openedAt < BRIEF_MS && !error.clean);
       else if (this.#inner && !this.#probe) memory.failed(this.#server, place);
       this.#release(false);
-      // To try another transport the client has to hear of an error.
+      // The client tries another transport only after an error.
       if (reason === 'transport close' && opened) this.emit('close', { description: error.message, context: error });
       else this.emit('error', Object.assign(new Error(`${this.name} error`), { type: 'TransportError', description: error }));
     }
@@ -532,8 +533,8 @@ function official(Transport, { timeout = 5000, WebSocket = globalThis.WebSocket,
 }
 
 /**
- * Every transport, best first, for transportImplementations with tryAllTransports. Together they
- * have less time than the client's own timeout of 20 s, after which it would begin anew.
+ * All transports, best first, for transportImplementations with tryAllTransports. Their timeouts add up
+ * to less than the client's own timeout of 20 s, after which it would start again with the first.
  */
 export const socketIOTransports = allForSocketIO([
   [WebTransportTransport, { timeout: 3000 }],

@@ -12,13 +12,13 @@ const TRANSPORTS = { webtransport: 'WebTransport', websocket: 'WebSocket', sse: 
 
 const $ = (id) => document.getElementById(id);
 
-/** Storage that is blocked or full must not stop the chat. */
+/** Wraps the browser's storage. If that is blocked or full, the chat still works. */
 const remember = {
   get(key, area = localStorage) { try { return area.getItem(`parley.${key}`); } catch { return null; } },
-  set(key, value, area = localStorage) { try { area.setItem(`parley.${key}`, value); } catch { /* not remembered, then */ } },
+  set(key, value, area = localStorage) { try { area.setItem(`parley.${key}`, value); } catch { /* do not remember it */ } },
 };
 
-/** What was remembered, if it can be somebody's id or name: any page of this origin may have written it. */
+/** Returns a remembered id or name. It cleans the value, because any page of this origin may have written it. */
 const remembered = (key) => remember.get(key)?.replace(/\p{Cc}/gu, '').trim().slice(0, 40);
 
 const me = {
@@ -34,7 +34,7 @@ const client = connect('', {
   ...(wanted.length && { transports: await Promise.all(wanted.map(transport)), upgrade: true }),
 });
 
-/** WebTransport is in a file of its own. With a self-signed certificate, for development, it has to be told which. */
+/** Returns an entry for the client's transports. WebTransport has its own file, and needs the hash of a self-signed certificate. */
 async function transport(kind) {
   if (kind !== 'webtransport') return kind;
   const { WebTransportTransport } = await import('./transports.js');
@@ -52,7 +52,7 @@ const log = new Log($('log'), $('scroller'), {
   },
 });
 
-/** What belongs to the room on the screen; replaced as a whole, so that a late answer finds itself out of date. */
+/** The state of the current room. enter() replaces the whole object, so that code can recognise late answers for an earlier room. */
 let room = null;
 
 // ---------------------------------------------------------------- rooms and history
@@ -131,7 +131,7 @@ async function loadOlder() {
   }
 }
 
-/** Where a page of history does not fill the screen there is nothing to scroll. */
+/** Loads more history until it fills the screen, because otherwise the user cannot scroll to load more. */
 async function fillScreen() {
   const here = room;
   log.draw();
@@ -166,19 +166,19 @@ function send(text) {
   const draft = { clientId: draftId(), message: { text, name: me.name }, at: Date.now() };
   addDraft(draft);
   log.follow();
-  if (room.live.state === 'joined') transmit(draft); // otherwise joining will
+  if (room.live.state === 'joined') transmit(draft); // otherwise changed() sends it after joining
 }
 
-/** Sends a draft. Whatever becomes of it, sending it again is safe: the server stores a clientId once. */
+/** Sends a draft. It is always safe to send it again: the server stores each clientId once. */
 async function transmit(draft) {
   const here = room;
   const still = () => room === here && here.timeline.drafts.includes(draft);
   try {
     const stored = await client.request('sendMessage', { roomId: here.id, message: draft.message, clientId: draft.clientId });
-    // It comes as newMessage, too, in its place; but not if it had been stored long ago.
+    // newMessage normally brings it. But if the server had already stored it, show it from the answer.
     if (still() && stored.seq <= here.live.lastSeq) store([{ ...stored, clientId: draft.clientId }], { live: true });
   } catch (error) {
-    // A lost connection is no failure: joining again sends what is left.
+    // A lost connection is no failure: the page sends the remaining drafts after joining again.
     if (!still() || error.code === 'disconnected') return;
     draft.error = error.code === 'timeout' ? 'the server did not answer' : error.message;
     log.update();
@@ -205,10 +205,10 @@ function discard(draft) {
 
 const personName = (member) => plain(member.name || member.operatorId || member.userId || member.id);
 
-/** Who this is: as the server sees it, once it has said so. */
+/** This user's key. It uses the server's view of the user once that is known. */
 const myKey = () => personKey(room.live.member ?? me);
 
-/** Many come at once after a break: they are shown once a frame. */
+/** After a reconnect, many members change at once. So this draws them at most once a frame. */
 let peopleFrame = 0;
 function membersChanged() {
   peopleFrame ||= requestAnimationFrame(() => { peopleFrame = 0; showPeople(); });
@@ -216,8 +216,8 @@ function membersChanged() {
 
 function showPeople() {
   const { members, member, count } = room.live;
-  const people = new Map(); // somebody with two tabs is one person
-  if (count > 0) people.set(myKey(), member); // who may not be among those that the server lists of many
+  const people = new Map(); // a user with two tabs is one person
+  if (count > 0) people.set(myKey(), member); // in a large room, the server's list may not contain this user
   for (const other of members.values()) people.set(personKey(other), other);
   const unlisted = Math.max(0, count - new Set([...members.keys(), member?.id]).size);
   const isMe = (other) => personKey(other) === myKey();
@@ -291,7 +291,7 @@ function showStatus() {
   if ($('status-text').textContent !== text) $('status-text').textContent = text;
   $('status').dataset.state = mood;
   $('reconnect').hidden = state !== 'closed' && retryAt === null;
-  // Also while connected: an upgrade changes the transport.
+  // Repeat it while connected too: an upgrade changes the transport.
   if (state !== 'closed') countdown = setTimeout(showStatus, retryAt === null ? 1000 : 250);
 }
 
@@ -345,7 +345,7 @@ onSubmit('name-form', () => {
   me.name = name;
   remember.set('name', name);
   showSide(false);
-  room.live.join({ name }); // tells the others
+  room.live.join({ name }); // so that the others see it
   composer.focus();
 });
 
@@ -363,9 +363,9 @@ document.querySelector('main').addEventListener('click', (event) => {
   if (!event.target.closest('#menu')) showSide(false);
 });
 
-$('skip').addEventListener('click', (event) => { event.preventDefault(); composer.focus(); }); // the fragment is the room
+$('skip').addEventListener('click', (event) => { event.preventDefault(); composer.focus(); }); // do not follow the link: the fragment is the room
 $('latest').addEventListener('click', () => log.follow());
-$('scroller').addEventListener('keydown', (event) => { if (event.key === 'End') log.follow(); }); // of all, not of what is in the document
+$('scroller').addEventListener('keydown', (event) => { if (event.key === 'End') log.follow(); }); // go to the end of all messages, not only of those in the document
 $('reconnect').addEventListener('click', () => { client.connect(); showStatus(); });
 window.addEventListener('offline', showStatus);
 window.addEventListener('online', showStatus);

@@ -1,15 +1,15 @@
-// Package web holds the chat page that the parley binary serves: plain HTML,
-// CSS and ES modules, as they are in this folder.
+// Package web holds the chat page that the parley binary serves: plain HTML, CSS and ES modules,
+// exactly as they are in this folder.
 //
-// The page may lie below any path, since it names everything relative to its own URL, which is "/"
-// or ends with a slash. It expects beside itself:
+// You can serve the page below any path. Its own URL must be "/" or end with a slash, because it names
+// everything relative to that URL. It expects next to itself:
 //   - its other files, and those of package js;
-//   - Socket.IO at the path of the element <meta name="parley-path">, which is "socket.io/"
-//     until a server that has it elsewhere replaces that.
+//   - Socket.IO at the path in the element <meta name="parley-path">. The default is "socket.io/".
+//     If your server has Socket.IO at another path, replace the element's content.
 //
-// The room stands in the fragment of the URL, "/#support-42", percent-encoded;
-// without one it is "lobby". The query "?transport=polling" (or a list, such as
-// "webtransport,polling,websocket") replaces the client's choice of transports.
+// The fragment of the URL is the percent-encoded room, as in "/#support-42". Without one the room is
+// "lobby". The query "?transport=polling" (or a list, such as "webtransport,polling,websocket")
+// replaces the client's choice of transports.
 package web
 
 import (
@@ -17,14 +17,14 @@ import (
 	"io/fs"
 )
 
-// ContentSecurityPolicy is the header value that the page is written for: no
-// inline script or style, no markup made from strings, nothing from elsewhere.
-// 'self' in connect-src covers the WebSocket of the same origin.
+// ContentSecurityPolicy is the value of the header that the page is written for. It forbids inline
+// scripts and styles, markup made from strings, and everything from other origins.
+// 'self' in connect-src includes WebSockets to the same origin.
 const ContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 //go:embed index.html chat.css icon.svg chat.js log.js timeline.js
 var files embed.FS
 
-// Files is the page's files. It is read-only and may be used concurrently.
+// Files contains the page's files. It is read-only and safe for concurrent use.
 var Files fs.FS = files

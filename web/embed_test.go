@@ -23,7 +23,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// What the page names is embedded, here or in package js, and stands beside it.
+// Every file that the page references is embedded, here or in package js, and is next to it.
 func TestEverythingReferencedIsEmbedded(t *testing.T) {
 	reference := regexp.MustCompile(`(?:src|href)="([^"#]+)"|(?:from |import\(|fetch\()'([^']+)'`)
 	names, err := fs.Glob(web.Files, "*.js")
@@ -34,7 +34,7 @@ func TestEverythingReferencedIsEmbedded(t *testing.T) {
 	for _, name := range append(names, "index.html") {
 		for _, match := range reference.FindAllStringSubmatch(read(t, name), -1) {
 			if match[1]+match[2] == "certificate-hash" {
-				continue // the server makes it
+				continue // the server generates it
 			}
 			found++
 			read(t, strings.TrimPrefix(match[1]+match[2], "./"))
@@ -45,7 +45,7 @@ func TestEverythingReferencedIsEmbedded(t *testing.T) {
 	}
 }
 
-// The policy forbids these; a browser would only say so at run time.
+// The policy forbids these. A browser would complain only at run time.
 func TestNothingThePolicyForbids(t *testing.T) {
 	inline := regexp.MustCompile(`<script>|<style|\sstyle=|\son[a-z]+=|https?://`)
 	if found := inline.FindAllString(read(t, "index.html"), -1); found != nil {

@@ -1,4 +1,4 @@
-// The list of messages on the page. Whatever others wrote gets into it as text only.
+// The list of messages on the page. It inserts what other people wrote only as text.
 
 import { Timeline, content, links, personKey, plain } from './timeline.js';
 
@@ -17,10 +17,10 @@ export function element(tag, properties, ...children) {
   return node;
 }
 
-/** A text as nodes. Only links to web pages become elements, and those open beside the chat. */
+/** Converts a text to nodes. Only links to web pages become elements. They open in another tab. */
 const linked = (text) => links(text).map(({ text, href }) => (href ? element('a', { href, target: '_blank', rel: 'noopener noreferrer' }, text) : text));
 
-/** A colour that stays with its owner, as a hue for the style sheet. */
+/** Sets a hue for the style sheet, always the same one for the same key. */
 export function paint(node, key) {
   let hash = 0;
   for (const char of key) hash = (hash * 31 + char.codePointAt(0)) >>> 0;
@@ -31,8 +31,8 @@ export function paint(node, key) {
 export const initial = (name) => (/\p{L}|\p{N}/u.exec(name)?.[0] ?? '?').toUpperCase();
 
 /**
- * What is in the DOM: no more than SHOWN messages, since each one that is added costs the layout of all.
- * Scrolling to either end of them takes STEP more from the timeline and gives as many up at the other.
+ * The DOM contains at most SHOWN messages, because each added one costs a layout of all of them. If the
+ * user scrolls to either end of them, the log adds STEP more there and removes as many at the other end.
  */
 const SHOWN = 200, STEP = 50;
 
@@ -42,13 +42,13 @@ export class Log {
   #actions; // {isOwn(message), retry(draft), discard(draft), older(), unseen(count)}
   #timeline = new Timeline();
   #entries = new Map(); // seq of a message or clientId of a draft → its element
-  #first = 0; // seq of the first message that is shown
+  #first = 0; // seq of the first message shown
   #last = 0;
-  #newest = true; // none of the timeline's came after that when it was drawn
-  #following = true; // the end is in view, and stays so
+  #newest = true; // true if #last was the timeline's newest message at the last draw
+  #following = true; // the end is in view and stays in view
   #unseen = 0;
   #frame = 0;
-  #quiet = false; // not all that is to be drawn has just arrived
+  #quiet = false; // true if the next draw shows more than messages that have just arrived
 
   constructor(list, scroller, actions) {
     this.#list = list;
@@ -58,7 +58,7 @@ export class Log {
     new ResizeObserver(() => this.#following && this.#toEnd()).observe(scroller);
   }
 
-  /** Shows another timeline, from its end. */
+  /** Shows another timeline, scrolled to its end. */
   show(timeline) {
     this.#timeline = timeline;
     this.#entries.clear();
@@ -69,14 +69,14 @@ export class Log {
     this.update();
   }
 
-  /** Goes to the end, and stays there. */
+  /** Scrolls to the end and stays there. */
   follow() {
     this.#following = true;
     this.draw();
     this.#setUnseen(0);
   }
 
-  /** Has what has changed in the timeline drawn, all of a frame's changes at once. live: what has just arrived. */
+  /** Draws the timeline's changes in the next frame, all at once. live has the messages that have just arrived. */
   update(live = []) {
     if (live.length === 0) this.#quiet = true;
     if (!this.#following) this.#setUnseen(this.#unseen + live.filter((message) => !this.#actions.isOwn(message)).length);
@@ -87,7 +87,7 @@ export class Log {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
     const { messages, drafts } = this.#timeline;
-    const most = Math.max(SHOWN, this.#scroller.clientHeight >> 3); // on the tallest screens, too, that is more than it holds
+    const most = Math.max(SHOWN, this.#scroller.clientHeight >> 3); // more than even the tallest screen holds
     let first = this.#timeline.indexOf(this.#first), end = this.#timeline.indexOf(this.#last + 1);
     if (this.#following) {
       end = messages.length;
@@ -108,17 +108,17 @@ export class Log {
     this.#last = shown.at(-1)?.seq ?? 0;
     this.#newest = end === messages.length;
 
-    // A screen reader reads what arrives, not what is loaded.
+    // Screen readers should read messages that arrive, but not loaded history.
     this.#scroller.setAttribute('aria-live', this.#quiet ? 'off' : 'polite');
     this.#quiet = false;
     const fixed = this.#following ? undefined : this.#inView();
-    const { bottom } = fixed?.getBoundingClientRect() ?? {}; // its day and its author, above, may come and go
+    const { bottom } = fixed?.getBoundingClientRect() ?? {}; // the bottom, because the day and author above the text may come and go
     this.#arrange(this.#newest ? [...shown, ...drafts] : shown);
     if (this.#following) this.#toEnd();
     else if (fixed?.isConnected) this.#scroller.scrollTop += fixed.getBoundingClientRect().bottom - bottom;
   }
 
-  /** Has these and no others in the list, in this order. What is there already stays as it is. */
+  /** Makes the list contain exactly these items, in this order. It keeps the elements that are already there. */
   #arrange(items) {
     const wanted = new Map(items.map((item) => [item.seq ?? item.clientId, item]));
     for (const [key, entry] of this.#entries) {
@@ -137,7 +137,7 @@ export class Log {
     }
   }
 
-  /** What is above and below what is in view, and how much that is, in px. */
+  /** Returns the heights in px above the visible part, below it, and of it. */
   #place() {
     const { scrollTop: above, scrollHeight, clientHeight: screen } = this.#scroller;
     return { above, below: scrollHeight - above - screen, screen };
@@ -151,13 +151,13 @@ export class Log {
     else if (above < NEAR_START_PX) this.#actions.older();
   }
 
-  /** The first entry in view. */
+  /** Returns the first entry in view. */
   #inView() {
     const { top } = this.#scroller.getBoundingClientRect();
     for (const entry of this.#list.children) if (entry.getBoundingClientRect().bottom > top) return entry;
   }
 
-  /** The element of a stored message, or of a draft, which has no seq. */
+  /** Makes the element of a stored message or of a draft, which has no seq. */
   #entry(item) {
     return item.seq !== undefined ? this.#bubble(item, { own: this.#actions.isOwn(item) }) : this.#draft(item);
   }
@@ -199,7 +199,7 @@ export class Log {
     return entry;
   }
 
-  /** An author is named once, then what follows soon belongs to it; a day likewise. */
+  /** Hides the author if the entry before is by the same author and recent, and the day if it is the same. */
   #group(entry) {
     const before = entry.previousElementSibling?.dataset;
     const { by, at, day } = entry.dataset;

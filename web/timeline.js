@@ -1,14 +1,14 @@
-// The messages of one room, as one browser tab knows them. No DOM, no network.
+// The messages of one room that this browser tab has. It uses no DOM and no network.
 
 /**
- * Stored messages in the order of their seq, each once, then the drafts: what was written here and
- * is not stored yet. A draft gives way to the stored message that carries its clientId.
+ * Stored messages in the order of their seq, each once, and then the drafts. A draft is a message that
+ * the user wrote and the server has not stored yet. The stored message with its clientId replaces it.
  */
 export class Timeline {
   messages = [];
   drafts = []; // {clientId, message, error?}
   epoch;
-  /** Are there messages before the first one? */
+  /** True if the room has messages before the first one here. */
   hasOlder = false;
 
   get oldest() {
@@ -16,9 +16,9 @@ export class Timeline {
   }
 
   /**
-   * Adds a stored message. Returns false when it is here already, or a live one of a time that is
-   * not loaded: a draft may have been stored long ago. Scrolling up will bring it with what is
-   * around it.
+   * Adds a stored message. Returns false if it is already here. Returns false too if it is live but older
+   * than the loaded messages, which happens if the server stored a draft long ago. Scrolling up loads it
+   * together with its neighbours.
    */
   add(message, { live = false } = {}) {
     this.drafts = this.drafts.filter(({ clientId }) => clientId !== message.clientId);
@@ -29,7 +29,7 @@ export class Timeline {
     return true;
   }
 
-  /** The place of the first message whose seq is not below the one given. */
+  /** Returns the index of the first message whose seq is at least the given one. */
   indexOf(seq) {
     let low = 0, high = this.messages.length;
     while (low < high) {
@@ -40,7 +40,7 @@ export class Timeline {
     return low;
   }
 
-  /** Forgets what was stored: the server's history is another one. Drafts remain: they are sent again. */
+  /** Drops the stored messages, because the server has another history. It keeps the drafts, which the page sends again. */
   reset(epoch) {
     this.messages = [];
     this.epoch = epoch;
@@ -49,7 +49,7 @@ export class Timeline {
 }
 
 /**
- * An id for a draft: a UUIDv7, whose order in time the server's index likes.
+ * Makes an id for a draft. It is a UUIDv7, because ids in order of time suit the server's index.
  * (crypto.randomUUID is missing on plain http.)
  */
 export function draftId(now = Date.now()) {
@@ -62,32 +62,32 @@ export function draftId(now = Date.now()) {
 }
 
 /**
- * Drafts as they were kept by the tab, in JSON. Other pages of this origin may write there, too: what
- * is no draft is left out.
+ * Parses the drafts that the tab has kept as JSON. Other pages of this origin may write there too, so
+ * this leaves out everything that is not a draft.
  */
 export function drafts(json) {
   let found;
-  try { found = JSON.parse(json); } catch { /* none, then */ }
+  try { found = JSON.parse(json); } catch { /* no drafts */ }
   const isDraft = (draft) => typeof draft?.clientId === 'string' && draft.clientId !== '' && draft.message !== undefined;
   return (Array.isArray(found) ? found : []).filter(isDraft).map(({ clientId, message, at, error }) => ({
     clientId, message, at: Number.isFinite(at) ? at : Date.now(), ...(typeof error === 'string' && { error }),
   }));
 }
 
-/** Whose a message or a membership is; an operator is nobody else, whatever user's conversation that is in. */
+/** Identifies the person of a message or member. An operator is one person in the conversations of all users. */
 export const personKey = ({ id, userId, operatorId }) => (operatorId ? `operator ${operatorId}` : userId ? `user ${userId}` : String(id));
 
-/** A name without what changes the direction of the text around it. */
+/** Removes characters from a name that would change the direction of the text around it. */
 export const plain = (name) => name.replace(/[\u202a-\u202e\u2066-\u2069]/g, '');
 
-/** What a message says: {text, name} for the page's own kind and for strings, {json} for anything else. */
+/** Returns the content of a message: {text, name} for messages of this page and for strings, {json, name} for anything else. */
 export function content(message) {
   if (typeof message === 'string') return { text: message };
   if (typeof message?.text === 'string') return { text: message.text, name: typeof message.name === 'string' ? message.name : undefined };
   return { json: JSON.stringify(message), name: typeof message?.name === 'string' ? message.name : undefined };
 }
 
-/** Splits a text at its links to web pages: [{text, href?}]. What ends a sentence is not part of a link. */
+/** Splits a text at its links to web pages: [{text, href?}]. Punctuation at the end of a link is not part of it. */
 export function links(text) {
   const parts = [];
   let end = 0;
@@ -103,7 +103,7 @@ export function links(text) {
   return parts;
 }
 
-/** The length without punctuation, and without brackets that were opened before the link. */
+/** Returns the length of the link without punctuation at its end, and without closing brackets that were opened before it. */
 function linkLength(found) {
   let opened = 0;
   for (const char of found) opened += char === '(' ? 1 : char === ')' ? -1 : 0;

@@ -1,11 +1,11 @@
-// The chat page in a real browser:  PARLEY_URL=http://127.0.0.1:8080 npm run test:browser
+// Tests the chat page in a real browser:  PARLEY_URL=http://127.0.0.1:8080 npm run test:browser
 //
-//   PARLEY_URL      the server; without it the in-memory stand-in of testdata/chat-app.mjs
-//   PARLEY_STOP     a shell command that ends that server, and
-//   PARLEY_START    one that starts it again, on its data, and returns once it answers;
-//                   without them (and with PARLEY_URL) the browsers' network is cut instead
+//   PARLEY_URL      the server; the default is the in-memory stand-in of testdata/chat-app.mjs
+//   PARLEY_STOP     a shell command that stops that server
+//   PARLEY_START    a shell command that starts it again on the same data, and returns once it answers;
+//                   with PARLEY_URL but without these two, the tests cut the browsers' network instead
 //   CHROMIUM        default /usr/bin/chromium
-//   SCREENSHOTS     a folder to leave pictures in
+//   SCREENSHOTS     a folder for screenshots
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { after, before, test } from 'node:test';
@@ -17,8 +17,8 @@ import { chatApp } from '../testdata/chat-app.mjs';
 const { PARLEY_URL, PARLEY_STOP, PARLEY_START, CHROMIUM = '/usr/bin/chromium', SCREENSHOTS } = process.env;
 const app = PARLEY_URL ? null : await chatApp();
 const url = PARLEY_URL ?? app.url;
-const run = Date.now().toString(36); // rooms of a server that remembers earlier runs
-const complaints = []; // violations of the policy, errors on a page, dialogs
+const run = Date.now().toString(36); // makes rooms unique, since the server may remember earlier runs
+const complaints = []; // policy violations, errors on a page, dialogs
 let browser;
 
 before(async () => {
@@ -30,7 +30,7 @@ after(async () => {
   await app?.stop();
 });
 
-/** A browser of one user, on the page. */
+/** Opens the page in a browser context of its own, for one user. */
 async function visit(t, room, { name, query = '', ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1180, height: 760 }, ...options });
   t.after(() => context.close());
@@ -60,7 +60,7 @@ async function say(page, text) {
   await page.press('#composer', 'Enter');
 }
 
-/** Sends n messages as another program would, each once the last is stored. */
+/** Sends n messages as another program would. It sends each one after the server has stored the last. */
 async function fill(t, room, n, make) {
   const client = connect(url);
   t.after(() => client.close());
@@ -101,7 +101,8 @@ spec('two users: messages, presence, typing, names', async (t) => {
   await bob.fill('#name-input', 'Robert');
   await bob.press('#name-input', 'Enter');
   await ada.locator('#people li', { hasText: 'Robert' }).waitFor();
-  // Who goes between two polls is missed at the ping timeout only: wait until one is under way.
+  // The server notices a client that leaves between two polls only after the ping timeout. So wait
+  // until a poll is under way.
   await bob.waitForFunction(async () => {
     const answered = () => performance.getEntriesByType('resource').length;
     const before = answered();
@@ -129,7 +130,7 @@ spec('history: the newest page, older ones on scrolling up, any JSON', async (t)
   await page.locator('#latest', { hasText: '1 new message' }).waitFor();
   await picture(page, 'history-dark');
   await page.waitForFunction(() => {
-    scroller.scrollTop = scroller.scrollTop ? 0 : 1; // scrolls, at the top as well
+    scroller.scrollTop = scroller.scrollTop ? 0 : 1; // fires a scroll event, even at the top
     return document.querySelector('#top').textContent.includes('beginning');
   });
   const wanted = [...Array.from({ length: 114 }, (_, i) => `number ${i}`), ...shapes.map((s) => (typeof s === 'string' ? s : JSON.stringify(s))), 'the latest'];
@@ -145,7 +146,7 @@ spec('a long room: few messages are in the document, wherever it is scrolled to,
   for (let i = 100; i < n; i++) await filler.request('sendMessage', { roomId: room, message: `number ${i}`, clientId: `${run}-${room}-${i}` });
   await sees(page, `number ${n - 1}`);
   assert.equal(await page.locator('#latest').isHidden(), true, 'it stays at the end');
-  /** Goes to one end of what is shown, again and again; returns all that was in view, in order. */
+  /** Scrolls in one direction until the message `last` appears. Returns all messages that were in the document, in order. */
   const scroll = (to, last) => page.evaluate(async ([to, last]) => {
     const seen = new Set();
     let most = 0, moved = 0;
@@ -251,7 +252,7 @@ spec('links to web pages can be followed, others are text', async (t) => {
   assert.deepEqual(links, [{ href: 'https://a.example/?q=', textContent: 'https://a.example/?q=', target: '_blank', rel: 'noopener noreferrer' }]);
 });
 
-// WCAG 2.2, 1.4.3 and 1.4.11: text has 4.5 to 1 against what is behind it, the edge of a field 3 to 1.
+// WCAG 2.2, 1.4.3 and 1.4.11: the contrast with the background is 4.5:1 for text and 3:1 for the edge of a field.
 for (const colorScheme of ['light', 'dark']) {
   spec(`${colorScheme}: everything can be read`, async (t) => {
     const room = `looks ${colorScheme} ${run}`;
@@ -271,7 +272,7 @@ for (const colorScheme of ['light', 'dark']) {
     }));
     await others.request('sendMessage', { roomId: room, message: 'unseen', clientId: `${run}-unseen` });
     await page.locator('#latest').waitFor();
-    while (!await page.textContent('#typing')) { // one that cannot be told at once is not told
+    while (!await page.textContent('#typing')) { // repeat: the server drops typing events that it cannot send at once
       operator.emit('typing', { roomId: room, typing: true });
       await page.waitForTimeout(100);
     }
@@ -288,7 +289,7 @@ for (const colorScheme of ['light', 'dark']) {
   });
 }
 
-/** In the page: which texts and edges of fields have too little contrast, and which there were. */
+/** Runs in the page. Returns the texts and field edges that have too little contrast, and the names of all that it checked. */
 function unreadable() {
   const parse = (color) => {
     const [r, g, b, a = 1] = color.match(/[\d.]+/g).map(Number);
@@ -301,7 +302,7 @@ function unreadable() {
   const fade = ([r, g, b, a], opacity) => [r, g, b, a * opacity];
   const luminance = (color) => color.slice(0, 3).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  /** How much a colour on an element stands out from what is behind it. */
+  /** Returns the contrast ratio of a colour with the background of an element. */
   const contrast = (color, element) => {
     let ink = parse(color), back = [0, 0, 0, 0];
     for (let at = element; at; at = at.parentElement) {
@@ -311,7 +312,7 @@ function unreadable() {
     const [light, dark] = [ink, back].map(luminance).sort((a, b) => b - a);
     return (light + 0.05) / (dark + 0.05);
   };
-  const worst = new Map(), seen = new Set(); // of each part with too little
+  const worst = new Map(), seen = new Set(); // worst: the lowest contrast of each part that has too little
   const look = (part, color, element, least) => {
     seen.add(part);
     const found = contrast(color, element);
@@ -324,7 +325,7 @@ function unreadable() {
     if (!texts.currentNode.data.trim() || !element.checkVisibility({ visibilityProperty: true })) continue;
     const part = element.closest('.author, .badge, .error, .text a, #latest') ?? element;
     for (const kind of [name(part), `${part.tagName}${part.closest('.own') ? '.own' : ''}`, part.closest('.bubble') ? 'bubble' : '']) seen.add(kind);
-    const painted = element.closest('.author bdi, .avatar'); // in a colour of its owner: try them all
+    const painted = element.closest('.author bdi, .avatar'); // its colour depends on the person: try all hues
     const owner = painted?.closest('[style]');
     const hue = owner?.style.getPropertyValue('--hue');
     for (let h = 0; h < (painted ? 360 : 1); h++) {
@@ -369,7 +370,7 @@ spec('what others write is text: messages, names, ids, rooms', async (t) => {
   await sees(page, payloads.at(-1));
   assert.deepEqual(await texts(page), payloads);
   for (const [i, payload] of payloads.entries()) {
-    // Whatever the server thinks of such ids and rooms, the page must stand it.
+    // The server may refuse such ids and rooms, but the page must cope with them.
     await client.request('joinRoom', { roomId: room, userId: payload, name: payload }).catch(() => {});
     await client.request('sendMessage', { roomId: room, message: { html: payload, [payload]: 1 }, clientId: `${payload}${i}${run}` }).catch(() => {});
     client.emit('typing', { roomId: room, typing: true });
@@ -384,7 +385,7 @@ spec('what others write is text: messages, names, ids, rooms', async (t) => {
     await page.waitForFunction((text) => document.querySelector('#title').textContent === text, payload);
   }
   assert.equal(await page.locator('h1 *').count(), 0);
-  await page.goto(`${url}/?transport=${encodeURIComponent(payloads[1])}#%E0%A4%A`); // not even percent-encoding
+  await page.goto(`${url}/?transport=${encodeURIComponent(payloads[1])}#%E0%A4%A`); // not valid percent-encoding
   await page.locator('#title').waitFor();
 });
 
@@ -416,7 +417,7 @@ spec('names and texts do not turn what stands beside them', async (t) => {
     client.emit('typing', { roomId: room, typing: true });
     await page.waitForTimeout(100);
   }
-  /** Is the first text drawn to the left of the second? */
+  /** Reports whether the first text is drawn to the left of the second. */
   const inOrder = (selector, first, second) => page.locator(selector).first().evaluate((node, [first, second]) => {
     const place = (wanted) => {
       const texts = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
@@ -449,7 +450,7 @@ if (app) {
     await page.locator('.failed', { hasText: 'this message is not allowed' }).waitFor();
     await page.click('text=Retry');
     await page.locator('.failed').waitFor();
-    await page.reload(); // drafts are kept by the tab
+    await page.reload(); // the tab keeps its drafts
     await page.locator('.failed', { hasText: 'this message is not allowed' }).waitFor();
     await page.click('text=Discard');
     await page.locator('#empty').waitFor();

@@ -1,6 +1,6 @@
-// The chat application in memory, on the reference server, to develop and test the page with:
+// The chat application in memory, on the reference server. Use it to develop and test the page:
 //   node js/testdata/chat-app.mjs 8080
-// A message "/refuse" is refused, and so is a room with a long id. History outlives stop() and start(), as a database does, but for forget().
+// It refuses the message "/refuse" and rooms with a long id. Like a database, its history outlives stop() and start(); forget() drops it.
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';

@@ -1,11 +1,11 @@
-// The reference server, and what the tests do with it.
+// Starts the reference server, with helpers for the tests.
 import { createServer } from 'node:http';
 import { test as bare } from 'node:test';
 import { Server } from 'socket.io';
 import { WebSocket } from 'ws';
 import { connect } from '../parley.js';
 
-/** A test that ends. */
+/** A test with a timeout. */
 export const test = (name, run) => bare(name, { timeout: 300_000 }, run);
 
 /** Starts a server on a free port (or the one given) of 127.0.0.1 and stops it when the test ends. */
@@ -17,13 +17,13 @@ export async function serve(t, options = {}, port = 0) {
   http.on('connection', (connection) => connections.add(connection.on('close', () => connections.delete(connection))));
   const stop = () => new Promise((resolve) => {
     io.close(resolve);
-    for (const connection of connections) connection.destroy(); // those that were upgraded, too
+    for (const connection of connections) connection.destroy(); // upgraded ones, too
   });
   t.after(stop);
   return { io, http, stop, port: http.address().port, url: `http://127.0.0.1:${http.address().port}` };
 }
 
-/** A client that is closed when the test ends; quick to come back unless told otherwise. */
+/** Makes a client and closes it when the test ends. By default it reconnects quickly. */
 export function dial(t, url, options = {}) {
   const client = connect(url, { WebSocket, reconnection: { delay: 20, max: 100 }, timeouts: { open: 60_000, connect: 120_000, ack: 120_000 }, ...options });
   t.after(() => client.close());

@@ -1,4 +1,4 @@
-// Compiled by `npm run types`, never run: parley.d.ts must accept and refuse just this.
+// `npm run types` compiles this file; nothing runs it. The declarations must accept it, except for the lines marked as errors.
 import { Client, PollingTransport, SSETransport, WebSocketTransport, connect, type TransportClass } from '../parley.js';
 import { JSONPTransport, WebTransportTransport, allForSocketIO, forSocketIO, socketIOTransports } from '../transports.js';
 import { Feed } from '../feed.js';
@@ -56,5 +56,5 @@ chat.request('sendMessage', { roomId: 'a' });
 const room = new Room(chat, { roomId: 'a', userId: 'u', onmessages: (messages, { reset }) => messages.map(({ seq }) => (reset ? 0 : seq)), onstate: (state) => state === 'refused' });
 room.join({ name: 'Ada' });
 room.error?.code;
-// @ts-expect-error it is the room that changes it
+// @ts-expect-error only the room may change it
 room.count = 1;
