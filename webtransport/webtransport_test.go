@@ -418,10 +418,10 @@ func TestSlowButSteady(t *testing.T) {
 		time.Sleep(writeTimeout / 10)
 	}
 	if took := time.Since(begun); took < 2*writeTimeout {
-		t.Errorf("it took %v only, which proves nothing", took)
+		t.Errorf("it took only %v, which proves nothing", took)
 	}
 	if n := s.Stats().SlowConsumers; n != 0 {
-		t.Error("it was cut off")
+		t.Error("the server disconnected the client")
 	}
 }
 
@@ -455,7 +455,7 @@ func TestBackpressure(t *testing.T) {
 	}()
 	select {
 	case err := <-sent:
-		t.Fatalf("2 MB were taken while nobody read them: %v", err)
+		t.Fatalf("the client could send 2 MB although the handler reads nothing: %v", err)
 	case <-time.After(500 * time.Millisecond):
 	}
 	close(release)
@@ -469,7 +469,7 @@ func TestBackpressure(t *testing.T) {
 	}
 }
 
-// A client gets its pings while nothing is read from it.
+// A client still gets pings while the server does not read from it.
 func TestPingsGoOnWhilePaused(t *testing.T) {
 	s := serve(t, &parley.Options{MaxInbox: 1, PingInterval: 50 * time.Millisecond, PingTimeout: time.Minute}, nil)
 	release := make(chan struct{})
@@ -488,7 +488,7 @@ func TestPingsGoOnWhilePaused(t *testing.T) {
 		if err != nil {
 			t.Fatalf("after %d pings: %v", pings, err)
 		}
-		if string(b) == "2" { // not answered: the answer would not be read, either
+		if string(b) == "2" { // do not answer: the server would not read the answer, either
 			pings++
 		}
 	}
@@ -498,7 +498,7 @@ func TestPingsGoOnWhilePaused(t *testing.T) {
 	}
 }
 
-// A client that reads is not cut off for the size of what it is sent.
+// The server does not disconnect a client that reads, however large its messages are.
 func TestLargeThenSmall(t *testing.T) {
 	s := serve(t, nil, nil)
 	text := strings.Repeat("a", 6<<20)
@@ -682,7 +682,7 @@ func TestServeOnce(t *testing.T) {
 	defer srv.Close()
 	never := webtransport.NewServer(srv, tlsConfig(), nil)
 	if err := never.Shutdown(t.Context()); err != nil {
-		t.Errorf("Shutdown of one that does not serve: %v", err)
+		t.Errorf("Shutdown without Serve: %v", err)
 	}
 	if err := never.Serve(udp); err != webtransport.ErrServerClosed {
 		t.Errorf("Serve after Shutdown: %v", err)
@@ -724,7 +724,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	s.wt.Close()
 	if open := s.poll("", ""); !strings.Contains(open, `"upgrades":["websocket"]`) {
-		t.Errorf("offered when it is not served any more: %s", open)
+		t.Errorf("still offered after Serve has ended: %s", open)
 	}
 }
 
@@ -740,7 +740,7 @@ func TestUpgradeRefused(t *testing.T) {
 	}
 	c.expectClosed(408, "not upgraded in time")
 	if got := s.poll(sid, "40"); got != "ok" {
-		t.Errorf("the session afterwards: %s", got)
+		t.Errorf("poll of the session afterwards: %s", got)
 	}
 	c = s.dial(`0{"sid":"` + sid + `"}`)
 	c.send("42")

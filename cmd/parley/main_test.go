@@ -67,7 +67,7 @@ func start(t *testing.T, data string, before ...string) *parley {
 	return p
 }
 
-// answers reports whether anybody listens there.
+// answers reports whether the server answers requests.
 func (p *parley) answers() bool {
 	resp, err := http.Get(p.url + "healthz")
 	if err != nil {

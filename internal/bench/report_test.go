@@ -135,7 +135,7 @@ func TestPackets(t *testing.T) {
 		t.Errorf("refusal %q, %v", why, refused)
 	}
 	if _, refused := bench.Refusal(`[{"id":1}]`); refused {
-		t.Error("an answer is taken for a refusal")
+		t.Error("a normal answer counts as a refusal")
 	}
 }
 

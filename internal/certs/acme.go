@@ -153,7 +153,7 @@ func (a *ACME) check(name string) error {
 		a.log.Info("certificate", "name", name, "expires", c.Leaf.NotAfter)
 	}
 	if time.Until(c.Leaf.NotAfter) < min(acmeOverdue, c.Leaf.NotAfter.Sub(c.Leaf.NotBefore)/8) {
-		return errors.New("the certificate should have been renewed, and soon expires")
+		return errors.New("the certificate should have been renewed and expires soon")
 	}
 	return nil
 }

@@ -138,11 +138,11 @@ func TestSelfSigned(t *testing.T) {
 		}
 	}
 	if c.Leaf.IsCA || !slices.Equal(c.Leaf.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}) {
-		t.Error("it could vouch for others")
+		t.Error("the certificate can sign others")
 	}
 	again, err := certs.NewSelfSigned(dir, slog.Default())
 	if err != nil || again.Fingerprint() != s.Fingerprint() || len(s.Fingerprint()) != 64 {
-		t.Errorf("another certificate at the second start (%v)", err)
+		t.Errorf("the second start made another certificate (%v)", err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(files) != 2 {
@@ -173,15 +173,15 @@ func TestSelfSignedIsMadeAnewBeforeItExpires(t *testing.T) {
 		}
 		c, _ := s.GetCertificate(nil)
 		if c.Leaf.NotAfter.Sub(c.Leaf.NotBefore) > 14*24*time.Hour {
-			t.Error("no page could name it for WebTransport")
+			t.Error("browsers would not accept its hash for WebTransport")
 		}
 		time.Sleep(6 * 24 * time.Hour)
 		if again, err := certs.NewSelfSigned(dir, slog.Default()); err != nil || again.Fingerprint() != s.Fingerprint() {
-			t.Errorf("another one with 8 days left (%v)", err)
+			t.Errorf("a new certificate with 8 days left (%v)", err)
 		}
 		time.Sleep(2 * 24 * time.Hour)
 		if again, err := certs.NewSelfSigned(dir, slog.Default()); err != nil || again.Fingerprint() == s.Fingerprint() {
-			t.Errorf("the same with less than a week left (%v)", err)
+			t.Errorf("the same certificate with less than a week left (%v)", err)
 		}
 	})
 }
@@ -199,15 +199,15 @@ func TestSelfSignedIsMadeAnewWhileTheServerRuns(t *testing.T) {
 		time.Sleep(12 * 24 * time.Hour)
 		synctest.Wait()
 		if s.Fingerprint() != first {
-			t.Error("another one with two days left")
+			t.Error("a new certificate with two days left")
 		}
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		if s.Fingerprint() == first || time.Until(s.Stats().Expires) < 13*24*time.Hour || s.Stats().Loaded != 2 {
-			t.Errorf("the same on its last day: expires %v", s.Stats().Expires)
+			t.Errorf("the same certificate on its last day: expires %v", s.Stats().Expires)
 		}
 		if again, err := certs.NewSelfSigned(dir, slog.Default()); err != nil || again.Fingerprint() != s.Fingerprint() {
-			t.Errorf("it was not kept (%v)", err)
+			t.Errorf("the certificate was not stored (%v)", err)
 		}
 		cancel()
 		synctest.Wait()
@@ -246,6 +246,6 @@ func TestSelfSignedForTooLongIsReplaced(t *testing.T) {
 	block, _ := pem.Decode(cert)
 	s, err := certs.NewSelfSigned(dir, slog.Default())
 	if err != nil || s.Hash() == sha256.Sum256(block.Bytes) {
-		t.Errorf("it is still used (%v)", err)
+		t.Errorf("the old certificate is still in use (%v)", err)
 	}
 }

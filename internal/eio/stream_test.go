@@ -77,7 +77,7 @@ func TestStreamAllocatesWhatArrives(t *testing.T) {
 		}
 	}).AllocedBytesPerOp()
 	if allocated > 16<<10 {
-		t.Errorf("%d bytes were allocated for a packet of which nothing came", allocated)
+		t.Errorf("%d bytes were allocated for a packet that never arrived", allocated)
 	}
 }
 

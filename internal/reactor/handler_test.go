@@ -105,7 +105,7 @@ func (h *handler) send(b []byte) {
 	h.conn.Wake()
 }
 
-// echo sends back what is received.
+// echo makes the handler send back what it receives.
 func (h *handler) echo() *handler {
 	h.onReceive = func(b []byte) { h.send(slices.Clone(b)) }
 	return h
@@ -118,7 +118,7 @@ func (h *handler) await(what string, cond func() bool) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if !cond() {
-			h.t.Errorf("waited in vain: %s", what)
+			h.t.Errorf("timed out waiting for %s", what)
 			cond = func() bool { return true }
 			h.changed.Broadcast()
 		}

@@ -29,7 +29,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	}()
 	for range 2 { // it reports more than once
 		if err := <-short; !reactor.IsShortage(err) {
-			t.Errorf("told of %v", err)
+			t.Errorf("reported %v, want a shortage", err)
 		}
 	}
 	select {

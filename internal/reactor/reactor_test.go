@@ -97,7 +97,7 @@ func TestNoDrainWhileTheConnectionIsFull(t *testing.T) {
 		}
 		h.mu.Lock()
 		if left := len(h.out); left < 1<<20 {
-			t.Errorf("%d bytes left, so all were taken from us though nobody reads", left)
+			t.Errorf("%d bytes left: the connection accepted all of them, although the peer does not read", left)
 		}
 		h.mu.Unlock()
 		client.Close()
@@ -188,7 +188,7 @@ func TestPausePushesBack(t *testing.T) {
 		h.mu.Unlock()
 		select {
 		case err := <-written:
-			t.Errorf("everything was written to a paused connection (%v)", err)
+			t.Errorf("the client could write everything to a paused connection (%v)", err)
 		default:
 		}
 		h.conn.Resume()

@@ -74,7 +74,7 @@ func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 			}
 			more := runtime.NumGoroutine() - before
 			if polled && more > 10 || !polled && more < n/2 {
-				t.Errorf("%d goroutines more with %d idle connections", more, n)
+				t.Errorf("%d more goroutines with %d idle connections", more, n)
 			}
 			for _, h := range all {
 				h.conn.Close()

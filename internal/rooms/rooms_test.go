@@ -254,6 +254,6 @@ func TestSelectDoesNotAllocateForOneRoom(t *testing.T) {
 		t.Errorf("%v allocations for %d members, want 0", n, len(dst))
 	}
 	if n := testing.AllocsPerRun(100, func() { dst = x.Select(dst[:0], in, except) }); n != 0 || len(dst) != 99 {
-		t.Errorf("but for one, %v allocations for %d members, want 0", n, len(dst))
+		t.Errorf("all except one: %v allocations for %d members, want 0", n, len(dst))
 	}
 }

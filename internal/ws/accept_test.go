@@ -161,6 +161,6 @@ func TestAcceptOverHTTP2(t *testing.T) {
 	}
 	r.Header[":protocol"] = []string{"connect-udp"}
 	if _, err := ws.Accept(r, nil); err == nil || ws.OverHTTP2(r) {
-		t.Error("any protocol is taken for a WebSocket")
+		t.Error("another protocol is accepted as a WebSocket")
 	}
 }

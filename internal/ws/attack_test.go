@@ -29,7 +29,7 @@ func TestAttackDeflateBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(bomb) > limit {
-		t.Fatalf("the bomb has %d bytes, so nothing is inflated", len(bomb))
+		t.Fatalf("the bomb has %d bytes, so the parser refuses it without inflating", len(bomb))
 	}
 	used := allocated(func() {
 		_, err = feed(&ws.ParserConfig{MaxMessage: limit}, ws.Server, noTakeover, bomb)
@@ -107,7 +107,7 @@ func TestAttackFragmentBomb(t *testing.T) {
 		})
 		wantCode(t, err, ws.ClosePolicyViolation)
 		if frames != ws.DefaultMaxFragments+1 {
-			t.Errorf("%q: %d fragments were taken", content, frames)
+			t.Errorf("%q: the parser accepted %d fragments", content, frames)
 		}
 		if used > 64<<10 {
 			t.Errorf("%q: %d bytes allocated", content, used)

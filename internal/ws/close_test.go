@@ -93,7 +93,7 @@ func TestAppendClose(t *testing.T) {
 			t.Errorf("%d %q: got %q, want %q", test.code, test.reason, got, want)
 		}
 		if !utf8.ValidString(test.want[min(2, len(test.want)):]) {
-			t.Errorf("test expects a reason that is not UTF-8")
+			t.Errorf("the test expects a reason that is not valid UTF-8")
 		}
 		got, err := feed(nil, ws.Server, nil, ws.AppendClose(nil, ws.Client, test.code, test.reason))
 		wantCode(t, err, 0)

@@ -37,12 +37,12 @@ func FuzzParser(f *testing.F) {
 				var fault *ws.CloseError
 				if errors.As(err, &fault) {
 					if len(r.events) > 0 && strings.HasPrefix(r.events[len(r.events)-1], "close") {
-						t.Fatal("a fault after the Close frame")
+						t.Fatal("an error after the Close frame")
 					}
 					return r.events, fault.Code
 				}
 				if err != nil {
-					t.Fatalf("error %v is not the peer's", err)
+					t.Fatalf("error %v is not a CloseError", err)
 				}
 			}
 			return r.events, 0
