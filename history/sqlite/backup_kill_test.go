@@ -91,7 +91,7 @@ func killSoon(t *testing.T, child *exec.Cmd, lines *bufio.Scanner) (wrote int) {
 func TestBackupAcrossKills(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	file := path + ".backup"
-	for range soak.Times(5, 500) {
+	for range soak.Times(5, 100) {
 		server, lines := startChild(t, crashEnv, path)
 		acknowledged := 0
 		for acknowledged < 50 && lines.Scan() {
@@ -137,7 +137,7 @@ func TestRestoreAcrossKills(t *testing.T) {
 	put(t, s, "a", 2)
 	backup(t, path, path+".backup2")
 	s.Close()
-	for range soak.Times(8, 1000) {
+	for range soak.Times(8, 300) {
 		child, lines := startChild(t, restoreEnv, path)
 		killSoon(t, child, lines)
 		if err := sound(path); err != nil {
