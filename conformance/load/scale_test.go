@@ -14,13 +14,13 @@ import (
 
 const (
 	messageSize = 100 // bytes of text
-	maxRoom     = 400 // bytes of heap, with two members; measured were 190
-	// Multiples of a bare round trip, for which one process sends and receives twice. Measured
-	// were 0.5 to 0.65, and 0.8 to 1.1.
+	maxRoom     = 400 // bytes of heap of a room with two members; the measured value is 190
+	// Multiples of a bare round trip, in which one process sends and receives twice. The measured
+	// values are 0.5 to 0.65 and 0.8 to 1.1.
 	maxDelivery  = 0.8
 	maxHeartbeat = 1.3
-	// maxGoroutines is for any number of idle connections; workers that wait for inboxes
-	// are most of them.
+	// maxGoroutines is the limit for any number of idle connections. Most of them are workers that
+	// wait for inboxes.
 	maxGoroutines = 100
 )
 
@@ -34,7 +34,7 @@ func TestDeliveryCostsTheSame(t *testing.T) {
 	few := c.grow(min(1000, n/5))
 	c.join(few, func(i int) []string { return []string{"few-0"} })
 
-	// measure returns the median of the server's time for each of what n events cost.
+	// measure returns the server's time for one delivery: the median of the rounds.
 	measure := func(name string, rooms, members int) time.Duration {
 		var took []time.Duration
 		times := max(1, n/(rooms*members))
@@ -74,12 +74,12 @@ func TestDeliveryCostsTheSame(t *testing.T) {
 	for _, cost := range costs {
 		least, most = min(least, cost), max(most, cost)
 	}
-	// Measured were 1.4 to 1.7.
+	// The measured values are 1.4 to 1.7.
 	hold(t, bar.Bar{Name: "delivery, most costly", Value: micros(most), Unit: "µs", Reference: "least costly", Base: micros(least), Most: 2})
 	hold(t, bar.Bar{Name: "delivery, most costly", Value: micros(most), Unit: "µs", Reference: "bare round trip", Base: micros(server.bare(messageSize)), Most: maxDelivery})
 }
 
-// Rooms are cheap: a hundred thousand with two members each.
+// Rooms are cheap: this makes a hundred thousand with two members each.
 func TestManyRooms(t *testing.T) {
 	const each, members = 40, 2
 	n := size(5000, 5000) / members * members
@@ -115,7 +115,7 @@ func TestManyRooms(t *testing.T) {
 	t.Logf("%v a delivery", took[len(took)/2])
 }
 
-// A heartbeat keeps every connection, and costs little more than its two messages cost the kernel.
+// The heartbeat keeps every connection. It costs little more than the kernel takes for its two messages.
 func TestHeartbeats(t *testing.T) {
 	n, every := size(3000, 15_000), time.Second
 	if *full {
@@ -159,7 +159,7 @@ func TestAllReconnect(t *testing.T) {
 		c.close()
 		again, cost := connect()
 		t.Logf("%d clients: connected again in %v, %v of the server's time each", n, again, cost)
-		// The server ends the old connections meanwhile.
+		// Meanwhile the server ends the old connections.
 		hold(t, bar.Bar{Name: "to connect again, CPU", Value: micros(cost), Unit: "µs", Reference: "first time", Base: micros(firstCost), Most: 2})
 		hold(t, bar.Bar{Name: "all connect again, time", Value: again.Seconds(), Unit: "s", Reference: "first time", Base: first.Seconds(), Most: 2.5})
 	}
