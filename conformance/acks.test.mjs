@@ -1,4 +1,4 @@
-// Acknowledgements in both directions, errors of handlers, and the client's retries.
+// Acknowledgements in both directions, errors of handlers, and retries of the client.
 import assert from 'node:assert/strict';
 import msgpack from 'socket.io-msgpack-parser';
 import { client, connected, count, each, next, PATIENCE, serve, settled, test } from './harness.mjs';
@@ -59,7 +59,7 @@ each('the server asks all: every answer, or those that came in time', async (t, 
   assert.deepEqual(await ask(PATIENCE), [['a0', 'a1', 'a2', 'a3'], true]);
   sockets[3].off('question');
   assert.deepEqual(await ask(5000), [['a0', 'a1', 'a2'], false]);
-  sockets[2].off('question').on('question', () => sockets[2].disconnect()); // is not waited for
+  sockets[2].off('question').on('question', () => sockets[2].disconnect()); // ask-all does not wait for it
   sockets[3].disconnect();
   assert.deepEqual((await ask(36_000_000))[0], ['a0', 'a1']);
 });

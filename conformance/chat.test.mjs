@@ -1,4 +1,4 @@
-// The ready binary: rooms with a history, for the official client.
+// Tests the parley binary with the official client: rooms with a history.
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { atEnd, collect, connected, count, each, next, parley, test } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
-/** Starts the binary with a directory of its own, and can start it again on that. */
+/** Starts the binary with its own data directory, and can restart it on the same data. */
 async function room(t) {
   const data = await mkdtemp(join(tmpdir(), 'parley-'));
   atEnd(t, () => rm(data, { recursive: true, force: true }));
@@ -14,13 +14,13 @@ async function room(t) {
   return { start, ...(await start()) };
 }
 
-/** A client that has joined a room. */
+/** Connects a client and joins a room. */
 async function member(t, url, options, join) {
   const socket = await connected(t, url, options);
   const live = collect(socket, 'newMessage'); // before joining: live messages may come together with the answer
   const joined = await socket.emitWithAck('joinRoom', { roomId: 'r', ...join });
   const say = (message, clientId) => socket.emitWithAck('sendMessage', { roomId: 'r', message, clientId });
-  /** All live messages before one that is sent now. */
+  /** Sends a message and returns all live messages before it. */
   const heard = async () => {
     const { seq } = await say('the end');
     while (!(live.at(-1)?.[0].seq >= seq)) await next(socket, 'newMessage');
@@ -29,7 +29,7 @@ async function member(t, url, options, join) {
   return { socket, joined, live, say, heard };
 }
 
-/** Some of what an object has. */
+/** Asserts that an object has the wanted properties. */
 const contains = (actual, wanted) => assert.deepEqual(Object.fromEntries(Object.keys(wanted).map((key) => [key, actual[key]])), wanted);
 
 const seqs = (messages) => messages.map(({ seq }) => seq);
@@ -115,7 +115,7 @@ each('sent again with the same clientId: stored once', async (t, way) => {
   for (const answer of answers) assert.deepEqual(answer, answers[0]);
   const again = await member(t, url, way, { userId: 'ada' });
   assert.deepEqual(await again.say('once', 'c1'), answers[0]);
-  assert.notEqual((await bob.say('once', 'c1')).seq, answers[0].seq); // somebody else's
+  assert.notEqual((await bob.say('once', 'c1')).seq, answers[0].seq); // another user's clientId
   assert.deepEqual(seqs(await bob.heard()), [1, 2]);
 });
 
@@ -151,7 +151,7 @@ each('presence and typing', async (t, way) => {
   const him = { id: bob.socket.id, userId: 'bob' };
   assert.deepEqual(await news, { roomId: 'r', type: 'join', member: him, count: 2 });
 
-  while (typing.length === 0) { // may be dropped, and is worth nothing later
+  while (typing.length === 0) { // the server may drop a typing event, so repeat it
     await bob.socket.emitWithAck('typing', { roomId: 'r', typing: true });
     await ada.socket.emitWithAck('history', { roomId: 'r' });
   }
@@ -191,13 +191,13 @@ each('killed and started again: what was acknowledged is there, once and in orde
   const between = await proxy(t, server.url);
   const total = 300;
 
-  // An ordinary client: after a break it joins from where it was.
+  // This acts like an ordinary client: after a disconnect it joins from its last message.
   const reader = await connected(t, between.url, way);
   const seen = [];
-  const live = []; // what came since joining began
+  const live = []; // live messages since joining began
   let epoch, complete;
   const joinAgain = async () => {
-    if (complete) seen.push(...live); // of the connection before; otherwise there is a gap in front of them
+    if (complete) seen.push(...live); // from the last connection; if its page was not complete, there is a gap before them
     live.length = 0;
     complete = false;
     let page = await reader.emitWithAck('joinRoom', { roomId: 'r', userId: 'bob', limit: 20, ...(epoch && { after: seen.length, epoch }) });
@@ -214,7 +214,7 @@ each('killed and started again: what was acknowledged is there, once and in orde
   let joined = joinAgain();
   reader.on('connect', () => {
     joined = joinAgain();
-    joined.catch(() => {}); // disconnected: again at the next connect
+    joined.catch(() => {}); // disconnected: the next connect joins again
   });
   await joined;
 
@@ -231,7 +231,7 @@ each('killed and started again: what was acknowledged is there, once and in orde
       try {
         if (!writer.connected) await next(writer, 'connect');
         await ready;
-        if (!writer.connected) continue; // or else it would be sent before joining
+        if (!writer.connected) continue; // otherwise it would send before joining
         const stored = await writer.emitWithAck('sendMessage', { roomId: 'r', message: i, clientId: `c${i}` });
         assert.equal(stored.error, undefined);
         return acknowledged.set(i, stored);

@@ -1,4 +1,4 @@
-// Connecting: what the client sends along, what it learns, and upgrades.
+// Connecting: what the client sends, what it learns, and upgrades.
 import assert from 'node:assert/strict';
 import { runInNewContext } from 'node:vm';
 import { client, collect, connected, count, each, next, serve, settled, soak, take, test, upgraded, ways } from './harness.mjs';
@@ -63,7 +63,7 @@ for (const flags of [[], ['-mux']]) {
   });
 }
 
-// Ours alone: the reference serves its client there.
+// Only for our server: the reference serves its client there.
 test('a page that loads the client from the server is told where to get it', async (t) => {
   const { url } = await serve(t);
   for (const name of ['socket.io.js', 'socket.io.min.js', 'socket.io.msgpack.min.js']) {
@@ -99,7 +99,7 @@ test('upgrading under traffic in both directions loses and reorders nothing', as
     const streamed = new Promise((resolve) => socket.emit('stream', { count: n, every: 100 }, resolve));
     for (const i of count(n)) {
       socket.emit('message', i);
-      if (i % 10 === round % 10) await new Promise(setImmediate); // some together, some apart
+      if (i % 10 === round % 10) await new Promise(setImmediate); // send some together and some apart
     }
     await Promise.all([wasUpgraded, streamed]);
     await settled(socket);
@@ -128,7 +128,7 @@ test('only the origins allowed may connect', async (t) => {
   for (const transports of [['websocket'], ['polling']]) {
     const from = (origin) => client(t, url, { transports, reconnection: false, extraHeaders: { origin } });
     await next(from('https://good.example'), 'connect');
-    await next(from(url), 'connect'); // its own
+    await next(from(url), 'connect'); // the server's own origin
     for (const origin of ['https://evil.example', 'https://good.example.evil.example', 'http://good.example', 'null']) {
       await next(from(origin), 'connect_error');
     }

@@ -1,9 +1,9 @@
-// The ends of connections: what the client is told, what the server is told, and who comes back.
+// The ends of connections: the reasons that client and server get, and which clients reconnect.
 import assert from 'node:assert/strict';
 import { client, collect, connected, count, each, next, serve, settled, soak, test } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
-/** A client behind a proxy, and one that is told the server's view of it. */
+/** Connects a client behind a proxy, and a watcher that gets the server's view of it. */
 async function observed(t, way, ...flags) {
   const server = await serve(t, ...flags);
   const watcher = await connected(t, server.url, { transports: ['websocket'] });
@@ -65,7 +65,7 @@ each('the network breaks: the client comes back', async (t, way) => {
   const lost = next(socket, 'disconnect');
   between.down();
   assert.match(await lost, /transport close|transport error/);
-  assert.match(await left, /transport close|transport error|ping timeout/); // the latter if it was between two polls
+  assert.match(await left, /transport close|transport error|ping timeout/); // ping timeout if it was between two polls
   between.up();
   await next(socket, 'connect');
   await settled(socket);
@@ -110,7 +110,7 @@ each('a client without reconnection stays away', async (t, way) => {
   assert.equal(socket.io.engine.readyState, 'closed');
 });
 
-// A client that the server leaves in the middle of its upgrade hangs until the ping timeout.
+// If the server disconnects a client during its upgrade, the client hangs until the ping timeout.
 const impatient = ['-ping-interval', '1s', '-ping-timeout', '10s'];
 
 test('the server closes while the client upgrades', async (t) => {

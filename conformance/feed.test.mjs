@@ -1,5 +1,5 @@
-// Plain Server-Sent Events against the ready binary: curl, EventSource and Feed in Chromium, with
-// the server restarted in between.
+// Plain Server-Sent Events of the parley binary, read by curl, and by EventSource and Feed in Chromium,
+// while the server restarts.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import { atEnd, connected, count, parley, test } from './harness.mjs';
 useBrowser();
 const path = '/rooms/feed/events';
 
-/** A server on data that outlives it. */
+/** Starts a server that can restart on the same data. */
 async function restartable(t) {
   const data = await mkdtemp(join(tmpdir(), 'parley-'));
   atEnd(t, () => rm(data, { recursive: true, force: true }));
@@ -34,8 +34,8 @@ async function restartable(t) {
 }
 
 /**
- * A proxy in front of a server that comes and goes. While it is away, requests are answered as
- * says: 503, or a connection that is cut.
+ * Starts a proxy in front of a server that stops and starts. While the server is away, `says` decides
+ * the answer to requests: '503', or 'cut' to cut the connection.
  */
 async function front(t, app) {
   const proxy = { says: 'cut', away: false };
@@ -64,7 +64,7 @@ test('curl -N, across a restart', async (t) => {
   const app = await restartable(t);
   const got = [];
   let last = 'earliest';
-  /** Resolves at the end of the response; next() resolves when a number has come. */
+  /** Starts curl. Resolves at the end of the response. */
   function curl() {
     const child = spawn('curl', ['-sN', '-H', `Last-Event-ID: ${last}`, app.server.url + path], { stdio: ['ignore', 'pipe', 'inherit'] });
     atEnd(t, () => child.kill());
@@ -101,7 +101,7 @@ test('EventSource and Feed in a browser, across restarts', async (t) => {
   const app = await restartable(t);
   const proxy = await front(t, app);
   const page = await newPage(t);
-  await page.goto(`${proxy.url}/icon.svg`); // of the server's origin, with nothing of its own
+  await page.goto(`${proxy.url}/icon.svg`); // a page of the server's origin without scripts
   await page.evaluate(async (path) => {
     const { Feed } = await import('/feed.js');
     window.got = { native: [], feed: [], resets: 0 };
@@ -113,12 +113,12 @@ test('EventSource and Feed in a browser, across restarts', async (t) => {
     window.feed = new Feed(path, { delay: 100, max: 500 });
     listen('native', (...args) => native.addEventListener(...args));
     listen('feed', (...args) => feed.on(...args));
-    await new Promise((resolve) => feed.on('live', resolve)); // from here on
+    await new Promise((resolve) => feed.on('live', resolve)); // the feed has begun
   }, path);
   const has = (source, n) => page.waitForFunction(([source, n]) => got[source].length >= n, [source, n]);
   await app.send(5);
   await has('native', 5);
-  // Both come back by themselves where the connection is cut.
+  // Both reconnect by themselves after the connection is cut.
   for (const signal of ['SIGTERM', 'SIGKILL']) {
     proxy.away = true;
     await app.server.stop(signal);
@@ -127,7 +127,7 @@ test('EventSource and Feed in a browser, across restarts', async (t) => {
     proxy.away = false;
   }
   await Promise.all([has('native', 15), has('feed', 15)]);
-  // EventSource gives up where the proxy has an answer of its own. Feed does not.
+  // EventSource gives up if the proxy answers with an error. Feed does not.
   Object.assign(proxy, { away: true, says: '503' });
   await app.server.stop('SIGKILL');
   await page.waitForFunction(() => native.readyState === 2 && feed.state === 'waiting');

@@ -8,14 +8,14 @@ const clients = Object.fromEntries(await Promise.all(versions.map(async (version
   return [version, module.io ?? module.default];
 })));
 
-/** One test for each client and each way. */
+/** Defines one test for each client and each way. */
 function every(name, run) {
   for (const version of versions) {
     each(`${name}, ${version}`, (t, way, how) => run(t, { ...way, connect: clients[version] }, { version, how, old: version.startsWith('2.') }));
   }
 }
 
-/** Emits with an acknowledgement, as older clients do. */
+/** Emits with an acknowledgement callback, because older clients have no emitWithAck. */
 const ask = (socket, event, ...args) => new Promise((resolve, reject) => {
   const timer = setTimeout(() => reject(new Error(`no answer to ${event}`)), PATIENCE);
   socket.emit(event, ...args, (...answer) => { clearTimeout(timer); resolve(answer); });
@@ -26,7 +26,7 @@ const all = (socket, event) => new Promise((resolve) => socket.once(event, (...a
 
 const legacy = (t, ...flags) => serve(t, '-legacy', ...flags);
 
-/** What is no JSON number, and beyond the basic plane. */
+/** Text with escapes and with characters beyond the basic plane. */
 const text = 'é€😀𝒳\u2028\n"\\n\u0000';
 
 every('messages, acknowledgements and binary in both directions', async (t, options, { how, old }) => {
@@ -82,7 +82,7 @@ every('namespaces and refusals', async (t, options, { old }) => {
   assert.deepEqual(await refused(of('/dynamic-x')), old ? { message: 'Invalid namespace' } : { message: 'Invalid namespace', data: undefined });
   await next(of('/dynamic-12'), 'connect');
   custom.disconnect();
-  assert.deepEqual(await ask(main, 'message-with-ack', 1), [1]); // the connection goes on
+  assert.deepEqual(await ask(main, 'message-with-ack', 1), [1]); // the connection is still open
 });
 
 every('the server disconnects, and the client comes back', async (t, options) => {
@@ -120,14 +120,14 @@ every('upgrading under traffic loses and reorders nothing', async (t, options, {
   }
 });
 
-/** A client of each version, connected in each way. */
+/** Connects a client of each version in each way. */
 const everybody = (t, url) => Promise.all(versions.flatMap((version) => Object.values(ways).map((way) => connected(t, url, { ...way, connect: clients[version] }))));
 
 test('heartbeats', async (t) => {
   const { url } = await legacy(t, '-ping-interval', '1s', '-ping-timeout', '6s');
   const sockets = await everybody(t, url);
   const gone = sockets.map((socket) => collect(socket, 'disconnect'));
-  await new Promise((resolve) => setTimeout(resolve, 15_000)); // none of them lives so long without
+  await new Promise((resolve) => setTimeout(resolve, 15_000)); // without heartbeats, none of them would live so long
   assert.deepEqual(gone.flat(), []);
   for (const [i, socket] of sockets.entries()) assert.deepEqual(await ask(socket, 'message-with-ack', i), [i]);
 });

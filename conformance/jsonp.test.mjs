@@ -1,5 +1,5 @@
-// Clients in a browser: JSONP, and the binary payloads of Engine.IO 3, which no client in
-// Node.js asks for.
+// Clients in a browser: JSONP, and the binary payloads of Engine.IO 3. No client in Node.js requests
+// those.
 import assert from 'node:assert/strict';
 import { open, useBrowser } from './browser.mjs';
 import { generation } from './conversation.mjs';

@@ -1,25 +1,25 @@
-// Clients of other languages and runtimes. Each is a program in clients that is told what to
-// do, the server's address and the transport. It prints "ok" and the step's name after each
-// step, and "restart" when it wants the server to be killed and another one started.
+// Clients of other languages and runtimes. Each is a program in clients. Its arguments are what to do,
+// the server's address and the transport. After each step it prints "ok" and the step's name. It prints
+// "restart" to ask for the server to be killed and another one to be started.
 //
-// What the steps are, on the server of ./server:
+// The steps on the server of ./server:
 //
-//	connect                  with auth; "auth" comes back, and whoami tells the transport
+//	connect                  with auth; "auth" comes back, and whoami returns the transport
 //	events                   "message" comes back as "message-back": text beyond the BMP, no arguments, …
 //	binary                   the same with binary data: short, nested and 70 KB, empty
-//	acknowledgements         the server acknowledges all that
+//	acknowledgements         the server acknowledges all these
 //	answers                  the client acknowledges a question, with binary
 //	rooms                    a second client broadcasts to a room that the first has joined
-//	namespaces               /custom, with auth and events; /refused says why
-//	the server disconnects   the socket in /custom; the connection goes on
-//	heartbeat                nothing is sent for longer than a session without heartbeat lives
-//	the server is restarted  the client comes back by itself
-//	the client disconnects   and the server knows that it wanted to
+//	namespaces               /custom, with auth and events; /refused gives its reason
+//	the server disconnects   the socket in /custom; the connection stays open
+//	heartbeat                the client is idle for longer than a session lives without heartbeats
+//	the server is restarted  the client reconnects by itself
+//	the client disconnects   and the server knows that the client asked for it
 //
-// and on the ready binary:
+// The step on the parley binary:
 //
-//	conversation             history, messages both ways and presence, with the official client
-//	                         in the same room
+//	conversation             history, messages in both directions and presence, with the official
+//	                         client in the same room
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -36,14 +36,14 @@ const steps = [
   'heartbeat', 'the server is restarted', 'the client disconnects',
 ];
 
-const python = '/usr/bin/python3'; // the one that has Debian's packages
+const python = '/usr/bin/python3'; // the interpreter that has Debian's packages
 const pythonpath = (version) => ({ PYTHONPATH: `.bin/clients/python-${version}` });
 const java = (version) => ['java', '-Dfile.encoding=UTF-8', '-cp', `.bin/clients/java/classes:.bin/clients/java/${version}/*`, 'Client'];
-const x64 = process.platform === 'linux' && process.arch === 'x64'; // what the packages are for
+const x64 = process.platform === 'linux' && process.arch === 'x64'; // the platform of the npm packages
 const bun = 'node_modules/@oven/bun-linux-x64/bin/bun';
 const deno = 'node_modules/@deno/linux-x64-glibc/deno';
 
-/** A client: its command; what it lacks, and transports other than the usual (see README.md). */
+/** The clients: the command of each, and for some what they lack or which transports they have (see README.md). */
 const clients = {
   "python-socketio of Debian's, threads": { command: [python, 'clients/python/threads.py'] },
   "python-socketio of Debian's, asyncio": { command: [python, 'clients/python/tasks.py'] },
@@ -66,7 +66,7 @@ const clients = {
   },
 };
 
-/** Runs a client's program to its end; resolves with the steps it has done. */
+/** Runs a client's program to its end. Resolves with the steps that it completed. */
 async function run(t, { command: [file, ...before], args = [], env }, what, url, way, restart) {
   const child = spawn(file, [...before, what, url, way, ...args], { cwd: here, env: { ...process.env, ...env }, stdio: 'pipe' });
   const ended = new Promise((resolve, reject) => child.once('error', reject).once('close', (code, signal) => resolve(signal ?? code)));
@@ -96,7 +96,7 @@ suite('clients of other languages', { concurrency: 6 }, () => {
     }
     for (const way of client.ways ?? ['websocket', 'polling', 'upgrade']) {
       test(`${name} (${way})`, async (t) => {
-        // A busy machine stands still for more than a second now and then.
+        // A busy machine sometimes stalls for more than a second.
         const start = () => serve(t, '-legacy', '-ping-interval', '300ms', '-ping-timeout', '6s');
         let server = await start();
         const between = await proxy(t, server.url);

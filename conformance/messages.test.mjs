@@ -1,4 +1,4 @@
-// Events and what they carry, over JSON and over msgpack.
+// Events and their data, over JSON and over msgpack.
 import assert from 'node:assert/strict';
 import msgpack from 'socket.io-msgpack-parser';
 import { collect, connected, count, each, next, serve, settled, test, upgraded } from './harness.mjs';
@@ -32,13 +32,13 @@ const binary = {
   'a large one': [Buffer.alloc(300_000, 7)],
 };
 
-/** What the msgpack client encodes wrongly. */
+/** Values that the msgpack client encodes wrongly. */
 const jsonOnly = {
   'numbers beyond 64 bits': [1e21, -1e300],
   'a part of an ArrayBuffer': [new Uint8Array([1, 2, 3, 4]).subarray(1, 3)],
 };
 
-/** As binary data arrives: whatever it was sent as, a Buffer. */
+/** Converts a sent value to what arrives: all binary data arrives as Buffers. */
 function received(value) {
   if (value instanceof ArrayBuffer) return Buffer.from(value);
   if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);

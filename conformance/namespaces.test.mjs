@@ -1,4 +1,4 @@
-// Namespaces: static, dynamic, refused, several on one connection.
+// Namespaces: static, dynamic, refused, and several on one connection.
 import assert from 'node:assert/strict';
 import { Manager } from 'socket.io-client';
 import { atEnd, client, collect, connected, each, next, serve, settled, test, ways } from './harness.mjs';
@@ -78,10 +78,10 @@ each('several on one connection', async (t, way) => {
   sockets[2].emit('disconnect-me', false);
   assert.equal(await gone, 'io server disconnect');
   assert.equal(await sockets[1].emitWithAck('message-with-ack', 2), 2);
-  sockets[0].connect(); // and back again
+  sockets[0].connect(); // joins again
   await next(sockets[0], 'connect');
   assert.equal(await sockets[0].emitWithAck('message-with-ack', 3), 3);
-  // They break and come back together.
+  // They share one connection, so they disconnect and reconnect together.
   const back = [sockets[0], sockets[1], sockets[3]].map((socket) => next(socket, 'connect'));
   sockets[1].emit('cut');
   await Promise.all(back);

@@ -1,5 +1,5 @@
-// The page in a browser, against the ready binary: js/browser's tests with servers that are
-// killed and started again in between. They need "npm ci" in js, and Chromium.
+// The page of the parley binary in a browser. This runs the tests of js/browser, which kill and restart
+// the server. It needs "npm ci" in js, and Chromium.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,7 +21,7 @@ test('the page', async (t) => {
   let server = await start();
   const between = await proxy(t, server.url);
 
-  // Asked by the tests to have the server ended, and started again.
+  // The tests call this to stop the server and to start it again.
   const control = createServer(async ({ url }, response) => {
     if (url === '/stop') await server.stop('SIGKILL');
     else between.target = (server = await start()).url;
@@ -45,7 +45,7 @@ test('the page', async (t) => {
   assert.equal(code, 0, out);
 });
 
-/** A page that is in the room. */
+/** Opens a page and waits until it is in the room. */
 async function visit(t, url, { userId, query = '' } = {}) {
   const page = await newPage(t);
   if (userId) await page.addInitScript((id) => localStorage.setItem('parley.userId', id), userId);
@@ -54,7 +54,7 @@ async function visit(t, url, { userId, query = '' } = {}) {
   return page;
 }
 
-/** Resolves when the list of people is this, in whatever order but for the first. */
+/** Resolves when the page lists these people. Only the first one's place matters. */
 const lists = (page, people) => page.waitForFunction((wanted) => {
   const [first, ...others] = [...document.querySelectorAll('#people li')].map((li) => [...li.children].map((part) => part.textContent).join(' ') || li.textContent);
   return JSON.stringify([first, ...others.sort()]) === wanted;

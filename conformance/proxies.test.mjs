@@ -1,4 +1,4 @@
-// nginx and HAProxy in front of the ready binary, with the configurations of docs/proxies.
+// nginx and HAProxy in front of the parley binary, with the configurations of docs/proxies.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
@@ -20,10 +20,10 @@ useBrowser();
 const chat = (t, ...flags) => parley(t, '--addr', '127.0.0.1:0', '--data', 'memory', ...flags);
 const room = '/rooms/r/events';
 
-/** The ways that requests go: over HTTP/1.1, over TLS, and in one connection of HTTP/2. */
+/** The roads for requests: plain HTTP/1.1, HTTP/1.1 over TLS, and one HTTP/2 connection. */
 const roads = ({ http, https, ca }) => [[http], [https, { ca }], [https, { ca, h2: true }]].filter(([url]) => url);
 
-/** Official clients over each transport and scheme, and who speaks by hand, on every road. */
+/** Connects official clients over each transport and scheme, and the clients of request.mjs on every road. */
 async function everybody(t, proxy) {
   const { http, https, ca } = proxy;
   const sockets = [];
@@ -46,7 +46,7 @@ async function everybody(t, proxy) {
   return { sockets, pollers, streams, feeds };
 }
 
-/** Sends a message into the room of the feeds. */
+/** Sends a message to the room of the feeds. */
 async function say(t, url, message, options) {
   const socket = await connected(t, url, options);
   assert.equal((await socket.emitWithAck('joinRoom', { roomId: 'r', userId: 'u' })).error, undefined);
@@ -71,7 +71,7 @@ async function exchange(t, url, ca) {
   }
 }
 
-/** In a page, or here: a client that begins with the first kind of transport arrives at the last. Resolves with what went wrong. */
+/** Runs in a page or here. The client begins with the first kind of transport and must upgrade to the last. Resolves with the faults. */
 async function streaming({ dial, next, arrived, traffic, converse, ask }, options) {
   const { kinds } = options;
   const client = dial({ ...options, upgrade: kinds.length > 1 });
@@ -88,7 +88,7 @@ async function streaming({ dial, next, arrived, traffic, converse, ask }, option
   return faults;
 }
 
-/** Nobody is lost while nothing is said for longer than the proxy waits. */
+/** Checks that nobody is disconnected while all are idle for longer than the proxy waits. */
 async function idle(t, proxy) {
   const { sockets, pollers, streams, feeds } = await everybody(t, proxy);
   const lost = [];
@@ -135,11 +135,11 @@ for (const [name, proxy] of Object.entries(proxies)) {
       for (const j of [undefined, 0]) {
         const one = await poller(request, { j });
         const post = async (size) => (await one.post('4'.padEnd(size - (j === 0 ? 2 : 0), 'x'))).status;
-        // What is too large by a little is refused by Parley, the rest perhaps by the proxy.
+        // Parley refuses bodies that are slightly too large. The proxy may refuse larger ones.
         for (const size of [1_000_001, 1_050_000, 3_000_000]) assert.equal(await post(size), 413, `${size} bytes`);
         assert.equal(one.failed, undefined);
         assert.equal(await post(1_000_000), 200);
-        await until(() => one.failed?.message === 'closed'); // since x is no packet of Socket.IO
+        await until(() => one.failed?.message === 'closed'); // because x is not a Socket.IO packet
       }
     }
   });
@@ -204,7 +204,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
     const proxied = await start(t, [], buffering);
     for (const [i, [url, options]] of roads(proxied).entries()) {
       const request = await requests(t, url, options);
-      await streamer(request); // its handshake has come
+      await streamer(request); // resolves after the handshake
       const one = await feed(request, room);
       assert.equal(one.headers['content-type'], 'text/event-stream');
       for (const k of count(3)) {
@@ -223,7 +223,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
       await poller(request);
       await feed(request, room);
       assert.deepEqual([await metric('parley_connections'), await metric('parley_feeds')], [1, 1]);
-      await sleep(1000); // the poll is there
+      await sleep(1000); // until Parley has the poll
       request.end();
       for (const what of ['parley_connections', 'parley_feeds']) await until(async () => await metric(what) === 0);
     }
@@ -271,7 +271,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
       await until(() => said(one.feed).length + one.got.length >= 6);
       assert.deepEqual([...one.got, ...said(one.feed)], count(6));
     }
-    for (const one of sockets) if (!one.connected) await next(one, 'connect'); // they have come back
+    for (const one of sockets) if (!one.connected) await next(one, 'connect'); // all have reconnected
   });
 
   for (const kinds of [['sse'], ['sse', 'websocket']]) {

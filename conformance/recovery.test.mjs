@@ -1,11 +1,11 @@
-// Connection state recovery: clients that come back go on where they were.
+// Connection state recovery: clients that reconnect continue where they were.
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import msgpack from 'socket.io-msgpack-parser';
 import { client, collect, connected, count, each, next, serve, settled, soak, test, upgraded, ways } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
-/** A client behind a proxy, in a room, and another one to send to it. */
+/** Connects a client behind a proxy and joins a room, and connects another client that sends to it. */
 async function pair(t, { way, namespace = '/', flags = ['-recovery', '1m'], ...options } = {}) {
   const { url } = await serve(t, ...flags);
   const between = await proxy(t, url);
@@ -18,7 +18,7 @@ async function pair(t, { way, namespace = '/', flags = ['-recovery', '1m'], ...o
   return { socket, other, between, url, inbox, send, id: socket.id };
 }
 
-/** What an event was emitted with: without its offset, which comes last. */
+/** Returns the arguments of events without their offset, which comes last. */
 const contents = (inbox) => inbox.map((args) => args.slice(0, -1));
 
 async function isRecovered(socket, id) {
@@ -34,7 +34,7 @@ each('id, rooms, data and what was missed', async (t, way) => {
   await settled(socket);
   for (const round of count(3)) {
     const lost = next(socket, 'disconnect');
-    between.down({ unnoticed: round === 1 }); // the server may still think that it sends to the client
+    between.down({ unnoticed: round === 1 }); // unnoticed: the server still sends to the old connection
     await send(round, 'one');
     for (const i of count(100)) await send(round, i, { binary: Buffer.from([i]) });
     await lost;

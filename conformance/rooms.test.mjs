@@ -4,12 +4,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import msgpack from 'socket.io-msgpack-parser';
 import { collect, connected, count, each, serve, settled } from './harness.mjs';
 
-/** Some clients, with what each of them has received. */
+/** Connects n clients and collects the events of each. */
 async function crowd(t, n, way, ...flags) {
   const { url } = await serve(t, ...flags);
   const sockets = await Promise.all(count(n).map(() => connected(t, url, way)));
   const inboxes = sockets.map((socket) => collect(socket, 'news'));
-  /** Has the first one broadcast, and returns who got how many. */
+  /** Broadcasts from the first client and returns how many events each client got. */
   const reached = async (how, ...args) => {
     for (const inbox of inboxes) inbox.length = 0;
     await sockets[0].emitWithAck('broadcast', how, 'news', ...args);
@@ -76,7 +76,7 @@ each('volatile events come at most once and in order, others all', async (t, way
   assert.deepEqual(got, [...new Set(got)].sort((x, y) => x - y));
   await a.emitWithAck('stream', { count: 200 });
   assert.deepEqual(ticks.flat().slice(got.length), count(200));
-  // One is dropped if something else is just being sent, or no poll is there.
+  // The server drops a volatile event if it is sending something else, or if no poll is waiting.
   for (let tries = 0; (await reached({ to: [b.id], volatile: true }, 1))[1] === 0; tries++) {
     assert.ok(tries < 100);
     await pause(5);

@@ -1,6 +1,6 @@
-// The samples of README.md and docs/protocol.md as they stand there, while the room is busy: what they
-// show is the page and then what is live, in order, each message once. So it is with js/room.js over
-// each of its transports. It needs "npm ci" in js.
+// Runs the unchanged samples of README.md and docs/protocol.md in a busy room. They must show the page and
+// then the live messages, in order, each once. js/room.js must do the same over each of its transports.
+// It needs "npm ci" in js.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -18,14 +18,14 @@ before(async () => {
   for (const name of ['README.md', 'docs/protocol.md']) documents[name] = await readFile(new URL(`../${name}`, import.meta.url), 'utf8');
 });
 
-/** The samples that contain a text, as functions of what they do not declare. */
+/** Returns the sample that contains a text, as a function. Its parameters are the names that the sample does not declare. */
 function sample(document, contains, parameters) {
   const found = [...documents[document].matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code).filter((code) => code.includes(contains));
   assert.equal(found.length, 1, `samples of ${document} with "${contains}"`);
   return new Function(...parameters, found[0].replace(/^import .*$/gm, ''));
 }
 
-/** A room in which messages never stop, until the test ends. */
+/** Starts a server with a room in which clients send messages until the test ends. */
 async function busy(t) {
   const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
   const writer = await connected(t, url, { transports: ['websocket'] });
@@ -43,8 +43,8 @@ async function busy(t) {
 }
 
 /**
- * Joins again and again. begin(shown) begins to show messages and returns what ends that; shown is
- * called with all the seqs that are to be seen, whenever they change.
+ * Joins again and again. begin(shown) begins to show messages and returns a function that ends that. It calls
+ * shown with the seqs of all messages shown, whenever they change.
  */
 async function joins(begin) {
   for (let i = 0; i < JOINS; i++) {
@@ -54,7 +54,7 @@ async function joins(begin) {
       end = begin((seqs) => {
         const wrong = seqs.findIndex((seq, at) => at > 0 && seq !== seqs[at - 1] + 1);
         if (wrong > 0) reject(new Error(`${seqs[wrong]} is shown after ${seqs[wrong - 1]}`, { cause }));
-        // The page is whole: live messages begin where it ends.
+        // The page must be complete before live messages follow it.
         if (seqs.length < Math.min(50, seqs.at(-1))) reject(new Error(`${seqs} are shown first`, { cause }));
         if (seqs.length > 60) resolve();
       }, reject);
@@ -62,10 +62,10 @@ async function joins(begin) {
   }
 }
 
-/** A console of which each line begins with a seq; its errors are failures. */
+/** Makes a console for the samples. Each line that they log begins with a seq. An error that they log fails the test. */
 function paper(shown, fail) {
   const seqs = [];
-  let page; // of one task: what is printed at once is seen at once
+  let page; // the lines printed in one task are shown at once
   return {
     log(seq) {
       seqs.push(seq);

@@ -1,4 +1,4 @@
-// The page below a path of another site, whose proxy takes that path away.
+// The page below a path of another site. The proxy strips that path.
 import assert from 'node:assert/strict';
 import { createServer, request } from 'node:http';
 import { newPage, useBrowser } from './browser.mjs';
@@ -7,7 +7,7 @@ import { atEnd, connected, parley, test } from './harness.mjs';
 
 useBrowser();
 
-/** Passes what comes below a path on to the server at url, without it. */
+/** Forwards requests below a path to the server at url, without that path. */
 async function below(t, path, url) {
   const pass = ({ method, url: target, headers }, answer) => {
     if (!target.startsWith(path)) return null;

@@ -1,4 +1,4 @@
-// What TLS brings: WebSockets over HTTP/2 (RFC 8441), where Go is told to offer it, and the page over
+// Features that need TLS: WebSockets over HTTP/2 (RFC 8441), with Go's setting for it, and the page over
 // WebTransport. It needs "npm ci" in js, and Chromium.
 import assert from 'node:assert/strict';
 import { newPage, useBrowser } from './browser.mjs';

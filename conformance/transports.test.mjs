@@ -1,5 +1,5 @@
 // Each transport of js/parley.js and js/transports.js, with parley.js and with the official client,
-// in Node.js and in Chromium. They need "npm ci" in js, and Chromium.
+// in Node.js and in Chromium. It needs "npm ci" in js, and Chromium.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -15,7 +15,7 @@ const { WebSocket } = fromJS('ws');
 
 useBrowser();
 
-/** Where clients are: run(f, argument) calls f with the module conversation.mjs, the argument, and what dial needs. */
+/** Where clients run. run(f, argument) calls f there with the module conversation.mjs and the argument. */
 const places = {
   'Node.js': async (t) => {
     const clients = [];
@@ -28,7 +28,7 @@ const places = {
     return { ...page, left: () => page.run(elements) };
   },
 };
-/** What elements the page has that are not its own, a moment after the last request. */
+/** Runs in the page. Waits a moment and returns the frames, forms and scripts that clients have left in it. */
 async function elements() {
   const all = () => [...document.querySelectorAll('iframe, form, script:not([src*="socket.io"])')];
   for (let i = 0; i < 100 && all().length > 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -37,17 +37,17 @@ async function elements() {
 
 const kinds = { 'Node.js': ['websocket', 'sse', 'polling'], Chromium: ['webtransport', 'websocket', 'sse', 'polling', 'jsonp'] };
 
-/** What waits for a ping with these waits for longer than any test does. */
+/** Flags with which no ping comes during a test. */
 const still = ['-ping-interval', '1h', '-ping-timeout', '1h'];
 
-/** The network in front of a server with these transports and, for WebTransport, the hash of its certificate. */
+/** Starts a network in front of a server with these transports. For WebTransport, the result has the hash of the certificate. */
 async function front(t, ...kinds) {
   const quic = kinds.includes('webtransport');
   const server = await serve(t, '-legacy', ...still, ...quic ? ['-webtransport'] : []);
   return { between: await network(t, server.url), hash: quic && server.out().split('\n')[0] };
 }
 
-/** Resolves when nothing is under way in the network. */
+/** Resolves when the network has no requests or WebSockets in progress. */
 async function quiet(between) {
   const end = Date.now() + PATIENCE;
   while (between.open.length > 0) {
@@ -56,7 +56,7 @@ async function quiet(between) {
   }
 }
 
-/** One test for each client and each place. */
+/** Defines one test for each client and each place. */
 function each(name, run, { at = Object.keys(places) } = {}) {
   for (const place of at) {
     for (const client of ['own', 'official']) {
@@ -82,7 +82,7 @@ for (const kind of kinds.Chromium) {
     }, { client, url: between.url, kinds: [kind], hash });
     assert.deepEqual(faults, []);
     assert.equal(whoami.transport, kind === 'jsonp' ? 'polling' : kind);
-    await quiet(between); // no ping has answered a poll, since none is due
+    await quiet(between); // closing has ended the polls, since no ping is due
     assert.deepEqual(await left(), []);
   }, { at: Object.keys(places).filter((place) => kinds[place].includes(kind)) });
 }
@@ -111,7 +111,7 @@ for (const [kind, better] of [['sse', 'websocket'], ['jsonp', 'websocket'], ['ss
   }, { at: Object.keys(places).filter((place) => kinds[place].includes(kind) && kinds[place].includes(better)) });
 }
 
-// A stream is cut at the nth byte of an answer.
+// The network cuts each stream after a random number of bytes.
 each('sse, cut again and again', async (t, { client, run }) => {
   const between = await network(t, (await serve(t)).url, { get sse() { return { cut: 200 + Math.floor(Math.random() * 1200) }; } });
   const { faults, stays, ids } = await run(async ({ dial, arrived, traffic, ask }, options) => {
@@ -130,7 +130,7 @@ each('sse, cut again and again', async (t, { client, run }) => {
   assert.ok(between.cuts > 10, `${between.cuts} cuts`);
 });
 
-// Wherever the upgrade is, its stream is reset.
+// The network resets the stream at various points of the upgrade.
 each('sse, cut while it is upgraded', async (t, { client, run }) => {
   const between = await network(t, (await serve(t)).url);
   for (const i of count(5)) {
@@ -203,7 +203,7 @@ each('sse: back after the server was restarted', async (t, { client, run }) => {
   }, { client, url: first.url, kinds: ['sse'] });
   const lost = run(async ({ next }) => { await next(globalThis.kept, 'disconnect'); });
   await first.stop();
-  const second = serve(t, '-port', new URL(first.url).port); // knows nothing of the session
+  const second = serve(t, '-port', new URL(first.url).port); // does not know the session
   await Promise.all([lost, second]);
   const faults = await run(async ({ arrived, traffic }) => {
     await arrived(globalThis.kept, 'sse');

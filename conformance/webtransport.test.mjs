@@ -6,12 +6,12 @@ import { count, parley, serve, test } from './harness.mjs';
 
 useBrowser();
 
-/** A page with the client and with what the tests share. */
+/** Opens a page with the client and with helpers for the tests. */
 async function open(t) {
   const opened = await openPage(t);
   await opened.page.evaluate(() => {
     Object.assign(window, {
-      /** The event's arguments; fails when there is none in time. */
+      /** Resolves with the event's arguments. Rejects if the event does not come in time. */
       next: (emitter, event) => new Promise((resolve, reject) => {
         emitter.once(event, (...args) => resolve(args));
         setTimeout(() => reject(new Error(`no ${event}`)), 120_000);
@@ -28,13 +28,13 @@ async function open(t) {
   return opened;
 }
 
-/** The server with WebTransport: its URL and the hash of its certificate. */
+/** Starts the server with WebTransport. The result has the hash of its certificate. */
 async function quic(t, ...flags) {
   const server = await serve(t, '-webtransport', ...flags);
   return { ...server, hash: server.out().split('\n')[0] };
 }
 
-/** What a client does in the page; it returns what came back. */
+/** Runs in the page. Talks to the server and returns the answers. */
 async function converse({ url, hash, options }) {
   const socket = connect(url, hash, options);
   await next(socket, 'connect');
@@ -172,7 +172,7 @@ test('a shutdown tells clients, which come back', async (t) => {
   }, { url: second.url, hash: second.hash }), 'webtransport');
 });
 
-// Official clients hear of a refusal, and not by a timeout.
+// Official clients must learn of a refusal at once, not by a timeout.
 for (const [what, flags] of Object.entries({
   'an origin that is not allowed': ['-origins', 'https://friend.example'],
   'AllowRequest': ['-origins', '*', '-deny'],
@@ -225,7 +225,7 @@ test('20 sockets of one page', async (t) => {
 
 test('the ready binary, with the hash that it tells', async (t) => {
   const server = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory', '--tls-self-signed');
-  // A page of the server itself is not of another origin.
+  // Use a page of the server's own origin.
   const page = await newPage(t, { bypassCSP: true });
   await page.goto(server.url);
   await page.addScriptTag({ content: await readFile(new URL('node_modules/socket.io-client/dist/socket.io.js', import.meta.url), 'utf8') });

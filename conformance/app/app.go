@@ -1,5 +1,5 @@
-// Package app is the application that clients are tried against: what each event does is
-// said at its handler.
+// Package app is the application that the tests of clients use. A comment at each handler says
+// what its event does.
 package app
 
 import (
@@ -14,10 +14,10 @@ import (
 
 // New returns a server with the application on these namespaces:
 //
-//	/, /custom, /dynamic-<digits>  greet with "auth"
-//	/quiet                         does not
+//	/, /custom, /dynamic-<digits>  greet clients with "auth"
+//	/quiet                         does not greet
 //	/refused                       refuses everybody
-//	/token                         wants {token: "secret"} to authenticate with
+//	/token                         requires the auth object {token: "secret"}
 func New(o *parley.Options) (*parley.Server, error) {
 	srv, err := parley.New(o)
 	if err != nil {
@@ -44,7 +44,7 @@ func New(o *parley.Options) (*parley.Server, error) {
 	return srv, nil
 }
 
-// greet emits "auth", with what the client authenticated with, to each socket that connects.
+// greet emits "auth" with the client's auth object to a socket that connects.
 func greet(s *parley.Socket) {
 	auth := s.Handshake().Auth
 	if auth == nil {
@@ -53,16 +53,16 @@ func greet(s *parley.Socket) {
 	s.Emit("auth", auth)
 }
 
-// application is what it is made of: a namespace, or a parent of several.
+// application is a namespace, or the parent of several namespaces.
 type application interface {
 	parley.Listener
 	OnConnection(func(*parley.Socket)) *parley.Registration
 	OnDisconnect(func(*parley.Socket, parley.Reason)) *parley.Registration
 }
 
-// register makes the application on one namespace, or on all of a parent.
+// register adds the application's handlers to a namespace or a parent.
 func register(h application) {
-	// message (any…): comes back as message-back.
+	// message (any…): emits the arguments back as message-back.
 	h.On("message", func(p *parley.Packet) error {
 		v, err := p.Values()
 		if err != nil {
@@ -70,7 +70,7 @@ func register(h application) {
 		}
 		return p.Socket().Emit("message-back", v...)
 	})
-	// message-with-ack (any…, ack): acknowledged with the same.
+	// message-with-ack (any…, ack): acknowledges with the arguments.
 	h.On("message-with-ack", func(p *parley.Packet) error {
 		v, err := p.Values()
 		if err != nil {
@@ -78,7 +78,7 @@ func register(h application) {
 		}
 		return p.Ack(v...)
 	})
-	// join, leave (room, ack): acknowledged with the socket's rooms.
+	// join, leave (room, ack): acknowledges with the socket's rooms.
 	h.On("join", func(p *parley.Packet) error {
 		var room string
 		if err := p.Decode(&room); err != nil {
@@ -97,8 +97,8 @@ func register(h application) {
 		p.Socket().Leave(room)
 		return p.Ack(p.Socket().Rooms())
 	})
-	// broadcast ({to, except, volatile, self}, event, any…, ack): emits the event to the
-	// others, or with self to all, of these rooms, or of the namespace if there are none.
+	// broadcast ({to, except, volatile, self}, event, any…, ack): emits the event to these rooms, or
+	// to the namespace if there are none. The sender gets it only with self.
 	h.On("broadcast", func(p *parley.Packet) error {
 		var how struct {
 			To, Except     []string
@@ -128,8 +128,8 @@ func register(h application) {
 		}
 		return p.Ack()
 	})
-	// stream ({count, every, volatile}, ack): emits "tick" with 0, 1, … to the same client, one
-	// every so many microseconds. Acknowledged at the end.
+	// stream ({count, every, volatile}, ack): emits count "tick" events with 0, 1, … to the same client,
+	// one every `every` microseconds. Then it acknowledges.
 	h.On("stream", func(p *parley.Packet) error {
 		var how struct {
 			Count, Every int
@@ -151,8 +151,8 @@ func register(h application) {
 		}()
 		return nil
 	})
-	// nth (n, key, ack): acknowledged, with the number of times that the key has come, from
-	// the n-th time on.
+	// nth (n, key, ack): counts how often the key has come. From the n-th time on, it acknowledges
+	// with the count.
 	var mu sync.Mutex
 	seen := map[string]int{}
 	h.On("nth", func(p *parley.Packet) error {
@@ -170,8 +170,8 @@ func register(h application) {
 		}
 		return p.Ack(times)
 	})
-	// ask (timeout in ms, any…, ack): emits "question" to the same client, acknowledges with
-	// its answer, from within the handler.
+	// ask (timeout in ms, any…, ack): emits "question" to the same client and waits in the handler.
+	// Then it acknowledges with the client's answer.
 	h.On("ask", func(p *parley.Packet) error {
 		var ms int
 		if err := p.Decode(&ms); err != nil {
@@ -193,8 +193,8 @@ func register(h application) {
 		}
 		return p.Ack(answer...)
 	})
-	// ask-all (timeout in ms, any, ack): asks all sockets, acknowledges with the list of
-	// answers and whether all have come.
+	// ask-all (timeout in ms, any, ack): asks all sockets. It acknowledges with the list of answers
+	// and whether all sockets have answered.
 	h.On("ask-all", func(p *parley.Packet) error {
 		var ms int
 		var q any
@@ -209,7 +209,7 @@ func register(h application) {
 		}
 		return p.Ack(answers, err == nil)
 	})
-	// fail, panic (ack): a handler that returns an error for the client, and one that breaks.
+	// fail, panic (ack): one handler returns an error for the client, the other panics.
 	h.On("fail", func(p *parley.Packet) error {
 		return &parley.Error{Code: "too_bad", Message: "it did not work", Data: 42}
 	})
@@ -223,7 +223,7 @@ func register(h application) {
 		p.Socket().Disconnect(closeConnection)
 		return nil
 	})
-	// handshake (ack): what the client connected with.
+	// handshake (ack): acknowledges with the client's handshake.
 	h.On("handshake", func(p *parley.Packet) error {
 		h := p.Socket().Handshake()
 		return p.Ack(map[string]any{
@@ -231,14 +231,14 @@ func register(h application) {
 			"secure": h.Secure, "crossOrigin": h.CrossOrigin,
 		})
 	})
-	// whoami (ack): id, recovered, transport, data and rooms of the socket.
+	// whoami (ack): acknowledges with the socket's id, recovered, transport, data and rooms.
 	h.On("whoami", func(p *parley.Packet) error {
 		s := p.Socket()
 		return p.Ack(map[string]any{
 			"id": s.ID(), "recovered": s.Recovered(), "transport": s.Transport(), "data": s.Data(), "rooms": s.Rooms(),
 		})
 	})
-	// set-data (any, ack)
+	// set-data (any, ack): sets the socket's data.
 	h.On("set-data", func(p *parley.Packet) error {
 		var v any
 		if err := p.Decode(&v); err != nil {
@@ -247,12 +247,12 @@ func register(h application) {
 		p.Socket().SetData(v)
 		return p.Ack()
 	})
-	// cut: ends the client's connection as a network failure does.
+	// cut: ends the client's connection as a network failure would.
 	h.On("cut", func(p *parley.Packet) error {
 		p.Socket().CloseConnection()
 		return nil
 	})
-	// To the room "watchers": "left" with the id and the reason of each socket that goes.
+	// The room "watchers" gets "left" with the id and the reason of each socket that disconnects.
 	h.OnDisconnect(func(s *parley.Socket, reason parley.Reason) {
 		s.Namespace().To("watchers").Emit("left", s.ID(), reason)
 	})

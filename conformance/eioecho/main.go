@@ -1,6 +1,6 @@
-// Command eioecho serves Engine.IO alone, below /engine.io/, and sends every message back.
-// It listens on 127.0.0.1 and the port given as argument, with the heartbeat that the
-// protocol's own test suite expects.
+// Command eioecho serves only Engine.IO, below /engine.io/, and sends every message back. It listens
+// on 127.0.0.1 and the port given as argument. It uses the heartbeat that the protocol's own test
+// suite expects.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/parley-go/parley/internal/engine"
 )
 
-// echo is the handler of one session.
+// echo is the handler of a session.
 type echo struct{ session *engine.Session }
 
 func (e echo) Message(binary bool, data []byte) {

@@ -12,9 +12,9 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-const maxCompression = 500 // bytes of heap of a connection that may compress, beside others; measured were none
+const maxCompression = 500 // extra bytes of heap for a connection that may compress; the measured value is 0
 
-// A broadcast is compressed once, whatever the number of its receivers.
+// The server compresses a broadcast once, for any number of receivers.
 func TestBroadcastIsCompressedOnce(t *testing.T) {
 	const textSize = 2000
 	rounds := rounds(5)
@@ -39,22 +39,22 @@ func TestBroadcastIsCompressedOnce(t *testing.T) {
 	plain, plainBytes := measure(nil)
 	compressed, compressedBytes := measure(&parley.Compression{})
 	t.Logf("%d clients: %v and %d bytes a delivery, compressed %v and %d", n, plain, plainBytes, compressed, compressedBytes)
-	// Were it compressed for each receiver it would cost three times as much.
+	// If the server compressed it for each receiver, it would cost three times as much.
 	hold(t, bar.Bar{Name: "delivery, compressed", Value: micros(compressed), Unit: "µs", Reference: "plain", Base: micros(plain), Most: 1.4})
 	if compressedBytes > plainBytes*2/3 {
 		t.Errorf("a delivery has %d bytes, without compression %d", compressedBytes, plainBytes)
 	}
 }
 
-// Connections that may compress cost no more than others while they are idle, and keep what
-// a client has sent only where Compression.ClientContext asks for it.
+// Idle connections that may compress cost no more than others. They keep a client's context only
+// if Compression.ClientContext is set.
 func TestMemoryOfCompression(t *testing.T) {
 	n := size(200, 1000)
 	idle := func(compression *parley.Compression) (*child, *crowd, []*client, int) {
 		server := start(t, serverConfig{Compression: compression})
 		c := newCrowd(t, server)
 		c.compress = compression != nil
-		c.grow(20) // what is made once
+		c.grow(20) // allocates what all connections share
 		before := server.settled().Heap
 		all := c.grow(n)
 		return server, c, all, (server.settled().Heap - before) / n
@@ -79,7 +79,7 @@ func TestMemoryOfCompression(t *testing.T) {
 		}
 		limit := maxCompression
 		if context {
-			limit += 32<<10 + 8<<10 // the window, and the slack of a slice that has grown
+			limit += 32<<10 + 8<<10 // the window, and the spare capacity of a grown slice
 		}
 		if kept > limit {
 			t.Errorf("client context %v: %d bytes of what a client has sent are kept, want at most %d", context, kept, limit)

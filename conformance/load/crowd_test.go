@@ -18,26 +18,26 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// crowd is many clients in this process, without a goroutine for each.
+// crowd is a set of many clients in this process. It does not need a goroutine for each.
 type crowd struct {
 	t        *testing.T
 	address  string
 	compress bool // offer permessage-deflate
-	window   int  // bytes that the kernel keeps for a client that does not read; 0: as it likes
-	sampled  bool // see sample; of those that are dialled from now on, as the others
+	window   int  // for new clients: the kernel's read buffer in bytes; 0: the kernel's default
+	sampled  bool // for new clients: whether their delays count; see sample
 	reactor  *reactor.Reactor
 
-	// receive, if not nil, is called for each event and acknowledgement. data is valid
-	// until it returns.
+	// receive, if not nil, is called for each event and acknowledgement. data is valid until it
+	// returns.
 	receive func(c *client, data []byte)
 
-	connected atomic.Int64 // have joined the main namespace
-	gone      atomic.Int64 // were closed
-	failed    atomic.Int64 // of these, before they had connected
+	connected atomic.Int64 // clients that have joined the main namespace
+	gone      atomic.Int64 // clients that were closed
+	failed    atomic.Int64 // clients that were closed before they had connected
 	events    atomic.Int64
 	acks      atomic.Int64
 	pings     atomic.Int64
-	bytes     atomic.Int64 // received, as they were on the wire
+	bytes     atomic.Int64 // bytes received on the wire
 	samples   atomic.Pointer[samples]
 
 	mu      sync.Mutex
@@ -53,7 +53,7 @@ func newCrowd(t *testing.T, server *child) *crowd {
 // samples are the delays of events, from Emit to their arrival here.
 type samples struct {
 	values    []time.Duration
-	taken, in atomic.Int64 // places, and those that are filled
+	taken, in atomic.Int64 // places reserved, and places filled
 }
 
 func (s *samples) add(d time.Duration) {
@@ -63,8 +63,7 @@ func (s *samples) add(d time.Duration) {
 	}
 }
 
-// sample runs f and returns the delays of n events that arrive at the clients that are
-// sampled.
+// sample runs f and returns the delays of n events that arrive at sampled clients.
 func (c *crowd) sample(n int, f func()) *samples {
 	c.t.Helper()
 	s := &samples{values: make([]time.Duration, n)}
@@ -78,7 +77,7 @@ func (c *crowd) sample(n int, f func()) *samples {
 
 func (s *samples) quantile(q float64) time.Duration { return s.values[int(q*float64(len(s.values)-1))] }
 
-// grow dials n more clients and returns them when they have connected.
+// grow dials n more clients and returns them once they have connected.
 func (c *crowd) grow(n int) []*client {
 	c.t.Helper()
 	before, failed := c.connected.Load(), c.failed.Load()
@@ -117,7 +116,7 @@ func (c *crowd) dial(n int) []*client {
 	return added
 }
 
-// close ends all connections at once, as if their network had failed.
+// close ends all connections at once, as if the network had failed.
 func (c *crowd) close() {
 	c.t.Helper()
 	c.mu.Lock()
@@ -131,7 +130,7 @@ func (c *crowd) close() {
 	eventually(c.t, "the connections to be closed", func() bool { return c.gone.Load() >= gone+int64(len(all)) })
 }
 
-// join puts each client into the rooms that are named for its number.
+// join puts each client into the rooms that the function returns for its index.
 func (c *crowd) join(clients []*client, rooms func(i int) []string) {
 	c.t.Helper()
 	acks := c.acks.Load()
@@ -145,7 +144,7 @@ func (c *crowd) join(clients []*client, rooms func(i int) []string) {
 	eventually(c.t, "the rooms to be joined", func() bool { return c.acks.Load() == acks+int64(len(clients)) })
 }
 
-// want waits for n more events than there were when it was called.
+// want calls f and waits for exactly n more events.
 func (c *crowd) want(n int, f func()) {
 	c.t.Helper()
 	before := c.events.Load()
@@ -159,25 +158,24 @@ func (c *crowd) want(n int, f func()) {
 // client is one connection. It is a reactor.Handler and a ws.Handler.
 type client struct {
 	crowd  *crowd
-	number int // in the order of dialling
+	number int // counts the clients in the order of dialling
 	conn   reactor.Conn
 
 	// Owned by the goroutine that receives.
 	parser    ws.Parser
-	head      []byte // of the response, until it is complete
+	head      []byte // the response's header, until it is complete
 	opened    bool
 	connected bool
 
-	sampled bool   // the delays of its events count; see crowd.sample
+	sampled bool   // whether the delays of its events count; see crowd.sample
 	again   func() // see chatters
 
 	mu  sync.Mutex
-	out []byte // frames to be written
+	out []byte // frames to write
 }
 
 func (c *client) dial() {
-	// A source address has 28,000 ports, of which some wait for a minute after they were
-	// used.
+	// A source address has 28,000 ports, and some stay blocked for a minute after use.
 	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+c.number%8))}
 	nc, err := (&net.Dialer{LocalAddr: from}).Dial("tcp", c.crowd.address)
 	if err != nil {

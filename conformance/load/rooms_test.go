@@ -10,8 +10,8 @@ import (
 	"github.com/parley-go/parley/internal/rooms"
 )
 
-// To leave a room of 100,000 and come back costs no more than with a room of 10. If it took
-// time in the room's size, it would be hundreds of times as much.
+// Leaving a room of 100,000 members and joining again costs no more than with a room of 10. If the
+// cost grew with the room's size, it would be hundreds of times as much.
 func TestLargeRoomsAreLeftAsFast(t *testing.T) {
 	const large, small, times = 100_000, 10, 1000
 	x := rooms.New[int]()
@@ -33,7 +33,7 @@ func TestLargeRoomsAreLeftAsFast(t *testing.T) {
 			x.Join(members[i], room(i), 0)
 		}
 	}
-	// microseconds returns what it takes one member.
+	// microseconds returns the time for one member.
 	microseconds := func(room func(i int) string) float64 {
 		r := testing.Benchmark(func(b *testing.B) {
 			for b.Loop() {

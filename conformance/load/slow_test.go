@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	outbox  = 1 << 20            // parley.Options.MaxOutbox, which is not set
-	pending = reactor.BufferSize // written, and not taken by the kernel
+	outbox  = 1 << 20            // the default of parley.Options.MaxOutbox
+	pending = reactor.BufferSize // bytes written that the kernel has not taken
 )
 
-// A tenth of a room's clients stops reading while messages flow. The others get every message,
-// and those that do not read are ended and counted.
+// A tenth of a room's clients stop reading while messages flow. The others get every message. The
+// server disconnects and counts those that do not read.
 func TestStalledClients(t *testing.T) {
 	n, writeTimeout := size(500, 10_000), 5*time.Second
 	flow := map[string]int{"size": 4000, "every": 40_000, "times": 100} // 4 s
@@ -60,7 +60,7 @@ func TestStalledClients(t *testing.T) {
 		}
 	})
 	eventually(t, "the stalled clients to be ended", func() bool { return server.usage().Sockets.Sockets == len(reading) })
-	gone := time.Since(began) // since the flow began
+	gone := time.Since(began)
 
 	before := [...]time.Duration{without.quantile(0.5), without.quantile(0.99), without.quantile(1)}
 	after := [...]time.Duration{with.quantile(0.5), with.quantile(0.99), with.quantile(1)}
@@ -76,8 +76,8 @@ func TestStalledClients(t *testing.T) {
 	}
 }
 
-// What waits for clients that do not read is within the bound, however small the messages
-// are, and is given back when they are ended.
+// The memory for clients that do not read stays within the bound, even with small messages. The
+// server releases it when it disconnects them.
 func TestMemoryOfStalledClients(t *testing.T) {
 	n := size(100, 1000)
 	for _, text := range []int{20, 200, 4000} {
@@ -89,8 +89,8 @@ func TestMemoryOfStalledClients(t *testing.T) {
 		for _, cl := range all {
 			cl.conn.Pause()
 		}
-		// A message has about 30 bytes of header and time, and counts for 200 more. The
-		// kernel takes a part, so this is not quite the limit.
+		// A message has about 30 bytes of header and time, and the server counts 200 more for it. The
+		// kernel takes a part of the messages, so this stays just below the limit.
 		flow := map[string]int{"size": text, "times": outbox / (text + 30 + 200)}
 		server.emit("each", "", flow)
 		u := server.settled()
@@ -102,7 +102,7 @@ func TestMemoryOfStalledClients(t *testing.T) {
 		if u.Sockets.SlowConsumers > 0 {
 			t.Errorf("%d clients were ended before their outbox was full", u.Sockets.SlowConsumers)
 		}
-		for range 4 { // over four times the limit nobody gets time to take it
+		for range 4 { // beyond four times the limit, the server disconnects a client at once
 			server.emit("each", "", flow)
 		}
 		eventually(t, "the memory of the clients to be given back", func() bool {

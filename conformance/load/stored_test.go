@@ -26,8 +26,8 @@ import (
 	"github.com/parley-go/parley/internal/app"
 )
 
-// serveChat is the server process with the binary's application, and with a store of its own
-// beside it to compare with.
+// serveChat runs the server process with the binary's application. To compare, the tests can also
+// measure a separate store in it.
 func serveChat(data string) {
 	c := app.Defaults()
 	c.Data, c.EventsPerSecond, c.BytesPerSecond = filepath.Join(data, "chat"), 0, 0
@@ -65,8 +65,8 @@ func serveChat(data string) {
 	}
 }
 
-// storeRate returns how many messages a second a store commits for so many senders, each
-// of whom waits for one before the next.
+// storeRate returns how many messages a second a store commits. Each of the senders waits for one
+// message before it sends the next.
 func storeRate(path string, senders int, during time.Duration) (float64, error) {
 	store, err := sqlite.Open(path, nil)
 	if err != nil {
@@ -105,7 +105,7 @@ const (
 
 func chatRoom(sender int) string { return fmt.Sprint("room-", sender%chatRooms) }
 
-// clientID is of the shape of a UUIDv7: ascending at the front, random behind.
+// clientID returns an id like a UUIDv7: the front ascends, the rest is random.
 func clientID() string {
 	return fmt.Sprintf("%012x-7%015x", time.Now().UnixMicro(), rand.Uint64()>>4)
 }
@@ -115,12 +115,12 @@ type chatters struct {
 	*crowd
 	t       *testing.T
 	all     []*client
-	going   atomic.Bool  // each acknowledgement has its client send again
-	rested  atomic.Int64 // acknowledgements that did not
+	going   atomic.Bool  // while true, a client sends again after each acknowledgement
+	rested  atomic.Int64 // acknowledgements that came while going was false
 	refused atomic.Int64
 }
 
-// chat has n clients join their rooms.
+// chat connects n clients and joins their rooms.
 func chat(t *testing.T, server *child, n int) *chatters {
 	c := &chatters{crowd: newCrowd(t, server), t: t}
 	c.receive = func(cl *client, packet []byte) {
@@ -143,7 +143,7 @@ func chat(t *testing.T, server *child, n int) *chatters {
 	return c
 }
 
-// ask has each client ask for something, and waits until all have an answer.
+// ask sends a request from each client and waits until all have an answer.
 func (c *chatters) ask(request func(*client) string) {
 	c.t.Helper()
 	before := c.acks.Load()
@@ -153,8 +153,8 @@ func (c *chatters) ask(request func(*client) string) {
 	eventually(c.t, "all to be answered", func() bool { return c.acks.Load() == before+int64(len(c.all)) })
 }
 
-// busy runs f while each client repeats a request as soon as it is answered, and returns the
-// number of answers meanwhile.
+// busy runs f while each client repeats a request after each answer. It returns the number of
+// answers during f.
 func (c *chatters) busy(request func(*client) string, f func()) (answers int64) {
 	c.t.Helper()
 	for _, cl := range c.all {
@@ -181,8 +181,8 @@ func typing(cl *client) string {
 	return fmt.Sprintf(`422["typing",{"roomId":"%s"}]`, chatRoom(cl.number))
 }
 
-// Messages that are sent through Socket.IO, stored, broadcast to the room and acknowledged
-// are compared to those that senders give to the store directly.
+// Compares two ways to store messages. In one, clients send them over Socket.IO, and the server stores,
+// broadcasts and acknowledges them. In the other, senders give them directly to the store.
 func TestStoredMessages(t *testing.T) {
 	rounds, during := rounds(5), 200*time.Millisecond
 	if *full {
@@ -191,7 +191,7 @@ func TestStoredMessages(t *testing.T) {
 	for senders, bars := range map[int]struct{ cost, rate float64 }{64: {3, 0.4}, 1024: {5, 0.2}} {
 		server := start(t, serverConfig{Chat: t.TempDir()})
 		c := chat(t, server, senders)
-		var rates, costs []float64 // as multiples of the store's
+		var rates, costs []float64 // multiples of the store's
 		for round := range rounds {
 			var alone float64 // messages a second
 			storeCPU := server.cost(func() {
@@ -221,7 +221,7 @@ func TestStoredMessages(t *testing.T) {
 	}
 }
 
-// To join a room brings its last 50 messages, at the same cost however many are stored.
+// Joining a room returns its last 50 messages. The cost does not depend on how many are stored.
 func TestRoomsOpenFast(t *testing.T) {
 	few := openRooms(t, 50*chatRooms)
 	if *full {
@@ -230,7 +230,7 @@ func TestRoomsOpenFast(t *testing.T) {
 	}
 }
 
-// openRooms returns the median time in which a room opens, and wants the last 50 messages of each.
+// openRooms returns the median time to open a room. It fails the test if a room does not return 50 messages.
 func openRooms(t *testing.T, messages int) time.Duration {
 	t.Helper()
 	dir := t.TempDir()
@@ -253,7 +253,7 @@ func openRooms(t *testing.T, messages int) time.Duration {
 	}
 	server := start(t, serverConfig{Chat: dir})
 	c := newCrowd(t, server)
-	answered := make(chan int) // the bytes of an answer
+	answered := make(chan int) // the size of an answer in bytes
 	c.receive = func(_ *client, packet []byte) {
 		if bytes.HasPrefix(packet, []byte("43")) {
 			answered <- len(packet)
@@ -277,8 +277,8 @@ func openRooms(t *testing.T, messages int) time.Duration {
 	return p50
 }
 
-// Events that are not stored are answered while others store: as fast as while the others do
-// something else.
+// While other clients store messages, the server answers events that it does not store as fast as
+// while the others do something else.
 func TestStoringSlowsNobodyElse(t *testing.T) {
 	times := 50
 	if *full {

@@ -1,9 +1,9 @@
-// Command server is a server on the library for clients to be tried against. It listens on
-// 127.0.0.1 and the port given (0: any), prints its address, and shuts down gracefully on
-// SIGTERM. What it serves is said in package app.
+// Command server is a server for tests of clients. It serves the application of package app with the
+// library. It listens on 127.0.0.1 and the given port (0: any), prints its address, and shuts down
+// gracefully on SIGTERM.
 //
-// With -webtransport that is over TLS, and WebTransport is served as well; the hash of the
-// certificate is printed before the address.
+// With -webtransport it uses TLS and also serves WebTransport. It then prints the hash of its
+// certificate before the address.
 package main
 
 import (
@@ -30,7 +30,7 @@ import (
 
 var (
 	port           = flag.Int("port", 0, "port to listen on")
-	recovery       = flag.Duration("recovery", 0, "how long clients may be away and be recovered")
+	recovery       = flag.Duration("recovery", 0, "how long clients may be disconnected and still be recovered")
 	msgpack        = flag.Bool("msgpack", false, "speak msgpack instead of JSON")
 	pingInterval   = flag.Duration("ping-interval", 25*time.Second, "heartbeat interval")
 	pingTimeout    = flag.Duration("ping-timeout", 20*time.Second, "heartbeat timeout")
@@ -38,10 +38,10 @@ var (
 	legacy         = flag.Bool("legacy", false, "allow Engine.IO 3 and JSONP")
 	compression    = flag.Bool("compression", false, "allow permessage-deflate")
 	overQUIC       = flag.Bool("webtransport", false, "serve TLS and WebTransport")
-	maxConnections = flag.Int("max-connections", 0, "connections in all")
-	deny           = flag.Bool("deny", false, "refuse all handshakes by AllowRequest")
-	proxy          = flag.String("proxy", "", "address of a proxy that is to be believed")
-	behindMux      = flag.Bool("mux", false, "serve as the README has it, with the standard mux")
+	maxConnections = flag.Int("max-connections", 0, "maximum number of connections")
+	deny           = flag.Bool("deny", false, "refuse all handshakes with AllowRequest")
+	proxy          = flag.String("proxy", "", "address of a trusted proxy")
+	behindMux      = flag.Bool("mux", false, "serve with the standard mux, as in the README")
 	origins        = flag.String("origins", "*", "origins that may connect, separated by commas")
 )
 
@@ -115,7 +115,7 @@ func main() {
 	}
 }
 
-// serveQUIC serves TLS on l, and WebTransport on the UDP port of its number.
+// serveQUIC serves TLS on l, and WebTransport on the UDP port with the same number.
 func serveQUIC(srv *parley.Server, l net.Listener) (*webtransport.Server, error) {
 	source, err := certs.NewSelfSigned("", slog.Default())
 	if err != nil {

@@ -1,36 +1,34 @@
 // Package wire_test replays transcripts of the protocol, testdata/*.txt, against the
-// application of package app. The clock is a simulated one, so that a transcript may
-// wait for a heartbeat.
+// application of package app. It simulates the clock, so a transcript can wait for a heartbeat.
 //
-// A scenario is a title, "== title", and lines:
+// A scenario has a title, "== title", and these lines:
 //
-//	! recovery                            with connection state recovery
-//	! EIO=3&b64=1                         with these parameters instead of EIO=4, and a server
+//	! recovery                            use connection state recovery
+//	! EIO=3&b64=1                         use these parameters instead of EIO=4, and a server
 //	                                      that allows Engine.IO 3 and JSONP
-//	> get                                 a poll; its answer may come later
-//	> post DATA                           the client's packets
-//	> post binary 0102                    the same as bytes, in hexadecimal
-//	> post form DATA                      the same as a form, escaped as clients do
-//	> GET /path?query BODY                any other request
-//	< get 200 DATA                        the answer to the oldest poll
-//	< get 200 binary 0102                 the same in bytes
-//	< post 200 ok                         the answer to the last post or other request
-//	< header Name: value                  of the last answer; without a value: it has none
-//	> ws open, > ws upgrade               a WebSocket, for a new session or the one of {sid}
-//	> ws DATA, > ws binary 0102           a message, as text or in hexadecimal
-//	> ws close 1000, > ws drop            end it with or without the closing handshake
-//	< ws DATA, < ws binary 0102           a message
-//	< ws close 1005, < ws drop            likewise
-//	@ 25s                                 so long after the line before comes the next one
+//	> get                                 send a poll; its answer may come later
+//	> post DATA                           post the client's packets
+//	> post binary 0102                    post bytes, given in hexadecimal
+//	> post form DATA                      post a form, escaped as clients do
+//	> GET /path?query BODY                send any other request
+//	< get 200 DATA                        expect the answer to the oldest poll
+//	< get 200 binary 0102                 expect such an answer in bytes
+//	< post 200 ok                         expect the answer to the last post or other request
+//	< header Name: value                  expect a header in the last answer; without a value: expect none
+//	> ws open, > ws upgrade               open a WebSocket, for a new session or for the session {sid}
+//	> ws DATA, > ws binary 0102           send a message, as text or in hexadecimal
+//	> ws close 1000, > ws drop            end the WebSocket with or without the closing handshake
+//	< ws DATA, < ws binary 0102           expect a message
+//	< ws close 1005, < ws drop            expect its end
+//	@ 25s                                 the next line comes so long after the one before
 //	# …                                   a comment
 //
-// "␞" is the separator of payloads, U+001E, and "x×9" nine times an x. {name} stands for what the server chose: where
-// it first appears it takes the value, later it means that. A second WebSocket or polling
-// session is begun with "> new", which forgets {sid}.
+// "␞" is the separator of payloads, U+001E, and "x×9" means nine times an x. {name} stands for a value
+// that the server chose. It takes the value where it first appears, and means that value later. "> new"
+// forgets {sid}, so that a second WebSocket or polling session can begin.
 //
-// With WIRE_URL (and WIRE_RECOVERY_URL, for the scenarios with recovery, and WIRE_LEGACY_URL,
-// for those with other parameters) the transcripts are replayed against another server, in
-// real time.
+// With WIRE_URL, the test replays the transcripts against another server, in real time. It uses
+// WIRE_RECOVERY_URL for scenarios with recovery, and WIRE_LEGACY_URL for those with other parameters.
 package wire_test
 
 import (
@@ -104,7 +102,7 @@ func replay(t *testing.T, lines []string, file string, first int) {
 	}
 	if url := os.Getenv(name); url != "" {
 		p := newPlayer(t, url, (&net.Dialer{}).DialContext)
-		p.settle = func() { time.Sleep(50 * time.Millisecond) } // nobody can tell when it moves no more
+		p.settle = func() { time.Sleep(50 * time.Millisecond) } // a real server does not tell when it is idle
 		play(t, p)
 		return
 	}
@@ -136,32 +134,32 @@ func replay(t *testing.T, lines []string, file string, first int) {
 	})
 }
 
-// player is the client of one scenario.
+// player plays the client in one scenario.
 type player struct {
 	t      *testing.T
 	where  func() // logs the current line
 	url    string
-	eio    string // parameters that begin each query
+	eio    string // the parameters at the beginning of each query
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	client *http.Client
 	ctx    context.Context
 	cancel context.CancelFunc
-	settle func() // waits until nothing moves any more
+	settle func() // waits until the server is idle
 
 	names map[string]string
 	gets  []chan answer
-	last  answer // of the last request
+	last  answer // to the last request
 	post  *answer
 
 	ws     *ws.Conn
 	wsConn net.Conn
 	frames chan string
 
-	mark  time.Time     // when the last line was done
-	after time.Duration // for the next one; negative: whenever
+	mark  time.Time     // the end of the last line
+	after time.Duration // when the next line comes, after mark; negative: at any time
 }
 
-// answer is one to an HTTP request.
+// answer is the answer to an HTTP request.
 type answer struct {
 	status int
 	header http.Header
@@ -176,7 +174,7 @@ func newPlayer(t *testing.T, url string, dial func(ctx context.Context, network,
 	return p
 }
 
-// close ends the scenario, after which nothing may be left over.
+// close ends the scenario. It reports frames and answers that the scenario did not expect.
 func (p *player) close() {
 	if !p.t.Failed() {
 		p.settle()
@@ -236,7 +234,7 @@ func (p *player) line(line string) {
 	p.mark, p.after = time.Now(), -1
 }
 
-// send does what the client does.
+// send executes a line of the client.
 func (p *player) send(line string) {
 	what, rest, _ := strings.Cut(line, " ")
 	query := "/socket.io/?" + p.eio + "&transport=polling"
@@ -263,7 +261,7 @@ func (p *player) send(line string) {
 	}
 }
 
-// body returns what a post sends, and its content type.
+// body returns the content type and the body of a post.
 func (p *player) body(line string) (contentType, body string) {
 	if digits, ok := strings.CutPrefix(line, "binary "); ok {
 		b, err := hex.DecodeString(digits)
@@ -323,14 +321,13 @@ func (p *player) sendWS(line string) {
 		if err != nil {
 			p.fatalf("%v", err)
 		}
-		p.ws.WriteMessage(p.ctx, ws.OpBinary, b) // fails if the server has closed, which is for the transcript to say
+		p.ws.WriteMessage(p.ctx, ws.OpBinary, b) // ignore the error: if the server has closed, a later line says so
 	default:
 		p.ws.WriteMessage(p.ctx, ws.OpText, []byte(line)) // likewise
 	}
 }
 
-// openWS opens a WebSocket, whose frames then come on p.frames, in the form of the
-// transcript.
+// openWS opens a WebSocket. Its frames come on p.frames, in the form of the transcript.
 func (p *player) openWS(target string) {
 	p.frames = make(chan string, 1000)
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -369,7 +366,7 @@ func (p *player) openWS(target string) {
 	}(p.frames)
 }
 
-// receive waits for what the server does.
+// receive executes a line of the server: it waits for the answer or frame and checks it.
 func (p *player) receive(line string) {
 	what, rest, _ := strings.Cut(line, " ")
 	timeout := time.After(2 * time.Minute)
@@ -414,7 +411,7 @@ func (p *player) answered(want string) {
 
 var placeholder = regexp.MustCompile(`\\\{([a-z]+)\\\}`)
 
-// match compares what came with what was expected and gives names their values.
+// match compares an answer or frame with the expected one, and gives names their values.
 func (p *player) match(want, got string) {
 	pattern := placeholder.ReplaceAllStringFunc(regexp.QuoteMeta(want), func(quoted string) string {
 		name := placeholder.FindStringSubmatch(quoted)[1]
@@ -451,14 +448,14 @@ func (p *player) match(want, got string) {
 
 var repetition = regexp.MustCompile(`x×\d+`)
 
-// expand returns what a line of the client stands for.
+// expand replaces names and repetitions in a line of the client.
 func (p *player) expand(line string) string {
 	for name, value := range p.names {
 		line = strings.ReplaceAll(line, "{"+name+"}", value)
 	}
 	line = strings.ReplaceAll(line, "␞", "\x1e")
 	return repetition.ReplaceAllStringFunc(line, func(s string) string {
-		n, _ := strconv.Atoi(strings.TrimPrefix(s, "x×")) // it is digits
+		n, _ := strconv.Atoi(strings.TrimPrefix(s, "x×")) // it has only digits
 		return strings.Repeat("x", n)
 	})
 }

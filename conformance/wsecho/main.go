@@ -1,12 +1,12 @@
-// Wsecho is a WebSocket echo server for conformance suites: it returns every
-// message as it came, and offers all of permessage-deflate.
+// Wsecho is a WebSocket echo server for conformance suites. It sends every message back unchanged
+// and supports all of permessage-deflate.
 //
 // Usage:
 //
 //	wsecho PORT
 //
-// It listens on 127.0.0.1:PORT, the address may be given in full too, and
-// accepts every origin. It is a test peer, not an example.
+// It listens on 127.0.0.1:PORT, or on the full address if you give one. It accepts every origin. It is
+// a test peer, not an example.
 package main
 
 import (
@@ -22,8 +22,8 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// limits have room for the largest messages of the known suites, 16 MiB, and for
-// those in the smallest fragments, 4 MiB in 65,536.
+// limits allow the largest messages of the known suites, which have 16 MiB, and the messages with the
+// most fragments, which have 4 MiB in 65,536 fragments.
 var limits = &ws.ParserConfig{MaxMessage: 64 << 20, MaxFragments: -1}
 
 func main() {

@@ -1,5 +1,5 @@
-// Command yardstick serves the small application that performance is measured with, on
-// 127.0.0.1 and the port that is its last argument:
+// Command yardstick serves a small application for performance measurements. It listens on 127.0.0.1
+// and the port in its last argument. Its events are:
 //
 //	"echo" (any)                       → emits "echo" with the same argument
 //	"ackme" (any)                      → acknowledges with the same argument
