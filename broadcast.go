@@ -210,7 +210,8 @@ func (i SocketInfo) Value(key any) any {
 }
 
 // The methods below may have to ask other servers in a cluster, so they take a context and can
-// fail. Within one process they fail only if ctx has already ended; they then do nothing.
+// fail. Within one process, the only such failure is that ctx has already ended; they then do
+// nothing.
 
 // FetchSockets returns the selected sockets. SocketIDs and Count cost much less.
 func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
