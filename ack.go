@@ -8,8 +8,9 @@ import (
 )
 
 // EmitWithAck sends an event to the client and waits for its acknowledgement. If ctx has no
-// deadline it waits as long as the client is connected. The error is ErrTimeout when
-// ctx's deadline is over, ctx's own when it was canceled, or ErrDisconnected.
+// deadline, it waits as long as the client is connected. The error is ErrTimeout if ctx's deadline
+// passes, ctx.Err() if ctx is canceled, ErrDisconnected if the client is gone, ErrConnecting if the
+// client is still joining, or ErrTooManyAcks.
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Reply, error) {
 	if err := checkEvent(event); err != nil {
 		return Reply{}, err
@@ -43,9 +44,9 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	}
 }
 
-// expect has f called with the acknowledgement of that id, or with ErrDisconnected: once,
-// on the goroutine that receives, so it must not block. If expect fails, f gets the error,
-// too.
+// expect registers f for the acknowledgement with this id. It calls f once, with the
+// acknowledgement or with an error such as ErrDisconnected. f runs on the receiving goroutine and
+// must not block. If expect returns an error, it has called f with that error.
 func (s *Socket) expect(id int64, f func(payload, error)) error {
 	s.mu.Lock()
 	var err error
@@ -69,12 +70,12 @@ func (s *Socket) expect(id int64, f func(payload, error)) error {
 	}
 	s.conn.pressure(0, 1)
 	if s.entering.Load() {
-		s.answer() // or the client could not acknowledge anything
+		s.answer() // otherwise the client could not acknowledge anything
 	}
 	return nil
 }
 
-// take removes the acknowledgement that is awaited under that id, or returns nil.
+// take removes and returns the callback for this acknowledgement id, or returns nil.
 func (s *Socket) take(id int64) func(payload, error) {
 	s.mu.Lock()
 	f := s.acks[id]
@@ -89,7 +90,7 @@ func (s *Socket) take(id int64) func(payload, error) {
 	return f
 }
 
-// resolve hands out an acknowledgement; one that nobody awaits is ignored.
+// resolve delivers an acknowledgement. It ignores one that nobody waits for.
 func (s *Socket) resolve(id int64, p payload, err error) {
 	if f := s.take(id); f != nil {
 		f(p, err)

@@ -14,8 +14,8 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// raw is a connection that has joined the main namespace, without a parser of its own: what
-// it costs is the server's.
+// raw is a connection that has joined the main namespace. It has no parser, so that a benchmark
+// measures only the server.
 type raw struct {
 	net.Conn
 	tb testing.TB
@@ -35,7 +35,7 @@ func dialRaw(tb testing.TB, address string) raw {
 	return r
 }
 
-// frame returns client frames of text messages.
+// frame returns text messages as client frames.
 func frame(messages ...string) (b []byte) {
 	for _, m := range messages {
 		b = ws.AppendMaskedFrame(b, ws.OpText, []byte(m))
@@ -43,7 +43,7 @@ func frame(messages ...string) (b []byte) {
 	return b
 }
 
-// exchange sends and reads up to and including the text.
+// exchange sends request and reads up to and including until.
 func (r raw) exchange(request []byte, until string) {
 	r.tb.Helper()
 	r.write(request)
@@ -63,7 +63,7 @@ func (r raw) write(b []byte) {
 
 // read fills b.
 func (r raw) read(b []byte) {
-	if _, err := io.ReadFull(r.Conn, b); err != nil { // r itself would be allocated
+	if _, err := io.ReadFull(r.Conn, b); err != nil { // passing r itself would allocate
 		r.tb.Fatal(err)
 	}
 }
@@ -73,8 +73,8 @@ const (
 	benchAck  = parley.RPC[json.RawMessage, json.RawMessage]("ack")
 )
 
-// serveRaw serves echoes, acknowledgements, "untyped", which is answered with the fixed
-// event "done", and "all", which is sent to everybody.
+// serveRaw serves echoes, acknowledgements, "untyped" (answered with the fixed event "done") and
+// "all" (sent to all clients).
 func serveRaw(tb testing.TB) (address string) {
 	tb.Helper()
 	srv, err := parley.New(&parley.Options{Logger: slog.New(slog.DiscardHandler)})
@@ -99,11 +99,11 @@ func serveRaw(tb testing.TB) (address string) {
 
 var payload = `"` + strings.Repeat("x", 64) + `"`
 
-// scenarios are requests of one connection, with what comes back.
+// scenarios lists requests on one connection, with the expected answers.
 var scenarios = []struct {
 	name            string
 	request, answer string
-	allocations     float64 // at most; measured was one less
+	allocations     float64 // upper limit, one above the measured value
 }{
 	{"untyped", `42["untyped",` + payload + `]`, `42["done"]`, 3},
 	{"echo", `42["echo",` + payload + `]`, `42["echo",` + payload + `]`, 8},
@@ -124,7 +124,7 @@ func TestEventAllocations(t *testing.T) {
 	}
 }
 
-// everybody connects n clients and returns one broadcast to all of them, asked for by the first.
+// everybody connects n clients. broadcast makes the first one request one broadcast to all of them.
 func everybody(tb testing.TB, n int) (broadcast func()) {
 	tb.Helper()
 	address := serveRaw(tb)
@@ -141,7 +141,7 @@ func everybody(tb testing.TB, n int) (broadcast func()) {
 	}
 }
 
-// What a broadcast allocates does not depend on the number of its receivers.
+// The number of allocations of a broadcast must not depend on the number of receivers.
 func TestBroadcastAllocations(t *testing.T) {
 	var allocations [2]float64
 	for i, n := range []int{1, 100} {

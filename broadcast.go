@@ -10,8 +10,8 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// Broadcast is a choice of sockets, and says how to send to them. It is immutable and safe for
-// concurrent use: the methods that choose return a new one.
+// Broadcast selects sockets and says how to send to them. It is immutable and safe for concurrent
+// use: the methods that select sockets or set options return a new one.
 type Broadcast struct {
 	nsp *Namespace
 	selection
@@ -33,8 +33,8 @@ func union(a, b []string) []string {
 	return append(a[:len(a):len(a)], b...)
 }
 
-// To chooses the sockets that are in any of these rooms, or of those of earlier calls. If there is
-// no room at all, it chooses nobody.
+// To adds the sockets in these rooms to those of earlier calls. Without any room, it selects
+// nobody.
 func (b *Broadcast) To(rooms ...string) *Broadcast {
 	return b.with(func(b *Broadcast) {
 		b.turnToOthers()
@@ -43,7 +43,7 @@ func (b *Broadcast) To(rooms ...string) *Broadcast {
 	})
 }
 
-// In is To.
+// In is the same as To.
 func (b *Broadcast) In(rooms ...string) *Broadcast { return b.To(rooms...) }
 
 // Except leaves out the sockets in these rooms.
@@ -54,8 +54,8 @@ func (b *Broadcast) Except(rooms ...string) *Broadcast {
 	})
 }
 
-// turnToOthers turns a choice of one socket into one of all others: s.Volatile() chooses s, but
-// s.Volatile().To("room") chooses the others in the room, as s.To("room") does.
+// turnToOthers turns a selection of one socket into one of all others. s.Volatile() selects s, but
+// s.Volatile().To("room") selects the others in the room, as s.To("room") does.
 func (b *Broadcast) turnToOthers() {
 	if b.self != nil {
 		b.except = union(b.except, []string{b.self.ID()})
@@ -63,33 +63,33 @@ func (b *Broadcast) turnToOthers() {
 	}
 }
 
-// choose returns the chosen sockets.
+// choose returns the selected sockets.
 func (b *Broadcast) choose() []*Socket { return b.nsp.local.choose(nil, &b.selection) }
 
-// Volatile drops the event for each client that cannot take it at once, because something else
-// waits to be sent or, with polling, there is no request to answer.
+// Volatile drops the event for each client that cannot receive it at once: because other data is
+// still queued for it or, with polling, because no request is open.
 func (b *Broadcast) Volatile() *Broadcast {
 	return b.with(func(b *Broadcast) { b.volatile = true })
 }
 
-// Compress says whether the event may be compressed for clients that have agreed to that. The
-// default is true.
+// Compress sets whether the event may be compressed, if the connection has negotiated compression.
+// The default is true.
 func (b *Broadcast) Compress(compress bool) *Broadcast {
 	return b.with(func(b *Broadcast) { b.plain = !compress })
 }
 
-// Local restricts the choice to the sockets that are connected to this process: what you do with
-// them never leaves it. Without a cluster that is all sockets, and Local changes nothing.
+// Local restricts the selection to sockets that are connected to this process; nothing is sent to
+// other processes. Without a cluster that is all sockets, and Local changes nothing.
 func (b *Broadcast) Local() *Broadcast {
 	return b.with(func(b *Broadcast) { b.local = true })
 }
 
-// Timeout bounds the wait of EmitWithAck.
+// Timeout limits how long EmitWithAck waits.
 func (b *Broadcast) Timeout(d time.Duration) *Broadcast {
 	return b.with(func(b *Broadcast) { b.timeout = d })
 }
 
-// Emit sends an event to the chosen sockets. It does not wait for them.
+// Emit sends an event to the selected sockets. It does not wait for them.
 func (b *Broadcast) Emit(event string, args ...any) error {
 	if err := checkEvent(event); err != nil {
 		return err
@@ -105,7 +105,7 @@ func (b *Broadcast) Emit(event string, args ...any) error {
 	return nil
 }
 
-// encode encodes the event as the flags want it, with the id of an acknowledgement or -1.
+// encode encodes the event according to b's flags. id is that of the acknowledgement, or -1.
 func (b *Broadcast) encode(id int64, event string, args []any) (*Encoded, error) {
 	e, err := b.nsp.encode(sio.Event, id, event, args)
 	if err == nil && b.plain {
@@ -116,10 +116,10 @@ func (b *Broadcast) encode(id int64, event string, args []any) (*Encoded, error)
 	return e, err
 }
 
-// EmitWithAck sends an event to the chosen sockets and waits until each of them has
-// answered, is gone, or Timeout or ctx is over; one of the two must be bounded. The answers
-// that came are returned in any case, in the order of their arrival. The error wraps
-// ErrTimeout if some did not come in time.
+// EmitWithAck sends an event to the selected sockets. It waits until each of them has answered or
+// disconnected, or until Timeout or ctx ends. You must set a Timeout or give ctx a deadline. It
+// always returns the answers that arrived, in order of arrival. The error wraps ErrTimeout if some
+// did not arrive in time.
 func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]Reply, error) {
 	if err := checkEvent(event); err != nil {
 		return nil, err
@@ -163,11 +163,11 @@ type collector struct {
 	mu      sync.Mutex
 	awaited int
 	replies []Reply
-	done    chan struct{} // closed when nothing is awaited
+	done    chan struct{} // closed when no more answers are expected
 	closed  bool          // take was called
 }
 
-// add takes an answer, or the news that there will be none.
+// add records an answer or, if err is not nil, that there will be none.
 func (c *collector) add(p payload, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,7 +192,7 @@ func (c *collector) take() ([]Reply, error) {
 	return c.replies, nil
 }
 
-// SocketInfo describes a connected socket, which in a cluster may be another server's.
+// SocketInfo describes a connected socket. In a cluster it may be connected to another server.
 type SocketInfo struct {
 	ID        string
 	Handshake Handshake
@@ -202,17 +202,18 @@ type SocketInfo struct {
 	stored any
 }
 
-// Value returns the value of a Key, for sockets of this server.
+// Value returns the value of a Key. It works for sockets of this server only.
 func (i SocketInfo) Value(key any) any {
 	d, _ := i.stored.(*keyed)
 	v, _ := d.value(key)
 	return v
 }
 
-// What follows may have to ask other servers in a cluster, so it takes a context and can fail. Within
-// one process the error is that of a context that has ended already; nothing is done then.
+// The methods below may have to ask other servers in a cluster, so they take a context and can
+// fail. Within one process, the only such failure is that ctx has already ended; they then do
+// nothing.
 
-// FetchSockets returns the chosen sockets. SocketIDs and Count cost much less.
+// FetchSockets returns the selected sockets. SocketIDs and Count cost much less.
 func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
 	return each(ctx, b, func(s *Socket) SocketInfo {
 		stored := s.stored()
@@ -220,7 +221,7 @@ func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
 	})
 }
 
-// SocketIDs returns the ids of the chosen sockets.
+// SocketIDs returns the ids of the selected sockets.
 func (b *Broadcast) SocketIDs(ctx context.Context) ([]string, error) {
 	return each(ctx, b, (*Socket).ID)
 }
@@ -237,8 +238,8 @@ func each[T any](ctx context.Context, b *Broadcast, f func(*Socket) T) ([]T, err
 	return all, nil
 }
 
-// Count returns how many sockets are chosen. Of all sockets, and of one room, it is known without
-// looking at each socket.
+// Count returns the number of selected sockets. For all sockets, or for one room, it does not look
+// at each socket.
 func (b *Broadcast) Count(ctx context.Context) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -246,8 +247,8 @@ func (b *Broadcast) Count(ctx context.Context) (int, error) {
 	return b.nsp.local.count(&b.selection), nil
 }
 
-// Rooms returns the rooms that the chosen sockets are in, and how many of them are in each. The
-// room that is named by a socket's id is left out while no other socket is there.
+// Rooms returns the rooms that the selected sockets are in, with the number of selected sockets in
+// each. It omits a socket's own room (named by its id) unless another socket is in it.
 func (b *Broadcast) Rooms(ctx context.Context) (map[string]int, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -255,23 +256,23 @@ func (b *Broadcast) Rooms(ctx context.Context) (map[string]int, error) {
 	return b.nsp.local.sizes(&b.selection), nil
 }
 
-// SocketsJoin has the chosen sockets join rooms. The error wraps ErrTooManyRooms if one of them
-// cannot; the others have joined.
+// SocketsJoin makes the selected sockets join rooms. If some sockets cannot, the error wraps
+// ErrTooManyRooms; the others have joined.
 func (b *Broadcast) SocketsJoin(ctx context.Context, rooms ...string) error {
 	return b.change(ctx, func(s *Socket) error { return s.Join(rooms...) })
 }
 
-// SocketsLeave has the chosen sockets leave rooms.
+// SocketsLeave makes the selected sockets leave rooms.
 func (b *Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
 	return b.change(ctx, func(s *Socket) error { s.Leave(rooms...); return nil })
 }
 
-// DisconnectSockets disconnects the chosen sockets; see Socket.Disconnect.
+// DisconnectSockets disconnects the selected sockets; see Socket.Disconnect.
 func (b *Broadcast) DisconnectSockets(ctx context.Context, closeConnection bool) error {
 	return b.change(ctx, func(s *Socket) error { s.Disconnect(closeConnection); return nil })
 }
 
-// change calls f with the chosen sockets. A socket that has gone meanwhile is not an error.
+// change calls f for each selected socket. It ignores sockets that have disconnected meanwhile.
 func (b *Broadcast) change(ctx context.Context, f func(*Socket) error) error {
 	err := ctx.Err()
 	if err != nil {

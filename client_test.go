@@ -12,7 +12,7 @@ import (
 	"github.com/parley-go/parley/internal/eventtest"
 )
 
-// A server and a client in Go share the descriptors of their events, in both directions.
+// A Go server and a Go client share the descriptors of their events, in both directions.
 func TestDescriptorsServeBothSides(t *testing.T) {
 	srv, url := serve(t, nil)
 	sockets := make(chan *parley.Socket, 1)
@@ -55,7 +55,7 @@ func TestDescriptorsServeBothSides(t *testing.T) {
 	}
 	defer c.Close()
 
-	// The client asks.
+	// The client calls the server.
 	if sum, err := eventtest.Add.Call(t.Context(), c, eventtest.Sums{A: 1, B: 2}); sum != 3 || err != nil {
 		t.Errorf("sum %d, %v", sum, err)
 	}
@@ -69,7 +69,7 @@ func TestDescriptorsServeBothSides(t *testing.T) {
 	if _, err := eventtest.Sign.Call(t.Context(), c, nil); err != nil {
 		t.Error(err)
 	}
-	// Events go both ways.
+	// Events travel in both directions.
 	if err := eventtest.Draw.Emit(c, "board", eventtest.Stroke{X: 1, Y: 2, Ink: []byte{7}}); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestDescriptorsServeBothSides(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "clear", cleared)
-	// The server asks.
+	// The server calls the client.
 	s := await(t, "connection", sockets)
 	if _, err := eventtest.Name.Call(t.Context(), s, parley.None{}); !errors.As(err, &e) || e.Code != "shy" {
 		t.Errorf("a client that refuses: %v", err)

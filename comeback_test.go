@@ -14,7 +14,7 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// visits tells of sockets that come and go.
+// visits reports sockets that connect and disconnect.
 type visits struct {
 	sockets chan *parley.Socket
 	gone    chan parley.Reason
@@ -27,8 +27,8 @@ func watch(n *parley.Namespace) visits {
 	return v
 }
 
-// A client that comes back gets what its rooms were told while it was in them, no matter whether
-// it is in them when it goes; and nothing from before or after.
+// A client that comes back receives what was sent to its rooms while it was in them, even if it had
+// left a room before it lost the connection. It receives nothing from before or after.
 func TestComebackKnowsWhenItWasInWhichRoom(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
 	v := watch(srv.Of("/"))
@@ -48,7 +48,7 @@ func TestComebackKnowsWhenItWasInWhichRoom(t *testing.T) {
 	say(2, board)
 	say(3, all.Except("board"))
 	s.Leave("board")
-	say(4, board) // not in it any more
+	say(4, board) // no longer in it
 	say(5, all.Except("board"))
 	s.Join("board", "other")
 	say(6, board.To("other"))
@@ -61,7 +61,7 @@ func TestComebackKnowsWhenItWasInWhichRoom(t *testing.T) {
 	say(10, board)
 	srv.Of("/else").Emit("another namespace")
 
-	missed, again := missedUntilConnect(t, dial(t, url), back(a.PID, "")) // it has not received anything, it says
+	missed, again := missedUntilConnect(t, dial(t, url), back(a.PID, "")) // it says that it has not received anything
 	var got []string
 	for _, m := range missed {
 		name, _, _ := strings.Cut(strings.TrimPrefix(m, `42["`), `"`)
@@ -72,8 +72,8 @@ func TestComebackKnowsWhenItWasInWhichRoom(t *testing.T) {
 	}
 }
 
-// However often a client joins and leaves, what is kept of that is bounded, and nobody gets what
-// was not for them.
+// However often a client joins and leaves, the record of it stays bounded, and nobody receives what
+// was not meant for them.
 func TestStaysAreBounded(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
 	v := watch(srv.Of("/"))
@@ -96,7 +96,7 @@ func TestStaysAreBounded(t *testing.T) {
 	}
 }
 
-// A return that comes to nothing does not use the pid up.
+// A failed attempt to come back does not use up the pid.
 func TestReturnThatFails(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{RunMiddleware: true}})
 	v := watch(srv.Of("/"))
@@ -125,7 +125,7 @@ func TestReturnThatFails(t *testing.T) {
 	await(t, "middleware", waiting)
 	broken.cut()
 
-	given := dial(t, url) // gives up, and tries again over the same connection
+	given := dial(t, url) // gives up, then tries again on the same connection
 	given.send("40" + back(a.PID, ""))
 	await(t, "middleware", waiting)
 	given.send("41")
@@ -133,7 +133,7 @@ func TestReturnThatFails(t *testing.T) {
 	await(t, "middleware", waiting)
 
 	mode.Store("refuse")
-	refused := dial(t, url) // and displaces the one that still waits
+	refused := dial(t, url) // displaces the one that is still waiting
 	refused.send("40" + back(a.PID, ""))
 	refused.expect(`44{"message":"Connection refused","data":{"code":"internal","message":"Connection refused"}}`)
 	given.expectClosed()
@@ -147,7 +147,7 @@ func TestReturnThatFails(t *testing.T) {
 	}
 }
 
-// The old socket's handlers have come to their end before the recovered one's begin.
+// The old socket's handlers finish before the recovered socket's handlers start.
 func TestComebackWaitsForTheOldHandlers(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
 	var mu sync.Mutex
@@ -172,7 +172,7 @@ func TestComebackWaitsForTheOldHandlers(t *testing.T) {
 	for srv.Stats().EventsIn < 2 {
 		time.Sleep(time.Millisecond)
 	}
-	c2 := dial(t, url) // the old connection is still there
+	c2 := dial(t, url) // the old connection is still open
 	c2.send("40" + back(a.PID, ""))
 	c.expectClosed()
 	close(release)
@@ -188,7 +188,7 @@ func TestComebackWaitsForTheOldHandlers(t *testing.T) {
 	}
 }
 
-// Emit to a socket that has gone either fails or is delivered later, not both.
+// Emit to a lost socket either fails or delivers later, never both.
 func TestEmitToASocketThatIsGone(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
 	v := watch(srv.Of("/"))
@@ -197,7 +197,7 @@ func TestEmitToASocketThatIsGone(t *testing.T) {
 	s := await(t, "socket", v.sockets)
 	c.cut()
 	accepted := 0
-	for s.Connected() { // its end may be noticed at any time in between
+	for s.Connected() { // the server may notice the loss at any time in between
 		if s.Emit("kept") == nil {
 			accepted++
 		}
@@ -213,13 +213,13 @@ func TestEmitToASocketThatIsGone(t *testing.T) {
 	if again.SID != a.SID || len(missed) != accepted || strings.Contains(fmt.Sprint(missed), "lost") {
 		t.Errorf("%d events were accepted, and %d delivered later", accepted, len(missed))
 	}
-	// The old socket stays what it was: gone.
+	// The old socket stays disconnected.
 	if err := s.Emit("lost"); !errors.Is(err, parley.ErrDisconnected) {
 		t.Errorf("Emit by the old socket: %v, want ErrDisconnected", err)
 	}
 }
 
-// marshaler emits while it is being encoded.
+// marshaler emits an event while it is being encoded.
 type marshaler struct {
 	n *parley.Namespace
 	s *parley.Socket
@@ -229,7 +229,7 @@ func (m marshaler) MarshalJSON() ([]byte, error) {
 	return []byte("1"), errors.Join(m.n.Emit("inside"), m.s.Emit("inside"))
 }
 
-// Events are encoded while nothing is locked.
+// No lock is held while an event is encoded.
 func TestEncodingThatEmits(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
 	v := watch(srv.Of("/"))
@@ -252,8 +252,8 @@ func TestEncodingThatEmits(t *testing.T) {
 	}
 }
 
-// The last socket of a dynamic namespace can be recovered: the namespace waits for it, as long as
-// the client may come back.
+// The last socket of a dynamic namespace can be recovered: the namespace stays for as long as the
+// client may come back.
 func TestComebackToADynamicNamespace(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{MaxSessions: 1}})
 	srv.OfPattern(regexp.MustCompile(`/dyn-\d+`))
@@ -273,7 +273,8 @@ func TestComebackToADynamicNamespace(t *testing.T) {
 		c.cut()
 		await(t, "disconnect", gone)
 	}
-	// A second one that leaves takes its place, and a deliberate end leaves nothing to wait for.
+	// A second client takes its place and loses its connection. After a deliberate disconnect,
+	// nothing is left to wait for.
 	c = dial(t, url)
 	b := c.connect("/dyn-1", "")
 	c.cut()
@@ -289,7 +290,8 @@ func TestComebackToADynamicNamespace(t *testing.T) {
 	}
 }
 
-// Clients come back while their end is being noticed: one socket each, and none when all have gone.
+// Clients come back while the server is noticing their loss: each has one socket, and none remains
+// when all have gone.
 func TestComebacksAtOnce(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
 	var online sync.Map // id → *atomic.Int64

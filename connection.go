@@ -13,27 +13,27 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// connection is one client's connection and the sockets that share it, one for each
-// namespace that the client has joined. It is the handler of an engine session.
+// connection is one client's connection, with one socket for each namespace that the client has
+// joined. It is the handler of an engine session.
 type connection struct {
 	srv     *Server
 	session *engine.Session
 
-	// Owned by the goroutine that receives.
+	// Owned by the receiving goroutine.
 	decoder sio.Decoder
 	bucket  *bucket // nil: no rate limit
 
 	inboxed atomic.Int64 // bytes in the inboxes of all sockets
-	crowded atomic.Bool  // they are too many; changed under mu
+	crowded atomic.Bool  // inboxed is over its limit; changed under mu
 
 	mu          sync.Mutex
 	seats       []seat
-	attempts    int      // to join a namespace, counted: a seat's is its own
-	negotiating int      // goroutines that find out whether a namespace may be joined
-	left        []uint64 // hashes of namespaces that the client had joined
+	attempts    int      // counts attempts to join a namespace; a seat stores its own number
+	negotiating int      // goroutines that ask rules or run middleware
+	left        []uint64 // hashes of namespaces that the client has left
 	closed      bool
-	joining     *time.Timer // until the first namespace is joined
-	attaching   *time.Timer // until all attachments of a packet are there
+	joining     *time.Timer // runs until the first namespace is joined
+	attaching   *time.Timer // runs until all attachments of a packet have arrived
 	full        int         // sockets whose inbox is full
 	awaited     int         // acknowledgements that the client owes
 	paused      bool
@@ -43,9 +43,9 @@ type connection struct {
 type seat struct {
 	namespace string
 	attempt   int
-	socket    *Socket // nil until the namespace is found
+	socket    *Socket // nil until the namespace is resolved
 	joined    bool
-	cancel    context.CancelFunc // while it is looked for
+	cancel    context.CancelFunc // while the namespace is being resolved
 }
 
 // maxLeft bounds connection.left.
@@ -62,13 +62,13 @@ func newConnection(srv *Server, session *engine.Session) *connection {
 	return c
 }
 
-// connContext is what Options.ConnContext returned for a connection.
+// connContext is the context that Options.ConnContext returned for a connection.
 type connContext struct {
 	context.Context
-	detach func() bool // has the end of the context not close the connection; guarded by connection.mu
+	detach func() bool // stops the context's end from closing the connection; guarded by connection.mu
 }
 
-// parent returns the context that those of the connection's sockets descend from.
+// parent returns the parent of the contexts of the connection's sockets.
 func (c *connection) parent() context.Context {
 	if ctx := c.session.Handshake().Context; ctx != nil {
 		return ctx
@@ -116,8 +116,8 @@ func (c *connection) Message(binary bool, data []byte) {
 	}
 }
 
-// reject ends the connection of a client that breaks the protocol or a limit. Events of it that
-// are not being handled yet are dropped.
+// reject ends the connection of a client that breaks the protocol or a limit. It drops the client's
+// events that no handler has started on.
 func (c *connection) reject(why string) {
 	c.srv.log.Debug("parley: client rejected", "session", c.session.ID(), "reason", why)
 	for _, s := range c.sockets() {
@@ -126,7 +126,7 @@ func (c *connection) reject(why string) {
 	c.session.Close()
 }
 
-// await bounds the time until all attachments of a packet are there.
+// await starts or stops the timer for the attachments of a packet.
 func (c *connection) await(waiting bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,7 +143,7 @@ func stop(t **time.Timer) {
 	}
 }
 
-// packet handles one packet. Its data is valid until packet returns.
+// packet handles one packet. p's data is valid only until packet returns.
 func (c *connection) packet(p sio.Packet) {
 	namespace, auth := c.revision().namespace(p.Namespace, p.Data)
 	switch p.Type {
@@ -156,7 +156,7 @@ func (c *connection) packet(p sio.Packet) {
 	}
 	s, left := c.socket(namespace)
 	switch {
-	case s == nil && left: // the client did not know yet that it is not there any more
+	case s == nil && left: // the client does not know yet that it is no longer there
 	case s == nil:
 		c.reject("packet for a namespace that is not joined")
 	case p.Type == sio.Event:
@@ -169,8 +169,8 @@ func (c *connection) packet(p sio.Packet) {
 	}
 }
 
-// socket returns the socket in a namespace that was joined, or nil and whether the client had
-// joined it before.
+// socket returns the socket of a joined namespace. If there is none, left says whether the client
+// had joined the namespace before.
 func (c *connection) socket(namespace string) (s *Socket, left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -196,8 +196,7 @@ func (c *connection) seatLocked(namespace string) int {
 	return slices.IndexFunc(c.seats, func(s seat) bool { return s.namespace == namespace })
 }
 
-// leave takes the client out of a namespace, as it wants. If it is still joining, it does not any
-// more.
+// leave takes the client out of a namespace at its request. It also stops a join that is under way.
 func (c *connection) leave(namespace string) {
 	c.mu.Lock()
 	i := c.seatLocked(namespace)
@@ -213,7 +212,7 @@ func (c *connection) leave(namespace string) {
 	left.end(ClientNamespaceDisconnect)
 }
 
-// end ends the socket, or the search for its namespace.
+// end ends the socket, or the resolution of its namespace.
 func (s *seat) end(reason Reason) {
 	if s.cancel != nil {
 		s.cancel()
@@ -223,8 +222,8 @@ func (s *seat) end(reason Reason) {
 	}
 }
 
-// connect has the client join a namespace. Where nothing may block, it does so at once. If it is
-// joining already, it begins again.
+// connect lets the client join a namespace: at once if nothing can block. If a join is already
+// under way, connect starts it again.
 func (c *connection) connect(namespace string, auth json.RawMessage) {
 	c.mu.Lock()
 	i := c.seatLocked(namespace)
@@ -269,7 +268,7 @@ func (c *connection) connect(namespace string, auth json.RawMessage) {
 	}
 }
 
-// negotiate runs f, which may block, on a goroutine.
+// negotiate runs f, which may block, on its own goroutine.
 func (c *connection) negotiate(f func()) {
 	c.mu.Lock()
 	c.negotiating++
@@ -284,7 +283,7 @@ func (c *connection) negotiate(f func()) {
 	}()
 }
 
-// discover asks whether the namespace may be made, and goes on with joining.
+// discover resolves the namespace, which may create it, then continues with the join.
 func (c *connection) discover(namespace string, attempt int, auth json.RawMessage) {
 	ctx, cancel := context.WithCancel(c.parent())
 	defer cancel()
@@ -294,7 +293,7 @@ func (c *connection) discover(namespace string, attempt int, auth json.RawMessag
 		c.seats[i].cancel = cancel
 	}
 	c.mu.Unlock()
-	if i < 0 { // the client has gone, or given up
+	if i < 0 { // the client has disconnected or given up
 		return
 	}
 	n, err := c.srv.resolve(ctx, namespace, auth)
@@ -318,7 +317,7 @@ func (c *connection) discover(namespace string, attempt int, auth json.RawMessag
 	}
 }
 
-// screen has the socket pass what may block before it is admitted.
+// screen runs everything that may block before a socket is admitted: recovery and middleware.
 func (c *connection) screen(s *Socket) {
 	n := s.nsp
 	if r := s.recovery(); r != nil {
@@ -329,11 +328,11 @@ func (c *connection) screen(s *Socket) {
 			for _, f := range t.connect {
 				err := guard(func() error { return f.call(s.Context(), s) })
 				if s.gone() {
-					return // the client does not wait for an answer any more
+					return // the client no longer waits for an answer
 				}
 				if err != nil {
 					c.srv.logHandlerError(s, "connect", err)
-					s.close(ServerNamespaceDisconnect) // gives up the seat: the client may ask again
+					s.close(ServerNamespaceDisconnect) // frees the seat, so that the client may ask again
 					c.refuse(n.name, err)
 					return
 				}
@@ -347,7 +346,7 @@ func (c *connection) attemptLocked(attempt int) int {
 	return slices.IndexFunc(c.seats, func(s seat) bool { return s.attempt == attempt })
 }
 
-// seat gives the socket its place. It reports false if the client has gone, or given up.
+// seat puts the socket on its seat. It reports false if the client has disconnected or given up.
 func (c *connection) seat(s *Socket, attempt int) bool {
 	c.mu.Lock()
 	i := c.attemptLocked(attempt)
@@ -361,8 +360,8 @@ func (c *connection) seat(s *Socket, attempt int) bool {
 	return i >= 0
 }
 
-// unseat gives up the socket's place: the client may ask for the namespace again. What it sends to
-// the socket before it knows is ignored.
+// unseat frees the socket's seat, so that the client may ask for the namespace again. What the
+// client sends before it learns this is ignored.
 func (c *connection) unseat(s *Socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -385,9 +384,9 @@ func (c *connection) refuse(namespace string, err error) {
 	c.session.Send(n.encodeControl(sio.ConnectError, c.revision().refusal(err)).messages...)
 }
 
-// admit has the socket join. From the client's first event on, everything is in order:
-// the socket can be found, its connection handlers come first in its inbox, and what
-// they send follows the answer to CONNECT.
+// admit makes the socket join. The order is then right from the client's first event on: the socket
+// can be found, its OnConnection handlers come first in its inbox, and what they send follows the
+// answer to CONNECT.
 func (c *connection) admit(s *Socket) {
 	c.mu.Lock()
 	i := c.seatLocked(s.nsp.name)

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Context returns a context that ends when the socket disconnects. It descends from the one that
-// Options.ConnContext returned, and has the values of keys (see Key).
+// Context returns a context that ends when the socket disconnects. It is derived from the context
+// that Options.ConnContext returned, and carries the values of keys (see Key).
 func (s *Socket) Context() context.Context { return (*socketContext)(s) }
 
-// socketContext is a socket as a context, which so costs nothing until it is waited for.
+// socketContext is a Socket used as a context. It costs nothing until someone waits for it.
 type socketContext Socket
 
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -40,7 +40,7 @@ func (c *socketContext) Err() error {
 	return nil
 }
 
-// AfterFunc is how package context has f called without a goroutine that waits for it.
+// AfterFunc lets package context call f without a waiting goroutine.
 func (c *socketContext) AfterFunc(f func()) (stop func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

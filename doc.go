@@ -1,6 +1,6 @@
-// Package parley is a Socket.IO server: unmodified Socket.IO clients connect to it over
-// WebSocket and HTTP long polling, with Options.JSONP over JSONP and with package webtransport
-// over WebTransport, and others that know the transport over Server-Sent Events.
+// Package parley is a Socket.IO server. Unmodified Socket.IO clients connect to it over WebSocket
+// and HTTP long polling, over JSONP if you set Options.JSONP, and over WebTransport if you use
+// package webtransport. Other clients can use Server-Sent Events.
 //
 //	srv, err := parley.New(nil)
 //	if err != nil { … }
@@ -14,22 +14,23 @@
 //
 // # Behind a mux
 //
-// The server answers at Options.Path and below it. Give a http.ServeMux both patterns: it would
-// redirect clients with addTrailingSlash: false, which WebSockets do not follow.
+// The server answers at Options.Path and below it. Register both patterns with a http.ServeMux.
+// With the first one only, the mux redirects clients that use addTrailingSlash: false, and
+// WebSockets do not follow redirects.
 //
 //	http.Handle("/socket.io/", srv)
 //	http.Handle("/socket.io", srv)
 //
-// Patterns must not name a method, since clients send GET, POST and OPTIONS. http.StripPrefix must
-// not cut Options.Path off. Middleware that ends requests after a time, such as
-// http.TimeoutHandler, ends sessions with it. Middleware that wraps the http.ResponseWriter
-// needs a method Unwrap for WebSockets to be possible. The log says once a minute when one of
-// these is in the way.
+// Patterns must not name a method: clients send GET, POST and OPTIONS. http.StripPrefix must not
+// cut off Options.Path. Middleware that limits the duration of a request, such as
+// http.TimeoutHandler, also ends sessions. Middleware that wraps the http.ResponseWriter needs an
+// Unwrap method, or WebSockets do not work. If one of these gets in the way, the server logs it, at
+// most once a minute.
 //
 // # Events
 //
-// A descriptor gives an event its types. It is a constant, and a Go client can share it: the
-// descriptors are those of package event, which does not link the server.
+// A descriptor gives an event its types. It is a constant that the server can share with Go
+// clients: descriptors come from package event, which does not link the server.
 //
 //	const (
 //		Typing = parley.Event[Notice]("typing")          // one argument
@@ -40,31 +41,31 @@
 //	parley.On(srv, Typing, func(ctx context.Context, s *parley.Socket, v Notice) error { … })
 //	Typing.Emit(srv.To(room).Except(s.ID()), Notice{…})
 //
-// Clients in JavaScript may send more than that: several arguments, binary data among them, and
-// an acknowledgement that is optional. Server.On, Emit and Packet handle all of it.
+// JavaScript clients may send more than that: several arguments, binary data, and optional
+// acknowledgements. Server.On, Emit and Packet handle all of it.
 //
 // # Order
 //
 // The handlers of one socket run one at a time, in the order in which its events arrive. They run
-// on a goroutine of their own, so a handler may block, and may wait for an acknowledgement from
-// the same client. Handlers of different sockets run at the same time. What you emit to one socket
-// arrives in the order in which you emitted it.
+// on a goroutine of their own, so a handler may block, and it may wait for an acknowledgement from
+// the same client. Handlers of different sockets run concurrently. A socket receives events in the
+// order in which you emitted them.
 //
 // # Errors
 //
-// When a handler returns an error or panics, its client's acknowledgement is the error (see Error).
-// OnError gets to know of it, and the server logs it. It never ends the process. A mistake of the
-// program, such as a nil handler, panics where it is made.
+// When a handler returns an error or panics, the client receives the error as acknowledgement (see
+// Error), OnError is called, and the server logs it. Handler panics never end the process. A
+// programming mistake, such as a nil handler, panics where you make it.
 //
 // # Contexts and values
 //
-// The context of a handler ends when its socket disconnects. It has the values that
-// Options.ConnContext took from the HTTP request, and those that middleware kept with the socket
+// A handler's context ends when its socket disconnects. It carries the values that
+// Options.ConnContext took from the HTTP request, and those that middleware stored on the socket
 // under a Key.
 //
 // # Slow clients
 //
-// Emitting never waits for a client. What the client has not taken yet waits for it, up to
-// Options.MaxOutbox. A client that is over it and takes nothing is disconnected; see Socket.Drain
-// if you have much to send.
+// Emit never waits for a client. What the client has not yet received is queued, up to
+// Options.MaxOutbox. A client that is over this limit and receives nothing is disconnected. If you
+// have much to send, see Socket.Drain.
 package parley

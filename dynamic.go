@@ -7,16 +7,16 @@ import (
 	"regexp"
 )
 
-// Dynamic namespaces come into being when a client asks for them, if a rule allows it.
+// Dynamic namespaces are created when a client asks for them, if a rule allows it.
 
-// belongLocked makes n one of p's. Nobody joins it before announce.
+// belongLocked makes n a child of p. Nobody can join n before announce.
 func (n *Namespace) belongLocked(p *ParentNamespace) {
 	n.parent.Store(p)
 	n.opening = make(chan struct{})
 }
 
-// announce tells OnNewNamespace and opens n. If that fails, what protects n may be missing, so n
-// does not open.
+// announce calls the handlers of OnNewNamespace, then opens n. If a handler panics, n's middleware
+// may be missing, so n does not open.
 func (s *Server) announce(n *Namespace) (ok bool) {
 	s.mu.RLock()
 	created := s.created
@@ -36,19 +36,19 @@ func (s *Server) announce(n *Namespace) (ok bool) {
 	return ok
 }
 
-// OnNewNamespace calls f for each namespace that OfPattern or OfFunc brings into being, before
-// anybody can join it. What f registers on it holds for its first client, too. If f panics,
-// nobody may join the namespace.
+// OnNewNamespace calls f for each namespace that OfPattern or OfFunc creates, before anyone can
+// join it. What f registers on it applies from the first client on. If f panics, nobody may join
+// the namespace.
 func (s *Server) OnNewNamespace(f func(*Namespace)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.created = with(s.created, f)
 }
 
-// ParentNamespace stands for all namespaces that clients may join by its rule. What you register
-// on it holds for each of them; what you register on one of them holds for that one, and goes
-// with it. Such a namespace exists while it has sockets, or clients that may be recovered,
-// or for good once you have asked for it with Server.Of.
+// ParentNamespace stands for all namespaces that clients may join by its rule. What you register on
+// it applies to each of them. What you register on one of them applies to that one only, and is
+// lost with it. Such a namespace exists while it has sockets or recoverable clients. If you have
+// called Server.Of for it, it stays.
 type ParentNamespace struct {
 	handlers
 	srv     *Server
@@ -56,19 +56,18 @@ type ParentNamespace struct {
 	match   func(ctx context.Context, name string, auth json.RawMessage) bool
 }
 
-// OfPattern lets clients join each namespace whose whole name, slash included, matches the
+// OfPattern lets clients join each namespace whose complete name, slash included, matches the
 // pattern.
 func (s *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {
 	return s.addParent(&ParentNamespace{pattern: regexp.MustCompile(`^(?:` + pattern.String() + `)$`)})
 }
 
-// OfFunc lets clients join each namespace that match accepts. auth is what the client sent
-// to authenticate with, a JSON object, or nil. match may block; ctx ends when the client
-// hangs up. It is asked when the namespace does not exist: what each client has to pass is
-// middleware (Use).
+// OfFunc lets clients join each namespace that match accepts. auth is the client's auth payload, a
+// JSON object, or nil. match may block; ctx ends when the client disconnects. It is called only if
+// the namespace does not exist yet. To check every client, add middleware with Use.
 //
-// While there is such a rule, clients join a namespace by it as well if the server has only
-// named it with Of and registered nothing on it.
+// While such a rule exists, it also decides about namespaces that you have only named with Of and
+// registered nothing on.
 func (s *Server) OfFunc(match func(ctx context.Context, name string, auth json.RawMessage) bool) *ParentNamespace {
 	return s.addParent(&ParentNamespace{match: match})
 }
@@ -82,7 +81,7 @@ func (s *Server) addParent(p *ParentNamespace) *ParentNamespace {
 	return p
 }
 
-// accepts asks the rule.
+// accepts evaluates the rule.
 func (p *ParentNamespace) accepts(ctx context.Context, name string, auth json.RawMessage) (ok bool, err error) {
 	if p.pattern != nil {
 		return p.pattern.MatchString(name), nil
@@ -109,13 +108,14 @@ func (p *ParentNamespace) Emit(event string, args ...any) error {
 	return nil
 }
 
-// unclaimedLocked reports whether only Of has named n: a rule decides whether clients may join.
+// unclaimedLocked reports whether n was only named with Of, so that a rule decides whether clients
+// may join it.
 func (s *Server) unclaimedLocked(n *Namespace) bool {
 	return s.rules && n.name != "/" && n.parent.Load() == nil && n.empty()
 }
 
-// existing returns the namespace if there is nothing to ask and to wait for, and has it stay
-// for the socket that is about to join. release undoes that.
+// existing returns the namespace if a client can join it without asking a rule and without waiting.
+// It takes a reference for the socket that is about to join; release gives it back.
 func (s *Server) existing(name string) *Namespace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +127,8 @@ func (s *Server) existing(name string) *Namespace {
 	return n
 }
 
-// resolve is existing, but makes the namespace if a parent wants it, and waits until it is open.
+// resolve is like existing, but creates the namespace if a parent accepts it, and waits until it is
+// open.
 func (s *Server) resolve(ctx context.Context, name string, auth json.RawMessage) (*Namespace, error) {
 	s.mu.RLock()
 	n := s.namespaces[name]
@@ -147,7 +148,8 @@ func (s *Server) resolve(ctx context.Context, name string, auth json.RawMessage)
 	return nil, nil
 }
 
-// opened returns the namespace when it is open, as existing does; nil if there is none.
+// opened waits until the namespace is open and returns it, as existing does. It returns nil if
+// there is none.
 func (s *Server) opened(ctx context.Context, name string) (*Namespace, error) {
 	s.mu.Lock()
 	n := s.namespaces[name]
@@ -174,7 +176,7 @@ func (s *Server) opened(ctx context.Context, name string) (*Namespace, error) {
 	return n, nil
 }
 
-// bear makes the namespace one of p's, unless another client was faster.
+// bear creates the namespace as a child of p, unless another client was faster.
 func (s *Server) bear(ctx context.Context, p *ParentNamespace, name string) (*Namespace, error) {
 	s.mu.Lock()
 	n := s.namespaces[name]
@@ -200,8 +202,8 @@ func (s *Server) bear(ctx context.Context, p *ParentNamespace, name string) (*Na
 	return n, nil
 }
 
-// release says that one socket less is in n. A namespace that was made for clients and
-// has none any more goes.
+// release removes one reference from n. A namespace that was created for clients is removed with
+// its last reference.
 func (s *Server) release(n *Namespace) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,5 +214,5 @@ func (s *Server) release(n *Namespace) {
 	}
 }
 
-// hash is a short name of a namespace.
+// hash is a short stand-in for a namespace's name.
 func (s *Server) hash(namespace string) uint64 { return maphash.String(s.seed, namespace) }

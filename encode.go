@@ -8,24 +8,24 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// Encoded is an event of one namespace that is encoded already, frame included. It is
+// Encoded is an event that is already encoded for one namespace, including its frame. It is
 // immutable and safe for concurrent use.
 type Encoded struct {
 	nsp      *Namespace
 	messages []*engine.Message
-	// For those who listen to all outgoing events, if there are any.
+	// For OnAnyOutgoing handlers, if there are any.
 	event string
 	args  []json.RawMessage
 
-	// What messages consists of as a rule: so all of it is one allocation.
+	// The usual content of messages, so that everything is a single allocation.
 	first engine.Message
 	one   [1]*engine.Message
 }
 
-// Encode encodes an event once. You may then send it with Socket.Send to sockets of this
-// namespace at different times. Connection state recovery does not know of such events: a client
-// that misses one does not get it when it comes back. If the server has Options.Recovery, the last
-// argument must not be a string, which clients would take for an offset.
+// Encode encodes an event once. You can then send it with Socket.Send to sockets of this namespace
+// at different times. Connection state recovery does not cover such events: a client that misses
+// one does not receive it when it comes back. If Options.Recovery is set, the last argument must
+// not be a string, because clients would take it for an offset.
 func (n *Namespace) Encode(event string, args ...any) (*Encoded, error) {
 	if err := checkEvent(event); err != nil {
 		return nil, err
@@ -45,8 +45,8 @@ func (n *Namespace) encode(t sio.Type, id int64, event string, args []any) (*Enc
 	parser := n.srv.opts.Parser.parser
 	b := make([]byte, engine.Headroom, engine.Headroom+len(n.name)+len(event)+argsSize(args))
 	if !parser.Binary() {
-		// The header in front of the arguments is right unless they turn out to have
-		// attachments: then they are copied behind another one.
+		// This header assumes that there are no attachments. If there are some, the arguments are
+		// copied behind a new header.
 		b = sio.AppendHeader(b, t, 0, n.name, id)
 	}
 	head := len(b)
@@ -72,7 +72,7 @@ func (n *Namespace) encode(t sio.Type, id int64, event string, args []any) (*Enc
 	return e, e.render(&sio.Packet{Type: t, ID: id, Data: b[head:], Attachments: attachments})
 }
 
-// argsSize guesses how many bytes a header and the arguments will take.
+// argsSize estimates the encoded size of a header and the arguments.
 func argsSize(args []any) int {
 	size := 32
 	for _, arg := range args {
@@ -90,15 +90,15 @@ func argsSize(args []any) int {
 	return size
 }
 
-// firstMessage makes the first message of e from buf; see engine.NewMessage.
+// firstMessage builds the first message of e from buf; see engine.NewMessage.
 func (e *Encoded) firstMessage(buf []byte, binary bool) {
 	e.first.Init(buf, binary)
 	e.one[0] = &e.first
 	e.messages = e.one[:]
 }
 
-// render makes what is sent for p, which lacks its namespace: a message, and one more for
-// each attachment where the parser wants that.
+// render builds the messages for p, whose namespace it sets: one message, plus one for each
+// attachment if the parser needs that.
 func (e *Encoded) render(p *sio.Packet) error {
 	p.Namespace = e.nsp.name
 	parser := e.nsp.srv.opts.Parser.parser
@@ -109,7 +109,7 @@ func (e *Encoded) render(p *sio.Packet) error {
 	e.firstMessage(b, parser.Binary())
 	if !parser.Binary() {
 		for _, a := range p.Attachments {
-			// Copied: the caller may change its bytes once Emit has returned.
+			// Copied, because the caller may change its bytes after Emit returns.
 			b := append(make([]byte, engine.Headroom, engine.Headroom+len(a)), a...)
 			e.messages = append(e.messages, engine.NewMessage(b, true))
 		}
@@ -117,17 +117,16 @@ func (e *Encoded) render(p *sio.Packet) error {
 	return nil
 }
 
-// encodeControl makes the message of a packet that is neither an event nor an
-// acknowledgement.
+// encodeControl builds the message of a packet that is neither an event nor an acknowledgement.
 func (n *Namespace) encodeControl(t sio.Type, data []byte) *Encoded {
 	e := &Encoded{nsp: n}
 	if err := e.render(&sio.Packet{Type: t, ID: -1, Data: data}); err != nil {
-		panic(err) // the packet is ours
+		panic(err) // we built the packet ourselves
 	}
 	return e
 }
 
-// size is how many bytes e counts for in an outbox.
+// size is the number of bytes that e counts for in an outbox.
 func (e *Encoded) size() int {
 	size := 0
 	for _, m := range e.messages {

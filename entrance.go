@@ -7,35 +7,36 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// entrance is what a socket needs while its client joins the namespace, and not afterwards:
+// entrance is the state that a socket needs only while its client joins the namespace:
 //
-//	connecting  middleware runs. Rooms that it joins and events that it emits are kept.
-//	            ↓ admit: it is in the namespace and its rooms. What it is sent is held.
-//	entered     the handlers of OnConnection run.
-//	            ↓ answer: its client learns that it is connected
-//	answered    ↓ release, at once or after settleTime: what was held is sent
-//	            there is no entrance any more
+//	connecting  Middleware runs. The rooms it joins and the events it emits are kept.
+//	            ↓ admit: the socket enters the namespace and its rooms. Events sent to it are held.
+//	entered     The handlers of OnConnection run.
+//	            ↓ answer: the client learns that it is connected.
+//	answered    ↓ release, at once or after settleTime: the held events are sent.
+//	            The entrance no longer exists.
 //
-// So whatever a client does after reading the answer finds its rooms and handlers in place, and
-// nothing that it is sent overtakes the answer. Guarded by Socket.mu.
+// So when the client reads the answer, its rooms and handlers are already in place, and no event
+// overtakes the answer. Guarded by Socket.mu.
 type entrance struct {
-	rooms    []string // to be in when it enters
+	rooms    []string // joined on entering
 	entered  bool
 	answered bool
-	since    uint64     // the last event that its client had, of one that comes back
-	missed   []*Encoded // since then
+	since    uint64     // for a recovered client: the last event that it received
+	missed   []*Encoded // events after since
 	held     []*Encoded
 	bytes    int // of held
 	timer    *time.Timer
 }
 
 const (
-	// answerTime is how long the answer to CONNECT waits for the handlers of OnConnection.
+	// answerTime is the longest time that the answer to CONNECT waits for the handlers of
+	// OnConnection.
 	answerTime = time.Second
 
-	// settleTime is how much later than the answer the events are sent that were emitted before
-	// it. Clients that begin to listen when they have read the answer would miss an event
-	// that comes with the same read, as happens in the protocol's own test suite.
+	// settleTime is the delay between the answer and the events that were emitted before it.
+	// Clients that start to listen only after reading the answer would miss an event that arrives
+	// in the same read. The protocol's own test suite does this.
 	settleTime = 2 * time.Millisecond
 )
 
@@ -48,8 +49,8 @@ func (s *Socket) early() bool {
 
 func (s *Socket) earlyLocked() bool { return s.entrance != nil && !s.entrance.entered }
 
-// hold keeps e until the client has learned that it is connected. handled is false if it has.
-// Volatile events are dropped.
+// hold keeps e until the client knows that it is connected. If it already knows, handled is false.
+// hold drops volatile events.
 func (s *Socket) hold(e *Encoded, volatile bool) (handled, held bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,13 +61,13 @@ func (s *Socket) hold(e *Encoded, volatile bool) (handled, held bool) {
 	in.held = append(in.held, e)
 	in.bytes += e.size()
 	if limit := s.nsp.srv.opts.maxOutbox(); in.entered && limit > 0 && in.bytes > limit {
-		s.releaseLocked() // the outbox has bounds
+		s.releaseLocked() // from here on, the outbox limit applies
 	}
 	return true, true
 }
 
-// resume makes a socket that is connecting the one that its client had before, which had missed
-// nothing up to an event. It reports false if the socket is gone.
+// resume makes a connecting socket continue the one that its client had before. since is the last
+// event that the client received. It reports false if the socket is gone.
 func (s *Socket) resume(c *comeback, since uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +84,7 @@ func (s *Socket) resume(c *comeback, since uint64) bool {
 	return true
 }
 
-// admit has the socket enter the namespace, unless it is gone.
+// admit lets the socket enter the namespace, unless it is gone.
 func (s *Socket) admit() {
 	admitted, direct, welcomed := false, false, false
 	s.nsp.local.change(s, func(c *change) {
@@ -106,7 +107,7 @@ func (s *Socket) admit() {
 		admitted = true
 		s.state = connected
 		if welcomed = !direct && s.nsp.welcomes(); welcomed {
-			s.working = true // the handlers come before all events
+			s.working = true // the OnConnection handlers run before all events
 			s.inbox.Push(task{run: s.runConnection})
 			in.timer = time.AfterFunc(answerTime, s.answer)
 		}
@@ -145,7 +146,7 @@ func (s *Socket) runConnection() {
 	s.answer()
 }
 
-// answer tells the client that it is connected, if it does not know yet.
+// answer tells the client that it is connected, unless it has been told.
 func (s *Socket) answer() {
 	s.mu.Lock()
 	missed := s.answerLocked()
@@ -174,7 +175,7 @@ func (s *Socket) answerLocked() (missed []*Encoded) {
 	return in.missed
 }
 
-// release sends what was held, and the answer before it if that is still to be given.
+// release sends the held events, preceded by the answer if it has not been sent yet.
 func (s *Socket) release() {
 	s.mu.Lock()
 	missed := s.answerLocked()

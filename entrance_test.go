@@ -11,8 +11,8 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// What a handler of OnConnection has done is in effect before its client can know that it is
-// connected, and so before anybody can act on that.
+// What an OnConnection handler does is in effect before its client knows that it is connected, so
+// before anyone can act on it.
 func TestRoomsOfOnConnectionAreJoinedBeforeTheAnswer(t *testing.T) {
 	srv, url := serve(t, nil)
 	srv.OnConnection(func(s *parley.Socket) {
@@ -55,7 +55,8 @@ func TestAnswerWaitsForOnConnection(t *testing.T) {
 	c.expect(`40{"sid":"`+s.ID()+`"}`, `42["to all"]`, `42["to it"]`, `42["emitted","last"]`)
 }
 
-// A handler that never returns, or asks the client something, does not keep the answer back.
+// A handler that never returns, or that asks the client something, does not hold back the answer
+// for ever.
 func TestAnswerDoesNotWaitForEver(t *testing.T) {
 	srv, url := serve(t, nil)
 	srv.OnConnection(func(s *parley.Socket) {
@@ -71,7 +72,7 @@ func TestAnswerDoesNotWaitForEver(t *testing.T) {
 		asked <- fmt.Sprintf("%s %v", reply.Args(), err)
 	})
 	c := dial(t, url)
-	c.connect("", "") // after a second
+	c.connect("", "") // after one second
 	c.expect(`42["before"]`)
 	c.connect("/asks", "")
 	c.expect(`42/asks,["before"]`, `42/asks,1["question"]`)
@@ -142,7 +143,7 @@ func TestNothingIsHandledAfterDisconnect(t *testing.T) {
 	}
 }
 
-// What a client has sent before it leaves is handled, however close together.
+// What a client sends before it leaves is handled, even if both arrive together.
 func TestEventBeforeDisconnectIsHandled(t *testing.T) {
 	srv, url := serve(t, nil)
 	order := make(chan string, 2)
@@ -156,7 +157,7 @@ func TestEventBeforeDisconnectIsHandled(t *testing.T) {
 	}
 }
 
-// slowNamespace has middleware that waits: for release, or for its client to go.
+// slowNamespace adds middleware that waits for release, or for its client to disconnect.
 func slowNamespace(n *parley.Namespace) (begun, release, ended chan struct{}) {
 	begun, release, ended = make(chan struct{}, 8), make(chan struct{}, 8), make(chan struct{}, 8)
 	n.Use(func(ctx context.Context, _ *parley.Socket) error {
@@ -183,7 +184,7 @@ func TestJoiningIsGivenUp(t *testing.T) {
 	c.send("41/admin,")
 	await(t, "end of its context", ended)
 	c.send(`421["echo"]`)
-	c.expect("431[]") // no answer of /admin in between, and the main namespace is as it was
+	c.expect("431[]") // no answer of /admin before it, and the main namespace is unaffected
 	if n := howMany(t, admin); n != 0 {
 		t.Errorf("%d sockets in /admin", n)
 	}
@@ -191,7 +192,7 @@ func TestJoiningIsGivenUp(t *testing.T) {
 	c.send("40/admin,")
 	await(t, "middleware", begun)
 	c.send("41/admin,")
-	c.send("40/admin,") // in the other's place
+	c.send("40/admin,") // in place of the first attempt
 	await(t, "end of the first one's context", ended)
 	await(t, "second middleware", begun)
 	release <- struct{}{}
@@ -202,7 +203,7 @@ func TestJoiningIsGivenUp(t *testing.T) {
 	c.send("41/admin,")
 	c.send("40/admin,")
 	await(t, "middleware", begun)
-	c.send("40/admin,") // without leaving before
+	c.send("40/admin,") // without leaving first
 	await(t, "end of the context", ended)
 	await(t, "middleware", begun)
 	release <- struct{}{}
@@ -213,7 +214,7 @@ func TestJoiningIsGivenUp(t *testing.T) {
 	c.expect("432[]")
 }
 
-// A rule for namespaces, too, learns that nobody waits for it.
+// A namespace rule also learns that nobody waits for it any more.
 func TestSearchIsGivenUp(t *testing.T) {
 	srv, url := serve(t, nil)
 	begun, ended := make(chan struct{}), make(chan struct{})
@@ -236,12 +237,12 @@ func TestSearchIsGivenUp(t *testing.T) {
 	}
 }
 
-// A client that joins and leaves again and again does not have ever more middleware run for it.
+// A client that joins and leaves repeatedly cannot start ever more middleware.
 func TestJoiningIsBounded(t *testing.T) {
 	srv, url := serve(t, &parley.Options{MaxNamespaces: 3})
 	begun, release := make(chan struct{}, 100), make(chan struct{})
 	defer close(release)
-	srv.Of("/admin").Use(func(context.Context, *parley.Socket) error { // it does not look at its context
+	srv.Of("/admin").Use(func(context.Context, *parley.Socket) error { // ignores its context
 		begun <- struct{}{}
 		<-release
 		return nil
@@ -256,8 +257,8 @@ func TestJoiningIsBounded(t *testing.T) {
 	c.expect(`44/admin,{"message":"Too many namespaces","data":{"code":"too_many_namespaces","message":"Too many namespaces"}}`)
 }
 
-// After the server, or the client itself, has left a namespace, events for it may still be on
-// their way. They are ignored, and other namespaces do not notice.
+// After the server or the client has left a namespace, events for it may still be on their way.
+// They are ignored, and other namespaces are not affected.
 func TestLatePacketsAreIgnored(t *testing.T) {
 	srv, url := serve(t, nil)
 	srv.On("echo", func(p *parley.Packet) error { return p.Ack() })
@@ -277,12 +278,12 @@ func TestLatePacketsAreIgnored(t *testing.T) {
 		c.send(`421["echo"]`)
 		c.expect("431[]")
 	}
-	c.send(`42/other,["x"]`) // that it was never in
+	c.send(`42/other,["x"]`) // a namespace that it never joined
 	c.expectClosed()
 }
 
-// OnRoom is told what happened in the order in which it happened, also of a socket that leaves
-// while it is being told of its joining.
+// OnRoom receives events in the order in which they happened, even if a socket leaves while OnRoom
+// is handling its join.
 func TestRoomEventsInOrder(t *testing.T) {
 	srv, url := serve(t, nil)
 	srv.Use(func(_ context.Context, s *parley.Socket) error { return s.Join("lobby") })

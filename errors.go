@@ -9,40 +9,41 @@ import (
 	"github.com/parley-go/parley/event"
 )
 
-// Error is an error that the client may see. A handler that returns one refuses the event with it;
-// middleware that returns one refuses the client. The client of any other error gets the code
-// "internal" and learns nothing of the cause.
+// Error is an error that the client may see. If a handler returns one, the client receives it as
+// acknowledgement. If middleware returns one, it refuses the client. For any other error, the
+// client receives the code "internal" and does not learn the cause.
 type Error = event.Error
 
-// The codes of errors that the package itself answers with.
+// Error codes that this package itself uses.
 const (
 	CodeInternal          = event.CodeInternal    // a handler or middleware failed, or panicked
 	CodeBadPayload        = event.CodeBadPayload  // an argument is missing, or not of the handler's type
 	CodeTooManyNamespaces = "too_many_namespaces" // the client has joined Options.MaxNamespaces
 )
 
-// ConnectError refuses a client that connects to a namespace, when middleware returns it:
-// the client's connect_error gets exactly this message and data. As a rule an *Error says
-// more: the client gets its message, and as data the whole of it, {"code", "message", "data"}.
-// After any other error the client gets an *Error with the code "internal" and the message
-// "Connection refused".
+// ConnectError refuses a client that connects to a namespace, if middleware returns it. The
+// client's connect_error event receives exactly this message and data. Usually you should return an
+// *Error instead: the client then receives its message, and as data the complete {"code",
+// "message", "data"}. For any other error, the client receives an *Error with the code "internal"
+// and the message "Connection refused".
 type ConnectError struct {
 	Message string
-	Data    any // anything that encoding/json takes; nil for none
+	Data    any // any value that encoding/json can encode; nil for none
 }
 
 func (e *ConnectError) Error() string { return "parley: connection refused: " + e.Message }
 
 var (
-	// ErrDisconnected is returned when the socket is not connected any more.
+	// ErrDisconnected is returned when the socket is no longer connected.
 	ErrDisconnected = errors.New("parley: socket disconnected")
 	// ErrConnecting is returned when middleware waits for an acknowledgement: the client cannot
 	// answer before it is connected.
 	ErrConnecting = errors.New("parley: the socket is not connected yet")
-	// ErrWrongNamespace is returned by Socket.Send for an event that another namespace has encoded.
+	// ErrWrongNamespace is returned by Socket.Send for an event that was encoded for another
+	// namespace.
 	ErrWrongNamespace = errors.New("parley: the event was encoded for another namespace")
-	// ErrTimeout is returned when an acknowledgement does not come in time.
-	// It is a context.DeadlineExceeded.
+	// ErrTimeout is returned when an acknowledgement does not arrive in time. errors.Is(ErrTimeout,
+	// context.DeadlineExceeded) is true.
 	ErrTimeout error = timeoutError{}
 	// ErrTooManyRooms is returned by Join beyond Options.MaxRooms.
 	ErrTooManyRooms = errors.New("parley: socket is in too many rooms")
@@ -50,7 +51,7 @@ var (
 	ErrTooManyAcks = errors.New("parley: too many acknowledgements are awaited")
 	// ErrAcknowledged is returned by the second Packet.Ack.
 	ErrAcknowledged = errors.New("parley: packet is already acknowledged")
-	// ErrServerClosed is what Serve returns after Shutdown.
+	// ErrServerClosed is returned by Serve after Shutdown.
 	ErrServerClosed = errors.New("parley: server closed")
 )
 
@@ -59,7 +60,7 @@ type timeoutError struct{}
 func (timeoutError) Error() string        { return "parley: acknowledgement timed out" }
 func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// PanicError is a panic in a handler, as OnError sees it.
+// PanicError is a panic in a handler, as passed to OnError.
 type PanicError struct {
 	Value any
 	Stack []byte
@@ -67,7 +68,7 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("parley: handler panicked: %v", e.Value) }
 
-// clientError turns what a handler returned into what its client may see.
+// clientError converts a handler's error into one that the client may see.
 func clientError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) && e != nil {
@@ -76,10 +77,10 @@ func clientError(err error) *Error {
 	return &Error{Code: CodeInternal, Message: "internal error"}
 }
 
-// refusal is what a client's acknowledgement gets when its event's handler has failed.
+// refusal is the acknowledgement that a client receives when the handler of its event fails.
 func refusal(err error) event.Refusal { return event.Refusal{Error: clientError(err)} }
 
-// connectError turns what refuses a client into what the client may see.
+// connectError converts the error that refuses a client into one that the client may see.
 func connectError(err error) *ConnectError {
 	var exact *ConnectError
 	if errors.As(err, &exact) && exact != nil {
@@ -101,7 +102,7 @@ func connectErrorData(err error) []byte {
 	}{e.Message, e.Data}
 	var b []byte
 	if guard(func() (err error) { b, err = json.Marshal(payload); return }) != nil {
-		payload.Data = nil // it cannot be encoded: the message and the code still can
+		payload.Data = nil // it cannot be encoded, but the message and the code can
 		if coded, ok := e.Data.(*Error); ok {
 			payload.Data = &Error{Code: coded.Code, Message: coded.Message}
 		}

@@ -48,7 +48,7 @@ func TestErrorsReachHandlers(t *testing.T) {
 	}
 }
 
-// A handler may return before it knows that it has failed.
+// A handler may return before it knows that it failed.
 func TestFail(t *testing.T) {
 	srv, url := serve(t, nil)
 	errs := make(chan *parley.EventError, 1)
@@ -73,7 +73,7 @@ func TestFail(t *testing.T) {
 	}
 }
 
-// An error as the acknowledgement, as in JavaScript's callback(err), refuses the event.
+// An error as the acknowledgement, like JavaScript's callback(err), refuses the event.
 func TestAckWithError(t *testing.T) {
 	srv, url := serve(t, nil)
 	errs := make(chan *parley.EventError, 1)
@@ -108,13 +108,13 @@ func TestAckWithError(t *testing.T) {
 	}
 	c.send(`421["no error"]`)
 	c.expect(`431[null]`)
-	c.send(`42["plain"]`) // without acknowledgement: OnError is told all the same
+	c.send(`42["plain"]`) // without acknowledgement; OnError is called all the same
 	if e := await(t, "error", errs); e == nil || e.Event != "plain" || e.Answered {
 		t.Errorf("error %+v", e)
 	}
 }
 
-// Replies can be passed on.
+// You can pass on replies as arguments.
 func TestRepliesAsArguments(t *testing.T) {
 	srv, url := serve(t, nil)
 	srv.On("ask", func(p *parley.Packet) error {
@@ -152,7 +152,7 @@ func TestRepliesAsArguments(t *testing.T) {
 	c.expect(`437[[{"file":"ZGF0YQ=="}],{"file":"ZGF0YQ=="}]`)
 }
 
-// panicsEncoded is a value that cannot be sent, and says so in the worst way.
+// panicsEncoded is a value that panics when it is encoded.
 type panicsEncoded struct{}
 
 func (panicsEncoded) MarshalJSON() ([]byte, error) { panic("in MarshalJSON") }
@@ -181,7 +181,7 @@ func TestListenersThatPanic(t *testing.T) {
 	c := dial(t, url)
 	first := c.connect("", "")
 	c.send("40/new,")
-	c.expect(`44/new,{"message":"Invalid namespace"}`) // what protects it may be missing
+	c.expect(`44/new,{"message":"Invalid namespace"}`) // its middleware may be missing
 	if err := srv.Emit("hello"); err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func TestRPCAnswers(t *testing.T) {
 		{`426["add",{"x":-5}]`, `436[{"error":{"code":"internal","message":"internal error"}}]`},
 		{`427["add",{"x":"one"}]`, `437[{"error":{"code":"bad_payload","message":"argument 1 does not have the expected type: x"}}]`},
 		{`429["add",{"y":"two"}]`, `439[{"error":{"code":"bad_payload","message":"argument 1 does not have the expected type: y"}}]`},
-		{`42["add",{"x":1}]`, ``}, // no acknowledgement wanted: none is sent
+		{`42["add",{"x":1}]`, ``}, // no acknowledgement requested, none sent
 		{`428["add",{"x":7}]`, `438[7]`},
 	} {
 		c.send(tt.send)
@@ -116,8 +116,8 @@ func TestCallEnds(t *testing.T) {
 		t.Errorf("canceled: %v", err)
 	}
 	c.expect(`421["whoIs","x"]`, `422["whoIs","x"]`)
-	c.send(`431["too late"]`) // is ignored
-	c.send(`4399["unasked"]`) // so is this
+	c.send(`431["too late"]`) // ignored
+	c.send(`4399["unasked"]`) // also ignored
 
 	answered := make(chan error, 1)
 	go func() {
@@ -173,7 +173,7 @@ func TestCallAllReturnsPartialAnswers(t *testing.T) {
 		answers, err := whoIs.CallAll(context.Background(), srv.All().Timeout(timeout), "you")
 		results <- result{answers, err}
 	}
-	go ask(5 * time.Second) // the others have so long
+	go ask(5 * time.Second) // the others wait this long
 	for _, c := range []*client{a, b, gone, silent} {
 		c.expect(`421["whoIs","you"]`)
 	}

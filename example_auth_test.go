@@ -11,29 +11,29 @@ import (
 	"github.com/parley-go/parley/internal/eventtest"
 )
 
-// Account is who is logged in.
+// Account is the account of a logged-in user.
 type Account struct {
 	Name  string
 	Admin bool
 }
 
 var (
-	// account keeps the Account with each socket.
+	// account stores the Account on each socket.
 	account = parley.NewKey[Account]()
 
 	accounts = map[string]Account{"secret-a": {"Ann", true}, "secret-b": {"Bob", false}}
 )
 
-// WhoAmI asks the server for the account's name.
+// WhoAmI asks the server for the name of the account.
 const WhoAmI = parley.RPC[parley.None, string]("whoAmI")
 
-// Clients authenticate with a token. Middleware lets them in, to one namespace or another, and
-// keeps their account for the handlers.
+// Clients authenticate with a token. Middleware decides which namespace they may join, and stores
+// their account for the handlers.
 func Example_authentication() {
 	srv, err := parley.New(&parley.Options{
 		Logger: quiet,
-		// Of the HTTP request nothing is kept but what you take from it here, such as what your
-		// HTTP middleware has found out.
+		// The server keeps nothing of the HTTP request except what you take from it here, such as
+		// what your HTTP middleware has found out.
 		ConnContext: func(ctx context.Context, r *http.Request) context.Context {
 			if cookie, err := r.Cookie("session"); err == nil {
 				ctx = account.With(ctx, accounts[cookie.Value])
@@ -57,7 +57,7 @@ func Example_authentication() {
 		return nil
 	}
 	srv.Use(authenticate)
-	admin := srv.Of("/admin") // a namespace of its own needs middleware of its own
+	admin := srv.Of("/admin") // each namespace needs its own middleware
 	admin.Use(authenticate)
 	admin.Use(func(ctx context.Context, s *parley.Socket) error {
 		if !account.Get(s).Admin {

@@ -9,20 +9,20 @@ import (
 	"github.com/parley-go/parley/internal/eventtest"
 )
 
-// ChatMessage is what somebody says in a room.
+// ChatMessage is a message in a room.
 type ChatMessage struct {
 	Room string `json:"room"`
 	Text string `json:"text"`
 }
 
-// The events of the chat.
+// Events of the chat.
 const (
-	Enter = parley.RPC[string, int]("enter") // a room's name; the answer is how many are there
+	Enter = parley.RPC[string, int]("enter") // argument: a room's name; answer: how many clients are in it
 	Say   = parley.Event[ChatMessage]("say") // from a client to the server
 	Said  = parley.Event[ChatMessage]("said")
 )
 
-// A chat with rooms: clients enter them, and what one says goes to all others in the room.
+// A chat with rooms. Clients enter rooms, and each message goes to all others in the room.
 func Example_chatRoom() {
 	srv, err := parley.New(&parley.Options{Logger: quiet})
 	if err != nil {
@@ -38,7 +38,7 @@ func Example_chatRoom() {
 		if !s.InRoom(m.Room) {
 			return &parley.Error{Code: "not_in_room", Message: "Enter the room first"}
 		}
-		return Said.Emit(s.To(m.Room), m) // to the others; srv.To is to all
+		return Said.Emit(s.To(m.Room), m) // to the others; srv.To would include the sender
 	})
 	url, end := listen(srv)
 	defer end()

@@ -12,10 +12,10 @@ import (
 	"github.com/parley-go/parley/internal/eventtest"
 )
 
-// quiet keeps the log out of an example's output.
+// quiet discards the log, so that it does not appear in an example's output.
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// listen serves clients for as long as an example runs.
+// listen serves clients until end is called.
 func listen(srv *parley.Server) (url string, end func()) {
 	web := httptest.NewServer(srv)
 	return web.URL, func() {
@@ -24,7 +24,7 @@ func listen(srv *parley.Server) (url string, end func()) {
 	}
 }
 
-// connect connects a client, which stands for one in a browser.
+// connect connects a Go client in place of one in a browser.
 func connect(url string, setup func(*eventtest.Client)) *eventtest.Client {
 	c, err := tryToConnect(url, setup)
 	if err != nil {

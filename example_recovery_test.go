@@ -9,11 +9,11 @@ import (
 	"github.com/parley-go/parley/internal/eventtest"
 )
 
-// News is told to everybody in the room "news".
+// News is sent to all clients in the room "news".
 const News = parley.Event[string]("news")
 
-// A client that loses its connection for a while comes back to the same socket, and gets what it
-// has missed.
+// A client loses its connection for a while, then comes back to the same socket and receives what
+// it missed.
 func Example_recovery() {
 	srv, err := parley.New(&parley.Options{
 		Recovery: &parley.Recovery{MaxDisconnection: 2 * time.Minute},
@@ -24,7 +24,7 @@ func Example_recovery() {
 	}
 	srv.OnConnection(func(s *parley.Socket) {
 		if s.Recovered() {
-			return // its rooms and its data are as they were
+			return // its rooms and data are restored
 		}
 		s.Join("news")
 	})
@@ -33,7 +33,7 @@ func Example_recovery() {
 	url, end := listen(srv)
 	defer end()
 
-	// Official clients from 4.6 on come back by themselves.
+	// Official clients do this automatically, from version 4.6 on.
 	heard := make(chan string)
 	listening := func(c *eventtest.Client) {
 		eventtest.On(c, News, func(text string) { heard <- text })

@@ -14,9 +14,9 @@ import (
 type Question struct{ A, B int }
 
 const (
-	// Sum is an event that the server answers: its argument and its answer have types.
+	// Sum is an event that the server answers. Its argument and its answer are typed.
 	Sum = parley.RPC[Question, int]("sum")
-	// Locale is one that the client answers.
+	// Locale is an event that the client answers.
 	Locale = parley.RPC[parley.None, string]("locale")
 )
 

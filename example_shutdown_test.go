@@ -12,9 +12,9 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// A server behind a mux, beside other handlers, that ends gracefully: first the Socket.IO server,
-// which tells its clients and waits for its handlers, then the HTTP server, then what the handlers
-// have used.
+// A server behind a mux, with other handlers, ends gracefully: first the Socket.IO server, which
+// tells its clients and waits for its handlers; then the HTTP server; then what the handlers have
+// used.
 func Example_gracefulShutdown() {
 	srv, err := parley.New(&parley.Options{Logger: quiet})
 	if err != nil {
@@ -36,7 +36,7 @@ func Example_gracefulShutdown() {
 
 	client := connect("http://"+l.Addr().String(), nil)
 
-	// In a program, ctx ends with a signal: signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM).
+	// In a program, let a signal end ctx: signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM).
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
@@ -46,7 +46,7 @@ func Example_gracefulShutdown() {
 		log.Print(err)
 	}
 	fmt.Println(errors.Is(<-ended, http.ErrServerClosed))
-	<-client.Done() // it reconnects, to the next server
+	<-client.Done() // a real client now reconnects, to the next server
 
 	// Output:
 	// server shutting down

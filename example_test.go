@@ -18,7 +18,7 @@ func Example() {
 	srv.On("message", func(p *parley.Packet) error {
 		var text string
 		if err := p.Decode(&text); err != nil {
-			return err // the client is told, if it asked for an acknowledgement
+			return err // the client receives the error if it asked for an acknowledgement
 		}
 		return srv.To("lobby").Emit("message", text)
 	})

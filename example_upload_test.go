@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// Upload is a file. Its data travels as binary, beside the JSON.
+// Upload is a file. Its data travels as binary, outside the JSON.
 type Upload struct {
 	Name string        `json:"name"`
 	Data parley.Binary `json:"data"`
@@ -43,7 +43,7 @@ func Example_binaryUpload() {
 	url, end := listen(srv)
 	defer end()
 
-	// In JavaScript, with a file that the user has chosen:
+	// In JavaScript, with a file that the user has selected:
 	//	const {size, sha256} = await socket.emitWithAck("store", {name: file.name, data: await file.arrayBuffer()})
 	client := connect(url, nil)
 	defer client.Close()

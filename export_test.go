@@ -1,14 +1,14 @@
 package parley
 
-// RecoveryForTest lets a test look into a recovery log.
+// RecoveryForTest lets a test inspect a recovery log.
 type RecoveryForTest struct{ r *recovery }
 
-// NewRecoveryForTest makes a log; released is called for each hold that it gives up.
+// NewRecoveryForTest makes a log. It calls released for each hold that it gives up.
 func NewRecoveryForTest(o *Recovery, released func()) RecoveryForTest {
 	return RecoveryForTest{newRecovery(o, released)}
 }
 
-// Leave has a socket leave, after one event.
+// Leave simulates a socket that receives one event and loses its connection.
 func (t RecoveryForTest) Leave() {
 	s := &Socket{}
 	t.r.mu.Lock()
@@ -18,12 +18,12 @@ func (t RecoveryForTest) Leave() {
 	t.r.leaveLocked(s, TransportClose)
 }
 
-// Kept returns how many sockets and how many events are kept.
+// Kept returns the number of comebacks and of events that are kept.
 func (t RecoveryForTest) Kept() []int {
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
 	return []int{max(len(t.r.comebacks), len(t.r.waiting)), len(t.r.log)}
 }
 
-// HandlersForTest is where handlers are registered.
+// HandlersForTest is the type that registers handlers.
 type HandlersForTest = handlers

@@ -13,56 +13,56 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// handlers is what Namespace and ParentNamespace have in common: where handlers are registered. See
-// Namespace for what its methods promise.
+// handlers is what Namespace and ParentNamespace have in common: the registration of handlers.
+// Namespace documents what its methods guarantee.
 type handlers struct {
 	srv *Server
 
 	mu       sync.Mutex
-	building *table                // being changed, and not published yet
+	building *table                // being changed, not published yet
 	shared   atomic.Pointer[table] // published: immutable from then on
 }
 
-// table is a set of handlers. It is published when somebody reads it, and copied when it
-// is changed after that. So registering ten handlers in a row costs one map, not ten.
+// table is a set of handlers. It is published when someone reads it; the next change then works on
+// a copy. So registering ten handlers in a row costs one map, not ten.
 type table struct {
 	events     map[string][]registered[Handler]
 	any        []registered[Handler]
-	unhandled  []registered[Handler] // one at most
+	unhandled  []registered[Handler] // at most one
 	middleware []registered[Handler]
 	outgoing   []registered[func(event string, args []json.RawMessage)]
 	disconnect []registered[func(*Socket, Reason)]
 	errors     []registered[func(*Socket, error)]
 
-	// Of namespaces only.
+	// For namespaces only.
 	connect    []registered[func(context.Context, *Socket) error]
 	connection []registered[func(*Socket)]
 	rooms      []registered[func(RoomEvent)]
 }
 
-// registered is a handler and what it was registered as.
+// registered is a handler with its registration.
 type registered[F any] struct {
 	call F
 	as   *Registration
 }
 
-// Registration is a handler that has been registered. It is safe for concurrent use.
+// Registration represents a registered handler. It is safe for concurrent use.
 type Registration struct {
 	h       *handlers
 	event   string
-	answers bool // it answers the event: there is one such handler
+	answers bool // it answers the event; only one such handler may exist
 	drop    func(*table, *Registration)
 }
 
-// Remove removes the handler. A call of it that is under way goes on; no other follows. It has
-// no effect the second time.
+// Remove removes the handler. A call that is already running continues; no other follows. Calling
+// Remove again has no effect.
 func (r *Registration) Remove() {
 	r.h.change(func(t *table) { r.drop(t, r) })
 }
 
 var noHandlers table
 
-// load returns the present set; h may be nil.
+// load returns the current set. h may be nil.
 func (h *handlers) load() *table {
 	if h == nil {
 		return &noHandlers
@@ -83,7 +83,7 @@ func (h *handlers) load() *table {
 	return t
 }
 
-// change has f change the set.
+// change calls f to change the set.
 func (h *handlers) change(f func(*table)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -109,12 +109,12 @@ func (h *handlers) empty() bool {
 // with returns a slice with v added that shares no memory with s.
 func with[T any](s []T, v T) []T { return append(slices.Clip(s), v) }
 
-// without returns a slice that lacks what was registered as r.
+// without returns a copy of s that lacks what was registered as r.
 func without[F any](s []registered[F], r *Registration) []registered[F] {
 	return slices.DeleteFunc(slices.Clone(s), func(e registered[F]) bool { return e.as == r })
 }
 
-// register adds f to the list that of chooses. It panics if f is nil.
+// register appends f to the list that of selects. It panics if f is nil.
 func register[F any](h *handlers, f F, of func(*table) *[]registered[F]) *Registration {
 	if reflect.ValueOf(f).IsNil() {
 		panic("parley: the handler is nil")
@@ -124,14 +124,14 @@ func register[F any](h *handlers, f F, of func(*table) *[]registered[F]) *Regist
 	return r
 }
 
-// On calls handler for each event of that name. It panics if handler is nil, or if no event
-// can have that name because the protocol reserves it.
+// On calls handler for each event with this name. It panics if handler is nil, or if the protocol
+// reserves the name, so that no event can have it.
 func (h *handlers) On(event string, handler Handler) *Registration {
 	return h.on(&Registration{event: event}, handler)
 }
 
-// Once is On for the first event of that name only: the first of all sockets, or of the one socket
-// that you register it on.
+// Once is like On, but only for the first event with this name. On a namespace that is the first
+// event of any of its sockets.
 func (h *handlers) Once(event string, handler Handler) *Registration {
 	mustHandle(event, handler)
 	var done atomic.Bool
@@ -145,7 +145,7 @@ func (h *handlers) Once(event string, handler Handler) *Registration {
 	})
 }
 
-// onCall is On for the one handler that answers the event: a second one panics.
+// onCall is like On, for the single handler that answers the event. A second one panics.
 func (h *handlers) onCall(event string, handler Handler) *Registration {
 	return h.on(&Registration{event: event, answers: true}, handler)
 }
@@ -184,7 +184,7 @@ func mustNotBeNil(event string, isNil bool) {
 	}
 }
 
-// mustHandle panics if an event cannot be handled so: a mistake in the program.
+// mustHandle panics if this registration is a programming mistake.
 func mustHandle(event string, handler Handler) {
 	mustNotBeNil(event, handler == nil)
 	switch {
@@ -197,20 +197,19 @@ func mustHandle(event string, handler Handler) {
 	}
 }
 
-// Off removes all handlers of that event that were registered here.
+// Off removes all handlers of this event that were registered here.
 func (h *handlers) Off(event string) {
 	h.change(func(t *table) { delete(t.events, event) })
 }
 
-// OnAny calls handler for every event that arrives, before middleware and the event's own
-// handlers, also for events that middleware refuses and that nobody handles.
+// OnAny calls handler for every event that arrives, before middleware and the event's own handlers.
+// That includes events that middleware refuses and events that have no handler.
 func (h *handlers) OnAny(handler Handler) *Registration {
 	return register(h, handler, func(t *table) *[]registered[Handler] { return &t.any })
 }
 
-// OnUnhandled calls handler for events that no other handler is registered for. Handlers of OnAny
-// do not count. There is one such handler: a second one takes the place of the first, and
-// nil removes it.
+// OnUnhandled calls handler for events that have no other handler. OnAny handlers do not count.
+// There is only one such handler: a second call replaces the first, and nil removes it.
 func (h *handlers) OnUnhandled(handler Handler) *Registration {
 	r := &Registration{h: h, drop: func(t *table, r *Registration) { t.unhandled = without(t.unhandled, r) }}
 	h.change(func(t *table) {
@@ -222,68 +221,68 @@ func (h *handlers) OnUnhandled(handler Handler) *Registration {
 	return r
 }
 
-// UseEvent adds middleware that every event passes before its handlers. If it returns an error,
-// the event is refused, and the client is answered with the error.
+// UseEvent adds middleware that runs for every event, before the event's handlers. If it returns an
+// error, the handlers do not run, and the client receives the error as acknowledgement.
 func (h *handlers) UseEvent(middleware Handler) *Registration {
 	return register(h, middleware, func(t *table) *[]registered[Handler] { return &t.middleware })
 }
 
-// OnAnyOutgoing calls f for each event that is sent to a socket, acknowledgements excluded.
-// f must not change args; binary data in them is a placeholder. f runs on the goroutine that
-// emits and must not block.
+// OnAnyOutgoing calls f for each event that is sent to a socket, except acknowledgements. f must
+// not change args, in which binary data is a placeholder. f runs on the emitting goroutine and must
+// not block.
 func (h *handlers) OnAnyOutgoing(f func(event string, args []json.RawMessage)) *Registration {
 	h.srv.listened.Store(true)
 	return register(h, f, func(t *table) *[]registered[func(string, []json.RawMessage)] { return &t.outgoing })
 }
 
-// OnDisconnect calls f when a socket has disconnected, after the events that came before.
-// Socket.Rooms then still returns the rooms it was in.
+// OnDisconnect calls f when a socket has disconnected, after the events that arrived before.
+// Socket.Rooms still returns the rooms that the socket was in.
 func (h *handlers) OnDisconnect(f func(s *Socket, reason Reason)) *Registration {
 	return register(h, f, func(t *table) *[]registered[func(*Socket, Reason)] { return &t.disconnect })
 }
 
-// OnError calls f with what handlers return and panic with: err is an *EventError.
+// OnError calls f with the errors and panics of handlers. err is an *EventError.
 func (h *handlers) OnError(f func(s *Socket, err error)) *Registration {
 	return register(h, f, func(t *table) *[]registered[func(*Socket, error)] { return &t.errors })
 }
 
-// Use adds middleware that sockets pass before they are connected. It may block. An error
-// refuses the socket: see ConnectError. ctx ends when the client hangs up or gives up joining.
-// The socket may join rooms and emit already: both take effect when it is connected.
+// Use adds middleware that runs before a socket is connected. It may block. If it returns an error,
+// it refuses the socket: see ConnectError. ctx ends when the client disconnects or stops joining.
+// The socket may already join rooms and emit: both take effect when it is connected.
 func (h *handlers) Use(middleware func(ctx context.Context, s *Socket) error) *Registration {
 	return register(h, middleware, func(t *table) *[]registered[func(context.Context, *Socket) error] { return &t.connect })
 }
 
 // OnConnection calls f for each socket that connects, before its first event is handled.
 //
-// The client learns that it is connected when all such handlers have returned, so the rooms that
-// they join and the handlers that they register are in effect by then. It learns it earlier
-// if a handler asks the client something (EmitWithAck), and after a second at the latest. A
-// handler that serves the socket for its whole life should do so on a goroutine of its own.
+// The client learns that it is connected when all OnConnection handlers have returned. So the rooms
+// they join and the handlers they register are already in effect. The client learns it earlier if a
+// handler waits for an acknowledgement from it (EmitWithAck), and after one second at the latest. A
+// handler that serves the socket for its whole life should start a goroutine for that.
 func (h *handlers) OnConnection(f func(s *Socket)) *Registration {
 	return register(h, f, func(t *table) *[]registered[func(*Socket)] { return &t.connection })
 }
 
-// OnRoom calls f when rooms come and go and when sockets join and leave them: one call at a
-// time for the namespace, in the order in which things happened. f must not block. It may be
-// called shortly after Join or Leave has returned, if another goroutine is calling f then.
+// OnRoom calls f when rooms are created and deleted, and when sockets join and leave them. For each
+// namespace, it makes one call at a time, in the order of the events. f must not block. If another
+// goroutine is just calling f, the call may come shortly after Join or Leave has returned.
 func (h *handlers) OnRoom(f func(RoomEvent)) *Registration {
 	return register(h, f, func(t *table) *[]registered[func(RoomEvent)] { return &t.rooms })
 }
 
-// RoomEvent is something that happened to a room.
+// RoomEvent is a change of a room.
 type RoomEvent struct {
 	Type   RoomEventType
 	Room   string
-	Socket string // id of the socket that joins or leaves, or that creates or leaves empty
+	Socket string // id of the socket that joined or left; for RoomCreated the first, for RoomDeleted the last
 }
 
-// RoomEventType says what happened to a room.
+// RoomEventType is the kind of a RoomEvent.
 type RoomEventType string
 
 const (
-	RoomCreated RoomEventType = "create-room" // its first member joins
-	RoomDeleted RoomEventType = "delete-room" // its last member has left
+	RoomCreated RoomEventType = "create-room" // its first member joined
+	RoomDeleted RoomEventType = "delete-room" // its last member left
 	RoomJoined  RoomEventType = "join-room"
 	RoomLeft    RoomEventType = "leave-room"
 )

@@ -57,7 +57,7 @@ func TestRegistrationsAreRemoved(t *testing.T) {
 	}
 }
 
-// A logger of all events sees those that middleware refuses, and takes none away from OnUnhandled.
+// OnAny sees all events, including those that middleware refuses, and does not affect OnUnhandled.
 func TestOnAnySeesAll(t *testing.T) {
 	srv, url := serve(t, nil)
 	var seen []string
@@ -105,8 +105,8 @@ func TestHandlersThatCannotBe(t *testing.T) {
 	}
 }
 
-// Registering on a socket, as programs do that come from JavaScript, costs the same for each
-// event, however many there are.
+// Registering handlers on a socket, as programs ported from JavaScript do, costs the same for each
+// event, no matter how many there are.
 func TestRegisteringCopiesNothing(t *testing.T) {
 	perEvent := func(events int) float64 {
 		h := func(*parley.Packet) error { return nil }

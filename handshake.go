@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// Handshake is what a client connected with.
+// Handshake describes the request with which a client connected.
 type Handshake struct {
-	Headers     http.Header // of the HTTP request that opened the connection, Host included
-	Query       url.Values  // of its URL
+	Headers     http.Header // of the HTTP request that opened the connection, including Host
+	Query       url.Values  // of the URL
 	URL         string      // path and query
-	Address     string      // the client's, host:port; see Options.ClientAddress
+	Address     string      // the client's, as host:port; see Options.ClientAddress
 	Time        time.Time
 	Secure      bool            // over TLS; see Options.ClientSecure
-	CrossOrigin bool            // the request has an Origin
-	Auth        json.RawMessage // what the client sent to the namespace: a JSON object, or nil
+	CrossOrigin bool            // the request has an Origin header
+	Auth        json.RawMessage // the client's auth payload for the namespace: a JSON object, or nil
 }
 
-// Handshake returns what the client connected with. It makes a new copy at each call.
+// Handshake returns the request data with which the client connected. Each call makes a new copy.
 func (s *Socket) Handshake() Handshake {
 	h := s.conn.session.Handshake()
 	headers := h.Header()
@@ -29,8 +29,8 @@ func (s *Socket) Handshake() Handshake {
 	}
 }
 
-// DecodeAuth decodes what the client sent to authenticate with, as by json.Unmarshal. A
-// client that sent nothing leaves v as it is.
+// DecodeAuth decodes the client's auth payload into v, as json.Unmarshal does. If the client sent
+// none, v stays unchanged.
 func (s *Socket) DecodeAuth(v any) error {
 	if len(s.auth) == 0 {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// ServeHTTP serves clients at Options.Path and below it. Other requests get 404.
+// ServeHTTP serves clients at Options.Path and below it. It answers other requests with 404.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	below, ours := s.below(r.URL.Path)
 	switch {
@@ -23,8 +23,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// below returns what follows Options.Path in a request's path. ours is false if the request is
-// not for the server. Clients with addTrailingSlash: false leave the last slash out.
+// below returns the rest of a request's path after Options.Path. ours is false if the request is
+// not for this server. Clients with addTrailingSlash: false omit the last slash.
 func (s *Server) below(path string) (rest string, ours bool) {
 	rest, ours = strings.CutPrefix(path, strings.TrimSuffix(s.opts.Path, "/"))
 	if ours && rest != "" {
@@ -33,7 +33,7 @@ func (s *Server) below(path string) (rest string, ours bool) {
 	return rest, ours
 }
 
-// notFound answers a request that is for another path, and says what may be wrong.
+// notFound answers a request for another path, and says what may be wrong.
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	s.engine.LimitBody(w, r)
 	message := fmt.Sprintf("404: Socket.IO is not here, but at %s (Options.Path).", s.opts.Path)
@@ -47,25 +47,27 @@ func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, message, http.StatusNotFound)
 }
 
-// clientBundle are the files that the reference serves below its path: its JavaScript client.
+// clientBundle matches the files that the reference implementation serves below its path: its
+// JavaScript client.
 var clientBundle = regexp.MustCompile(`^socket\.io(\.msgpack|\.esm)?(\.min)?\.js(\.map)?$`)
 
 const bundleRemedy = "This server does not serve the Socket.IO client. Load it from https://cdn.socket.io, " +
 	"or install socket.io-client from npm and bundle it, or serve the directory dist of that package at this path."
 
-// serveBundle answers who asks for the client. Browsers show nobody the body of a 404, and then
-// "io is not defined": so a page gets a script that fails with what to do.
+// serveBundle answers requests for the client bundle. Browsers do not show the body of a 404, and
+// the page then fails with "io is not defined". So a page gets a script that fails with a helpful
+// message.
 func (s *Server) serveBundle(w http.ResponseWriter, r *http.Request, name string) {
 	s.engine.LimitBody(w, r)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Access-Control-Allow-Origin", "*") // for modules
+	h.Set("Access-Control-Allow-Origin", "*") // needed for modules
 	if strings.HasSuffix(name, ".map") || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		http.Error(w, "404: "+bundleRemedy, http.StatusNotFound)
 		return
 	}
 	script := "throw new Error(" + strconv.Quote("Parley: "+bundleRemedy) + ");\n"
-	if strings.Contains(name, ".esm.") { // a module without what others import of it would fail before it is run
+	if strings.Contains(name, ".esm.") { // a module without the expected exports would fail before it runs
 		script = "export let io, connect, Manager, Socket, protocol; export { io as default };\n" + script
 	}
 	s.notices.Post(slog.LevelInfo, "bundle", "parley: a page asks for the Socket.IO client", "file", name, "hint", bundleRemedy)

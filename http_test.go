@@ -13,7 +13,7 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// answer serves a GET request with h and returns the answer's status, header and body.
+// answer serves a GET request with h and returns the response's status, header and body.
 func answer(t *testing.T, h http.Handler, target string) (int, http.Header, string) {
 	t.Helper()
 	web := httptest.NewServer(h)
@@ -48,7 +48,7 @@ func newServer(t *testing.T, o *parley.Options) *parley.Server {
 	return srv
 }
 
-// A path is matched as whole segments, with and without the slash at the end.
+// The path matches whole segments, with and without the trailing slash.
 func TestPath(t *testing.T) {
 	const handshake = "?EIO=4&transport=polling"
 	for path, requests := range map[string]map[string]bool{
@@ -72,7 +72,8 @@ func TestPath(t *testing.T) {
 	}
 }
 
-// The README's two lines: the mux redirects who leaves the slash out if only one is there.
+// The README's two lines. With only one of them, the mux would redirect clients that omit the
+// slash.
 func TestBehindTheStandardMux(t *testing.T) {
 	srv := newServer(t, nil)
 	mux := http.NewServeMux()
@@ -85,7 +86,7 @@ func TestBehindTheStandardMux(t *testing.T) {
 	}
 }
 
-// What is at the wrong path is told the right one.
+// A request for the wrong path learns the right one.
 func TestNotFoundSaysWhere(t *testing.T) {
 	log, logged := logBuffer()
 	srv := newServer(t, &parley.Options{Path: "/chat/", Logger: log})
@@ -110,7 +111,8 @@ func TestNotFoundSaysWhere(t *testing.T) {
 	}
 }
 
-// The reference serves its client below its path. Who asks for it is told where it is.
+// The reference implementation serves its client below its path. Here, such a request learns where
+// to find it.
 func TestClientBundle(t *testing.T) {
 	srv := newServer(t, nil)
 	for name, want := range map[string]struct {
@@ -159,7 +161,7 @@ func TestStatsOfRefusals(t *testing.T) {
 	}
 }
 
-// What a client sees of a refused handshake is what was meant for it.
+// A client whose handshake is refused sees only what is meant for it.
 func TestAllowRequestRefuses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err  error

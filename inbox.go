@@ -8,16 +8,16 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// A socket's inbox holds the events that wait for its handlers. They run one at a time, in
-// order, on a goroutine that exists only while there is something in it.
+// A socket's inbox holds the events that wait for its handlers. They run one at a time, in order,
+// on a goroutine that exists only while the inbox is not empty.
 
-// task is an event to handle, or something else that has its place among the events.
+// task is an event to handle, or something else that must run in order with the events.
 type task struct {
 	packet *Packet
 	run    func()
 }
 
-// received puts an event into the inbox. p's data is copied.
+// received puts an event into the inbox. It copies p's data.
 func (s *Socket) received(p sio.Packet) {
 	data := p.Data
 	if p.Attachments == nil {
@@ -40,12 +40,12 @@ func (t *task) size() int {
 	return size
 }
 
-// push adds a task to the inbox and has it run. An inbox that is full stops the reading from
-// this client, and from no other.
+// push adds a task to the inbox and makes sure that it runs. A full inbox stops reading from this
+// client only.
 func (s *Socket) push(t task) {
 	limit := s.nsp.srv.opts.MaxInbox
 	s.mu.Lock()
-	if s.state != connected && t.packet != nil { // it is gone, or its client could not wait
+	if s.state != connected && t.packet != nil { // it is gone or not connected yet
 		s.mu.Unlock()
 		return
 	}
@@ -66,15 +66,15 @@ func (s *Socket) push(t task) {
 	}
 }
 
-// While the client owes an acknowledgement, reading cannot stop: a handler may be waiting for
-// it. These are the bounds then.
+// While the client owes an acknowledgement, reading cannot stop: a handler may be waiting for it.
+// Then these limits apply.
 const (
 	inboxFlood      = 64 // times MaxInbox
 	inboxFloodBytes = 4  // times MaxInboxBytes
 )
 
-// pressure adds to the counts of full inboxes and awaited acknowledgements, and stops or
-// resumes reading.
+// pressure adjusts the counts of full inboxes and pending acknowledgements, and stops or resumes
+// reading accordingly.
 func (c *connection) pressure(full, awaited int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,7 +84,7 @@ func (c *connection) pressure(full, awaited int) {
 }
 
 // pauseLocked stops or resumes reading. While a handler may be waiting for an acknowledgement,
-// reading goes on, or neither would ever get on.
+// reading continues; otherwise both sides would wait for ever.
 func (c *connection) pauseLocked() {
 	if pause := (c.full > 0 || c.crowded.Load()) && c.awaited == 0; pause != c.paused {
 		c.paused = pause
@@ -96,9 +96,9 @@ func (c *connection) pauseLocked() {
 	}
 }
 
-// weigh adds to the bytes in the inboxes. If they are over their limit, reading stops until half
-// of that is handled. It ends the connection of a client that floods an inbox with events, or
-// all of them with bytes, while reading cannot stop.
+// weigh adjusts the number of bytes in the inboxes. Over the limit, reading stops until the
+// handlers have worked it down to half the limit. While reading cannot stop, weigh ends the
+// connection of a client that floods one inbox with events or all of them with bytes.
 func (c *connection) weigh(bytes int, flooded bool) {
 	limit := int64(c.srv.opts.MaxInboxBytes)
 	n := c.inboxed.Add(int64(bytes))
@@ -123,7 +123,7 @@ func (c *connection) weigh(bytes int, flooded bool) {
 	}
 }
 
-// work runs the inbox's tasks in order until there are none.
+// work runs the inbox's tasks in order until none is left.
 func (s *Socket) work() {
 	for {
 		s.mu.Lock()
@@ -189,7 +189,7 @@ func (s *Socket) handle(p *Packet) {
 	}
 }
 
-// run calls h and reports whether it did not fail.
+// run calls h and reports whether it succeeded.
 func (s *Socket) run(h Handler, p *Packet) (ok bool) {
 	err := s.call(h, p)
 	if err != nil {
@@ -198,13 +198,13 @@ func (s *Socket) run(h Handler, p *Packet) (ok bool) {
 	return err == nil
 }
 
-// call calls h; a panic becomes an error.
+// call calls h and turns a panic into an error.
 func (s *Socket) call(h Handler, p *Packet) (err error) {
 	defer recoverPanic(&err)
 	return h(p)
 }
 
-// guard calls f; a panic becomes an error.
+// guard calls f and turns a panic into an error.
 func guard(f func() error) (err error) {
 	defer recoverPanic(&err)
 	return f()
@@ -216,20 +216,20 @@ func recoverPanic(err *error) {
 	}
 }
 
-// EventError is what OnError is told: the failure of an event's handler.
+// EventError is the error that OnError handlers receive: an event's handler failed.
 type EventError struct {
 	Event    string // "connection" for a panic in OnConnection
-	Answered bool   // the client got the error, or another answer, as acknowledgement
+	Answered bool   // the client received the error, or another answer, as acknowledgement
 	Err      error
 }
 
 func (e *EventError) Error() string { return "parley: handle " + e.Event + ": " + e.Err.Error() }
 func (e *EventError) Unwrap() error { return e.Err }
 
-// Client returns what the client may see of the error.
+// Client returns the part of the error that the client may see.
 func (e *EventError) Client() *Error { return clientError(e.Err) }
 
-// report answers an error, tells those who listen, and logs it.
+// report sends err as the acknowledgement, calls the OnError handlers, and logs it.
 func (s *Socket) report(event string, p *Packet, err error) {
 	answered := p != nil && p.id >= 0
 	if p != nil && p.WantsAck() {

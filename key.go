@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Key names a value of type T that you keep with a socket, such as its user. It is a package-level
-// variable of whoever keeps the value, so no two packages get in each other's way:
+// Key names a value of type T that you store on a socket, such as its user. Declare it as a
+// package-level variable of the package that stores the value; packages then cannot collide:
 //
 //	var currentUser = parley.NewKey[*User]()
 //
@@ -16,20 +16,20 @@ import (
 //		return err
 //	})
 //
-// In a handler, currentUser.Get(s) is that user, and so is currentUser.Get(ctx). A key is safe for
-// concurrent use.
-type Key[T any] struct{ _ byte } // has a size, so that each one has its own address
+// In a handler, currentUser.Get(s) returns that user, and so does currentUser.Get(ctx). A key is
+// safe for concurrent use.
+type Key[T any] struct{ _ byte } // not empty, so that each key has its own address
 
 // NewKey returns a new key.
 func NewKey[T any]() *Key[T] { return new(Key[T]) }
 
-// Valuer is what the value of a key is read from: a *Socket, its Context or one that descends from
-// it, or a SocketInfo.
+// Valuer is where you read a key's value from: a *Socket, its Context or a derived one, or a
+// SocketInfo.
 type Valuer interface {
 	Value(key any) any
 }
 
-// Set keeps v with the socket. Like Socket.Data it stays when the socket is recovered.
+// Set stores v on the socket. Like Socket.Data, the value survives recovery.
 func (k *Key[T]) Set(s *Socket, v T) { s.setValue(k, v) }
 
 // Get returns the value, or the zero T if there is none.
@@ -38,19 +38,19 @@ func (k *Key[T]) Get(from Valuer) T {
 	return v
 }
 
-// Lookup returns the value and whether there is one.
+// Lookup returns the value and reports whether there is one.
 func (k *Key[T]) Lookup(from Valuer) (v T, ok bool) {
 	v, ok = from.Value(k).(T)
 	return v, ok
 }
 
-// With returns a context with the value, for Options.ConnContext: all sockets of the connection
-// have it then, unless Set gives them another one.
+// With returns a context that carries the value, for Options.ConnContext: all sockets of the
+// connection then have it, unless Set replaces it.
 func (k *Key[T]) With(ctx context.Context, v T) context.Context { return context.WithValue(ctx, k, v) }
 
-// keyed is what Socket.data holds if there are values of keys. It is immutable.
+// keyed is the content of Socket.data if keys have values. It is immutable.
 type keyed struct {
-	data   any // of SetData
+	data   any // from SetData
 	values []keyValue
 }
 
@@ -70,7 +70,7 @@ func (d *keyed) index(key any) int {
 	return slices.IndexFunc(d.values, func(v keyValue) bool { return v.key == key })
 }
 
-// Data returns what SetData has set.
+// Data returns the value that SetData stored.
 func (s *Socket) Data() any { return dataOf(s.stored()) }
 
 func dataOf(stored any) any {
@@ -80,8 +80,8 @@ func dataOf(stored any) any {
 	return stored
 }
 
-// SetData keeps a value with the socket. See Key for values that have a type, and for packages that
-// do not know of each other.
+// SetData stores a value on the socket. For typed values, and for packages that do not know each
+// other, use a Key.
 func (s *Socket) SetData(v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +91,7 @@ func (s *Socket) SetData(v any) {
 	s.data = v
 }
 
-// stored returns what is kept with the socket: what SetData has set, or a *keyed.
+// stored returns what is stored on the socket: the value of SetData, or a *keyed.
 func (s *Socket) stored() any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,8 +114,8 @@ func (s *Socket) setValue(key, value any) {
 	s.data = next
 }
 
-// Value returns the value of a Key, or what the context of Options.ConnContext has for the key. It
-// makes a Socket a Valuer.
+// Value returns the value of a Key: the socket's own, or else that of the context from
+// Options.ConnContext. It makes a Socket a Valuer.
 func (s *Socket) Value(key any) any {
 	d, _ := s.stored().(*keyed)
 	if v, ok := d.value(key); ok {

@@ -20,8 +20,8 @@ var (
 	otherCount  = parley.NewKey[int]()
 )
 
-// What ConnContext takes from the request, and what middleware puts there, is in every context
-// that a connection's code gets.
+// What ConnContext takes from the request, and what middleware adds, is in every context of the
+// connection.
 func TestContextsCarryValues(t *testing.T) {
 	type requestKey struct{}
 	srv, url := serve(t, &parley.Options{
@@ -158,7 +158,7 @@ func TestConnectionEndsWithItsContext(t *testing.T) {
 	if ctx.Err() != context.Canceled {
 		t.Error(ctx.Err())
 	}
-	other.cut() // its context ends later, and nothing happens
+	other.cut() // its context ends later, without effect
 	await(t, "disconnection", gone)
 	await(t, "context", end)()
 }

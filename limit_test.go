@@ -15,10 +15,10 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// A client that sends faster than its handlers work is made to wait, loses nothing, and
-// harms nobody.
+// A client that sends faster than its handlers work is slowed down. It loses nothing and affects no
+// other client.
 func TestFullInboxPausesReading(t *testing.T) {
-	const events = 5000 // of 120 bytes: a read brings some 500
+	const events = 5000 // of 120 bytes; one read returns some 500
 	srv, url := serve(t, &parley.Options{MaxInbox: 16})
 	var handled atomic.Int64
 	first := make(chan struct{}, 1)
@@ -59,8 +59,8 @@ func TestFullInboxPausesReading(t *testing.T) {
 	await(t, "last event", finished)
 }
 
-// A handler waits for an acknowledgement while its socket's inbox is full: the
-// acknowledgement is behind the events, and must get through.
+// A handler waits for an acknowledgement while its socket's inbox is full. The acknowledgement is
+// behind the events and must get through.
 func TestAckWithFullInbox(t *testing.T) {
 	srv, url := serve(t, &parley.Options{MaxInbox: 4})
 	srv.On("ask", func(p *parley.Packet) error {
@@ -77,7 +77,7 @@ func TestAckWithFullInbox(t *testing.T) {
 	}
 	c.send("431[]")
 	c.expect(`437["thanks"]`)
-	// And when it was full before the question was asked:
+	// The same when the inbox was full before the question was asked:
 	release := make(chan struct{})
 	srv.On("late", func(p *parley.Packet) error {
 		<-release
@@ -94,7 +94,7 @@ func TestAckWithFullInbox(t *testing.T) {
 	c.expect(`438["thanks"]`)
 }
 
-// Drain waits for the client, and learns that it is gone.
+// Drain waits for the client, and reports when it is gone.
 func TestDrain(t *testing.T) {
 	srv, url := serve(t, nil)
 	sockets := make(chan *parley.Socket, 1)
@@ -125,13 +125,13 @@ func TestDrain(t *testing.T) {
 	}
 	s.Emit("page", 2)
 	go func() { drained <- s.Drain(t.Context()) }()
-	p.post("41") // the socket alone leaves; nobody takes the page
+	p.post("41") // only the socket leaves; nobody fetches the page
 	if err := await(t, "end of Drain", drained); !errors.Is(err, parley.ErrDisconnected) {
 		t.Errorf("Drain: %v, want ErrDisconnected", err)
 	}
 }
 
-// The inbox is bounded in bytes, over all namespaces of a connection.
+// The inbox is limited in bytes, over all namespaces of a connection.
 func TestInboxIsBoundedInBytes(t *testing.T) {
 	const size, events = 10_000, 400
 	srv, url := serve(t, &parley.Options{MaxInboxBytes: 100_000})
@@ -154,7 +154,7 @@ func TestInboxIsBoundedInBytes(t *testing.T) {
 	for srv.Stats().EventsIn < 10 {
 		time.Sleep(time.Millisecond)
 	}
-	// Beyond the bound there is what had been read when it was reached: 64 KiB.
+	// Beyond the limit there is only what had been read when it was reached: 64 KiB.
 	if n := srv.Stats().EventsIn; n > 20 {
 		t.Errorf("%d events of %d bytes were taken", n, size)
 	}
@@ -165,8 +165,8 @@ func TestInboxIsBoundedInBytes(t *testing.T) {
 	}
 }
 
-// While an acknowledgement is awaited, reading goes on, in all namespaces: the bounds of the inbox
-// are higher then, and a client that exceeds them is rejected.
+// While an acknowledgement is pending, reading continues in all namespaces. Higher inbox limits
+// then apply, and a client that exceeds them is rejected.
 func TestFloodWhileAnAckIsAwaited(t *testing.T) {
 	for name, c := range map[string]struct {
 		options parley.Options
@@ -212,7 +212,7 @@ func TestFloodWhileAnAckIsAwaited(t *testing.T) {
 
 func TestAttachmentsAreAwaitedOnlySoLong(t *testing.T) {
 	srv, url := serve(t, &parley.Options{AttachmentTimeout: time.Second})
-	// Joins while attachments are awaited, which must not lift that deadline.
+	// Joins while attachments are pending. This must not lift that deadline.
 	srv.Of("/slow").Use(func(context.Context, *parley.Socket) error {
 		<-time.After(20 * time.Millisecond)
 		return nil
@@ -357,7 +357,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// Who imports the package links no driver and no tool of ours.
+// The package must not import drivers or our tools.
 func TestImportsNoDrivers(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {

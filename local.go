@@ -8,29 +8,29 @@ import (
 	"github.com/parley-go/parley/internal/rooms"
 )
 
-// local holds those sockets of a namespace that are connected to this process, and delivers to
-// them. It is the seam below Namespace and Broadcast: what they want done to sockets comes here
-// as plain data, a selection and an encoded event. Nothing stands beside it today; in a
-// cluster, the other processes will get the same.
+// local holds the sockets of a namespace that are connected to this process, and delivers to them.
+// It is the seam below Namespace and Broadcast: what they do to sockets arrives here as plain data,
+// a selection and an encoded event. Today local stands alone; in a cluster, the other processes
+// will receive the same data.
 //
-// Locks are taken in the order recovery → Socket → news → rooms.Index. No handler is called
-// under any of them.
+// Locks are taken in the order recovery → Socket → news → rooms.Index. No handler is called while
+// one of them is held.
 type local struct {
 	index    *rooms.Index[*Socket]
 	recovery *recovery // nil: off
 	news     news
 }
 
-// selection says which sockets are meant.
+// selection says which sockets are selected.
 type selection struct {
-	all    bool     // everybody, or else those who are in any of rooms
-	rooms  []string // of no rooms nobody is meant
-	except []string // those in any of them are left out
-	self   *Socket  // if not nil, this one alone
-	local  bool     // the other processes of a cluster are not asked
+	all    bool     // all sockets; otherwise those in any of rooms
+	rooms  []string // without rooms, nobody is selected
+	except []string // excludes the sockets in any of these rooms
+	self   *Socket  // if not nil, only this socket
+	local  bool     // excludes the other processes of a cluster
 }
 
-// choose appends the sockets that are meant to dst.
+// choose appends the selected sockets to dst.
 func (l *local) choose(dst []*Socket, sel *selection) []*Socket {
 	switch {
 	case sel.self != nil:
@@ -44,7 +44,7 @@ func (l *local) choose(dst []*Socket, sel *selection) []*Socket {
 	return l.index.Select(dst, sel.rooms, sel.except)
 }
 
-// count returns how many sockets are meant.
+// count returns the number of selected sockets.
 func (l *local) count(sel *selection) int {
 	if sel.self == nil && len(sel.except) == 0 {
 		switch {
@@ -57,8 +57,8 @@ func (l *local) count(sel *selection) int {
 	return len(l.choose(nil, sel))
 }
 
-// sizes returns the rooms that the sockets are in that are meant, but for rooms that are one's own
-// alone, and how many of those sockets are in each.
+// sizes returns the rooms of the selected sockets, with the number of selected sockets in each. It
+// omits a socket's own room if no other socket is in it.
 func (l *local) sizes(sel *selection) map[string]int {
 	if sel.all && len(sel.except) == 0 {
 		return l.index.Sizes()
@@ -74,10 +74,10 @@ func (l *local) sizes(sel *selection) map[string]int {
 	return sizes
 }
 
-// targets are reused between broadcasts.
+// targets holds slices that broadcasts reuse.
 var targets = sync.Pool{New: func() any { return new([]*Socket) }}
 
-// deliver sends e to those that are meant, and tells those who listen to what goes out.
+// deliver sends e to the selected sockets and calls the OnAnyOutgoing handlers.
 func (l *local) deliver(sel *selection, e *Encoded, volatile bool) {
 	if l.recovery != nil {
 		l.recovery.deliver(l, sel, e, volatile)
@@ -88,8 +88,8 @@ func (l *local) deliver(sel *selection, e *Encoded, volatile bool) {
 	}
 }
 
-// transmit is deliver without telling anybody: no handler is called. It returns the sockets
-// for which Socket.sent has somebody to tell.
+// transmit is deliver without calling handlers. It returns the sockets for which the caller must
+// call Socket.sent.
 func (l *local) transmit(sel *selection, e *Encoded, volatile bool) (heard []*Socket) {
 	buf := targets.Get().(*[]*Socket)
 	chosen := l.choose((*buf)[:0], sel)
@@ -104,9 +104,8 @@ func (l *local) transmit(sel *selection, e *Encoded, volatile bool) (heard []*So
 	return heard
 }
 
-// change has f change which rooms s is in. Meanwhile nobody else changes that, and nothing is
-// delivered, where the order of these things matters: if clients can be recovered, and if
-// somebody listens to rooms.
+// change calls f to change the rooms of s. Where the order matters (if clients can be recovered, or
+// if OnRoom has handlers), no other change and, for recovery, no delivery happens meanwhile.
 func (l *local) change(s *Socket, f func(c *change)) {
 	c := change{local: l, socket: s, heard: s.nsp.hearsRooms()}
 	r := s.recovery()
@@ -128,7 +127,7 @@ func (l *local) change(s *Socket, f func(c *change)) {
 	}
 }
 
-// change is a change of a socket's rooms that is under way.
+// change is a running change of a socket's rooms.
 type change struct {
 	local  *local
 	socket *Socket
@@ -141,7 +140,7 @@ func (c *change) add(t RoomEventType, room string) {
 	}
 }
 
-// enter adds the socket, which is in these rooms and its own from the beginning.
+// enter adds the socket to the namespace, to its own room and to these rooms.
 func (c *change) enter(rooms []string) {
 	s := c.socket
 	created := c.local.index.Add(&s.member, rooms...)
@@ -155,7 +154,7 @@ func (c *change) enter(rooms []string) {
 	}
 }
 
-// remove takes the socket out. It returns the rooms that it was in.
+// remove removes the socket. It returns the rooms that the socket was in.
 func (c *change) remove() (left []string) {
 	left, emptied := c.local.index.Remove(&c.socket.member)
 	for _, room := range left {
@@ -167,7 +166,7 @@ func (c *change) remove() (left []string) {
 	return left
 }
 
-// join puts the socket into a room. ok is false if it is in as many as it may be.
+// join puts the socket into a room. ok is false if the socket is in too many rooms already.
 func (c *change) join(room string, limit int) (joined, ok bool) {
 	joined, created, ok := c.local.index.Join(&c.socket.member, room, limit)
 	if created {
@@ -192,11 +191,11 @@ func (c *change) leave(room string) {
 	}
 }
 
-// news is what OnRoom has yet to be told, in the order in which it happened.
+// news holds the events that OnRoom handlers have not received yet, in order.
 type news struct {
 	mu      sync.Mutex
 	queue   fifo.Queue[roomNews]
-	telling bool // a goroutine is at it
+	telling bool // a goroutine is calling handlers
 }
 
 type roomNews struct {
@@ -204,7 +203,7 @@ type roomNews struct {
 	event  RoomEvent
 }
 
-// tell calls the listeners, unless another goroutine, or a caller of this one, is at it.
+// tell calls the handlers, unless another goroutine, or a caller of this one, is already doing so.
 func (w *news) tell(n *Namespace) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -21,11 +21,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait of these tests; nothing that works comes near it.
+// patience limits every wait in these tests. Nothing that works comes close to it.
 const patience = 2 * time.Minute
 
-// serve starts a server with the options on a port of the system's choice, and returns it
-// with its URL. It is shut down with the test.
+// serve starts a server with these options on a free port, and returns it with its URL. The end of
+// the test shuts it down.
 func serve(t *testing.T, o *parley.Options) (*parley.Server, string) {
 	t.Helper()
 	if o == nil {
@@ -48,7 +48,7 @@ func serve(t *testing.T, o *parley.Options) (*parley.Server, string) {
 	return srv, hs.URL
 }
 
-// client speaks the protocol as it stands on the wire, over a WebSocket.
+// client speaks the raw wire protocol over a WebSocket.
 type client struct {
 	t    *testing.T
 	conn *ws.Conn
@@ -61,7 +61,7 @@ func dial(t *testing.T, url string) *client {
 	return dialEIO(t, url, "4")
 }
 
-// dialEIO opens a connection of a revision of Engine.IO.
+// dialEIO opens a connection with this revision of Engine.IO.
 func dialEIO(t *testing.T, url, revision string) *client {
 	t.Helper()
 	conn, _, err := ws.Dial(t.Context(), url+"/socket.io/?transport=websocket&EIO="+revision, nil)
@@ -76,8 +76,8 @@ func dialEIO(t *testing.T, url, revision string) *client {
 	return c
 }
 
-// join opens a connection and joins a namespace, "/" if it is empty. It returns the
-// socket's id, too.
+// join opens a connection and joins a namespace; an empty name means "/". It also returns the
+// socket's id.
 func join(t *testing.T, url, namespace string) (*client, string) {
 	t.Helper()
 	c := dial(t, url)
@@ -174,10 +174,10 @@ func (c *client) expectClosed() {
 	}
 }
 
-// cut ends the connection as a network failure does.
+// cut ends the connection like a network failure.
 func (c *client) cut() { c.conn.CloseNow() }
 
-// await receives from a channel, or fails.
+// await receives from a channel, or fails the test.
 func await[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
 	select {
@@ -189,22 +189,22 @@ func await[T any](t *testing.T, what string, c <-chan T) T {
 	}
 }
 
-// logBuffer is a logger that keeps what is logged.
+// logBuffer returns a logger and the buffer that it writes to.
 func logBuffer() (*slog.Logger, *bytes.Buffer) {
 	var b bytes.Buffer
 	return slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})), &b
 }
 
-// stacks returns what all goroutines are doing.
+// stacks returns the stacks of all goroutines.
 func stacks() []byte {
 	buf := make([]byte, 1<<20)
 	return buf[:runtime.Stack(buf, true)]
 }
 
-// poller speaks the protocol as it stands on the wire, over HTTP long polling.
+// poller speaks the raw wire protocol over HTTP long polling.
 type poller struct {
 	t   *testing.T
-	url string // with the session's id
+	url string // includes the session's id
 }
 
 func dialPolling(t *testing.T, url string) *poller {
@@ -249,7 +249,7 @@ func (p *poller) do(ctx context.Context, method, body string) string {
 	return string(b)
 }
 
-// eventually waits until something is so.
+// eventually waits until is returns true.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for began := time.Now(); !is(); time.Sleep(time.Millisecond) {
@@ -259,7 +259,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// howMany returns how many sockets are there.
+// howMany returns the number of connected sockets.
 func howMany(t *testing.T, of interface {
 	Count(context.Context) (int, error)
 }) int {

@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// The methods of Server that are about its main namespace, "/".
+// Methods of Server for its main namespace, "/".
 
-// On calls handler for each event of that name in the main namespace; see Namespace.On.
+// On calls handler for each event with this name in the main namespace; see Namespace.On.
 func (s *Server) On(event string, handler Handler) *Registration { return s.main.On(event, handler) }
 
 func (s *Server) onCall(event string, handler Handler) *Registration {
 	return s.main.onCall(event, handler)
 }
 
-// Once is On for the first event of that name only; see Namespace.Once.
+// Once is like On, but only for the first event with this name; see Namespace.Once.
 func (s *Server) Once(event string, handler Handler) *Registration {
 	return s.main.Once(event, handler)
 }
 
-// Off removes all handlers of that event that were registered for the main namespace.
+// Off removes all handlers of this event that were registered for the main namespace.
 func (s *Server) Off(event string) { s.main.Off(event) }
 
 // OnAny calls handler for every event in the main namespace; see Namespace.OnAny.
 func (s *Server) OnAny(handler Handler) *Registration { return s.main.OnAny(handler) }
 
-// OnUnhandled calls handler for events in the main namespace that no other handler is registered
-// for; see Namespace.OnUnhandled.
+// OnUnhandled calls handler for events in the main namespace that have no other handler; see
+// Namespace.OnUnhandled.
 func (s *Server) OnUnhandled(handler Handler) *Registration { return s.main.OnUnhandled(handler) }
 
 // OnAnyOutgoing calls f for each event that is sent to a socket of the main namespace; see
@@ -46,24 +46,24 @@ func (s *Server) OnDisconnect(f func(s *Socket, reason Reason)) *Registration {
 	return s.main.OnDisconnect(f)
 }
 
-// OnError calls f with what handlers of the main namespace return and panic with; see
+// OnError calls f with the errors and panics of handlers of the main namespace; see
 // Namespace.OnError.
 func (s *Server) OnError(f func(s *Socket, err error)) *Registration { return s.main.OnError(f) }
 
-// OnRoom calls f when rooms of the main namespace come and go, and when sockets join and leave
-// them; see Namespace.OnRoom.
+// OnRoom calls f when rooms of the main namespace are created and deleted, and when sockets join
+// and leave them; see Namespace.OnRoom.
 func (s *Server) OnRoom(f func(RoomEvent)) *Registration { return s.main.OnRoom(f) }
 
-// Use adds middleware that sockets pass before they are connected to the main namespace; see
-// Namespace.Use. Other namespaces need middleware of their own.
+// Use adds middleware that runs before a socket is connected to the main namespace; see
+// Namespace.Use. Other namespaces need their own middleware.
 func (s *Server) Use(middleware func(ctx context.Context, s *Socket) error) *Registration {
 	return s.main.Use(middleware)
 }
 
-// UseEvent adds middleware that every event in the main namespace passes; see Namespace.UseEvent.
+// UseEvent adds middleware that runs for every event in the main namespace; see Namespace.UseEvent.
 func (s *Server) UseEvent(middleware Handler) *Registration { return s.main.UseEvent(middleware) }
 
-// Socket returns the connected socket of the main namespace with the id, or nil.
+// Socket returns the connected socket of the main namespace with this id, or nil.
 func (s *Server) Socket(id string) *Socket { return s.main.Socket(id) }
 
 // Emit sends an event to all sockets of the main namespace; see Broadcast.Emit.
@@ -74,28 +74,28 @@ func (s *Server) Encode(event string, args ...any) (*Encoded, error) {
 	return s.main.Encode(event, args...)
 }
 
-// To chooses the sockets of the main namespace that are in any of the rooms; see Namespace.To.
+// To selects the sockets of the main namespace that are in any of the rooms; see Namespace.To.
 func (s *Server) To(rooms ...string) *Broadcast { return s.main.To(rooms...) }
 
-// In is To.
+// In is the same as To.
 func (s *Server) In(rooms ...string) *Broadcast { return s.main.In(rooms...) }
 
-// All chooses all sockets of the main namespace.
+// All selects all sockets of the main namespace.
 func (s *Server) All() *Broadcast { return s.main.All() }
 
-// Except chooses all sockets of the main namespace but those in any of the rooms.
+// Except selects all sockets of the main namespace except those in any of the rooms.
 func (s *Server) Except(rooms ...string) *Broadcast { return s.main.Except(rooms...) }
 
-// Volatile chooses all sockets of the main namespace; see Broadcast.Volatile.
+// Volatile selects all sockets of the main namespace; see Broadcast.Volatile.
 func (s *Server) Volatile() *Broadcast { return s.main.Volatile() }
 
-// Local chooses all sockets of the main namespace in this process; see Broadcast.Local.
+// Local selects all sockets of the main namespace in this process; see Broadcast.Local.
 func (s *Server) Local() *Broadcast { return s.main.Local() }
 
-// Compress chooses all sockets of the main namespace; see Broadcast.Compress.
+// Compress selects all sockets of the main namespace; see Broadcast.Compress.
 func (s *Server) Compress(compress bool) *Broadcast { return s.main.Compress(compress) }
 
-// Timeout chooses all sockets of the main namespace; see Broadcast.Timeout.
+// Timeout selects all sockets of the main namespace; see Broadcast.Timeout.
 func (s *Server) Timeout(d time.Duration) *Broadcast { return s.main.Timeout(d) }
 
 // FetchSockets returns all sockets of the main namespace; see Broadcast.FetchSockets.
@@ -113,12 +113,12 @@ func (s *Server) Count(ctx context.Context) (int, error) { return s.main.Count(c
 // Broadcast.Rooms.
 func (s *Server) Rooms(ctx context.Context) (map[string]int, error) { return s.main.Rooms(ctx) }
 
-// SocketsJoin has all sockets of the main namespace join rooms; see Broadcast.SocketsJoin.
+// SocketsJoin makes all sockets of the main namespace join rooms; see Broadcast.SocketsJoin.
 func (s *Server) SocketsJoin(ctx context.Context, rooms ...string) error {
 	return s.main.SocketsJoin(ctx, rooms...)
 }
 
-// SocketsLeave has all sockets of the main namespace leave rooms; see Broadcast.SocketsLeave.
+// SocketsLeave makes all sockets of the main namespace leave rooms; see Broadcast.SocketsLeave.
 func (s *Server) SocketsLeave(ctx context.Context, rooms ...string) error {
 	return s.main.SocketsLeave(ctx, rooms...)
 }

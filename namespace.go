@@ -8,26 +8,26 @@ import (
 	"github.com/parley-go/parley/internal/rooms"
 )
 
-// Namespace is a set of sockets, with rooms and handlers of its own, that shares its
-// clients' connections with other namespaces. It is safe for concurrent use.
+// Namespace is a set of sockets with its own rooms and handlers. It shares its clients' connections
+// with other namespaces. It is safe for concurrent use.
 //
-// Its handlers hold for all of its sockets: those that are connected now and those to come. Several
-// handlers for one thing run in the order of their registration. A parent's run before those of
-// its namespaces, and a namespace's before those of its sockets. Each method that registers
-// returns a Registration, with which you remove that one handler.
+// Its handlers apply to all of its sockets, current and future. Several handlers of the same kind
+// run in the order of registration. The handlers of a ParentNamespace run before those of its
+// namespaces, and the handlers of a namespace before those of its sockets. Each method that
+// registers a handler returns a Registration, with which you can remove that handler.
 type Namespace struct {
 	handlers
-	parent atomic.Pointer[ParentNamespace] // whose handlers come first; nil: none
+	parent atomic.Pointer[ParentNamespace] // its handlers run first; nil: none
 	srv    *Server
 	name   string
 	local  local
 	ackIDs atomic.Int64
 
 	// Guarded by srv.mu.
-	refs    int           // sockets, those included that are connecting, and those that may come back
-	pinned  bool          // the server asked for it: it stays without sockets, too
-	opening chan struct{} // closed, and nil again, when OnNewNamespace has been told
-	failed  bool          // that failed: nobody may join
+	refs    int           // sockets, including those that are connecting and those that may come back
+	pinned  bool          // Of was called: the namespace stays even without sockets
+	opening chan struct{} // closed and set to nil after the OnNewNamespace handlers have run
+	failed  bool          // such a handler panicked: nobody may join
 }
 
 func newNamespace(srv *Server, name string) *Namespace {
@@ -39,7 +39,7 @@ func newNamespace(srv *Server, name string) *Namespace {
 	return n
 }
 
-// tables returns the handlers that concern the namespace: its parent's, and its own.
+// tables returns the handlers that apply to the namespace: its parent's, then its own.
 func (n *Namespace) tables() [2]*table {
 	t := [2]*table{&noHandlers, n.load()}
 	if p := n.parent.Load(); p != nil {
@@ -48,28 +48,28 @@ func (n *Namespace) tables() [2]*table {
 	return t
 }
 
-// hearsRooms reports whether somebody listens to what happens to rooms.
+// hearsRooms reports whether there are OnRoom handlers.
 func (n *Namespace) hearsRooms() bool {
 	t := n.tables()
 	return len(t[0].rooms)+len(t[1].rooms) > 0
 }
 
-// welcomes reports whether there are handlers of OnConnection.
+// welcomes reports whether there are OnConnection handlers.
 func (n *Namespace) welcomes() bool {
 	t := n.tables()
 	return len(t[0].connection)+len(t[1].connection) > 0
 }
 
-// screens reports whether there is middleware that sockets pass.
+// screens reports whether there is middleware for sockets.
 func (n *Namespace) screens() bool {
 	t := n.tables()
 	return len(t[0].connect)+len(t[1].connect) > 0
 }
 
-// Name returns the namespace's name, slash included.
+// Name returns the namespace's name, including the slash.
 func (n *Namespace) Name() string { return n.name }
 
-// Socket returns the connected socket with the id, or nil.
+// Socket returns the connected socket with this id, or nil.
 func (n *Namespace) Socket(id string) *Socket {
 	s, _ := n.local.index.Get(id)
 	return s
@@ -80,32 +80,31 @@ func (n *Namespace) Emit(event string, args ...any) error {
 	return n.All().Emit(event, args...)
 }
 
-// To chooses the sockets that are in any of the rooms: nobody, if there are no rooms. Each socket
-// is in the room that is named by its id.
+// To selects the sockets that are in any of the rooms. Without rooms it selects nobody. Each socket
+// is in a room that has its id as name.
 func (n *Namespace) To(rooms ...string) *Broadcast {
 	return &Broadcast{nsp: n, selection: selection{rooms: rooms}}
 }
 
-// In is To.
+// In is the same as To.
 func (n *Namespace) In(rooms ...string) *Broadcast { return n.To(rooms...) }
 
-// All chooses all sockets; it is where chains without To begin:
-// n.All().Except("admins").Emit(…).
+// All selects all sockets. Start with it if your chain has no To: n.All().Except("admins").Emit(…).
 func (n *Namespace) All() *Broadcast { return &Broadcast{nsp: n, selection: selection{all: true}} }
 
-// Except chooses all sockets but those in any of the rooms.
+// Except selects all sockets except those in any of the rooms.
 func (n *Namespace) Except(rooms ...string) *Broadcast { return n.All().Except(rooms...) }
 
-// Volatile chooses all sockets; see Broadcast.Volatile.
+// Volatile selects all sockets; see Broadcast.Volatile.
 func (n *Namespace) Volatile() *Broadcast { return n.All().Volatile() }
 
-// Local chooses all sockets of this process; see Broadcast.Local.
+// Local selects all sockets of this process; see Broadcast.Local.
 func (n *Namespace) Local() *Broadcast { return n.All().Local() }
 
-// Compress chooses all sockets; see Broadcast.Compress.
+// Compress selects all sockets; see Broadcast.Compress.
 func (n *Namespace) Compress(compress bool) *Broadcast { return n.All().Compress(compress) }
 
-// Timeout chooses all sockets; see Broadcast.Timeout.
+// Timeout selects all sockets; see Broadcast.Timeout.
 func (n *Namespace) Timeout(d time.Duration) *Broadcast { return n.All().Timeout(d) }
 
 // FetchSockets returns all sockets; see Broadcast.FetchSockets.
@@ -122,12 +121,12 @@ func (n *Namespace) Count(ctx context.Context) (int, error) { return n.All().Cou
 // Rooms returns all rooms and how many sockets are in each; see Broadcast.Rooms.
 func (n *Namespace) Rooms(ctx context.Context) (map[string]int, error) { return n.All().Rooms(ctx) }
 
-// SocketsJoin has all sockets join rooms; see Broadcast.SocketsJoin.
+// SocketsJoin makes all sockets join rooms; see Broadcast.SocketsJoin.
 func (n *Namespace) SocketsJoin(ctx context.Context, rooms ...string) error {
 	return n.All().SocketsJoin(ctx, rooms...)
 }
 
-// SocketsLeave has all sockets leave rooms; see Broadcast.SocketsLeave.
+// SocketsLeave makes all sockets leave rooms; see Broadcast.SocketsLeave.
 func (n *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
 	return n.All().SocketsLeave(ctx, rooms...)
 }

@@ -152,15 +152,15 @@ func TestDynamicNamespaces(t *testing.T) {
 		a.expect("44" + refused + `,{"message":"Invalid namespace"}`)
 	}
 	a.connect("/secret", `{"key":1}`)
-	b.send("40/dyn-3,") // a fourth one would be too many
+	b.send("40/dyn-3,") // a fourth one exceeds the limit
 	b.expect(`44/dyn-3,{"message":"Invalid namespace"}`)
 
 	left := make(chan struct{}, 16)
 	parent.OnDisconnect(func(*parley.Socket, parley.Reason) { left <- struct{}{} })
 	a.send("41/dyn-1,")
 	await(t, "disconnect", left)
-	b.connect("/dyn-3", "") // dyn-1 went with its last socket
-	srv.Of("/dyn-3")        // and this one stays
+	b.connect("/dyn-3", "") // dyn-1 was removed with its last socket
+	srv.Of("/dyn-3")        // this one stays
 	b.send("41/dyn-3,")
 	await(t, "disconnect", left)
 	if n := srv.Stats().Namespaces; n != 4 { // "/", dyn-2, secret, dyn-3
@@ -168,14 +168,14 @@ func TestDynamicNamespaces(t *testing.T) {
 	}
 }
 
-// What protects a namespace is there before anybody can join it.
+// A namespace's middleware is in place before anyone can join.
 func TestOnNewNamespaceComesFirst(t *testing.T) {
 	srv, url := serve(t, nil)
 	srv.OfPattern(regexp.MustCompile(`/dyn-\d+`))
 	begun, release := make(chan struct{}), make(chan struct{})
 	srv.OnNewNamespace(func(n *parley.Namespace) {
 		close(begun)
-		<-release // it loads settings, say
+		<-release // for example, it loads settings
 		n.Use(func(context.Context, *parley.Socket) error { return &parley.ConnectError{Message: "no"} })
 	})
 	first, second, third := dial(t, url), dial(t, url), dial(t, url)
@@ -193,7 +193,7 @@ func TestOnNewNamespaceComesFirst(t *testing.T) {
 	second.expect(`44/dyn-1,{"message":"no"}`)
 }
 
-// What is registered on one namespace of a pattern holds for that one, and goes with it.
+// What you register on one namespace of a pattern applies only to that one, and is lost with it.
 func TestSiblingsShareOnlyTheirParent(t *testing.T) {
 	srv, url := serve(t, nil)
 	parent := srv.OfPattern(regexp.MustCompile(`/dyn-\d+`))
@@ -222,13 +222,13 @@ func TestSiblingsShareOnlyTheirParent(t *testing.T) {
 	}
 }
 
-// A namespace that the server uses before its first client comes is no way round the rule's
-// middleware.
+// If the server uses a namespace before its first client arrives, the rule's middleware still
+// applies.
 func TestNamespacesThatTheServerNames(t *testing.T) {
 	srv, url := serve(t, nil)
 	refuse := func(context.Context, *parley.Socket) error { return &parley.ConnectError{Message: "no"} }
 	srv.OfPattern(regexp.MustCompile(`/tenant-\d+`)).Use(refuse)
-	srv.Of("/room-1").Emit("news") // even before the rule is made
+	srv.Of("/room-1").Emit("news") // even before the rule exists
 	srv.OfFunc(func(_ context.Context, name string, auth json.RawMessage) bool {
 		return strings.HasPrefix(name, "/room-") && string(auth) == `{"key":1}`
 	}).Use(refuse)
@@ -284,7 +284,7 @@ func TestDisconnectReasons(t *testing.T) {
 	for _, tt := range []struct {
 		reason parley.Reason
 		end    func(*client, *parley.Socket)
-		expect string // what the client gets
+		expect string // what the client receives
 		closed bool
 	}{
 		{parley.ClientNamespaceDisconnect, func(c *client, _ *parley.Socket) { c.send("41") }, "", false},
@@ -322,7 +322,7 @@ func TestDisconnectReasons(t *testing.T) {
 	}
 }
 
-// One client's sockets in several namespaces live and end by themselves.
+// The sockets of one client in several namespaces are independent.
 func TestDisconnectOfAllSockets(t *testing.T) {
 	srv, url := serve(t, nil)
 	reasons := make(chan parley.Reason, 2)
@@ -373,14 +373,14 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-// A Server has the methods of its main namespace, and nobody can take the namespace away.
+// A Server has the methods of its main namespace, and nobody can remove that namespace.
 func TestServerIsItsMainNamespace(t *testing.T) {
 	server, namespace := reflect.TypeFor[*parley.Server](), reflect.TypeFor[*parley.Namespace]()
 	for i := range namespace.NumMethod() {
 		m := namespace.Method(i)
 		own, found := server.MethodByName(m.Name)
 		if m.Name == "Name" {
-			continue // a server has many namespaces
+			continue // a server has several namespaces
 		}
 		if !found {
 			t.Errorf("Server lacks %s", m.Name)

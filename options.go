@@ -15,81 +15,82 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// Options configures a Server. The zero value of each field is its default, which is named here. A
-// negative duration or limit means none, where that is possible.
+// Options configures a Server. The zero value of each field stands for its default, which its
+// comment names, usually at the end. A negative duration or limit means no limit, where that is
+// possible.
 //
-// Fields that the parley program has as settings have the same names there. They stand in groups:
+// Settings of the parley program have the same names as these fields. The fields are grouped:
 //
 //   - the whole server: Path, Parser, Recovery, Logger
 //   - which clients may connect: CORS, AllowRequest, AllowEIO3
-//   - what is known of a client: ClientAddress, ClientSecure, ConnContext
+//   - information about a client: ClientAddress, ClientSecure, ConnContext
 //   - transports: Transports, NoUpgrades, JSONP, Cookie, Compression,
 //     HTTPCompressionThreshold, SendBuffer
 //   - times: from PingInterval to DrainTimeout
 //   - limits on one client: from MaxPayload to BytesPerSecond
 //   - limits on all clients: MaxConnections, MaxConnectionsPerAddress, MaxDynamicNamespaces
 type Options struct {
-	// Path that the server answers at, with and without a slash at the end, and below it. Other
-	// requests get 404. "/socket.io/".
+	// Path is where the server answers: at this path, with and without the trailing slash, and
+	// below it. Other requests get 404. "/socket.io/".
 	Path string
-	// Parser is the packet format, the same one on both sides: ParserJSON (the default), or
-	// ParserMsgpack for clients with socket.io-msgpack-parser.
+	// Parser is the packet format. Server and clients must use the same: ParserJSON (the default),
+	// or ParserMsgpack for clients with socket.io-msgpack-parser.
 	Parser Parser
-	// Recovery lets clients that come back within a while go on where they were. Nil, the
-	// default, is without.
+	// Recovery lets clients that come back after a short disconnection continue where they were.
+	// Nil, the default, turns it off.
 	Recovery *Recovery
-	// Logger gets the errors of handlers and the server's own. Nil is slog.Default.
+	// Logger logs the errors of handlers and of the server itself. Nil means slog.Default().
 	Logger *slog.Logger
 
 	// Which clients may connect.
 
-	// CORS says which pages of other origins may connect, over every transport. The default
-	// is none: pages of the same host only, and programs that send no Origin.
+	// CORS sets which pages of other origins may connect, over every transport. By default none
+	// may: only pages of the same host and programs that send no Origin header.
 	CORS CORS
-	// AllowRequest, if not nil, may refuse a handshake. The client sees the message of an
-	// *Error or a *ConnectError, and nothing of other errors.
+	// AllowRequest, if not nil, may refuse a handshake. The client sees the message of an *Error or
+	// a *ConnectError. It sees nothing of other errors.
 	AllowRequest func(*http.Request) error
-	// AllowEIO3 lets clients of Socket.IO 2 connect, too: they speak Engine.IO 3. Such a client
-	// takes the id of its connection for the id of its socket. While it polls, whoever knows that
-	// id can take the connection over, so do not show Socket.ID to other clients.
+	// AllowEIO3 also lets clients of Socket.IO 2 connect, which speak Engine.IO 3. Such a client
+	// uses the id of its connection as the id of its socket. While it polls, anyone who knows that
+	// id can take over the connection, so do not show Socket.ID to other clients.
 	AllowEIO3 bool
 
-	// What is known of a client.
+	// Information about a client.
 
-	// ClientAddress, if not nil, tells a client's address, host:port or host, behind a proxy;
-	// see ForwardedFor.
+	// ClientAddress, if not nil, returns the address of a client behind a proxy, as host:port or
+	// host; see ForwardedFor.
 	ClientAddress func(*http.Request) string
-	// ClientSecure, if not nil, tells whether a client connected over TLS, which may end at a
-	// proxy; see ForwardedProto.
+	// ClientSecure, if not nil, reports whether a client uses TLS, even if a proxy terminates it;
+	// see ForwardedProto.
 	ClientSecure func(*http.Request) bool
-	// ConnContext, if not nil, returns the context of a new connection, from which
-	// Socket.Context descends: and so the contexts that middleware and handlers get. ctx is the
-	// context that it starts from, and r is the handshake's request. Take from the request what
-	// you need, such as the user whom HTTP middleware has put into r.Context(); nothing else of
-	// it is kept. Do not return a context that descends from r.Context(), for that one ends with the
-	// request. When the returned context ends, the connection is closed, so a deadline ends it in
-	// time with a session or token.
+	// ConnContext, if not nil, returns the context of a new connection. Socket.Context is derived
+	// from it, and so are the contexts of middleware and handlers. ctx is the context to derive it
+	// from, and r is the handshake request. Take what you need from the request, such as the user
+	// that HTTP middleware has put into r.Context(); the server keeps nothing else of it. Do not
+	// return a context derived from r.Context(), because that ends with the request. When the
+	// returned context ends, the server closes the connection. So you can use a deadline to end the
+	// connection when a session or token expires.
 	ConnContext func(ctx context.Context, r *http.Request) context.Context
 
 	// Transports.
 
-	// Transports lists those that are allowed: TransportPolling and so on. Nil is all.
-	// TransportWebTransport needs a server of package webtransport, too.
+	// Transports lists the allowed transports: TransportPolling and so on. Nil allows all.
+	// TransportWebTransport also needs a server from package webtransport.
 	Transports []string
-	// NoUpgrades has sessions stay with the transport that they begin with.
+	// NoUpgrades keeps sessions on the transport that they started with.
 	NoUpgrades bool
-	// JSONP allows polling by scripts and forms, for pages that can do nothing else.
+	// JSONP allows polling with scripts and forms, for pages that cannot do anything else.
 	JSONP bool
-	// Cookie, if not nil, is set at the handshake with the session's id as its value.
+	// Cookie, if not nil, is set during the handshake. Its value is the session's id.
 	Cookie *http.Cookie
-	// Compression allows permessage-deflate on WebSockets. Nil, the default, declines it:
+	// Compression allows permessage-deflate on WebSockets. Nil, the default, declines it, because
 	// it costs memory and CPU.
 	Compression *Compression
-	// HTTPCompressionThreshold is the size in bytes from which polling bodies are
-	// compressed, for clients that accept it; 1,024.
+	// HTTPCompressionThreshold is the minimum size in bytes of the polling bodies that the server
+	// compresses, for clients that accept it; 1,024.
 	HTTPCompressionThreshold int
-	// SendBuffer is how many bytes the kernel is asked to keep for a WebSocket's client
-	// (SO_SNDBUF, which Linux doubles); 64 KiB. If negative, the system chooses: up to megabytes.
+	// SendBuffer is the size in bytes of the kernel's send buffer for a WebSocket (SO_SNDBUF, which
+	// Linux doubles); 64 KiB. If negative, the system chooses the size, up to megabytes.
 	SendBuffer int
 
 	// Times.
@@ -100,43 +101,44 @@ type Options struct {
 	UpgradeTimeout    time.Duration // for the upgrade to another transport; 10 s
 	BodyTimeout       time.Duration // to receive the whole body of a POST; 30 s
 	AttachmentTimeout time.Duration // to receive all attachments of a packet; 30 s
-	WriteTimeout      time.Duration // without the client taking any byte; 10 s
-	DrainTimeout      time.Duration // the same for a client over MaxOutbox; 5 s
+	WriteTimeout      time.Duration // without progress: the client receives not a single byte; 10 s
+	DrainTimeout      time.Duration // the same, for a client over MaxOutbox; 5 s
 
-	// Limits on one client. Limits on bytes that wait count each message as 200 more than it has.
+	// Limits for one client. Limits on queued bytes count 200 extra bytes for each message.
 
-	MaxPayload     int64 // bytes of a message, inflated, or of a POST's body; 1,000,000
+	MaxPayload     int64 // bytes of a message after decompression, or of a POST body; 1,000,000
 	MaxAttachments int   // of a packet; 10
 	MaxDepth       int   // of a packet's JSON; 64
 	MaxNamespaces  int   // that one connection may join; 10
 	MaxRooms       int   // that one socket may be in; 128
-	MaxPendingAcks int   // that one socket may owe; 1,024
+	MaxPendingAcks int   // that one socket may be waiting for; 1,024
 	// MaxInbox is how many events of one socket may wait for its handlers before reading pauses; 256.
 	MaxInbox int
 	// MaxInboxBytes is how many bytes of one connection may wait for handlers before reading
 	// pauses; 1 MiB.
 	MaxInboxBytes int
-	// MaxOutbox is how many bytes may wait for one connection, the largest message not counted;
-	// 1 MiB. A client that is over it and takes nothing for DrainTimeout is disconnected, and one
-	// that is over four times as much at once. See Socket.Drain.
+	// MaxOutbox is how many bytes may be queued for one connection, not counting the largest
+	// message; 1 MiB. A client over this limit that receives nothing for DrainTimeout is
+	// disconnected. A client over four times the limit is disconnected at once. See Socket.Drain.
 	MaxOutbox int
 	// EventsPerSecond is how many events one connection may send, with bursts of two seconds'
 	// worth; no limit. A client that sends more is disconnected.
 	EventsPerSecond float64
-	// BytesPerSecond is how many bytes of messages one connection may send, likewise; no limit.
+	// BytesPerSecond is the same for bytes of messages; no limit.
 	BytesPerSecond float64
 
-	// Limits on all clients.
+	// Limits for all clients together.
 
 	MaxConnections int // no limit
 	// MaxConnectionsPerAddress is how many connections one IPv4 address, or one /64 network of
 	// IPv6, may have; no limit.
 	MaxConnectionsPerAddress int
-	// MaxDynamicNamespaces is how many namespaces OfPattern and OfFunc may make; 10,000.
+	// MaxDynamicNamespaces is how many namespaces clients may create through OfPattern and OfFunc;
+	// 10,000.
 	MaxDynamicNamespaces int
 }
 
-// The transports. JSONP is a kind of TransportPolling.
+// Names of transports. JSONP is a variant of TransportPolling.
 const (
 	TransportPolling      = "polling"
 	TransportWebSocket    = "websocket"
@@ -153,50 +155,50 @@ var (
 	ParserMsgpack = Parser{sio.Msgpack}
 )
 
-// CORS says which pages of other origins may connect.
+// CORS sets which pages of other origins may connect.
 type CORS struct {
-	// Origins as browsers send them: "https://example.com", without a slash at the end, with a
-	// port unless it is the scheme's own. New refuses what could never match. "*" allows all,
-	// and cannot be combined with Credentials.
+	// Origins lists origins as browsers send them: "https://example.com", without a trailing slash,
+	// and with a port unless it is the scheme's default. New rejects entries that could never
+	// match. "*" allows all, and cannot be combined with Credentials.
 	Origins []string
-	// AllowOrigin, if not nil, decides on origins that are not listed.
+	// AllowOrigin, if not nil, decides about origins that are not listed.
 	AllowOrigin func(origin string, r *http.Request) bool
-	// Credentials lets browsers send cookies along.
+	// Credentials lets browsers send cookies.
 	Credentials bool
-	// Headers that requests may carry, for the client's extraHeaders.
+	// Headers lists the headers that requests may carry, for the client's extraHeaders.
 	Headers []string
-	// MaxAge is how long a browser may remember the answer to a preflight.
+	// MaxAge is how long a browser may cache the answer to a preflight request.
 	MaxAge time.Duration
 }
 
-// Compression is permessage-deflate (RFC 7692). The server compresses each message by
-// itself, once for all of its receivers, and keeps nothing between messages.
+// Compression configures permessage-deflate (RFC 7692). The server compresses each message
+// independently, once for all receivers, and keeps no state between messages.
 type Compression struct {
-	// Threshold is the size in bytes from which messages are compressed; 1,024.
+	// Threshold is the minimum size in bytes of the messages that the server compresses; 1,024.
 	Threshold int
-	// Level is that of compress/flate; the fastest if zero.
+	// Level is a level of compress/flate; zero means the fastest.
 	Level int
-	// ClientContext lets clients refer to what they have sent before, for which up to 32 KiB
-	// of it are kept for each connection. Otherwise they are told to compress each message
-	// by itself, too.
+	// ClientContext lets clients refer to earlier messages when they compress. The server then
+	// keeps up to 32 KiB for each connection. If false, the server tells clients to compress each
+	// message independently.
 	ClientContext bool
 }
 
-// Recovery configures connection state recovery: a client that lost its connection gets
-// its socket back, with id, rooms and data, and the packets it missed, in order. Clients of
-// Socket.IO 2 do not know of it.
+// Recovery configures connection state recovery. A client that lost its connection gets its socket
+// back, with id, rooms and data, and the packets that it missed, in order. Clients of Socket.IO 2
+// do not support it.
 //
-// What you keep beside the socket does not come back by itself: restore it in OnConnection, if
-// Socket.Recovered says so. For subscriptions of a history.Log package history/historyio does that.
+// What you keep outside the socket is not restored. Restore it in OnConnection if Socket.Recovered
+// returns true. Package history/historyio does that for subscriptions of a history.Log.
 type Recovery struct {
 	// MaxDisconnection is how long a client may be away; 2 minutes.
 	MaxDisconnection time.Duration
-	// RunMiddleware has connect middleware run again for recovered sockets.
+	// RunMiddleware runs the middleware of Use again for recovered sockets.
 	RunMiddleware bool
-	// MaxBytes bounds the packets that each namespace keeps; 16 MiB. When they are gone
-	// sooner, clients are not recovered.
+	// MaxBytes limits the size of the packets that each namespace keeps; 16 MiB. Clients that need
+	// packets beyond this limit are not recovered.
 	MaxBytes int
-	// MaxSessions bounds the disconnected sockets that each namespace keeps; 100,000.
+	// MaxSessions limits the number of disconnected sockets that each namespace keeps; 100,000.
 	MaxSessions int
 }
 
@@ -241,10 +243,10 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// maxOutbox is MaxOutbox with its default.
+// maxOutbox returns MaxOutbox or its default.
 func (o *Options) maxOutbox() int { return orDefault(o.MaxOutbox, 1<<20) }
 
-// limits are those of the packet codec.
+// limits returns the limits of the packet codec.
 func (o *Options) limits() *sio.Limits {
 	return &sio.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth}
 }

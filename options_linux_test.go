@@ -10,7 +10,7 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// tapped is a listener that keeps a descriptor of each connection that it accepts.
+// tapped is a listener that keeps a descriptor of each accepted connection.
 type tapped struct {
 	net.Listener
 	files chan *os.File
@@ -55,7 +55,7 @@ func TestSendBuffer(t *testing.T) {
 	}
 }
 
-// The transports have the names that clients ask for them with.
+// Transports have the names by which clients request them.
 func TestTransportNames(t *testing.T) {
 	all := []string{parley.TransportPolling, parley.TransportWebSocket, parley.TransportSSE, parley.TransportWebTransport}
 	if got := strings.Join(all, " "); got != "polling websocket sse webtransport" {

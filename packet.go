@@ -11,17 +11,17 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// Packet is one event that a client has sent. Its arguments stay as they came until they
-// are asked for. It is safe for concurrent use and may be kept, to be acknowledged later.
+// Packet is one event from a client. Its arguments are decoded only when you ask for them. It is
+// safe for concurrent use. You may keep it and acknowledge it later.
 type Packet struct {
 	socket  *Socket
 	payload payload
-	id      int64 // of the acknowledgement, -1 if none is wanted
+	id      int64 // of the acknowledgement; -1 if the client wants none
 	acked   atomic.Bool
 }
 
-// payload is the array of an event or acknowledgement, with what its placeholders stand
-// for.
+// payload is the JSON array of an event or acknowledgement, with the attachments that its
+// placeholders refer to.
 type payload struct {
 	data        []byte
 	attachments [][]byte
@@ -38,10 +38,10 @@ func (p *payload) elements(dst [][]byte) [][]byte {
 
 func (p *payload) raw() []json.RawMessage { return sio.RawArgs(p.elements(nil)) }
 
-// badPayload is an argument of an event that is not what its handler wants.
+// badPayload is the error for an argument that does not have the type that its handler expects.
 type badPayload struct{ *sio.ArgError }
 
-// As lets a handler return it as it is: the client is told which argument is at fault.
+// As lets a handler return the error unchanged: the client then learns which argument is wrong.
 func (e badPayload) As(target any) bool {
 	t, ok := target.(**Error)
 	if ok {
@@ -56,7 +56,7 @@ func (e badPayload) As(target any) bool {
 	return ok
 }
 
-// asBadPayload turns an error about an argument into a badPayload.
+// asBadPayload converts an error about an argument into a badPayload.
 func asBadPayload(err error) error {
 	if e, ok := err.(*sio.ArgError); ok {
 		return badPayload{e}
@@ -64,48 +64,47 @@ func asBadPayload(err error) error {
 	return err
 }
 
-// Socket returns the socket that the event came from.
+// Socket returns the socket that received the event.
 func (p *Packet) Socket() *Socket { return p.socket }
 
-// Context returns the socket's context: it ends when the socket disconnects.
+// Context returns the socket's context, which ends when the socket disconnects.
 func (p *Packet) Context() context.Context { return p.socket.Context() }
 
 // Name returns the event's name.
 func (p *Packet) Name() string { return string(sio.EventName(p.payload.data)) }
 
-// Args returns the arguments as raw JSON, in which binary data is a placeholder; Decode and
-// Values put the data in. They share memory with the packet and must not be changed.
+// Args returns the arguments as raw JSON, in which binary data is a placeholder; Decode and Values
+// fill in the data. The arguments share memory with the packet, so do not change them.
 func (p *Packet) Args() []json.RawMessage { return p.payload.raw() }
 
-// Decode decodes the first arguments into the given pointers, as by encoding/json; []byte
-// and Binary take binary data. Arguments that are missing leave their pointer's value as
-// it is, and those in excess are ignored. A handler may return the error: it is
-// answered with CodeBadPayload.
+// Decode decodes the first arguments into the given pointers, as encoding/json does. []byte and
+// Binary accept binary data. If an argument is missing, its variable stays unchanged; extra
+// arguments are ignored. A handler may return the error: the client then receives CodeBadPayload.
 func (p *Packet) Decode(into ...any) error {
 	var few [4][]byte
 	return asBadPayload(sio.DecodeArgs(p.payload.elements(few[:0]), p.payload.attachments, into))
 }
 
-// DecodeArg decodes the argument with the index i, from 0, into a pointer, as Decode does. A missing
-// argument is an error, too.
+// DecodeArg decodes the argument with index i, from 0, into a pointer, as Decode does. Here, a
+// missing argument is an error too.
 func (p *Packet) DecodeArg(i int, into any) error {
 	var few [4][]byte
 	return asBadPayload(sio.DecodeArg(p.payload.elements(few[:0]), p.payload.attachments, i, into))
 }
 
-// Values returns the arguments decoded as encoding/json decodes into an any, and binary data
-// as Binary: what Emit takes again.
+// Values returns the arguments decoded as encoding/json decodes into an any, with binary data as
+// Binary. You can pass them to Emit.
 func (p *Packet) Values() ([]any, error) {
 	values, err := sio.ArgValues(p.payload.elements(nil), p.payload.attachments)
 	return values, asBadPayload(err)
 }
 
-// WantsAck reports whether the client asks for an acknowledgement and has not got one.
+// WantsAck reports whether the client asked for an acknowledgement and has not received one.
 func (p *Packet) WantsAck() bool { return p.id >= 0 && !p.acked.Load() }
 
-// Ack acknowledges the event, if the client asks for that. It returns ErrAcknowledged the
-// second time, ErrDisconnected when the client is gone. If the only argument is an error, Ack
-// is Fail: the event is refused, as if the handler had returned the error.
+// Ack acknowledges the event if the client asked for it. The second call returns ErrAcknowledged.
+// If the client is gone, Ack returns ErrDisconnected. If the only argument is an error, Ack does
+// the same as Fail, as if the handler had returned that error.
 func (p *Packet) Ack(args ...any) error {
 	if p.acked.Load() {
 		return ErrAcknowledged
@@ -119,7 +118,7 @@ func (p *Packet) Ack(args ...any) error {
 	if p.id < 0 {
 		return nil
 	}
-	// Encoded first: if that fails, or panics, there is an error still to be answered.
+	// Encode first: if that fails or panics, the client can still receive an error.
 	e, err := p.socket.nsp.encode(sio.Ack, p.id, "", args)
 	if err != nil {
 		return err
@@ -133,11 +132,11 @@ func (p *Packet) Ack(args ...any) error {
 	return nil
 }
 
-// Fail does what a handler's error does, for one that returned before it knew: the client is
-// answered with the error, and OnError is told.
+// Fail reports an error after the handler has returned, as if the handler had returned it: the
+// client receives the error as acknowledgement, and OnError is called.
 func (p *Packet) Fail(err error) { p.socket.report(p.Name(), p, err) }
 
-// Reply is what a client has acknowledged an event with.
+// Reply is a client's acknowledgement of an event.
 type Reply = event.Reply
 
 func newReply(p payload) Reply { return event.NewReply(p.data, p.attachments...) }

@@ -9,11 +9,10 @@ import (
 	"github.com/parley-go/parley/internal/address"
 )
 
-// ForwardedFor returns a function for Options.ClientAddress that believes the header
-// X-Forwarded-For of proxies in the given networks, and of nobody else: each proxy adds the
-// address that it was connected from, so the client's is the last one that is not a
-// trusted proxy's. What clients themselves put into the header stands in front of that and
-// is ignored.
+// ForwardedFor returns a function for Options.ClientAddress. It trusts the X-Forwarded-For header
+// only from proxies in the given networks. Each proxy appends the address that connected to it, so
+// the client's address is the last one that does not belong to a trusted proxy. If clients send the
+// header themselves, their entries come before that one and are ignored.
 func ForwardedFor(proxies ...netip.Prefix) func(*http.Request) string {
 	trusted := anyOf(proxies)
 	return func(r *http.Request) string {
@@ -34,10 +33,10 @@ func ForwardedFor(proxies ...netip.Prefix) func(*http.Request) string {
 	}
 }
 
-// ForwardedProto returns a function for Options.ClientSecure: what the header X-Forwarded-Proto
-// of proxies in the given networks says, or else whether the connection itself is one over
-// TLS. The proxy has to set the header for every request, or clients could. Of several proxies
-// each has to say "https".
+// ForwardedProto returns a function for Options.ClientSecure. For requests from proxies in the
+// given networks it uses the X-Forwarded-Proto header. Without that, it reports whether the
+// connection itself uses TLS. The proxy must set the header for every request, because otherwise
+// clients could set it. If there are several proxies, each must say "https".
 func ForwardedProto(proxies ...netip.Prefix) func(*http.Request) bool {
 	trusted := anyOf(proxies)
 	return func(r *http.Request) bool {
@@ -54,7 +53,7 @@ func ForwardedProto(proxies ...netip.Prefix) func(*http.Request) bool {
 	}
 }
 
-// anyOf reports whether one of the networks has an address.
+// anyOf returns a function that reports whether an address is in one of the networks.
 func anyOf(networks []netip.Prefix) func(netip.Addr) bool {
 	return func(a netip.Addr) bool {
 		return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })

@@ -2,9 +2,9 @@ package parley
 
 import "time"
 
-// bucket is a pair of token buckets, for events and bytes, that hold two seconds' worth.
+// bucket is a pair of token buckets, for events and for bytes. Each holds two seconds' worth.
 type bucket struct {
-	rate, tokens [2]float64 // events, bytes; a rate of 0 is no limit
+	rate, tokens [2]float64 // events, bytes; a rate of 0 means no limit
 	last         time.Time
 }
 
@@ -18,7 +18,7 @@ func newBucket(events, bytes float64) *bucket {
 	return b
 }
 
-// take takes one event of n bytes, or reports that there is no token for it.
+// take takes the tokens for one event of n bytes. It reports false if there are none left.
 func (b *bucket) take(n int) bool {
 	now := time.Now()
 	elapsed := now.Sub(b.last).Seconds()

@@ -13,10 +13,10 @@ import (
 	"github.com/parley-go/parley/internal/engine"
 )
 
-// recovery lets clients go on after a lost connection. Each event that is neither volatile
-// nor to be acknowledged is kept in a log and carries its place there, the offset, as its
-// last argument. The client remembers the offset of the last event it saw, and when it
-// comes back it says so, together with the socket's private id:
+// recovery lets clients continue after a lost connection. It keeps each event in a log, except
+// volatile events and those that ask for an acknowledgement. Each event carries its position in the
+// log, the offset, as its last argument. The client remembers the offset of the last event it
+// received. When it comes back, it sends this offset and the socket's private id:
 //
 //	client                                     server
 //	40{…}                                  →
@@ -24,41 +24,42 @@ import (
 //	                                       ←   42["event",…,"<offset>"]
 //	(connection lost)
 //	40{"pid":…,"offset":…,…}               →   the same socket, rooms and data
-//	                                       ←   what it missed
+//	                                       ←   the events that it missed
 //	                                       ←   40{"sid":…,"pid":…}
 //
-// The protocol: https://socket.io/docs/v4/connection-state-recovery. Where the reference
-// fails, this does not:
+// The protocol: https://socket.io/docs/v4/connection-state-recovery. This implementation avoids
+// some failures of the reference implementation:
 //
-//   - A client is recovered that has not had an event yet.
+//   - It also recovers clients that have not received an event yet.
 //   - A volatile event whose last argument is a string does not spoil the client's offset.
-//   - A client gets what its rooms were told while it was in them, and nothing else.
-//   - A pid is good until a return succeeds, and not after a deliberate disconnect.
-//   - A client that is back before its old connection was missed takes the socket over. The
-//     old one's handlers have come to their end by then, OnDisconnect included.
+//   - A client receives what was sent to its rooms while it was in them, and nothing else.
+//   - A pid is valid until a recovery succeeds. A deliberate disconnect invalidates it.
+//   - A client may come back before the server has noticed that the old connection is lost. It
+//     then takes over the socket, after the old socket's handlers have finished, including
+//     OnDisconnect.
 //
-// An event is encoded before it gets its offset, which has a fixed width and is put into its
-// place. Under the lock nothing is encoded and no handler is called.
+// An event is encoded before it gets its offset. The offset has a fixed width and is written into
+// the encoded event. While the lock is held, nothing is encoded and no handler is called.
 type recovery struct {
 	opts        *Recovery
-	placeholder string // stands for an offset in an event that has none yet
-	release     func() // gives up the hold of one comeback on the namespace
+	placeholder string // stands for the offset in an event that has none yet
+	release     func() // gives up one comeback's hold on the namespace
 
-	// mu is held while an event gets its offset and is queued for its receivers, since these must
-	// see offsets rise; and while a socket's rooms change, since what it has missed depends on
-	// the order. It guards what follows.
+	// mu is held while an event gets its offset and is queued for its receivers, because each
+	// receiver must see rising offsets. It is also held while a socket's rooms change, because the
+	// order decides what the socket has missed. It guards the fields below.
 	mu        sync.Mutex
 	last      uint64   // offset of the newest event
 	log       []record // oldest first
 	bytes     int      // of log
 	comebacks map[string]*comeback
-	waiting   []wait // for their clients, in the order in which these left
-	absent    int    // comebacks in waiting: an entry may be out of date
-	released  int    // holds to give up once mu is not held any more
-	sweeping  bool   // a timer is set
+	waiting   []wait // comebacks whose clients are away, in the order in which they left
+	absent    int    // number of current entries in waiting; others are out of date
+	released  int    // holds to give up after mu is unlocked
+	sweeping  bool   // a timer is running
 }
 
-// record is an event of the log.
+// record is an event in the log.
 type record struct {
 	offset        uint64
 	at            time.Time
@@ -69,45 +70,45 @@ type record struct {
 	size          int
 }
 
-// comeback is what a client may come back to. It belongs to one socket at a time, and is
+// comeback is the state that a client may come back to. It belongs to one socket at a time. It is
 // guarded by recovery.mu.
 type comeback struct {
 	pid, id string
-	floor   uint64 // no event up to this one concerns the client, as far as is known
+	floor   uint64 // events up to this one are known not to concern the client, or are forgotten
 	stays   []stay
 
-	socket   *Socket       // that has it, until its last handler has run; or else nil
-	live     bool          // and is connected
-	finished chan struct{} // closed when socket becomes nil; made by who waits for it
-	claimant *Socket       // that is about to take it over
+	socket   *Socket       // the current owner, until its last handler has run; otherwise nil
+	live     bool          // socket is connected
+	finished chan struct{} // closed when socket becomes nil; made by whoever waits for that
+	claimant *Socket       // the socket that is about to take over
 
-	turn int // counts how often it has been waiting
+	turn int // counts how often it has started to wait
 	left time.Time
 	data any
 }
 
-// stay is a time that a socket was in a room: that of the events after from, up to to.
+// stay is a period in which a socket was in a room: the events after from, up to and including to.
 type stay struct {
 	room     string
 	from, to uint64
 }
 
 const (
-	stillThere = ^uint64(0) // the end of a stay that has not ended
+	stillThere = ^uint64(0) // the end of a stay that continues
 
-	// maxStays bounds the ended stays that are kept for a comeback. A client whose stays were
-	// forgotten can be recovered only from a later event on.
+	// maxStays limits the number of ended stays that are kept for a comeback. If some stays were
+	// dropped, the client can be recovered only from a later event on.
 	maxStays = 64
 )
 
-// wait is a comeback that waits for its client.
+// wait is an entry for a comeback that waits for its client.
 type wait struct {
 	comeback *comeback
 	turn     int
 }
 
-// offsetDigits is the fixed width of an offset's number, in base 36: enough for three years of
-// a million events a second.
+// offsetDigits is the fixed width of an offset's number in base 36. It is enough for three years of
+// a million events per second.
 const offsetDigits = 9
 
 func newRecovery(o *Recovery, release func()) *recovery {
@@ -118,7 +119,7 @@ func newRecovery(o *Recovery, release func()) *recovery {
 	}
 }
 
-// unlock unlocks mu and gives up the holds that have become free.
+// unlock unlocks mu and gives up the holds that have been released.
 func (r *recovery) unlock() {
 	n := r.released
 	r.released = 0
@@ -128,8 +129,8 @@ func (r *recovery) unlock() {
 	}
 }
 
-// recoverable reports whether a client may come back after a disconnection: if neither
-// side wanted it.
+// recoverable reports whether a client may come back after this reason: if neither side wanted to
+// disconnect.
 func recoverable(reason Reason) bool {
 	switch reason {
 	case TransportError, TransportClose, ForcedClose, PingTimeout, ServerShutdown:
@@ -138,16 +139,16 @@ func recoverable(reason Reason) bool {
 	return false
 }
 
-// parse returns the number of one of our offsets.
+// parse returns the number in one of our offsets.
 func (r *recovery) parse(offset string) (n uint64, ours bool) {
 	digits, ours := strings.CutPrefix(offset, r.placeholder[:len(r.placeholder)-offsetDigits])
 	n, err := strconv.ParseUint(digits, 36, 64)
 	return n, ours && err == nil
 }
 
-// mark adds the place of an offset to the arguments of an event, if it is to have one; r may be
-// nil. A client takes a last argument that is a string for an offset. So a volatile event
-// that ends in a string gets one, too: that of the last event before.
+// mark appends the placeholder of an offset to the arguments of an event, if the event needs one. r
+// may be nil. A client takes a string as last argument for an offset. So a volatile event that ends
+// in a string also gets an offset: that of the last event before it.
 func (r *recovery) mark(b *Broadcast, args []any) []any {
 	if r == nil || b.self != nil && b.self.recovery() == nil ||
 		b.volatile && (len(args) == 0 || !isString(args[len(args)-1])) {
@@ -162,7 +163,7 @@ func isString(v any) bool {
 	return err == nil && len(b) > 0 && b[0] == '"'
 }
 
-// seal puts an offset into its place, if e has one. Nobody else may know e yet.
+// seal writes the offset over the placeholder of e, if e has one. Nobody else may know e yet.
 func (r *recovery) seal(e *Encoded, offset uint64) {
 	data := e.first.Data()
 	i := bytes.LastIndex(data, []byte(r.placeholder))
@@ -175,11 +176,11 @@ func (r *recovery) seal(e *Encoded, offset uint64) {
 		offset /= 36
 	}
 	if n := len(e.args); n > 0 {
-		e.args = e.args[:n-1] // it is none of the event's
+		e.args = e.args[:n-1] // the offset is not one of the event's own arguments
 	}
 }
 
-// deliver is local.deliver to several sockets: it also keeps e for those who come back.
+// deliver is local.deliver to several sockets. It also keeps e for clients that come back.
 func (r *recovery) deliver(l *local, sel *selection, e *Encoded, volatile bool) {
 	r.mu.Lock()
 	if volatile {
@@ -194,8 +195,8 @@ func (r *recovery) deliver(l *local, sel *selection, e *Encoded, volatile bool) 
 	}
 }
 
-// emit delivers e to one socket, and keeps it. The error is ErrDisconnected if the socket is gone:
-// then e is not kept either.
+// emit delivers e to one socket, and keeps it. If the socket is gone, it returns ErrDisconnected
+// and does not keep e.
 func (r *recovery) emit(s *Socket, e *Encoded, volatile bool) error {
 	r.mu.Lock()
 	c, early, sent := s.comeback, s.early(), true
@@ -210,7 +211,7 @@ func (r *recovery) emit(s *Socket, e *Encoded, volatile bool) error {
 		sent = s.transmit(e, false)
 	default:
 		r.keepLocked(record{only: c}, e)
-		s.transmit(e, false) // if it cannot be sent, its client comes back for it
+		s.transmit(e, false) // if it cannot be sent, the client receives it when it comes back
 	}
 	r.unlock()
 	if sent {
@@ -219,7 +220,8 @@ func (r *recovery) emit(s *Socket, e *Encoded, volatile bool) error {
 	return nil
 }
 
-// keepLocked gives e its offset and adds it to the log, which drops what is too old or too much.
+// keepLocked gives e its offset and appends it to the log. Events that are too old or exceed the
+// limit drop out.
 func (r *recovery) keepLocked(rec record, e *Encoded) {
 	const overhead = 200
 	r.last++
@@ -231,8 +233,8 @@ func (r *recovery) keepLocked(rec record, e *Encoded) {
 	r.trimLocked(rec.at)
 }
 
-// trimLocked drops what is too old or too much, and sees to it that nothing stays for ever when
-// nothing happens.
+// trimLocked drops what is too old or exceeds a limit. It also sets a timer, so that nothing stays
+// for ever when the server is idle.
 func (r *recovery) trimLocked(now time.Time) {
 	limit := now.Add(-r.opts.MaxDisconnection)
 	n := 0
@@ -273,7 +275,7 @@ func (r *recovery) trimLocked(now time.Time) {
 
 func (w wait) current() bool { return w.comeback.turn == w.turn }
 
-// awaitLocked has c wait for its client.
+// awaitLocked makes c wait for its client.
 func (r *recovery) awaitLocked(c *comeback) {
 	c.turn++
 	r.absent++
@@ -281,7 +283,7 @@ func (r *recovery) awaitLocked(c *comeback) {
 	r.trimLocked(time.Now())
 }
 
-// dropLocked forgets a comeback that waits, or is claimed.
+// dropLocked forgets a comeback that is waiting or claimed.
 func (r *recovery) dropLocked(c *comeback) {
 	if c.claimant == nil {
 		c.turn++
@@ -292,8 +294,8 @@ func (r *recovery) dropLocked(c *comeback) {
 	r.released++
 }
 
-// claim makes s, which is not connected yet, the socket that its client had before, if the client
-// says which and it can be done. It waits for the old socket's handlers.
+// claim makes s, which is not connected yet, continue the client's former socket, if the client
+// names one and that is possible. It waits for the old socket's handlers.
 func (r *recovery) claim(s *Socket) {
 	var auth struct {
 		PID    string `json:"pid"`
@@ -314,13 +316,13 @@ func (r *recovery) claim(s *Socket) {
 		r.unlock()
 		return
 	}
-	displaced := c.claimant // the client gave up that return
+	displaced := c.claimant // the client has given up that earlier attempt
 	switch {
 	case displaced != nil:
-	case c.live: // the connection is gone, but that was not noticed yet
+	case c.live: // the connection is lost, but the server has not noticed yet
 		displaced = c.socket
 	default:
-		c.turn++ // it does not wait any more
+		c.turn++ // it no longer waits
 		r.absent--
 	}
 	c.claimant = s
@@ -338,16 +340,16 @@ func (r *recovery) claim(s *Socket) {
 		since = c.floor
 	}
 	switch {
-	case c.claimant != s: // another return was faster, or the client is not to come back
+	case c.claimant != s: // a later attempt took over, or the client may no longer come back
 	case since > r.last || since < c.floor || since+1 < r.firstLocked() || time.Since(c.left) > r.opts.MaxDisconnection:
-		r.dropLocked(c) // it will never be possible
+		r.dropLocked(c) // it will never be possible again
 	case !s.resume(c, since):
 		r.disclaimLocked(c, s)
 	}
 }
 
-// awaitFinishedLocked waits until the last handler of the comeback's socket has run, for as long
-// as ctx lasts. Meanwhile it gives up the lock.
+// awaitFinishedLocked waits until the last handler of the comeback's socket has run, or until ctx
+// ends. It releases the lock while it waits.
 func (r *recovery) awaitFinishedLocked(ctx context.Context, c *comeback) {
 	if c.finished == nil {
 		c.finished = make(chan struct{})
@@ -361,7 +363,7 @@ func (r *recovery) awaitFinishedLocked(ctx context.Context, c *comeback) {
 	r.mu.Lock()
 }
 
-// disclaim gives up the claim of a socket that does not get as far as to be connected.
+// disclaim gives up the claim of a socket that will not become connected.
 func (r *recovery) disclaim(s *Socket) {
 	r.mu.Lock()
 	defer r.unlock()
@@ -377,7 +379,8 @@ func (r *recovery) disclaimLocked(c *comeback, s *Socket) {
 	}
 }
 
-// firstLocked returns the offset of the oldest event of the log, or of the next one.
+// firstLocked returns the offset of the oldest event in the log. If the log is empty, it returns
+// the next offset.
 func (r *recovery) firstLocked() uint64 {
 	if len(r.log) == 0 {
 		return r.last + 1
@@ -385,9 +388,9 @@ func (r *recovery) firstLocked() uint64 {
 	return r.log[0].offset
 }
 
-// enterLocked gives a socket that is entering a comeback, or the one that it has claimed. It
-// returns what the client has missed since the offset, and reports false if the socket has
-// lost its claim to another one.
+// enterLocked gives an entering socket a new comeback, or the one that it has claimed. For a
+// claimed one, it stores the events that the client missed in e.missed. It reports false if the
+// socket has lost its claim to another one.
 func (r *recovery) enterLocked(s *Socket, e *entrance) (ok bool) {
 	c := s.comeback
 	if c == nil {
@@ -421,7 +424,7 @@ func (r *recovery) enterLocked(s *Socket, e *entrance) (ok bool) {
 	return true
 }
 
-// concerns reports whether the event was for the client.
+// concerns reports whether the event was meant for the client.
 func (c *comeback) concerns(rec *record) bool {
 	if rec.only != nil {
 		return rec.only == c
@@ -438,8 +441,8 @@ func (c *comeback) isIn(room string) bool {
 	return slices.ContainsFunc(c.stays, func(t stay) bool { return t.room == room && t.to == stillThere })
 }
 
-// joined says that the socket has joined a room. c may be nil, as its recovery then is. recovery.mu
-// is held.
+// joined records that the socket has joined a room. c may be nil; r is then nil too. The caller
+// holds recovery.mu.
 func (c *comeback) joined(r *recovery, room string) {
 	if c == nil {
 		return
@@ -452,7 +455,7 @@ func (c *comeback) joined(r *recovery, room string) {
 	c.stays = append(c.stays, stay{room, r.last, stillThere})
 }
 
-// parted says that the socket has left a room, likewise.
+// parted records that the socket has left a room, under the same conditions.
 func (c *comeback) parted(r *recovery, room string) {
 	if c == nil {
 		return
@@ -480,9 +483,9 @@ func (c *comeback) parted(r *recovery, room string) {
 	})
 }
 
-// leaveLocked is called when the socket of a comeback has disconnected. It reports whether the comeback
-// keeps the socket's hold on the namespace, and waits for the client, which it does unless
-// one of both sides wanted to part.
+// leaveLocked is called when the socket of a comeback has disconnected. Unless one of the two sides
+// wanted to part, the comeback keeps the socket's hold on the namespace and waits for the client;
+// kept is then true.
 func (r *recovery) leaveLocked(s *Socket, reason Reason) (kept bool) {
 	c := s.comeback
 	c.live = false
@@ -498,7 +501,7 @@ func (r *recovery) leaveLocked(s *Socket, reason Reason) (kept bool) {
 	return true
 }
 
-// done is called when the last handler of a socket has run.
+// done is called after the last handler of a socket has run.
 func (r *recovery) done(s *Socket) {
 	data := s.stored()
 	r.mu.Lock()

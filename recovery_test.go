@@ -24,7 +24,7 @@ func offset(t *testing.T, message string) string {
 	return s
 }
 
-// back is what a client asks with to have its socket back.
+// back returns the auth payload with which a client requests its old socket.
 func back(pid, offset string) string {
 	if offset == "" {
 		return fmt.Sprintf(`{"pid":%q}`, pid)
@@ -32,7 +32,7 @@ func back(pid, offset string) string {
 	return fmt.Sprintf(`{"pid":%q,"offset":%q,"token":"t"}`, pid, offset)
 }
 
-// missedUntilConnect reads what comes before the answer to CONNECT, and the answer.
+// missedUntilConnect returns the events before the answer to CONNECT, and the answer.
 func missedUntilConnect(t *testing.T, c *client, auth string) (missed []string, answer connected) {
 	t.Helper()
 	c.send("40" + auth)
@@ -133,7 +133,7 @@ func TestRecoveryOfWhomThereIsLittle(t *testing.T) {
 		srv.Emit("one")
 		c.recv()
 		srv.Volatile().Emit("volatile", "the end")
-		last := c.recv() // the client takes its last argument for an offset
+		last := c.recv() // the client takes the last argument for an offset
 		srv.Volatile().Emit("volatile", 1)
 		c.expect(`42["volatile",1]`)
 		c.cut()
@@ -167,7 +167,7 @@ func TestRecoveryOfWhomThereIsLittle(t *testing.T) {
 		srv.Socket(first.SID).Emit("one")
 		seen := c.recv()
 		srv.Socket(first.SID).Emit("two")
-		c.cut() // two may have been on its way
+		c.cut() // two events may have been in transit
 		await(t, "disconnect", gone)
 		missed, again := missedUntilConnect(t, dial(t, url), back(first.PID, offset(t, seen)))
 		if again != first || len(missed) != 1 || !strings.HasPrefix(missed[0], `42["two"`) {
@@ -269,8 +269,8 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// What nobody came back for is dropped in time, without anything else happening.
-// A session that ends for its outbox ends within somebody's Emit.
+// The session of a slow consumer ends inside somebody's Emit. An OnRoom handler that then emits must
+// not deadlock.
 func TestSlowConsumerWhoseEndIsListenedTo(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}, MaxOutbox: 100_000})
 	gone := make(chan error, 1)

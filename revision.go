@@ -9,18 +9,18 @@ import (
 	"github.com/parley-go/parley/internal/engine"
 )
 
-// revision is a revision of the Socket.IO protocol. Clients of Socket.IO 3 and 4 speak
-// revision 5, over revision 4 of Engine.IO; those of Socket.IO 2 speak revision 4, over
-// revision 3. Events and acknowledgements are the same. Joining is not:
+// revision is a revision of the Socket.IO protocol. Clients of Socket.IO 3 and 4 speak revision 5,
+// over revision 4 of Engine.IO. Clients of Socket.IO 2 speak revision 4, over revision 3 of
+// Engine.IO. Events and acknowledgements are the same in both. Joining is different:
 //
 //	                 revision 5                            revision 4
 //	main namespace   →  40{auth}      ←  40{"sid":…}                            ←  40
 //	another one      →  40/adm,{auth} ←  40/adm,{"sid":…}  →  40/adm?token=abc  ←  40/adm,
 //	refused          ←  44/adm,{"message":…,"data":…}      ←  44/adm,<data, or message if none>
 //
-// A client of revision 4 is in the main namespace without having asked; what it
-// authenticates with elsewhere is in the namespace's query; and it knows its sockets' ids
-// by itself. It does not know connection state recovery.
+// A client of revision 4 is in the main namespace without asking. For other namespaces, it sends
+// its auth data in the query of the namespace's name. It derives the ids of its sockets itself. It
+// does not support connection state recovery.
 type revision uint8
 
 const (
@@ -35,14 +35,13 @@ func (c *connection) revision() revision {
 	return revision5
 }
 
-// joinsUnasked reports whether a client is in the main namespace from the beginning.
+// joinsUnasked reports whether a client joins the main namespace without asking.
 func (r revision) joinsUnasked() bool { return r == revision4 }
 
 // recovers reports whether clients can come back to their sockets.
 func (r revision) recovers() bool { return r == revision5 }
 
-// namespace returns the namespace that a packet is for, and what a client that joins it
-// authenticates with.
+// namespace returns the namespace of a packet, and the auth data of the client that joins it.
 func (r revision) namespace(name string, data []byte) (namespace string, auth []byte) {
 	if r == revision5 {
 		return name, data
@@ -54,13 +53,13 @@ func (r revision) namespace(name string, data []byte) (namespace string, auth []
 	return namespace, queryObject(query)
 }
 
-// queryObject makes a JSON object of a query, nil of an empty one. Of parameters that occur
-// more than once the last counts.
+// queryObject converts a query to a JSON object; an empty query becomes nil. If a parameter occurs
+// more than once, the last one counts.
 func queryObject(query string) []byte {
 	if query == "" {
 		return nil
 	}
-	values, _ := url.ParseQuery(query) // what is well-formed of it
+	values, _ := url.ParseQuery(query) // malformed parts are ignored
 	object := make(map[string]string, len(values))
 	for name, v := range values {
 		object[name] = v[len(v)-1]
@@ -73,7 +72,7 @@ func queryObject(query string) []byte {
 func (r revision) socketID(n *Namespace, session *engine.Session) string {
 	switch {
 	case r == revision5:
-		return engine.NewID() // the session's is a secret
+		return engine.NewID() // the session's id is a secret
 	case n.name == "/":
 		return session.ID()
 	}
@@ -94,7 +93,7 @@ func (r revision) answer(s *Socket) []byte {
 	return append(answer, `"}`...)
 }
 
-// errInvalidNamespace refuses a client that asks for a namespace that there is not.
+// errInvalidNamespace refuses a client that asks for a namespace that does not exist.
 var errInvalidNamespace = &ConnectError{Message: "Invalid namespace"}
 
 // refusal returns the data of the packet that refuses a client.
@@ -104,9 +103,9 @@ func (r revision) refusal(err error) []byte {
 		return both
 	}
 	var e struct{ Message, Data json.RawMessage }
-	_ = json.Unmarshal(both, &e) // it is ours
-	// Data that is false to JavaScript gives way to the message; so do numbers, which would
-	// be read as an id.
+	_ = json.Unmarshal(both, &e) // we encoded it ourselves
+	// If JavaScript would treat the data as false, send the message instead. The same goes for
+	// numbers, which clients would read as an id.
 	if d := string(e.Data); strings.HasPrefix(d, "{") || strings.HasPrefix(d, "[") || strings.HasPrefix(d, `"`) && d != `""` || d == "true" {
 		return e.Data
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// dial3 connects as a client of Socket.IO 2, which is in the main namespace without asking.
+// dial3 connects like a client of Socket.IO 2, which joins the main namespace without asking.
 func dial3(t *testing.T, url string) *client {
 	t.Helper()
 	return dialEIO(t, url, "3")
@@ -79,7 +79,7 @@ func TestRevision4(t *testing.T) {
 		t.Errorf("binary answer %v", b)
 	}
 	c.send("41")
-	c.send(`42["echo"]`) // it has left: this is ignored
+	c.send(`42["echo"]`) // it has left, so this is ignored
 	c.send("2probe")
 	c.expect("3")
 }
@@ -100,7 +100,7 @@ func TestNamespacesOfRevision4(t *testing.T) {
 	c.send(`42/adm,["echo"]`)
 	c.expect(`42/adm,["echoed"]`)
 	c.send(`41/adm`)
-	c.send(`40/adm?token=%zz&a=b`) // without the comma, and partly broken
+	c.send(`40/adm?token=%zz&a=b`) // without the comma, and partly malformed
 	c.expect("40/adm,")
 	if got := await(t, "connection", auths); !strings.HasSuffix(got, ` {"a":"b"}`) {
 		t.Errorf("auth %s", got)
@@ -149,7 +149,7 @@ func TestRevision4IsRefusedByMiddleware(t *testing.T) {
 	srv.Use(func(context.Context, *parley.Socket) error { return &parley.ConnectError{Message: "Not authorized"} })
 	c := dial3(t, url)
 	c.expect(`44"Not authorized"`)
-	c.expectClosed() // nothing was joined in time
+	c.expectClosed() // it joined nothing in time
 }
 
 func TestMainNamespaceTwice(t *testing.T) {
@@ -160,7 +160,8 @@ func TestMainNamespaceTwice(t *testing.T) {
 	c.expectClosed()
 }
 
-// With polling what is sent unasked is in the first poll, not in the answer to the handshake.
+// With polling, what the server sends unasked comes with the first poll, not with the answer to the
+// handshake.
 func TestRevision4OverPolling(t *testing.T) {
 	srv, url := serve(t, &parley.Options{AllowEIO3: true})
 	srv.On("echo", func(p *parley.Packet) error { return p.Socket().Emit("echoed", parley.Binary{1}) })
@@ -196,7 +197,7 @@ func TestRevision4OverPolling(t *testing.T) {
 	}
 }
 
-// A client of revision 4 has nothing of recovery, and cannot get at what is another's.
+// A client of revision 4 is not recovered, and cannot take over another client's socket.
 func TestRevision4IsNotRecovered(t *testing.T) {
 	srv, url := serve(t, &parley.Options{AllowEIO3: true, Recovery: &parley.Recovery{}})
 	adm := srv.Of("/adm")
@@ -228,7 +229,7 @@ func TestRevision4IsNotRecovered(t *testing.T) {
 	}
 }
 
-// One broadcast reaches clients of both revisions, each in its own form.
+// One broadcast reaches clients of both revisions, each in its own format.
 func TestBroadcastToBothRevisions(t *testing.T) {
 	srv, url := serve(t, &parley.Options{AllowEIO3: true})
 	three := dial3(t, url)

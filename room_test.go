@@ -12,7 +12,7 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// crowd joins n clients and returns them with their sockets.
+// crowd joins n clients and returns them and their sockets.
 func crowd(t *testing.T, srv *parley.Server, url string, n int) ([]*client, []*parley.Socket) {
 	clients, sockets := make([]*client, n), make([]*parley.Socket, n)
 	for i := range n {
@@ -69,7 +69,7 @@ func TestBroadcastReachesWhom(t *testing.T) {
 		if err := tt.to.Emit("hit", tt.name); err != nil {
 			t.Fatal(err)
 		}
-		// What comes next proves that nothing came before it.
+		// If this event arrives next, nothing came before it.
 		if err := srv.Emit("next"); err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestBroadcastReachesWhom(t *testing.T) {
 	}
 }
 
-// A choice of no rooms is nobody, wherever the list comes from.
+// A selection of no rooms is nobody, wherever the list comes from.
 func TestNoRoomsAreNobody(t *testing.T) {
 	srv, url := serve(t, nil)
 	sockets := make(chan *parley.Socket, 1)
@@ -144,7 +144,7 @@ func TestJoinLeaveRooms(t *testing.T) {
 		t.Errorf("%d rooms, want 2", n)
 	}
 
-	// A socket may leave its own room: then its id does not reach it any more.
+	// A socket may leave its own room. Its id then no longer reaches it.
 	s[1].Leave(s[1].ID())
 	if err := srv.To(s[1].ID()).Emit("unreachable"); err != nil {
 		t.Fatal(err)
@@ -379,8 +379,8 @@ func TestEncodeOnceSendLater(t *testing.T) {
 	}
 }
 
-// Sockets that come and go while others broadcast to them: nobody hears of a room after
-// leaving it, and the index is empty in the end.
+// Sockets join and leave while others broadcast to them. Nobody receives an event for a room after
+// leaving it, and in the end the index is empty.
 func TestRoomsUnderConcurrency(t *testing.T) {
 	srv, url := serve(t, nil)
 	_, s := crowd(t, srv, url, 8)

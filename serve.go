@@ -18,19 +18,20 @@ const (
 	maxHeaderBytes = 32 << 10
 )
 
-// Listen wraps a listener for an http.Server. WebSockets over TLS, too, then have no goroutine
-// each while they are idle. When the process runs out of file descriptors, the log says so, once
-// a minute, and clients get in again within a fraction of a second once there are some.
+// Listen wraps a listener for an http.Server. Idle WebSockets then need no goroutine of their own,
+// even over TLS. If the process runs out of file descriptors, the server logs it, at most once a
+// minute. New clients can connect again within a fraction of a second after descriptors become
+// free.
 //
-// Give it to http.Server.Serve or ServeTLS, which adds TLS itself. If you use tls.NewListener,
-// give that the wrapped listener.
+// Pass the wrapped listener to http.Server.Serve or ServeTLS, which adds TLS itself. If you use
+// tls.NewListener, pass the wrapped listener to it.
 func (s *Server) Listen(l net.Listener) net.Listener {
 	return reactor.Listen(l, func(err error) {
 		s.notices.Post(slog.LevelWarn, "accept", "parley: connections cannot be accepted", "cause", err, "hint", engine.MoreDescriptors)
 	})
 }
 
-// ListenAndServe listens on the TCP address and serves Socket.IO alone, as Serve does.
+// ListenAndServe listens on the TCP address and serves only Socket.IO, as Serve does.
 func (s *Server) ListenAndServe(addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -39,9 +40,9 @@ func (s *Server) ListenAndServe(addr string) error {
 	return s.Serve(l)
 }
 
-// Serve serves Socket.IO alone, from connections that l accepts, until Shutdown; then it
-// returns ErrServerClosed. To serve pages as well, use an http.Server of your own, with the
-// Server as handler of Options.Path.
+// Serve serves only Socket.IO, on connections that l accepts, until Shutdown. It then returns
+// ErrServerClosed. To serve pages as well, use your own http.Server, with the Server as the handler
+// for Options.Path.
 func (s *Server) Serve(l net.Listener) error {
 	hs := &http.Server{
 		Handler:           s,

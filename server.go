@@ -16,21 +16,22 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// Server is a Socket.IO server and an http.Handler. Clients join its main namespace, "/", and others
-// that Of, OfPattern and OfFunc make. Methods that a Namespace has, too, such as On, Emit and To,
-// are about the main namespace alone. A Server is made by New. It is safe for concurrent use.
+// Server is a Socket.IO server and an http.Handler. Clients join its main namespace, "/", and
+// others that you create with Of, OfPattern and OfFunc. Methods that Namespace has too, such as On,
+// Emit and To, apply only to the main namespace. Create a Server with New. It is safe for
+// concurrent use.
 type Server struct {
 	main *Namespace // "/"
 
 	opts    Options
 	limits  *sio.Limits
 	log     *slog.Logger
-	notices *notice.Board // of what may happen at any rate
+	notices *notice.Board // for log entries that could otherwise be too frequent
 	engine  *engine.Server
-	work    tally // inboxes that are being worked on, and sockets that are connecting
+	work    tally // inboxes being worked on, and sockets that are connecting
 	workers workers
 	stats   counters
-	// listened is set when somebody wants to know of all outgoing events, which costs.
+	// listened is set when someone wants to see all outgoing events. That has a cost.
 	listened atomic.Bool
 	seed     maphash.Seed
 
@@ -40,12 +41,12 @@ type Server struct {
 	children   int
 	rules      bool // one of parents is a function
 	created    []func(*Namespace)
-	httpServer *http.Server // of Serve
+	httpServer *http.Server // created by Serve
 	closed     bool
 }
 
-// New returns a server with the given options; nil stands for the defaults. The error is
-// about the options.
+// New returns a server with the given options; nil means the defaults. It returns an error if the
+// options are invalid.
 func New(o *Options) (*Server, error) {
 	if o == nil {
 		o = &Options{}
@@ -65,9 +66,9 @@ func New(o *Options) (*Server, error) {
 	return s, nil
 }
 
-// Of returns the namespace of that name, which is made if it does not exist. A leading slash
-// may be left out. If the name matches a pattern of OfPattern, the namespace is one of
-// that pattern's.
+// Of returns the namespace with this name and creates it if necessary. You may omit the leading
+// slash. If the name matches a pattern of OfPattern, the namespace belongs to that pattern's
+// ParentNamespace.
 func (s *Server) Of(name string) *Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
@@ -95,12 +96,11 @@ func (s *Server) Of(name string) *Namespace {
 	return n
 }
 
-// Shutdown ends the server gracefully: it stops accepting clients, disconnects all with
-// the reason ServerShutdown once what is queued for them has been sent, and waits for the
-// handlers that are running. If ctx ends first, it cuts what is left and returns ctx's
-// error. Clients come back by themselves, to whichever server answers then. A client with long
-// polling that does not come for what is queued is waited for 5 s. A handler must not call it:
-// it would wait for itself.
+// Shutdown ends the server gracefully. It stops accepting clients. It sends each client what is
+// queued, then disconnects it with the reason ServerShutdown. It waits for running handlers. It
+// waits up to 5 s for polling clients that do not fetch what is queued. If ctx ends first, Shutdown
+// closes the remaining connections and returns ctx's error. Clients reconnect automatically to
+// whichever server answers then. Do not call Shutdown from a handler: it would wait for itself.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -131,7 +131,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Close ends the server at once: see Shutdown.
+// Close ends the server at once; see Shutdown.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -141,7 +141,7 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// tally counts what is running, so that it can be waited for.
+// tally counts running tasks, so that wait can wait for them.
 type tally struct {
 	mu   sync.Mutex
 	n    int

@@ -14,7 +14,7 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// Reason says why a socket disconnected, in the words of the reference implementation.
+// Reason says why a socket disconnected, in the terms of the reference implementation.
 type Reason string
 
 const (
@@ -28,33 +28,33 @@ const (
 	ServerNamespaceDisconnect = Reason("server namespace disconnect")
 )
 
-// Socket is one client in one namespace. It is safe for concurrent use; the order in
-// which its handlers run is said in the package comment.
+// Socket is one client in one namespace. It is safe for concurrent use. The package comment
+// describes the order in which its handlers run.
 type Socket struct {
 	member rooms.Member[*Socket] // holds the id
 	nsp    *Namespace
 	conn   *connection
 	auth   json.RawMessage
 
-	comeback *comeback                // what its client may come back to; nil without recovery
+	comeback *comeback                // what the client may come back to; nil without recovery
 	handlers atomic.Pointer[handlers] // nil until something is registered
 
-	// There is one of these for each client: small fields stand together.
-	entering  atomic.Bool // there is an entrance; changed under mu
+	// There is one Socket per client and namespace, so small fields are placed together.
+	entering  atomic.Bool // entrance is not nil; changed under mu
 	recovered bool
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards the fields below
 	state     socketState
 	working   bool // a goroutine takes tasks from the inbox
-	full      bool // and it is counted in conn.full
-	dismissed bool // by the server: the events in the inbox are not handled
+	full      bool // it counts in conn.full
+	dismissed bool // the server has disconnected it: events in the inbox are not handled
 
-	entrance *entrance // while its client joins
+	entrance *entrance // while the client joins
 	inbox    fifo.Queue[task]
 	acks     map[int64]func(payload, error)
-	done     chan struct{} // closed on disconnect; made when it is asked for
+	done     chan struct{} // closed on disconnect; made when first needed
 	after    []*func()     // called on disconnect
 	data     any
-	left     []string // the rooms it was in when it disconnected
+	left     []string // the rooms that it was in when it disconnected
 }
 
 type socketState uint8
@@ -65,7 +65,7 @@ const (
 	disconnected
 )
 
-// newSocket makes a socket that is connecting. direct says that it will be admitted at once.
+// newSocket makes a connecting socket. direct says that it will be admitted at once.
 func newSocket(n *Namespace, c *connection, auth json.RawMessage, direct bool) *Socket {
 	s := &Socket{nsp: n, conn: c, auth: auth}
 	s.member.ID = c.revision().socketID(n, c.session)
@@ -77,14 +77,14 @@ func newSocket(n *Namespace, c *connection, auth json.RawMessage, direct bool) *
 	return s
 }
 
-// tables returns the handlers that concern the socket: its namespace's parent's, its
-// namespace's, and its own.
+// tables returns the handlers that apply to the socket: its namespace's parent's, its namespace's,
+// and its own.
 func (s *Socket) tables() [3]*table {
 	of := s.nsp.tables()
 	return [3]*table{of[0], of[1], s.handlers.Load().load()}
 }
 
-// recovery returns what lets the client come back to its socket, or nil.
+// recovery returns the recovery that lets the client come back to this socket, or nil.
 func (s *Socket) recovery() *recovery {
 	if !s.conn.revision().recovers() {
 		return nil
@@ -92,9 +92,9 @@ func (s *Socket) recovery() *recovery {
 	return s.nsp.local.recovery
 }
 
-// ID returns the socket's id: 20 characters that cannot be guessed. For clients of
-// Socket.IO 2 it is SessionID, with the namespace's name and "#" in front unless that is the
-// main one; see Options.AllowEIO3.
+// ID returns the socket's id: 20 characters that cannot be guessed. For clients of Socket.IO 2 it
+// is SessionID; in other namespaces than the main one, the namespace's name and "#" come before it.
+// See Options.AllowEIO3.
 func (s *Socket) ID() string { return s.member.ID }
 
 // Namespace returns the socket's namespace.
@@ -107,18 +107,19 @@ func (s *Socket) Connected() bool {
 	return s.state == connected
 }
 
-// Recovered reports whether the client came back to this socket after it had lost its
-// connection: rooms and data are as before. See Options.Recovery.
+// Recovered reports whether the client lost its connection and came back to this socket, with the
+// same rooms and data. See Options.Recovery.
 func (s *Socket) Recovered() bool { return s.recovered }
 
-// Transport returns the name of the transport in use, TransportPolling and so on.
+// Transport returns the name of the current transport, TransportPolling and so on.
 func (s *Socket) Transport() string { return s.conn.session.Transport() }
 
-// SessionID returns the id of the connection, which all sockets of a client share. It is a
-// secret between server and client: whoever knows it can take over a connection that is not a WebSocket.
+// SessionID returns the id of the connection, which all sockets of a client share. It is a secret
+// between server and client: anyone who knows it can take over a connection that is not a
+// WebSocket.
 func (s *Socket) SessionID() string { return s.conn.session.ID() }
 
-// own returns the socket's own handlers, made when first needed.
+// own returns the socket's own handlers; they are made when first needed.
 func (s *Socket) own() *handlers {
 	if h := s.handlers.Load(); h != nil {
 		return h
@@ -127,19 +128,19 @@ func (s *Socket) own() *handlers {
 	return s.handlers.Load()
 }
 
-// On calls handler for each event of that name from this socket; see Namespace.On.
+// On calls handler for each event with this name from this socket; see Namespace.On.
 func (s *Socket) On(event string, handler Handler) *Registration { return s.own().On(event, handler) }
 
 func (s *Socket) onCall(event string, handler Handler) *Registration {
 	return s.own().onCall(event, handler)
 }
 
-// Once is On for the next event of that name only.
+// Once is like On, but only for the next event with this name.
 func (s *Socket) Once(event string, handler Handler) *Registration {
 	return s.own().Once(event, handler)
 }
 
-// Off removes all handlers of that event that were registered on this socket.
+// Off removes all handlers of this event that were registered on this socket.
 func (s *Socket) Off(event string) { s.own().Off(event) }
 
 // OnAny calls handler for every event from this socket; see Namespace.OnAny.
@@ -158,11 +159,11 @@ func (s *Socket) OnDisconnect(f func(s *Socket, reason Reason)) *Registration {
 	return s.own().OnDisconnect(f)
 }
 
-// OnError calls f with the errors of this socket's handlers; see Namespace.OnError.
+// OnError calls f with the errors and panics of this socket's handlers; see Namespace.OnError.
 func (s *Socket) OnError(f func(s *Socket, err error)) *Registration { return s.own().OnError(f) }
 
-// Join puts the socket into rooms. One that is still passing the namespace's middleware is
-// in them as soon as it is connected. The error is ErrTooManyRooms, or ErrDisconnected.
+// Join puts the socket into rooms. While middleware runs, it only records the rooms; the socket
+// joins them when it is connected. The error is ErrTooManyRooms or ErrDisconnected.
 func (s *Socket) Join(rooms ...string) error {
 	if early, err := s.joinEarly(rooms); early {
 		return err
@@ -183,7 +184,8 @@ func (s *Socket) Join(rooms ...string) error {
 	return err
 }
 
-// joinEarly notes the rooms of a socket that has not entered yet, or reports that it has.
+// joinEarly records the rooms of a socket that has not entered yet. It reports false if the socket
+// has entered.
 func (s *Socket) joinEarly(rooms []string) (early bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,7 +205,7 @@ func (s *Socket) joinEarly(rooms []string) (early bool, err error) {
 	return true, nil
 }
 
-// Leave takes the socket out of rooms.
+// Leave removes the socket from rooms.
 func (s *Socket) Leave(rooms ...string) {
 	s.mu.Lock()
 	early := s.earlyLocked()
@@ -222,16 +224,17 @@ func (s *Socket) Leave(rooms ...string) {
 	})
 }
 
-// tell calls a listener that has no say in what happens. Its panic is logged: to tell
-// OnError, which may do what is listened to, could go on for ever.
+// tell calls a handler whose result does not matter. If it panics, the panic is only logged. If
+// tell called OnError, that handler could itself do what f listens to, and the loop would never
+// end.
 func (s *Socket) tell(event string, f func()) {
 	if err := guard(func() error { f(); return nil }); err != nil {
 		s.nsp.srv.logHandlerError(s, event, err)
 	}
 }
 
-// Rooms returns the rooms that the socket is in, its own among them; once it has
-// disconnected, those it was in.
+// Rooms returns the rooms that the socket is in, including its own. After a disconnect, it returns
+// those that the socket was in.
 func (s *Socket) Rooms() []string {
 	s.mu.Lock()
 	left := s.left
@@ -253,42 +256,42 @@ func (s *Socket) InRoom(room string) bool {
 	return early || s.member.In(room)
 }
 
-// To chooses the sockets in the rooms, but for this one.
+// To selects the sockets in the rooms, except this one.
 func (s *Socket) To(rooms ...string) *Broadcast { return s.nsp.To(rooms...).Except(s.ID()) }
 
-// In is To.
+// In is the same as To.
 func (s *Socket) In(rooms ...string) *Broadcast { return s.To(rooms...) }
 
-// Broadcast chooses all sockets of the namespace but this one.
+// Broadcast selects all sockets of the namespace except this one.
 func (s *Socket) Broadcast() *Broadcast { return s.nsp.Except(s.ID()) }
 
-// Except chooses all sockets of the namespace but this one and those in the rooms.
+// Except selects all sockets of the namespace except this one and those in the rooms.
 func (s *Socket) Except(rooms ...string) *Broadcast { return s.Broadcast().Except(rooms...) }
 
-// Volatile chooses this socket, for events that are dropped if they cannot be sent at
-// once; see Broadcast.Volatile. Volatile().To chooses others, as To does.
+// Volatile selects this socket, for events that are dropped if they cannot be sent at once; see
+// Broadcast.Volatile. Volatile().To selects other sockets, as To does.
 func (s *Socket) Volatile() *Broadcast { return s.alone().Volatile() }
 
-// Compress chooses this socket, likewise; see Broadcast.Compress.
+// Compress selects this socket, as Volatile does; see Broadcast.Compress.
 func (s *Socket) Compress(compress bool) *Broadcast { return s.alone().Compress(compress) }
 
-// Timeout chooses this socket, likewise; see Broadcast.Timeout. To ask this socket alone,
-// Socket.EmitWithAck says more: it tells a client that is gone from one without an answer.
+// Timeout selects this socket, as Volatile does; see Broadcast.Timeout. To ask only this socket,
+// use Socket.EmitWithAck: its error tells you whether the client is gone or just did not answer.
 func (s *Socket) Timeout(d time.Duration) *Broadcast { return s.alone().Timeout(d) }
 
-// Local chooses all sockets of this process but this one; see Broadcast.Local.
+// Local selects all sockets of this process except this one; see Broadcast.Local.
 func (s *Socket) Local() *Broadcast { return s.Broadcast().Local() }
 
 func (s *Socket) alone() *Broadcast { return &Broadcast{nsp: s.nsp, selection: selection{self: s}} }
 
-// Emit sends an event to the client. It does not wait for it. Middleware may emit, too: the
-// client gets the event when it is connected. The error is about encoding the arguments, or
-// ErrDisconnected.
+// Emit sends an event to the client. It does not wait for the client. Middleware may emit too: the
+// client receives the event when it is connected. Emit returns an error if it cannot encode the
+// arguments, or ErrDisconnected.
 func (s *Socket) Emit(event string, args ...any) error {
 	return s.alone().Emit(event, args...)
 }
 
-// emit sends an event that is encoded for this socket alone.
+// emit sends an event that was encoded for this socket only.
 func (s *Socket) emit(e *Encoded, volatile bool) error {
 	if r := s.recovery(); r != nil {
 		return r.emit(s, e, volatile)
@@ -300,7 +303,7 @@ func (s *Socket) emit(e *Encoded, volatile bool) error {
 }
 
 // Send sends an event that Namespace.Encode has encoded. The error is ErrDisconnected, or
-// ErrWrongNamespace if e is another namespace's.
+// ErrWrongNamespace if e was encoded for another namespace.
 func (s *Socket) Send(e *Encoded) error {
 	switch {
 	case e.nsp != s.nsp:
@@ -311,10 +314,10 @@ func (s *Socket) Send(e *Encoded) error {
 	return nil
 }
 
-// Drain waits until the client's connection has taken all that is queued for it, by all of its
-// sockets: the bytes have gone to the kernel, or out as the answer to a poll. Call it to send
-// much without queueing much. The error is ErrDisconnected if the socket disconnects first, or
-// ctx's.
+// Drain waits until everything that is queued on the client's connection has been sent, for all of
+// its sockets: the bytes have been written to the kernel or sent as the response to a poll. Use it
+// to send a lot without a long queue. The error is ErrDisconnected if the socket disconnects first,
+// or ctx's error.
 func (s *Socket) Drain(ctx context.Context) error {
 	s.release()
 	waiting, cancel := context.WithCancel(ctx)
@@ -337,7 +340,7 @@ func (s *Socket) gone() bool {
 	return s.state == disconnected
 }
 
-// send queues e for the client and tells those who listen. A volatile one may be dropped.
+// send queues e for the client and calls OnAnyOutgoing handlers. A volatile event may be dropped.
 func (s *Socket) send(e *Encoded, volatile bool) bool {
 	sent := s.transmit(e, volatile)
 	if sent {
@@ -346,7 +349,7 @@ func (s *Socket) send(e *Encoded, volatile bool) bool {
 	return sent
 }
 
-// transmit is send without telling anybody: no handler is called.
+// transmit is send without calling handlers.
 func (s *Socket) transmit(e *Encoded, volatile bool) bool {
 	if s.entering.Load() {
 		if handled, held := s.hold(e, volatile); handled {
@@ -364,7 +367,7 @@ func (s *Socket) transmit(e *Encoded, volatile bool) bool {
 	return true
 }
 
-// sent tells those who listen to all outgoing events, if there are any.
+// sent calls the OnAnyOutgoing handlers, if there are any.
 func (s *Socket) sent(e *Encoded) {
 	if e.args != nil {
 		for _, t := range s.tables() {
@@ -375,9 +378,9 @@ func (s *Socket) sent(e *Encoded) {
 	}
 }
 
-// Disconnect disconnects the socket; with closeConnection, all sockets of its client. Events that
-// the client has sent and that are not being handled yet are dropped. The client does not
-// reconnect by itself.
+// Disconnect disconnects the socket, or all sockets of its client if closeConnection is true.
+// Events that the client has sent but no handler has started on are dropped. The client does not
+// reconnect automatically.
 func (s *Socket) Disconnect(closeConnection bool) {
 	if !closeConnection {
 		s.disconnect()
@@ -389,7 +392,7 @@ func (s *Socket) Disconnect(closeConnection bool) {
 	s.conn.session.Close()
 }
 
-// disconnect ends the socket and tells its client, which does not come back by itself.
+// disconnect ends the socket and tells the client, which then does not reconnect automatically.
 func (s *Socket) disconnect() {
 	if s.Connected() {
 		s.dismiss()
@@ -398,7 +401,8 @@ func (s *Socket) disconnect() {
 	}
 }
 
-// dismiss has what was held for the client sent, and no more of its events handled.
+// dismiss sends what was held for the client. Events that are still in the inbox will not be
+// handled.
 func (s *Socket) dismiss() {
 	s.release()
 	s.mu.Lock()
@@ -406,9 +410,9 @@ func (s *Socket) dismiss() {
 	s.dismissed = true
 }
 
-// CloseConnection closes the connection of the socket's client once what is queued has been
-// sent. All of its sockets disconnect with ForcedClose, and the client comes back by itself.
-// Events that it has sent and that are not being handled yet are dropped.
+// CloseConnection sends what is queued, then closes the connection of the socket's client. All of
+// its sockets disconnect with ForcedClose, and the client reconnects automatically. Events that the
+// client has sent but no handler has started on are dropped.
 func (s *Socket) CloseConnection() {
 	for _, other := range s.conn.sockets() {
 		other.dismiss()
@@ -416,7 +420,7 @@ func (s *Socket) CloseConnection() {
 	s.conn.session.Close()
 }
 
-// close ends the socket for the given reason, whatever its state.
+// close ends the socket for the given reason, in any state.
 func (s *Socket) close(reason Reason) {
 	s.mu.Lock()
 	before := s.state

@@ -8,7 +8,7 @@ import (
 	"github.com/parley-go/parley/internal/engine"
 )
 
-// counters is what the package itself counts; the engine counts the rest.
+// counters holds what this package counts itself; the engine counts the rest.
 type counters struct {
 	connected   atomic.Uint64
 	reasons     [len(reasons)]atomic.Uint64
@@ -34,34 +34,35 @@ func (c *counters) disconnected(reason Reason) {
 	}
 }
 
-// Stats is what a server is doing (the first five) and has done since it was made.
+// Stats describes what a server is doing (the first five fields) and what it has done since its
+// creation.
 type Stats struct {
-	Sessions   int            // connections, of which polling ones may linger after their end
-	Open       map[string]int // sessions that have not ended, by the transport they have
+	Sessions   int            // connections; polling connections may remain for a while after their end
+	Open       map[string]int // sessions that have not ended, by their current transport
 	Sockets    int
-	Rooms      int // those named by a socket's id not counted
+	Rooms      int // not counting rooms that have a socket's id as name
 	Namespaces int
 
 	Connected    uint64            // sockets
 	Disconnected map[Reason]uint64 // sockets
 	Recovered    uint64            // sockets
-	Opened       map[string]uint64 // sessions, by the transport they began with
+	Opened       map[string]uint64 // sessions, by their first transport
 	Upgrades     uint64            // to another transport
-	Refused      map[string]uint64 // requests, nearly all of them handshakes, by reason
+	Refused      map[string]uint64 // requests by reason; nearly all of them are handshakes
 	EventsIn     uint64
-	EventsOut    uint64 // and acknowledgements, each receiver counted
+	EventsOut    uint64 // including acknowledgements; each receiver counts
 	BytesIn      uint64
 	BytesOut     uint64
 
 	VolatileDrops uint64 // volatile events that were dropped
-	SlowConsumers uint64 // sessions ended because they did not take what was sent
+	SlowConsumers uint64 // sessions that ended because the client did not read fast enough
 	Malformed     uint64 // packets for which a client was rejected
-	RateLimited   uint64 // clients rejected for their rate
-	InboxFloods   uint64 // clients rejected for events that they sent while they owed an acknowledgement
-	HandlerErrors uint64 // other than those meant for the client
+	RateLimited   uint64 // clients rejected because they exceeded a rate limit
+	InboxFloods   uint64 // clients rejected for too many events while they owed an acknowledgement
+	HandlerErrors uint64 // except those meant for the client
 }
 
-// Stats returns the present figures.
+// Stats returns the current values.
 func (s *Server) Stats() Stats {
 	e := s.engine.Stats()
 	st := Stats{
@@ -104,21 +105,21 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// SocketStats is what a socket is at some moment, and what its connection, which all sockets of a
-// client share, has carried until then. Bytes are those of WebSocket and WebTransport connections
-// and of HTTP bodies, after compression and before TLS.
+// SocketStats describes the current state of a socket, and the traffic so far of its connection,
+// which all sockets of a client share. Bytes count WebSocket and WebTransport data and HTTP bodies,
+// after compression and before TLS.
 type SocketStats struct {
 	Transport string    `json:"transport"`         // TransportPolling and so on
-	Protocol  int       `json:"protocol"`          // revision of Engine.IO: 4, or 3 of Socket.IO 2
+	Protocol  int       `json:"protocol"`          // revision of Engine.IO: 4, or 3 for Socket.IO 2
 	Opened    time.Time `json:"opened"`            // when the connection began
 	LastPong  time.Time `json:"lastPong,omitzero"` // when it last answered a ping, to 0.1 s; zero: not yet
-	Rooms     int       `json:"rooms"`             // that the socket is in, its own not counted
+	Rooms     int       `json:"rooms"`             // that the socket is in, not counting its own
 
-	InboxEvents int  `json:"inboxEvents"` // that wait for the socket's handlers; see Options.MaxInbox
-	InboxBytes  int  `json:"inboxBytes"`  // that wait for handlers; see Options.MaxInboxBytes
-	OutboxBytes int  `json:"outboxBytes"` // that wait for the client; see Options.MaxOutbox
+	InboxEvents int  `json:"inboxEvents"` // waiting for the socket's handlers; see Options.MaxInbox
+	InboxBytes  int  `json:"inboxBytes"`  // waiting for handlers; see Options.MaxInboxBytes
+	OutboxBytes int  `json:"outboxBytes"` // queued for the client; see Options.MaxOutbox
 	PendingAcks int  `json:"pendingAcks"` // that the client owes; see Options.MaxPendingAcks
-	Paused      bool `json:"paused"`      // nothing is read from the client, as an inbox is full
+	Paused      bool `json:"paused"`      // the server does not read from the client because an inbox is full
 
 	PacketsIn  uint64 `json:"packetsIn"`  // of Engine.IO, modulo 2^32
 	PacketsOut uint64 `json:"packetsOut"` // likewise
@@ -126,8 +127,8 @@ type SocketStats struct {
 	BytesOut   uint64 `json:"bytesOut"`
 }
 
-// Stats returns the present figures. With clients of Socket.IO 2, which send the pings, LastPong is
-// when the last ping came.
+// Stats returns the current values. Clients of Socket.IO 2 send the pings themselves; for them,
+// LastPong is the time of their last ping.
 func (s *Socket) Stats() SocketStats {
 	e := s.conn.session.Stats()
 	st := SocketStats{
@@ -147,8 +148,8 @@ func (s *Socket) Stats() SocketStats {
 	return st
 }
 
-// logHandlerError logs what went wrong in a handler. What is meant for the client, or its
-// own fault, or that it is gone, is not the operator's concern.
+// logHandlerError logs the failure of a handler. Errors meant for the client, mistakes of the
+// client and lost connections do not concern the operator, so they are logged at debug level only.
 func (s *Server) logHandlerError(socket *Socket, event string, err error) {
 	var forClient *Error
 	var refusal *ConnectError

@@ -30,14 +30,14 @@ func TestSocketStats(t *testing.T) {
 		t.Errorf("idle: %+v", st)
 	}
 
-	// A ping is answered.
+	// Answer a ping.
 	if _, ping, err := c.conn.ReadMessage(t.Context()); err != nil || string(ping) != "2" {
 		t.Fatalf("received %q, %v, want a ping", ping, err)
 	}
 	c.send("3")
 	eventually(t, "pong", func() bool { return !s.Stats().LastPong.IsZero() })
 
-	// Events wait for the handler of the first.
+	// Events wait for the handler of the first one.
 	go s.EmitWithAck(t.Context(), "question")
 	for range 3 {
 		c.send(`42["wait"]`)
@@ -61,7 +61,7 @@ func TestSocketStats(t *testing.T) {
 	}
 }
 
-// What a client that polls has not fetched is in the outbox.
+// What a polling client has not fetched is in the outbox.
 func TestSocketStatsOfPolling(t *testing.T) {
 	srv, url := serve(t, nil)
 	sockets := make(chan *parley.Socket, 1)

@@ -2,19 +2,19 @@ package parley
 
 import "sync"
 
-// workers runs the inboxes of sockets, each on a goroutine. A goroutine that has nothing
-// left to do is kept for the next socket: a new one would have to grow its stack first,
-// which took a fifth of the time that a small event costs.
+// workers runs the inboxes of sockets, each on its own goroutine. A goroutine with nothing left to
+// do is kept for the next socket. A new goroutine would first have to grow its stack, which took a
+// fifth of the time of a small event.
 type workers struct {
 	mu   sync.Mutex
 	idle []chan *Socket // the most recently used last
 	done bool
 }
 
-// maxIdleWorkers bounds what is kept, at some 8 KiB each.
+// maxIdleWorkers limits the number of idle goroutines, of some 8 KiB each.
 const maxIdleWorkers = 64
 
-// run has s.work called soon.
+// run makes a goroutine call s.work soon.
 func (w *workers) run(s *Socket) {
 	w.mu.Lock()
 	if n := len(w.idle); n > 0 {
@@ -29,8 +29,8 @@ func (w *workers) run(s *Socket) {
 }
 
 func (w *workers) serve(s *Socket) {
-	// While it waits, this much of its stack is in use, or the garbage collector would halve
-	// it each time, only for the next handler to double it again.
+	// Keep this much of the stack in use while waiting. Otherwise the garbage collector would halve
+	// the stack each time, and the next handler would double it again.
 	var stack [stackInUse]byte
 	touch(&stack)
 	var next chan *Socket // made if this goroutine is kept
@@ -52,7 +52,7 @@ func (w *workers) serve(s *Socket) {
 	}
 }
 
-// close ends the goroutines that are idle, and each of the others when it is done.
+// close ends the idle goroutines. The others end when they finish their work.
 func (w *workers) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

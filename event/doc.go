@@ -1,7 +1,7 @@
 // Package event describes the events that the two sides of a Socket.IO connection exchange: their
-// names, the types of their arguments, and the type of their answers. A server and its clients
-// can share one package of such descriptors. This package contains no server and no client, so
-// whoever uses it links neither.
+// names, the types of their arguments, and the type of their answers. A server and its clients can
+// share one package of such descriptors. This package contains no server and no client, so programs
+// that use it link neither.
 //
 //	package chat
 //
@@ -11,18 +11,18 @@
 //		Join   = event.RPC[JoinRequest, JoinAnswer]("join") // one argument, one answer
 //	)
 //
-// To send is a method of the descriptor, whoever sends:
+// Both sides send with a method of the descriptor:
 //
 //	err := chat.Typing.Emit(to, chat.Notice{…})           // to a room, a client, or a server
 //	answer, err := chat.Join.Call(ctx, whom, chat.JoinRequest{…})
 //
-// To receive differs between the sides, since a server's handler gets the socket that the event
-// came from. Package parley has On, On2 and Handle for servers.
+// Receiving differs between the sides, because a server's handler also gets the socket of the
+// event. For servers, package parley has On, On2 and Handle.
 //
 // # Errors
 //
-// A handler that refuses an event answers with an [Error]. On the wire it is the only argument of
-// the acknowledgement, an object that no result can be mistaken for:
+// A handler refuses an event with an [Error]. On the wire it is the only argument of the
+// acknowledgement, an object that cannot be mistaken for a result:
 //
 //	{"error": {"code": "not_joined", "message": "join the room first"}}
 //

@@ -22,7 +22,7 @@ const (
 	add   = event.RPC[point, int]("add")
 )
 
-// recorder keeps what is emitted.
+// recorder records what is emitted.
 type recorder struct {
 	event string
 	args  []any
@@ -87,7 +87,7 @@ func checkMissing(t *testing.T, args string, err error, want string) {
 	}
 }
 
-// caller answers with what it holds.
+// caller answers with its own value.
 type caller string
 
 func (c caller) EmitWithAck(context.Context, string, ...any) (event.Reply, error) {
@@ -192,7 +192,7 @@ func TestReply(t *testing.T) {
 	}
 }
 
-// Whoever uses a descriptor links no server.
+// Programs that use a descriptor do not link the server.
 func TestLinksNoServer(t *testing.T) {
 	for pkg, forbidden := range map[string][]string{
 		".":                     {"github.com/parley-go/parley", "net/http", "net"},

@@ -6,15 +6,15 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// Reply is what the other side has acknowledged an event with. It is immutable.
+// Reply is the other side's acknowledgement of an event. It is immutable.
 type Reply struct {
 	data        []byte
 	attachments [][]byte
 }
 
-// NewReply returns the reply whose arguments are the elements of a JSON array. In it
-// {"_placeholder":true,"num":0} stands for the first attachment, and so on, as in Socket.IO's
-// packets. The array must be valid; it and the attachments must not change any more.
+// NewReply returns a reply whose arguments are the elements of a JSON array. In the array,
+// {"_placeholder":true,"num":0} stands for the first attachment, and so on, as in Socket.IO
+// packets. The array must be valid. You must not change it or the attachments afterwards.
 func NewReply(array []byte, attachments ...[]byte) Reply {
 	return Reply{data: array, attachments: attachments}
 }
@@ -22,13 +22,13 @@ func NewReply(array []byte, attachments ...[]byte) Reply {
 func (r Reply) elements(dst [][]byte) [][]byte { return sio.SplitArgs(dst, r.data) }
 
 // Args returns the arguments as raw JSON, in which binary data is a placeholder; Decode and Values
-// put the data in. They share memory with the reply and must not be changed.
+// fill in the data. The arguments share memory with the reply, so do not change them.
 func (r Reply) Args() []json.RawMessage { return sio.RawArgs(r.elements(nil)) }
 
-// Decode decodes the first arguments into the given pointers, as encoding/json does; []byte and
-// Binary take binary data. Missing arguments leave their pointer's value as it is, and those in
-// excess are ignored. If the other side has refused the event, Decode returns the *Error and
-// decodes nothing.
+// Decode decodes the first arguments into the given pointers, as encoding/json does. []byte and
+// Binary accept binary data. If an argument is missing, its variable stays unchanged; extra
+// arguments are ignored. If the other side refused the event, Decode returns the *Error and decodes
+// nothing.
 func (r Reply) Decode(into ...any) error {
 	if err := r.Err(); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (r Reply) Decode(into ...any) error {
 	return sio.DecodeArgs(r.elements(few[:0]), r.attachments, into)
 }
 
-// DecodeArg decodes the argument with the index i, from 0, into a pointer, as Decode does. A missing
+// DecodeArg decodes the argument with index i, from 0, into a pointer, as Decode does. A missing
 // argument is an error.
 func (r Reply) DecodeArg(i int, into any) error {
 	if err := r.Err(); err != nil {
@@ -47,8 +47,8 @@ func (r Reply) DecodeArg(i int, into any) error {
 	return sio.DecodeArg(r.elements(few[:0]), r.attachments, i, into)
 }
 
-// MarshalJSON encodes what the reply says: its argument, or an array if there are several, or null
-// if there is none. Binary data becomes base64.
+// MarshalJSON encodes the reply's argument: as an array if there are several, as null if there is
+// none. Binary data becomes base64.
 func (r Reply) MarshalJSON() ([]byte, error) {
 	args := r.elements(nil)
 	if len(args) == 0 {
@@ -63,8 +63,8 @@ func (r Reply) MarshalJSON() ([]byte, error) {
 	return encoded, err
 }
 
-// Values returns the arguments as encoding/json decodes them into an any, and binary data as
-// Binary. A refusal is returned as an *Error.
+// Values returns the arguments decoded as encoding/json decodes into an any, with binary data as
+// Binary. If the other side refused the event, Values returns the *Error.
 func (r Reply) Values() ([]any, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
