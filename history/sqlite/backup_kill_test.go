@@ -91,7 +91,7 @@ func killSoon(t *testing.T, child *exec.Cmd, lines *bufio.Scanner) (wrote int) {
 func TestBackupAcrossKills(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	file := path + ".backup"
-	for range soak.Times(5, 100) {
+	for range soak.Times(5, 25) {
 		server, lines := startChild(t, crashEnv, path)
 		acknowledged := 0
 		for acknowledged < 50 && lines.Scan() {
