@@ -13,7 +13,7 @@ import (
 // a selection and an encoded event. Today local stands alone; in a cluster, the other processes
 // will receive the same data.
 //
-// Locks are taken in the order recovery → Socket → news → rooms.Index. No handler is called while
+// Locks are taken in the order recovery → news → Socket → rooms.Index. No handler is called while
 // one of them is held.
 type local struct {
 	index    *rooms.Index[*Socket]

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// A Batcher commits the appends of many callers together: while one commit is under
-// way the next batch fills, and it goes as soon as the store is free. Nothing waits
-// for a batch to become larger. It is safe for concurrent use.
+// A Batcher commits the appends of many callers together. While one commit is running, the next
+// batch fills; it is committed as soon as the store is free. No batch waits to become larger. A
+// Batcher is safe for concurrent use.
 type Batcher struct {
 	store    Store
 	limits   BatchLimits
 	observer Observer
-	// committed, if not nil, is given what was stored before those who wait for it are told,
-	// and uncertain the drafts of a commit that may have stored them.
+	// committed, if not nil, receives what was stored, before the waiting callers are notified.
+	// uncertain receives the drafts of a commit with unknown outcome.
 	committed func([]Appended)
 	uncertain func([]Draft)
 
@@ -27,35 +27,35 @@ type Batcher struct {
 	idle    sync.Cond // on mu; signalled when running becomes false
 }
 
-// BatchLimits bound one commit.
+// BatchLimits limit the size of one commit.
 type BatchLimits struct {
 	Messages int // If zero, 1024.
-	Bytes    int // of the messages together. If zero, 1 MiB; one message always fits.
+	Bytes    int // of all messages together. If zero, 1 MiB; one message always fits.
 }
 
-// An Observer is told of what a log does, for metrics. Its methods are called from
-// several goroutines and must not block.
+// An Observer receives reports of what a log does, for metrics. Its methods are called from several
+// goroutines and must not block.
 type Observer interface {
-	// Committed reports an attempt to commit messages, how long it took and the error
-	// of the whole batch, if it had one.
+	// Committed reports an attempt to commit messages: how long it took, and the error of the whole
+	// batch, if any.
 	Committed(messages int, took time.Duration, err error)
-	// Repaired reports messages that reached a room's subscribers from the store
-	// since the bus had not brought them.
+	// Repaired reports messages that reached a room's subscribers from the store because the bus
+	// had not delivered them.
 	Repaired(messages int)
 }
 
-// batch is filled under the batcher's lock and then owned by the committing goroutine.
-// Its outcome may be read when done is closed.
+// batch is filled under the batcher's lock. Then the committing goroutine owns it. Its outcome may
+// be read after done is closed.
 type batch struct {
 	drafts  []Draft
-	then    []func(Appended, error) // of each draft; nil if its caller waits for done
+	then    []func(Appended, error) // one for each draft; nil if its caller waits for done
 	bytes   int
 	done    chan struct{}
 	results []Appended
 	err     error
 }
 
-// NewBatcher returns a batcher for store. A nil observer observes nothing.
+// NewBatcher returns a batcher for store. observer may be nil.
 func NewBatcher(store Store, limits BatchLimits, observer Observer) *Batcher {
 	if limits.Messages <= 0 {
 		limits.Messages = 1024
@@ -68,9 +68,9 @@ func NewBatcher(store Store, limits BatchLimits, observer Observer) *Batcher {
 	return b
 }
 
-// Append stores d and returns after its commit. If ctx ends first the error is
-// [ErrUnknownOutcome]: the commit goes on, and only the same client id can tell how
-// it ended.
+// Append stores d and returns after its commit. If ctx ends first, the error is
+// [ErrUnknownOutcome]: the commit continues, and to find out how it ended you must append again
+// with the same client id.
 func (b *Batcher) Append(ctx context.Context, d Draft) (Appended, error) {
 	if err := ctx.Err(); err != nil {
 		return Appended{}, ErrUnavailable.Wrap("append", err)
@@ -87,23 +87,23 @@ func (b *Batcher) Append(ctx context.Context, d Draft) (Appended, error) {
 	}
 }
 
-// AppendFunc has d stored, and calls then after the commit: for one draft after the other, in
-// their order, while the next batch is committed. then must not block. It is not called if
-// AppendFunc returns an error.
+// AppendFunc stores d and calls then after the commit. The calls are made one after the other, in
+// the order of the drafts, while the next batch is committed. then must not block. If AppendFunc
+// returns an error, it does not call then.
 func (b *Batcher) AppendFunc(d Draft, then func(Appended, error)) error {
 	_, err := b.enqueue(d, then)
 	return err
 }
 
-// pending is a draft's place in a batch.
+// pending is the position of a draft in a batch.
 type pending struct {
 	batch *batch
 	index int
 }
 
-// enqueue puts d into the batch that is being filled. then may be nil.
+// enqueue adds d to the batch that is being filled. then may be nil.
 func (b *Batcher) enqueue(d Draft, then func(Appended, error)) (pending, error) {
-	d, err := d.Prepare() // here and not in the commit, so that many do it at once
+	d, err := d.Prepare() // here and not in the commit, so that callers do it concurrently
 	if err != nil {
 		return pending{}, err
 	}
@@ -140,8 +140,8 @@ func (t *batch) outcome(index int) (Appended, error) {
 	return r, r.Err
 }
 
-// run commits batch after batch until none waits. Who waited for one is told while the next is
-// committed.
+// run commits batch after batch until none is left. It notifies the callers of one batch while the
+// next is committed.
 func (b *Batcher) run() {
 	var telling sync.WaitGroup
 	for {
@@ -156,12 +156,12 @@ func (b *Batcher) run() {
 		b.commit(t)
 		telling.Wait()
 		telling.Go(func() { b.tell(t) })
-		// Those who are told and send again at once get into the next batch.
+		// Callers that append again at once get into the next batch.
 		runtime.Gosched()
 	}
 }
 
-// next returns the batch to commit, or nil.
+// next returns the next batch to commit, or nil.
 func (b *Batcher) next() *batch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -174,7 +174,7 @@ func (b *Batcher) next() *batch {
 	return t
 }
 
-// stop reports whether nothing waits, and the goroutine ends.
+// stop reports whether nothing is left. If so, the goroutine must end.
 func (b *Batcher) stop() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,14 +188,14 @@ func (b *Batcher) stop() bool {
 
 func (b *Batcher) commit(t *batch) {
 	start := time.Now()
-	// No caller's context: others wait for the same commit.
+	// Not the context of one caller: others wait for the same commit.
 	t.results, t.err = b.store.Append(context.Background(), t.drafts)
 	if b.observer != nil {
 		b.observer.Committed(len(t.drafts), time.Since(start), t.err)
 	}
 }
 
-// tell passes on what was committed, and tells those who wait for it.
+// tell passes on what was committed and notifies the callers that wait for it.
 func (b *Batcher) tell(t *batch) {
 	switch {
 	case t.err == nil && b.committed != nil:
@@ -211,7 +211,7 @@ func (b *Batcher) tell(t *batch) {
 	close(t.done)
 }
 
-// Close refuses further appends and returns when those that wait are committed.
+// Close rejects further appends, and returns after the waiting ones have been committed.
 func (b *Batcher) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// observer notes what it is told.
+// observer records what is reported to it.
 type observer struct {
 	mu       sync.Mutex
 	commits  []int
@@ -61,7 +61,7 @@ func TestBatcherGroups(t *testing.T) {
 			synctest.Wait()
 		}
 		senders.Wait()
-		// The first goes at once; those that came meanwhile follow, ten at a time.
+		// The first is committed at once. Those that arrived meanwhile follow, ten at a time.
 		want := []int{1, 10, 10, 4}
 		if len(seen.commits) != len(want) {
 			t.Fatalf("commits of %v, want %v", seen.commits, want)
@@ -143,7 +143,7 @@ func TestBatcherErrors(t *testing.T) {
 	if err := <-told; !errors.Is(err, errDisk) {
 		t.Errorf("told of %v", err)
 	}
-	// It works again when the store does.
+	// The batcher works again when the store does.
 	store.hook(hooks{})
 	if _, err := b.Append(context.Background(), draft("r", 1)); err != nil {
 		t.Error(err)
@@ -167,13 +167,13 @@ func TestBatcherCancelled(t *testing.T) {
 	})
 }
 
-// Those who do not wait are told, in order, after the commit and while the next one is made.
+// The callbacks of AppendFunc run in order, after the commit and during the next one.
 func TestBatcherAppendFunc(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := slowAppends()
 		b := history.NewBatcher(store, history.BatchLimits{Messages: 2}, nil)
 		start := time.Now()
-		var told []int64 // by one goroutine at a time
+		var told []int64 // one goroutine at a time
 		var last time.Duration
 		for i := range 5 {
 			err := b.AppendFunc(draft("r", i), func(r history.Appended, err error) {

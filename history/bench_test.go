@@ -12,7 +12,7 @@ func BenchmarkMemory(b *testing.B) {
 	historytest.Benchmark(b, func(testing.TB) history.Store { return history.NewMemory() })
 }
 
-// BenchmarkDeliver walks a room of 10,000 once an operation.
+// BenchmarkDeliver delivers to a room of 10,000 once per operation.
 func BenchmarkDeliver(b *testing.B) {
 	log := history.NewLog(history.NewMemory(), nil)
 	defer log.Close()

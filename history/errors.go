@@ -2,26 +2,26 @@ package history
 
 import "errors"
 
-// An Error is a failure that clients are told of by its Code. Values are immutable;
-// errors.Is compares codes.
+// An Error is a failure whose Code is sent to clients. Values are immutable. errors.Is compares
+// codes.
 //
-//	code             what the sender should do
-//	bad_room         not again: the room's id is not one
-//	bad_draft        not again: an id is missing, too long, or the message is not JSON
-//	bad_page         not again: the page asked for makes no sense
-//	too_large        not again: the message is over the limit
-//	key_reuse        not again: this client id belongs to another message
-//	unknown_outcome  again, with the same client id: it may have been stored
-//	unavailable      again, later: it was not stored
-//	closed           again, to another node: this one is shutting down
-//	pruned           load the newest page: what was asked for is gone
+//	code             should the sender try again?
+//	bad_room         no: the room id is invalid
+//	bad_draft        no: an id is missing or too long, or the message is not JSON
+//	bad_page         no: the requested page makes no sense
+//	too_large        no: the message exceeds the limit
+//	key_reuse        no: this client id belongs to another message
+//	unknown_outcome  yes, with the same client id: the message may have been stored
+//	unavailable      yes, later: the message was not stored
+//	closed           yes, on another node: this one is shutting down
+//	pruned           no: load the newest page; the requested messages are gone
 type Error struct {
 	Code   string
 	Reason string // for people; may be empty
 	Cause  error  // may be nil
 }
 
-// The errors by which callers decide. Those returned wrap or refine these.
+// Errors for errors.Is. Returned errors have the same codes and may say more.
 var (
 	ErrBadRoom        = &Error{Code: "bad_room"}
 	ErrBadDraft       = &Error{Code: "bad_draft"}
@@ -53,8 +53,7 @@ func (e *Error) Is(target error) bool {
 
 func (e *Error) Unwrap() error { return e.Cause }
 
-// Wrap returns an error of the same code that says what was being done and why it
-// failed. It is for stores.
+// Wrap returns an error with the same code that says what failed and why. It is meant for stores.
 func (e *Error) Wrap(doing string, cause error) *Error {
 	return &Error{Code: e.Code, Reason: doing, Cause: cause}
 }
@@ -63,7 +62,7 @@ func (e *Error) because(reason string) *Error {
 	return &Error{Code: e.Code, Reason: reason}
 }
 
-// Code returns the code of err for the wire: that of the first [*Error] it wraps,
+// Code returns the code of err for clients: the code of the first [*Error] that err wraps,
 // "internal" for any other error, "" for nil.
 func Code(err error) string {
 	var e *Error

@@ -12,7 +12,7 @@ func OpenRooms(l *Log) int {
 	return len(l.tails)
 }
 
-// Queued returns the number of messages that a room's tail keeps.
+// Queued returns the number of messages in a room's tail.
 func Queued(l *Log, room string) int {
 	t := tailOf(l, room)
 	t.mu.Lock()
@@ -20,7 +20,7 @@ func Queued(l *Log, room string) int {
 	return len(t.queue) + len(t.held)
 }
 
-// OfferAndWait delivers m to an open room's subscribers.
+// OfferAndWait offers m to an open room and waits until its subscribers have received it.
 func OfferAndWait(l *Log, m Message) {
 	t := tailOf(l, m.RoomID)
 	t.offer(m)
@@ -41,5 +41,5 @@ func tailOf(l *Log, room string) *tail {
 	return l.tails[room]
 }
 
-// SetClock gives a store another clock.
+// SetClock replaces the store's clock.
 func (s *Memory) SetClock(now func() time.Time) { s.now = now }

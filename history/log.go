@@ -9,37 +9,36 @@ import (
 )
 
 const (
-	startTimeout = 5 * time.Second // for finding out where a room ends
-	busTimeout   = time.Second     // for subscribing to it; without the bus it opens all the same
-	openAttempts = 8               // reads of a page while more arrives than the buffer holds
-	auditChunk   = 500             // rooms that the store is asked for at once
+	startTimeout = 5 * time.Second // to find out where a room ends
+	busTimeout   = time.Second     // to subscribe to a room; the room opens even without the bus
+	openAttempts = 8               // attempts to read a page while more messages arrive than the buffer holds
+	auditChunk   = 500             // rooms per query to the store
 )
 
 // LogOptions configure a [Log].
 type LogOptions struct {
-	// Bus connects the nodes of a cluster. Nil: this is the only one.
+	// Bus connects the nodes of a cluster. Nil means that this is the only node.
 	Bus Bus
-	// MaxMessage bounds a message, in bytes of compact JSON. If zero, 64 KiB; never
-	// more than the constant of this name.
+	// MaxMessage limits the size of a message, in bytes of compact JSON. If zero, 64 KiB. It cannot
+	// exceed the constant MaxMessage.
 	MaxMessage int
-	// Batch bounds one commit.
+	// Batch limits the size of one commit.
 	Batch BatchLimits
-	// RepairAfter is how long a later message waits for a missing one before that is
+	// RepairAfter is how long a later message waits for a missing one before the missing one is
 	// read from the store. If zero, 15 ms.
 	RepairAfter time.Duration
-	// AuditEvery is how often the log asks the store whether the bus has lost the last
-	// message of an open room. It asks only for rooms from which nothing came since it
-	// asked before, and never without a bus. A read that failed is repeated after the
-	// same time. If zero, 5 s.
+	// AuditEvery is how often the log asks the store whether the bus has lost the last message of
+	// an open room. It asks only for rooms that received nothing since the previous audit, and
+	// never without a bus. A failed read is repeated after the same time. If zero, 5 s.
 	AuditEvery time.Duration
-	// Observer is told of commits and repairs. May be nil.
+	// Observer receives reports of commits and repairs. May be nil.
 	Observer Observer
-	// Logger gets what nobody is returned. If nil, slog.Default().
+	// Logger logs errors that no caller receives. If nil, slog.Default().
 	Logger *slog.Logger
 }
 
-// A Log appends to rooms and follows them: a process has one for each store. It is
-// safe for concurrent use. Rooms that nobody has open cost nothing.
+// A Log appends to rooms and follows them. Use one Log per store in a process. It is safe for
+// concurrent use. Rooms that nobody has open cost nothing.
 type Log struct {
 	store       Store
 	bus         Bus
@@ -56,12 +55,12 @@ type Log struct {
 
 	mu     sync.RWMutex
 	tails  map[string]*tail
-	audits *time.Timer // with a bus, set while tails is not empty
+	audits *time.Timer // with a bus, running while tails is not empty
 	closed bool
 }
 
-// NewLog returns a log over store. The caller closes the store, after the log. A nil
-// opt means the defaults.
+// NewLog returns a log over store. Close the log before you close the store. A nil opt means the
+// defaults.
 func NewLog(store Store, opt *LogOptions) *Log {
 	var o LogOptions
 	if opt != nil {
@@ -96,12 +95,12 @@ func NewLog(store Store, opt *LogOptions) *Log {
 	return l
 }
 
-// Append stores d and returns after its commit, when it is on its way to all who have
-// the room open. A draft whose client id is known is passed on again, since the node
-// that stored it may have died before it could.
+// Append stores d and returns after its commit, when the message is on its way to everyone who has
+// the room open. If the client id is already known, Append passes on the message again, because the
+// node that stored it may have died before it could do so.
 //
-// If ctx ends first the error is [ErrUnknownOutcome]; if the commit succeeds, the
-// message is passed on nevertheless.
+// If ctx ends first, the error is [ErrUnknownOutcome]. If the commit then succeeds, the message is
+// passed on all the same.
 func (l *Log) Append(ctx context.Context, d Draft) (Appended, error) {
 	if err := ctx.Err(); err != nil {
 		return Appended{}, ErrUnavailable.Wrap("append", err)
@@ -113,7 +112,7 @@ func (l *Log) Append(ctx context.Context, d Draft) (Appended, error) {
 	return l.batcher.Append(ctx, d)
 }
 
-// AppendFunc is Append for those who do not wait: see [Batcher.AppendFunc].
+// AppendFunc is Append for callers that do not wait: see [Batcher.AppendFunc].
 func (l *Log) AppendFunc(d Draft, then func(Appended, error)) error {
 	d, err := l.prepare(d)
 	if err != nil {
@@ -130,9 +129,8 @@ func (l *Log) prepare(d Draft) (Draft, error) {
 	return d, err
 }
 
-// publish passes on what a commit has stored, and so in order. It is called by the batcher
-// before those who wait for the commit are told, so that many messages for one room are
-// delivered together.
+// publish passes on what a commit has stored, in order. The batcher calls it before it notifies the
+// waiting callers, so that many messages for one room are delivered together.
 func (l *Log) publish(stored []Appended) {
 	for i := range stored {
 		if stored[i].Err != nil {
@@ -146,14 +144,14 @@ func (l *Log) publish(stored []Appended) {
 			t.offer(*m)
 		}
 		if l.bus != nil {
-			kept := *m // or it would keep the whole commit
+			kept := *m // otherwise the bus would keep the whole commit alive
 			l.bus.Publish(&kept)
 		}
 	}
 }
 
-// doubt is called when a commit may have stored drafts or not. The sender may never come
-// back to find out, so those who have the room open would miss the message.
+// doubt is called when it is unknown whether a commit has stored its drafts. The sender may never
+// come back to find out, and then everyone who has the room open would miss the message.
 func (l *Log) doubt(drafts []Draft) {
 	for i := range drafts {
 		l.mu.RLock()
@@ -165,38 +163,38 @@ func (l *Log) doubt(drafts []Draft) {
 	}
 }
 
-// OpenOptions say what a subscriber has already.
+// OpenOptions say what a subscriber already has.
 type OpenOptions struct {
-	// Epoch and Since are those of the last Opened, for one that comes back; Since is
-	// the number of the last live message if any came after it. With an empty Epoch
-	// the newest page is read.
+	// Epoch and Since come from the last Opened, for a subscriber that comes back. If live messages
+	// followed, Since is the number of the last one. With an empty Epoch, Open reads the newest
+	// page.
 	Epoch string
 	Since int64
-	// Limit bounds the newest page. If zero, DefaultLimit; at most MaxLimit.
+	// Limit is the size of the newest page. If zero, DefaultLimit; at most MaxLimit.
 	Limit int
 }
 
-// Opened is what a subscriber gets before live messages.
+// Opened is what a subscriber receives before live messages.
 type Opened struct {
-	// Messages ascend. For one that comes back they are those it missed.
+	// Messages are in ascending order. For a subscriber that comes back, they are the missed ones.
 	Messages []Message `json:"messages"`
-	// HasMore says that there are messages before those of a newest page.
+	// HasMore says that there are messages before a newest page.
 	HasMore bool `json:"hasMore"`
-	// LastSeq is the room's number up to which Messages are complete. Live messages
-	// follow from the next one on.
+	// LastSeq is the room's number up to which Messages are complete. Live messages continue from
+	// the next number.
 	LastSeq int64 `json:"lastSeq"`
 	// Epoch qualifies LastSeq.
 	Epoch string `json:"epoch"`
-	// Reset says that Since could not be continued from: it is of another epoch, not
-	// in this store, pruned, or more than MaxLimit changes ago. Messages is the newest
-	// page, and what the subscriber had before it may be incomplete.
+	// Reset says that Open could not continue from Since, because Since is from another epoch, not
+	// in this store, pruned, or more than MaxLimit changes ago. Messages is then the newest page,
+	// and there may be a gap between it and what the subscriber had before.
 	Reset bool `json:"reset,omitempty"`
 }
 
-// Open hands the room's history to ready and every later message to sub. ready is
-// called once, before Open returns and before the first Deliver, and no Deliver runs
-// meanwhile; so an acknowledgement that ready sends is ahead of all live messages.
-// Like Deliver it must not block. If Open fails, neither is called.
+// Open passes the room's history to ready and every later message to sub. It calls ready once,
+// before it returns and before the first Deliver. No Deliver runs during that call. So an
+// acknowledgement that ready sends arrives before all live messages. ready must not block, and
+// neither must Deliver. If Open fails, it calls neither.
 func (l *Log) Open(ctx context.Context, room string, o OpenOptions, sub Subscriber, ready func(Opened)) (*Subscription, error) {
 	if err := CheckRoom(room); err != nil {
 		return nil, err
@@ -227,7 +225,7 @@ func (l *Log) open(ctx context.Context, s *Subscription, o OpenOptions, ready fu
 	t.join(s)
 	for range openAttempts {
 		s.restart()
-		at := t.position() // what came before the buffer was emptied
+		at := t.position() // includes everything that arrived before the buffer was emptied
 		opened, err := l.read(ctx, t.room, o)
 		if err != nil {
 			return err
@@ -240,7 +238,7 @@ func (l *Log) open(ctx context.Context, s *Subscription, o OpenOptions, ready fu
 	return ErrUnavailable.because("messages arrive faster than the room can be read")
 }
 
-// read returns what a subscriber with o lacks.
+// read returns what a subscriber with o is missing.
 func (l *Log) read(ctx context.Context, room string, o OpenOptions) (Opened, error) {
 	epoch := l.store.Epoch()
 	if o.Epoch == epoch && o.Since >= 0 {
@@ -270,7 +268,7 @@ func (l *Log) History(ctx context.Context, room string, p Page) (Slice, error) {
 	return l.store.History(ctx, room, p)
 }
 
-// acquire returns the room's tail and counts one user of it.
+// acquire returns the room's tail and counts one more user of it.
 func (l *Log) acquire(room string) (*tail, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -292,7 +290,7 @@ func (l *Log) acquire(room string) (*tail, error) {
 	return t, nil
 }
 
-// release gives back what acquire counted.
+// release undoes acquire.
 func (l *Log) release(t *tail) {
 	l.mu.Lock()
 	t.refs--
@@ -306,7 +304,7 @@ func (l *Log) release(t *tail) {
 	}
 }
 
-// forget makes the next acquire start anew: t could not be started.
+// forget drops a tail that could not be started, so that the next acquire makes a new one.
 func (l *Log) forget(t *tail) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -331,7 +329,7 @@ func (l *Log) scheduleAuditLocked() {
 	}
 }
 
-// audit compares quiet rooms with the store: nothing follows a room's last message to show
+// audit compares quiet rooms with the store, because nothing follows a room's last message to show
 // that the bus has lost it.
 func (l *Log) audit() {
 	l.mu.RLock()
@@ -353,19 +351,19 @@ func (l *Log) audit() {
 	}
 }
 
-// subscribe asks the bus for the messages of the rooms that it does not bring yet.
+// subscribe subscribes on the bus to the rooms that have no subscription yet.
 func (l *Log) subscribe(tails []*tail) {
 	for _, t := range tails {
 		if err := t.subscribe(); err != nil {
 			if l.ctx.Err() == nil {
 				l.logger.Warn("bus is down, messages of other nodes come late", "error", err)
 			}
-			return // one failure is enough to wait for
+			return // do not wait for more than one failure
 		}
 	}
 }
 
-// compare looks for messages in the store that the tails have not heard of.
+// compare looks for messages in the store that the tails do not know of.
 func (l *Log) compare(tails []*tail) {
 	rooms := make([]string, len(tails))
 	for i, t := range tails {
@@ -380,8 +378,8 @@ func (l *Log) compare(tails []*tail) {
 	}
 }
 
-// Close commits what waits, ends all subscriptions and returns when nothing of the
-// log is running any more. The store stays open.
+// Close commits what is waiting, ends all subscriptions, and returns when nothing of the log is
+// running any more. It does not close the store.
 func (l *Log) Close() {
 	l.batcher.Close()
 	l.mu.Lock()
@@ -399,14 +397,14 @@ func (l *Log) Close() {
 	l.workers.close()
 }
 
-// workers counts what must end before the log is closed.
+// workers tracks the goroutines that must end before the log is closed.
 type workers struct {
 	mu     sync.RWMutex
 	closed bool
 	wg     sync.WaitGroup
 }
 
-// begin reports false once closed. Otherwise end must follow.
+// begin reports false after close. If it reports true, you must call end.
 func (w *workers) begin() bool {
 	w.mu.RLock()
 	defer w.mu.RUnlock()

@@ -15,7 +15,7 @@ import (
 	"github.com/parley-go/parley/history/historytest"
 )
 
-// inLog runs f in a bubble with a log over a store in memory.
+// inLog runs f in a synctest bubble with a log over a memory store.
 func inLog(t *testing.T, opt *history.LogOptions, f func(t *testing.T, log *history.Log, store *hooked)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestOpenThenLive(t *testing.T) {
 			t.Error("the two got a message each and don't share it")
 		}
 
-		// Away for two messages, then back.
+		// Miss two messages, then come back.
 		sub.Close()
 		sub.Close()
 		mustAppend(t, log, "r", 2)
@@ -82,7 +82,7 @@ func TestOpenEmptyRoom(t *testing.T) {
 		if a.opened[0].Messages == nil {
 			t.Error("messages are null in JSON")
 		}
-		// It comes back to the empty room it knew.
+		// The subscriber comes back to the room, which was empty when it left.
 		mustAppend(t, log, "r", 3)
 		a.open(t, log, "r", history.OpenOptions{Epoch: a.opened[0].Epoch, Since: 0})
 		a.wantPage(t, 1, 3, false)
@@ -115,7 +115,7 @@ func TestOpenReset(t *testing.T) {
 	})
 }
 
-// A page that was read takes time. What is said meanwhile follows it.
+// Reading a page takes time. Messages that arrive meanwhile follow the page.
 func TestOpenWhileMessagesArrive(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
 		mustAppend(t, log, "r", 3)
@@ -124,7 +124,7 @@ func TestOpenWhileMessagesArrive(t *testing.T) {
 			reads++
 			s, err := store.Store.History(context.Background(), room, p)
 			if reads == 1 {
-				mustAppend(t, log, "r", 4) // after the page was read, before it is handed over
+				mustAppend(t, log, "r", 4) // after the page was read, before it is passed on
 				synctest.Wait()
 			}
 			return s, err
@@ -139,7 +139,7 @@ func TestOpenWhileMessagesArrive(t *testing.T) {
 	})
 }
 
-// More than the buffer holds arrives: the page is read again.
+// If more messages arrive than the buffer holds, the page is read again.
 func TestOpenOverflow(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
 		reads, flood := 0, 1
@@ -268,7 +268,7 @@ func TestAppend(t *testing.T) {
 	})
 }
 
-// A sender that gives up does not take its message with it.
+// If a sender gives up, its message is still stored.
 func TestAppendGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := history.NewLog(slowAppends(), nil)
@@ -287,7 +287,7 @@ func TestAppendGivesUp(t *testing.T) {
 	})
 }
 
-// A subscriber may close subscriptions, its own too, while it is called.
+// A subscriber may close subscriptions within Deliver, including its own.
 func TestCloseWithinDeliver(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, _ *hooked) {
 		const members = 10
@@ -297,8 +297,8 @@ func TestCloseWithinDeliver(t *testing.T) {
 			subs[i] = listeners[i].open(t, log, "r", history.OpenOptions{})
 		}
 		for i := range listeners {
-			// At number i+1 member i closes itself and the one after it, which may have
-			// got that number before.
+			// At number i+1, member i closes itself and the next member, which may already have
+			// received that number.
 			listeners[i].then = func(m *history.Live) {
 				if m.Message.Seq == int64(i+1) {
 					subs[i].Close()
@@ -387,7 +387,7 @@ type counter struct{ n int }
 
 func (c *counter) Deliver(*history.Live) { c.n++ }
 
-// Delivering allocates for the message, not for those who get it.
+// The allocations of a delivery depend on the message, not on the number of receivers.
 func TestDeliverAllocations(t *testing.T) {
 	log := history.NewLog(history.NewMemory(), nil)
 	defer log.Close()

@@ -23,7 +23,7 @@ func draft(room string, n int) history.Draft {
 	return history.Draft{RoomID: room, UserID: "ann", Message: json.RawMessage(fmt.Sprint(n))}
 }
 
-// put appends behind the back of every log.
+// put appends to the store without going through a log.
 func put(t testing.TB, store history.Store, room string, n int) []history.Message {
 	t.Helper()
 	drafts := make([]history.Draft, n)
@@ -41,7 +41,7 @@ func put(t testing.TB, store history.Store, room string, n int) []history.Messag
 	return messages
 }
 
-// listener is a subscriber that notes what it gets.
+// listener is a subscriber that records its messages.
 type listener struct {
 	mu     sync.Mutex
 	opened []history.Opened
@@ -65,7 +65,7 @@ func (l *listener) Deliver(m *history.Live) {
 	}
 }
 
-// seqs returns the live messages' numbers so far.
+// seqs returns the numbers of the live messages so far.
 func (l *listener) seqs() []int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,7 +88,7 @@ func (l *listener) wantLive(t testing.TB, from, to int64) {
 	}
 }
 
-// open opens a room that can be opened.
+// open opens a room and fails the test on error.
 func (l *listener) open(t testing.TB, log *history.Log, room string, o history.OpenOptions) *history.Subscription {
 	t.Helper()
 	s, err := log.Open(context.Background(), room, o, l, l.ready)
@@ -98,7 +98,7 @@ func (l *listener) open(t testing.TB, log *history.Log, room string, o history.O
 	return s
 }
 
-// wantPage checks what the last Open handed over.
+// wantPage checks the page of the last Open.
 func (l *listener) wantPage(t testing.TB, first, last int64, reset bool) {
 	t.Helper()
 	o := l.opened[len(l.opened)-1]
@@ -109,7 +109,7 @@ func (l *listener) wantPage(t testing.TB, first, last int64, reset bool) {
 	}
 }
 
-// hooked calls functions, where they are set, in place of the store's methods.
+// hooked is a store whose methods can be replaced by functions.
 type hooked struct {
 	history.Store
 	mu sync.Mutex

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Memory is a Store that forgets everything when the process ends and grows without
-// bound until then. It is safe for concurrent use.
+// Memory is a Store that loses everything when the process ends. Until then it grows without limit.
+// It is safe for concurrent use.
 type Memory struct {
 	epoch string
 	now   func() time.Time
@@ -26,8 +26,8 @@ type memoryRoom struct {
 	clients  map[memoryKey]int64
 }
 
-// memoryKey is the scope of a client id together with the room. author has a prefix
-// that tells a user from an operator of the same name.
+// memoryKey is the scope of a client id within a room. A prefix in author distinguishes a user from
+// an operator with the same name.
 type memoryKey struct{ author, clientID string }
 
 // NewMemory returns an empty store.
@@ -105,7 +105,7 @@ func (s *Memory) History(ctx context.Context, room string, p Page) (Slice, error
 	if err != nil {
 		return Slice{}, err
 	}
-	// The seq of messages[i] is i+1: a seq as an index is that of the message after it.
+	// The seq of messages[i] is i+1. So messages[seq] is the message after seq.
 	head, limit := int64(len(messages)), int64(p.Limit)
 	var from, to int64
 	switch {

@@ -7,7 +7,7 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// Time does not go back within a room, even if the clock does.
+// Time never goes back within a room, even if the clock does.
 func TestMemoryClock(t *testing.T) {
 	store := history.NewMemory()
 	defer store.Close()

@@ -9,45 +9,45 @@ import (
 	"unicode/utf8"
 )
 
-// Limits that every store enforces. A [Log] can be given a smaller one for messages.
+// Limits that every store enforces. You can give a [Log] a smaller limit for messages.
 const (
 	MaxRoomID   = 200     // bytes of a room id
 	MaxMemberID = 200     // bytes of a user or operator id
 	MaxClientID = 128     // bytes of a client id
 	MaxMessage  = 1 << 20 // bytes of a message as compact JSON
 
-	DefaultLimit = 50  // messages of a page when no limit is asked for
-	MaxLimit     = 500 // messages of a page at most; more are cut to this
+	DefaultLimit = 50  // messages per page if no limit is given
+	MaxLimit     = 500 // maximum number of messages per page; larger limits are reduced to this
 )
 
-// A Message is one stored message. It is a value: whoever holds one must not change
-// the bytes of Message, which are shared.
+// A Message is one stored message. It is a value whose Message bytes are shared, so you must not
+// change them.
 //
-// In JSON the empty members are omitted, except id, roomId, seq, message and timestamp.
+// In JSON, empty members are omitted, except id, roomId, seq, message and timestamp.
 type Message struct {
-	// ID names the message: unique in its store, never reused, made by the store.
+	// ID identifies the message. The store makes it; it is unique in the store and never reused.
 	ID     string `json:"id"`
 	RoomID string `json:"roomId"`
 	// Seq is the number of the append among all changes of the room, from 1.
 	Seq int64 `json:"seq"`
 	// Rev is the number of the last change of the message; 0 if it was never changed.
 	Rev int64 `json:"rev,omitempty"`
-	// OperatorID, if set, wrote the message. Otherwise UserID did. In a conversation,
-	// a room that belongs to a user, an operator's message carries that user's id too.
+	// OperatorID, if set, is the author of the message. Otherwise UserID is. In a conversation (a
+	// room that belongs to a user), an operator's message also carries that user's id.
 	UserID     string `json:"userId,omitempty"`
 	OperatorID string `json:"operatorId,omitempty"`
-	// Message is what was sent: any JSON, without insignificant white space. An escape of
-	// half a surrogate pair, which is no character, became \ufffd.
+	// Message is the content: any JSON, without insignificant white space. An escape of half a
+	// surrogate pair, which is not a character, has been replaced by \ufffd.
 	Message   json.RawMessage `json:"message"`
 	Timestamp Time            `json:"timestamp"`
-	// ClientID is the sender's own id of the message, by which it recognises it.
+	// ClientID is the sender's own id of the message, by which the sender recognizes it.
 	ClientID string `json:"clientId,omitempty"`
 }
 
-// Number is the place of the message's last change in the room's order of changes.
+// Number is the number of the message's last change in the room's order of changes.
 func (m *Message) Number() int64 { return max(m.Seq, m.Rev) }
 
-// AppendJSON appends m as json.Marshal encodes it, several times as fast.
+// AppendJSON appends m as json.Marshal encodes it, but several times as fast.
 func (m *Message) AppendJSON(dst []byte) []byte {
 	dst = appendString(append(dst, `{"id":`...), m.ID)
 	dst = appendString(append(dst, `,"roomId":`...), m.RoomID)
@@ -66,7 +66,7 @@ func (m *Message) AppendJSON(dst []byte) []byte {
 		dst = append(dst, "null"...)
 	}
 	dst = append(dst, m.Message...)
-	mendSurrogates(dst[len(dst)-len(m.Message):]) // of stores that older versions wrote
+	mendSurrogates(dst[len(dst)-len(m.Message):]) // for stores written by older versions
 	dst = m.Timestamp.UTC().AppendFormat(append(dst, `,"timestamp":`...), timeLayout)
 	if m.ClientID != "" {
 		dst = appendString(append(dst, `,"clientId":`...), m.ClientID)
@@ -86,12 +86,12 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// A Time is a moment in milliseconds, UTC. Its JSON form is the one of JavaScript's
-// Date.prototype.toJSON, "2006-01-02T15:04:05.000Z": always 24 bytes, so that strings
-// sort as times do, and new Date(x) reads it.
+// A Time is a UTC time in milliseconds. In JSON it looks like the result of JavaScript's
+// Date.prototype.toJSON, "2006-01-02T15:04:05.000Z". It always has 24 characters, so strings sort
+// in the order of time, and new Date(x) reads it.
 type Time struct{ time.Time }
 
-// TimeMilli returns the Time of a number of milliseconds since 1970.
+// TimeMilli returns the Time for a number of milliseconds since 1970.
 func TimeMilli(ms int64) Time { return Time{time.UnixMilli(ms).UTC()} }
 
 const timeLayout = `"2006-01-02T15:04:05.000Z"`
@@ -101,8 +101,8 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	return t.UTC().AppendFormat(make([]byte, 0, len(timeLayout)), timeLayout), nil
 }
 
-// UnmarshalJSON implements [json.Unmarshaler]. It reads any RFC 3339 time and cuts it
-// to milliseconds.
+// UnmarshalJSON implements [json.Unmarshaler]. It reads any RFC 3339 time and truncates it to
+// milliseconds.
 func (t *Time) UnmarshalJSON(data []byte) error {
 	var parsed time.Time
 	if err := parsed.UnmarshalJSON(data); err != nil {
@@ -112,13 +112,13 @@ func (t *Time) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// A Draft is a message to be appended. The store adds its number, id and time.
+// A Draft is a message to append. The store adds its number, id and time.
 type Draft struct {
 	RoomID     string
 	UserID     string // one of UserID and OperatorID is required; see Message
 	OperatorID string
-	// ClientID makes the append repeatable: the same id from the same author in the
-	// same room is stored once. Empty, each append is a new message.
+	// ClientID makes it safe to repeat the append: the same id from the same author in the same
+	// room is stored once. If empty, each append is a new message.
 	ClientID string
 	// Message is any JSON. The store keeps a copy.
 	Message json.RawMessage
@@ -126,14 +126,13 @@ type Draft struct {
 	prepared bool
 }
 
-// Prepare checks the draft against the limits and returns it with a compacted copy of
-// its message, in which \ufffd replaces each escape of half a surrogate pair. That is the
-// form that is stored, and compared when a client id comes again.
-// Two messages are the same if these bytes are; the order of members and the way
-// characters are escaped count.
+// Prepare checks the draft against the limits. It returns the draft with a compacted copy of its
+// message, in which \ufffd replaces each escape of half a surrogate pair. This form is stored, and
+// compared when a client id is repeated. Two messages are equal if these bytes are equal; the order
+// of members and the way of escaping characters matter.
 //
-// Stores prepare every draft they are given; for one that is prepared already this
-// costs nothing. Such a draft must not be changed.
+// Stores prepare every draft that they receive. For a prepared draft this costs nothing. You must
+// not change a prepared draft.
 func (d Draft) Prepare() (Draft, error) {
 	if d.prepared {
 		return d, nil
@@ -167,8 +166,8 @@ func (d Draft) Prepare() (Draft, error) {
 	return d, nil
 }
 
-// CheckRoom reports with [ErrBadRoom] whether room can be the id of a room: 1 to
-// [MaxRoomID] bytes of UTF-8 without control characters.
+// CheckRoom returns [ErrBadRoom] unless room is a valid room id: 1 to [MaxRoomID] bytes of UTF-8
+// without control characters.
 func CheckRoom(room string) error {
 	if room == "" || !validID(room, MaxRoomID) {
 		return ErrBadRoom
@@ -191,18 +190,18 @@ func validID(id string, limit int) bool {
 // Appended is the outcome of one draft.
 type Appended struct {
 	Message Message
-	// Dup says that the client id was stored before; Message is the original.
+	// Dup says that the client id had been stored before; Message is the original.
 	Dup bool
-	// Err says why this draft was not stored. Others of its batch are not affected.
+	// Err says why this draft was not stored. It does not affect others of the same batch.
 	Err error
 }
 
-// A Page selects messages of a room. At most one of Before, After and Around is set;
-// with none it is the newest page.
+// A Page selects messages of a room. Set at most one of Before, After and Around. If none is set,
+// the page is the newest one.
 type Page struct {
-	Before int64 // the last ones with a smaller seq
-	After  int64 // the first ones with a larger seq; -1 from the very first
-	Around int64 // half of them before this seq, the rest from it on
+	Before int64 // the last messages with a smaller seq
+	After  int64 // the first messages with a larger seq; -1: from the very first
+	Around int64 // half of the messages before this seq, the rest from it on
 	Limit  int   // If zero, DefaultLimit; at most MaxLimit.
 }
 
@@ -221,7 +220,7 @@ func (p Page) Prepare() (Page, error) {
 	return p, nil
 }
 
-// ClampLimit turns the limit of a request into the one that is used.
+// ClampLimit converts a requested limit to the one that is used.
 func ClampLimit(limit int) int {
 	if limit <= 0 {
 		return DefaultLimit
@@ -229,19 +228,19 @@ func ClampLimit(limit int) int {
 	return min(limit, MaxLimit)
 }
 
-// A Slice is a part of a room's history, with the state of the room at the same moment.
+// A Slice is a part of a room's history, with the room's state at the same moment.
 type Slice struct {
-	// Messages ascend: by seq from History, by number of last change from Changes.
-	// It is never nil.
+	// Messages are in ascending order: of seq from History, of the last change from Changes. The
+	// slice is never nil.
 	Messages []Message `json:"messages"`
-	// Head is the room's newest number; 0 for a room that has no messages.
+	// Head is the room's newest number; 0 if the room has no messages.
 	Head int64 `json:"head"`
-	// Floor is the largest number that was pruned: messages up to it may be gone.
+	// Floor is the largest number that was pruned: messages up to it may be missing.
 	Floor int64 `json:"floor,omitempty"`
-	// MoreBefore and MoreAfter say that there are messages on either side.
+	// MoreBefore and MoreAfter say that there are more messages before and after.
 	MoreBefore bool `json:"moreBefore"`
 	MoreAfter  bool `json:"moreAfter"`
-	// UpTo, of Changes: every change with a number up to this one is in the slice or
-	// superseded by a later change.
+	// UpTo is set by Changes: every change up to this number is in the slice or superseded by a
+	// later change.
 	UpTo int64 `json:"upTo,omitempty"`
 }

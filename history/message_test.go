@@ -82,8 +82,8 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// Half a surrogate pair is no character. JSON can say it nevertheless, and strict parsers then
-// refuse the whole text.
+// Half a surrogate pair is not a character. JSON can still express it, but strict parsers then
+// reject the whole text.
 func TestHalfSurrogatePairs(t *testing.T) {
 	for said, stored := range map[string]string{
 		`"\ud83d"`:                  `"\ufffd"`,
@@ -95,7 +95,7 @@ func TestHalfSurrogatePairs(t *testing.T) {
 		`"\\ud83d\\"`:               `"\\ud83d\\"`,
 		`"\ud83d\n\u00e9 \ufffd 😀"`: `"\ufffd\n\u00e9 \ufffd 😀"`,
 	} {
-		kept := history.Message{Message: json.RawMessage(said)} // in a store, by an older version
+		kept := history.Message{Message: json.RawMessage(said)} // as an older version stored it
 		if got := string(kept.AppendJSON(nil)); !strings.Contains(got, `"message":`+stored+`,`) {
 			t.Errorf("%s is sent as %s", said, got)
 		}

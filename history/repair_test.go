@@ -13,7 +13,7 @@ import (
 	"github.com/parley-go/parley/history/historytest"
 )
 
-// The bus brings number 3 and not number 2.
+// The bus delivers number 3 but not number 2.
 func TestRepairGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := historytest.NewNetwork(historytest.Faults{})
@@ -39,7 +39,7 @@ func TestRepairGap(t *testing.T) {
 			t.Errorf("%d messages repaired", seen.repaired)
 		}
 
-		// In time, the missing one needs no repair.
+		// If the missing message arrives in time, no repair is needed.
 		messages = put(t, store, "r", 2)
 		network.Publish(&messages[1])
 		time.Sleep(10 * time.Millisecond)
@@ -55,8 +55,8 @@ func TestRepairGap(t *testing.T) {
 	})
 }
 
-// Nothing follows the last message to show that the bus has lost it; the audit finds out. It
-// asks for many rooms with one query, but not for too many.
+// Nothing follows the last message to show that the bus has lost it. The audit finds it. It asks
+// for many rooms with one query, but not for too many.
 func TestAudit(t *testing.T) {
 	const rooms, chunk = 1201, 500
 	inLog(t, &history.LogOptions{Bus: lossy()}, func(t *testing.T, log *history.Log, store *hooked) {
@@ -74,12 +74,12 @@ func TestAudit(t *testing.T) {
 			for _, room := range rooms {
 				asked[room]++
 			}
-			if queries <= 3 { // all of the first audit
+			if queries <= 3 { // all belong to the first audit
 				return nil, errDisk
 			}
 			return store.Store.Heads(context.Background(), rooms)
 		}})
-		put(t, store, "a", 1200) // more than a query brings
+		put(t, store, "a", 1200) // more than one query returns
 		put(t, store, "b", 1)
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
@@ -94,7 +94,7 @@ func TestAudit(t *testing.T) {
 	})
 }
 
-// A room in which something is said needs no audit: each message tells of those before it.
+// A busy room needs no audit, because each message reveals missing ones before it.
 func TestAuditOfQuietRooms(t *testing.T) {
 	inLog(t, &history.LogOptions{Bus: lossy()}, func(t *testing.T, log *history.Log, store *hooked) {
 		var quiet, busy listener
@@ -113,7 +113,7 @@ func TestAuditOfQuietRooms(t *testing.T) {
 		if !slices.Equal(asked, []string{"quiet", "quiet", "quiet"}) {
 			t.Errorf("audit of %v", asked)
 		}
-		// What is lost after the last message is found once the room is quiet.
+		// A message lost after the last one is found once the room is quiet.
 		mustAppend(t, log, "busy", 1)
 		put(t, store, "busy", 1)
 		time.Sleep(11 * time.Second)
@@ -122,7 +122,7 @@ func TestAuditOfQuietRooms(t *testing.T) {
 	})
 }
 
-// Without a bus nothing can be lost on it: an open room costs no query.
+// Without a bus, nothing can get lost on it, so an open room costs no query.
 func TestNoAuditWithoutABus(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
 		var a listener
@@ -135,8 +135,8 @@ func TestNoAuditWithoutABus(t *testing.T) {
 	})
 }
 
-// A commit fails in a way that leaves its outcome open. Whatever became of the sender, those
-// who have the room open get the message if it was stored.
+// A commit fails with unknown outcome. If the message was stored, everyone who has the room open
+// receives it, whatever happens to the sender.
 func TestUncertainCommit(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
 		var a listener
@@ -168,10 +168,10 @@ func TestUncertainCommit(t *testing.T) {
 	})
 }
 
-// lossy returns a bus that brings nothing.
+// lossy returns a bus that delivers nothing.
 func lossy() history.Bus { return historytest.NewNetwork(historytest.Faults{Drop: 1}) }
 
-// A read that fails is tried again.
+// A failed read is tried again.
 func TestRepairFails(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
 		var a listener
@@ -192,7 +192,7 @@ func TestRepairFails(t *testing.T) {
 	})
 }
 
-// What is missing was pruned: the room goes on after it.
+// If the missing messages were pruned, the room continues after them.
 func TestRepairPruned(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
 		var a listener
@@ -212,7 +212,7 @@ func TestRepairPruned(t *testing.T) {
 	})
 }
 
-// The bus tells of a message that the store does not have: it is not believed.
+// If the bus delivers a message that the store does not have, the log does not believe it.
 func TestRepairForged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := historytest.NewNetwork(historytest.Faults{})
@@ -241,8 +241,8 @@ func TestRepairForged(t *testing.T) {
 	})
 }
 
-// While the bus is down rooms open, local messages arrive at once and those of other
-// nodes with the audit; then it is subscribed to again.
+// While the bus is down, rooms open, local messages arrive at once, and messages of other nodes
+// arrive with the audit. Then the log subscribes again.
 func TestBusOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := historytest.NewNetwork(historytest.Faults{})
@@ -279,11 +279,11 @@ func TestOpenAheadOfTail(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
 		var a, b listener
 		a.open(t, log, "r", history.OpenOptions{})
-		put(t, store, "r", 4) // elsewhere; this node has yet to hear of it
+		put(t, store, "r", 4) // on another node; this node does not know of them yet
 		b.open(t, log, "r", history.OpenOptions{Epoch: store.Epoch(), Since: 3})
 		b.wantPage(t, 4, 4, false)
 		a.wantLive(t, 1, 0)
-		// The tail catches up at once, not with the audit; b gets nothing twice.
+		// The tail catches up at once, without waiting for the audit. b receives nothing twice.
 		time.Sleep(20 * time.Millisecond)
 		synctest.Wait()
 		mustAppend(t, log, "r", 1)
@@ -293,8 +293,8 @@ func TestOpenAheadOfTail(t *testing.T) {
 	})
 }
 
-// Subscribers that are slow to take messages do not slow the senders, and what piles
-// up is bounded: the rest is read from the store when they are ready.
+// Slow subscribers do not slow down senders, and the backlog is limited: the rest is read from the
+// store when the subscribers are ready.
 func TestSlowRoom(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
 		const messages = 5000

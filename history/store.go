@@ -2,41 +2,38 @@ package history
 
 import "context"
 
-// A Store keeps rooms and their messages. Rooms come into being with their first
-// message. Implementations are safe for concurrent use, and pass historytest.Run.
+// A Store stores rooms and their messages. A room exists from its first message on. Implementations
+// are safe for concurrent use and pass historytest.Run.
 //
-// What a store promises: if a message is visible, every one of its room with a smaller
-// number is; the timestamps of a room never decrease, whatever the clock does; a
-// message that was returned by Append is visible to every call that starts later.
+// A store guarantees the following. If a message is visible, every message of its room with a
+// smaller number is visible too. The timestamps of a room never decrease, whatever the clock does.
+// A message that Append has returned is visible to every call that starts later.
 type Store interface {
-	// Append stores the drafts in one commit, wholly or not at all, and returns their
-	// outcomes in the same order. Drafts of one room get ascending numbers in this
-	// order. A draft that cannot be stored has its own Err and does not affect the
-	// others. A draft whose room, author and client id are known is not stored again:
-	// the original is returned as Dup, or ErrKeyReuse if its message is another.
+	// Append stores the drafts in one commit, entirely or not at all, and returns their outcomes in
+	// the same order. Drafts of one room get ascending numbers in this order. A draft that cannot
+	// be stored has its own Err and does not affect the others. A draft whose room, author and
+	// client id are known is not stored again: its outcome is the original with Dup set, or
+	// ErrKeyReuse if the message is different.
 	//
-	// An error means that nothing was stored, unless it is ErrUnknownOutcome.
-	// The drafts' messages may be kept by the store if they are prepared.
+	// An error means that nothing was stored, unless it is ErrUnknownOutcome. The store may keep
+	// the messages of prepared drafts.
 	Append(ctx context.Context, drafts []Draft) ([]Appended, error)
 
-	// History returns a page of a room's messages. A room without messages is empty.
+	// History returns a page of a room's messages. If the room has none, the page is empty.
 	History(ctx context.Context, room string, p Page) (Slice, error)
 
-	// Changes returns messages whose last change has a number larger than since, by
-	// that number, at most limit (see ClampLimit). UpTo says how far the answer is
-	// complete. If since lies before the room's floor the error is ErrPruned, and the
-	// slice has Head and Floor only.
+	// Changes returns messages whose last change has a number larger than since, ordered by that
+	// number, at most limit (see ClampLimit). UpTo says how far the result is complete. If since is
+	// before the room's floor, the error is ErrPruned, and the slice has only Head and Floor.
 	Changes(ctx context.Context, room string, since int64, limit int) (Slice, error)
 
-	// Heads returns the newest numbers of rooms in one query. Rooms without messages
-	// are left out.
+	// Heads returns the newest numbers of rooms in one query. It omits rooms without messages.
 	Heads(ctx context.Context, rooms []string) (map[string]int64, error)
 
-	// Epoch names the numbering: it changes when numbers may have been given twice,
-	// such as after restoring a backup. Positions of another epoch are worthless.
+	// Epoch identifies the numbering. It changes when numbers may have been given twice, for
+	// example after a backup was restored. Positions from another epoch are useless.
 	Epoch() string
 
-	// Close waits for what is under way and releases the store. Calls that come later
-	// fail with ErrClosed.
+	// Close waits for running calls and releases the store. Later calls fail with ErrClosed.
 	Close() error
 }

@@ -7,30 +7,30 @@ import (
 
 // A Subscriber receives the live messages of a room.
 type Subscriber interface {
-	// Deliver is called in the room's order, exactly once for each message, by one
-	// goroutine at a time. It must not block: the whole room waits for it. It may
-	// close its subscription and may keep m.
+	// Deliver is called in the room's order, exactly once for each message, by one goroutine at a
+	// time. It must not block, because the whole room waits for it. It may close its subscription
+	// and may keep m.
 	Deliver(m *Live)
 }
 
-// Live is a message on its way to a room's subscribers, who share it. It is safe for
-// concurrent use and must not be changed.
+// Live is a message on its way to a room's subscribers, who share it. It is safe for concurrent
+// use. You must not change it.
 type Live struct {
 	Message Message
 
-	mu        sync.Mutex // of those who add to encodings
+	mu        sync.Mutex // guards additions to encodings
 	encodings atomic.Pointer[encoding]
 }
 
-// encoding is a list of what a message was encoded as.
+// encoding is a list of a message's encodings.
 type encoding struct {
 	kind, value any
 	next        *encoding
 }
 
-// Encoded returns what build returned when Encoded was first called with this kind, so that
-// a message is encoded once for each kind of subscriber and not once for each of them. Kinds
-// are compared with ==: one may be a value of a type of your own.
+// Encoded returns the encoding of this kind. On the first call with a kind, it calls build and
+// keeps the result. So a message is encoded once for each kind of subscriber, not once for each
+// subscriber. Kinds are compared with ==; a value of your own type can be a kind.
 func (l *Live) Encoded(kind any, build func(*Message) any) any {
 	if e := l.encodings.Load().find(kind); e != nil {
 		return e.value
@@ -65,16 +65,16 @@ type Subscription struct {
 	opening *opening   // nil when live
 }
 
-// opening holds what arrives while the page is being read.
+// opening holds messages that arrive while the page is being read.
 type opening struct {
 	buffer []*Live
 	lost   bool // the buffer was full; it is empty now
 }
 
-const maxOpening = 1024 // messages in the buffer of one that is opening
+const maxOpening = 1024 // messages in the buffer of an opening subscription
 
-// Close ends the subscription. It does not wait, so a Deliver that has begun may still
-// be running; no other follows. It may be called from within Deliver, and more than once.
+// Close ends the subscription. It does not wait, so a Deliver that has begun may still be running,
+// but no other follows. You may call it from within Deliver, and more than once.
 func (s *Subscription) Close() {
 	if s.closed.Swap(true) {
 		return
@@ -104,15 +104,15 @@ func (s *Subscription) deliver(m *Live) {
 	}
 }
 
-// restart empties the buffer before the page is read (again).
+// restart empties the buffer before the page is read or read again.
 func (s *Subscription) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opening = &opening{}
 }
 
-// goLive hands over the page and then what came while it was read. It reports false,
-// and does nothing, if too much came.
+// goLive passes on the page, then the messages that arrived while it was being read. If there were
+// too many, it does nothing and reports false.
 func (s *Subscription) goLive(o Opened, ready func(Opened)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,9 +6,9 @@ import (
 	"unicode/utf16"
 )
 
-// mendSurrogates replaces each escape of half a surrogate pair in valid JSON by \ufffd, in
-// place. RFC 8259, section 8.2, allows such an escape, but it stands for no character, and
-// strict parsers refuse the whole text: one message would make its room unreadable.
+// mendSurrogates replaces each escape of half a surrogate pair in valid JSON by \ufffd, in place.
+// RFC 8259, section 8.2, allows such an escape, but it represents no character, and strict parsers
+// reject the whole text. One such message would make its room unreadable.
 func mendSurrogates(data []byte) {
 	for {
 		i := bytes.IndexByte(data, '\\')

@@ -12,12 +12,12 @@ const (
 	maxHeld   = 1024 // messages of a room that wait for an earlier one
 )
 
-// tail follows the end of one room for those in this process who have it open. It
-// exists while there are any.
+// tail follows the end of one room for the subscribers in this process. It exists while there are
+// any.
 //
-// mu guards data and is never held during a call to the store, the bus or a subscriber.
-// Subscribers are called by one goroutine at a time, the one that set delivering; it
-// ends when the queue is empty.
+// mu guards the data. It is never held during a call to the store, the bus or a subscriber. One
+// goroutine at a time calls subscribers: the one that set delivering. It ends when the queue is
+// empty.
 type tail struct {
 	log  *Log
 	room string
@@ -29,25 +29,25 @@ type tail struct {
 	mu         sync.Mutex
 	pos        int64           // everything up to this number was queued; -1 before the start
 	want       int64           // the largest number known to exist
-	doubtful   bool            // there may be one after pos that nobody has told of
-	heard      bool            // of a later number, since the last audit
-	held       map[int64]*Live // later than pos+1; made when first needed
-	queue      []*Live         // in order, for the goroutine that delivers
+	doubtful   bool            // there may be a message after pos that nobody has reported
+	heard      bool            // a later number was reported since the last audit
+	held       map[int64]*Live // messages later than pos+1; made when first needed
+	queue      []*Live         // in order, for the delivering goroutine
 	subs       []*Subscription
-	leaving    []*Subscription // left while delivering
+	leaving    []*Subscription // left during delivery
 	delivering bool
 	filling    bool
 	closed     bool
 	repair     *time.Timer // made when first needed
-	repairFrom int64       // pos when the timer was set; -1 if it is not set
+	repairFrom int64       // pos when the timer was set; -1 if the timer is not running
 	cancelBus  func()      // nil: not subscribed
 }
 
-// start finds out where the room ends, after live messages have begun to arrive.
+// start finds out where the room ends, after it has subscribed to live messages.
 func (t *tail) start() {
 	defer close(t.started)
-	// Without the bus the room still works: the audit finds what others say, and tries
-	// to subscribe again.
+	// The room works without the bus: the audit finds the messages of other nodes and tries to
+	// subscribe again.
 	_ = t.subscribe()
 	ctx, cancel := context.WithTimeout(t.log.ctx, startTimeout)
 	defer cancel()
@@ -63,7 +63,7 @@ func (t *tail) start() {
 	t.settleLocked()
 }
 
-// subscribe asks the bus for the room's messages, unless it has.
+// subscribe subscribes to the room on the bus, unless it already has.
 func (t *tail) subscribe() error {
 	if t.log.bus == nil || !t.needsBus() {
 		return nil
@@ -96,7 +96,7 @@ func (t *tail) needsBus() bool {
 	return t.cancelBus == nil && !t.closed
 }
 
-// offer takes a message that was committed, here or on another node.
+// offer receives a message that was committed, here or on another node.
 func (t *tail) offer(m Message) {
 	n := m.Number()
 	t.mu.Lock()
@@ -122,7 +122,7 @@ func (t *tail) offer(m Message) {
 	t.settleLocked()
 }
 
-// expect says that number n exists.
+// expect records that number n exists.
 func (t *tail) expect(n int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -130,7 +130,7 @@ func (t *tail) expect(n int64) {
 	t.settleLocked()
 }
 
-// doubt says that there may be a message that nobody was told of.
+// doubt records that there may be a message that nobody has reported.
 func (t *tail) doubt() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -138,8 +138,8 @@ func (t *tail) doubt() {
 	t.settleLocked()
 }
 
-// needsAudit reports whether the bus may have lost the room's last message: nothing came
-// since needsAudit was called before, or the bus does not bring the room's messages at all.
+// needsAudit reports whether the bus may have lost the room's last message: nothing has arrived
+// since the previous call, or the room is not subscribed to on the bus.
 func (t *tail) needsAudit() bool {
 	if !t.isStarted() {
 		return false
@@ -151,7 +151,7 @@ func (t *tail) needsAudit() bool {
 	return !heard || t.cancelBus == nil
 }
 
-// skipLocked moves pos to n, up to which nothing is left to deliver.
+// skipLocked moves pos to n. Nothing up to n is left to deliver.
 func (t *tail) skipLocked(n int64) {
 	for held := range t.held {
 		if held <= n {
@@ -162,7 +162,7 @@ func (t *tail) skipLocked(n int64) {
 	t.drainLocked()
 }
 
-// drainLocked queues held messages that are next.
+// drainLocked moves held messages to the queue if they are next.
 func (t *tail) drainLocked() {
 	for len(t.queue) < maxQueued {
 		next := t.held[t.pos+1]
@@ -175,7 +175,7 @@ func (t *tail) drainLocked() {
 	}
 }
 
-// settleLocked sees to it that what is queued gets delivered, and what is missing found.
+// settleLocked starts delivery if messages are queued, and a repair if some are missing.
 func (t *tail) settleLocked() {
 	if t.closed {
 		return
@@ -188,7 +188,7 @@ func (t *tail) settleLocked() {
 	}
 }
 
-// repairLocked has what is missing read from the store after a while.
+// repairLocked schedules a read of the missing messages from the store.
 func (t *tail) repairLocked(after time.Duration) {
 	t.repairFrom = t.pos
 	if t.repair == nil {
@@ -198,9 +198,9 @@ func (t *tail) repairLocked(after time.Duration) {
 	}
 }
 
-// overdue runs when a message has been missing for a while. If the room went on
-// meanwhile it is another message that is missing now: it gets its time too. If it is
-// delivering that is behind, reading more would not help.
+// overdue runs when a message has been missing for a while. If the room has moved on meanwhile,
+// another message is missing now, and it gets its own time. If delivery is behind, reading more
+// would not help.
 func (t *tail) overdue() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -212,7 +212,7 @@ func (t *tail) overdue() {
 	t.settleLocked()
 }
 
-// fill reads what is missing from the store.
+// fill reads the missing messages from the store.
 func (t *tail) fill() {
 	for t.fillOnce() {
 	}
@@ -226,7 +226,7 @@ func (t *tail) fillOnce() (more bool) {
 	t.mu.Unlock()
 	s, err := t.log.store.Changes(t.log.ctx, t.room, pos, MaxLimit)
 	if errors.Is(err, ErrPruned) {
-		s.UpTo, err = s.Floor, nil // nothing is left that could be delivered
+		s.UpTo, err = s.Floor, nil // nothing is left to deliver
 	}
 	if err != nil && t.log.ctx.Err() == nil {
 		t.log.logger.Error("read missing messages", "room", t.room, "after", pos, "error", err)
@@ -249,8 +249,8 @@ func (t *tail) fillOnce() (more bool) {
 	return more
 }
 
-// takeLocked queues what was read, when want was the largest number known to exist. It
-// returns how many messages were missing, and whether to read on.
+// takeLocked queues what was read. want is the largest number that was known to exist before the
+// read. It returns the number of messages that were missing, and whether to read on.
 func (t *tail) takeLocked(s Slice, want int64) (repaired int, more bool) {
 	for i := range s.Messages {
 		if n := s.Messages[i].Number(); n > t.pos {
@@ -263,7 +263,7 @@ func (t *tail) takeLocked(s Slice, want int64) (repaired int, more bool) {
 	t.skipLocked(max(t.pos, s.UpTo))
 	switch {
 	case s.UpTo < s.Head:
-		// More than a page is missing. If delivering is behind, it is read later.
+		// More than a page is missing. If delivery is behind, the rest is read later.
 		return repaired, !t.closed && len(t.queue) < maxQueued
 	case s.Head < want:
 		// What the store does not have does not exist, whatever the bus says.
@@ -273,8 +273,8 @@ func (t *tail) takeLocked(s Slice, want int64) (repaired int, more bool) {
 	return repaired, false
 }
 
-// deliver hands the queue to the subscribers, without the lock. Joining meanwhile only
-// appends to subs; those who leave stay in it until the round is over.
+// deliver passes the queue to the subscribers, without holding the lock. Meanwhile, join only
+// appends to subs, and subscribers who leave stay in it until the round is over.
 func (t *tail) deliver() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -298,7 +298,7 @@ func (t *tail) deliver() {
 	t.delivering = false
 }
 
-// join adds s, whose page is yet to be read.
+// join adds s, whose page has not been read yet.
 func (t *tail) join(s *Subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,6 +1,5 @@
-// Package historyio joins the rooms of a [history.Log] to the sockets of a namespace: a client gets
-// a page of a room's history and then every later message, without a gap and without anything
-// twice.
+// Package historyio connects the rooms of a [history.Log] to the sockets of a namespace. A client
+// receives a page of a room's history and then every later message, without gaps or duplicates.
 //
 //	log := history.NewLog(store, nil)
 //	rooms := historyio.New(srv.Of("/"), log, nil)
@@ -15,17 +14,18 @@
 //	})
 //
 // A client that has lost its connection joins again, with the number of the last message that it
-// has, and gets what it missed:
+// has, and receives what it missed:
 //
 //	history.OpenOptions{Epoch: q.Epoch, Since: q.After}
 //
 // # Recovery
 //
-// With parley.Options.Recovery a client that has lost its connection may get its socket back, with
-// the events that it missed. It does not have to join again: Rooms remembers the last message that
-// each socket was sent in each room. When the client is back, it gets what was stored after that.
+// With parley.Options.Recovery, a client that has lost its connection may get its socket back, with
+// the events that it missed. It then does not have to join again: Rooms remembers the last message
+// that it sent to each socket in each room. When the client is back, it receives what was stored
+// after that.
 //
 // This is not possible if the client missed more than [history.MaxLimit] messages, or if the store
-// fails. Then the membership ends, and the client is told to join again; see [Options.Lost]. A
+// fails. The membership then ends, and [Options.Lost] by default tells the client to join again. A
 // client also has to join again if it lost its connection before its join was answered.
 package historyio

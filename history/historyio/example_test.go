@@ -10,8 +10,8 @@ import (
 	"github.com/parley-go/parley/history/historyio"
 )
 
-// A client joins a room, loses its connection, gets its socket back, and leaves the room. It hears
-// every message that was said in between, once and in order.
+// A client joins a room, loses its connection, gets its socket back, and leaves the room. It
+// receives every message in between, once and in order.
 func Example() {
 	ctx := context.Background()
 	log := history.NewLog(history.NewMemory(), nil) // or a store of package sqlite
@@ -27,7 +27,7 @@ func Example() {
 	srv.On("join", func(p *parley.Packet) error {
 		var q struct {
 			Room  string `json:"room"`
-			After int64  `json:"after"` // the client's last message, and its epoch, when it comes back
+			After int64  `json:"after"` // the client's last message, and its epoch, if it comes back
 			Epoch string `json:"epoch"`
 		}
 		if err := p.Decode(&q); err != nil {
@@ -60,10 +60,10 @@ func Example() {
 	say("hello bob")
 	fmt.Println("heard", bob.hear(ctx))
 
-	bob.conn.CloseNow() // the network fails
+	bob.conn.CloseNow() // simulates a network failure
 	<-disconnected
 	say("are you there?")
-	bob.dial(ctx) // as official clients do by themselves
+	bob.dial(ctx) // official clients do this automatically
 	say("welcome back")
 	fmt.Println("heard", bob.hear(ctx))
 	fmt.Println("heard", bob.hear(ctx))

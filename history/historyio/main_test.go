@@ -21,17 +21,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait; nothing that works comes near it.
+// patience limits every wait. Nothing that works comes close to it.
 const patience = 20 * time.Second
 
-// joinRequest is what clients of these tests join with.
+// joinRequest is the argument of "join".
 type joinRequest struct {
 	Room  string `json:"room"`
 	After int64  `json:"after"`
 	Epoch string `json:"epoch"`
 }
 
-// server serves rooms of a store to clients that emit "join" and "leave".
+// server serves the rooms of a store to clients that emit "join" and "leave".
 type server struct {
 	*parley.Server
 	log   *history.Log
@@ -85,7 +85,7 @@ func (s *server) say(t *testing.T, room, text string) int64 {
 	return stored.Message.Seq
 }
 
-// client speaks Socket.IO over a WebSocket and can have its socket back.
+// client speaks Socket.IO over a WebSocket and can recover its socket.
 type client struct {
 	conn        *ws.Conn
 	url         string
@@ -94,8 +94,8 @@ type client struct {
 	epoch       string
 }
 
-// dial connects, with what the client remembers. It returns the events that came before the
-// answer: those that a recovered client has missed.
+// dial connects, using what the client remembers from earlier connections. It returns the events
+// that arrived before the answer: those that a recovered client missed.
 func (c *client) dial(ctx context.Context) (missed []string, err error) {
 	if c.conn, _, err = ws.Dial(ctx, c.url+"/socket.io/?EIO=4&transport=websocket", nil); err != nil {
 		return nil, err
@@ -131,7 +131,7 @@ func (c *client) write(ctx context.Context, packet string) error {
 	return c.conn.WriteMessage(ctx, ws.OpText, []byte(packet))
 }
 
-// next returns the next packet but a ping, which must begin with prefix.
+// next returns the next packet that is not a ping. It must begin with prefix.
 func (c *client) next(ctx context.Context, prefix string) (string, error) {
 	for {
 		_, b, err := c.conn.ReadMessage(ctx)
@@ -173,7 +173,7 @@ func (c *client) ask(ctx context.Context, event string, arg any) (string, error)
 	return strings.TrimPrefix(packet, "437"), err
 }
 
-// join joins a room, after what the client has of it, and returns the texts of the page.
+// join joins a room after the last message that the client has, and returns the texts of the page.
 func (c *client) join(ctx context.Context, room string) (texts []string) {
 	answer, err := c.ask(ctx, "join", joinRequest{Room: room, After: c.after, Epoch: c.epoch})
 	var opened []history.Opened

@@ -10,24 +10,25 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// memberships are the rooms that a socket is in. A recovered socket has those of the one before.
-// A nil one is empty.
+// memberships are the rooms of a socket. A recovered socket takes them over from its predecessor. A
+// nil value is empty.
 type memberships struct {
 	mu    sync.Mutex
 	owner *parley.Socket // nil while the client is away
 	rooms map[string]*membership
 }
 
-// membership is a socket's place in a room. It is a history.Subscriber. A nil one has ended.
+// membership is a socket's membership of a room. It is a history.Subscriber. A nil value is a
+// membership that has ended.
 type membership struct {
 	rooms        *Rooms
 	socket       *parley.Socket
 	subscription *history.Subscription
 
-	mu      sync.Mutex // held while the socket is sent a message
+	mu      sync.Mutex // held while a message is sent to the socket
 	stopped bool
 	epoch   string // of sent
-	sent    int64  // the number of the last message that the socket was sent
+	sent    int64  // number of the last message sent to the socket
 }
 
 func (ms *memberships) get(room string) *membership {
@@ -59,14 +60,14 @@ func (ms *memberships) remove(room string) *membership {
 	return m
 }
 
-// pause ends all memberships. They stay to be resumed.
+// pause ends all memberships but keeps them, so that they can be resumed.
 func (ms *memberships) pause() {
 	for _, m := range ms.resume(nil) {
 		m.end()
 	}
 }
 
-// resume makes s the owner, and returns the memberships as they are.
+// resume makes s the owner and returns a copy of the memberships.
 func (ms *memberships) resume(s *parley.Socket) map[string]*membership {
 	if ms == nil {
 		return nil
@@ -77,7 +78,7 @@ func (ms *memberships) resume(s *parley.Socket) map[string]*membership {
 	return maps.Clone(ms.rooms)
 }
 
-// open opens the room and hands its page to ready.
+// open opens the room and passes its page to ready.
 func (m *membership) open(ctx context.Context, room string, o history.OpenOptions, ready func(history.Opened)) error {
 	subscription, err := m.rooms.log.Open(ctx, room, o, m, func(opened history.Opened) {
 		m.epoch, m.sent = opened.Epoch, opened.LastSeq
@@ -94,7 +95,7 @@ func (m *membership) Deliver(live *history.Live) {
 	switch {
 	case m.stopped:
 	case errors.Is(m.send(live), parley.ErrDisconnected):
-		m.stopped = true // before the message: a recovered socket begins with it
+		m.stopped = true // before this message, so that a recovered socket starts with it
 	default:
 		m.sent = live.Message.Number()
 	}
@@ -118,7 +119,7 @@ func (m *membership) send(live *history.Live) error {
 	return m.socket.Send(encoded.(*parley.Encoded))
 }
 
-// stop stops the sending. When it returns no message is on its way to the socket any more.
+// stop stops sending. After it returns, no message is on its way to the socket.
 func (m *membership) stop() {
 	if m != nil {
 		m.mu.Lock()
@@ -127,7 +128,7 @@ func (m *membership) stop() {
 	}
 }
 
-// end stops the membership for good.
+// end stops sending and closes the subscription.
 func (m *membership) end() {
 	if m != nil {
 		m.stop()

@@ -10,30 +10,30 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// ErrReset says that a room cannot go on from the last message that a recovered client was sent.
+// ErrReset says that a room cannot continue from the last message that a recovered client received.
 var ErrReset = errors.New("parley: historyio: too much was missed")
 
 // Options configure [Rooms].
 type Options struct {
-	// Event is the name of the event of a live message. If empty, "newMessage".
+	// Event is the name of the event for live messages. If empty, "newMessage".
 	Event string
-	// Argument returns the argument of that event. It is called once for each message. If nil,
-	// the argument is the message.
+	// Argument returns the argument of that event. It is called once for each message. If nil, the
+	// argument is the message itself.
 	Argument func(*history.Message) any
-	// EncodeOnce encodes a message once for all sockets, and not once for each. Do not use it with
-	// parley.Options.Recovery: a recovered client would miss the messages that were on their way
+	// EncodeOnce encodes a message once for all sockets instead of once for each. Do not use it
+	// with parley.Options.Recovery: a recovered client would miss the messages that were in transit
 	// when it lost its connection.
 	EncodeOnce bool
-	// Lost is called when a recovered client cannot go on with a room. The client is no member any
-	// more. err is ErrReset or the log's error. If Lost is nil, the client gets the event "rejoin"
-	// with the name of the room, and should join again.
+	// Lost is called when a recovered client cannot continue in a room. The client is then no
+	// longer a member. err is ErrReset or the log's error. If Lost is nil, the client receives the
+	// event "rejoin" with the name of the room, and should join again.
 	Lost func(s *parley.Socket, room string, err error)
-	// ReopenTimeout bounds the time for the rooms of a recovered client. If zero, 10 s.
+	// ReopenTimeout limits the time to reopen all rooms of a recovered client. If zero, 10 s.
 	ReopenTimeout time.Duration
 }
 
-// Rooms are the rooms of a log, for the sockets of one namespace. It is safe for concurrent use,
-// but calls for one socket must not overlap; those of the socket's handlers do not.
+// Rooms connects the rooms of a log to the sockets of one namespace. It is safe for concurrent use,
+// but calls for the same socket must not overlap. Calls from the socket's handlers never do.
 type Rooms struct {
 	nsp  *parley.Namespace
 	log  *history.Log
@@ -41,7 +41,7 @@ type Rooms struct {
 	of   *parley.Key[*memberships]
 }
 
-// New returns the rooms of log for the sockets of n. A nil opt means the defaults.
+// New connects the rooms of log to the sockets of n. A nil opt means the defaults.
 func New(n *parley.Namespace, log *history.Log, opt *Options) *Rooms {
 	r := &Rooms{nsp: n, log: log, of: parley.NewKey[*memberships]()}
 	if opt != nil {
@@ -64,10 +64,10 @@ func New(n *parley.Namespace, log *history.Log, opt *Options) *Rooms {
 	return r
 }
 
-// Join makes s a member of a room. o says what the client has already. ready is called with a
-// page before any live message, and must not block; it is not called if Join fails. A socket that
-// joins again gets a fresh page, after which live messages go on. The error is the log's, or
-// parley.ErrDisconnected.
+// Join makes s a member of a room. o says what the client already has. Join passes a page to ready
+// before any live message; ready must not block. If Join fails, ready is not called. A socket that
+// joins again receives a new page, and live messages continue after it. The error comes from the
+// log, or is parley.ErrDisconnected.
 func (r *Rooms) Join(ctx context.Context, s *parley.Socket, room string, o history.OpenOptions, ready func(history.Opened)) error {
 	ms := r.of.Get(s)
 	if ms == nil {
@@ -106,16 +106,16 @@ func (r *Rooms) reopen(s *parley.Socket) {
 	ctx, cancel := context.WithTimeout(s.Context(), r.opts.ReopenTimeout)
 	defer cancel()
 	for room, old := range ms.resume(s) {
-		if err := r.goOn(ctx, s, room, old); err != nil && s.Connected() { // or it may come back again
+		if err := r.goOn(ctx, s, room, old); err != nil && s.Connected() { // if it is gone, it may come back again
 			ms.remove(room)
 			r.opts.Lost(s, room, err)
 		}
 	}
 }
 
-// goOn sends s what was stored in a room since its client left.
+// goOn sends s what was stored in a room after its client's last message.
 func (r *Rooms) goOn(ctx context.Context, s *parley.Socket, room string, old *membership) error {
-	// The messages of several rooms may be many: the client takes them one after the other.
+	// Several rooms may have many messages, so send one room after the other.
 	if err := s.Drain(ctx); err != nil {
 		return err
 	}

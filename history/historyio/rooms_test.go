@@ -15,7 +15,7 @@ import (
 	"github.com/parley-go/parley/history/historyio"
 )
 
-// peer is a client whose failures are the test's.
+// peer is a client whose failures fail the test.
 type peer struct {
 	*client
 	t   *testing.T
@@ -33,7 +33,7 @@ func dial(t *testing.T, s *server) *peer {
 	return p
 }
 
-// back connects, again perhaps, and returns what came before the answer.
+// back connects, possibly again, and returns the events before the answer.
 func (p *peer) back() []string {
 	p.t.Helper()
 	missed, err := p.dial(p.ctx)
@@ -119,7 +119,7 @@ func TestJoinAndLeave(t *testing.T) {
 			s.say(t, "r", "two")
 			a.hear("two")
 			b.hear("two")
-			// Joining again changes nothing for what follows.
+			// Joining again does not change what follows.
 			if again := a.join(joinRequest{Room: "r", After: 1, Epoch: opened.Epoch}); len(again.Messages) != 1 || again.Messages[0].Seq != 2 {
 				t.Errorf("opened again: %+v", again)
 			}
@@ -150,7 +150,7 @@ func TestRecovery(t *testing.T) {
 	a.ask("leave", "left")
 	s.say(t, "r", "heard")
 	a.hear("heard")
-	s.say(t, "r", "on its way") // perhaps it arrives, but nobody reads it
+	s.say(t, "r", "on its way") // it may arrive, but nobody reads it
 	a.drop(s)
 	s.say(t, "r", "missed")
 	s.say(t, "left", "not for a")
@@ -167,7 +167,7 @@ func TestRecovery(t *testing.T) {
 	a.hear("live")
 	s.say(t, "other", "other room")
 	a.hear("other room")
-	// A client that is not recovered begins anew.
+	// A client that is not recovered starts from the beginning.
 	a.drop(s)
 	a.pid = ""
 	a.back()
@@ -216,7 +216,7 @@ func TestRecoveryAgainAndAgain(t *testing.T) {
 	}
 }
 
-// Who has missed too much, or whose room cannot be read, is told to join again.
+// A client that missed too much, or whose room cannot be read, is told to join again.
 func TestRecoveryThatCannotGoOn(t *testing.T) {
 	broken := &brokenStore{Store: history.NewMemory()}
 	var lost atomic.Pointer[error]
@@ -263,7 +263,7 @@ func TestRecoveryThatCannotGoOn(t *testing.T) {
 
 var errDisk = errors.New("disk on fire")
 
-// brokenStore does not read while it is broken.
+// brokenStore fails to read while it is broken.
 type brokenStore struct {
 	history.Store
 	broken atomic.Bool
@@ -276,7 +276,7 @@ func (b *brokenStore) Changes(ctx context.Context, room string, since int64, lim
 	return b.Store.Changes(ctx, room, since, limit)
 }
 
-// A message is made an argument once, whoever gets it.
+// Argument is called once for each message, whatever the number of receivers.
 func TestArgument(t *testing.T) {
 	var made atomic.Int32
 	s := serve(t, history.NewMemory(), nil, &historyio.Options{Event: "said", Argument: func(m *history.Message) any {

@@ -13,10 +13,10 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// Benchmark measures a store: appends of 1, 64 and 1,024 senders who wait for each
-// before the next, spread over 200 and 10,000 rooms, alone and through a Log; reading
-// the last 50 messages of a room, and opening it with them. A message has about 20
-// words and a client id that ascends with time.
+// Benchmark measures a store. It measures appends by 1, 64 and 1,024 senders, each of which waits
+// for one append before the next, over 200 and 10,000 rooms, directly and through a Log. It also
+// measures reading the last 50 messages of a room, and opening a room with them. Messages have
+// about 20 words and client ids that ascend with time.
 func Benchmark(b *testing.B, open func(testing.TB) history.Store) {
 	for _, rooms := range []int{200, 10_000} {
 		for _, senders := range []int{1, 64, 1024} {
@@ -93,7 +93,7 @@ func benchmarkDraft(n int64, room int) history.Draft {
 	return history.Draft{
 		RoomID: fmt.Sprintf("room-%d", room),
 		UserID: fmt.Sprintf("user-%d", n%5000),
-		// The shape of a UUIDv7: ascending at the front, random behind.
+		// Has the shape of a UUIDv7: ascending at the start, random at the end.
 		ClientID: fmt.Sprintf("%012x-7%015x", n, rand.Uint64()>>4),
 		Message: []byte(`{"text":"the parcel has not arrived and the page says that it was ` +
 			`handed over on monday could you have a look please"}`),

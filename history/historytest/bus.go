@@ -10,11 +10,11 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// Faults say how a [Network] treats each message on its way to each node.
+// Faults say what a [Network] does to each message on its way to each node.
 type Faults struct {
-	Drop      float64       // probability that it is lost
-	Duplicate float64       // probability that it comes twice
-	Delay     time.Duration // it takes any time up to this, so later ones overtake it
+	Drop      float64       // probability that the message is lost
+	Duplicate float64       // probability that the message arrives twice
+	Delay     time.Duration // random delay up to this, so later messages can overtake it
 	Seed      uint64
 }
 
@@ -39,14 +39,14 @@ func NewNetwork(f Faults) *Network {
 	}
 }
 
-// SetDown makes the network lose everything and refuse subscriptions, or ends that.
+// SetDown makes the network lose everything and refuse subscriptions, or makes it work again.
 func (n *Network) SetDown(down bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.down = down
 }
 
-// Subscriptions returns how many are active, and how many there ever were.
+// Subscriptions returns the number of active subscriptions, and of all subscriptions so far.
 func (n *Network) Subscriptions() (active, ever int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -56,7 +56,7 @@ func (n *Network) Subscriptions() (active, ever int) {
 	return active, n.joined
 }
 
-// Publish implements [history.Bus]: the message goes to all nodes, its own too.
+// Publish implements [history.Bus]. The message goes to all nodes, including the sender's.
 func (n *Network) Publish(m *history.Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package historytest is what every history store has to pass: [Run] checks a
-// [history.Store] by itself, [RunJoin] several nodes over one store that are connected
-// by a bus which loses, repeats, delays and reorders, and [Benchmark] measures it.
+// Package historytest is the test suite for history stores. [Run] checks a [history.Store] by
+// itself. [RunJoin] checks several nodes over one store, connected by a bus that loses, repeats,
+// delays and reorders messages. [Benchmark] measures a store.
 package historytest

@@ -8,7 +8,7 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// The suite's parts, for the tests that prove that it catches what is broken.
+// Parts of the suite, for the tests that prove that it catches broken implementations.
 type (
 	Node    = node
 	Closer  = closer

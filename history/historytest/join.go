@@ -15,8 +15,8 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// node is what the join suite needs of a process: a [history.Log], or one of the
-// broken ones that the suite must catch.
+// node is what the join suite needs of a process: a [history.Log], or a broken implementation that
+// the suite must catch.
 type node interface {
 	Append(context.Context, history.Draft) (history.Appended, error)
 	Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (closer, error)
@@ -37,13 +37,12 @@ func (n logNode) Open(ctx context.Context, room string, o history.OpenOptions, s
 	return s, nil
 }
 
-// RunJoin checks [history.Log] over the stores that open returns. Three nodes share a
-// store and a faulty bus. Clients open rooms, hop between the nodes and come back to
-// where they were; senders lose acknowledgements and send again elsewhere; nodes die
-// between a commit and its publication. Nobody may miss a message, get one twice or
-// out of order.
+// RunJoin checks [history.Log] over the stores that open returns. Three nodes share a store and a
+// faulty bus. Clients open rooms, move between the nodes and continue from their last position.
+// Senders lose acknowledgements and send again to another node. Nodes die between a commit and its
+// publication. No client may miss a message, receive one twice or receive it out of order.
 //
-// Time is that of a synctest bubble, the store's calls take random times of it.
+// Time is that of a synctest bubble. Calls to the store take random times.
 func RunJoin(t *testing.T, open func(testing.TB) history.Store) {
 	store := open(t)
 	trial := 0
@@ -82,14 +81,14 @@ type plan struct {
 type action int
 
 const (
-	send      action = iota // append and get the acknowledgement
+	send      action = iota // append and receive the acknowledgement
 	sendAgain               // lose the acknowledgement, append again at the next node
 	sendDie                 // the node dies after the commit, before it publishes
-	join                    // open the room here, closing what was open elsewhere
+	join                    // open the room at this node and close the one that was open elsewhere
 	leave
 )
 
-// step is something a client does after a pause.
+// step is an action of a client after a pause.
 type step struct {
 	Pause  time.Duration
 	Action action
@@ -151,7 +150,7 @@ func play(p plan, trial int, store history.Store, construct newNode) error {
 			}
 		})
 	}
-	// A client does one thing after the other, the clients do it at the same time.
+	// Each client does one thing after the other; the clients run concurrently.
 	for _, s := range p.steps {
 		time.Sleep(s.Pause)
 		inboxes[s.Client] <- s
@@ -167,19 +166,19 @@ func play(p plan, trial int, store history.Store, construct newNode) error {
 	for _, n := range g.nodes {
 		n.Close()
 	}
-	time.Sleep(time.Minute) // what is still on the network
+	time.Sleep(time.Minute) // messages that are still on the network
 	g.checkStore()
 	return errors.Join(g.faults...)
 }
 
-// game is what a trial's clients have in common.
+// game is the shared state of a trial's clients.
 type game struct {
 	store history.Store
 	nodes []node
 	rooms []string
 
 	mu     sync.Mutex
-	sent   map[string]int // client ids acknowledged, and where: index of rooms
+	sent   map[string]int // acknowledged client ids, with the index in rooms
 	next   int
 	faults []error
 }
@@ -192,7 +191,7 @@ func (g *game) fault(format string, args ...any) {
 	}
 }
 
-// checkStore looks whether every message was stored once, in an unbroken order.
+// checkStore checks that every message was stored once, in an unbroken order.
 func (g *game) checkStore() {
 	for i, room := range g.rooms {
 		stored := map[string]bool{}
@@ -221,16 +220,16 @@ func (g *game) checkStore() {
 	}
 }
 
-// client has at most one room open, at one node. It is owned by its goroutine.
+// client has at most one room open, at one node. Its goroutine owns it.
 type client struct {
 	game *game
 	open closer
 	view *view
-	seen map[string]*view // by room; kept when it leaves, to come back to
+	seen map[string]*view // by room; kept when the client leaves, so that it can come back
 }
 
-// view is what a client knows of a room. It is the subscriber of one visit only;
-// visits hand over to the next.
+// view is what a client knows of a room. Each visit is a subscriber; the next visit continues with
+// the same view.
 type view struct {
 	game *game
 	room string
@@ -273,7 +272,7 @@ func (c *client) send(s step, d history.Draft) {
 			g.fault("append: %+v, %v", r, err)
 		}
 	case sendAgain:
-		// Perhaps it gives up before the commit, perhaps after.
+		// The client may give up before the commit or after it.
 		short, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
 		_, err := g.nodes[s.Node].Append(short, d)
 		cancel()
@@ -322,13 +321,13 @@ func (c *client) leave() {
 		return
 	}
 	c.view.mu.Lock()
-	c.view.visit = nil // a Deliver that is under way does not count
+	c.view.visit = nil // ignore a Deliver that is still running
 	c.view.mu.Unlock()
 	c.open.Close()
 	c.open, c.view = nil, nil
 }
 
-// finish checks, when all has come to rest, that nothing is missing at the end.
+// finish checks, when everything has settled, that nothing is missing at the end.
 func (c *client) finish() {
 	if c.open == nil {
 		return
@@ -356,7 +355,7 @@ func (v *visit) onReady(o history.Opened) {
 		view.game.fault("%s: reset at %d", view.room, view.pos)
 	}
 	if view.epoch == "" {
-		// The newest page says itself where it begins.
+		// The newest page itself says where it begins.
 		view.pos = o.LastSeq - int64(len(o.Messages))
 		if o.HasMore != (view.pos > 0) {
 			view.game.fault("%s: has more %v before %d", view.room, o.HasMore, view.pos)
@@ -392,7 +391,7 @@ func (v *view) apply(how string, m *history.Message) {
 	v.pos = max(v.pos, m.Seq)
 }
 
-// slowStore takes its time before and after each call, so that others get in between.
+// slowStore waits before and after each call, so that other calls get in between.
 type slowStore struct {
 	history.Store
 	limit time.Duration

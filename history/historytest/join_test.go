@@ -12,8 +12,8 @@ import (
 
 func TestJoin(t *testing.T) { historytest.RunJoin(t, openMemory) }
 
-// The suite is worth what it catches: each of these nodes lacks one part of the
-// algorithm, and must fail.
+// The suite is worth as much as it catches. Each of these nodes lacks one part of the algorithm and
+// must fail.
 func TestJoinCatches(t *testing.T) {
 	const plans = 60
 	for _, test := range []struct {
@@ -38,7 +38,7 @@ func TestJoinCatches(t *testing.T) {
 	}
 }
 
-// pageFirst reads the page before it follows the room; the rest of it is a Log.
+// pageFirst reads the page before it follows the room. Otherwise it is a Log.
 type pageFirst struct {
 	*history.Log
 	store history.Store
@@ -49,8 +49,8 @@ func (n pageFirst) Open(ctx context.Context, room string, o history.OpenOptions,
 	return n.Log.Open(ctx, room, history.OpenOptions{}, sub, func(history.Opened) {})
 }
 
-// passOn follows the room first, then reads the page, then passes on what the bus
-// brings unless it is old; it does not look for what is missing.
+// passOn follows the room, then reads the page, then passes on what the bus delivers unless it is
+// old. It does not look for missing messages.
 type passOn struct {
 	store history.Store
 	bus   history.Bus

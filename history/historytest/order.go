@@ -17,8 +17,8 @@ const (
 	perWriter = 100
 )
 
-// write lets several goroutines append single messages and batches to room, and calls
-// read until they are done and once more.
+// write runs several goroutines that append single messages and batches to rooms. It calls read
+// until they are done, and once more afterwards.
 func write(t *testing.T, store history.Store, rooms []string, read func()) {
 	t.Helper()
 	var writing sync.WaitGroup
@@ -36,7 +36,7 @@ func write(t *testing.T, store history.Store, rooms []string, read func()) {
 					t.Errorf("append: %v", err)
 					return
 				}
-				// What was returned is visible at once.
+				// What Append has returned is visible at once.
 				last := results[len(results)-1].Message
 				s, err := store.History(context.Background(), last.RoomID, history.Page{Around: last.Seq, Limit: 1})
 				if err != nil || len(s.Messages) != 1 || s.Messages[0].ID != last.ID || s.Head < last.Seq {
@@ -60,7 +60,7 @@ func write(t *testing.T, store history.Store, rooms []string, read func()) {
 	}
 }
 
-// testVisibility: if a number is visible all smaller ones are, and time never decreases.
+// testVisibility: if a number is visible, all smaller ones are too, and time never decreases.
 func testVisibility(t *testing.T, store history.Store) {
 	var pos int64
 	var last history.Time
@@ -90,8 +90,8 @@ func testVisibility(t *testing.T, store history.Store) {
 	}
 }
 
-// testAtomicity: a batch that writes as many messages to two rooms is visible in both
-// or in none.
+// testAtomicity: a batch that writes the same number of messages to two rooms is visible in both or
+// in neither.
 func testAtomicity(t *testing.T, store history.Store) {
 	write(t, store, []string{"a", "b"}, func() {
 		heads, err := store.Heads(context.Background(), []string{"a", "b"})
@@ -101,7 +101,7 @@ func testAtomicity(t *testing.T, store history.Store) {
 	})
 }
 
-// testContention: of many who append the same message at once, one stores it.
+// testContention: if many callers append the same message at once, it is stored once.
 func testContention(t *testing.T, store history.Store) {
 	for round := range 10 {
 		d := draft("a", round)
@@ -125,7 +125,7 @@ func testContention(t *testing.T, store history.Store) {
 	}
 }
 
-// testModel compares the store with a slice for each room, under random calls.
+// testModel compares the store with one slice per room, under random calls.
 func testModel(t *testing.T, store history.Store) {
 	trial := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -166,7 +166,7 @@ func testModel(t *testing.T, store history.Store) {
 					to = min(from+int64(p.Limit), head)
 				}
 				if head == 0 {
-					return // the room's name is not known from the model
+					return // the model does not know the room's name
 				}
 				s, err := store.History(context.Background(), all[0].RoomID, p)
 				compareMessages(t, s, err, all[from:to], head)

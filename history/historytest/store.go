@@ -13,8 +13,8 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// Run checks that the stores which open returns behave as [history.Store] says. open
-// returns an empty store that is closed with the test.
+// Run checks that the stores that open returns behave as [history.Store] requires. open must return
+// an empty store that is closed when the test ends.
 func Run(t *testing.T, open func(testing.TB) history.Store) {
 	for _, test := range []struct {
 		name string
@@ -45,7 +45,7 @@ func draft(room string, n int) history.Draft {
 	return history.Draft{RoomID: room, UserID: "ann", Message: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n))}
 }
 
-// mustAppend appends drafts that must be stored.
+// mustAppend appends drafts and fails the test if one cannot be stored.
 func mustAppend(t *testing.T, store history.Store, drafts ...history.Draft) []history.Message {
 	t.Helper()
 	results, err := store.Append(context.Background(), drafts)
@@ -111,7 +111,7 @@ func testAppend(t *testing.T, store history.Store) {
 	before := time.Now().Truncate(time.Millisecond)
 	text := []byte(` { "text" : "hi there" } `)
 	m := mustAppend(t, store, history.Draft{RoomID: "a", UserID: "ann", OperatorID: "op", ClientID: "c1", Message: text})[0]
-	clear(text) // the caller's to use again
+	clear(text) // the caller may reuse it
 	if m.RoomID != "a" || m.UserID != "ann" || m.OperatorID != "op" || m.ClientID != "c1" || m.Seq != 1 || m.Rev != 0 || m.ID == "" {
 		t.Errorf("got %+v", m)
 	}
@@ -123,7 +123,7 @@ func testAppend(t *testing.T, store history.Store) {
 	}
 	wantSame(t, "read again", mustHistory(t, store, "a", history.Page{}).Messages[0], m)
 
-	// A batch over two rooms: ascending in each, in the order of the drafts.
+	// A batch over two rooms: numbers ascend in each, in the order of the drafts.
 	got := mustAppend(t, store, draft("a", 2), draft("b", 1), draft("a", 3), draft("b", 2))
 	for i, want := range []int64{2, 1, 3, 2} {
 		if got[i].Seq != want {
@@ -183,7 +183,7 @@ func testRefused(t *testing.T, store history.Store) {
 			t.Errorf("%s: affected its neighbours: %+v, %+v", test.why, results[0], results[2])
 		}
 	}
-	// The largest of everything is accepted.
+	// The maximum of every limit is accepted.
 	mustAppend(t, store, history.Draft{
 		RoomID: long(history.MaxRoomID), UserID: long(history.MaxMemberID), OperatorID: long(history.MaxMemberID),
 		ClientID: long(history.MaxClientID), Message: []byte(`"` + long(history.MaxMessage-2) + `"`),
@@ -250,7 +250,7 @@ func testReplayWithinBatch(t *testing.T, store history.Store) {
 	wantSeqs(t, "stored", mustHistory(t, store, "a", history.Page{}).Messages, 1, 2)
 }
 
-// testScope: a client id belongs to an author in a room.
+// testScope: a client id belongs to one author in one room.
 func testScope(t *testing.T, store history.Store) {
 	d := draft("a", 1)
 	d.ClientID = "c1"
@@ -261,20 +261,20 @@ func testScope(t *testing.T, store history.Store) {
 	sameName.UserID, sameName.OperatorID = "", "ann"
 	mustAppend(t, store, d, room, user, operator, sameName)
 
-	// The author of an operator's message is the operator, whoever it is written to.
+	// The author of an operator's message is the operator, no matter to whom it is written.
 	operator.UserID = "bob"
 	results, err := store.Append(context.Background(), []history.Draft{operator})
 	if err != nil || !results[0].Dup {
 		t.Errorf("the same operator's id: %+v, %v", results, err)
 	}
-	// Without a client id nothing is a replay.
+	// Without a client id, nothing is a repetition.
 	mustAppend(t, store, draft("c", 1), draft("c", 1))
 }
 
 func testPages(t *testing.T, store history.Store) {
 	var drafts []history.Draft
 	for n := range 10 {
-		// Neighbours on both sides, which no page may show.
+		// Neighbors on both sides, which no page may show.
 		drafts = append(drafts, draft("0", n), draft("a", n), draft("b", n))
 	}
 	mustAppend(t, store, drafts...)

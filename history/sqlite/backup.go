@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// Backup copies the store at path into the file to, while other processes use the store. The
-// copy is of one moment: every append that had returned before Backup was called is in it.
+// Backup copies the store at path into the file to, while other processes use the store. The copy
+// shows a single moment: every append that returned before the call to Backup is in it.
 //
-// The copy is complete and verified before it gets its name: a file that was there before is
-// replaced in one step, and stays if Backup fails or is killed. (A process that is killed
-// leaves a hidden file with the ending .part.) Only its owner may read it. It holds no free
-// pages, no write-ahead log and no epoch, so whoever opens it gets a new one; see [Restore].
+// The copy is completed and verified before it gets its name. It replaces an existing file in one
+// step. If Backup fails or is killed, the existing file stays. (A killed process leaves a hidden
+// file with the suffix .part.) Only the file's owner may read it. The copy has no free pages, no
+// write-ahead log and no epoch. Opening it creates a new epoch; see [Restore].
 //
-// While Backup reads, the store's write-ahead log cannot be reused: it grows by what is
-// appended meanwhile.
+// While Backup reads, the store's write-ahead log cannot be reused, so it grows by what is appended
+// meanwhile.
 func Backup(ctx context.Context, path, to string) (Report, error) {
 	r, err := backUp(ctx, path, to)
 	if err != nil {
@@ -50,7 +50,7 @@ func backUp(ctx context.Context, path, to string) (r Report, err error) {
 	if err != nil {
 		return r, err
 	}
-	defer os.Remove(temp.Name()) // in vain if it has its name
+	defer os.Remove(temp.Name()) // fails if the file has been renamed
 	if err := temp.Close(); err != nil {
 		return r, err
 	}
@@ -60,17 +60,17 @@ func backUp(ctx context.Context, path, to string) (r Report, err error) {
 	return r, rename(temp.Name(), to)
 }
 
-// Restore makes the store at path a copy of the store in the file from, which Backup made, or
-// SQLite's own backup, or which is a store that was copied with its write-ahead log. It fails
-// with [ErrInUse] while another process has the store at path open.
+// Restore makes the store at path a copy of the store in the file from. That file can come from
+// Backup or from SQLite's own backup, or it can be a store that was copied together with its
+// write-ahead log. Restore fails with [ErrInUse] while another process has the store at path open.
 //
-// Restoring takes the numbers back that messages got after the backup: they will be given
-// again, to other messages. So the store gets a new epoch, by which clients see that their
-// positions mean nothing any more.
+// Restore takes back the numbers that messages got after the backup: the store will give them
+// again, to other messages. So the store gets a new epoch, which tells clients that their positions
+// are no longer valid.
 //
-// The copy is verified before it replaces the store. The store that was there before is kept;
-// Restore returns its new path, which is empty if there was none. A Restore that fails or is
-// killed leaves the old store or the new one.
+// Restore verifies the copy before it replaces the store. It keeps the previous store and returns
+// its new path, which is empty if there was none. If Restore fails or is killed, either the old
+// store or the new one is in place.
 func Restore(ctx context.Context, from, path string) (r Report, replaced string, err error) {
 	if r, replaced, err = restore(ctx, from, path); err != nil {
 		err = fmt.Errorf("parley: restore %s: %w", from, err)
@@ -91,7 +91,7 @@ func restore(ctx context.Context, from, path string) (r Report, replaced string,
 		return r, "", err
 	}
 	defer lock.Close()
-	temp := path + "-restore" // whose lock we have: what is there is of a process that was killed
+	temp := path + "-restore" // we hold the lock, so an existing file is from a killed process
 	defer os.Remove(temp)
 	file, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -111,11 +111,11 @@ func restore(ctx context.Context, from, path string) (r Report, replaced string,
 
 const newEpoch = `INSERT OR REPLACE INTO meta VALUES ('epoch', lower(hex(randomblob(10))))`
 
-// copyStore copies the store at from into the empty file to, changes the copy, and returns what
-// a check of it has found. A copy that is damaged is an error.
+// copyStore copies the store at from into the empty file to, runs change on the copy, checks it,
+// and returns the report. A damaged copy is an error.
 func copyStore(ctx context.Context, from, to, change string) (r Report, err error) {
 	if err := withStore(ctx, from, func(conn *sql.Conn) error {
-		// Page by page would be begun anew whenever another process commits.
+		// A page-by-page copy would start again whenever another process commits.
 		_, err := conn.ExecContext(ctx, "VACUUM INTO ?", to)
 		return err
 	}); err != nil {
@@ -137,15 +137,15 @@ func copyStore(ctx context.Context, from, to, change string) (r Report, err erro
 	return r, syncFile(to)
 }
 
-// setAside gives the store at path another name, too, and leaves no write-ahead log at path,
-// which SQLite would replay into whatever is there next. It needs the store's lock.
+// setAside gives the store at path a second name. It leaves no write-ahead log at path, because
+// SQLite would replay that into the next file there. The caller must hold the store's lock.
 func setAside(ctx context.Context, path string) (replaced string, err error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return "", removeAll(path+"-wal", path+"-shm")
 	}
 	replaced = path + "-replaced-" + time.Now().UTC().Format("20060102T150405.000Z")
 	err = withDatabase(ctx, path, func(conn *sql.Conn) error {
-		// This moves the log into the file, and fails while anybody else has it open.
+		// This moves the log into the file. It fails while anyone else has the file open.
 		if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
 			return err
 		}
@@ -158,7 +158,7 @@ func setAside(ctx context.Context, path string) (replaced string, err error) {
 	case err != nil && !isDamage(err):
 		return "", err
 	case err != nil:
-		// The log is the damaged file's, and stays with it.
+		// The log belongs to the damaged file and stays with it.
 		if err := link(path+"-wal", replaced+"-wal"); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", err
 		}
@@ -169,7 +169,7 @@ func setAside(ctx context.Context, path string) (replaced string, err error) {
 	return replaced, link(path, replaced)
 }
 
-// link gives a file a second name, or where the file system has no such thing another one.
+// link gives a file a second name. If the file system does not support that, it renames the file.
 func link(from, to string) error {
 	if os.Link(from, to) == nil {
 		return nil
@@ -186,7 +186,7 @@ func removeAll(paths ...string) error {
 	return nil
 }
 
-// same reports whether two paths are of one file.
+// same reports whether two paths are the same file.
 func same(a, b string) bool {
 	if a == b {
 		return true
@@ -199,7 +199,7 @@ func same(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// rename gives a file its final name, which survives a power cut.
+// rename gives a file its final name, which then survives a power cut.
 func rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err

@@ -17,8 +17,8 @@ import (
 	"github.com/parley-go/parley/internal/soak"
 )
 
-// Each of them makes this test binary a process that does nothing else with the store at that
-// path, again and again, and writes a line each time.
+// Each of these variables makes this test binary a process that does one thing with the store at
+// its path, again and again, and writes a line each time.
 const (
 	backupEnv  = "PARLEY_HISTORY_BACKUP"
 	restoreEnv = "PARLEY_HISTORY_RESTORE"
@@ -52,7 +52,8 @@ func repeat(f func(path string) error) func(string) int {
 	}
 }
 
-// startChild returns a process that has written "ready", and the lines that it writes then.
+// startChild starts a process, waits until it has written "ready", and returns it with its further
+// lines.
 func startChild(t *testing.T, env, path string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	command := exec.Command(os.Args[0], "-test.run=^$")
@@ -72,7 +73,7 @@ func startChild(t *testing.T, env, path string) (*exec.Cmd, *bufio.Scanner) {
 	return command, lines
 }
 
-// killSoon kills the child shortly after it has written a line, and returns how many it wrote.
+// killSoon kills the child shortly after it has written a line, and returns the number of lines.
 func killSoon(t *testing.T, child *exec.Cmd, lines *bufio.Scanner) (wrote int) {
 	t.Helper()
 	for lines.Scan() {
@@ -86,8 +87,8 @@ func killSoon(t *testing.T, child *exec.Cmd, lines *bufio.Scanner) (wrote int) {
 	return wrote
 }
 
-// A backup is whole although the server is killed while it is made, and although the one before
-// it was killed.
+// A backup is complete even if the server is killed meanwhile, and even if the previous backup was
+// killed.
 func TestBackupAcrossKills(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	file := path + ".backup"
@@ -116,7 +117,7 @@ func TestBackupAcrossKills(t *testing.T) {
 	}
 }
 
-// pipe reads the rest of what a child writes.
+// pipe reads the rest of a child's output.
 type pipe struct{ lines *bufio.Scanner }
 
 func (p pipe) Read(b []byte) (int, error) {
@@ -126,8 +127,8 @@ func (p pipe) Read(b []byte) (int, error) {
 	return copy(b, p.lines.Text()), nil
 }
 
-// A restore that is killed leaves the old store or the new one, nothing that keeps the next one
-// from working, and no epoch twice.
+// A killed restore leaves the old store or the new one. It does not prevent the next restore, and
+// no epoch occurs twice.
 func TestRestoreAcrossKills(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	s := openAt(t, path)

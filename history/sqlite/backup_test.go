@@ -42,7 +42,7 @@ func restore(t *testing.T, from, path string) (replaced string) {
 	return replaced
 }
 
-// names returns the files of a directory.
+// names returns the names of the files in a directory.
 func names(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -64,8 +64,8 @@ func head(t *testing.T, s *sqlite.Store, room string) int64 {
 	return heads[room]
 }
 
-// A store that was restored has what the backup had, another epoch, and the store that was
-// there before beside it.
+// A restored store has the content of the backup and another epoch. The previous store is next to
+// it.
 func TestBackupAndRestore(t *testing.T) {
 	dir := t.TempDir()
 	path, file := filepath.Join(dir, "history.db"), filepath.Join(t.TempDir(), "backup.db")
@@ -103,7 +103,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if old := openAt(t, replaced); head(t, old, "a") != 6 || old.Epoch() != epoch {
 		t.Errorf("set aside: %d, %q", head(t, old, "a"), old.Epoch())
 	}
-	// The same backup again, and a store renewed by itself.
+	// Restore the same backup again, and restore a store from itself.
 	for _, from := range []string{file, path} {
 		restore(t, from, path)
 		s = openAt(t, path)
@@ -126,8 +126,8 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 }
 
-// A backup has no epoch, so that one that is put in place by hand does not count as the store
-// that it was; one by SQLite's own means gets another by Restore.
+// A backup has no epoch, so that a backup put in place by hand does not count as the original
+// store. A backup made with SQLite's own means gets a new epoch from Restore.
 func TestEpochOfBackups(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "history.db")
@@ -149,8 +149,8 @@ func TestEpochOfBackups(t *testing.T) {
 	}
 }
 
-// A backup that is made while many send has whatever had been acknowledged when it began, and
-// of each room a beginning without a gap.
+// A backup made during appends has everything that had been acknowledged when it began, and a
+// gapless beginning of each room.
 func TestBackupWhileSending(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "history.db")
@@ -178,7 +178,7 @@ func TestBackupWhileSending(t *testing.T) {
 	for n, sending := 0, true; sending; n++ {
 		select {
 		case <-ended:
-			sending = false // the last backup has all
+			sending = false // the last backup has everything
 		default:
 		}
 		mu.Lock()
@@ -270,7 +270,7 @@ func TestBackupRefuses(t *testing.T) {
 	}
 }
 
-// A backup that fails leaves the one before it.
+// A failed backup leaves the previous one in place.
 func TestBackupThatFails(t *testing.T) {
 	dir := t.TempDir()
 	path, file := filepath.Join(dir, "history.db"), filepath.Join(dir, "backup.db")
@@ -290,7 +290,7 @@ func TestBackupThatFails(t *testing.T) {
 	}
 }
 
-// Another program that has the store open would go on with what is replaced.
+// If another program had the store open, it would continue with the replaced file.
 func TestRestoreBesideAnotherProgram(t *testing.T) {
 	dir := t.TempDir()
 	path, file := filepath.Join(dir, "history.db"), filepath.Join(dir, "backup.db")
@@ -332,14 +332,14 @@ func TestCheckFinds(t *testing.T) {
 		if err != nil || r.Damaged || len(r.Findings) == 0 || !strings.Contains(r.Findings[0], test.want) {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
-		// What is wrong with single messages is no reason to have no backup.
+		// A backup is still made if single messages are damaged.
 		if r, err := sqlite.Backup(t.Context(), path, path+".backup"); err != nil || len(r.Findings) == 0 {
 			t.Errorf("%s: backup %+v, %v", name, r, err)
 		}
 	}
 }
 
-// A file that is broken is reported, is not backed up, and can be replaced.
+// A damaged file is reported and not backed up, and it can be replaced.
 func TestDamage(t *testing.T) {
 	dir := t.TempDir()
 	path, file := filepath.Join(dir, "history.db"), filepath.Join(dir, "backup.db")

@@ -10,23 +10,22 @@ import (
 	"path/filepath"
 )
 
-// Report is what a check has found.
+// Report is the result of a check.
 type Report struct {
 	Rooms    int64
 	Messages int64
-	Bytes    int64    // of the database, without the write-ahead log
-	Findings []string // what is wrong, in words; empty if nothing is
-	// Damaged says that the file itself is broken, so that its content cannot be relied on.
-	// Otherwise Findings are about single rooms or messages.
+	Bytes    int64    // size of the database, without the write-ahead log
+	Findings []string // descriptions of what is wrong; empty if nothing is
+	// Damaged says that the file itself is broken, so that its content cannot be trusted.
+	// Otherwise, Findings are about single rooms or messages.
 	Damaged bool
 }
 
 var errDamaged = errors.New("the database is damaged")
 
-// Check reads all of the store at path, while other processes use it, and reports what is
-// wrong: pages and indexes that do not fit together, messages of a room that is not there or
-// whose numbers it does not know, messages that are no JSON. An error means that the store
-// could not be checked.
+// Check reads all of the store at path, while other processes use it, and reports what is wrong:
+// inconsistent pages and indexes, messages whose room does not exist or does not know their
+// numbers, and messages that are not JSON. An error means that the store could not be checked.
 func Check(ctx context.Context, path string) (r Report, err error) {
 	err = withStore(ctx, path, func(conn *sql.Conn) (err error) {
 		r, err = check(ctx, conn)
@@ -41,7 +40,7 @@ func Check(ctx context.Context, path string) (r Report, err error) {
 	return r, err
 }
 
-// maxFindings bounds how many of a kind are told.
+// maxFindings limits how many findings of each kind are reported.
 const maxFindings = 20
 
 func check(ctx context.Context, conn *sql.Conn) (r Report, err error) {
@@ -52,7 +51,7 @@ func check(ctx context.Context, conn *sql.Conn) (r Report, err error) {
 	if len(integrity) != 1 || integrity[0] != "ok" {
 		return Report{Findings: integrity, Damaged: true}, nil
 	}
-	tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // so that rooms and messages are of one moment
+	tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // rooms and messages from the same moment
 	if err != nil {
 		return r, err
 	}
@@ -72,7 +71,7 @@ func check(ctx context.Context, conn *sql.Conn) (r Report, err error) {
 	return r, nil
 }
 
-// findings are queries for what is wrong with the content.
+// findings are queries that find wrong content.
 var findings = []string{
 	`SELECT 'message ' || id || ' is of a room that does not exist' FROM messages WHERE id >> 32 NOT IN (SELECT id FROM rooms)`,
 	`SELECT 'message ' || id || ' is no JSON' FROM messages WHERE NOT json_valid(message)`,
@@ -83,7 +82,7 @@ var findings = []string{
 		FROM rooms r) WHERE used > head`,
 }
 
-// column returns the rows of a query with one column of text.
+// column returns the rows of a query with one text column.
 func column(ctx context.Context, q interface {
 	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
 }, query string) (texts []string, err error) {
@@ -102,7 +101,7 @@ func column(ctx context.Context, q interface {
 	return texts, rows.Err()
 }
 
-// withDatabase calls f with a connection of its own to the database at path, which has to exist.
+// withDatabase calls f with its own connection to the database at path, which must exist.
 func withDatabase(ctx context.Context, path string, f func(*sql.Conn) error) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -124,7 +123,7 @@ func withDatabase(ctx context.Context, path string, f func(*sql.Conn) error) err
 	return f(conn)
 }
 
-// withStore is withDatabase for one that is a store of ours.
+// withStore is withDatabase for a database that must be one of our stores.
 func withStore(ctx context.Context, path string, f func(*sql.Conn) error) error {
 	return withDatabase(ctx, path, func(conn *sql.Conn) error {
 		if err := recognise(ctx, conn); err != nil {

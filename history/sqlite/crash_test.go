@@ -19,8 +19,8 @@ import (
 	"github.com/parley-go/parley/internal/soak"
 )
 
-// crashEnv makes this test binary the process that is killed: it appends to the store
-// at that path and writes a line for each message that was acknowledged.
+// crashEnv makes this test binary the process that is killed. It appends to the store at that path
+// and writes a line for each acknowledged message.
 const crashEnv = "PARLEY_HISTORY_CRASH"
 
 const (
@@ -51,7 +51,7 @@ func crashChild(path string) int {
 					fmt.Fprintln(os.Stderr, err)
 					os.Exit(1)
 				}
-				// One write for a line: a kill does not tear it.
+				// One write per line, so that a kill does not tear it.
 				print.Lock()
 				fmt.Fprintf(os.Stdout, "%s %d %s\n", r.Message.RoomID, r.Message.Seq, r.Message.ID)
 				print.Unlock()
@@ -61,8 +61,8 @@ func crashChild(path string) int {
 	select {}
 }
 
-// TestCrash kills a process that appends, again and again. Every message that it has
-// acknowledged is there afterwards, once and in order.
+// TestCrash repeatedly kills a process that appends. Afterwards, every acknowledged message is
+// there, once and in order.
 func TestCrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	acknowledged := make(map[string]string) // message id → room and seq
@@ -125,7 +125,7 @@ func runAndKill(t *testing.T, path string, acknowledged map[string]string) {
 	if _, err := sqlite.Open(path, nil); !errors.Is(err, sqlite.ErrInUse) {
 		t.Errorf("opened while another process has it: %v", err)
 	}
-	after := 1 + rand.IntN(200) // acknowledgements, and up to the time of a commit
+	after := 1 + rand.IntN(200) // acknowledgements, plus up to the time of a commit
 	for n := 1; lines.Scan(); n++ {
 		if n == after {
 			time.AfterFunc(rand.N(3*time.Millisecond), func() { command.Process.Kill() })

@@ -7,7 +7,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Why a file was not opened.
+// Reasons why a file was not opened.
 var (
 	ErrInUse   = errors.New("the file is in use by another process")
 	ErrNewer   = errors.New("the file belongs to a newer version of the program")
@@ -15,22 +15,22 @@ var (
 	ErrNoStore = errors.New("there is no store")
 )
 
-// isBusy reports that another connection has the lock.
+// isBusy reports whether another connection holds the lock.
 func isBusy(err error) bool { return primaryCode(err) == sqlite3.SQLITE_BUSY }
 
-// isFull reports that the disk is full.
+// isFull reports whether the disk is full.
 func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
 
-// isConstraint reports that a row would have violated a constraint.
+// isConstraint reports whether a row would have violated a constraint.
 func isConstraint(err error) bool { return primaryCode(err) == sqlite3.SQLITE_CONSTRAINT }
 
-// isDamage reports that the file is broken, or was never a database.
+// isDamage reports whether the file is broken or was never a database.
 func isDamage(err error) bool {
 	code := primaryCode(err)
 	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
 }
 
-// primaryCode is SQLite's result code without its extension; 0 for other errors.
+// primaryCode returns SQLite's result code without its extension, and 0 for other errors.
 func primaryCode(err error) int {
 	var e *sqlite.Error
 	if errors.As(err, &e) {

@@ -23,9 +23,9 @@ const ioErrorEnv = "PARLEY_HISTORY_IO_ERROR"
 
 func init() { children[ioErrorEnv] = ioErrorChild }
 
-// TestIOError: writes fail in the middle of commits. What was acknowledged is there,
-// and once writes succeed the store works again by itself. The limit on the size of
-// files that makes them fail is one of the process, hence a process of its own.
+// TestIOError: writes fail in the middle of commits. What was acknowledged stays, and when writes
+// succeed again, the store works again. The writes fail because of a limit on the size of files,
+// which applies to a whole process. So the test uses a separate process.
 func TestIOError(t *testing.T) {
 	command := exec.Command(os.Args[0], "-test.run=^$")
 	command.Env = append(os.Environ(), ioErrorEnv+"="+filepath.Join(t.TempDir(), "history.db"))
@@ -62,7 +62,7 @@ func failWrites(path string) error {
 			return err
 		}
 	}
-	// A reader's connection stays open: the last one to be closed would make room in the log.
+	// A reader's connection stays open. Closing the last connection would free space in the log.
 	if _, err := s.History(ctx, "a", history.Page{}); err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func failWrites(path string) error {
 			return errors.New("no write failed")
 		}
 	}
-	sent-- // the last one failed, and will be sent again
+	sent-- // the last one failed and will be sent again
 	if code := history.Code(err); code != history.ErrUnknownOutcome.Code && code != history.ErrUnavailable.Code {
 		return fmt.Errorf("the error of a write that failed: %w", err)
 	}
@@ -111,5 +111,5 @@ func failWrites(path string) error {
 	return sound(path)
 }
 
-// set is for a number whose type differs between systems.
+// set assigns to a number whose type differs between systems.
 func set[T int64 | uint64](to *T, n int64) { *to = T(n) }

@@ -15,7 +15,7 @@ var migrations embed.FS
 // applicationID marks a file as ours: "Prly".
 const applicationID = 0x50726c79
 
-// migrate brings the schema to the newest version, each step in a transaction.
+// migrate brings the schema to the newest version, with one transaction per step.
 func migrate(ctx context.Context, conn *sql.Conn, now time.Time) error {
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -55,7 +55,7 @@ func migrateStep(ctx context.Context, conn *sql.Conn, version int, file string, 
 	return tx.Commit()
 }
 
-// prepareSchema makes an empty file one of ours, and refuses another program's.
+// prepareSchema turns an empty file into a store, and refuses another program's file.
 func prepareSchema(ctx context.Context, conn *sql.Conn) error {
 	id, tables, err := identity(ctx, conn)
 	if err != nil || id == applicationID {
@@ -78,7 +78,7 @@ func prepareSchema(ctx context.Context, conn *sql.Conn) error {
 	return tx.Commit()
 }
 
-// recognise refuses what is no store, and changes nothing.
+// recognise refuses a file that is not a store. It changes nothing.
 func recognise(ctx context.Context, conn *sql.Conn) error {
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -97,14 +97,14 @@ func recognise(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-// identity returns whose file it is, and how many tables and indexes it has.
+// identity returns the file's application id, and the number of its tables and indexes.
 func identity(ctx context.Context, conn *sql.Conn) (id, tables int, err error) {
 	err = conn.QueryRowContext(ctx,
 		"SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)").Scan(&id, &tables)
 	return id, tables, err
 }
 
-// schemaVersion returns the version of a store's schema, of those that we know.
+// schemaVersion returns the version of a store's schema. It fails if the version is not known.
 func schemaVersion(ctx context.Context, conn *sql.Conn, known int) (version int, err error) {
 	err = conn.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM migrations").Scan(&version)
 	if err == nil && version > known {

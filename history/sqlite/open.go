@@ -19,11 +19,11 @@ import (
 
 // Options configure a Store.
 type Options struct {
-	// CacheBytes bounds the pages that the writing connection keeps in memory. If
-	// zero, 64 MiB. Each reader has an eighth of it.
+	// CacheBytes limits the pages that the writing connection keeps in memory. If zero, 64 MiB.
+	// Each reader gets an eighth of it.
 	CacheBytes int64
-	// Readers bounds the pages of history that are read at the same time. If zero, 4
-	// or the number of processors, whichever is more.
+	// Readers limits how many history pages are read at the same time. If zero, the limit is 4 or
+	// the number of processors, whichever is larger.
 	Readers int
 }
 
@@ -36,22 +36,21 @@ type Store struct {
 	epoch string
 	now   func() time.Time
 
-	maxKnown int // rooms that a writer has in mind
+	maxKnown int // rooms that a writer remembers
 
-	// A token for each connection: whoever has taken it owns the connection. It is nil
-	// if it has yet to be opened, at first or after an error.
+	// One token per connection. Whoever has taken a token owns its connection. A nil token stands
+	// for a connection that must be opened, initially or after an error.
 	writers chan *writer // one
 	readers chan *reader
 	closed  chan struct{}
 }
 
-// walLimit is what the write-ahead log may take when nobody needs more of it: twice of what is
-// there between two checkpoints.
+// walLimit is the size to which the write-ahead log shrinks when nobody needs more of it: twice the
+// size that it reaches between two checkpoints.
 const walLimit = 32 << 20
 
-// Open opens the store in the file at path, and makes the file and its directory if
-// they don't exist. Beside it lie path-wal, path-shm and path-lock. A nil opt means
-// the defaults.
+// Open opens the store in the file at path. It creates the file and its directory if they do not
+// exist. The files path-wal, path-shm and path-lock are next to it. A nil opt means the defaults.
 func Open(path string, opt *Options) (*Store, error) {
 	s := &Store{
 		now:      time.Now,
@@ -88,28 +87,30 @@ func (s *Store) open(path string) (err error) {
 	if s.lock, err = lockFile(path + "-lock"); err != nil {
 		return err
 	}
-	// What people write to each other is not for other users of the machine. A file that is
-	// there is not opened: closing it would end the locks that this process has on it.
+	// Other users of the machine must not read people's messages. An existing file is not opened
+	// here: closing it would release the locks that this process has on it.
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
 		file.Close()
 	} else if !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	// FULL: a commit is on the disk before Append returns. Losing power with NORMAL
-	// loses acknowledged messages. Between two checkpoints the log grows to 16 MB, so
-	// that pages which many commits touch are copied to the table once; it is then
-	// overwritten, which is cheaper to synchronise than a file that grows. Reading by
-	// mmap was measured and is not faster.
-	// A reader of another program keeps it from that, and it grows; the limit is what it
-	// shrinks to afterwards.
+	// FULL: a commit is on the disk before Append returns. With NORMAL, a power cut loses
+	// acknowledged messages.
+	//
+	// Between two checkpoints the log grows to 16 MB, so that a page changed by many commits is
+	// copied to the table only once. The log is then overwritten, which is cheaper to synchronize
+	// than a growing file. While another program reads, the log cannot be overwritten, and it
+	// grows. Afterwards it shrinks to the size limit.
+	//
+	// Reading with mmap was measured and is not faster.
 	s.db, err = sql.Open("sqlite", dataSource(path, url.Values{"_pragma": {
 		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)",
 		"wal_autocheckpoint(4000)", fmt.Sprintf("journal_size_limit(%d)", walLimit), "temp_store(MEMORY)"}}))
 	if err != nil {
 		return err
 	}
-	s.db.SetMaxIdleConns(0) // their owners keep them: one that is closed is gone
+	s.db.SetMaxIdleConns(0) // their owners keep them; a closed one is gone
 
 	ctx := context.Background()
 	conn, err := s.db.Conn(ctx)
@@ -141,8 +142,8 @@ func (s *Store) open(path string) (err error) {
 	return nil
 }
 
-// lockFile holds a lock until its result is closed or the process ends. SQLite's own
-// locks serve, on an empty file that is never written: they work on every platform.
+// lockFile takes a lock that is held until its result is closed or the process ends. It uses
+// SQLite's own locks on an empty file that is never written, because they work on every platform.
 func lockFile(path string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dataSource(path, nil))
 	if err != nil {
@@ -180,7 +181,7 @@ func readEpoch(ctx context.Context, conn *sql.Conn) (epoch string, err error) {
 // Epoch implements [history.Store].
 func (s *Store) Epoch() string { return s.epoch }
 
-// Sizes returns the bytes that the database and its write-ahead log take on the disk.
+// Sizes returns the sizes in bytes of the database and its write-ahead log on the disk.
 func (s *Store) Sizes() (database, log int64, err error) {
 	for _, file := range []struct {
 		path string

@@ -12,7 +12,7 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// reader is a connection that only reads. Whoever took it from Store.readers owns it.
+// reader is a read-only connection. Whoever took it from Store.readers owns it.
 type reader struct {
 	connection
 
@@ -22,11 +22,11 @@ type reader struct {
 	unchanged, changed *sql.Stmt
 }
 
-// columns of a message, as scanMessage reads them.
+// columns are the columns of a message, in the order of scanMessage.
 const columns = `m.id, coalesce(m.user_id, ''), coalesce(m.operator_id, ''), m.message, m.timestamp,
 	coalesce(m.client_id, ''), coalesce(m.rev, 0)`
 
-// changedQuery reads the index messages_rev.
+// changedQuery uses the index messages_rev.
 const changedQuery = "SELECT " + columns + ` FROM messages m
 	WHERE id >> 32 = ? AND rev > ? ORDER BY rev LIMIT ?`
 
@@ -81,8 +81,8 @@ func (s *Store) read(ctx context.Context, f func(*reader) error) (err error) {
 	return nil
 }
 
-// readRoom calls f in a transaction, so that all it reads is of one moment. A room that
-// does not exist is not read: s stays empty.
+// readRoom calls f in a transaction, so that everything it reads is from the same moment. If the
+// room does not exist, f is not called, and s stays empty.
 func (s *Store) readRoom(ctx context.Context, room string, f func(r *reader, id int64, s *history.Slice) error) (history.Slice, error) {
 	slice := history.Slice{Messages: []history.Message{}}
 	if err := history.CheckRoom(room); err != nil {
@@ -204,7 +204,8 @@ func (s *Store) Heads(ctx context.Context, rooms []string) (map[string]int64, er
 	return heads, err
 }
 
-// at returns the key of a message. A seq that no message can have stays in its room.
+// at returns the key of a message. If no message can have this seq, the key still stays within the
+// room.
 func at(room, seq int64) int64 { return room<<32 + min(seq, 1<<32-1) }
 
 // query returns up to limit messages, and whether there are more.
@@ -236,15 +237,15 @@ func scanMessage(row interface{ Scan(...any) error }, room string, m *history.Me
 	return err
 }
 
-// messageID is the key of a message in decimal, so that it can be looked up.
+// messageID is the key of a message as a decimal number, so that the message can be looked up.
 func messageID(id int64) string { return strconv.FormatInt(id, 10) }
 
-// connection is a connection with its statements. Whoever closes it has to close them first:
-// SQLite keeps the file open for those that are left.
+// connection is a connection with its statements. Close the statements before the connection;
+// otherwise SQLite keeps the file open for them.
 type connection struct {
 	conn  *sql.Conn
 	stmts []*sql.Stmt
-	err   error // the first one; nothing is prepared after it
+	err   error // the first error; nothing is prepared after it
 }
 
 func (c *connection) prepare(ctx context.Context, query string) *sql.Stmt {
@@ -268,7 +269,7 @@ func (c *connection) setCache(ctx context.Context, bytes int64) {
 	c.exec(ctx, fmt.Sprintf("PRAGMA cache_size = -%d", bytes>>10))
 }
 
-// close is for a connection in whatever state: its errors are of no interest.
+// close closes a connection in any state. Its errors do not matter.
 func (c *connection) close() {
 	for _, stmt := range c.stmts {
 		stmt.Close()

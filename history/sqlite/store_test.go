@@ -18,7 +18,7 @@ import (
 	"github.com/parley-go/parley/history/sqlite"
 )
 
-// children are what this test binary is if an environment variable, the key, gives it
+// children are functions that this test binary runs if an environment variable, the key, contains
 // the path of a store.
 var children = map[string]func(path string) (status int){crashEnv: crashChild}
 
@@ -36,7 +36,7 @@ func TestStore(t *testing.T) { historytest.Run(t, open) }
 func TestJoin(t *testing.T) {
 	historytest.RunJoin(t, func(t testing.TB) history.Store {
 		s := open(t).(*sqlite.Store)
-		// It is about order here; the disk need not be waited for.
+		// This test is about order, so it need not wait for the disk.
 		if err := s.ExecWriter("PRAGMA synchronous = OFF"); err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestReopen(t *testing.T) {
 	if s.Epoch() != epoch {
 		t.Errorf("epoch %q, was %q", s.Epoch(), epoch)
 	}
-	again := put(t, s, "a", 4) // the first three are replays
+	again := put(t, s, "a", 4) // the first three are repetitions
 	if again[2].ID != first[2].ID || again[3].Seq != 4 {
 		t.Errorf("got %+v", again)
 	}
@@ -185,12 +185,12 @@ func TestRefusesFile(t *testing.T) {
 	}
 }
 
-// A disk that is full refuses messages, and takes them again when there is room.
+// A full disk refuses messages. When there is space again, it accepts them.
 func TestDiskFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	s := openAt(t, path)
 	kept := put(t, s, "a", 3)
-	if err := s.ExecWriter("PRAGMA max_page_count = 1"); err != nil { // no more pages than there are
+	if err := s.ExecWriter("PRAGMA max_page_count = 1"); err != nil { // no additional pages
 		t.Fatal(err)
 	}
 	drafts := make([]history.Draft, 100)
@@ -204,7 +204,7 @@ func TestDiskFull(t *testing.T) {
 	if err != nil || len(slice.Messages) != 3 || slice.Messages[2].ID != kept[2].ID {
 		t.Errorf("what was kept: %+v, %v", slice, err)
 	}
-	// The store has replaced the connection, and with it the limit.
+	// The store has replaced the connection, which also removed the limit.
 	results, err := s.Append(context.Background(), drafts)
 	if err != nil || results[0].Message.Seq != 4 {
 		t.Errorf("afterwards: %v", err)
@@ -214,8 +214,8 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// The queries that depend on an index find it usable: an expression in one and not
-// quite in the other would mean to read the whole table.
+// The queries that need an index must be able to use it. If an expression differed slightly from
+// the index, SQLite would read the whole table.
 func TestPlans(t *testing.T) {
 	s := open(t).(*sqlite.Store)
 	for index, query := range sqlite.Indexed {
@@ -230,7 +230,7 @@ func TestPlans(t *testing.T) {
 	}
 }
 
-// Someone else changes the file while it is in use. Numbers stay unique.
+// Another program changes the file while it is in use. Numbers stay unique.
 func TestForeignWrite(t *testing.T) {
 	s := open(t).(*sqlite.Store)
 	put(t, s, "a", 1)
@@ -248,7 +248,7 @@ func TestForeignWrite(t *testing.T) {
 	}
 }
 
-// Someone else holds the write lock for a while.
+// Another program holds the write lock for a while.
 func TestLockedForAWhile(t *testing.T) {
 	s := open(t).(*sqlite.Store)
 	if err := s.ExecWriter("PRAGMA busy_timeout = 0"); err != nil {
@@ -263,12 +263,12 @@ func TestLockedForAWhile(t *testing.T) {
 	put(t, s, "a", 1)
 }
 
-// Rows as editing and pruning will leave them.
+// Rows as future editing and pruning will leave them.
 func TestChangesOfEdits(t *testing.T) {
 	s := open(t).(*sqlite.Store)
 	put(t, s, "a", 6)
 	put(t, s, "b", 6)
-	// Messages 2 and 4 were changed, at 7 and then 8 and 9: 8 was superseded.
+	// Messages 2 and 4 were changed, at 7, 8 and 9; change 8 was superseded.
 	err := s.Exec(`
 		UPDATE messages SET rev = 7 WHERE id = 1 << 32 | 2;
 		UPDATE messages SET rev = 9 WHERE id = 1 << 32 | 4;
@@ -323,8 +323,7 @@ func TestChangesOfEdits(t *testing.T) {
 	}
 }
 
-// More rooms than the writer has in mind, and batches that are cut into inserts of all
-// sizes.
+// More rooms than the writer remembers, and batches that need inserts of all sizes.
 func TestManyRooms(t *testing.T) {
 	s := open(t).(*sqlite.Store)
 	s.SetMaxKnown(200)
@@ -350,7 +349,7 @@ func TestManyRooms(t *testing.T) {
 	}
 }
 
-// Readers give up waiting for a connection, and work on when they get one.
+// Readers stop waiting for a connection when their context ends, and work again when they get one.
 func TestReadersBounded(t *testing.T) {
 	s, err := sqlite.Open(filepath.Join(t.TempDir(), "history.db"), &sqlite.Options{Readers: 1, CacheBytes: 1 << 20})
 	if err != nil {

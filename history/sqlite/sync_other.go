@@ -2,5 +2,5 @@
 
 package sqlite
 
-// syncDir does nothing: elsewhere a directory cannot be opened to be synchronised.
+// syncDir does nothing, because other systems cannot open a directory to synchronize it.
 func syncDir(string) error { return nil }

@@ -4,7 +4,7 @@ package sqlite
 
 import "os"
 
-// syncDir has the names in a directory survive a power cut.
+// syncDir makes the names in a directory survive a power cut.
 func syncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {

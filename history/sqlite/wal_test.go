@@ -10,12 +10,12 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// A reader of another program keeps the write-ahead log from being used again: it grows. When
-// the reader is gone it shrinks.
+// While another program reads, the write-ahead log cannot be reused, and it grows. When the reader
+// is gone, the log shrinks.
 func TestLogShrinks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	s := openAt(t, path)
-	if err := s.ExecWriter("PRAGMA synchronous = OFF"); err != nil { // not about the disk
+	if err := s.ExecWriter("PRAGMA synchronous = OFF"); err != nil { // the disk does not matter here
 		t.Fatal(err)
 	}
 	message := []byte(`"` + strings.Repeat("x", 60_000) + `"`)

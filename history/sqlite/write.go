@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// writer is the one connection that writes. Whoever took it from Store.writers owns it.
+// writer is the only connection that writes. Whoever took it from Store.writers owns it.
 type writer struct {
 	connection
 
@@ -19,10 +19,10 @@ type writer struct {
 	messages                [len(rowsAtOnce)]*sql.Stmt
 	rooms                   [len(rowsAtOnce)]*sql.Stmt
 
-	version  int64           // the data version for which the following hold
-	known    map[string]room // what the last commits touched
-	maxKnown int             // entries
-	nextID   int64           // of the next new room
+	version  int64           // the data version for which the fields below are valid
+	known    map[string]room // rooms that the last commits touched
+	maxKnown int             // maximum size of known
+	nextID   int64           // id of the next new room
 }
 
 // room is a row of rooms.
@@ -30,7 +30,7 @@ type room struct {
 	id, head, lastAt int64
 }
 
-// rowsAtOnce are the sizes of the inserts: calling a statement costs more than a row.
+// rowsAtOnce are the sizes of inserts: the call of a statement costs more than a row.
 var rowsAtOnce = [...]int{64, 8, 1}
 
 const (
@@ -38,7 +38,7 @@ const (
 	roomColumns    = 4
 )
 
-// replayQuery finds a message in the index messages_client.
+// replayQuery finds a message through the index messages_client.
 const replayQuery = "SELECT " + columns + ` FROM messages m
 	WHERE client_id = ? AND id >> 32 = ?
 	AND iif(operator_id IS NULL, 'u' || user_id, 'o' || operator_id) = ?`
@@ -50,9 +50,9 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 	}
 	w := &writer{connection: connection{conn: conn}, version: -1, maxKnown: s.maxKnown}
 	w.setCache(ctx, s.opt.CacheBytes)
-	// The outcome of the whole batch hangs on this transaction: it takes the write
-	// lock at once. A conflict ends it (OR ROLLBACK), which spares the journal that
-	// undoing a single statement would need.
+	// The outcome of the whole batch depends on this transaction, so it takes the write lock at
+	// once. A conflict ends the transaction (OR ROLLBACK). This avoids the journal that is needed
+	// to undo a single statement.
 	w.begin = w.prepare(ctx, "BEGIN IMMEDIATE")
 	w.commit = w.prepare(ctx, "COMMIT")
 	w.rollback = w.prepare(ctx, "ROLLBACK")
@@ -79,8 +79,7 @@ func placeholders(rows, columns int) string {
 	return strings.TrimSuffix(strings.Repeat(row+",", rows), ",")
 }
 
-// Append implements [history.Store]. Cancelling ctx has an effect until the batch's
-// turn has come.
+// Append implements [history.Store]. Canceling ctx has an effect only until it is the batch's turn.
 func (s *Store) Append(ctx context.Context, drafts []history.Draft) ([]history.Appended, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, history.ErrUnavailable.Wrap("append", err)
@@ -110,12 +109,12 @@ func (s *Store) Append(ctx context.Context, drafts []history.Draft) ([]history.A
 	now := s.now().UnixMilli()
 	err = w.append(ctx, prepared, results, now, false)
 	if isConstraint(err) {
-		// A client id is known. This is rare, so only now each is looked up.
+		// A client id is already known. This is rare, so only now each one is looked up.
 		w.version = -1
 		err = w.append(ctx, prepared, results, now, true)
 	}
 	if err != nil {
-		w.close() // whatever state it is in; the next batch gets a new one
+		w.close() // it may be in any state; the next batch gets a new one
 		w = nil
 		var known *history.Error
 		if !errors.As(err, &known) {
@@ -126,8 +125,8 @@ func (s *Store) Append(ctx context.Context, drafts []history.Draft) ([]history.A
 	return results, nil
 }
 
-// append stores the drafts that have no error yet in one transaction. With replays it
-// looks for each client id first; otherwise a known one fails the transaction.
+// append stores the drafts that have no error yet, in one transaction. If replays is true, it looks
+// up each client id first. Otherwise a known client id makes the transaction fail.
 func (w *writer) append(ctx context.Context, drafts []history.Draft, results []history.Appended, now int64, replays bool) error {
 	if _, err := w.begin.ExecContext(ctx); err != nil {
 		return err
@@ -138,7 +137,7 @@ func (w *writer) append(ctx context.Context, drafts []history.Draft, results []h
 		err = b.flush(ctx)
 	}
 	if err != nil {
-		w.rollback.ExecContext(ctx) // fails if the error has ended the transaction
+		w.rollback.ExecContext(ctx) // fails if the error has already ended the transaction
 		return err
 	}
 	if _, err := w.commit.ExecContext(ctx); isFull(err) {
@@ -164,13 +163,13 @@ type batch struct {
 	rows     []any // arguments of the insert into messages
 }
 
-// fill numbers the drafts. It only reads the database.
+// fill assigns numbers to the drafts. It only reads the database.
 func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []history.Appended, now int64, replays bool) error {
 	if err := b.refresh(ctx); err != nil {
 		return err
 	}
 	b.rows = make([]any, 0, len(drafts)*messageColumns)
-	var earlier map[replayKey]int // drafts of this batch, by client id
+	var earlier map[replayKey]int // earlier drafts of this batch, by client id
 	if replays {
 		earlier = make(map[replayKey]int)
 	}
@@ -223,8 +222,8 @@ func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []hist
 	return nil
 }
 
-// refresh forgets what is known if another connection has written: a person with a
-// shell, perhaps. In a transaction that holds the write lock the answer stays true.
+// refresh forgets the known rooms if another connection has written, for example a person in a
+// shell. Within a transaction that holds the write lock, the answer stays true.
 func (b *batch) refresh(ctx context.Context) error {
 	var version int64
 	if err := b.dataVersion.QueryRowContext(ctx).Scan(&version); err != nil {
@@ -241,7 +240,7 @@ func (b *batch) refresh(ctx context.Context) error {
 	return nil
 }
 
-// roomOf returns the room as it is after the drafts before.
+// roomOf returns the room as it is after the previous drafts.
 func (b *batch) roomOf(ctx context.Context, name string) (*room, error) {
 	if r := b.touched[name]; r != nil {
 		return r, nil
@@ -266,7 +265,7 @@ type replayKey struct {
 	author, clientID string
 }
 
-// author is written in SQL too, in the index messages_client.
+// author must agree with the SQL of the index messages_client.
 func author(d *history.Draft) string {
 	if d.OperatorID != "" {
 		return "o" + d.OperatorID
