@@ -51,7 +51,7 @@ test('the server asks many times at once, also while the client asks', async (t)
   assert.deepEqual(await Promise.all(asked), sockets.flatMap(() => count(50).map((i) => i + 1)));
 });
 
-each('the server asks all: every answer, or those that came in time', async (t, way) => {
+each('the server asks all: all answers, or those that came in time', async (t, way) => {
   const { url } = await serve(t);
   const sockets = await Promise.all(count(4).map(() => connected(t, url, way)));
   sockets.forEach((socket, i) => socket.on('question', (q, answer) => answer(`${q}${i}`)));
@@ -76,7 +76,7 @@ each('errors of handlers', async (t, way) => {
   await connected(t, url, way);
 });
 
-each('what is awaited when the connection breaks fails, what was not sent yet is sent later', async (t, way) => {
+each('when the connection breaks, pending requests fail, and unsent ones are sent later', async (t, way) => {
   const { url } = await serve(t);
   const between = await proxy(t, url);
   const socket = await connected(t, between.url, way);

@@ -107,7 +107,7 @@ test('errors', async (t) => {
   assert.deepEqual((await socket.emitWithAck('history', { roomId: 'r' })).messages.map(({ message }) => message), ['one']);
 });
 
-each('sent again with the same clientId: stored once', async (t, way) => {
+each('a message resent with the same clientId is stored once', async (t, way) => {
   const { url } = await room(t);
   const ada = await member(t, url, way, { userId: 'ada' });
   const bob = await member(t, url, way, { userId: 'bob' });
@@ -173,7 +173,7 @@ each('presence and typing', async (t, way) => {
     .map(([type, name, count]) => [{ roomId: 'r', type, member: { ...him, name }, count }]));
 });
 
-each('joining in the middle of the traffic: no gap, nothing twice', async (t, way) => {
+each('joining during traffic: no gap, nothing twice', async (t, way) => {
   const { url } = await room(t);
   const { say } = await member(t, url, { transports: ['websocket'] });
   const sent = Promise.all(count(400).map((i) => say(i)));
@@ -185,7 +185,7 @@ each('joining in the middle of the traffic: no gap, nothing twice', async (t, wa
   await sent;
 });
 
-each('killed and started again: what was acknowledged is there, once and in order', async (t, way) => {
+each('killed and restarted: acknowledged messages are there, once and in order', async (t, way) => {
   let server = await room(t);
   const { start } = server;
   const between = await proxy(t, server.url);

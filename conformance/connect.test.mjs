@@ -21,7 +21,7 @@ test('a query in the address', async (t) => {
   assert.deepEqual((await socket.emitWithAck('handshake')).query.q, ['a b&c']);
 });
 
-test('auth may be a function, which is asked at each connection', async (t) => {
+test('auth may be a function, which is called for each connection', async (t) => {
   const { url } = await serve(t);
   let times = 0;
   const socket = client(t, url, { auth: (done) => setImmediate(done, { times: ++times }) });
@@ -64,7 +64,7 @@ for (const flags of [[], ['-mux']]) {
 }
 
 // Only for our server: the reference serves its client there.
-test('a page that loads the client from the server is told where to get it', async (t) => {
+test('a page that loads the client from the server learns where to get it', async (t) => {
   const { url } = await serve(t);
   for (const name of ['socket.io.js', 'socket.io.min.js', 'socket.io.msgpack.min.js']) {
     const script = await (await fetch(`${url}/socket.io/${name}`)).text();
@@ -75,7 +75,7 @@ test('a page that loads the client from the server is told where to get it', asy
   await assert.rejects(import(`data:text/javascript,${encodeURIComponent(page)}`), /cdn\.socket\.io/);
 });
 
-test('what was sent before connecting is sent then, but not the volatile', async (t) => {
+test('events emitted before connecting are sent on connection, except volatile ones', async (t) => {
   const { url } = await serve(t);
   const socket = client(t, url, { autoConnect: false });
   const back = collect(socket, 'message-back');
@@ -109,7 +109,7 @@ test('upgrading under traffic in both directions loses and reorders nothing', as
   }
 });
 
-each('500 at once: each gets what is sent on connection', async (t, way) => {
+each('500 at once: each gets the event sent on connection', async (t, way) => {
   const { url } = await serve(t);
   const refusals = [];
   const all = count(500).map((number) => {
@@ -123,7 +123,7 @@ each('500 at once: each gets what is sent on connection', async (t, way) => {
   assert.equal(new Set(all.map(({ id }) => id)).size, 500);
 });
 
-test('only the origins allowed may connect', async (t) => {
+test('only allowed origins may connect', async (t) => {
   const { url } = await serve(t, '-origins', 'https://good.example');
   for (const transports of [['websocket'], ['polling']]) {
     const from = (origin) => client(t, url, { transports, reconnection: false, extraHeaders: { origin } });

@@ -39,7 +39,7 @@ for (const connection of [false, true]) {
   });
 }
 
-each('the server closes the transport: the client comes back', async (t, way) => {
+each('the server closes the transport: the client reconnects', async (t, way) => {
   const { socket, left, id } = await observed(t, way);
   const lost = next(socket, 'disconnect');
   socket.emit('cut');
@@ -60,7 +60,7 @@ each('the client closes the transport', async (t, way) => {
   await next(socket, 'connect');
 });
 
-each('the network breaks: the client comes back', async (t, way) => {
+each('the network breaks: the client reconnects', async (t, way) => {
   const { socket, left, between } = await observed(t, way, '-ping-interval', '300ms', '-ping-timeout', '5s');
   const lost = next(socket, 'disconnect');
   between.down();
@@ -71,7 +71,7 @@ each('the network breaks: the client comes back', async (t, way) => {
   await settled(socket);
 });
 
-each('the network is silent: both sides notice by the heartbeat', async (t, way) => {
+each('the network is silent: the heartbeat tells both sides', async (t, way) => {
   const { socket, left, between } = await observed(t, way, '-ping-interval', '300ms', '-ping-timeout', '5s');
   const lost = next(socket, 'disconnect');
   between.stall();

@@ -85,7 +85,7 @@ every('namespaces and refusals', async (t, options, { old }) => {
   assert.deepEqual(await ask(main, 'message-with-ack', 1), [1]); // the connection is still open
 });
 
-every('the server disconnects, and the client comes back', async (t, options) => {
+every('the server disconnects, and the client reconnects', async (t, options) => {
   const { url } = await legacy(t);
   const socket = await connected(t, url, options);
   const reasons = collect(socket, 'disconnect');
@@ -144,7 +144,7 @@ test('one broadcast reaches all of them', async (t) => {
   for (const got of [...await Promise.all(news), ...await Promise.all(rest)]) assert.deepEqual(got, sent);
 });
 
-test('a server that does not allow it refuses clients of Socket.IO 2', async (t) => {
+test('a server that does not allow clients of Socket.IO 2 refuses them', async (t) => {
   const { url } = await serve(t);
   for (const transports of [['polling'], ['websocket']]) {
     const socket = client(t, url, { transports, connect: clients['2.5.0'], reconnection: false });
@@ -153,7 +153,7 @@ test('a server that does not allow it refuses clients of Socket.IO 2', async (t)
   }
 });
 
-test('the ready binary has them in one conversation', async (t) => {
+test('all join one conversation of the parley binary', async (t) => {
   const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
   const sockets = await everybody(t, url);
   const heard = sockets.map((socket) => take(socket, 'newMessage', sockets.length));

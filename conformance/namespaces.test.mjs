@@ -87,7 +87,7 @@ each('several on one connection', async (t, way) => {
   await Promise.all(back);
 });
 
-test('more than allowed on one connection', async (t) => {
+test('more namespaces than allowed on one connection', async (t) => {
   const { url } = await serve(t);
   const shared = manager(t, url, ways.websocket);
   for (let i = 0; i < 10; i++) await next(shared.socket(`/dynamic-${i}`), 'connect');
@@ -95,7 +95,7 @@ test('more than allowed on one connection', async (t) => {
   assert.equal(await shared.socket('/dynamic-0').emitWithAck('message-with-ack', 1), 1);
 });
 
-test('rooms of the same name in two namespaces are two rooms', async (t) => {
+test('rooms with the same name in two namespaces are separate', async (t) => {
   const { url } = await serve(t);
   const [a, b, other] = [await connected(t, url), await connected(t, url), await connected(t, `${url}/custom`)];
   for (const socket of [a, b, other]) await socket.emitWithAck('join', 'room');

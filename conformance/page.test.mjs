@@ -60,7 +60,7 @@ const lists = (page, people) => page.waitForFunction((wanted) => {
   return JSON.stringify([first, ...others.sort()]) === wanted;
 }, JSON.stringify(people));
 
-test('the page tells the visitor from an operator in the same conversation, and knows its other tabs', async (t) => {
+test('the page distinguishes the visitor from an operator in the same conversation, and recognises its other tabs', async (t) => {
   const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
   const page = await visit(t, url, { userId: 'u7' });
   await page.fill('#name-input', 'Ulla');
@@ -78,7 +78,7 @@ test('the page tells the visitor from an operator in the same conversation, and 
   assert.equal(await page.textContent('#people-count'), '2');
 });
 
-test('the page counts all who are there, also those that the server does not list', async (t) => {
+test('the page counts all members, even those that the server does not list', async (t) => {
   const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
   const counts = (page, n) => page.waitForFunction((text) => document.querySelector('#people-count').textContent === text, String(n));
   const early = await visit(t, url);

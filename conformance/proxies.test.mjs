@@ -116,7 +116,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
       await exchange(t, proxied[scheme], proxied.ca);
     });
 
-    test(`${name}: a page of the host it is asked for, and of no other, ${scheme}`, async (t) => {
+    test(`${name}: pages of the proxy's origin may connect, others may not, ${scheme}`, async (t) => {
       const { [scheme]: url, ca } = await start(t);
       const { port } = new URL(url);
       for (const options of [ways.websocket, ways.polling]) {
@@ -129,7 +129,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
     });
   }
 
-  test(`${name}: bodies up to max-payload, after which the session goes on`, async (t) => {
+  test(`${name}: bodies up to max-payload; the session survives larger ones`, async (t) => {
     for (const [url, options] of roads(await start(t))) {
       const request = await requests(t, url, options);
       for (const j of [undefined, 0]) {
@@ -144,7 +144,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
     }
   });
 
-  test(`${name}: clients' addresses, which they cannot make up`, async (t) => {
+  test(`${name}: clients' addresses, which clients cannot forge`, async (t) => {
     const { http, https, ca, server } = await start(t, ['--trusted-proxies', '127.0.0.1', '--max-connections-per-address', '2']);
     const forged = (i) => ({ 'X-Forwarded-For': `203.0.113.${i}`, 'X-Real-IP': `203.0.113.${i}`, Forwarded: `for=203.0.113.${i}` });
     const socket = (url, Of) => async (localAddress, i) => {
@@ -166,7 +166,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
     }
   });
 
-  test(`${name}: its header is not believed if it is not trusted`, async (t) => {
+  test(`${name}: its header is ignored if it is not trusted`, async (t) => {
     const proxied = await start(t, ['--trusted-proxies', '10.0.0.0/8', '--max-connections-per-address', '2']);
     const statuses = [];
     for (const i of count(3)) {
@@ -176,7 +176,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
     assert.deepEqual(statuses, [200, 200, 429]);
   });
 
-  test(`${name}: whether a client came over TLS, which it cannot make up`, async (t) => {
+  test(`${name}: whether a client uses TLS, which clients cannot forge`, async (t) => {
     const { url } = await serve(t, '-proxy', '127.0.0.1');
     const { http, https, ca } = await front(t, proxy, url);
     for (const [to, Of, says, secure] of [[http, Agent, 'https', false], [https, SecureAgent, 'http', true], [url, Agent, 'https', false]]) {
@@ -189,17 +189,17 @@ for (const [name, proxy] of Object.entries(proxies)) {
     }
   });
 
-  test(`${name}: heartbeats and comments keep what is idle, for longer than its timeouts`, async (t) => {
+  test(`${name}: heartbeats and comments keep idle connections for longer than its timeouts`, async (t) => {
     await idle(t, await start(t, lively, impatient));
   });
 
-  test(`${name}: without them it is cut off`, async (t) => {
+  test(`${name}: without them it cuts idle connections`, async (t) => {
     const { sockets, streams, feeds } = await everybody(t, await start(t, [], impatient));
     const cut = [...[...streams, ...feeds].map(({ ended }) => ended), ...sockets.map(({ io }) => next(io.engine, 'close'))];
     await Promise.all(cut);
   });
 
-  test(`${name}: sse and feeds are not held back, whatever it is told`, async (t) => {
+  test(`${name}: sse and feeds are not buffered, even if it is configured to`, async (t) => {
     const buffering = name === 'nginx' ? (text) => replace(text, 'proxy_buffering off;', 'proxy_buffering on;') : undefined;
     const proxied = await start(t, [], buffering);
     for (const [i, [url, options]] of roads(proxied).entries()) {
@@ -215,7 +215,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
     }
   });
 
-  test(`${name}: clients that are gone are missed at once`, async (t) => {
+  test(`${name}: the server notices at once when clients disconnect`, async (t) => {
     const proxied = await start(t, ['--ping-interval', '5m', '--ping-timeout', '5m']);
     const metric = async (what) => Number(new RegExp(`^${what} (\\d+)$`, 'm').exec(await (await fetch(`${proxied.server.url}/metrics`)).text())[1]);
     for (const [url, options] of roads(proxied)) {
@@ -245,7 +245,7 @@ for (const [name, proxy] of Object.entries(proxies)) {
     for (const one of [...sockets, ...more.sockets]) one.disconnect();
   });
 
-  test(`${name}: feeds go on after a reload that cuts them off, without gap or duplicate`, async (t) => {
+  test(`${name}: feeds resume after a reload that cuts them off, without gap or duplicate`, async (t) => {
     const proxied = await start(t, [], proxy.hasty);
     const all = [];
     for (const [url, options] of roads(proxied)) all.push({ url, options, request: await requests(t, url, options), got: [] });

@@ -28,7 +28,7 @@ async function isRecovered(socket, id) {
   assert.deepEqual({ ...who, transport: '', rooms: who.rooms.sort() }, { id, recovered: true, transport: '', data: { name: 'Ada' }, rooms: [id, 'room'].sort() });
 }
 
-each('id, rooms, data and what was missed', async (t, way) => {
+each('id, rooms, data and missed events', async (t, way) => {
   const { socket, between, inbox, send, id } = await pair(t, { way });
   await send('before');
   await settled(socket);
@@ -73,7 +73,7 @@ each('the server closed the transport', async (t, way) => {
   assert.deepEqual(contents(inbox), [['missed']]);
 });
 
-each('what was sent just before the server closed the transport comes once', async (t, way) => {
+each('events sent just before the server closes the transport come once', async (t, way) => {
   const { url } = await serve(t, '-recovery', '1m');
   const socket = await connected(t, url, way);
   const back = collect(socket, 'message-back');
@@ -89,7 +89,7 @@ each('what was sent just before the server closed the transport comes once', asy
   assert.deepEqual(contents(back), count(10).flatMap((i) => [[i, 'a'], [i, 'b']]));
 });
 
-each('without any event before', async (t, way) => {
+each('without an earlier event', async (t, way) => {
   const { socket, between, inbox, send, id } = await pair(t, { way, namespace: '/quiet' });
   for (let i = 0; i < 2; i++) {
     const lost = next(socket, 'disconnect');
@@ -103,7 +103,7 @@ each('without any event before', async (t, way) => {
   assert.deepEqual(contents(inbox), [['missed']]);
 });
 
-test('only what was for the client', async (t) => {
+test('only events for the client', async (t) => {
   const { socket, other, between, inbox, id } = await pair(t);
   const lost = next(socket, 'disconnect');
   between.down();
@@ -142,7 +142,7 @@ each('a volatile event that ends in a string does not spoil the offset', async (
   assert.deepEqual(contents(inbox), [[1], [2]]);
 });
 
-each('not after a disconnect that was wanted', async (t, way) => {
+each('not after an intended disconnect', async (t, way) => {
   const { socket, other, id, send } = await pair(t, { way });
   await send(1);
   await settled(socket);
@@ -211,7 +211,7 @@ test('a private id serves one client at a time, and once', async (t) => {
   assert.equal((await late.emitWithAck('whoami')).recovered, false);
 });
 
-test('nonsense is not recovered, and does no harm', async (t) => {
+test('nonsense is not recovered and does no harm', async (t) => {
   const { url } = await serve(t, '-recovery', '1m');
   for (const auth of [{ pid: 'x' }, { pid: 1, offset: [] }, { pid: '', offset: '' }, { pid: 'x', offset: 'y'.repeat(10_000) }, { offset: '1' }]) {
     const socket = await connected(t, url, { auth });
@@ -219,7 +219,7 @@ test('nonsense is not recovered, and does no harm', async (t) => {
   }
 });
 
-test('many cuts under traffic: nothing missing, nothing twice', async (t) => {
+test('many cuts under traffic: nothing lost, nothing twice', async (t) => {
   const { socket, between, inbox, send } = await pair(t);
   const cuts = soak(20, 2000);
   const sending = (async () => { for (const i of count(cuts * 25)) await send(i); })();

@@ -57,7 +57,7 @@ each('names of rooms', async (t, way) => {
   assert.equal((await a.emitWithAck('whoami')).rooms.length, 1);
 });
 
-each('all receivers see one order', async (t, way) => {
+each('all receivers see the same order', async (t, way) => {
   const { sockets, inboxes } = await crowd(t, 3, way);
   await Promise.all(sockets.map((socket) => socket.emitWithAck('join', 'all')));
   await Promise.all(sockets.flatMap((socket, who) => count(100).map((i) => socket.emitWithAck('broadcast', { to: ['all'], self: true }, 'news', who, i))));
@@ -67,7 +67,7 @@ each('all receivers see one order', async (t, way) => {
   }
 });
 
-each('volatile events come at most once and in order, others all', async (t, way) => {
+each('volatile events come at most once and in order, all others come', async (t, way) => {
   const { sockets: [a, b], reached } = await crowd(t, 2, way);
   const ticks = collect(a, 'tick');
   await a.emitWithAck('stream', { count: 200, every: 500, volatile: true });

@@ -53,7 +53,7 @@ for (const flags of [[], ['--path', '/deep/io/']]) {
   });
 }
 
-test('behind nginx, as docs/proxies.md has it', async (t) => {
+test('behind nginx, configured as in docs/proxies.md', async (t) => {
   const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
   const changed = (text) => replace(replace(text, 'location / {', 'location /chat/ {'), 'proxy_pass http://parley;', 'proxy_pass http://parley/;');
   const { http } = await front(t, proxies.nginx, url, changed);

@@ -152,7 +152,7 @@ each('sse, cut while it is upgraded', async (t, { client, run }) => {
 }, { at: ['Node.js'] });
 
 for (const kind of ['sse', 'jsonp']) {
-  each(`${kind}: who closes, and who hears of it`, async (t, { client, run, left }) => {
+  each(`${kind}: either side closes, and the other learns of it`, async (t, { client, run, left }) => {
     const server = await serve(t, '-legacy', ...still);
     const between = await network(t, server.url);
     const watcher = await connected(t, server.url, { transports: ['websocket'] });
@@ -195,7 +195,7 @@ for (const kind of ['sse', 'jsonp']) {
   }, { at: kind === 'sse' ? ['Node.js', 'Chromium'] : ['Chromium'] });
 }
 
-each('sse: back after the server was restarted', async (t, { client, run }) => {
+each('sse: reconnects after the server has restarted', async (t, { client, run }) => {
   const first = await serve(t);
   await run(async ({ dial, arrived }, options) => {
     globalThis.kept = dial(options);
@@ -213,7 +213,7 @@ each('sse: back after the server was restarted', async (t, { client, run }) => {
   await run(() => { globalThis.kept.close(); });
 });
 
-each('jsonp of another server', async (t, { client, run }) => {
+each('jsonp with another server', async (t, { client, run }) => {
   const { Server } = fromJS('socket.io');
   const http = createServer();
   const server = new Server(http, { connectTimeout: 5000 });
@@ -243,7 +243,7 @@ each('jsonp of another server', async (t, { client, run }) => {
 }, { at: ['Chromium'] });
 
 for (const client of ['own', 'official']) {
-  test(`a page whose policy forbids to connect: JSONP, by forms: ${client}`, async (t) => {
+  test(`a page whose policy forbids connections: JSONP with forms: ${client}`, async (t) => {
     const { run, faults } = await open(t, { policy: "default-src 'self'; script-src * 'unsafe-inline'; connect-src 'none'; form-action *; frame-src *" });
     const between = await network(t, (await serve(t, '-legacy', ...still)).url);
     const wrong = await run(async ({ dial, arrived, converse, traffic }, options) => {
@@ -259,7 +259,7 @@ for (const client of ['own', 'official']) {
     assert.deepEqual(faults, []);
   });
 
-  test(`JSONP does not hold up the page, and what does not open leaves nothing: ${client}`, async (t) => {
+  test(`JSONP does not block the page, and leaves nothing if it does not open: ${client}`, async (t) => {
     const { run } = await open(t);
     const between = await network(t, (await serve(t, '-legacy', ...still)).url, { jsonp: 'swallowed' });
     await run(async ({ dial, next }, options) => {

@@ -81,7 +81,7 @@ for (const [name, options] of Object.entries({
   });
 }
 
-test('the default transports end on one that is not polling', async (t) => {
+test('with the default transports, the client upgrades from polling', async (t) => {
   const { page, origin, faults } = await open(t);
   const { url, hash } = await quic(t, '-origins', origin);
   const { results, transport } = await page.evaluate(converse, { url, hash, options: { transports: ['polling', 'websocket', 'webtransport'], upgraded: 'any' } });
@@ -132,7 +132,7 @@ test('pings are answered, and a dead server is noticed', async (t) => {
   assert.equal(await gone, 'ping timeout');
 });
 
-test('what was sent before the server closes arrives', async (t) => {
+test('events sent before the server closes arrive', async (t) => {
   const { page, origin } = await open(t);
   const { url, hash } = await quic(t, '-origins', origin);
   const all = await page.evaluate(({ url, hash }) => Promise.all(Array.from({ length: 10 }, async () => {
@@ -152,7 +152,7 @@ test('what was sent before the server closes arrives', async (t) => {
   assert.deepEqual(all, Array(10).fill({ got: 101, last: 'back', reason: 'io server disconnect' }));
 });
 
-test('a shutdown tells clients, which come back', async (t) => {
+test('clients learn of a shutdown and reconnect', async (t) => {
   const { page, origin } = await open(t);
   const first = await quic(t, '-origins', origin);
   const port = new URL(first.url).port;
@@ -191,7 +191,7 @@ for (const [what, flags] of Object.entries({
   });
 }
 
-test('middleware and authentication are those of every transport', async (t) => {
+test('middleware and authentication work as on every transport', async (t) => {
   const { page, origin } = await open(t);
   const { url, hash } = await quic(t, '-origins', origin);
   const seen = await page.evaluate(async ({ url, hash }) => {
@@ -212,7 +212,7 @@ test('middleware and authentication are those of every transport', async (t) => 
   assert.match(seen.handshake.address, /^127\.0\.0\.1:\d+$/);
 });
 
-test('20 sockets of one page', async (t) => {
+test('20 sockets in one page', async (t) => {
   const { page, origin } = await open(t);
   const { url, hash } = await quic(t, '-origins', origin);
   const ids = await page.evaluate(({ url, hash }) => Promise.all(Array.from({ length: 20 }, async () => {
@@ -223,7 +223,7 @@ test('20 sockets of one page', async (t) => {
   assert.equal(new Set(ids).size, 20);
 });
 
-test('the ready binary, with the hash that it tells', async (t) => {
+test('the parley binary, with the hash that it publishes', async (t) => {
   const server = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory', '--tls-self-signed');
   // Use a page of the server's own origin.
   const page = await newPage(t, { bypassCSP: true });

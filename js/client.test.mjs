@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { dial, next, serve, test, ways } from './testdata/reference.mjs';
 
 for (const [way, options] of Object.entries(ways)) {
-  test(`${way}: events, acknowledgements and binary, both ways`, async (t) => {
+  test(`${way}: events, acknowledgements and binary in both directions`, async (t) => {
     const { io, url } = await serve(t);
     io.on('connection', (socket) => {
       socket.on('echo', (...args) => args.pop()(...args));
@@ -22,7 +22,7 @@ for (const [way, options] of Object.entries(ways)) {
     assert.deepEqual(await client.request('ask me'), { got: new Uint8Array([7, 8]).buffer, text: 'é€😀' });
   });
 
-  test(`${way}: 300 events each way arrive once and in order`, async (t) => {
+  test(`${way}: 300 events in each direction arrive once and in order`, async (t) => {
     const { io, url } = await serve(t);
     const received = [];
     io.on('connection', async (socket) => {
@@ -48,7 +48,7 @@ for (const [way, options] of Object.entries(ways)) {
     assert.equal(client.transport, way === 'polling' ? 'polling' : 'websocket');
   });
 
-  test(`${way}: what was sent before close() arrives, and the server hears of it`, async (t) => {
+  test(`${way}: packets sent before close() arrive, and the server learns of the disconnect`, async (t) => {
     const { io, url } = await serve(t);
     const heard = new Promise((resolve) => io.on('connection', (socket) => {
       const packets = []; // record raw packets: the reference drops events that come just before a disconnect
@@ -102,7 +102,7 @@ test('a refused event rejects; a result that only looks like a refusal does not'
   ]) assert.deepEqual(await client.request('ask', result), result[0]);
 });
 
-test('auth that fails is tried again', async (t) => {
+test('the client retries if auth fails', async (t) => {
   const { url } = await serve(t);
   let calls = 0;
   const client = dial(t, url, { auth: () => { if (++calls === 1) throw new Error('no token yet'); return {}; } });
@@ -121,7 +121,7 @@ test('a request times out; a late answer changes nothing', async (t) => {
 });
 
 for (const [way, options] of Object.entries(ways)) {
-  test(`${way}: an answer is called back before what follows it is heard`, async (t) => {
+  test(`${way}: the callback of an answer runs before the listeners of later events`, async (t) => {
     const { io, url } = await serve(t);
     io.on('connection', (socket) => socket.on('join', (done) => {
       socket.emit('live', 1);
@@ -141,7 +141,7 @@ for (const [way, options] of Object.entries(ways)) {
   });
 }
 
-test('what becomes of an event that asks for an answer by a callback', async (t) => {
+test('outcomes of an event with a callback', async (t) => {
   const { io, url } = await serve(t);
   io.on('connection', (socket) => {
     socket.on('refused', (done) => done({ error: { code: 'not_joined', message: 'join first' } }));
@@ -172,7 +172,7 @@ test('before the connection: emits wait in order, volatile ones are dropped, the
   assert.deepEqual(got, ['a', 'b', 'c', 'e', 'f']);
 });
 
-test('listeners: once, off, reserved names, and a fault in one of them', async (t) => {
+test('listeners: once, off, reserved names, and one that throws', async (t) => {
   const { io, url } = await serve(t);
   io.on('connection', (socket) => socket.on('go', (done) => { socket.emit('x', 1); socket.emit('x', 2); done(); }));
   const client = dial(t, url, ways.polling);
@@ -188,7 +188,7 @@ test('listeners: once, off, reserved names, and a fault in one of them', async (
   assert.throws(() => client.emit('connect'), TypeError);
 });
 
-test('the server may end the connection, for good', async (t) => {
+test('the server disconnects the client, which does not reconnect', async (t) => {
   const { io, url } = await serve(t);
   io.on('connection', (socket) => socket.on('bye', () => socket.disconnect()));
   const client = dial(t, url);
@@ -198,7 +198,7 @@ test('the server may end the connection, for good', async (t) => {
   assert.equal(client.state, 'closed');
 });
 
-test('polling keeps each POST within maxPayload; what can never fit is refused here', async (t) => {
+test('polling keeps each POST within maxPayload; the client refuses larger packets', async (t) => {
   const { io, url } = await serve(t, { maxHttpBufferSize: 1000 });
   let sum = 0;
   io.on('connection', (socket) => {

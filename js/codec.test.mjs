@@ -41,7 +41,7 @@ test('toJSON is honoured, a Blob is refused', () => {
   assert.throws(() => encode({ type: 2, data: ['f', new Blob(['x'])] }), TypeError);
 });
 
-test('what is no packet is refused', () => {
+test('invalid packets are refused', () => {
   for (const text of ['', '7', 'x', '2', '2{}', '2[]', '2[null]', '2["a"', '3["a"]', '31{}', '5["a"]', '2-["a"]', '01-{}']) {
     assert.throws(() => new Decoder().add(text), undefined, text);
   }

@@ -43,7 +43,7 @@ async function make(t, statuses = [], options = {}) {
   return { feed, got, asked, waits, pass, sources: FakeSource.all };
 }
 
-test('is left to EventSource while that reconnects', async (t) => {
+test('does nothing while EventSource reconnects', async (t) => {
   const { feed, got, pass, sources } = await make(t, [], { withCredentials: true });
   sources[0].open();
   assert.equal(feed.state, 'open');
@@ -56,7 +56,7 @@ test('is left to EventSource while that reconnects', async (t) => {
   assert.deepEqual([got, sources.length, feed.lastEventId, sources[0].init], [['a', 'b'], 1, '2', { withCredentials: true }]);
 });
 
-test('makes another one, after the last event, when EventSource gives up', async (t) => {
+test('makes another EventSource, from the last event on, when one gives up', async (t) => {
   const { feed, got, asked, waits, pass, sources } = await make(t, [200]);
   sources[0].open();
   sources[0].say('news', 'a', '1');
@@ -73,7 +73,7 @@ test('makes another one, after the last event, when EventSource gives up', async
   assert.deepEqual(got, ['a', 'b']);
 });
 
-test('waits longer from attempt to attempt, and not less than it is asked to', async (t) => {
+test('waits longer with each attempt, and at least as long as the server asks', async (t) => {
   const { waits, pass, sources } = await make(t, [0, 503, 429, 404, 405, 200], { max: 9000 });
   sources[0].giveUp();
   for (const ms of [1000, 2000, 4000, 8000, 9000]) await pass(ms);
@@ -93,13 +93,13 @@ test('Retry-After', async (t) => {
   assert.deepEqual(waits, [1000, 7000]);
 });
 
-test('spreads over half of the time', async (t) => {
+test('spreads attempts over half of the wait', async (t) => {
   const { waits, sources } = await make(t, [], { random: () => 0 });
   sources[0].giveUp();
   assert.deepEqual(waits, [500]);
 });
 
-test('204 is the end', async (t) => {
+test('204 ends the feed', async (t) => {
   let ends = 0;
   const { feed, pass, sources } = await make(t, [204], { onend: () => ends++ });
   sources[0].giveUp();
@@ -109,7 +109,7 @@ test('204 is the end', async (t) => {
   assert.deepEqual([feed.state, ends, sources.length], ['ended', 1, 1]);
 });
 
-test('close ends it, whatever it is doing', async (t) => {
+test('close ends it in every state', async (t) => {
   for (const when of ['open', 'waiting', 'asking']) {
     const { feed, pass, sources, got } = await make(t, [200]);
     if (when !== 'open') sources[0].giveUp();
@@ -122,7 +122,7 @@ test('close ends it, whatever it is doing', async (t) => {
   }
 });
 
-test('goes on from where it began, even if nothing has happened since', async (t) => {
+test('resumes where it began if no event has come since', async (t) => {
   const { asked, pass, sources } = await make(t, [200]);
   sources[0].open();
   sources[0].say('live', '{}', '41');
@@ -131,7 +131,7 @@ test('goes on from where it began, even if nothing has happened since', async (t
   assert.match(asked[0], /&lastEventId=41$/);
 });
 
-test('a listener may come later, and go', async (t) => {
+test('listeners can be added later, and removed', async (t) => {
   const { feed, got, sources } = await make(t);
   const later = [];
   const listener = ({ data }) => later.push(data);

@@ -5,7 +5,7 @@ import { WebSocketTransport } from './parley.js';
 import { dial, next, serve, test, ways } from './testdata/reference.mjs';
 
 for (const [way, options] of Object.entries(ways)) {
-  test(`${way}: comes back after the server was restarted`, async (t) => {
+  test(`${way}: reconnects after the server has restarted`, async (t) => {
     const first = await serve(t);
     first.io.on('connection', (socket) => socket.on('never', () => {}));
     const client = dial(t, first.url, options);
@@ -60,7 +60,7 @@ for (const [way, options] of Object.entries(ways)) {
   });
 }
 
-test('a listener that closes the client while it is told what it missed is told no more', async (t) => {
+test('a listener that closes the client during recovery gets no more events', async (t) => {
   class Recovering {
     static kind = 'recovering';
     writable = true;
@@ -86,7 +86,7 @@ test('a listener that closes the client while it is told what it missed is told 
   assert.deepEqual(got, [1]);
 });
 
-test('an offset is not carried into another session', async (t) => {
+test('the offset is not used in another session', async (t) => {
   const first = await serve(t, { connectionStateRecovery: {} });
   first.io.on('connection', (socket) => socket.emit('hello'));
   const client = dial(t, first.url);
@@ -121,7 +121,7 @@ test('falls back to polling when WebSocket is refused, and remembers it', async 
   assert.equal(await again(), 2, 'after ten minutes WebSocket has its chance again');
 });
 
-test('falls back when WebSocket is swallowed: each transport has its own time to open', async (t) => {
+test('falls back when WebSocket is swallowed: each transport has its own timeout', async (t) => {
   const { http, url } = await serve(t);
   http.removeAllListeners('upgrade').on('upgrade', () => {}); // a proxy that never answers
   const client = dial(t, url, { transports: [{ transport: 'websocket', timeout: 50 }, 'polling'] });
@@ -129,7 +129,7 @@ test('falls back when WebSocket is swallowed: each transport has its own time to
   assert.equal(client.transport, 'polling');
 });
 
-test('falls back where there is no WebSocket at all, and where its constructor throws', async (t) => {
+test('falls back without WebSocket, and if its constructor throws', async (t) => {
   const { url } = await serve(t);
   for (const none of [null, class { constructor() { throw new Error('blocked'); } }]) {
     const client = dial(t, url, { WebSocket: none });
@@ -158,7 +158,7 @@ test('a transport that opens and is cut, twice in a row, is tried last', async (
   assert.equal(await again(), 'websocket', 'after ten minutes it has its chance again');
 });
 
-test('an upgrade that is cut, twice in a row, is not made again', async (t) => {
+test('an upgrade that is cut twice in a row is not repeated', async (t) => {
   const { io, http, url } = await serve(t);
   io.on('connection', (socket) => socket.on('echo', (n, done) => done(n)));
   let cuts = 0;
@@ -173,7 +173,7 @@ test('an upgrade that is cut, twice in a row, is not made again', async (t) => {
   assert.deepEqual([client.transport, cuts], ['polling', 2]);
 });
 
-test('a server that ends sessions in good order says nothing about the transport', async (t) => {
+test('if the server closes sessions properly, that does not count against the transport', async (t) => {
   const { io, url } = await serve(t);
   io.on('connection', (socket) => setTimeout(() => socket.conn.close(), 10));
   const client = dial(t, url, { transports: ['websocket', 'polling'] });
@@ -217,7 +217,7 @@ test('an upgrade that dies after its probe leaves polling as it was', async (t) 
   assert.deepEqual(died, ['3probe']);
 });
 
-test('when nothing opens the error says why, for each transport', async (t) => {
+test('if no transport opens, the error gives the reason for each', async (t) => {
   const { url } = await serve(t, { allowRequest: (request, done) => done('come back later', false) });
   const client = dial(t, url, { reconnection: { attempts: 1, delay: 10 } });
   const [error] = await next(client, 'connect_error');
@@ -228,7 +228,7 @@ test('when nothing opens the error says why, for each transport', async (t) => {
   assert.equal(client.state, 'closed', 'no attempts left');
 });
 
-test('a server that falls silent is given up after pingInterval + pingTimeout', async (t) => {
+test('the client gives a silent server up after pingInterval + pingTimeout', async (t) => {
   const http = createServer((request, response) => {
     if (request.method === 'POST') return request.resume().on('end', () => response.end('ok'));
     if (new URL(request.url, 'http://x').searchParams.has('sid')) return void (greeted++ === 0 ? response.end('40{"sid":"s"}') : 0);
@@ -245,7 +245,7 @@ test('a server that falls silent is given up after pingInterval + pingTimeout', 
   assert.ok(performance.now() - start >= 2999);
 });
 
-test('after a sleep of the machine the first emit notices, waits, and is sent on the next connection', async (t) => {
+test('after the machine has slept, the first emit notices, waits, and is sent on the next connection', async (t) => {
   const { io, url } = await serve(t);
   io.on('connection', (socket) => socket.on('echo', (n, done) => done(n)));
   const client = dial(t, url);
@@ -258,7 +258,7 @@ test('after a sleep of the machine the first emit notices, waits, and is sent on
   assert.equal(await answer, 1);
 });
 
-test('what cannot be read ends the session, not the client', async (t) => {
+test('unreadable packets end the session, not the client', async (t) => {
   const { io, url } = await serve(t);
   const client = dial(t, url);
   await next(client, 'connect');

@@ -42,7 +42,7 @@ async function enter(options) {
   return { client, room, got, states, next: () => client.asked.shift(), take: () => got.splice(0) };
 }
 
-test('the page comes first, whatever follows it at once; then live messages', async () => {
+test('the page comes first, even if events follow it at once; then live messages', async () => {
   const { client, room, states, next, take } = await enter();
   const join = next();
   assert.deepEqual([join.event, { ...join.payload }], ['joinRoom', { roomId: 'r', userId: 'ada', operatorId: undefined, name: 'Ada', limit: 50 }]);
@@ -59,7 +59,7 @@ test('the page comes first, whatever follows it at once; then live messages', as
   assert.deepEqual([[...room.members.values()], room.count], [[bob], 7]);
 });
 
-test('after a break it goes on where it was; what is live waits for what is missing', async () => {
+test('after a disconnect it continues where it was; live messages wait for missing ones', async () => {
   const { client, room, states, next, take } = await enter();
   next().answer(page(1, 3));
   client.disconnect();
@@ -79,7 +79,7 @@ test('after a break it goes on where it was; what is live waits for what is miss
   assert.deepEqual(states, ['joining', 'joined', 'waiting', 'joining', 'joined']);
 });
 
-test('a break while messages are missing', async () => {
+test('a disconnect while messages are missing', async () => {
   const { client, next, take } = await enter();
   next().answer(page(1, 3));
   client.disconnect();
@@ -113,7 +113,7 @@ test('another history', async () => {
   assert.deepEqual([take(), room.lastSeq], [[' reset'], 0]);
 });
 
-test('joining again as somebody else loses and repeats nothing', async () => {
+test('joining again under another identity loses and repeats nothing', async () => {
   const { client, room, next, take } = await enter();
   next().answer(page(1, 3));
   room.join({ name: 'Lovelace' });
@@ -125,7 +125,7 @@ test('joining again as somebody else loses and repeats nothing', async () => {
   assert.deepEqual(take(), ['1,2,3 reset', '4 live', '5', '6 live']);
 });
 
-test('a refusal is told, and may be tried again', async () => {
+test('a refusal is reported, and joining can be retried', async () => {
   const { client, room, states, next, take } = await enter();
   next().refuse(new ParleyError('unavailable', 'later'));
   assert.deepEqual([room.state, room.error.code, room.error.message], ['refused', 'unavailable', 'later']);
@@ -148,7 +148,7 @@ test('leaving', async () => {
   assert.deepEqual([take(), states, client.asked, client.emitted], [[], ['joining'], [], [['leaveRoom', { roomId: 'r' }]]]);
 });
 
-test('a fault of a handler stops nothing', async (t) => {
+test('a handler that throws stops nothing', async (t) => {
   const faults = [];
   const caught = (error) => faults.push(error.message);
   t.mock.method(globalThis, 'queueMicrotask', (run) => { try { run(); } catch (error) { caught(error); } });

@@ -49,7 +49,7 @@ function make(t, answers, { handshake = null } = {}) {
   return { transport, log, asked, posts, context };
 }
 
-test('events, however they are written and wherever they are cut', async (t) => {
+test('events in any notation and cut at any byte', async (t) => {
   const text = `\ufeff:\n\nid: 0\ndata: ${open}\n\ndata:4é😀\r\nid:1\r\nretry: 5\r\n\r\n: a comment\revent: json\rdata: "4a\\r\\nb\u2028"\rid: 2\r\r`
     + 'id: 3\ndata: bAAEC\n\nid: 9\n\ndata\nid: 4\n\ndata: 4x\ndata:  y\nid: 5\n\nid: 6\ndata: 4not complete\n';
   const expected = [open, '4é😀', '4a\r\nb\u2028', new Uint8Array([0, 1, 2]).buffer, '', '4x\n y'];
@@ -64,7 +64,7 @@ test('events, however they are written and wherever they are cut', async (t) => 
   }
 });
 
-test('goes on after the last event that was complete', async (t) => {
+test('resumes after the last complete event', async (t) => {
   const second = new Stream();
   const { log, asked } = make(t, [
     new Stream().say(`id: 0\ndata: ${open}\n\nid: 1\ndata: 4a\n\nid: 2\ndata: 4b\n`).end(),
@@ -80,7 +80,7 @@ test('goes on after the last event that was complete', async (t) => {
 });
 
 for (const [status, said] of [[204, 'HTTP 204'], [400, 'HTTP 400: Session ID unknown']]) {
-  test(`${status} is the end`, async (t) => {
+  test(`${status} ends the session`, async (t) => {
     const last = new Stream({ status: 200 });
     last.response = new Response(status === 204 ? null : '{"code":1,"message":"Session ID unknown"}', { status });
     const { log, asked, transport } = make(t, [new Stream().say(`id: 0\ndata: ${open}\n\n`).end(), last]);
@@ -90,7 +90,7 @@ for (const [status, said] of [[204, 'HTTP 204'], [400, 'HTTP 400: Session ID unk
   });
 }
 
-test('until there is a session any failure is one to open', async (t) => {
+test('before there is a session, any failure means that it cannot open', async (t) => {
   for (const [answer, said] of [
     [new TypeError('refused'), 'refused'],
     [new Stream({ status: 503 }).say('no').end(), 'HTTP 503'],
@@ -104,7 +104,7 @@ test('until there is a session any failure is one to open', async (t) => {
   }
 });
 
-test('a session that goes on for long keeps nothing of the streams it has had', async (t) => {
+test('a long session keeps nothing of its earlier streams', async (t) => {
   const streams = Array.from({ length: 6 }, (_, i) => new Stream().say(`id: ${i}\ndata: ${i ? '4a' : open}\n\n`));
   for (const stream of streams.slice(0, -1)) stream.end();
   const { transport, log } = make(t, streams);
@@ -112,7 +112,7 @@ test('a session that goes on for long keeps nothing of the streams it has had', 
   assert.equal(getEventListeners(transport.signal, 'abort').length, 1, 'that of the present stream');
 });
 
-test('five streams without an event, one after the other, are the end', async (t) => {
+test('five streams in a row without an event end the session', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const empty = () => new Stream().say(':\n\nid: 1\nda').end();
   const full = (id) => new Stream().say(`id: ${id}\ndata: 4${id}\n\nid`).end();
@@ -127,7 +127,7 @@ test('five streams without an event, one after the other, are the end', async (t
   assert.deepEqual(asked, [null, '0', '0', '0', '0', '0', '1', '1', '1', '1', '1', '1']);
 });
 
-test('pausing waits for the last event and for POSTs, and gives the stream up', async (t) => {
+test('pausing waits for the last event and for POSTs, and then drops the stream', async (t) => {
   const first = new Stream().say(`id: 0\ndata: ${open}\n\n`), second = new Stream(), third = new Stream();
   const { transport, log, asked, posts } = make(t, [first, second, third]);
   await until(() => log.length === 1);
@@ -161,7 +161,7 @@ test('pausing after the last event has come', async (t) => {
   assert.equal(first.given, true);
 });
 
-test('a stream goes on after a last event when nobody pauses, and after a pause that was given up', async (t) => {
+test('a stream continues after a last event without a pause, and after an abandoned pause', async (t) => {
   const first = new Stream().say(`id: 0\ndata: ${open}\n\nid: 1\ndata: 6\n\nid: 2\ndata: 4a\n\n`);
   const { transport, log, asked } = make(t, [first]);
   await until(() => log.length === 3);
@@ -173,7 +173,7 @@ test('a stream goes on after a last event when nobody pauses, and after a pause 
   assert.deepEqual([log, asked, first.given, paused], [[open, '6', '4a', '6', '4b'], [null], false, false]);
 });
 
-test('a stream that falls silent, or does not come, is asked for again', async (t) => {
+test('a stream that falls silent or does not come is requested again', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const turn = async () => { for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve)); };
   const silent = new Stream().say(`id: 0\ndata: ${open}\n\n`), late = new Stream(), third = new Stream();
@@ -198,7 +198,7 @@ test('a stream that falls silent, or does not come, is asked for again', async (
   assert.deepEqual([log, asked], [[open, '4a'], [null, '0', '0']]);
 });
 
-test('a POST that fails is the end; it is not sent again', async (t) => {
+test('a POST that fails ends the session and is not repeated', async (t) => {
   const stream = new Stream().say(`id: 0\ndata: ${open}\n\n`);
   const { transport, log, posts } = make(t, [stream]);
   await until(() => log.length === 1);
@@ -209,13 +209,13 @@ test('a POST that fails is the end; it is not sent again', async (t) => {
   assert.deepEqual([log[1], posts.length, stream.given], ['transport error: HTTP 502', 1, true]);
 });
 
-test('a packet that cannot be read is the end', async (t) => {
+test('an unreadable packet ends the session', async (t) => {
   const { log } = make(t, [new Stream().say(`id: 0\ndata: ${open}\n\nid: 1\nevent: json\ndata: "4\n\n`)]);
   await until(() => log.length === 2);
   assert.match(log[1], /^transport error: .*JSON/);
 });
 
-test('closing: at once, or when what was sent and the farewell have been taken', async (t) => {
+test('closing: at once, or politely after the last packets and the CLOSE', async (t) => {
   const stream = new Stream().say(`id: 0\ndata: ${open}\n\n`);
   const { transport, log, posts } = make(t, [stream]);
   await until(() => log.length === 1);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Timeline, content, draftId, drafts, links, personKey, plain } from '../web/timeline.js';
 
-test('a timeline keeps its order, takes each message once and lets drafts go', () => {
+test('a timeline keeps its order, takes each message once and drops stored drafts', () => {
   const timeline = new Timeline();
   timeline.drafts = [{ clientId: 'c1' }, { clientId: 'c2' }];
   const added = [3, 1, 2, 3, 7, 5, 1].map((seq) => timeline.add({ seq, clientId: seq === 5 ? 'c1' : undefined }));
@@ -14,7 +14,7 @@ test('a timeline keeps its order, takes each message once and lets drafts go', (
   assert.deepEqual([timeline.messages, timeline.oldest, timeline.epoch, timeline.drafts.length], [[], undefined, 'e2', 1]);
 });
 
-test('a message that was sent again and is older than what is loaded leaves no hole', () => {
+test('a resent message that is older than the loaded ones leaves no hole', () => {
   const timeline = new Timeline();
   timeline.drafts = [{ clientId: 'c1' }];
   timeline.hasOlder = true;
@@ -39,7 +39,7 @@ test('links in a text', () => {
 });
 
 // Quadratic time would take hours.
-test('links in what is long are found in linear time', { timeout: 300_000 }, () => {
+test('links in long texts are found in linear time', { timeout: 300_000 }, () => {
   for (const char of '(!)') links(`https://a.example/${char.repeat(3_000_000)}/${'https://x.'.repeat(300_000)}`);
 });
 
@@ -58,7 +58,7 @@ test('the content of any JSON', () => {
   for (const value of [null, 0, false, []]) assert.deepEqual(content(value), { json: JSON.stringify(value), name: undefined });
 });
 
-test('drafts that were kept, among anything else', () => {
+test('stored drafts among other data', () => {
   for (const json of [null, '', '{', 'null', '1', '{"length":1}', '[null,1,"a",[],{}]', '[{"clientId":""},{"clientId":1,"message":1},{"clientId":"a"}]']) assert.deepEqual(drafts(json), [], json);
   const kept = [{ clientId: 'a', message: { text: 'x' }, at: 1 }, { clientId: 'b', message: null, at: 2, error: 'why' }];
   assert.deepEqual(drafts(JSON.stringify(kept)), kept);
@@ -67,7 +67,7 @@ test('drafts that were kept, among anything else', () => {
   assert.ok(Math.abs(at - Date.now()) < 60_000);
 });
 
-test('who is who', () => {
+test('keys of persons', () => {
   const keys = [{ id: '1', userId: 'u' }, { id: '2', userId: 'u', operatorId: 'o' }, { id: '3', operatorId: 'u' }, { id: 'u' }].map(personKey);
   assert.equal(new Set(keys).size, 4);
   assert.equal(personKey({ seq: 1, userId: 'u', name: 'n' }), keys[0]);

@@ -139,7 +139,7 @@ spec('history: the newest page, older ones on scrolling up, any JSON', async (t)
   await page.waitForFunction(() => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 3);
 });
 
-spec('a long room: few messages are in the document, wherever it is scrolled to, and none is passed over', async (t) => {
+spec('a long room: the document has few messages at any scroll position, and skips none', async (t) => {
   const room = `long ${run}`, n = 450;
   const filler = await fill(t, room, 100, (i) => `number ${i}`);
   const page = await visit(t, room, { name: 'Ada' });
@@ -180,7 +180,7 @@ spec('a long room: few messages are in the document, wherever it is scrolled to,
   await page.waitForFunction(() => latest.hidden);
 });
 
-spec('a break: nothing lost, nothing twice, drafts survive it and a reload', async (t) => {
+spec('a disconnect: nothing lost, nothing twice, drafts survive it and a reload', async (t) => {
   const room = `break ${run}`;
   const ada = await visit(t, room, { name: 'Ada' });
   const bob = await visit(t, room, { name: 'Bob', query: '?transport=polling,websocket' });
@@ -233,7 +233,7 @@ spec('rooms: the field, the address, back and forward', async (t) => {
   assert.deepEqual(await texts(page), ['in two']);
 });
 
-spec('a room that cannot be joined is not shown as one that will be', async (t) => {
+spec('a room that refuses is not shown as one being joined', async (t) => {
   const page = await visit(t, `before ${run}`, { name: 'Ada' });
   await page.evaluate(() => { location.hash = '\u00e9'.repeat(150); });
   await page.locator('#notice', { hasText: 'Could not join the room' }).waitFor();
@@ -243,7 +243,7 @@ spec('a room that cannot be joined is not shown as one that will be', async (t) 
   await page.locator('#notice').waitFor({ state: 'hidden' });
 });
 
-spec('links to web pages can be followed, others are text', async (t) => {
+spec('links to web pages work, others are text', async (t) => {
   const page = await visit(t, `links ${run}`, { name: 'Ada' });
   const text = 'See https://a.example/?q=<b>, not javascript:alert(1).';
   await say(page, text);
@@ -254,7 +254,7 @@ spec('links to web pages can be followed, others are text', async (t) => {
 
 // WCAG 2.2, 1.4.3 and 1.4.11: the contrast with the background is 4.5:1 for text and 3:1 for the edge of a field.
 for (const colorScheme of ['light', 'dark']) {
-  spec(`${colorScheme}: everything can be read`, async (t) => {
+  spec(`${colorScheme}: everything has enough contrast`, async (t) => {
     const room = `looks ${colorScheme} ${run}`;
     const others = await fill(t, room, 3, (i) => ['See https://a.example/ for more', { text: 'long\n'.repeat(60), name: 'Bob' }, { order: 7 }][i]);
     const operator = connect(url);
@@ -363,7 +363,7 @@ const payloads = [
   '"][data-seq="1',
 ];
 
-spec('what others write is text: messages, names, ids, rooms', async (t) => {
+spec('what others write stays text: messages, names, ids, rooms', async (t) => {
   const room = `xss ${run}`;
   const page = await visit(t, room, { name: 'Ada' });
   const client = await fill(t, room, payloads.length, (i) => ({ text: payloads[i], name: payloads[i] }));
@@ -389,7 +389,7 @@ spec('what others write is text: messages, names, ids, rooms', async (t) => {
   await page.locator('#title').waitFor();
 });
 
-spec('what stands in the storage may be anything', async (t) => {
+spec('the storage may contain anything', async (t) => {
   const room = `storage ${run}`;
   const page = await visit(t, room, { name: '\u0007'.repeat(3) });
   for (const outbox of ['{', '[null, 1, {}, {"clientId": 1, "message": 1}]', '{"length": 1}', '[{"clientId": "a", "message": {"text": "kept"}, "at": "x", "error": {}}]']) {
@@ -406,7 +406,7 @@ spec('what stands in the storage may be anything', async (t) => {
   await sees(page, 'kept');
 });
 
-spec('names and texts do not turn what stands beside them', async (t) => {
+spec('names and texts do not change the direction of the text around them', async (t) => {
   const room = `bidi ${run}`, name = '\u202Eevil\u2066';
   const client = await fill(t, room, 2, (i) => ['\u202Ea https://a.example/b', { text: 'https://a.example/\u202Emoc.knab', name }][i]);
   const page = await visit(t, room, { name: 'Ada' });
@@ -457,7 +457,7 @@ if (app) {
     assert.deepEqual(await texts(page), []);
   });
 
-  spec('after a break: pages of missed messages in order, and another history when the server has another', async (t) => {
+  spec('after a disconnect: pages of missed messages in order, and a new history if the server has one', async (t) => {
     const room = `missed ${run}`;
     const page = await visit(t, room, { name: 'Ada' });
     await say(page, 'first');

@@ -18,13 +18,13 @@ import org.json.JSONArray;
 import org.json.JSONObject;
 
 /**
- * The official client for Java, which is that for Android, too: 2.x, and 1.x for Socket.IO 2. The
- * steps are told in ../../languages.test.mjs.
+ * The official client for Java and Android: 2.x, and 1.x for Socket.IO 2.
+ * ../../languages.test.mjs describes the steps.
  */
 public final class Client {
     static final String TEXT = "é€😀𝒳\u2028\n\"\\";
     static final long SECONDS = 120;
-    static final long ALIVE = 6800; // ms; a session without heartbeat does not live so long
+    static final long ALIVE = 6800; // ms; a session without heartbeats would not live so long
     static String url;
     static String way;
     static boolean old; // 1.x
@@ -36,7 +36,7 @@ public final class Client {
         try {
             if (args[0].equals("scenario")) scenario();
             else conversation();
-            System.exit(0); // whatever thread there may be
+            System.exit(0); // other threads may still run
         } catch (Throwable e) {
             e.printStackTrace();
             System.exit(1);
@@ -104,7 +104,7 @@ public final class Client {
         carried(customAuth.next(), object("token", "another"));
         custom.emit("message", values);
         carried(customBack.next(), values);
-        // 1.x takes no refusal that carries data: its parser wants a string there.
+        // 1.x does not accept a refusal with data: its parser expects a string.
         Socket refused = socket(manager, old ? "/token" : "/refused", null);
         Heard refusals = heard(refused, old ? "error" : Socket.EVENT_CONNECT_ERROR);
         refused.connect();
@@ -174,7 +174,7 @@ public final class Client {
         return new Manager(URI.create(url), o);
     }
 
-    /** A socket that authenticates with a token, in the old way if it is old: not in "/". */
+    /** Makes a socket that authenticates with a token. Old clients cannot do that in "/". */
     static Socket socket(Manager manager, String namespace, String token) throws Exception {
         IO.Options o = new IO.Options();
         if (old && token != null) o.query = "token=" + URLEncoder.encode(token, "UTF-8");
@@ -190,14 +190,14 @@ public final class Client {
         return socket;
     }
 
-    /** Emits, and waits for the acknowledgement. */
+    /** Emits an event and waits for the acknowledgement. */
     static Object[] ask(Socket socket, String event, Object... args) throws Exception {
         Heard answer = new Heard();
         socket.emit(event, args, answer::add);
         return answer.next();
     }
 
-    /** What a listener was called with. */
+    /** Records the arguments of a listener. */
     static final class Heard {
         private final BlockingQueue<Object[]> queue = new ArrayBlockingQueue<>(100);
 
@@ -234,7 +234,7 @@ public final class Client {
         if (!plain(got).equals(plain(wanted))) throw new AssertionError(plain(got) + " is not " + plain(wanted));
     }
 
-    /** Something that can be compared. */
+    /** Converts a value so that it can be compared. */
     static Object plain(Object value) throws Exception {
         if (value instanceof byte[] bytes) return "binary " + Arrays.toString(bytes);
         if (value instanceof JSONArray list) {
@@ -247,7 +247,7 @@ public final class Client {
             if (members.length() > 0) for (String name : JSONObject.getNames(members)) all.put(name, plain(members.get(name)));
             return all;
         }
-        return value == null ? JSONObject.NULL : value; // null is what arguments have
+        return value == null ? JSONObject.NULL : value; // arguments contain null itself
     }
 
     static JSONObject object(Object... member) throws Exception {

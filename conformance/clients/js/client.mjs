@@ -1,5 +1,4 @@
-// The official client, in other runtimes than Node.js. The steps are told in
-// ../../languages.test.mjs.
+// The official client in runtimes other than Node.js. ../../languages.test.mjs describes the steps.
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import process from 'node:process';
@@ -7,7 +6,7 @@ import { Manager } from 'socket.io-client';
 
 const [what, url, way] = process.argv.slice(2);
 const text = 'é€😀𝒳\u2028\n"\\';
-const alive = 6800; // ms; a session without heartbeat does not live so long
+const alive = 6800; // ms; a session without heartbeats would not live so long
 const ok = (step) => console.log(`ok ${step}`);
 
 function manager() {
@@ -29,13 +28,13 @@ async function connected() {
   return socket;
 }
 
-/** Emits, and resolves with the acknowledgement's arguments. */
+/** Emits an event and resolves with the acknowledgement's arguments. */
 const ask = (socket, event, ...args) => new Promise((resolve, reject) => {
   const timer = setTimeout(() => reject(new Error(`"${event}" is not acknowledged`)), 120_000);
   socket.emit(event, ...args, (...answer) => { clearTimeout(timer); resolve(answer); });
 });
 
-/** As binary data arrives, a Buffer or an ArrayBuffer: as bytes. */
+/** Converts binary data, which arrives as a Buffer or an ArrayBuffer, to bytes. */
 function plain(value) {
   if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return { binary: [...Buffer.from(value)] };
   if (Array.isArray(value)) return value.map(plain);
@@ -56,7 +55,7 @@ async function scenario() {
   const gone = [];
   socket.on('disconnect', (reason) => gone.push(reason));
   let [me] = await ask(socket, 'whoami');
-  while (way === 'upgrade' && me.transport !== 'websocket') [me] = await ask(socket, 'whoami'); // it takes a while
+  while (way === 'upgrade' && me.transport !== 'websocket') [me] = await ask(socket, 'whoami'); // until the upgrade is done
   same([me.id, me.transport], [socket.id, way === 'polling' ? 'polling' : 'websocket']);
   ok('connect');
 
@@ -153,4 +152,4 @@ async function conversation() {
 }
 
 await { scenario, conversation }[what]();
-process.exit(); // whatever may be connected
+process.exit(); // even if something is still connected

@@ -1,4 +1,4 @@
-"""What the programs say and expect. The steps are told in ../../languages.test.mjs."""
+"""What the programs send and expect. ../../languages.test.mjs describes the steps."""
 import sys
 
 TEXT = "é€😀𝒳\u2028\n\"\\"
@@ -9,15 +9,15 @@ QUESTION = bytes([9])
 ANSWER = {"text": TEXT, "binary": bytes([4, 3])}
 REFUSAL = {"code": "E1", "label": "no token"}
 SECONDS = 120
-ALIVE = 6.8  # a session that does not answer pings, or gets none, does not live so long
+ALIVE = 6.8  # a session that does not answer pings, or gets none, would not live so long
 
 what, url, way, *old = sys.argv[1:]
 TRANSPORTS = None if way == "upgrade" else [way]
 TRANSPORT = "polling" if way == "polling" else "websocket"
 OPTIONS = {"reconnection_delay": 0.05, "reconnection_delay_max": 0.2}
 AUTH = {}
-if old:  # 4.x, for Socket.IO 2, where a refusal is its data alone
-    BINARY = BINARY[:3]  # it takes what is empty for None
+if old:  # 4.x, for Socket.IO 2, in which a refusal contains only its data
+    BINARY = BINARY[:3]  # it turns empty binary data into None
 else:
     OPTIONS["handle_sigint"] = False
     AUTH = {"token": TEXT}
@@ -29,7 +29,7 @@ def ok(step):
 
 
 def restart():
-    """Has the server killed and another one started."""
+    """Asks the test to kill the server and start another one."""
     print("restart", flush=True)
     sys.stdin.readline()
 
@@ -44,8 +44,8 @@ def sid(sio):
 
 
 def gone_by(left, id):
-    # disconnect() does not wait until what it has queued is sent, and cuts the connection off; or,
-    # with polling, just stops.
+    # disconnect() does not wait until it has sent its queue. It cuts the connection, or with polling
+    # just stops.
     same(left[0], id)
     known = "client namespace disconnect", "transport close", "transport error", "ping timeout"
     assert left[1] in known, left[1]

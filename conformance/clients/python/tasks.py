@@ -7,7 +7,7 @@ from steps import *
 
 
 class Heard(asyncio.Queue):
-    """What a handler was called with."""
+    """Records the arguments of a handler."""
 
     def __call__(self, *args):
         self.put_nowait(args)
@@ -17,7 +17,7 @@ class Heard(asyncio.Queue):
 
 
 async def connected(handlers, seconds=SECONDS):
-    """A client with handlers, {namespace: {event: handler}}, that is connected."""
+    """Connects a client with handlers, {namespace: {event: handler}}."""
     sio = socketio.AsyncClient(**OPTIONS)
     for namespace, of in handlers.items():
         for event, handler in of.items():
@@ -80,7 +80,7 @@ async def scenario():
     same(await custom_back.next(), VALUES)
     refused = Heard()
     try:
-        await connected({"/refused": {"connect_error": refused}}, seconds=5)  # it waits all that time
+        await connected({"/refused": {"connect_error": refused}}, seconds=5)  # it waits for the whole time
         if not old:
             raise AssertionError("not refused")
     except socketio.exceptions.ConnectionError:

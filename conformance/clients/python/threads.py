@@ -11,7 +11,7 @@ from steps import *
 
 
 class InOrder(engineio.Client):
-    """Handles messages in order: in a thread for each, the parts of binary events get mixed up."""
+    """Handles messages in order. The client uses a thread for each, which mixes up the parts of binary events."""
 
     def _trigger_event(self, event, *args, run_async=False, **more):
         return super()._trigger_event(event, *args, run_async=False, **more)
@@ -23,7 +23,7 @@ class Client(socketio.Client):
 
 
 class Heard(queue.Queue):
-    """What a handler was called with."""
+    """Records the arguments of a handler."""
 
     def __call__(self, *args):
         self.put(args)
@@ -33,7 +33,7 @@ class Heard(queue.Queue):
 
 
 def client(handlers):
-    """A client with handlers, {namespace: {event: handler}}."""
+    """Makes a client with handlers, {namespace: {event: handler}}."""
     sio = Client(**OPTIONS)
     for namespace, of in handlers.items():
         for event, handler in of.items():
@@ -101,7 +101,7 @@ def scenario():
     same(custom_back.next(), VALUES)
     refused = Heard()
     try:
-        connected({"/refused": {"connect_error": refused}}, seconds=5)  # it waits all that time
+        connected({"/refused": {"connect_error": refused}}, seconds=5)  # it waits for the whole time
         if not old:
             raise AssertionError("not refused")
     except socketio.exceptions.ConnectionError:
@@ -158,7 +158,7 @@ def conversation():
 
 try:
     {"scenario": scenario, "conversation": conversation}[what]()
-    os._exit(0)  # whatever thread there may be
+    os._exit(0)  # other threads may still run
 except BaseException:
     traceback.print_exc()
     os._exit(1)

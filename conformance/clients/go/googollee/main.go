@@ -1,6 +1,5 @@
-// Command googollee is a client on github.com/googollee/go-socket.io/engineio, which is one of
-// Engine.IO 3: the packets of Socket.IO are written and read here. The steps are told in
-// ../../../languages.test.mjs.
+// Command googollee uses the Engine.IO 3 client github.com/googollee/go-socket.io/engineio. This program
+// itself writes and reads the packets of Socket.IO. ../../../languages.test.mjs describes the steps.
 package main
 
 import (
@@ -22,7 +21,7 @@ import (
 
 const (
 	timeout = 2 * time.Minute
-	alive   = 6800 * time.Millisecond // a session without heartbeat does not live so long
+	alive   = 6800 * time.Millisecond // a session without heartbeats would not live so long
 )
 
 func main() {
@@ -31,14 +30,14 @@ func main() {
 	url, way := os.Args[2], os.Args[3]
 	text := "é€😀𝒳\u2028\n\"\\"
 	if way == "polling" {
-		text = "\n\"\\" // it takes the length of a payload's packets for bytes, not characters
+		text = "\n\"\\" // it treats the packets' lengths in a payload as bytes, not characters
 	}
 	transports := map[string]transport.Transport{"websocket": websocket.Default, "polling": polling.Default}
 	dialer := engineio.Dialer{Transports: []transport.Transport{transports[way]}}
 
 	c, err := dialer.Dial(url+"/socket.io/?transport="+way, nil)
 	check(err)
-	same(receive(c, session.TEXT), "0") // the main namespace is joined unasked
+	same(receive(c, session.TEXT), "0") // the server joins the main namespace without a CONNECT
 	same(receive(c, session.TEXT), `2["auth",{}]`)
 	send(c, session.TEXT, `21["whoami"]`)
 	var me []struct{ ID, Transport string }
@@ -99,7 +98,7 @@ func receive(c engineio.Conn, wanted session.FrameType) string {
 	return string(b)
 }
 
-// compact has the JSON of a packet in one form.
+// compact returns the packet with its JSON in a canonical form.
 func compact(packet string) string {
 	var v any
 	check(json.Unmarshal([]byte(packet[1:]), &v))

@@ -1,5 +1,5 @@
-// Command zishang is a client on github.com/zishang520/socket.io. The steps are told in
-// ../../../languages.test.mjs.
+// Command zishang uses the client of github.com/zishang520/socket.io. ../../../languages.test.mjs
+// describes the steps.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 const (
 	text    = "é€😀𝒳\u2028\n\"\\"
 	timeout = 2 * time.Minute
-	alive   = 6800 * time.Millisecond // a session without heartbeat does not live so long
+	alive   = 6800 * time.Millisecond // a session without heartbeats would not live so long
 )
 
 var what, url, way = os.Args[1], os.Args[2], os.Args[3]
@@ -58,7 +58,7 @@ func scenario() {
 	s.Connect()
 	same(auth.next(), []any{object{"token": text}})
 	me := ask(s, "whoami")[0].(object)
-	for way == "upgrade" && me["transport"] != "websocket" { // it takes a while
+	for way == "upgrade" && me["transport"] != "websocket" { // until the upgrade is done
 		me = ask(s, "whoami")[0].(object)
 	}
 	same([]any{me["id"], me["transport"] == "polling"}, []any{s.Id(), way == "polling"})
@@ -93,8 +93,8 @@ func scenario() {
 	other.Disconnect()
 	ok("rooms")
 
-	// Each with a connection of its own: a socket that leaves a manager takes away the
-	// listeners of another one with it.
+	// Each socket has its own connection, because a socket that leaves a manager also removes the
+	// listeners of the manager's other sockets.
 	custom := of(manager(), "/custom", "another")
 	customAuth, customBack, customGone := hear(custom, "auth"), hear(custom, "message-back"), hear(custom, "disconnect")
 	custom.Connect()
@@ -120,7 +120,7 @@ func scenario() {
 	same(ask(s, "whoami")[0].(object)["id"], before)
 	ok("heartbeat")
 
-	m.SetTimeout(20 * time.Second) // see manager: longer than what follows takes
+	m.SetTimeout(20 * time.Second) // see manager; longer than the next steps take
 	fmt.Println("restart")
 	fmt.Scanln()
 	gone.next()
@@ -135,7 +135,7 @@ func scenario() {
 	ask(watcher, "join", "watchers")
 	id := s.Id()
 	s.Disconnect()
-	// It closes the connection without waiting until what it has queued is written.
+	// Disconnect closes the connection without waiting until it has written its queue.
 	how := left.next()
 	same(how[0], id)
 	same(how[1] == "client namespace disconnect" || how[1] == "transport close", true)
@@ -164,8 +164,8 @@ func conversation() {
 	s.Disconnect()
 }
 
-// manager returns one that is connected. Its sockets would join twice, now and then, and be
-// thrown out, if they were the ones to have it connect.
+// manager returns a manager that is already connected. If its sockets connected it, they would
+// sometimes join twice, and the server would disconnect them.
 func manager() *client.Manager {
 	o := client.DefaultManagerOptions()
 	o.SetAutoConnect(false)
@@ -179,8 +179,8 @@ func manager() *client.Manager {
 		transports.Add(client.WebSocket)
 	}
 	o.SetTransports(transports)
-	// It begins to listen after it has begun to connect, and may miss that it is connected; or it
-	// misses the timer that is to be stopped then, which cuts the connection when it fires.
+	// The manager begins to connect before it listens, so it may miss that it is connected. Or it
+	// fails to stop its timer then, and the timer cuts the connection when it fires.
 	o.SetTimeout(time.Hour)
 	for range 20 {
 		m := client.NewManager(url, o)
@@ -188,7 +188,7 @@ func manager() *client.Manager {
 		m.Open(func(err error) {
 			select {
 			case opened <- err:
-			default: // it has said so already
+			default: // the manager has already reported
 			}
 		})
 		select {
@@ -203,7 +203,7 @@ func manager() *client.Manager {
 	return nil
 }
 
-// of returns a socket of a namespace that authenticates with a token.
+// of returns a socket in a namespace that authenticates with a token.
 func of(m *client.Manager, namespace, token string) *client.Socket {
 	o := client.DefaultSocketOptions()
 	if token != "" {
@@ -220,7 +220,7 @@ func connected() *client.Socket {
 	return s
 }
 
-// ask emits, and waits for the acknowledgement.
+// ask emits an event and waits for the acknowledgement.
 func ask(s *client.Socket, event string, args ...any) []any {
 	answer := make(heard, 1)
 	s.EmitWithAck(event, args...)(func(args []any, err error) {
@@ -232,7 +232,7 @@ func ask(s *client.Socket, event string, args ...any) []any {
 	return answer.next()
 }
 
-// heard is what listeners were called with.
+// heard receives the arguments of listeners.
 type heard chan []any
 
 func hear(s *client.Socket, event string) heard {
@@ -261,7 +261,7 @@ func same(got, wanted any) {
 	}
 }
 
-// plain has binary data, which arrives as buffers, as bytes.
+// plain converts binary data, which arrives as buffers, to bytes.
 func plain(v any) any {
 	switch v := v.(type) {
 	case []byte:

@@ -1,5 +1,4 @@
-//! A client on rust_socketio, the one that uses threads. The steps are told in
-//! ../../../languages.test.mjs.
+//! The client of rust_socketio that uses threads. ../../../languages.test.mjs describes the steps.
 
 use rust_socketio::client::Client;
 use rust_socketio::{ClientBuilder, Event, Payload, TransportType};
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 const TEXT: &str = "é€😀𝒳\u{2028}\n\"\\";
 const SECONDS: Duration = Duration::from_secs(120);
-const ALIVE: Duration = Duration::from_millis(6800); // a session without heartbeat does not live so long
+const ALIVE: Duration = Duration::from_millis(6800); // a session without heartbeats would not live so long
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -22,7 +21,7 @@ fn main() {
         "scenario" => program.scenario(),
         _ => program.conversation(),
     }
-    std::process::exit(0); // whatever thread there may be
+    std::process::exit(0); // other threads may still run
 }
 
 struct Program {
@@ -30,7 +29,7 @@ struct Program {
     way: String,
 }
 
-/// What a handler was called with.
+/// The arguments of a handler.
 type Heard = Receiver<Payload>;
 
 impl Program {
@@ -55,18 +54,18 @@ impl Program {
         assert_eq!(next(&auth), [json!({"token": TEXT})]);
         let mut me = ask(&client, "whoami", vec![]).remove(0);
         while self.way == "upgrade" && me["transport"] != "websocket" {
-            me = ask(&client, "whoami", vec![]).remove(0); // it takes a while
+            me = ask(&client, "whoami", vec![]).remove(0); // until the upgrade is done
         }
         assert_eq!(me["transport"] == "polling", self.way == "polling");
         println!("ok connect");
 
-        // What comes without arguments it takes for "message" with its name.
+        // The client turns an event without arguments into "message" with the event's name.
         client.emit("message", values.clone()).unwrap();
         assert_eq!(next(&back), values);
         println!("ok events");
 
-        // It has events with one binary argument only. Over WebSocket it takes none that are
-        // empty, and the byte 30 for the end of a packet.
+        // A binary event can have only one argument. Over WebSocket, the client fails with empty
+        // binary data, and treats the byte 30 as the end of a packet.
         let more = match self.way.as_str() {
             "polling" => vec![vec![0, 1, 4, 30, 255], vec![]],
             _ => vec![vec![0, 1, 4, 255]],
@@ -109,7 +108,7 @@ impl Program {
         assert_eq!(next(&custom_back), values);
         let (refused, refusals) = hear(self.client("/refused"), Event::Error);
         let _refused = refused.connect();
-        let refusal = format!("{:?}", next(&refusals)); // within a text
+        let refusal = format!("{:?}", next(&refusals)); // the refusal is part of a text
         for part in ["Not authorized", "E1", "no token"] {
             assert!(refusal.contains(part), "{refusal}");
         }
@@ -204,7 +203,7 @@ fn next(heard: &Heard) -> Vec<Value> {
     }
 }
 
-/// Emits, and waits for the acknowledgement.
+/// Emits an event and waits for the acknowledgement.
 fn ask(client: &Client, event: &str, args: Vec<Value>) -> Vec<Value> {
     let (send, receive) = channel();
     let answer = move |payload, _: rust_socketio::RawClient| {
