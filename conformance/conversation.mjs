@@ -36,7 +36,7 @@ export function dial({ client, url, kinds, brief = {}, upgrade = false, hash, mo
 const within = (ms, what, promise) => {
   let timer;
   const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`no ${what} within ${ms} ms`)), ms); });
-  timer.unref?.(); // Node.js does not wait for what nobody awaits any more
+  timer.unref?.(); // so that Node.js can exit while the timer runs
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
 

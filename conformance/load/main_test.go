@@ -19,13 +19,13 @@ import (
 	"github.com/parley-go/parley/bench/bar"
 )
 
-// asServer has the test binary be the server; its value is the serverConfig.
+// asServer is the environment variable that makes the test binary run as the server. Its value is
+// the serverConfig.
 const asServer = "BE_LOAD_SERVER"
 
-var full = flag.Bool("full", false, "measure with the sizes of docs/performance.md, and want the bars to hold")
+var full = flag.Bool("full", false, "measure with the sizes of docs/performance.md, and check the bars")
 
-// patience is how long a test waits for what has to happen. Nothing takes so long on a machine
-// that works.
+// patience is how long a test waits for something that must happen. Nothing that works takes so long.
 const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
@@ -37,8 +37,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// size chooses a number of connections: the usual one, that of -full, or a fraction of the
-// usual one with the race detector; and no more than there are descriptors for.
+// size returns the number of connections: large with -full, a fifth of usual with the race detector,
+// otherwise usual. It never exceeds 80 % of the file descriptors.
 func size(usual, large int) int {
 	n := usual
 	switch {
@@ -54,7 +54,7 @@ func size(usual, large int) int {
 	return n
 }
 
-// rounds chooses how often to measure for a median: once where no bar has to hold.
+// rounds returns how often to measure for a median: n times with -full, otherwise once.
 func rounds(n int) int {
 	if *full {
 		return n
@@ -65,8 +65,8 @@ func rounds(n int) int {
 // child is a server process.
 type child struct {
 	t       *testing.T
-	address string // of Socket.IO
-	control string // see control
+	address string // the address of Socket.IO
+	control string // the address for control
 }
 
 func start(t *testing.T, c serverConfig) *child {
@@ -78,7 +78,7 @@ func start(t *testing.T, c serverConfig) *child {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), asServer+"="+string(config))
 	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe() // it ends when this is closed, by whatever
+	stdin, err := cmd.StdinPipe() // the server ends when this is closed, even if this process crashes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func start(t *testing.T, c serverConfig) *child {
 	return &child{t, address, control}
 }
 
-// ask calls a function of the server's; see command.
+// ask calls a function of the server; see command.
 func (c *child) ask(function string, arguments url.Values, answer any) {
 	c.t.Helper()
 	response, err := http.Get("http://" + c.control + "/control/" + function + "?" + arguments.Encode())
@@ -122,14 +122,14 @@ func (c *child) usage() (u usage) {
 	return u
 }
 
-// settled returns what the server uses when it has given back what it does not need.
+// settled returns the server's usage after it has released unused memory.
 func (c *child) settled() (u usage) {
 	c.t.Helper()
 	c.ask("usage", url.Values{"collect": {"1"}}, &u)
 	return u
 }
 
-// emit has events sent; see command.
+// emit makes the server emit events; see command.
 func (c *child) emit(function, name string, arguments map[string]int) {
 	c.t.Helper()
 	v := url.Values{"name": {name}}
@@ -158,16 +158,16 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// bare returns the server's processor time for a round trip of so many bytes each way over a
-// loopback connection, of which it has both ends: what the kernel takes, without any protocol.
+// bare returns the server's processor time for a round trip of size bytes in each direction over a
+// loopback connection. The server owns both ends. So this is the kernel's cost, without any protocol.
 func (c *child) bare(size int) (each time.Duration) {
 	c.t.Helper()
 	c.ask("bare", url.Values{"size": {strconv.Itoa(size)}}, &each)
 	return each
 }
 
-// hold wants a figure to keep its bar, and prints both. It does so with -full only, since a bar
-// depends on the machine.
+// hold prints a figure with its bar, and fails the test if the bar does not hold. It does so only
+// with -full, because a bar depends on the machine.
 func hold(t *testing.T, b bar.Bar) {
 	t.Helper()
 	switch {
@@ -179,5 +179,5 @@ func hold(t *testing.T, b bar.Bar) {
 	}
 }
 
-// micros is a duration as a figure.
+// micros returns a duration in microseconds.
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

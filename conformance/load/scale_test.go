@@ -13,13 +13,13 @@ import (
 
 const (
 	messageSize = 100 // bytes of text
-	maxRoom     = 400 // bytes of heap, with two members; measured were 190
-	// Multiples of a bare round trip, for which one process sends and receives twice. Measured
-	// were 0.5 to 0.76, and 0.8 to 1.1, the more beside much other work.
+	maxRoom     = 400 // bytes of heap of a room with two members; the measured value is 190
+	// Multiples of a bare round trip, in which one process sends and receives twice. The measured
+	// values are 0.5 to 0.76 and 0.8 to 1.1. They are higher if the machine has much other work.
 	maxDelivery  = 1
 	maxHeartbeat = 1.5
-	// maxGoroutines is for any number of idle connections; workers that wait for inboxes
-	// are most of them.
+	// maxGoroutines is the limit for any number of idle connections. Most of them are workers that
+	// wait for inboxes.
 	maxGoroutines = 100
 )
 
@@ -33,7 +33,7 @@ func TestDeliveryCostsTheSame(t *testing.T) {
 	few := c.grow(min(1000, n/5))
 	c.join(few, func(i int) []string { return []string{"few-0"} })
 
-	// cost returns the server's time for each of what n events or more cost.
+	// cost returns the server's time for one delivery. It measures at least n deliveries.
 	cost := func(name string, rooms, members int) time.Duration {
 		times := max(1, n/(rooms*members))
 		return server.cost(func() {
@@ -53,7 +53,7 @@ func TestDeliveryCostsTheSame(t *testing.T) {
 		}
 		return rooms
 	})
-	// What is compared is measured in turn: a busy machine changes from one second to the next.
+	// Measure the figures to compare in turns, because a busy machine changes from one second to the next.
 	took := map[int][]time.Duration{}
 	var beside, bare []time.Duration
 	for range rounds {
@@ -76,7 +76,7 @@ func TestDeliveryCostsTheSame(t *testing.T) {
 	hold(t, bar.Bar{Name: "delivery, one room of all", Value: micros(reference), Unit: "µs", Reference: "bare round trip", Base: micros(middle(bare)), Most: maxDelivery})
 }
 
-// middle returns the median, and sorts.
+// middle sorts the durations and returns the median.
 func middle(all []time.Duration) time.Duration {
 	slices.Sort(all)
 	return all[len(all)/2]
@@ -90,7 +90,7 @@ func median(rounds int, measure func() time.Duration) time.Duration {
 	return middle(all)
 }
 
-// Rooms are cheap: a hundred thousand with two members each.
+// Rooms are cheap: this makes a hundred thousand with two members each.
 func TestManyRooms(t *testing.T) {
 	const each, members = 40, 2
 	n := size(5000, 5000) / members * members
@@ -124,7 +124,7 @@ func TestManyRooms(t *testing.T) {
 	t.Logf("%v a delivery", cost)
 }
 
-// A heartbeat keeps every connection, and costs little more than its two messages cost the kernel.
+// The heartbeat keeps every connection. It costs little more than the kernel takes for its two messages.
 func TestHeartbeats(t *testing.T) {
 	n, every := size(3000, 15_000), time.Second
 	if *full {
@@ -168,7 +168,7 @@ func TestAllReconnect(t *testing.T) {
 		c.close()
 		again, cost := connect()
 		t.Logf("%d clients: connected again in %v, %v of the server's time each", n, again, cost)
-		// The server ends the old connections meanwhile.
+		// Meanwhile the server ends the old connections.
 		hold(t, bar.Bar{Name: "to connect again, CPU", Value: micros(cost), Unit: "µs", Reference: "first time", Base: micros(firstCost), Most: 2})
 		hold(t, bar.Bar{Name: "all connect again, time", Value: again.Seconds(), Unit: "s", Reference: "first time", Base: first.Seconds(), Most: 2.5})
 	}

@@ -24,15 +24,15 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// serverConfig is what the server process is started with.
+// serverConfig is the configuration of the server process.
 type serverConfig struct {
 	PingInterval time.Duration
 	WriteTimeout time.Duration
 	Compression  *parley.Compression
-	Chat         string // not a server of these tests' own, but the binary's; its directory
+	Chat         string // if set, serve the binary's application with its data in this directory
 }
 
-// usage is what the server has used so far.
+// usage is the server's resource usage so far.
 type usage struct {
 	CPU        time.Duration
 	RSS, Heap  int // bytes
@@ -40,10 +40,10 @@ type usage struct {
 	Sockets    parley.Stats
 }
 
-// join is acknowledged when the socket is in the rooms.
+// join puts the socket into the rooms, then acknowledges.
 const join = parley.RPC[[]string, int]("join")
 
-// serve is the server process. It ends with its standard input.
+// serve runs the server process. It ends when its standard input does.
 func serve(config string) {
 	var c serverConfig
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
@@ -76,7 +76,7 @@ func serve(config string) {
 	io.Copy(io.Discard, os.Stdin)
 }
 
-// control serves functions of the server process, which answer with JSON.
+// control serves functions of the server process over HTTP. They answer with JSON.
 func control(call func(function string, arguments url.Values) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, err := call(strings.TrimPrefix(r.URL.Path, "/control/"), r.URL.Query())
@@ -93,7 +93,7 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// command is what the tests may ask for besides Socket.IO.
+// command runs the functions that the tests call besides Socket.IO.
 func command(srv *parley.Server, function string, arguments url.Values) (any, error) {
 	number := func(name string) int {
 		n, _ := strconv.Atoi(arguments.Get(name))
@@ -106,19 +106,19 @@ func command(srv *parley.Server, function string, arguments url.Values) (any, er
 	case "usage":
 		if arguments.Has("collect") {
 			debug.FreeOSMemory()
-			debug.FreeOSMemory() // what the first has put into the last generation of pools
+			debug.FreeOSMemory() // releases what the first call has moved to the pools' victim caches
 		}
 		u := measure()
 		u.Sockets = srv.Stats()
 		return u, nil
-	case "emit": // an event with the time and a text of a size to each room name-0, name-1, …
+	case "emit": // emits an event with the time and a text to each room name-0, name-1, …
 		for i := range number("rooms") {
 			if err := srv.To(fmt.Sprint(arguments.Get("name"), "-", i)).Emit("tick", time.Now().UnixNano(), text); err != nil {
 				return nil, err
 			}
 		}
 		return nil, nil
-	case "each": // likewise to each socket for itself, some times
+	case "each": // emits such events to each socket separately, several times
 		sockets, err := srv.All().FetchSockets(context.Background())
 		if err != nil {
 			return nil, err
@@ -131,7 +131,7 @@ func command(srv *parley.Server, function string, arguments url.Values) (any, er
 			}
 		}
 		return nil, nil
-	case "flow": // likewise to one room, again and again, every so many microseconds
+	case "flow": // emits such events to one room, several times, one every so many microseconds
 		every := time.NewTicker(time.Duration(number("every")) * time.Microsecond)
 		defer every.Stop()
 		for range number("times") {
@@ -145,8 +145,8 @@ func command(srv *parley.Server, function string, arguments url.Values) (any, er
 	return nil, fmt.Errorf("there is no %q", function)
 }
 
-// bare returns the processor time of a round trip of size bytes each way over a loopback
-// connection, for both of its ends. Many connections take turns, as those of clients do.
+// bare returns the processor time of both ends for a round trip of size bytes in each direction
+// over a loopback connection. Many connections take turns, like those of clients.
 func bare(size int) (time.Duration, error) {
 	const connections, times = 500, 40
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -184,7 +184,7 @@ func bare(size int) (time.Duration, error) {
 	return (measure().CPU - before) / (connections * times), nil
 }
 
-// prose returns text that compresses about as well as what people write.
+// prose returns text that compresses about as well as people's messages.
 func prose(size int) string {
 	words := strings.Fields("the parcel has not arrived and page says that it was handed over on monday could you " +
 		"have a look please thank for your patience we are looking into this order number address street city")
