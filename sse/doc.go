@@ -1,14 +1,14 @@
-// Package sse serves Server-Sent Events: feeds that a browser's EventSource, or curl -N, reads
-// over plain HTTP, one way.
+// Package sse serves Server-Sent Events: one-way feeds over plain HTTP that a browser's EventSource
+// or curl -N can read.
 //
 //	feed := sse.New(func(s *sse.Stream, r *http.Request, lastID string) (func(), error) {
 //		… // s.Send what came after lastID, and have what comes later sent
 //	}, nil)
 //	http.Handle("/feed", feed)
 //
-// A Handler does for each client what such a feed needs in practice: comments that keep the
-// connection alive, a bounded queue and a deadline for readers that do not read, an end after
-// a while, so that clients spread over the servers again, and a time to come back that is not
-// everybody's. EventSource comes back by itself with the id of the last event it has; what it
-// missed is the source's to send.
+// A Handler does what a feed needs in practice for each client. It sends comments that keep the
+// connection alive. It limits the queue and the time for clients that do not read. It ends streams
+// after a while, so that clients spread over the servers again, and it tells each client a
+// different time to wait before it comes back. EventSource comes back automatically with the id of
+// the last event that it has. Your Open function sends what the client missed.
 package sse

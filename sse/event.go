@@ -6,19 +6,20 @@ import (
 	"strings"
 )
 
-// ErrIllegal is returned for an id or a name that would end its line, or be ignored.
+// ErrIllegal is returned for an id or a name that contains a line break or NUL. Such a value would
+// end its line or be ignored.
 var ErrIllegal = errors.New("sse: id or event has a line break or NUL")
 
-// An Event is one event of a stream, in the terms of the HTML standard, 9.2.
+// An Event is one event of a stream, as defined by the HTML standard, section 9.2.
 type Event struct {
-	ID   string // what the client says when it comes back; empty leaves it as it was
-	Name string // of the event; empty is "message"
-	// Data is UTF-8. CRLF, CR and LF each end a line, and arrive as LF. Nil, and not only
-	// empty, is an event that is not dispatched and sets the id only.
+	ID   string // the client sends it when it comes back; if empty, the client's last id stays
+	Name string // name of the event; empty means "message"
+	// Data is UTF-8. CRLF, CR and LF each end a line and arrive as LF. If Data is nil (not just
+	// empty), the client does not dispatch the event and only stores the id.
 	Data []byte
 }
 
-// Append appends the event as it goes over the wire.
+// Append appends the event in its wire format.
 func (e *Event) Append(dst []byte) ([]byte, error) {
 	if strings.ContainsAny(e.ID, "\r\n\x00") || strings.ContainsAny(e.Name, "\r\n\x00") {
 		return dst, ErrIllegal
@@ -37,7 +38,7 @@ func (e *Event) Append(dst []byte) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
-// cutLine cuts b after its first line; more is whether there was a line break.
+// cutLine splits b after its first line. more reports whether there was a line break.
 func cutLine(b []byte) (line, rest []byte, more bool) {
 	i := bytes.IndexAny(b, "\r\n")
 	if i < 0 {

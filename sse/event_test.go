@@ -37,7 +37,8 @@ func TestEvent(t *testing.T) {
 	}
 }
 
-// parse reads a stream as the HTML standard, 9.2.6, says. Events without data set the id only.
+// parse reads a stream as the HTML standard, section 9.2.6, requires. Events without data only set
+// the id.
 func parse(stream string) (events []sse.Event) {
 	stream = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(stream)
 	id, name, data := "", "", ""

@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley/sse"
 )
 
-// A clock: an event a second, for each client.
+// A clock that sends each client one event per second.
 func Example() {
 	clock := sse.New(func(s *sse.Stream, r *http.Request, lastID string) (func(), error) {
 		tick := time.NewTicker(time.Second)

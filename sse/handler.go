@@ -12,22 +12,22 @@ import (
 	"github.com/parley-go/parley/internal/origin"
 )
 
-// Open begins the feed of one client. lastID is the id of the last event that it has: empty
-// for one that comes for the first time, and whatever it likes, since it comes from the client.
-// Open sends what the client missed and sees to it that later events are sent, until the
-// function it returns, which may be nil, is called. Before it calls Stream.Flush it may refuse
-// the client, with a *Refusal.
+// Open starts the feed of one client. lastID is the id of the last event that the client has. It is
+// empty on the first visit. It comes from the client, so it can be any text. Open sends what the
+// client missed and arranges that later events are sent. When the stream ends, the Handler calls
+// the close function that Open returned, if it is not nil. Until Open calls Stream.Flush, it may
+// refuse the client with a *Refusal.
 type Open func(s *Stream, r *http.Request, lastID string) (close func(), err error)
 
-// A Refusal is an answer instead of a stream. EventSource never comes back after one; Status 204
-// (No Content) says to others as well that there is no more.
+// A Refusal is an answer in place of a stream. EventSource never comes back after it. Status 204
+// (No Content) tells other clients too that there is nothing more.
 //
-// A stream that has begun, since Open has called Stream.Flush, cannot be refused any more. It
-// ends, and Stats.Failed counts it; EventSource comes back.
+// When Open has called Stream.Flush, the stream has begun and cannot be refused any more. An error
+// of Open then ends it, and Stats.Failed counts it. EventSource comes back.
 type Refusal struct {
 	Status  int
-	Message string // for people; of one line
-	Last    *Event // the last event of a stream that has begun; nil for none
+	Message string // for people; a single line
+	Last    *Event // the last event to send if the stream has already begun; nil for none
 }
 
 func (e *Refusal) Error() string { return "sse: " + strconv.Itoa(e.Status) + ": " + e.Message }
@@ -42,18 +42,19 @@ type Handler struct {
 	stats counters
 
 	mu      sync.Mutex
-	streams map[*Stream]string // with their addresses
-	perHost map[string]int     // streams of each address
+	streams map[*Stream]string // with the clients' addresses
+	perHost map[string]int     // number of streams of each address
 	closed  bool
 }
 
-// preflightAge is how long browsers may remember the answer to a preflight.
+// preflightAge is how long browsers may cache the answer to a preflight request.
 const preflightAge = 10 * time.Minute
 
 type counters struct{ opened, refused, slow, failed, events atomic.Uint64 }
 
-// New returns a Handler. A nil opt means the defaults. It panics if an origin in opt can never
-// match, or if opt would let every site act for its visitors: the origin * with credentials.
+// New returns a Handler. A nil opt means the defaults. New panics if an origin in opt can never
+// match. It also panics if opt combines the origin * with credentials, because every site could
+// then act for its visitors.
 func New(open Open, opt *Options) *Handler {
 	var o Options
 	if opt != nil {
@@ -66,14 +67,14 @@ func New(open Open, opt *Options) *Handler {
 	return &Handler{open: open, opts: o.withDefaults(), cors: cors, streams: make(map[*Stream]string), perHost: make(map[string]int)}
 }
 
-// Stats are what a Handler has counted.
+// Stats are the counters of a Handler.
 type Stats struct {
-	Streams int    // that are open
+	Streams int    // currently open
 	Opened  uint64 // since the start
-	Refused uint64 // instead
-	Slow    uint64 // ended since the client did not read
-	Failed  uint64 // ended since Open failed after they had begun
-	Events  uint64 // sent, each receiver counted
+	Refused uint64 // requests that were refused
+	Slow    uint64 // streams that ended because the client did not read
+	Failed  uint64 // streams that ended because Open failed after they had begun
+	Events  uint64 // events sent; each receiver counts
 }
 
 // Stats returns the counters.
@@ -84,8 +85,8 @@ func (h *Handler) Stats() Stats {
 	return Stats{n, h.stats.opened.Load(), h.stats.refused.Load(), h.stats.slow.Load(), h.stats.failed.Load(), h.stats.events.Load()}
 }
 
-// Close ends all streams, after what is queued for them is written, and does not wait:
-// http.Server.Shutdown, called after it, does. Clients that come later are told to come back.
+// Close ends all streams, after it has written what is queued for them. It does not wait; call
+// http.Server.Shutdown afterwards to wait. It tells new clients to come back later.
 func (h *Handler) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,7 +96,7 @@ func (h *Handler) Close() {
 	}
 }
 
-// ServeHTTP serves GET, and HEAD for those who want to see what GET would say.
+// ServeHTTP serves GET, and HEAD for clients that want to see what GET would answer.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -118,7 +119,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	s := newStream(w, r, &h.opts, &h.stats)
 	if err := s.control.SetWriteDeadline(time.Time{}); err != nil {
-		// One who does not read could not be got rid of.
+		// We could not get rid of a client that does not read.
 		h.refuse(w, refuse(http.StatusInternalServerError, "the server cannot stream"))
 		return
 	}
@@ -141,7 +142,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrClosed) || errors.Is(err, ErrSlow):
-		err = nil // run finds it again
+		err = nil // run will find it again
 	case !s.begun:
 		h.refuse(w, err)
 		return
@@ -152,7 +153,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 			s.Send(refusal.Last)
 		}
 		s.Close()
-		err = nil // run ends with what is queued
+		err = nil // run sends what is queued, then ends
 	default:
 		h.stats.failed.Add(1)
 	}
@@ -160,7 +161,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 		h.stats.opened.Add(1)
 		err = s.run()
 	}
-	// Not even the end of the response may wait for who does not read.
+	// Even the end of the response must not wait for a client that does not read.
 	if errors.Is(err, ErrClosed) {
 		h.limit(w)
 		return
@@ -172,7 +173,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// limit bounds the time for a client to take a short answer.
+// limit limits the time for a client to receive a short answer.
 func (h *Handler) limit(w http.ResponseWriter) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.opts.WriteTimeout))
 }
@@ -183,14 +184,14 @@ func writeHeader(w http.ResponseWriter, r *http.Request) {
 	header.Set("Cache-Control", "no-cache, no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no") // nginx
 	if r.ProtoMajor == 1 {
-		// The connection has a deadline from the last write on.
+		// The connection keeps the deadline of the last write.
 		header.Set("Connection", "close")
 	}
 }
 
-// LastEventID returns the id of the last event that a client has. The header, which
-// EventSource sends when it reconnects by itself, is newer than the query that it was made with:
-// lastEventId, last_event_id or lastEventID.
+// LastEventID returns the id of the last event that a client has. It prefers the header, which
+// EventSource sends when it reconnects automatically, because it is newer than the query of the
+// original URL. The query parameter is lastEventId, last_event_id or lastEventID.
 func LastEventID(r *http.Request) string {
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		return id
@@ -204,7 +205,7 @@ func LastEventID(r *http.Request) string {
 	return ""
 }
 
-// enter counts the stream, unless there are too many.
+// enter counts the stream, or refuses it if there are too many.
 func (h *Handler) enter(s *Stream, r *http.Request) error {
 	host := h.client(r)
 	h.mu.Lock()
@@ -218,13 +219,13 @@ func (h *Handler) enter(s *Stream, r *http.Request) error {
 	h.streams[s] = host
 	h.perHost[host]++
 	if h.closed {
-		s.Close() // it is told when to come back: to another status EventSource never would
+		s.Close() // tells the client when to come back; after another status, EventSource never would
 	}
 	return nil
 }
 
 func (h *Handler) leave(s *Stream) {
-	s.Close() // nothing is queued any more
+	s.Close() // from now on, nothing is queued
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	host := h.streams[s]
@@ -234,7 +235,7 @@ func (h *Handler) leave(s *Stream) {
 	}
 }
 
-// client returns what MaxPerAddress counts by.
+// client returns the key by which MaxPerAddress counts.
 func (h *Handler) client(r *http.Request) string {
 	client := r.RemoteAddr
 	if h.opts.ClientAddress != nil {
@@ -243,7 +244,7 @@ func (h *Handler) client(r *http.Request) string {
 	return address.Client(client)
 }
 
-// refuse answers instead of a stream.
+// refuse sends an answer in place of a stream.
 func (h *Handler) refuse(w http.ResponseWriter, err error) {
 	h.stats.refused.Add(1)
 	h.limit(w)

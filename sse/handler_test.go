@@ -17,7 +17,7 @@ import (
 	"github.com/parley-go/parley/sse"
 )
 
-// feed is a handler whose streams the test has.
+// feed is a handler that passes its streams to the test.
 type feed struct {
 	*sse.Handler
 	streams chan *sse.Stream
@@ -35,7 +35,7 @@ func newFeed(o *sse.Options) *feed {
 	return f
 }
 
-// inBubble serves a feed, over connections in memory, in a bubble of simulated time.
+// inBubble serves a feed over in-memory connections in a synctest bubble.
 func inBubble(t *testing.T, o *sse.Options, test func(t *testing.T, f *feed, client *http.Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -74,7 +74,7 @@ func wantLine(t *testing.T, r *bufio.Reader, want string) {
 	}
 }
 
-// wantBegin reads what every stream begins with.
+// wantBegin reads the beginning of a stream, which is always the same.
 func wantBegin(t *testing.T, r *bufio.Reader) (retry time.Duration) {
 	t.Helper()
 	wantLine(t, r, ":")
@@ -141,7 +141,7 @@ func TestClientsAreSpread(t *testing.T) {
 			}
 			different[retry] = true
 			resp.Body.Close()
-			<-f.ended // who hangs up is noticed
+			<-f.ended // the handler notices that the client has gone
 		}
 		if len(different) < 5 {
 			t.Errorf("%d different of 10", len(different))
@@ -149,7 +149,8 @@ func TestClientsAreSpread(t *testing.T) {
 	})
 }
 
-// One who does not read is disconnected when too much waits, or when a write takes too long.
+// A client that does not read is disconnected when too much is queued or when a write takes too
+// long.
 func TestSlowReaders(t *testing.T) {
 	for name, o := range map[string]*sse.Options{
 		"queue": {MaxQueue: 1000, WriteTimeout: time.Hour},
@@ -253,14 +254,14 @@ func TestRefusals(t *testing.T) {
 			sse.New(nil, &sse.Options{CORS: cors})
 		}()
 	}
-	w := httptest.NewRecorder() // a middleware that hides what it wraps
+	w := httptest.NewRecorder() // middleware that hides the wrapped ResponseWriter
 	refuse.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != 500 {
 		t.Errorf("without streaming: status %d", w.Code)
 	}
 }
 
-// Who has one IPv6 address has all of its network.
+// A client with one IPv6 address usually has its whole network, so the network counts.
 func TestMaxPerAddressCountsNetworksOfIPv6(t *testing.T) {
 	address := ""
 	inBubble(t, &sse.Options{MaxPerAddress: 1, ClientAddress: func(*http.Request) string { return address }}, func(t *testing.T, f *feed, client *http.Client) {
@@ -316,7 +317,7 @@ func TestClose(t *testing.T) {
 		if rest, err := io.ReadAll(lines); err != nil || string(rest) != "\n" {
 			t.Errorf("then %q, %v", rest, err)
 		}
-		// EventSource would not come back after another status.
+		// After another status, EventSource would not come back.
 		resp, lines := get(t, client)
 		wantBegin(t, lines)
 		if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 || resp.StatusCode != 200 {
@@ -336,7 +337,7 @@ func TestHead(t *testing.T) {
 	})
 }
 
-// More than the queue holds is sent with Flush, by an Open that reads it bit by bit.
+// An Open that reads bit by bit can send more than the queue holds, with Flush.
 func TestFlush(t *testing.T) {
 	part := make([]byte, 600)
 	h := sse.New(func(s *sse.Stream, _ *http.Request, _ string) (func(), error) {
@@ -363,8 +364,8 @@ func TestFlush(t *testing.T) {
 	})
 }
 
-// An Open may fail when the stream has begun: it ends with what Open has to say, and is counted
-// unless it is the client's doing.
+// Open may fail after the stream has begun. The stream then ends with the refusal's last event. It
+// counts as failed unless the client caused it.
 func TestFailures(t *testing.T) {
 	open := func(f func(s *sse.Stream) error, read func(h *sse.Handler, lines *bufio.Reader)) {
 		t.Helper()
@@ -411,7 +412,7 @@ func TestFailures(t *testing.T) {
 		}
 		wantFailed(h, 1)
 	})
-	// A client that hangs up while it catches up has not failed.
+	// A client that disconnects while it catches up does not count as failed.
 	synctest.Test(t, func(t *testing.T) {
 		h := sse.New(func(s *sse.Stream, _ *http.Request, _ string) (func(), error) {
 			s.Flush()
@@ -427,7 +428,7 @@ func TestFailures(t *testing.T) {
 	})
 }
 
-// The timeouts of the http.Server are for requests, over either version.
+// The timeouts of the http.Server apply to requests, not to streams, in both HTTP versions.
 func TestTimeoutsOfTheServer(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		f := newFeed(&sse.Options{KeepAlive: 200 * time.Millisecond})

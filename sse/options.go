@@ -5,36 +5,38 @@ import (
 	"time"
 )
 
-// Options configure a Handler. Zero means the default that is named.
+// Options configure a Handler. Zero means the default, which is named here.
 type Options struct {
-	KeepAlive    time.Duration // between comments; 20 s. Proxies cut off what is silent for 30 s or 60 s
-	WriteTimeout time.Duration // for the client to take one event; 10 s
-	// Lifetime ends streams; each lasts 80 to 100 % of it. 1 h; negative is without an end.
+	KeepAlive    time.Duration // between comments; 20 s. Proxies cut connections that are silent for 30 s or 60 s
+	WriteTimeout time.Duration // for the client to receive one event; 10 s
+	// Lifetime is the maximum duration of streams; each lasts 80 to 100 % of it. 1 h; negative
+	// means no limit.
 	Lifetime time.Duration
-	// Retry is how long clients wait before they come back: each is told 50 to 150 % of it. 3 s.
+	// Retry is how long clients wait before they come back; each is told 50 to 150 % of it. 3 s.
 	Retry time.Duration
-	// MaxQueue bounds the bytes that wait for one client; 256 KiB. One who is further behind
-	// is disconnected, and gets the rest when it comes back.
+	// MaxQueue is how many bytes may be queued for one client; 256 KiB. A client that is further
+	// behind is disconnected, and receives the rest when it comes back.
 	MaxQueue int
 
-	MaxStreams    int // in all; no limit. More are refused with 503
-	MaxPerAddress int // of one IPv4 address, or one /64 network of IPv6; no limit. More are refused with 429
-	// ClientAddress, if not nil, tells a client's address, host:port or host, behind a proxy.
+	MaxStreams    int // in total; no limit. Further ones get 503
+	MaxPerAddress int // of one IPv4 address, or one /64 network of IPv6; no limit. Further ones get 429
+	// ClientAddress, if not nil, returns the address of a client behind a proxy, as host:port or
+	// host.
 	ClientAddress func(*http.Request) string
 
-	// CORS says which pages of other origins may read. The default is none.
+	// CORS sets which pages of other origins may read the feed. By default none may.
 	CORS CORS
 }
 
-// CORS says which pages of other origins may read.
+// CORS sets which pages of other origins may read a feed.
 type CORS struct {
-	// Origins as browsers send them: "https://example.com", without a slash at the end, with a
-	// port unless it is the scheme's own. New panics if one could never match. "*" allows all,
-	// and cannot be combined with Credentials.
+	// Origins lists origins as browsers send them: "https://example.com", without a trailing slash,
+	// and with a port unless it is the scheme's default. New panics if an entry could never match.
+	// "*" allows all, and cannot be combined with Credentials.
 	Origins []string
-	// AllowOrigin, if not nil, decides on origins that are not listed.
+	// AllowOrigin, if not nil, decides about origins that are not listed.
 	AllowOrigin func(origin string, r *http.Request) bool
-	// Credentials lets browsers send cookies along.
+	// Credentials lets browsers send cookies.
 	Credentials bool
 }
 

@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// Errors of sending.
+// Errors that sending returns.
 var (
 	ErrClosed = errors.New("sse: stream has ended")
 	ErrSlow   = errors.New("sse: client is too far behind")
 )
 
-// A Stream is one client. Sending is safe for concurrent use and never waits.
+// A Stream is the connection of one client. Sending is safe for concurrent use and never waits.
 //
-// What waits to be written is guarded by mu. The ResponseWriter is owned by the goroutine of
-// the request: nobody else may touch it, and not after the handler has returned.
+// mu guards the queue. The request's goroutine owns the ResponseWriter: no other goroutine may use
+// it, and nobody may use it after the handler has returned.
 type Stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	ctx     context.Context // of the request
 	opts    *Options
 	stats   *counters
-	head    bool // the client wants to see the header only
+	head    bool // the request is a HEAD
 	begun   bool // the header has been written
 	broken  bool // writing has failed
 
@@ -34,8 +34,8 @@ type Stream struct {
 
 	mu     sync.Mutex
 	queue  [][]byte
-	queued int   // bytes of it
-	ended  error // why nothing more is queued: ErrClosed or ErrSlow
+	queued int   // bytes in queue
+	ended  error // why nothing more can be queued: ErrClosed or ErrSlow
 }
 
 func newStream(w http.ResponseWriter, r *http.Request, o *Options, c *counters) *Stream {
@@ -45,10 +45,10 @@ func newStream(w http.ResponseWriter, r *http.Request, o *Options, c *counters) 
 	}
 }
 
-// Context ends when the client is gone.
+// Context returns the request's context, which ends when the client is gone.
 func (s *Stream) Context() context.Context { return s.ctx }
 
-// Send queues an event. The error is ErrIllegal, ErrSlow, with which the stream ends, or
+// Send queues an event. The error is ErrIllegal, ErrSlow (which also ends the stream), or
 // ErrClosed.
 func (s *Stream) Send(e *Event) error {
 	b, err := e.Append(nil)
@@ -58,8 +58,8 @@ func (s *Stream) Send(e *Event) error {
 	return s.SendEncoded(b)
 }
 
-// SendEncoded queues what Event.Append made, which may be sent to many streams, and may not be
-// changed any more.
+// SendEncoded queues the result of Event.Append. You may send the same result to many streams, and
+// must not change it afterwards.
 func (s *Stream) SendEncoded(event []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +80,7 @@ func (s *Stream) SendEncoded(event []byte) error {
 	return nil
 }
 
-// Close ends the stream, after what has been queued is written. It does not wait.
+// Close ends the stream after it has written what is queued. It does not wait.
 func (s *Stream) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,8 +97,8 @@ func (s *Stream) signal() {
 	}
 }
 
-// Flush writes what is queued, and returns when the client's connection has taken it. It is
-// for an Open that has more to send than the queue holds, and for no other goroutine.
+// Flush writes what is queued, and returns when it has been written to the client's connection. It
+// is meant for an Open that has more to send than the queue holds. Only Open may call it.
 func (s *Stream) Flush() error {
 	if s.head {
 		return nil
@@ -122,16 +122,16 @@ func (s *Stream) Flush() error {
 	}
 }
 
-// begin writes the header and says when to come back.
+// begin writes the header and tells the client how long to wait before it comes back.
 func (s *Stream) begin() error {
 	s.begun = true
-	s.control.SetReadDeadline(time.Time{}) // the server's is for requests
+	s.control.SetReadDeadline(time.Time{}) // the server's deadline is meant for requests
 	s.w.WriteHeader(http.StatusOK)
 	return s.write(fmt.Appendf(nil, ":\nretry: %d\n\n", spread(s.opts.Retry, 0.5, 1.5).Milliseconds()))
 }
 
-// write gives the client a time for each event. What the server allows for whole responses
-// does not apply.
+// write gives the client WriteTimeout for each event. The server's limit for whole responses does
+// not apply.
 func (s *Stream) write(events ...[]byte) error {
 	var deadline time.Time
 	var err error
@@ -151,13 +151,14 @@ func (s *Stream) write(events ...[]byte) error {
 	switch {
 	case err == nil:
 		return s.control.SetWriteDeadline(time.Time{})
-	case !time.Now().Before(deadline): // over HTTP/2 the error does not tell
+	case !time.Now().Before(deadline): // over HTTP/2, the error does not say so
 		return ErrSlow
 	}
 	return err
 }
 
-// run writes until the stream ends, and says why: ErrClosed also at the end of its lifetime.
+// run writes until the stream ends, and returns the reason. At the end of the lifetime that is
+// ErrClosed.
 func (s *Stream) run() error {
 	if err := s.Flush(); err != nil {
 		return err
@@ -189,7 +190,7 @@ func (s *Stream) run() error {
 	}
 }
 
-// spread returns a random part of d, from least to most times it.
+// spread returns a random duration between d*least and d*most.
 func spread(d time.Duration, least, most float64) time.Duration {
 	return time.Duration(float64(d) * (least + (most-least)*rand.Float64()))
 }

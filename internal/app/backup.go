@@ -16,7 +16,7 @@ import (
 type storeCommand struct {
 	usage string
 	file  bool // whether the argument FILE is required
-	// run is given the store's path and the argument, which may be empty if it is not required.
+	// run gets the store's path and the argument, which may be empty if it is not required.
 	run func(ctx context.Context, path, file string, stdout io.Writer) error
 }
 
@@ -72,7 +72,7 @@ func (s storeCommand) main(ctx context.Context, args, environ []string, stdout, 
 	case ctx.Err() != nil:
 		return fail(stderr, exitInterrupted, errors.New("interrupted"))
 	case errors.Is(err, errFindings):
-		return exitFailed // they have been told
+		return exitFailed // the flag package has already reported it
 	case errors.Is(err, sqlite.ErrInUse):
 		err = fmt.Errorf("%w: stop the server, or what else has it open", err)
 	case errors.Is(err, sqlite.ErrNoStore):
@@ -137,7 +137,7 @@ func summary(r sqlite.Report) string {
 	return text + "; no fault was found"
 }
 
-// printable replaces what could command a terminal: names of rooms come from strangers.
+// printable replaces characters that could control a terminal: strangers choose the names of rooms.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

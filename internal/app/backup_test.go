@@ -11,7 +11,7 @@ import (
 	"github.com/parley-go/parley/internal/app/apptest"
 )
 
-// tool runs a command that ends by itself.
+// tool runs a command that ends on its own.
 func tool(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errors bytes.Buffer
@@ -19,8 +19,8 @@ func tool(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errors.String()
 }
 
-// A client that had seen more than the backup holds is told so when it comes back, and so misses
-// nothing of what was written since.
+// A client that has seen more than the backup contains is told so when it comes back, so it does
+// not miss anything that was written since.
 func TestRestoreIsNoticed(t *testing.T) {
 	data, file := t.TempDir(), filepath.Join(t.TempDir(), "backup.db")
 	server := startChild(t, data)
@@ -96,7 +96,7 @@ func TestStoreCommandsRefuse(t *testing.T) {
 	if code, _, stderr := command(nil, "check", "--data", data); code != 130 || !strings.Contains(stderr, "interrupted") {
 		t.Errorf("interrupted: exit code %d, %q", code, stderr)
 	}
-	// What is no database is a finding of a check.
+	// A file that is not a database is a finding of a check.
 	if code, stdout, _ := tool(t, "check", text); code != 1 || !strings.Contains(stdout, "damaged") {
 		t.Errorf("check of a text: exit code %d, %q", code, stdout)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// banner says what the server is and where to open it.
+// banner says what the server is and which URL to open.
 func (s *Server) banner(p *Ports) string {
 	scheme := "http"
 	if s.certs != nil {
@@ -34,7 +34,7 @@ func (s *Server) banner(p *Ports) string {
 	return text
 }
 
-// addresses returns the URLs under which the server can be reached.
+// addresses returns the URLs of the server.
 func addresses(scheme string, listening net.Addr) []string {
 	if listening.Network() == "unix" {
 		return []string{socketPrefix + listening.String()}
@@ -44,7 +44,7 @@ func addresses(scheme string, listening net.Addr) []string {
 		return []string{scheme + "://" + listening.String() + "/"}
 	}
 	urls := []string{fmt.Sprintf("%s://localhost:%d/", scheme, tcp.Port)}
-	all, _ := net.InterfaceAddrs() // without them localhost is enough
+	all, _ := net.InterfaceAddrs() // if this fails, localhost is enough
 	for _, a := range all {
 		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
 			urls = append(urls, fmt.Sprintf("%s://%s:%d/", scheme, n.IP, tcp.Port))
@@ -53,8 +53,8 @@ func addresses(scheme string, listening net.Addr) []string {
 	return urls
 }
 
-// port returns the number at which the server listens; that of https for a Unix socket, behind
-// a proxy.
+// port returns the server's port number. For a Unix socket behind a proxy, that is the port of
+// https.
 func port(l net.Listener) string {
 	if _, port, err := net.SplitHostPort(l.Addr().String()); err == nil {
 		return port

@@ -8,15 +8,16 @@ import (
 	"slices"
 )
 
-// connKey is that of a request's connection in its context.
+// connKey is the context key for a request's connection.
 type connKey struct{}
 
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// smallBuffer bounds what the kernel keeps for a client that does not read: 64 KiB asked for
-// are 0.27 MB, its own choice up to 3.9 MB. Over HTTP/2 the client's window bounds it.
+// smallBuffer limits what the kernel buffers for a client that does not read. Asking for 64 KiB
+// gives 0.27 MB; the kernel's own choice goes up to 3.9 MB. Over HTTP/2, the client's window is the
+// limit.
 func smallBuffer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, _ := r.Context().Value(connKey{}).(net.Conn)
@@ -24,17 +25,17 @@ func smallBuffer(next http.Handler) http.Handler {
 			c = t.NetConn()
 		}
 		if b, ok := c.(interface{ SetWriteBuffer(int) error }); ok && r.ProtoMajor == 1 {
-			b.SetWriteBuffer(64 << 10) // without it the client is served all the same
+			b.SetWriteBuffer(64 << 10) // if this fails, the client is still served
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// smallBufferOfStreams does the same for the streams of the transport sse.
+// smallBufferOfStreams does the same for streams of the sse transport.
 func smallBufferOfStreams(sockets http.Handler) http.Handler {
 	streams := smallBuffer(sockets)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && slices.Contains(r.URL.Query()["transport"], "sse") { // written "%73se", too
+		if r.Method == http.MethodGet && slices.Contains(r.URL.Query()["transport"], "sse") { // also matches "%73se"
 			streams.ServeHTTP(w, r)
 			return
 		}

@@ -19,14 +19,14 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// asClients has the test binary hold as many idle connections, until its standard input
-// ends: within the server's process theirs would count as the server's memory.
+// asClients makes the test binary hold this many idle connections until its standard input ends. In
+// the server's process, their memory would count as the server's.
 const asClients = "BE_CLIENTS"
 
 // anybody trusts every server.
 var anybody = &tls.Config{InsecureSkipVerify: true}
 
-// holders have a client join the main namespace, and return what must be kept for it.
+// holders make a client join the main namespace, and return what must be kept alive for it.
 var holders = map[string]func(ctx context.Context, url string) (any, error){
 	"websocket":    holdWebSocket,
 	"sse":          holdSSE,
@@ -62,7 +62,7 @@ func holdWebSocket(ctx context.Context, url string) (any, error) {
 	return conn, err
 }
 
-// browser returns a client with connections of its own, over HTTP/2 if there is TLS.
+// browser returns an HTTP client with its own connections, with HTTP/2 if there is TLS.
 func browser() *http.Client {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: anybody, ForceAttemptHTTP2: true}}
 }
@@ -106,7 +106,7 @@ func holdSSE(ctx context.Context, url string) (any, error) {
 		err = joinMain(c, url+"&sid="+sid)
 	}
 	next()
-	c.CloseIdleConnections() // that of the POST
+	c.CloseIdleConnections() // the POST's connection
 	return resp, err
 }
 

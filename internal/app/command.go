@@ -18,10 +18,10 @@ import (
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // something outside went wrong: the address, the data directory
+	exitFailed = 1 // an external problem, such as the address or the data directory
 	exitUsage  = 2 // the command line, environment or configuration file is wrong
 
-	exitInterrupted = 130 // by a signal, as a shell would have it
+	exitInterrupted = 130 // by a signal, as shells report it
 )
 
 const usage = `Parley is a Socket.IO server that keeps the messages of rooms.
@@ -37,8 +37,8 @@ const usage = `Parley is a Socket.IO server that keeps the messages of rooms.
 
 `
 
-// Main runs the command with its arguments, the program's name not among them, and
-// returns the exit code. When ctx ends the server shuts down gracefully.
+// Main runs the command with its arguments, without the program's name, and returns the exit code.
+// When ctx ends, the server shuts down gracefully.
 func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	command := "serve"
 	if len(args) > 0 && (!strings.HasPrefix(args[0], "-") || strings.TrimLeft(args[0], "-") == "version") {
@@ -72,7 +72,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	return fail(stderr, exitUsage, fmt.Errorf("there is no command %q; see parley help", command))
 }
 
-// fail tells an error in one line, and returns the code.
+// fail prints an error on one line and returns the code.
 func fail(stderr io.Writer, code int, err error) int {
 	fmt.Fprintln(stderr, "parley:", explain(err))
 	return code
@@ -89,8 +89,8 @@ func printUsage(w io.Writer) {
 	}
 }
 
-// parseFlags returns what is set on the command line, by the names of those settings that are
-// allowed, and the arguments, before, between or behind which flags may stand.
+// parseFlags returns the settings on the command line, by name, if allowed accepts them, and the
+// other arguments. Flags may stand before, between and after the arguments.
 func parseFlags(args []string, allowed func(name string) bool) (values map[string]string, rest []string, err error) {
 	values = make(map[string]string)
 	flags := flag.NewFlagSet("parley", flag.ContinueOnError)
@@ -137,7 +137,7 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 	if err != nil {
 		return fail(stderr, exitUsage, err)
 	}
-	// Before the data directory is touched: another server may be running here.
+	// Before touching the data directory, because another server may already be running here.
 	ports, err := Listen(c)
 	if err != nil {
 		return fail(stderr, exitFailed, err)
@@ -155,7 +155,7 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 	return exitOK
 }
 
-// explain returns the error in one line, with advice where there is some.
+// explain returns the error on one line, with advice if there is any.
 func explain(err error) string {
 	line := strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), "parley: ")
 	flag := "--addr"
@@ -175,7 +175,7 @@ func explain(err error) string {
 	return line
 }
 
-// version returns the version of the module, or the revision that it was built from.
+// version returns the version of the module, or the revision from which it was built.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

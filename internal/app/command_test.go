@@ -12,7 +12,7 @@ import (
 	"github.com/parley-go/parley/internal/app"
 )
 
-// command runs the command to its end; serving ends at once.
+// command runs the command to its end; if it serves, it ends at once.
 func command(environ []string, args ...string) (code int, stdout, stderr string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -58,7 +58,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// The unit in docs/operations.md and the Dockerfile start a server.
+// The unit file in docs/operations.md and the Dockerfile start a server.
 func TestDocumentedStarts(t *testing.T) {
 	read := func(path string) string {
 		text, err := os.ReadFile("../../" + path)
@@ -75,7 +75,7 @@ func TestDocumentedStarts(t *testing.T) {
 		}
 		return strings.Fields(line)
 	}
-	here := []string{"--addr", "127.0.0.1:0", "--data", "memory"} // what is said last counts
+	here := []string{"--addr", "127.0.0.1:0", "--data", "memory"} // the last value counts
 	flags := line(read("docs/operations.md"), "ExecStart=/usr/local/bin/parley ")
 	if code, _, stderr := command(nil, append(flags, here...)...); code != 0 {
 		t.Errorf("%v: exit code %d: %s", flags, code, stderr)

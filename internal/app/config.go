@@ -19,8 +19,8 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// Config is what can be set. Each field is described where settings binds it; the zero
-// value is of no use, Defaults returns one that is.
+// Config holds all settings. settings describes each field. The zero value is not usable; Defaults
+// returns a usable one.
 type Config struct {
 	Addr            string
 	Data            string
@@ -62,7 +62,7 @@ type Config struct {
 	MaxPage    int
 }
 
-// Defaults returns the configuration that nothing has changed.
+// Defaults returns the configuration with all defaults.
 func Defaults() Config {
 	var c Config
 	for _, s := range c.settings() {
@@ -73,9 +73,9 @@ func Defaults() Config {
 	return c
 }
 
-// LoadConfig returns the defaults, changed by the file, changed by the environment
-// ("NAME=value", as os.Environ returns it), changed by the flags, by the names of the
-// settings. The file is the one that the setting "config" names; there may be none.
+// LoadConfig starts with the defaults. The configuration file overrides them, then the environment
+// ("NAME=value", as os.Environ returns it), then the flags (by name of setting). The setting
+// "config" names the file, which is optional.
 func LoadConfig(environ []string, flags map[string]string) (Config, error) {
 	c := Defaults()
 	settings := make(map[string]setting)
@@ -124,7 +124,7 @@ func LoadConfig(environ []string, flags map[string]string) (Config, error) {
 	return c, nil
 }
 
-// check is about what no setting can say by itself.
+// check checks what a single setting cannot check on its own.
 func (c *Config) check() error {
 	switch {
 	case c.CORSCredentials && slices.Contains(c.CORSOrigins, "*"):
@@ -146,13 +146,13 @@ const (
 	envPrefix  = "PARLEY_"
 )
 
-// variable returns the environment variable of a setting.
+// variable returns the name of a setting's environment variable.
 func variable(name string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
-// environment returns the values of the variables that are meant for us, by the names of
-// settings.
+// environment returns the values of the environment variables that are meant for us, by name of
+// setting.
 func environment(environ []string, settings map[string]setting) (map[string]string, error) {
 	values := make(map[string]string)
 	for _, pair := range environ {
@@ -170,8 +170,8 @@ func environment(environ []string, settings map[string]setting) (map[string]stri
 	return values, nil
 }
 
-// kubernetes are the variables, and the shape of their values, that Kubernetes sets in every
-// container of a namespace for a service named parley or parley-…, after "PARLEY_":
+// kubernetes matches the variables that Kubernetes sets in every container of a namespace for a
+// service named parley or parley-…, with the shape of their values. After "PARLEY_" these are
 // SERVICE_HOST, SERVICE_PORT, SERVICE_PORT_HTTP, PORT=tcp://…, PORT_80_TCP_ADDR and so on, or
 // ADMIN_SERVICE_HOST and so on.
 var kubernetes = regexp.MustCompile(`^([A-Z0-9_]+_)?(` +
@@ -200,7 +200,7 @@ func readFile(path string) (map[string]string, error) {
 	return values, nil
 }
 
-// plain returns a TOML value as it would be written in a flag.
+// plain returns a TOML value in the form in which you would write it in a flag.
 func plain(v any) (string, error) {
 	switch v := v.(type) {
 	case string, int64, float64, bool:
@@ -221,7 +221,7 @@ func plain(v any) (string, error) {
 	return "", errors.New("want a string, a number, a boolean or a list of strings")
 }
 
-// logger returns the logger that the configuration wants.
+// logger returns the configured logger.
 func (c *Config) logger(w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: c.LogLevel}
 	if c.LogFormat == "json" {
@@ -230,7 +230,7 @@ func (c *Config) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// options returns those of the Socket.IO server.
+// options returns the options of the Socket.IO server.
 func (c *Config) options(log *slog.Logger) *parley.Options {
 	o := &parley.Options{
 		Path:         c.Path,
@@ -240,7 +240,7 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		JSONP:                    c.JSONP,
 		CORS:                     parley.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials, MaxAge: 10 * time.Minute},
 		MaxPayload:               c.MaxPayload,
-		MaxDepth:                 -1, // a message that is too deep is refused, and no reason to disconnect; see maxDepth
+		MaxDepth:                 -1, // a message that is too deep is refused, without a disconnect; see maxDepth
 		MaxOutbox:                int(c.MaxOutbox),
 		MaxRooms:                 c.MaxRooms,
 		MaxConnections:           c.MaxConnections,
@@ -256,7 +256,8 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 	return o
 }
 
-// clientAddress returns what tells a client's address, nil if that is where it connects from.
+// clientAddress returns the function that finds a client's address, or nil if the connection's
+// address is the client's.
 func (c *Config) clientAddress() func(*http.Request) string {
 	if len(c.TrustedProxies) == 0 {
 		return nil

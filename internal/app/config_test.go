@@ -47,7 +47,7 @@ func TestFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 }
 
 // Kubernetes sets these for a service parley, whose ports may have names, and for one named
-// parley-admin. What only resembles them is a mistake, as ever.
+// parley-admin. Variables that only resemble them are still mistakes.
 func TestVariablesOfKubernetes(t *testing.T) {
 	var theirs []string
 	for _, prefix := range []string{"PARLEY_", "PARLEY_ADMIN_", "PARLEY_PAGE_SIZE_"} {
@@ -74,7 +74,7 @@ func TestVariablesOfKubernetes(t *testing.T) {
 	}
 }
 
-// International names get the form in which they are sent.
+// International names are converted to the form in which they are sent.
 func TestInternationalNames(t *testing.T) {
 	c, err := app.LoadConfig(nil, map[string]string{
 		"cors-origins": "https://Müller.example:8443,http://straße.example,https://EXAMPLE.com,http://my_host:3000,http://[::1]:3000,*",
@@ -167,7 +167,7 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 	}
 }
 
-// The file is made by: go run ./cmd/parley help config > docs/configuration.md
+// To update the file: go run ./cmd/parley help config > docs/configuration.md
 func TestReferenceIsUpToDate(t *testing.T) {
 	file, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {

@@ -9,16 +9,16 @@ import (
 	"github.com/parley-go/parley/sse"
 )
 
-// storeTimeout bounds how long a client waits for the store. Tests shorten it.
+// storeTimeout limits how long a client waits for the store. Tests shorten it.
 var storeTimeout = 10 * time.Second
 
-// openConversations makes the service of the conversations, and binds it to Socket.IO and to
-// the feeds.
+// openConversations creates the service for conversations and binds it to Socket.IO and to the
+// feeds.
 func (s *Server) openConversations() {
 	c := s.config
 	service := chat.New(s.store, s.history, chat.Options{
 		PageSize: c.PageSize, MaxPage: c.MaxPage,
-		PageBytes: int(c.MaxOutbox) / 2, // or the page itself would make the client a slow one
+		PageBytes: int(c.MaxOutbox) / 2, // otherwise the page itself would make the client a slow one
 		Timeout:   storeTimeout,
 		Announcer: events.Announcer(s.sockets),
 		Appended:  s.metrics.stored,
@@ -26,7 +26,7 @@ func (s *Server) openConversations() {
 	})
 	events.Register(s.sockets, service)
 	s.feeds = feeds.New(service, &sse.Options{
-		// What is between us cuts off one kind of connection that is silent like the other.
+		// Devices on the way cut any silent connection, whatever its kind.
 		KeepAlive: min(c.PingInterval, 20*time.Second),
 		Lifetime:  c.FeedLifetime, MaxQueue: int(c.MaxOutbox),
 		MaxStreams: c.MaxConnections, MaxPerAddress: c.MaxConnectionsPerAddress,

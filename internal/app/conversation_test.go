@@ -49,7 +49,7 @@ func TestConversation(t *testing.T) {
 		t.Errorf("presence: %+v", p)
 	}
 
-	// An operator's message carries the user's id if the operator says so.
+	// An operator's message carries the user's id if the operator gives it.
 	stored = send(t, operator, object{"roomId": "room", "message": "hi", "userId": "u1"})
 	if stored.OperatorID != "op" || stored.UserID != "u1" || stored.Seq != 2 {
 		t.Errorf("stored: %+v", stored)
@@ -94,7 +94,7 @@ func TestJoiningAgainIsIdempotent(t *testing.T) {
 	a, b := i.dial(t), i.dial(t)
 	join(t, b, object{"roomId": "r", "userId": "b"})
 	join(t, a, object{"roomId": "r", "userId": "a", "name": "old"})
-	// All that b hears of it: no second join without news, nothing twice.
+	// b learns exactly this: no second join without a change, and nothing twice.
 	expectJoin := func(name string) {
 		t.Helper()
 		var p presence
@@ -234,7 +234,7 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 	if n := len(newest.Messages); n == 0 || n == count || newest.Messages[n-1].Seq != count || !newest.HasMore {
 		t.Errorf("newest page: %v, hasMore %v", seqs(newest.Messages), newest.HasMore)
 	}
-	// One who comes back goes on with history until nothing is missing.
+	// A client that comes back continues with history until nothing is missing.
 	back := join(t, b, object{"roomId": "r", "after": 0, "epoch": epoch})
 	all := seqs(back.Messages)
 	for more := back.HasMore; more; {
@@ -282,7 +282,7 @@ func TestWithoutAcknowledgement(t *testing.T) {
 func TestSendingAgain(t *testing.T) {
 	i := start(t, testConfig())
 	a := i.dial(t)
-	join(t, a, object{"roomId": "r"}) // a guest
+	join(t, a, object{"roomId": "r"}) // as a guest
 	first := send(t, a, object{"roomId": "r", "message": object{"n": 1}, "clientId": "c"})
 	if first.UserID != "guest-"+a.ID[:8] {
 		t.Errorf("a guest is %q", first.UserID)
@@ -302,7 +302,7 @@ func TestSendingAgain(t *testing.T) {
 	if m.Seq != 2 {
 		t.Errorf("the second message has seq %d", m.Seq)
 	}
-	// Another author may use the same id.
+	// A different author may use the same id.
 	b := i.dial(t)
 	join(t, b, object{"roomId": "r", "userId": "b"})
 	if other := send(t, b, object{"roomId": "r", "message": object{"n": 1}, "clientId": "c"}); other.Seq != 3 {
@@ -380,13 +380,13 @@ func TestMistakesAreAnswered(t *testing.T) {
 	if got.Error.Code != "bad_payload" {
 		t.Errorf("a deep member that is ignored: %+v", got)
 	}
-	// None of that has changed anything.
+	// None of this has changed anything.
 	if stored := send(t, a, object{"roomId": "r", "message": "fine", "userId": "u"}); stored.Seq != 1 {
 		t.Errorf("stored: %+v", stored)
 	}
 }
 
-// nested returns an array in an array and so on, depth of them.
+// nested returns arrays nested depth times.
 func nested(depth int) json.RawMessage {
 	return json.RawMessage(strings.Repeat("[", depth) + strings.Repeat("]", depth))
 }
@@ -397,7 +397,7 @@ func TestDeepMessage(t *testing.T) {
 	join(t, a, object{"roomId": "r", "userId": "u"})
 	for _, message := range []any{
 		nested(64),
-		strings.Repeat(`[{"\\"`, 100), // in a string they count for nothing
+		strings.Repeat(`[{"\\"`, 100), // brackets in a string do not count
 		[]object{{"a": 1}, {"b": []int{}}},
 	} {
 		if stored := send(t, a, object{"roomId": "r", "message": message}); stored.Seq == 0 {
@@ -406,8 +406,8 @@ func TestDeepMessage(t *testing.T) {
 	}
 }
 
-// Each socket is in a Socket.IO room named by its id. Who joins a conversation of that
-// name must not get into it: b would be left out of whatever a does, for one.
+// Each socket is in a Socket.IO room named by its id. A client that joins a conversation with that
+// name must not get into this room; otherwise b, for example, would be left out of whatever a does.
 func TestRoomNamedAsASocket(t *testing.T) {
 	i := start(t, testConfig())
 	a, b := i.dial(t), i.dial(t)
@@ -433,7 +433,7 @@ func TestSeveralRooms(t *testing.T) {
 	for len(rooms) < 2 {
 		var p presence
 		b.Expect("presence", &p)
-		if p.Type == "join" { // a has its answer before the others are told, b among them by then
+		if p.Type == "join" { // a has its answer before the others, including b, are told
 			continue
 		}
 		rooms[p.RoomID] = p.Type == "leave" && p.Member.UserID == "a-"+p.RoomID && p.Count == 1
@@ -446,7 +446,7 @@ func TestSeveralRooms(t *testing.T) {
 	}
 }
 
-// gatedStore stores nothing until the gate is open.
+// gatedStore stores nothing until its gate is open.
 type gatedStore struct {
 	history.Store
 	gate chan struct{}
@@ -457,7 +457,8 @@ func (s *gatedStore) Append(ctx context.Context, d []history.Draft) ([]history.A
 	return s.Store.Append(ctx, d)
 }
 
-// Who sends without waiting is answered in order, and held up when much waits for the store.
+// A client that sends without waiting gets its answers in order. It is slowed down when many
+// messages wait for the store.
 func TestSendingWithoutWaiting(t *testing.T) {
 	store := &gatedStore{history.NewMemory(), make(chan struct{})}
 	i := startOn(t, testConfig(), store)
@@ -528,7 +529,7 @@ func TestStoreThatTakesTooLong(t *testing.T) {
 	}
 }
 
-// With a full disk nothing is stored, and everything else goes on.
+// With a full disk nothing is stored, but everything else continues.
 func TestFullDisk(t *testing.T) {
 	full := &brokenStore{Store: history.NewMemory(), write: history.ErrUnavailable.Wrap("append", fmt.Errorf("disk is full"))}
 	i := startOn(t, testConfig(), full)

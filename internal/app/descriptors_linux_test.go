@@ -15,7 +15,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// buffer may be written to and read at the same time.
+// buffer may be written and read concurrently.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -33,8 +33,8 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// The server has fewer descriptors than there are clients. Each client is either accepted, and
-// stays, or told at once to come back later. When some have gone others get in.
+// The server has fewer descriptors than there are clients. It either accepts and keeps a client, or
+// tells it at once to come back later. When some clients have gone, others get in.
 func TestMoreClientsThanDescriptors(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `ulimit -n 64; exec "$0" "$@"`, os.Args[0], "--addr", "127.0.0.1:0", "--data", "memory")
 	cmd.Env = append(os.Environ(), asServer+"=1")
@@ -77,7 +77,7 @@ func TestMoreClientsThanDescriptors(t *testing.T) {
 	if n := len(accepted); n < 20 || n > 60 {
 		t.Errorf("%d of %d clients were accepted", n, clients)
 	}
-	for _, conn := range accepted { // they are still there
+	for _, conn := range accepted { // they are still connected
 		if err := conn.WriteMessage(t.Context(), ws.OpText, []byte("40")); err != nil {
 			t.Error(err)
 		}
@@ -106,7 +106,7 @@ func TestMoreClientsThanDescriptors(t *testing.T) {
 	}
 	if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "too many open files") || !strings.Contains(got, "ulimit -n") {
 		t.Errorf("the log says %q", got)
-	} else if n := strings.Count(got, "level=WARN"); n > 2 { // refusing, and accepting
+	} else if n := strings.Count(got, "level=WARN"); n > 2 { // one for refusing, one for accepting
 		t.Errorf("%d warnings: %q", n, got)
 	}
 }

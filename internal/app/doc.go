@@ -1,8 +1,8 @@
-// Package app is the inside of the parley binary: a Socket.IO server with durable
-// conversations, its page, and what an operator needs to run it.
+// Package app is the application behind the parley binary: a Socket.IO server with durable
+// conversations, a web page, and what an operator needs to run it.
 //
-// The command line is read in command.go, settings come from setting.go and config.go,
-// and serve.go ties the parts together. The conversations are package chat's:
+// command.go reads the command line, setting.go and config.go the settings, and serve.go connects
+// the parts. Package chat implements the conversations:
 //
 //	GET /            the page and its files
 //	GET /parley.js, /transports.js, /feed.js
@@ -14,9 +14,8 @@
 //	GET /readyz      it wants traffic: the store answers, and it is not shutting down
 //	GET /metrics     for Prometheus
 //
-// With TLS, whose certificates come from package certs, the same is served over HTTP/1.1 and
-// HTTP/2, and a second port redirects to it.
+// With TLS, the same is served over HTTP/1.1 and HTTP/2, and a second port redirects to it. Package
+// certs provides the certificates.
 //
-// What clients send and get is described in docs/protocol.md, the settings in
-// docs/configuration.md.
+// docs/protocol.md describes what clients send and receive, docs/configuration.md the settings.
 package app

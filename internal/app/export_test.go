@@ -14,31 +14,31 @@ import (
 	"github.com/parley-go/parley/sse"
 )
 
-// NewServer is Open with a store of the test's.
+// NewServer is Open with a store that the test provides.
 var NewServer = newServer
 
-// SetStoreTimeout returns how to undo it.
+// SetStoreTimeout returns a function that restores the old value.
 func SetStoreTimeout(d time.Duration) (undo func()) {
 	old := storeTimeout
 	storeTimeout = d
 	return func() { storeTimeout = old }
 }
 
-// SetBodyTimeout returns how to undo it.
+// SetBodyTimeout returns a function that restores the old value.
 func SetBodyTimeout(d time.Duration) (undo func()) {
 	old := bodyTimeout
 	bodyTimeout = d
 	return func() { bodyTimeout = old }
 }
 
-// SetAnswerTimeout returns how to undo it.
+// SetAnswerTimeout returns a function that restores the old value.
 func SetAnswerTimeout(d time.Duration) (undo func()) {
 	old := answerTimeout
 	answerTimeout = d
 	return func() { answerTimeout = old }
 }
 
-// Metrics are all that s has, each as prometheus.Desc describes it.
+// Metrics returns all metrics of s, each as prometheus.Desc describes it.
 func Metrics(s *Server) (descriptions []string) {
 	ch := make(chan *prometheus.Desc)
 	go func() {
@@ -51,23 +51,23 @@ func Metrics(s *Server) (descriptions []string) {
 	return descriptions
 }
 
-// Append has a message sent in a room by nobody who is connected.
+// Append sends a message to a room without any connected client.
 func Append(s *Server, d history.Draft) error {
 	_, err := s.history.Append(context.Background(), d)
 	return err
 }
 
-// SlowConsumers is how many connections were ended since their client was too far behind.
+// SlowConsumers returns how many connections were ended because the client was too far behind.
 func SlowConsumers(s *Server) uint64 { return s.sockets.Stats().SlowConsumers }
 
-// FeedStats are those of the feeds.
+// FeedStats returns the statistics of the feeds.
 func FeedStats(s *Server) sse.Stats { return s.feeds.Stats() }
 
-// SmallBufferOfStreams is what sockets are served with.
+// SmallBufferOfStreams is the wrapper with which the server serves sockets.
 func SmallBufferOfStreams(sockets http.Handler) http.Handler { return smallBufferOfStreams(sockets) }
 
-// WithConn returns the context of a connection's requests.
+// WithConn returns the context for the requests of a connection.
 func WithConn(ctx context.Context, c net.Conn) context.Context { return withConn(ctx, c) }
 
-// HTTPLog returns the logger of net/http, which writes to l.
+// HTTPLog returns the logger of net/http, writing to l.
 func HTTPLog(l *slog.Logger) *log.Logger { return log.New(httpLog{l}, "", 0) }

@@ -52,7 +52,7 @@ func openFeed(ctx context.Context, url, lastID string) (*feedReader, error) {
 	return &feedReader{resp, lines}, nil
 }
 
-// next returns the next event; false when the feed has ended.
+// next returns the next event. ok is false when the feed has ended.
 func (f *feedReader) next() (e feedEvent, ok bool) {
 	for f.lines.Scan() {
 		field, value, _ := strings.Cut(f.lines.Text(), ": ")
@@ -111,7 +111,7 @@ func TestFeedsAreKeptAliveLikeSockets(t *testing.T) {
 	cfg := testConfig()
 	cfg.PingInterval = 50 * time.Millisecond
 	lines := feedOf(t, start(t, cfg), "/rooms/r/events", "").lines
-	for comments := 0; comments < 5 && lines.Scan(); { // the first is there at once
+	for comments := 0; comments < 5 && lines.Scan(); { // the first comes at once
 		if lines.Text() == ":" {
 			comments++
 		}
@@ -197,7 +197,7 @@ func TestFeedRefusals(t *testing.T) {
 	}
 }
 
-// More is caught up with than a page, and than what may wait for one client.
+// Catching up works for more than one page, and for more than may be queued for one client.
 func TestFeedOfALongHistory(t *testing.T) {
 	const n = 1200
 	c := testConfig()
@@ -233,10 +233,10 @@ func (s *failingReads) Changes(ctx context.Context, room string, since int64, li
 	return s.Store.Changes(ctx, room, since, limit)
 }
 
-// A read that fails when the feed has begun is told to the client and to the operator, and a
-// client that comes back misses nothing.
+// If a read fails after the feed has begun, the client and the operator are told, and a client that
+// comes back misses nothing.
 func TestFeedWhoseStoreFails(t *testing.T) {
-	const n = 150 // more than is read at once
+	const n = 150 // more than one read returns
 	for name, failure := range map[string]error{
 		"as stores fail":        history.ErrUnavailable.Wrap("read", errors.New("disk is gone")),
 		"with a foreign error":  errors.New("disk is gone"),
@@ -315,13 +315,13 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// dialFeed begins to read a feed over a connection with a small buffer.
+// dialFeed starts to read a feed over a connection with a small buffer.
 func dialFeed(t *testing.T, i *instance, overTLS bool) *bufio.Scanner {
 	t.Helper()
 	return dialStream(t, i, overTLS, "/rooms/r/events", "event: live")
 }
 
-// dialStream reads the events at path up to the line with the prefix.
+// dialStream reads the events at path up to the line with prefix.
 func dialStream(t *testing.T, i *instance, overTLS bool, path, prefix string) *bufio.Scanner {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(i.url, "http://"))
@@ -350,8 +350,8 @@ func skipTo(t *testing.T, lines *bufio.Scanner, prefix string) {
 	t.Fatalf("no %q: %v", prefix, lines.Err())
 }
 
-// One who does not read costs what the kernel and the outbox may hold, over TLS, too. With the
-// kernel's own choice it were 4 MB more.
+// A client that does not read costs no more than what the kernel and the outbox may hold, over TLS
+// too. With the kernel's default buffer it would be 4 MB more.
 func TestStalledFeedIsBounded(t *testing.T) {
 	const outbox, most = 1 << 20, 2 << 20
 	message := json.RawMessage(`"` + strings.Repeat("x", 30<<10) + `"`)
@@ -370,9 +370,9 @@ func TestStalledFeedIsBounded(t *testing.T) {
 			if err := app.Append(s, history.Draft{RoomID: "r", UserID: "u", Message: message}); err != nil {
 				t.Fatal(err)
 			}
-			skipTo(t, reader, "id: ") // and the other one has had its time
+			skipTo(t, reader, "id: ") // by now, the other one has had its time
 		}
-		queued := int(app.FeedStats(s).Events) - sent - 2 // each has its "live"
+		queued := int(app.FeedStats(s).Events) - sent - 2 // each has received "live"
 		if queued*len(message) > most {
 			t.Errorf("%d bytes were queued for one who does not read", queued*len(message))
 		}
@@ -381,7 +381,7 @@ func TestStalledFeedIsBounded(t *testing.T) {
 
 // The same for a client that is connected over sse.
 func TestStalledStreamIsBounded(t *testing.T) {
-	const outbox, most = 1 << 20, 5 << 20 // four times the outbox, and what the kernel holds
+	const outbox, most = 1 << 20, 5 << 20 // four times the outbox, plus what the kernel holds
 	message := json.RawMessage(`"` + strings.Repeat("x", 30<<10) + `"`)
 	for _, overTLS := range []bool{false, true} {
 		c := testConfig()
@@ -416,7 +416,7 @@ func TestStalledStreamIsBounded(t *testing.T) {
 			if err := app.Append(s, history.Draft{RoomID: "r", UserID: "u", Message: message}); err != nil {
 				t.Fatal(err)
 			}
-			skipTo(t, reader, "id: ") // and the other one has had its time
+			skipTo(t, reader, "id: ") // by now, the other one has had its time
 		}
 		if sent < outbox || sent > most {
 			t.Errorf("%d bytes were sent to one who does not read", sent)
@@ -426,7 +426,7 @@ func TestStalledStreamIsBounded(t *testing.T) {
 
 func TestShutdownEndsFeeds(t *testing.T) {
 	c := testConfig()
-	c.ShutdownTimeout = 5 * time.Minute // for longer than the reader would wait
+	c.ShutdownTimeout = 5 * time.Minute // longer than the reader would wait
 	i := start(t, c)
 	f := feedOf(t, i, "/rooms/r/events", "")
 	f.want(t, "live 0")
@@ -436,8 +436,8 @@ func TestShutdownEndsFeeds(t *testing.T) {
 	}
 }
 
-// A reader that comes back with the last id has every message once and in order, whatever
-// becomes of the server and of its connections.
+// A reader that comes back with the last id receives every message once and in order, whatever
+// happens to the server and its connections.
 func TestFeedAcrossKills(t *testing.T) {
 	kills := soak.Times(4, 200)
 	messages := 100 * kills
@@ -456,7 +456,7 @@ func TestFeedAcrossKills(t *testing.T) {
 
 	read := make(chan error, 1)
 	breaks := 0
-	var seen atomic.Int64 // the last seq that was read
+	var seen atomic.Int64 // the last seq that the reader has read
 	go func() {
 		lastID, seq := "earliest", int64(0)
 		for seq < int64(messages) {
@@ -495,7 +495,7 @@ func TestFeedAcrossKills(t *testing.T) {
 		for range 60 {
 			<-progress
 		}
-		for seen.Load() == from && ctx.Err() == nil { // the reader is there, so it is interrupted
+		for seen.Load() == from && ctx.Err() == nil { // the reader is connected, so the kill interrupts it
 			time.Sleep(time.Millisecond)
 		}
 		server.kill()

@@ -22,7 +22,7 @@ import (
 	"github.com/parley-go/parley/web"
 )
 
-// Limits of the HTTP server. There is none on writing, which would end polls that wait;
+// Limits of the HTTP server. There is no limit on writing, because it would end waiting polls;
 // Socket.IO has its own.
 const (
 	headerTimeout  = 5 * time.Second
@@ -31,11 +31,11 @@ const (
 	readyTimeout   = 2 * time.Second // for the store to answer
 )
 
-// bodyTimeout bounds the time for a request's body. Tests shorten it.
+// bodyTimeout limits the time for a request's body. Tests shorten it.
 var bodyTimeout = 30 * time.Second
 
-// answerTimeout is how long a client may take for a page, or what else is short, its body
-// included. Tests shorten it.
+// answerTimeout is how long a client may take to receive a page or another short answer, including
+// the request's body. Tests shorten it.
 var answerTimeout = time.Minute
 
 func (s *Server) newHTTP() (*http.Server, error) {
@@ -65,8 +65,8 @@ func (s *Server) bounded(h http.Handler) *http.Server {
 	}
 }
 
-// httpLog logs what net/http has to say. Nearly all of it is about faults of clients. A handler that
-// panics and a listener that fails are ours.
+// httpLog logs the messages of net/http. Nearly all of them are about mistakes of clients.
+// Exceptions are a panic in a handler and a listener that fails.
 type httpLog struct{ log *slog.Logger }
 
 func (l httpLog) Write(line []byte) (int, error) {
@@ -78,8 +78,8 @@ func (l httpLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// limitBodies bounds the time for a request's body: before net/http answers over HTTP/1.1, it
-// waits for one that nobody has read.
+// limitBodies limits the time for a request's body. Over HTTP/1.1, net/http waits for a body that
+// nobody has read before it answers.
 func limitBodies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 1 && r.ContentLength != 0 {
@@ -89,8 +89,8 @@ func limitBodies(next http.Handler) http.Handler {
 	})
 }
 
-// limitAnswers bounds the time of all that neither waits nor streams. Socket.IO and feeds have
-// their own.
+// limitAnswers limits the time of all requests that neither wait nor stream. Socket.IO and feeds
+// have their own limits.
 func limitAnswers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
@@ -98,7 +98,7 @@ func limitAnswers(next http.Handler) http.Handler {
 	})
 }
 
-// routes returns the handler of all that is served.
+// routes returns the handler for all requests.
 func (s *Server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", http.HandlerFunc(healthz))
@@ -109,7 +109,7 @@ func (s *Server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	index := page["index.html"]
-	path := html.EscapeString(strings.TrimPrefix(s.config.Path, "/")) // relative: a proxy may have put us below a path
+	path := html.EscapeString(strings.TrimPrefix(s.config.Path, "/")) // relative, because a proxy may serve us below a path
 	index.setContent(bytes.Replace(index.content, []byte(`content="socket.io/"`), []byte(`content="`+path+`"`), 1))
 	client, err := loadAssets(js.Files, "*.js")
 	if err != nil {
@@ -129,19 +129,19 @@ func (s *Server) routes() (http.Handler, error) {
 	all := http.NewServeMux()
 	sockets := smallBufferOfStreams(s.sockets)
 	all.Handle(s.config.Path, sockets)
-	all.Handle(strings.TrimSuffix(s.config.Path, "/"), sockets) // of clients with addTrailingSlash: false
+	all.Handle(strings.TrimSuffix(s.config.Path, "/"), sockets) // for clients with addTrailingSlash: false
 	all.Handle("/rooms/{room}/events", smallBuffer(s.feeds))
 	all.Handle("/", limitAnswers(readOnly(mux)))
 	return all, nil
 }
 
-// readOnly refuses methods that change something, and says what browsers should not do.
+// readOnly refuses methods that change something, and sets security headers.
 func readOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Content-Security-Policy", web.ContentSecurityPolicy) // forbids frames, too
+		h.Set("Content-Security-Policy", web.ContentSecurityPolicy) // also forbids frames
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			h.Set("Allow", "GET, HEAD")
 			http.Error(w, "405: only GET and HEAD here", http.StatusMethodNotAllowed)
@@ -179,8 +179,8 @@ func status(w http.ResponseWriter, code int, text string) {
 	io.WriteString(w, text+"\n")
 }
 
-// asset is a file, held in memory. Its names are not made of its content, so browsers ask
-// each time whether it has changed.
+// asset is a file held in memory. Its name does not depend on its content, so browsers ask each
+// time whether it has changed.
 type asset struct {
 	name    string
 	content []byte
@@ -211,7 +211,7 @@ func (a *asset) setContent(content []byte) {
 	a.content, a.etag = content, fmt.Sprintf("%q", base64.RawURLEncoding.EncodeToString(sum[:12]))
 }
 
-// contentTypes are told here, since package mime asks the system, which may know better.
+// contentTypes are listed here because package mime asks the system, whose answers vary.
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",

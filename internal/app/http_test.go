@@ -83,7 +83,7 @@ func TestWhatIsServed(t *testing.T) {
 	}
 }
 
-// A body that does not come holds up a connection, but not for ever.
+// A body that does not arrive holds up a connection, but not for ever.
 func TestBodiesThatStall(t *testing.T) {
 	t.Cleanup(app.SetBodyTimeout(50 * time.Millisecond))
 	address := strings.TrimPrefix(start(t, testConfig()).url, "http://")
@@ -101,7 +101,7 @@ func TestBodiesThatStall(t *testing.T) {
 	}
 }
 
-// A client that reads nothing, and asks for more than what may be on its way, is got rid of.
+// The server drops a client that reads nothing and asks for more than fits in the buffers.
 func TestAnswersThatAreNotTaken(t *testing.T) {
 	defer app.SetAnswerTimeout(50 * time.Millisecond)()
 	address := strings.TrimPrefix(start(t, testConfig()).url, "http://")
@@ -204,7 +204,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// brokenStore fails as one on a full or dead disk.
+// brokenStore fails as if its disk were full or dead.
 type brokenStore struct {
 	history.Store
 	read, write error
@@ -234,7 +234,7 @@ func TestNotReadyWithoutTheStore(t *testing.T) {
 	}
 }
 
-// small notes that its buffer has been made smaller.
+// small records that its buffer has been made smaller.
 type small struct {
 	net.Conn
 	bytes int
@@ -242,8 +242,7 @@ type small struct {
 
 func (c *small) SetWriteBuffer(bytes int) error { c.bytes = bytes; return nil }
 
-// What a client that does not read may leave with the kernel does not depend on how it writes
-// the transport's name.
+// The limit on what the kernel buffers does not depend on how a client spells the transport's name.
 func TestStreamsHaveASmallBuffer(t *testing.T) {
 	h := app.SmallBufferOfStreams(http.NotFoundHandler())
 	for query, want := range map[string]int{
@@ -263,7 +262,7 @@ func TestStreamsHaveASmallBuffer(t *testing.T) {
 	}
 }
 
-// A handler that panics is an error of ours, and what clients do wrong is not.
+// A panic in a handler is logged as an error; mistakes of clients are not.
 func TestLogOfHTTP(t *testing.T) {
 	var b bytes.Buffer
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("on purpose") }))

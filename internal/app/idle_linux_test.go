@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// startClients has n clients connected in another process.
+// startClients connects n clients in another process.
 func startClients(t *testing.T, url, transport string, n int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], url, transport)
@@ -42,19 +42,19 @@ func heap() int {
 	return int(m.HeapAlloc + m.StackInuse)
 }
 
-// What an idle client costs: heap and stacks, in bytes, of all that the binary keeps for it,
-// the socket of the main namespace included. Clients have connections of their own, over
-// HTTP/2 where there is TLS, and answer no pings.
+// The cost of an idle client: heap and stacks, in bytes, of everything that the binary keeps for
+// it, including the socket of the main namespace. Clients have their own connections, with HTTP/2
+// if there is TLS, and do not answer pings.
 func TestIdleClientsCostLittle(t *testing.T) {
 	const n = 150
 	for _, tt := range []struct {
 		transport  string
 		secure     bool
-		max        int // half more than was measured
+		max        int // half more than the measured value
 		goroutines int
 	}{
 		{"websocket", false, 3_200, 0},
-		{"websocket", true, 13_500, 0}, // promised are 20 KiB
+		{"websocket", true, 13_500, 0}, // the documented promise is 20 KiB
 		{"sse", false, 40_000, 2},
 		{"sse", true, 76_000, 3},
 		{"polling", false, 37_000, 2},
@@ -70,7 +70,7 @@ func TestIdleClientsCostLittle(t *testing.T) {
 			if tt.secure {
 				i, _, _ = startTLS(t)
 			}
-			startClients(t, i.url, tt.transport, 1) // what is made once
+			startClients(t, i.url, tt.transport, 1) // creates what is created only once
 			before, goroutines := heap(), runtime.NumGoroutine()
 			startClients(t, i.url, tt.transport, n)
 			var more int

@@ -19,7 +19,7 @@ import (
 	"github.com/parley-go/parley/internal/soak"
 )
 
-// child is the server in a process of its own.
+// child is a server in its own process.
 type child struct {
 	cmd *exec.Cmd
 	url string
@@ -32,7 +32,7 @@ func startChild(t *testing.T, data string) *child {
 	return launch(t, cmd, os.Stderr)
 }
 
-// launch starts a server and waits until it says where it is.
+// launch starts a server and waits until it reports its address.
 func launch(t *testing.T, cmd *exec.Cmd, log io.Writer) *child {
 	t.Helper()
 	cmd.Stderr = log
@@ -56,7 +56,7 @@ func launch(t *testing.T, cmd *exec.Cmd, log io.Writer) *child {
 	return c
 }
 
-// kill ends the process as a crash does.
+// kill ends the process like a crash.
 func (c *child) kill() {
 	if c.cmd.ProcessState == nil {
 		c.cmd.Process.Kill()
@@ -64,8 +64,8 @@ func (c *child) kill() {
 	}
 }
 
-// sender sends its messages one after the other, each with the same client id until it
-// is acknowledged, whatever becomes of the server meanwhile.
+// sender sends its messages one after the other. It sends each with the same client id until it is
+// acknowledged, whatever happens to the server meanwhile.
 type sender struct {
 	user     string
 	acked    []message
@@ -128,7 +128,7 @@ func TestKill(t *testing.T) {
 	url.Store(server.url)
 
 	all := make([]*sender, senders)
-	progress := make(chan struct{}) // a value for each acknowledgement, closed at the end
+	progress := make(chan struct{}) // one value per acknowledgement; closed at the end
 	var wg sync.WaitGroup
 	for n := range all {
 		all[n] = &sender{user: fmt.Sprint("u", n), progress: progress}

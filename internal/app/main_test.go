@@ -17,7 +17,7 @@ import (
 	"github.com/parley-go/parley/internal/app/apptest"
 )
 
-// asServer has the test binary be the parley binary, for tests that kill it.
+// asServer makes the test binary act as the parley binary, for tests that kill it.
 const asServer = "BE_PARLEY"
 
 func TestMain(m *testing.M) {
@@ -39,10 +39,10 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 // instance is a running server.
 type instance struct {
 	url  string
-	stop func() error // shuts down; once
+	stop func() error // shuts down; call it once
 }
 
-// testConfig returns the defaults for a server in memory, without limits on rates.
+// testConfig returns the defaults for an in-memory server without rate limits.
 func testConfig() app.Config {
 	c := app.Defaults()
 	c.Data = "memory"
@@ -50,7 +50,7 @@ func testConfig() app.Config {
 	return c
 }
 
-// start runs a server for the time of the test.
+// start runs a server until the test ends.
 func start(t *testing.T, c app.Config) *instance {
 	t.Helper()
 	s, err := app.Open(c, quiet)
@@ -109,7 +109,7 @@ func (i *instance) dial(t *testing.T) *apptest.Peer {
 	return apptest.Dial(t, i.url)
 }
 
-// What clients see of the payloads.
+// The payloads, as clients see them.
 
 type message struct {
 	ID         string
@@ -124,10 +124,10 @@ type message struct {
 
 type member struct{ ID, UserID, OperatorID, Name string }
 
-// refusal is what an error event holds, and what stands as "error" in an acknowledgement.
+// refusal is the content of an error event, and of "error" in an acknowledgement.
 type refusal struct{ Code, Message, Event string }
 
-// answer is any acknowledgement but sendMessage's.
+// answer is the acknowledgement of any event except sendMessage.
 type answer struct {
 	Error    refusal
 	RoomID   string

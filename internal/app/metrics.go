@@ -24,7 +24,7 @@ func metricsHandler(r *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(withoutTwin{r}, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
 }
 
-// newRegistry has all metrics. Each stands in docs/operations.md.
+// newRegistry contains all metrics. docs/operations.md lists each of them.
 func (s *Server) newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	registerFeeds(r, s.feeds)
@@ -46,8 +46,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	return r
 }
 
-// withoutTwin leaves a gauge out that is go_memstats_heap_alloc_bytes again: OpenMetrics has no
-// "_total" in the names of counters, so this one's would be another metric's (go_memstats_alloc_bytes_total).
+// withoutTwin omits a gauge that duplicates go_memstats_heap_alloc_bytes. OpenMetrics removes
+// "_total" from the names of counters, so the gauge would have the name of another metric
+// (go_memstats_alloc_bytes_total).
 type withoutTwin struct{ prometheus.Gatherer }
 
 func (g withoutTwin) Gather() ([]*dto.MetricFamily, error) {
@@ -55,12 +56,12 @@ func (g withoutTwin) Gather() ([]*dto.MetricFamily, error) {
 	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "go_memstats_alloc_bytes" }), err
 }
 
-// files are of a store that keeps messages in files of its own.
+// files is implemented by stores that keep messages in their own files.
 type files interface {
 	Sizes() (database, log int64, err error)
 }
 
-// registerFiles adds what they take on the disk.
+// registerFiles adds metrics for the size of the files on the disk.
 func registerFiles(r *prometheus.Registry, f files) {
 	gauge := func(file string, size func(database, log int64) int64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -77,7 +78,7 @@ func registerFiles(r *prometheus.Registry, f files) {
 	gauge("log", func(_, log int64) int64 { return log })
 }
 
-// registerFeeds adds what the feeds count.
+// registerFeeds adds the counters of the feeds.
 func registerFeeds(r *prometheus.Registry, feeds *sse.Handler) {
 	counter := func(name, help string, v func(sse.Stats) uint64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "parley_" + name, Help: help},
@@ -92,7 +93,7 @@ func registerFeeds(r *prometheus.Registry, feeds *sse.Handler) {
 	counter("feed_events_total", "Events to feeds, each receiver counted.", func(s sse.Stats) uint64 { return s.Events })
 }
 
-// registerTLS adds what is to be known of certificates.
+// registerTLS adds metrics about certificates.
 func registerTLS(r *prometheus.Registry, source certs.Source) {
 	r.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -112,7 +113,7 @@ func registerTLS(r *prometheus.Registry, source certs.Source) {
 	)
 }
 
-// serverCollector makes metrics of parley.Stats.
+// serverCollector makes metrics from parley.Stats.
 type serverCollector struct {
 	server  *parley.Server
 	metrics []serverMetric
@@ -122,7 +123,7 @@ type serverMetric struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
 	value func(*parley.Stats) float64
-	parts func(*parley.Stats) map[string]uint64 // by the label, instead of value
+	parts func(*parley.Stats) map[string]uint64 // values by label, in place of value
 }
 
 func newServerCollector(server *parley.Server) *serverCollector {
@@ -141,7 +142,7 @@ func newServerCollector(server *parley.Server) *serverCollector {
 		add(serverMetric{kind: prometheus.GaugeValue, parts: func(s *parley.Stats) map[string]uint64 {
 			parts := map[string]uint64{}
 			for part, n := range v(s) {
-				parts[part] = uint64(max(0, n)) // one may end while they are read
+				parts[part] = uint64(max(0, n)) // a session may end while the values are read
 			}
 			return parts
 		}}, name, help, label)
@@ -202,12 +203,12 @@ func (c *serverCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// alarmEvery bounds how often the log repeats that the store fails: with a full disk
-// every message does.
+// alarmEvery limits how often the log repeats that the store fails: with a full disk, every message
+// fails.
 const alarmEvery = 10 * time.Second
 
-// storeMetrics counts what the store does, and logs its failures. It is a
-// history.Observer and a prometheus.Collector.
+// storeMetrics counts what the store does and logs its failures. It is a history.Observer and a
+// prometheus.Collector.
 type storeMetrics struct {
 	log *slog.Logger
 
@@ -219,8 +220,8 @@ type storeMetrics struct {
 	repaired       prometheus.Counter
 
 	mu     sync.Mutex
-	alarm  time.Time // the last one
-	silent int       // failures since
+	alarm  time.Time // time of the last alarm
+	silent int       // failures since then
 }
 
 func newStoreMetrics(log *slog.Logger) *storeMetrics {
@@ -231,11 +232,11 @@ func newStoreMetrics(log *slog.Logger) *storeMetrics {
 		log: log,
 		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "parley_store_commit_seconds", Help: "How long commits took.",
-			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 15), // to 4 s
+			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 15), // up to 4 s
 		}),
 		commitMessages: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "parley_store_commit_messages", Help: "Messages of a commit.",
-			Buckets: prometheus.ExponentialBuckets(1, 2, 11), // to 1024
+			Buckets: prometheus.ExponentialBuckets(1, 2, 11), // up to 1,024
 		}),
 		commitErrors: counter("store_commit_errors_total", "Commits that failed."),
 		appended:     counter("messages_appended_total", "Messages that were stored."),
@@ -266,7 +267,7 @@ func (m *storeMetrics) stored(duplicate bool) {
 	}
 }
 
-// failed tells the operator of an error of the store.
+// failed reports an error of the store to the operator.
 func (m *storeMetrics) failed(doing string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/parley-go/parley/internal/engine"
 )
 
-// family is a metric of an OpenMetrics text.
+// family is a metric family of an OpenMetrics text.
 type family struct {
 	kind    string
 	samples []sample
@@ -23,7 +23,7 @@ type sample struct {
 	value        float64
 }
 
-// suffixes are those that samples of a type may have (OpenMetrics 1.0, 5).
+// suffixes lists the suffixes that samples of a type may have (OpenMetrics 1.0, section 5).
 var suffixes = map[string][]string{
 	"counter": {"_total", "_created"}, "gauge": {""}, "info": {"_info"}, "unknown": {""},
 	"histogram": {"_bucket", "_count", "_sum", "_created"},
@@ -35,7 +35,7 @@ var (
 	sampleLine = regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*\})? (\S+)(?: [0-9.]+)?$`)
 )
 
-// openMetrics parses a text, and is as strict as OpenMetrics 1.0 wants it.
+// openMetrics parses a text as strictly as OpenMetrics 1.0 requires.
 func openMetrics(t *testing.T, text string) map[string]*family {
 	t.Helper()
 	body, ok := strings.CutSuffix(text, "# EOF\n")
@@ -43,12 +43,12 @@ func openMetrics(t *testing.T, text string) map[string]*family {
 		t.Fatal("the text does not end with # EOF")
 	}
 	families := map[string]*family{}
-	seen := map[string]bool{} // of which there may be one: metadata, samples
+	seen := map[string]bool{} // metadata and samples, which must be unique
 	name := ""
 	for line := range strings.Lines(body) {
 		line = strings.TrimSuffix(line, "\n")
 		if m := metadata.FindStringSubmatch(line); m != nil {
-			if m[2] != name { // a new family, whose lines all stand together
+			if m[2] != name { // a new family; all its lines must be together
 				if families[m[2]] != nil {
 					t.Fatalf("%s is there twice: %s", m[2], line)
 				}
@@ -80,7 +80,7 @@ func openMetrics(t *testing.T, text string) map[string]*family {
 		seen[m[1]+m[2]] = true
 		f.samples = append(f.samples, sample{m[1], m[2], value})
 	}
-	// No family may have the name of another one's sample.
+	// The name of a family must not be the name of another family's sample.
 	for name, f := range families {
 		for _, suffix := range suffixes[f.kind] {
 			if suffix != "" && families[name+suffix] != nil {
@@ -100,7 +100,7 @@ func metrics(t *testing.T, url string) map[string]*family {
 	return openMetrics(t, body)
 }
 
-// value returns what a sample of a family has.
+// value returns the value of a family's sample.
 func (f *family) value(t *testing.T, labels string) float64 {
 	t.Helper()
 	for _, s := range f.samples {
@@ -112,7 +112,7 @@ func (f *family) value(t *testing.T, labels string) float64 {
 	return 0
 }
 
-// The answer is one that strict parsers take, and has the sizes of the store's files.
+// Strict parsers accept the output, and it contains the sizes of the store's files.
 func TestOpenMetrics(t *testing.T) {
 	c := testConfig()
 	c.Data = t.TempDir()
@@ -131,13 +131,13 @@ func TestOpenMetrics(t *testing.T) {
 	}
 }
 
-// Each metric stands in docs/operations.md with its labels and type, and no other does.
+// docs/operations.md lists each metric with its labels and type, and no others.
 func TestMetricsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	documented, types := map[string]bool{}, map[string]string{} // names with labels; names
+	documented, types := map[string]bool{}, map[string]string{} // documented: names with labels; types: by name
 	for _, row := range regexp.MustCompile("(?m)^\\| `((parley_[a-z_]+)(?:\\{[a-z,]+\\})?)` \\| (\\w+) \\|").FindAllStringSubmatch(string(text), -1) {
 		documented[row[1]], types[row[2]] = true, row[3]
 	}

@@ -10,15 +10,15 @@ import (
 	"github.com/parley-go/parley/internal/app/apptest"
 )
 
-// follower checks the stream of one client: from the page of joinRoom on, every message
-// of the room comes once and in order, until the room is left.
+// follower checks the stream of one client: starting with the page of joinRoom, every message of
+// the room arrives once and in order, until the client leaves the room.
 type follower struct {
 	*apptest.Client
 	room    string
 	next    int64 // seq of the next live message; 0: not in the room
 	joining map[int64]bool
 	leaving map[int64]bool
-	after   int64 // of a join that continues; -1 for one that does not
+	after   int64 // of a join that continues; -1 for any other join
 	epoch   string
 }
 
@@ -43,7 +43,7 @@ func (f *follower) leave(ctx context.Context) error {
 	return err
 }
 
-// step takes the next packet. It reports whether it was an acknowledgement.
+// step reads the next packet. It reports whether it was an acknowledgement.
 func (f *follower) step(ctx context.Context) (acknowledged bool, err error) {
 	p, err := f.Take(ctx, func(apptest.Packet) bool { return true })
 	switch {
@@ -88,7 +88,7 @@ func (f *follower) page(a answer) error {
 	return nil
 }
 
-// until follows until the messages up to seq have come.
+// until reads until the messages up to seq have arrived.
 func (f *follower) until(ctx context.Context, seq int64) error {
 	for f.next <= seq {
 		if _, err := f.step(ctx); err != nil {
@@ -98,12 +98,12 @@ func (f *follower) until(ctx context.Context, seq int64) error {
 	return nil
 }
 
-// Many join, leave and join again while others send; then the server restarts and all
-// come back to where they were.
+// Many clients join, leave and join again while others send. Then the server restarts, and all
+// clients continue from their last position.
 func TestEveryStreamIsGapFree(t *testing.T) {
 	const (
-		rooms, senders, followers = 2, 3, 6 // followers and senders of each room
-		messages                  = 60      // of each sender
+		rooms, senders, followers = 2, 3, 6 // per room
+		messages                  = 60      // per sender
 		total                     = senders * messages
 	)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -164,7 +164,7 @@ func TestEveryStreamIsGapFree(t *testing.T) {
 					if !acknowledged {
 						continue
 					}
-					// Even ones leave and join again, odd ones join twice.
+					// Even followers leave and join again; odd ones join twice.
 					turns++
 					switch {
 					case turns > 40 || n == 0:

@@ -14,21 +14,21 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// slowLine takes its time for what is read from it.
+// slowLine is a connection that reads slowly.
 type slowLine struct{ net.Conn }
 
 func (c slowLine) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(len(p), 16<<10)])
-	time.Sleep(time.Duration(n) * time.Second / (4 << 20)) // 4 MiB a second
+	time.Sleep(time.Duration(n) * time.Second / (4 << 20)) // 4 MiB per second
 	return n, err
 }
 
-// A client on a slow line asks for many pages at once. It gets all of them, in order, over the
-// connection that it has: each waits until those before it have been taken.
+// A client on a slow line asks for many pages at once. It receives all of them in order over its
+// one connection, because each waits until the client has taken those before it.
 func TestPagesWaitForEachOther(t *testing.T) {
 	const rooms, size = 40, 15 << 10
 	c := testConfig()
-	c.MaxOutbox = 64 << 10 // and so about 32 KiB for a page: all of them are 20 times as much
+	c.MaxOutbox = 64 << 10 // so a page has about 32 KiB; all pages together have 20 times as much
 	store := history.NewMemory()
 	for room := range rooms {
 		message := json.RawMessage(`"` + strings.Repeat("x", size) + `"`)

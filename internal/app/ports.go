@@ -10,17 +10,17 @@ import (
 	"syscall"
 )
 
-// Ports are what a Server is reached at.
+// Ports are the ports on which a Server listens.
 type Ports struct {
 	Main  net.Listener
-	UDP   net.PacketConn // for WebTransport: Main's number; nil without
-	Plain net.Listener   // whose requests are redirected to Main; nil without
+	UDP   net.PacketConn // for WebTransport, with Main's number; nil without WebTransport
+	Plain net.Listener   // redirects requests to Main; nil without a redirect
 }
 
-// anyPortAttempts is how often a port is looked for that is free for TCP and UDP.
+// anyPortAttempts is how often Listen looks for a port that is free for both TCP and UDP.
 const anyPortAttempts = 10
 
-// Listen opens the ports that the configuration wants.
+// Listen opens the configured ports.
 func Listen(c Config) (*Ports, error) {
 	p, err := listenMain(c)
 	if err != nil {
@@ -57,13 +57,13 @@ func listenMain(c Config) (*Ports, error) {
 	}
 }
 
-// socketPrefix of an address says that the path of a Unix socket follows.
+// socketPrefix is the prefix of an address that is the path of a Unix socket.
 const socketPrefix = "unix:"
 
 func isSocket(addr string) bool { return strings.HasPrefix(addr, socketPrefix) && addr != socketPrefix }
 
-// listenSocket opens a Unix socket, to which user and group of this process may connect. A
-// socket that a process left behind when it was killed is replaced; closing removes it.
+// listenSocket opens a Unix socket to which the user and the group of this process may connect. It
+// replaces a socket that a killed process left behind. Closing the listener removes the socket.
 func listenSocket(path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
@@ -72,7 +72,7 @@ func listenSocket(path string) (net.Listener, error) {
 		conn, err := net.Dial("unix", path)
 		switch {
 		case err == nil:
-			conn.Close() // and listening fails
+			conn.Close() // listening then fails
 		case errors.Is(err, syscall.ECONNREFUSED):
 			if err := os.Remove(path); err != nil {
 				return nil, err
@@ -90,7 +90,7 @@ func listenSocket(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// fromThisMachine gives requests that come over a Unix socket an address, which they lack.
+// fromThisMachine sets an address for requests over a Unix socket, which have none.
 func fromThisMachine(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r2 := *r
@@ -99,7 +99,7 @@ func fromThisMachine(next http.Handler) http.Handler {
 	})
 }
 
-// Close closes those that are open.
+// Close closes the open ports.
 func (p *Ports) Close() {
 	p.Main.Close()
 	if p.UDP != nil {

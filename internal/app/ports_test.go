@@ -20,7 +20,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// shortDir returns a directory whose path leaves room for a socket's name.
+// shortDir returns a directory whose path is short enough for a socket's name.
 func shortDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "parley")
@@ -31,8 +31,8 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// All is served over a Unix socket, which only user and group may use, and which is gone at the
-// end. What connects there is a proxy of this machine, which may say whom it is for.
+// Everything is served over a Unix socket. Only the user and the group may use it, and it is
+// removed at the end. Its clients are proxies on this machine, which may set the client's address.
 func TestSocket(t *testing.T) {
 	path := filepath.Join(shortDir(t), "parley.sock")
 	c := testConfig()
@@ -97,7 +97,7 @@ func TestSocket(t *testing.T) {
 	}
 }
 
-// What a process that was killed left behind is replaced; what is something else is not.
+// A socket left behind by a killed process is replaced; any other file is not.
 func TestSocketIsTaken(t *testing.T) {
 	path := filepath.Join(shortDir(t), "parley.sock")
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})

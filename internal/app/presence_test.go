@@ -14,7 +14,7 @@ import (
 
 const maxShown = 100
 
-// In a large room everybody still agrees on who is shown, and knows how many there are.
+// In a large room, everyone still agrees on who is shown and knows the number of members.
 func TestPresenceOfALargeRoom(t *testing.T) {
 	const extra = 10
 	i := start(t, testConfig())
@@ -33,8 +33,8 @@ func TestPresenceOfALargeRoom(t *testing.T) {
 	if joined.Count != maxShown+extra || len(joined.Members) != maxShown {
 		t.Fatalf("%d members of %d", len(joined.Members), joined.Count)
 	}
-	// follow applies what the watcher is told until the room has count members and as many
-	// are shown as can be.
+	// follow applies the watcher's events until the room has count members, and as many of them are
+	// shown as possible.
 	follow := func(count int) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -63,7 +63,7 @@ func TestPresenceOfALargeRoom(t *testing.T) {
 		}
 	}
 	follow(maxShown + extra)
-	// Shown ones leave: others take their places. Then it becomes a small room again.
+	// When shown members leave, others take their places. Then the room becomes small again.
 	for _, p := range peers[:3] {
 		p.Close()
 	}
@@ -79,7 +79,7 @@ func TestPresenceOfALargeRoom(t *testing.T) {
 	}
 }
 
-// n clients that come at the same time must not cause n² events.
+// n clients that arrive at the same time must not cause n² events.
 func TestPresenceStormIsBounded(t *testing.T) {
 	const clients = 3 * maxShown
 	i := start(t, testConfig())
@@ -115,8 +115,8 @@ func TestPresenceStormIsBounded(t *testing.T) {
 	}
 }
 
-// A client of Socket.IO 2 takes the secret of its connection for its socket's id: nobody is
-// shown it, nor a part of it.
+// A client of Socket.IO 2 uses the secret of its connection as its socket's id. Nobody else may see
+// it or a part of it.
 func TestSecretsOfOldClientsAreNotShown(t *testing.T) {
 	i := start(t, testConfig())
 	watcher := i.dial(t)
@@ -149,7 +149,7 @@ func TestSecretsOfOldClientsAreNotShown(t *testing.T) {
 	var told []answer
 	got := read()
 	for strings.HasPrefix(got, `42["presence"`) && !strings.Contains(got, open.SID[:8]) {
-		got = read() // of the watcher's own coming, which it has heard of earlier than the others
+		got = read() // the watcher's own join, which it may receive before the others do
 	}
 	if strings.Contains(got, open.SID[:8]) || json.Unmarshal([]byte(strings.TrimPrefix(got, "430")), &told) != nil {
 		t.Fatalf("%q in %s", open.SID, got)

@@ -28,7 +28,7 @@ Everybody who reaches the address gets ` + "`/metrics`, `/healthz` and `/readyz`
 are nobody else's business, keep them back in the proxy in front.
 `
 
-// Reference returns the documentation of all settings, as markdown.
+// Reference returns the documentation of all settings as markdown.
 func Reference() string {
 	var b strings.Builder
 	b.WriteString(referenceHead)

@@ -17,29 +17,29 @@ import (
 	"github.com/parley-go/parley/webtransport"
 )
 
-// databaseName is the file in the data directory.
+// databaseName is the name of the database file in the data directory.
 const databaseName = "parley.db"
 
-// Server is the whole of it: the store, the conversations, Socket.IO and HTTP. Its
-// methods are called by one goroutine.
+// Server is the complete server: the store, the conversations, Socket.IO and HTTP. Only one
+// goroutine may call its methods.
 type Server struct {
 	config       Config
 	log          *slog.Logger
-	storedIn     string // for people
+	storedIn     string // description for people
 	store        history.Store
 	history      *history.Log
 	sockets      *parley.Server
 	feeds        *sse.Handler
 	certs        certs.Source // nil: no TLS
 	http         *http.Server
-	redirect     *http.Server         // to TLS, while that is served
-	webTransport *webtransport.Server // while that is served
+	redirect     *http.Server         // to TLS; nil if not served
+	webTransport *webtransport.Server // nil if not served
 	metrics      *storeMetrics
 	draining     atomic.Bool
 }
 
-// Open opens the store and makes a server that has yet to Serve. One that never will is
-// closed with Shutdown.
+// Open opens the store and returns a server that is ready for Serve. If you never call Serve, call
+// Shutdown to close it.
 func Open(c Config, log *slog.Logger) (*Server, error) {
 	store, storedIn, err := openStore(c)
 	if err != nil {
@@ -54,7 +54,7 @@ func Open(c Config, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// openStore also says where messages are kept.
+// openStore also returns a description of where messages are stored.
 func openStore(c Config) (history.Store, string, error) {
 	if c.inMemory() {
 		return history.NewMemory(), "in memory only: gone when the server stops", nil
@@ -73,7 +73,7 @@ func openStore(c Config) (history.Store, string, error) {
 	return store, path, nil
 }
 
-// newServer returns a server on a store, which it closes at the end.
+// newServer returns a server over a store. Shutdown closes the store.
 func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error) {
 	s := &Server{config: c, log: log, store: store, metrics: newStoreMetrics(log)}
 	var err error
@@ -92,8 +92,8 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	return s, nil
 }
 
-// Serve serves what comes to the ports, over TLS if that is configured, until ctx ends, and
-// then shuts down; see Shutdown. The server is of no use afterwards, and the ports are closed.
+// Serve serves requests on the ports, over TLS if configured, until ctx ends. Then it shuts down;
+// see Shutdown. Afterwards the ports are closed, and you cannot use the server again.
 func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	defer p.Close()
 	failed := make(chan error, 3)
@@ -136,10 +136,10 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	return err
 }
 
-// Shutdown is graceful: the server is not ready any more, clients are told, what they
-// have sent is stored, and the store is closed. Clients get at most half of
-// ShutdownTimeout; those that are left then are cut off. The error is the store's, or
-// that it did not close in time.
+// Shutdown ends the server gracefully. The server reports that it is not ready, tells its clients,
+// stores what they have sent, and closes the store. Clients get at most half of ShutdownTimeout;
+// then the remaining ones are cut off. The error comes from the store, or says that the store did
+// not close in time.
 func (s *Server) Shutdown() error {
 	s.draining.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.ShutdownTimeout)
@@ -150,8 +150,8 @@ func (s *Server) Shutdown() error {
 	if err := s.sockets.Shutdown(clients); err != nil {
 		s.log.Warn("clients were cut off", "error", err)
 	}
-	// What clients have sent may still wait for the store, which cannot be interrupted: a disk
-	// that hangs must not keep the process alive. Until then HTTP says how things are.
+	// Messages from clients may still be waiting for the store. A commit cannot be interrupted, but
+	// a disk that hangs must not keep the process alive. Until then HTTP reports the state.
 	stored := make(chan struct{})
 	go func() {
 		s.history.Close()
@@ -165,13 +165,13 @@ func (s *Server) Shutdown() error {
 		s.http.Close()
 	}
 	if s.webTransport != nil {
-		// Its clients are being told.
+		// This tells its clients.
 		if err := s.webTransport.Shutdown(clients); err != nil {
 			s.log.Warn("clients were cut off", "error", err)
 		}
 	}
 	if s.redirect != nil {
-		s.redirect.Close() // nothing there takes long
+		s.redirect.Close() // its requests are all short
 	}
 	closed := make(chan error, 1)
 	go func() {

@@ -20,20 +20,19 @@ import (
 	"github.com/parley-go/parley/internal/origin"
 )
 
-// setting is a row of the table that flags, environment, file and reference have in
-// common.
+// setting is a row of the table that flags, environment, file and reference share.
 type setting struct {
-	section string // of the reference, for the first of several
+	section string // in the reference; set on the first setting of a section
 	name    string
 	def     string
 	doc     string
 	value
 }
 
-// value is where a setting is kept.
+// value stores a setting's value.
 type value struct {
-	set func(string) error // its error says what is allowed: "a duration such as 25s"
-	yes bool               // a flag that may stand alone
+	set func(string) error // the error says what is allowed: "a duration such as 25s"
+	yes bool               // the flag may stand without a value
 }
 
 // settings returns the table, bound to c.
@@ -80,7 +79,7 @@ func (c *Config) settings() []setting {
 	}
 }
 
-// parsed stores what parse makes of a value; it wants what is named.
+// parsed stores the result of parse. want describes the allowed values.
 func parsed[T any](to *T, want string, parse func(string) (T, error)) value {
 	return value{set: func(s string) error {
 		v, err := parse(s)
@@ -94,7 +93,7 @@ func parsed[T any](to *T, want string, parse func(string) (T, error)) value {
 
 var errNotAllowed = errors.New("not allowed")
 
-// allowed returns v if ok.
+// allowed returns v, or an error if ok is false.
 func allowed[T any](v T, ok bool) (T, error) {
 	if !ok {
 		return v, errNotAllowed
@@ -117,8 +116,8 @@ func httpsURL(to *string) value {
 	})
 }
 
-// addressOr allows something else, too, of which want is the description; an empty address is
-// what is left out.
+// addressOr accepts an address or another kind of value, which want describes. An empty string
+// means that the setting was left out.
 func addressOr(to *string, want string, other func(string) bool) value {
 	return parsed(to, "host:port, such as 127.0.0.1:8080 or :8080, or "+want, func(s string) (string, error) {
 		if s == "" || other(s) {
@@ -175,7 +174,7 @@ func number(to *float64) value {
 	})
 }
 
-// units of sizes, the longest first, for the names end with one another.
+// units are the units of sizes. Longer names come first because they end with shorter ones.
 var units = []struct {
 	name  string
 	bytes int64
@@ -201,7 +200,7 @@ func size(to *int64, least, most int64) value {
 func level(to *slog.Level) value {
 	return parsed(to, "debug, info, warn or error", func(s string) (l slog.Level, err error) {
 		if err = l.UnmarshalText([]byte(s)); err == nil && strings.ContainsAny(s, "+-") {
-			err = errNotAllowed // "info+2" is for programs
+			err = errNotAllowed // "info+2" is only for programs
 		}
 		return l, err
 	})
@@ -211,7 +210,7 @@ func oneOf(to *string, choices ...string) value {
 	return parsed(to, strings.Join(choices, " or "), func(s string) (string, error) { return allowed(s, slices.Contains(choices, s)) })
 }
 
-// splitList splits at commas; an empty string is an empty list.
+// splitList splits a string at commas. An empty string is an empty list.
 func splitList(s string) []string {
 	var parts []string
 	for part := range strings.SplitSeq(s, ",") {
@@ -245,7 +244,7 @@ func origins(to *[]string) value {
 	}}
 }
 
-// asciiOrigin returns an origin with its host as it is sent, if that can be told.
+// asciiOrigin returns an origin with its host in the form in which it is sent, if possible.
 func asciiOrigin(origin string) string {
 	u, err := url.Parse(origin)
 	if err != nil || u.Hostname() == "" {
@@ -258,7 +257,8 @@ func asciiOrigin(origin string) string {
 	return strings.Replace(origin, u.Hostname(), host, 1)
 }
 
-// asciiHost returns a name as it is sent: in lower case, and xn--mller-kva for müller.
+// asciiHost returns a name in the form in which it is sent: in lower case, and xn--mller-kva for
+// müller.
 func asciiHost(name string) (string, error) {
 	if strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
 		return idna.Lookup.ToASCII(name)

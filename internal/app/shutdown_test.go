@@ -9,12 +9,12 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// slowStore lets the test decide when a commit happens.
+// slowStore lets the test decide when a commit completes.
 type slowStore struct {
 	history.Store
-	appending chan struct{} // one value for each commit that has begun
-	commit    chan struct{} // closed: commit
-	log       chan string   // what happened, in order
+	appending chan struct{} // one value for each started commit
+	commit    chan struct{} // closed to let commits complete
+	log       chan string   // events, in order
 }
 
 func (s *slowStore) Append(ctx context.Context, d []history.Draft) ([]history.Appended, error) {
@@ -65,7 +65,7 @@ func TestGracefulShutdown(t *testing.T) {
 	}
 }
 
-// A disk that hangs does not keep the process from ending.
+// A hanging disk does not keep the process alive.
 func TestShutdownIsBounded(t *testing.T) {
 	store := newSlowStore()
 	defer close(store.commit)

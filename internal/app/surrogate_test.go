@@ -11,11 +11,11 @@ import (
 	"github.com/parley-go/parley/internal/app"
 )
 
-// whole are the escapes that a strict parser takes, as far as they look like others.
+// whole matches the escapes that a strict parser accepts but that look similar to broken ones.
 var whole = regexp.MustCompile(`(?i)\\\\|\\ud[89ab]..\\ud[c-f]..`)
 
-// strict fails if data is not what a strict parser of JSON takes: UTF-8, and no half of a
-// surrogate pair.
+// strict fails the test if a strict JSON parser would reject data: because it is not UTF-8, or
+// contains half a surrogate pair.
 func strict(t *testing.T, what string, data []byte) {
 	t.Helper()
 	if !utf8.Valid(data) {
@@ -26,8 +26,8 @@ func strict(t *testing.T, what string, data []byte) {
 	}
 }
 
-// A client may send half a surrogate pair wherever there is text. No other client gets it,
-// since a strict parser would refuse all that comes with it.
+// A client may send half a surrogate pair in any text. No other client receives it, because a
+// strict parser would reject the whole text around it.
 func TestHalfSurrogatePairs(t *testing.T) {
 	const half = `\ud83d`
 	raw := func(members string) json.RawMessage { return json.RawMessage("{" + members + "}") }
@@ -42,7 +42,7 @@ func TestHalfSurrogatePairs(t *testing.T) {
 	feed.want(t, "live 0")
 	join(t, b, object{"roomId": "r", "userId": "b"})
 
-	// Everything that b and the feed get of what a does, and a's own answers.
+	// Everything that b and the feed receive because of a, and a's own answers.
 	answers := func(event, members string) json.RawMessage {
 		t.Helper()
 		var answer json.RawMessage
@@ -72,7 +72,7 @@ func TestHalfSurrogatePairs(t *testing.T) {
 	}
 }
 
-// Several ids that are no text would become one, and a path cannot name "." and "..".
+// Several invalid ids would become the same one, and a path cannot contain "." and "..".
 func TestRoomsThatCannotBeNamed(t *testing.T) {
 	i := start(t, testConfig())
 	a := i.dial(t)

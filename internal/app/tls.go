@@ -14,7 +14,7 @@ import (
 	"github.com/parley-go/parley/internal/certs"
 )
 
-// How the settings say that TLS is wanted.
+// Kinds of TLS that the settings can ask for.
 const (
 	tlsOff        = ""
 	tlsFiles      = "files"
@@ -22,7 +22,7 @@ const (
 	tlsSelfSigned = "self-signed"
 )
 
-// tlsKind returns which of them it is.
+// tlsKind returns the configured kind.
 func (c *Config) tlsKind() string {
 	switch {
 	case c.TLSCert != "":
@@ -35,12 +35,12 @@ func (c *Config) tlsKind() string {
 	return tlsOff
 }
 
-// webTransport reports whether it is served, on the UDP port.
+// webTransport reports whether WebTransport is served, on the UDP port.
 func (c *Config) webTransport() bool {
 	return c.tlsKind() != tlsOff && !isSocket(c.Addr) && slices.Contains(c.Transports, "webtransport")
 }
 
-// transports returns what clients may connect over.
+// transports returns the transports that clients may use.
 func (c *Config) transports() []string {
 	if c.webTransport() {
 		return c.Transports
@@ -50,9 +50,8 @@ func (c *Config) transports() []string {
 
 const redirectOff = "off"
 
-// completeAddresses fills in the addresses that nobody has chosen: the usual ports for a
-// server with a certificate, and otherwise ports that anybody may listen on, on this machine
-// only.
+// completeAddresses fills in the addresses that were not set. A server with a certificate gets the
+// usual ports. Otherwise it gets ports that need no privileges, on this machine only.
 func (c *Config) completeAddresses() {
 	kind := c.tlsKind()
 	public := kind == tlsFiles || kind == tlsACME
@@ -75,10 +74,10 @@ func (c *Config) completeAddresses() {
 	}
 }
 
-// inMemory reports whether nothing is kept.
+// inMemory reports whether messages are only kept in memory.
 func (c *Config) inMemory() bool { return c.Data == "memory" || c.Data == ":memory:" }
 
-// checkTLS is about the settings of TLS together.
+// checkTLS checks the combination of TLS settings.
 func (c *Config) checkTLS() error {
 	ways := 0
 	for _, chosen := range []bool{c.TLSCert != "" || c.TLSKey != "", c.TLSSelfSigned, len(c.ACMEDomains) > 0} {
@@ -101,7 +100,7 @@ func (c *Config) checkTLS() error {
 	return nil
 }
 
-// openCertificates returns where the certificate comes from, nil without TLS.
+// openCertificates returns the source of the certificate, or nil without TLS.
 func openCertificates(c Config, log *slog.Logger) (certs.Source, error) {
 	switch c.tlsKind() {
 	case tlsFiles:
@@ -121,8 +120,8 @@ func openCertificates(c Config, log *slog.Logger) (certs.Source, error) {
 	return nil, nil
 }
 
-// newRedirect returns the server of plain HTTP, which sends browsers to TLS and answers the
-// authority of ACME.
+// newRedirect returns the server for plain HTTP, which redirects browsers to TLS and answers the
+// ACME authority.
 func (s *Server) newRedirect(p *Ports) *http.Server {
 	var h http.Handler = redirect{from: port(p.Plain), to: port(p.Main)}
 	if a, ok := s.certs.(*certs.ACME); ok {
@@ -131,7 +130,7 @@ func (s *Server) newRedirect(p *Ports) *http.Server {
 	return s.bounded(limitAnswers(h))
 }
 
-// redirect sends requests that come to one port to https at another.
+// redirect redirects requests from one port to https on another.
 type redirect struct{ from, to string }
 
 func (p redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -141,23 +140,25 @@ func (p redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		// What was to be secret has been sent in the clear: do not make it work.
+		// Something secret has been sent in clear text: do not make that work.
 		http.Error(w, "400: use https", http.StatusBadRequest)
 		return
 	case host == "" || strings.ContainsFunc(host, notOfHost):
 		http.Error(w, "400: the host is not one", http.StatusBadRequest)
 		return
-	case !strings.HasPrefix(r.URL.RequestURI(), "/"): // "http:.evil.example/", say, which would go on with the host's name
+	case !strings.HasPrefix(r.URL.RequestURI(), "/"): // for example "http:.evil.example/", which would continue the host's name
 		http.Error(w, "400: the target is no path", http.StatusBadRequest)
 		return
 	case strings.Contains(host, ":"):
 		host = "[" + host + "]"
 	}
-	// Who wants port 80 and comes to another one was forwarded, and so will be on 443.
+	// A request for port 80 that arrives on another port was forwarded. Then port 443 is forwarded
+	// too.
 	if forwarded := from == "80" && p.from != "80"; p.to != "443" && !forwarded {
 		host += ":" + p.to
 	}
-	// For another server on this machine's name, later, it might be wrong: browsers ask again.
+	// Later, another server may use this machine's name, and then the redirect might be wrong. So
+	// browsers must ask again.
 	w.Header().Set("Cache-Control", "no-cache")
 	http.Redirect(w, r, "https://"+host+r.URL.RequestURI(), http.StatusPermanentRedirect)
 }
@@ -167,7 +168,7 @@ func notOfHost(r rune) bool {
 	return !letter && !strings.ContainsRune("-._:", r)
 }
 
-// tlsFor says, for people, where the certificate comes from.
+// tlsFor describes for people where the certificate comes from.
 func (s *Server) tlsFor() string {
 	switch source := s.certs.(type) {
 	case *certs.ACME:
@@ -187,7 +188,7 @@ func (s *Server) tlsFor() string {
 	}
 }
 
-// runCertificates keeps the certificate current until ctx ends; the channel is closed then.
+// runCertificates keeps the certificate up to date until ctx ends. It then closes the channel.
 func (s *Server) runCertificates(ctx context.Context) <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {

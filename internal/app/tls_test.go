@@ -18,13 +18,13 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// startTLS runs a server with a self-signed certificate, which the configuration trusts,
-// and one that redirects to it.
+// startTLS runs a server with a self-signed certificate, which the configuration trusts, and a
+// server that redirects to it.
 func startTLS(t *testing.T) (i *instance, plain string, trust *tls.Config) {
 	t.Helper()
 	c := testConfig()
 	c.Data, c.TLSSelfSigned = t.TempDir(), true
-	c.ShutdownTimeout = 3 * time.Second // polling clients that do not poll hold it up
+	c.ShutdownTimeout = 3 * time.Second // polling clients that do not poll delay it
 	s, err := app.Open(c, quiet)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func startTLS(t *testing.T) (i *instance, plain string, trust *tls.Config) {
 	return i, "http://" + ports.Plain.Addr().String(), trust
 }
 
-// On one port there are pages over HTTP/2, polling over both versions, and WebSockets.
+// One port serves pages over HTTP/2, polling over both versions, and WebSockets.
 func TestTLS(t *testing.T) {
 	i, _, trust := startTLS(t)
 	for _, version := range []string{"HTTP/1.1", "HTTP/2.0"} {
@@ -116,7 +116,7 @@ func TestRedirect(t *testing.T) {
 		{"GET", "chat.example:" + from, "/a%20b?c=d", 308, "https://chat.example:" + port + "/a%20b?c=d"},
 		{"HEAD", "chat.example:8080", "/", 308, "https://chat.example:" + port + "/"},
 		{"GET", "[::1]:" + from, "/", 308, "https://[::1]:" + port + "/"},
-		// Forwarded from port 80 to this one, and so from 443 to the other.
+		// If port 80 is forwarded to this port, then 443 is forwarded to the other one.
 		{"GET", "chat.example", "/a", 308, "https://chat.example/a"},
 		{"GET", "[::1]:80", "/", 308, "https://[::1]/"},
 		{"GET", "[::1]", "/", 308, "https://[::1]/"},

@@ -10,11 +10,11 @@ import (
 	"github.com/parley-go/parley/webtransport"
 )
 
-// hashPath is where pages in development find what they have to trust for WebTransport.
+// hashPath is where pages in development find the certificate hash to trust for WebTransport.
 const hashPath = "/certificate-hash"
 
 func (s *Server) newWebTransport() *webtransport.Server {
-	// Of its library, which would log that by itself; docs/tls.md says what to do.
+	// The QUIC library would log this warning itself; docs/tls.md says what to do.
 	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	o := &webtransport.Options{MaxConnections: s.config.MaxConnections}
 	if o.MaxConnections == 0 {
@@ -23,8 +23,8 @@ func (s *Server) newWebTransport() *webtransport.Server {
 	return webtransport.NewServer(s.sockets, certs.Config(s.certs), o)
 }
 
-// certificateHash answers with the self-signed certificate's hash, an element of the option
-// serverCertificateHashes of WebTransport, its value in base64. It is no secret.
+// certificateHash answers with the hash of the self-signed certificate: an element of the
+// WebTransport option serverCertificateHashes, with its value in base64. The hash is not secret.
 func (s *Server) certificateHash(w http.ResponseWriter, r *http.Request) {
 	source, ok := s.certs.(*certs.SelfSigned)
 	if !ok {

@@ -9,39 +9,39 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// A Peer is a connection as its binding knows it. The methods must not block.
+// A Peer is a connection, as its binding sees it. The methods must not block.
 type Peer interface {
-	// ID is what others know the connection by. It has at least 8 bytes.
+	// ID is the id by which others know the connection. It has at least 8 bytes.
 	ID() string
-	// From Enter to Exit the announcements of a room reach the connection.
+	// Between Enter and Exit, the connection receives the announcements of a room.
 	Enter(room string) error
 	Exit(room string)
-	// Deliver sends a live message. It is called in the room's order.
+	// Deliver sends a live message. The calls are made in the room's order.
 	Deliver(m *history.Live)
 }
 
-// A Client is a connection and its memberships of rooms. Its methods are for one goroutine at
-// a time, as a socket's handlers run.
+// A Client is a connection with its memberships of rooms. Only one goroutine at a time may call its
+// methods, as a socket's handlers do.
 type Client struct {
 	service     *Service
 	peer        Peer
 	memberships map[string]*membership // by room
-	sending     atomic.Int32           // messages that wait for the store while no caller does
+	sending     atomic.Int32           // messages that wait for the store without a waiting caller
 }
 
-// membership is what a client is in one room.
+// membership is a client's membership of one room.
 type membership struct {
 	who   Principal
 	place *place
 	live  *subscriber
 }
 
-// Connect returns a client that is in no room. It must be closed.
+// Connect returns a client that is in no room. You must close it.
 func (s *Service) Connect(p Peer) *Client {
 	return &Client{service: s, peer: p, memberships: make(map[string]*membership)}
 }
 
-// Close ends all memberships. The peer has left the rooms by itself.
+// Close ends all memberships. The peer itself leaves the rooms.
 func (c *Client) Close() {
 	for _, m := range c.memberships {
 		m.end()
@@ -66,8 +66,8 @@ func (c *Client) member(room string) (*membership, error) {
 }
 
 // A JoinRequest says which room to join. A client that comes back also says what it has: all
-// messages up to the number After of the numbering Epoch, which if empty is the store's own. Limit
-// bounds the page of a client that has nothing.
+// messages up to the number After in the numbering Epoch. An empty Epoch means the store's current
+// one. For a client that has nothing, Limit is the size of the page.
 type JoinRequest struct {
 	RoomID string
 	After  *int64
@@ -75,18 +75,19 @@ type JoinRequest struct {
 	Limit  int
 }
 
-// Joined is what a client gets before the live messages of a room.
+// Joined is what a client receives before the live messages of a room.
 type Joined struct {
 	Page
-	Reset   bool     `json:"reset,omitempty"` // the client's After could not be continued from
+	Reset   bool     `json:"reset,omitempty"` // the server could not continue from the client's After
 	Member  Member   `json:"member"`          // the client itself
-	Members []Member `json:"members"`         // those that are shown, in order of joining
-	Count   int      `json:"count"`           // of all members
+	Members []Member `json:"members"`         // the members that are shown, in order of joining
+	Count   int      `json:"count"`           // number of all members
 }
 
-// Join makes the client a member of a room, as who. answer is called before any live message
-// and before the room hears of it, and must not block; it is not called if Join fails. Joining
-// again is harmless: a fresh page, from which live messages go on.
+// Join makes the client a member of a room, under the identity who. It calls answer before any live
+// message and before the others in the room learn of it. answer must not block. If Join fails, it
+// does not call answer. Joining again is harmless: the client receives a new page, and live
+// messages continue after it.
 func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer func(Joined)) error {
 	from, err := c.service.openOptions(&q)
 	if err != nil {
@@ -112,7 +113,8 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 		if old != nil {
 			old.live.stop() // what it has not delivered is in the page or follows it
 		}
-		// One who comes back reads on from where it was: of too much the newest is left out.
+		// A client that comes back reads on from its position: if there is too much, the newest
+		// messages are left out.
 		messages, cut := c.service.fit(opened.Messages, q.After != nil && !opened.Reset)
 		joined := Joined{
 			Page:  Page{q.RoomID, messages, opened.HasMore || cut, opened.LastSeq, opened.Epoch},
@@ -138,7 +140,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	return nil
 }
 
-// openOptions checks what a client wants to have of a room.
+// openOptions checks which part of a room a client asks for.
 func (s *Service) openOptions(q *JoinRequest) (o history.OpenOptions, err error) {
 	if err := CheckRoom(q.RoomID); err != nil {
 		return o, err
@@ -166,14 +168,14 @@ func (c *Client) Leave(room string) error {
 	return nil
 }
 
-// Typing says of a member that it types, or has stopped.
+// Typing says that a member has started or stopped typing.
 type Typing struct {
 	RoomID string `json:"roomId"`
 	Principal
 	Typing bool `json:"typing"`
 }
 
-// Typing tells the others in the room whether the client types.
+// Typing tells the others in the room whether the client is typing.
 func (c *Client) Typing(room string, typing bool) error {
 	m, err := c.member(room)
 	if err != nil {
@@ -183,12 +185,12 @@ func (c *Client) Typing(room string, typing bool) error {
 	return nil
 }
 
-// subscriber hands a room's live messages to a peer. It is a history.Subscriber.
+// subscriber passes a room's live messages to a peer. It is a history.Subscriber.
 type subscriber struct {
 	peer         Peer
 	subscription *history.Subscription // owned by the membership
 
-	mu      sync.Mutex // held while the peer takes a message
+	mu      sync.Mutex // held while a message is passed to the peer
 	stopped bool
 }
 
@@ -201,15 +203,15 @@ func (s *subscriber) Deliver(m *history.Live) {
 	}
 }
 
-// stop stops the deliveries. When it returns no message is on its way any more; closing the
-// subscription alone would not wait for one that is being delivered.
+// stop stops the deliveries. After it returns, no message is on its way. Closing the subscription
+// alone would not wait for a running delivery.
 func (s *subscriber) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
 }
 
-// close stops the subscriber for good.
+// close stops the deliveries and closes the subscription.
 func (s *subscriber) close() {
 	s.stop()
 	s.subscription.Close()

@@ -9,10 +9,10 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// A Code says why something was refused. Clients decide by it; docs/protocol.md says how.
+// A Code says why a request was refused. docs/protocol.md says how clients should react to it.
 type Code string
 
-// The codes of all bindings.
+// Codes of all bindings.
 const (
 	BadPayload       Code = "bad_payload"
 	BadRoom          Code = "bad_room"
@@ -27,7 +27,7 @@ const (
 	Internal         Code = "internal"
 )
 
-// codes is the one table of them: what a code means, and its status over HTTP.
+// codes is the only table of codes: what each means, and its HTTP status.
 var codes = map[Code]struct {
 	meaning string
 	status  int
@@ -45,7 +45,7 @@ var codes = map[Code]struct {
 	Internal:         {"the server's fault", http.StatusInternalServerError},
 }
 
-// Status is the code's status over HTTP.
+// Status returns the code's HTTP status.
 func (c Code) Status() int { return codes[c].status }
 
 // An Error is a refusal that a client may see.
@@ -61,11 +61,11 @@ func Refuse(code Code, format string, args ...any) error {
 	return &Error{code, fmt.Sprintf(format, args...)}
 }
 
-// ErrGone is returned to a client that gave up, or is not connected any more.
+// ErrGone is returned if the client has given up or is no longer connected.
 var ErrGone = errors.New("parley: chat: the client is gone")
 
-// storeError turns an error of the store into one for the client. The operator hears of it
-// unless it is the client's fault, or only the client's context that has ended.
+// storeError converts an error of the store into one for the client. It reports the error to the
+// operator unless the client caused it or the client's context has ended.
 func (s *Service) storeError(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return ErrGone
@@ -77,8 +77,8 @@ func (s *Service) storeError(ctx context.Context, doing string, err error) error
 	return refusal
 }
 
-// storeRefusal returns what a client may see of an error of the store, and whether the operator
-// should hear of it.
+// storeRefusal returns what a client may see of a store error, and whether to report the error to
+// the operator.
 func storeRefusal(err error) (refusal error, alarming bool) {
 	var e *history.Error
 	reason := ""

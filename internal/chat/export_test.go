@@ -1,6 +1,6 @@
 package chat
 
-// Meanings are those of the table of codes.
+// Meanings returns the meanings in the table of codes.
 func Meanings() map[Code]string {
 	meanings := map[Code]string{}
 	for code, c := range codes {

@@ -8,13 +8,13 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// catchUpPage is how many missed messages are read at once.
+// catchUpPage is the number of missed messages per read.
 const catchUpPage = 100
 
-// A Position is a place in a room's order of changes. As text it is "<epoch>-<number>".
+// A Position is a position in a room's order of changes. Its text form is "<epoch>-<number>".
 type Position struct {
 	Epoch  string
-	Number int64 // everything up to this one
+	Number int64 // everything up to this number
 }
 
 // String returns the position as text.
@@ -30,8 +30,8 @@ func ParsePosition(text string) (p Position, ok bool) {
 	return Position{text[:i], number}, err == nil && number >= 0
 }
 
-// A FollowRequest says which room to follow and where to begin: after a position, at the
-// earliest message that there is, or, if neither is given, with the Newest messages.
+// A FollowRequest says which room to follow and where to begin: after a position, at the earliest
+// existing message, or otherwise with the Newest messages.
 type FollowRequest struct {
 	RoomID   string
 	After    *Position
@@ -39,28 +39,29 @@ type FollowRequest struct {
 	Newest   int
 }
 
-// A Follower gets a room's messages without being in it: Missed for each that it catches up
-// with, then Opened, then Deliver for each live one.
+// A Follower receives a room's messages without being in the room. The calls are Missed for each
+// message that it catches up with, then Opened, then Deliver for each live message.
 type Follower interface {
-	// Missed takes a message from before Opened. It may wait. Its error ends Follow.
+	// Missed receives a message from before Opened. It may block. If it returns an error, Follow
+	// ends.
 	Missed(m *history.Message) error
-	// Opened takes the messages that Missed was not called for. It must not block.
+	// Opened receives the messages that were not passed to Missed. It must not block.
 	Opened(o Opened)
-	// Deliver takes a live message. It must not block.
+	// Deliver receives a live message. It must not block.
 	Deliver(m *history.Live)
 }
 
-// Opened is what a follower gets before the live messages.
+// Opened is what a follower receives before the live messages.
 type Opened struct {
 	Messages []history.Message
-	At       Position // after Messages
-	// Reset says that the position in the request was none of the store's: what the follower
-	// has is worthless, and Messages are the newest.
+	At       Position // the position after Messages
+	// Reset says that the store does not know the position in the request: what the follower has is
+	// useless, and Messages are the newest.
 	Reset bool
 }
 
-// Follow hands a room's messages to f until stop is called. It returns when live messages have
-// begun, or with the error that Missed returned, or an *Error.
+// Follow passes a room's messages to f until stop is called. It returns when live messages have
+// begun, or with the error that Missed returned, or with an *Error.
 func (s *Service) Follow(ctx context.Context, q FollowRequest, f Follower) (stop func(), err error) {
 	if err := CheckRoom(q.RoomID); err != nil {
 		return nil, err
@@ -97,8 +98,9 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, f Follower) (stop
 	return subscription.Close, nil
 }
 
-// catchUp hands f what came after a number, page by page, as fast as f takes it, and returns
-// the number up to which it did. If that is none of the room's, opening the room will find out.
+// catchUp passes the messages after since to f, page by page, as fast as f accepts them. It returns
+// the number up to which it did so. If since is not a number of this room, opening the room will
+// find out.
 func (s *Service) catchUp(ctx context.Context, f Follower, room string, since int64, earliest bool) (int64, error) {
 	for {
 		bounded, cancel := s.bounded(ctx)
@@ -106,7 +108,7 @@ func (s *Service) catchUp(ctx context.Context, f Follower, room string, since in
 		cancel()
 		switch {
 		case history.Code(err) == history.ErrPruned.Code && earliest && slice.Floor > since:
-			since = slice.Floor // the earliest that there is
+			since = slice.Floor // the earliest that exists
 			continue
 		case history.Code(err) == history.ErrPruned.Code:
 			return since, nil

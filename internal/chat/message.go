@@ -9,13 +9,13 @@ import (
 	"github.com/parley-go/parley/internal/jsonscan"
 )
 
-// maxSending bounds the messages of one client that wait for the store. With as many, the
-// sender of the next one waits, and so does whatever the client sends after it.
+// maxSending is the maximum number of messages of one client that wait for the store. At this limit
+// the sender of the next message waits, and so does everything the client sends after it.
 const maxSending = 16
 
-// A SendRequest is a message. UserID and OperatorID add to what the client said of itself when
-// it joined the room. ClientID is the sender's own name of the message, by which it is stored
-// only once; it may be empty.
+// A SendRequest is a message to send. UserID and OperatorID add to the identity that the client
+// gave when it joined the room. ClientID is the sender's own id of the message, which makes sure
+// that it is stored only once; it may be empty.
 type SendRequest struct {
 	RoomID     string
 	UserID     string
@@ -24,8 +24,8 @@ type SendRequest struct {
 	Message    json.RawMessage
 }
 
-// Send stores a message. Unless it returns an error it calls done once, with the stored message or
-// an error, when the store has answered or its time is over. That may be before Send returns. done
+// Send stores a message. Unless it returns an error, it calls done once, with the stored message or
+// an error, when the store has answered or the time is up. That may be before Send returns. done
 // must not block. The message is stored even if ctx ends.
 func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Message, error)) error {
 	d, err := c.draft(&q)
@@ -56,7 +56,7 @@ func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Mess
 	return nil
 }
 
-// draft checks a message.
+// draft checks a message and converts it to a draft.
 func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
 	m, err := c.member(q.RoomID)
 	if err != nil {
@@ -84,7 +84,7 @@ func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
 	}, nil
 }
 
-// appended is what a sender is told of what the store says.
+// appended converts the store's result to what the sender receives.
 func (s *Service) appended(stored history.Appended, err error) (history.Message, error) {
 	if err != nil {
 		return history.Message{}, s.storeError(context.Background(), "append message", err)
@@ -97,6 +97,6 @@ func (s *Service) appended(stored history.Appended, err error) (history.Message,
 
 // EncodeMessage returns a stored message as JSON.
 func EncodeMessage(m *history.Message) json.RawMessage {
-	const others = 250 // bytes of the other members, about
+	const others = 250 // approximate bytes of the other members
 	return m.AppendJSON(make([]byte, 0, others+len(m.Message)))
 }

@@ -10,15 +10,16 @@ import (
 type Page struct {
 	RoomID   string   `json:"roomId"`
 	Messages Messages `json:"messages"`
-	HasMore  bool     `json:"hasMore"` // in the direction that was asked for
-	LastSeq  int64    `json:"lastSeq"` // of the room
-	Epoch    string   `json:"epoch"`   // of LastSeq
+	HasMore  bool     `json:"hasMore"` // there are more in the requested direction
+	LastSeq  int64    `json:"lastSeq"` // the room's
+	Epoch    string   `json:"epoch"`   // qualifies LastSeq
 }
 
-// Messages are stored messages. They ascend.
+// Messages are stored messages in ascending order.
 type Messages []history.Message
 
-// MarshalJSON implements json.Marshaler: encoding/json would look at each member of each message.
+// MarshalJSON implements json.Marshaler. It is faster than encoding/json, which would look at each
+// member of each message.
 func (m Messages) MarshalJSON() ([]byte, error) {
 	dst := append(make([]byte, 0, size(m)+2), '[')
 	for i := range m {
@@ -30,7 +31,7 @@ func (m Messages) MarshalJSON() ([]byte, error) {
 	return append(dst, ']'), nil
 }
 
-// size returns how many bytes messages have as JSON, about.
+// size returns the approximate size of messages in JSON.
 func size(messages []history.Message) (n int) {
 	const others = 200 // bytes of names, numbers and quotes
 	for i := range messages {
@@ -40,8 +41,8 @@ func size(messages []history.Message) (n int) {
 	return n
 }
 
-// A HistoryRequest asks for a page: the newest messages, the last ones before a number, or the
-// first ones after one.
+// A HistoryRequest asks for a page: the newest messages, the last messages before a number, or the
+// first messages after one.
 type HistoryRequest struct {
 	RoomID string
 	Before *int64
@@ -96,7 +97,7 @@ func (s *Service) page(q *HistoryRequest) (history.Page, error) {
 	return o, nil
 }
 
-// limit returns how many messages a page may have.
+// limit returns the maximum number of messages of a page.
 func (s *Service) limit(asked int) (int, error) {
 	switch {
 	case asked < 0:
@@ -107,7 +108,7 @@ func (s *Service) limit(asked int) (int, error) {
 	return min(asked, s.opts.MaxPage), nil
 }
 
-// fit returns the first or the last messages, as many as may be sent at once.
+// fit returns as many of the first or the last messages as may be sent at once.
 func (s *Service) fit(messages []history.Message, first bool) (fitting []history.Message, cut bool) {
 	n, bytes := 0, 0
 	for n < len(messages) {

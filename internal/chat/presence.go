@@ -8,11 +8,11 @@ import (
 
 // A Member is a connection in a room.
 type Member struct {
-	ID string `json:"id"` // what the others know the connection by
+	ID string `json:"id"` // the id by which others know the connection
 	Principal
 }
 
-// Presence says that the members of a room have changed.
+// Presence is a change of a room's members.
 type Presence struct {
 	RoomID string       `json:"roomId"`
 	Type   PresenceType `json:"type"`
@@ -20,7 +20,7 @@ type Presence struct {
 	Count  int          `json:"count"`
 }
 
-// PresenceType says how.
+// PresenceType is the kind of change.
 type PresenceType string
 
 const (
@@ -29,20 +29,20 @@ const (
 	PresenceCount PresenceType = "count" // only the number has changed
 )
 
-// maxShown is how many members of a room are shown to the others, and presenceEvery how
-// often a room with more of them tells of changes. Without the bound n clients that come
-// back at the same time would cause n² events.
+// maxShown is how many members of a room are shown to the others. presenceEvery is how often a room
+// with more members announces changes. Without this limit, n clients that come back at the same
+// time would cause n² events.
 //
-// Everybody in a room knows the same shown members: those in the answer to joinRoom, and
-// what presence events have changed since. While a room has no more than maxShown,
-// that is all of them. Of the others only the number is told. When a shown member
-// leaves, the one who has waited for longest takes the place, at the next round.
+// Everyone in a room knows the same shown members: those in the answer to joinRoom, plus the
+// changes from presence events since. In a room with at most maxShown members, everyone is shown.
+// Of the others, only the number is announced. When a shown member leaves, the one who has waited
+// longest takes its place at the next round.
 const (
 	maxShown      = 100
 	presenceEvery = time.Second
 )
 
-// presence knows who is in which room at the moment. It is safe for concurrent use.
+// presence knows who is currently in which room. It is safe for concurrent use.
 type presence struct {
 	announcer Announcer
 
@@ -50,7 +50,7 @@ type presence struct {
 	rooms map[string]*room
 }
 
-// room is one with members. They are told under mu, and so in order.
+// room is a room with members. Announcements are made under mu, so they are in order.
 type room struct {
 	of   *presence
 	id   string
@@ -59,22 +59,22 @@ type room struct {
 	mu     sync.Mutex
 	shown  list.List // of *place, in order of joining
 	hidden list.List
-	told   int         // the last count that was sent
-	round  *time.Timer // set while something is to be told
+	told   int         // the last count that was announced
+	round  *time.Timer // runs while something is waiting to be announced
 }
 
-// place is one connection's place in a room.
+// place is the place of one connection in a room.
 type place struct {
 	room *room
 	peer Peer
 
 	// Guarded by room.mu.
 	member  Member
-	element *list.Element // nil: not in the room yet
+	element *list.Element // nil: has not entered the room
 	shown   bool
 }
 
-// place returns a place in the room, to be entered. It must be left, entered or not.
+// place returns a place in the room, for enter. You must call leave, even without enter.
 func (p *presence) place(id string, peer Peer) *place {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,8 +87,8 @@ func (p *presence) place(id string, peer Peer) *place {
 	return &place{room: r, peer: peer}
 }
 
-// enter makes m a member, or changes what the others know of it. answer is called with the
-// members as they are at that moment, before the room is told anything else.
+// enter makes m a member, or changes what the others know of it. It calls answer with the current
+// members before it announces anything to the room.
 func (p *place) enter(m Member, answer func(shown []Member, count int)) {
 	r := p.room
 	r.mu.Lock()
@@ -110,7 +110,7 @@ func (p *place) enter(m Member, answer func(shown []Member, count int)) {
 	}
 }
 
-// leave gives the place back.
+// leave gives up the place.
 func (p *place) leave() {
 	r := p.room
 	r.mu.Lock()
@@ -145,7 +145,7 @@ func (r *room) membersLocked() (shown []Member, count int) {
 	return shown, r.countLocked()
 }
 
-// tellLocked tells all in the room but the one that it is about.
+// tellLocked announces a change to everyone in the room except the member that it is about.
 func (r *room) tellLocked(t PresenceType, about *place) {
 	r.told = r.countLocked()
 	p := Presence{RoomID: r.id, Type: t, Count: r.told}
@@ -164,13 +164,13 @@ func (r *room) laterLocked() {
 	}
 }
 
-// catchUp tells what was put off.
+// catchUp announces the changes that were put off.
 func (r *room) catchUp() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.round = nil
 	if r.countLocked() == 0 {
-		return // there may be another room of this name by now
+		return // another room with this name may exist by now
 	}
 	for r.shown.Len() < maxShown && r.hidden.Len() > 0 {
 		p := r.hidden.Remove(r.hidden.Front()).(*place)

@@ -10,10 +10,10 @@ import (
 
 const (
 	maxName  = 200 // bytes
-	maxDepth = 64  // of the arrays and objects in a message
+	maxDepth = 64  // nesting of arrays and objects in a message
 )
 
-// A Principal is who acts. The service believes it; to make sure is the binding's part.
+// A Principal says who acts. The service believes it; verifying it is the binding's job.
 type Principal struct {
 	UserID     string `json:"userId,omitempty"`
 	OperatorID string `json:"operatorId,omitempty"`
@@ -36,7 +36,7 @@ func (p Principal) check() error {
 	return nil
 }
 
-// complete returns p with what a message adds. It fails if the message says something else.
+// complete returns p with the identity that a message adds. It fails if the message contradicts p.
 func (p Principal) complete(userID, operatorID string) (Principal, error) {
 	for _, f := range []struct {
 		field string
@@ -57,8 +57,8 @@ func (p Principal) complete(userID, operatorID string) (Principal, error) {
 	return p, p.check()
 }
 
-// orGuest returns p, or a guest made of the member's id if p says nothing. Without it two
-// anonymous clients could not be told apart when one repeats a message.
+// orGuest returns p, or if p is empty a guest named after the member's id. Otherwise two anonymous
+// clients could not be told apart when one of them repeats a message.
 func (p Principal) orGuest(id string) Principal {
 	if p.UserID == "" && p.OperatorID == "" {
 		p.UserID = "guest-" + id[:8]
@@ -66,9 +66,9 @@ func (p Principal) orGuest(id string) Principal {
 	return p
 }
 
-// CheckRoom refuses what cannot be the id of a room: besides what a store refuses, "." and
-// "..", which paths of URLs cannot have, and U+FFFD, which stands for bytes or escapes that
-// were no characters, so that several ids would become one.
+// CheckRoom refuses what cannot be a room id. In addition to what a store refuses, these are "."
+// and "..", which URL paths cannot contain, and U+FFFD, which replaces invalid bytes or escapes, so
+// that different ids would become the same one.
 func CheckRoom(room string) error {
 	switch {
 	case room == "":

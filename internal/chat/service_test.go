@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// peer is a connection that notes what reaches it.
+// peer is a connection that records what it receives.
 type peer struct {
 	id    string
 	hall  *hall
@@ -58,7 +58,7 @@ func (p *peer) hear(format string, args ...any) {
 	p.said = append(p.said, fmt.Sprintf(format, args...))
 }
 
-// want compares what has reached the peer since it was asked before.
+// want compares what the peer has received since the previous call.
 func (p *peer) want(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -70,7 +70,7 @@ func (p *peer) want(t *testing.T, want ...string) {
 	p.said = nil
 }
 
-// hall is an announcer, for one goroutine.
+// hall is an announcer for a single goroutine.
 type hall struct{ members map[string][]*peer }
 
 func (h *hall) tell(room string, except chat.Peer, format string, args ...any) {
@@ -89,7 +89,8 @@ func (h *hall) Typing(p chat.Typing, except chat.Peer) {
 	h.tell(p.RoomID, except, "typing %v of %s", p.Typing, p.UserID)
 }
 
-// inService runs f in a bubble, with a service over a store, and the failures it tells of.
+// inService runs f in a synctest bubble, with a service over a store and a record of reported
+// failures.
 func inService(t *testing.T, store history.Store, f func(t *testing.T, s *chat.Service, h *hall, failed *[]string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -173,7 +174,7 @@ func TestService(t *testing.T) {
 	})
 }
 
-// slowStore answers no read before its context ends.
+// slowStore answers reads only when their context has ended.
 type slowStore struct{ history.Store }
 
 func (slowStore) History(ctx context.Context, _ string, _ history.Page) (history.Slice, error) {
@@ -181,7 +182,7 @@ func (slowStore) History(ctx context.Context, _ string, _ history.Page) (history
 	return history.Slice{}, ctx.Err()
 }
 
-// That a client gives up is no failure of the store. That the store takes too long is.
+// A client that gives up is not a failure of the store. A store that takes too long is.
 func TestStoreThatTakesTooLong(t *testing.T) {
 	inService(t, slowStore{history.NewMemory()}, func(t *testing.T, s *chat.Service, h *hall, failed *[]string) {
 		p := &peer{id: "aaaaaaaa", hall: h}
@@ -218,7 +219,7 @@ func TestRoomThatCannotBeEntered(t *testing.T) {
 	})
 }
 
-// docs/protocol.md has the codes with the same meanings, and each has a status over HTTP.
+// docs/protocol.md lists the codes with the same meanings, and each has an HTTP status.
 func TestCodesAreDocumented(t *testing.T) {
 	b, err := os.ReadFile("../../docs/protocol.md")
 	if err != nil {
@@ -245,7 +246,7 @@ func TestCodesAreDocumented(t *testing.T) {
 	}
 }
 
-// The service knows nothing of how clients reach it.
+// The service must not know how clients reach it.
 func TestImports(t *testing.T) {
 	const module = "github.com/parley-go/parley"
 	p, err := build.ImportDir(".", 0)
