@@ -1,4 +1,4 @@
-// Package events binds the conversations to Socket.IO: the events of a namespace's sockets.
+// Package events binds the conversations to Socket.IO, as events of a namespace's sockets.
 //
 //	joinRoom     → a page of history in the acknowledgement, live messages from there on
 //	sendMessage  → stored, then acknowledged; newMessage to all in the room
@@ -19,11 +19,11 @@ import (
 	"github.com/parley-go/parley/internal/chat"
 )
 
-// binding has the handlers.
+// binding contains the handlers.
 type binding struct{ service *chat.Service }
 
-// Register makes the sockets of srv's main namespace clients of the service, whose announcer must
-// be Announcer's.
+// Register makes the sockets of srv's main namespace clients of the service. The service's
+// announcer must be the result of Announcer.
 func Register(srv *parley.Server, service *chat.Service) {
 	b := &binding{service}
 	srv.On("joinRoom", b.joinRoom)
@@ -47,7 +47,7 @@ func Register(srv *parley.Server, service *chat.Service) {
 	})
 }
 
-// client returns what the service keeps for the sender of p.
+// client returns the chat.Client of p's sender.
 func (b *binding) client(p *parley.Packet) *chat.Client {
 	c, ok := p.Socket().Data().(*chat.Client)
 	if !ok {
@@ -68,7 +68,7 @@ func (b *binding) joinRoom(p *parley.Packet) error {
 	}
 	wanted := chat.JoinRequest{RoomID: q.RoomID, After: q.After, Epoch: q.Epoch, Limit: q.Limit}
 	return refusal(b.client(p).Join(p.Context(), who, wanted, func(joined chat.Joined) {
-		answer(p, joined) // can be encoded
+		answer(p, joined) // joined can always be encoded
 	}))
 }
 
@@ -124,13 +124,13 @@ func (b *binding) typing(p *parley.Packet) error {
 	return refusal(p.Ack(roomRequest{q.RoomID}))
 }
 
-// turn waits until the client has taken the pages that it asked for before. A client that asks
-// for many at once would otherwise be sent more than it can take, and be cut off as a slow one.
-// It reports false if the client is gone.
+// turn waits until the client has received the pages that it asked for before. Otherwise a client
+// that asks for many pages at once would be sent more than it can receive, and would be
+// disconnected as slow. It reports false if the client is gone.
 func turn(p *parley.Packet) bool { return p.Socket().Drain(p.Context()) == nil }
 
-// answer acknowledges p, or sends a history event to a client that asks for no
-// acknowledgement.
+// answer acknowledges p. If the client asks for no acknowledgement, it sends a history event
+// instead.
 func answer(p *parley.Packet, v any) error {
 	if p.WantsAck() {
 		return refusal(p.Ack(v))
@@ -138,7 +138,7 @@ func answer(p *parley.Packet, v any) error {
 	return refusal(p.Socket().Emit("history", v))
 }
 
-// refusal returns err as clients see it. That the client is gone is no fault of a handler.
+// refusal converts err to what clients see. If the client is gone, that is not a handler's failure.
 func refusal(err error) error {
 	var e *chat.Error
 	switch {
@@ -150,17 +150,17 @@ func refusal(err error) error {
 	return err
 }
 
-// channel is the name of the Socket.IO room behind a room. The prefix keeps it apart from the
-// rooms that Socket.IO names by the ids of sockets.
+// channel is the name of the Socket.IO room for a chat room. The prefix separates these rooms from
+// those that Socket.IO names after socket ids.
 func channel(room string) string { return "room:" + room }
 
-// peer is a socket as the service knows it, a chat.Peer.
+// peer is a socket as a chat.Peer.
 type peer parley.Socket
 
 func (p *peer) socket() *parley.Socket { return (*parley.Socket)(p) }
 
-// ID is the socket's, unless that is the secret of its connection, as with clients of
-// Socket.IO 2: then it is made of that.
+// ID is the socket's id. For clients of Socket.IO 2, whose socket id is the secret of the
+// connection, it is derived from that id.
 func (p *peer) ID() string {
 	id := p.socket().ID()
 	if id != p.socket().SessionID() {
@@ -189,11 +189,11 @@ func (p *peer) Exit(room string) { p.socket().Leave(channel(room)) }
 func (p *peer) Deliver(m *history.Live) {
 	nsp := p.socket().Namespace()
 	e := m.Encoded(nsp, func(m *history.Message) any {
-		encoded, _ := nsp.Encode("newMessage", chat.EncodeMessage(m)) // nil if the store has no JSON
+		encoded, _ := nsp.Encode("newMessage", chat.EncodeMessage(m)) // nil if the stored message is not JSON
 		return encoded
 	})
 	if encoded := e.(*parley.Encoded); encoded != nil {
-		p.socket().Send(encoded) // one who is gone will be told to leave
+		p.socket().Send(encoded) // if the socket is gone, its disconnect handler makes it leave
 	}
 }
 
@@ -202,7 +202,7 @@ func Announcer(srv *parley.Server) chat.Announcer { return announcer{srv} }
 
 type announcer struct{ srv *parley.Server }
 
-// to chooses the room's members but one.
+// to selects the room's members, except one.
 func (a announcer) to(room string, except chat.Peer) *parley.Broadcast {
 	to := a.srv.To(channel(room))
 	if p, ok := except.(*peer); ok {
@@ -213,14 +213,14 @@ func (a announcer) to(room string, except chat.Peer) *parley.Broadcast {
 
 // Presence implements chat.Announcer.
 func (a announcer) Presence(p chat.Presence, except chat.Peer) {
-	a.to(p.RoomID, except).Emit("presence", p) // can be encoded
+	a.to(p.RoomID, except).Emit("presence", p) // p can always be encoded
 }
 
 // Typing implements chat.Announcer.
 func (a announcer) Typing(t chat.Typing, except chat.Peer) {
 	to := a.to(t.RoomID, except)
 	if t.Typing {
-		to = to.Volatile() // the end must arrive, or the beginning would stay on the screen
+		to = to.Volatile() // the end must arrive; otherwise the beginning would stay on the screen
 	}
-	to.Emit("typing", t) // can be encoded
+	to.Emit("typing", t) // t can always be encoded
 }

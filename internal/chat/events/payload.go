@@ -8,7 +8,7 @@ import (
 	"github.com/parley-go/parley/internal/chat"
 )
 
-// What clients send. Members that are not listed are ignored.
+// Payloads from clients. Members that are not listed here are ignored.
 
 type joinRequest struct {
 	RoomID     string `json:"roomId"`
@@ -44,14 +44,14 @@ type roomRequest struct {
 	RoomID string `json:"roomId"`
 }
 
-// errorNotice is the event error. The other answers are the service's.
+// errorNotice is the payload of the error event. The service has the other answers.
 type errorNotice struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	Event   string `json:"event"`
 }
 
-// decode decodes an event's first argument and says what is wrong with it.
+// decode decodes an event's first argument, or says what is wrong with it.
 func decode(p *parley.Packet, into any) error {
 	err := p.Decode(into)
 	var mistyped *json.UnmarshalTypeError

@@ -1,5 +1,5 @@
-// Package feeds binds the conversations to Server-Sent Events: GET /rooms/{room}/events is what
-// a room's members get, without joining it. docs/protocol.md describes it.
+// Package feeds binds the conversations to Server-Sent Events: GET /rooms/{room}/events delivers
+// what a room's members receive, without joining the room. docs/protocol.md describes it.
 //
 //	newMessage  a message; its id is the position after it
 //	live        what came before is complete up to its id
@@ -18,10 +18,10 @@ import (
 	"github.com/parley-go/parley/sse"
 )
 
-// earliest, as the id of the last event, is the position before all messages.
+// earliest, as a last event id, is the position before all messages.
 const earliest = "earliest"
 
-// New returns the handler of all feeds. It takes the room from the path's wildcard {room}.
+// New returns the handler for all feeds. It takes the room from the path's wildcard {room}.
 func New(service *chat.Service, o *sse.Options) *sse.Handler {
 	return sse.New(func(s *sse.Stream, r *http.Request, lastID string) (func(), error) {
 		q, err := request(r, lastID)
@@ -36,7 +36,7 @@ func New(service *chat.Service, o *sse.Options) *sse.Handler {
 	}, o)
 }
 
-// request returns what a client asks for.
+// request converts a client's request.
 func request(r *http.Request, lastID string) (q chat.FollowRequest, err error) {
 	q.RoomID = r.PathValue("room")
 	if limit := r.URL.Query().Get("limit"); limit != "" {
@@ -56,18 +56,18 @@ func request(r *http.Request, lastID string) (q chat.FollowRequest, err error) {
 	return q, nil
 }
 
-// refusal is an error of the service over HTTP: a status, or the last event of a feed that has
-// begun.
+// refusal converts an error of the service for HTTP: to a status, or to the last event of a feed
+// that has begun.
 func refusal(err error) error {
 	var e *chat.Error
 	if !errors.As(err, &e) {
-		return err // of the client's connection
+		return err // from the client's connection
 	}
 	data, _ := json.Marshal(failure{e.Code, e.Message}) // cannot fail
 	return &sse.Refusal{Status: e.Code.Status(), Message: e.Message, Last: &sse.Event{Name: "error", Data: data}}
 }
 
-// failure is the data of the event error.
+// failure is the data of the error event.
 type failure struct {
 	Code    chat.Code `json:"code"`
 	Message string    `json:"message"`
@@ -112,7 +112,7 @@ func (f *feed) encode(m *history.Message) []byte {
 	return b
 }
 
-// send queues an event. If it cannot, the stream has ended, and the client will come back.
+// send queues an event. If that fails, the stream has ended, and the client will come back.
 func (f *feed) send(event []byte) { f.stream.SendEncoded(event) }
 
 // roomState is the data of live and reset.
