@@ -10,8 +10,8 @@ import (
 )
 
 // Error is an error that the client may see. If a handler returns one, the client receives it as
-// acknowledgement. If middleware returns one, it refuses the client. For any other error, the
-// client receives the code "internal" and does not learn the cause.
+// acknowledgement. If middleware returns one, it refuses the client with this error. For any other
+// error, the client receives the code "internal" and does not learn the cause.
 type Error = event.Error
 
 // Error codes that this package itself uses.

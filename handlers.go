@@ -247,7 +247,7 @@ func (h *handlers) OnError(f func(s *Socket, err error)) *Registration {
 }
 
 // Use adds middleware that runs before a socket is connected. It may block. If it returns an error,
-// it refuses the socket: see ConnectError. ctx ends when the client disconnects or stops joining.
+// the socket is refused: see ConnectError. ctx ends when the client disconnects or stops joining.
 // The socket may already join rooms and emit: both take effect when it is connected.
 func (h *handlers) Use(middleware func(ctx context.Context, s *Socket) error) *Registration {
 	return register(h, middleware, func(t *table) *[]registered[func(context.Context, *Socket) error] { return &t.connect })

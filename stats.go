@@ -122,7 +122,7 @@ type SocketStats struct {
 	Paused      bool `json:"paused"`      // the server does not read from the client because an inbox is full
 
 	PacketsIn  uint64 `json:"packetsIn"`  // of Engine.IO, modulo 2^32
-	PacketsOut uint64 `json:"packetsOut"` // likewise
+	PacketsOut uint64 `json:"packetsOut"` // of Engine.IO, modulo 2^32
 	BytesIn    uint64 `json:"bytesIn"`
 	BytesOut   uint64 `json:"bytesOut"`
 }

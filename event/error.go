@@ -8,7 +8,7 @@ import (
 )
 
 // Error is an error that the other side may see. A handler that returns one refuses the event; see
-// the package comment. Middleware of package parley that returns one refuses the client.
+// the package comment. Middleware of package parley that returns one refuses the client with it.
 type Error struct {
 	Code    string `json:"code"`           // for programs
 	Message string `json:"message"`        // for people

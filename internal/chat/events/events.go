@@ -1,10 +1,10 @@
 // Package events binds the conversations to Socket.IO, as events of a namespace's sockets.
 //
-//	joinRoom     → a page of history in the acknowledgement, live messages from there on
-//	sendMessage  → stored, then acknowledged; newMessage to all in the room
+//	joinRoom     → a page of history in the acknowledgement, then live messages
+//	sendMessage  → stored, then acknowledged; then sent to everyone in the room as newMessage
 //	history      → another page
-//	typing       → typing to the others; not stored
-//	leaveRoom    → no more of the room
+//	typing       → sent to the others in the room; not stored
+//	leaveRoom    → nothing more from the room
 //
 // docs/protocol.md describes them.
 package events

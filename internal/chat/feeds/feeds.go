@@ -2,8 +2,8 @@
 // what a room's members receive, without joining the room. docs/protocol.md describes it.
 //
 //	newMessage  a message; its id is the position after it
-//	live        what came before is complete up to its id
-//	reset       the client's id was no position to go on from; the newest page follows
+//	live        everything up to its id is complete
+//	reset       the feed cannot continue from the client's id; the newest page follows
 //	error       the store failed; the feed ends, and a client that comes back misses nothing
 package feeds
 
