@@ -2,7 +2,7 @@
 // or curl -N can read.
 //
 //	feed := sse.New(func(s *sse.Stream, r *http.Request, lastID string) (func(), error) {
-//		… // s.Send what came after lastID, and have what comes later sent
+//		… // s.Send the events after lastID, and arrange that later ones are sent too
 //	}, nil)
 //	http.Handle("/feed", feed)
 //

@@ -17,10 +17,10 @@ var (
 )
 
 // A Stream is the connection of one client. Sending is safe for concurrent use and never waits.
-//
-// mu guards the queue. The request's goroutine owns the ResponseWriter: no other goroutine may use
-// it, and nobody may use it after the handler has returned.
 type Stream struct {
+	// mu guards the queue. The request's goroutine owns the ResponseWriter: no other goroutine may
+	// use it, and nobody may use it after the handler has returned.
+
 	w       http.ResponseWriter
 	control *http.ResponseController
 	ctx     context.Context // of the request
