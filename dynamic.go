@@ -130,13 +130,16 @@ func (s *Server) existing(name string) *Namespace {
 // resolve is like existing, but creates the namespace if a parent accepts it, and waits until it is
 // open.
 func (s *Server) resolve(ctx context.Context, name string, auth json.RawMessage) (*Namespace, error) {
-	s.mu.RLock()
+	s.mu.Lock()
 	n := s.namespaces[name]
 	ask := n == nil || s.unclaimedLocked(n)
 	parents := s.parents
-	s.mu.RUnlock()
 	if !ask {
-		return s.opened(ctx, name)
+		n.refs++
+	}
+	s.mu.Unlock()
+	if !ask {
+		return s.opened(ctx, n)
 	}
 	for _, p := range parents {
 		if ok, err := p.accepts(ctx, name, auth); err != nil {
@@ -148,18 +151,12 @@ func (s *Server) resolve(ctx context.Context, name string, auth json.RawMessage)
 	return nil, nil
 }
 
-// opened waits until the namespace is open and returns it, as existing does. It returns nil if
-// there is none.
-func (s *Server) opened(ctx context.Context, name string) (*Namespace, error) {
-	s.mu.Lock()
-	n := s.namespaces[name]
-	if n == nil {
-		s.mu.Unlock()
-		return nil, nil
-	}
-	n.refs++
+// opened waits until the namespace is open and returns it. The caller has taken a reference. If
+// nobody may join the namespace, opened releases the reference and returns nil.
+func (s *Server) opened(ctx context.Context, n *Namespace) (*Namespace, error) {
+	s.mu.RLock()
 	opening := n.opening
-	s.mu.Unlock()
+	s.mu.RUnlock()
 	if opening != nil {
 		select {
 		case <-opening:
@@ -189,8 +186,9 @@ func (s *Server) bear(ctx context.Context, p *ParentNamespace, name string) (*Na
 		s.namespaces[name] = n
 		s.children++
 	case !s.unclaimedLocked(n):
+		n.refs++
 		s.mu.Unlock()
-		return s.opened(ctx, name)
+		return s.opened(ctx, n)
 	}
 	n.belongLocked(p)
 	n.refs++

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -220,6 +221,29 @@ func TestSiblingsShareOnlyTheirParent(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}
+}
+
+// A client that asks for a namespace while its last socket leaves is not refused: the namespace
+// stays, or is made again.
+func TestJoiningWhileTheLastSocketLeaves(t *testing.T) {
+	srv, url := serve(t, nil)
+	srv.OfPattern(regexp.MustCompile("/dyn"))
+	var wg sync.WaitGroup
+	for range 4 {
+		c := dial(t, url)
+		wg.Go(func() {
+			for range 200 {
+				c.send("40/dyn,")
+				if got := c.recv(); !strings.HasPrefix(got, "40/dyn,") {
+					t.Errorf("answer to CONNECT: %q", got)
+					return
+				}
+				c.send("41/dyn,")
+			}
+		})
+	}
+	wg.Wait()
+	eventually(t, "end of the namespace", func() bool { return srv.Stats().Namespaces == 1 })
 }
 
 // If the server uses a namespace before its first client arrives, the rule's middleware still
