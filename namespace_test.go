@@ -347,6 +347,24 @@ func TestDisconnectReasons(t *testing.T) {
 }
 
 // The sockets of one client in several namespaces are independent.
+// A client that the server has disconnected may ask again as soon as it learns of that.
+func TestJoiningAgainAtOnce(t *testing.T) {
+	srv, url := serve(t, nil)
+	srv.On("leave", func(p *parley.Packet) error { p.Socket().Disconnect(false); return nil })
+	var wg sync.WaitGroup
+	for range 8 {
+		c := dial(t, url)
+		wg.Go(func() {
+			for range 500 {
+				c.connect("", "")
+				c.send(`42["leave"]`)
+				c.expect("41")
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestDisconnectOfAllSockets(t *testing.T) {
 	srv, url := serve(t, nil)
 	reasons := make(chan parley.Reason, 2)
