@@ -57,7 +57,7 @@ type ParentNamespace struct {
 }
 
 // OfPattern lets clients join each namespace whose complete name, slash included, matches the
-// pattern.
+// pattern. Those that Of has created before belong to the pattern too, except the main namespace.
 func (s *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {
 	return s.addParent(&ParentNamespace{pattern: regexp.MustCompile(`^(?:` + pattern.String() + `)$`)})
 }
@@ -75,9 +75,19 @@ func (s *Server) OfFunc(match func(ctx context.Context, name string, auth json.R
 func (s *Server) addParent(p *ParentNamespace) *ParentNamespace {
 	p.handlers.srv, p.srv = s, s
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.parents = with(s.parents, p)
 	s.rules = s.rules || p.match != nil
+	var older []*Namespace
+	for name, n := range s.namespaces {
+		if p.pattern != nil && p.pattern.MatchString(name) && name != "/" && n.parent.Load() == nil {
+			n.belongLocked(p)
+			older = append(older, n)
+		}
+	}
+	s.mu.Unlock()
+	for _, n := range older {
+		s.announce(n)
+	}
 	return p
 }
 
