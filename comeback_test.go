@@ -147,6 +147,48 @@ func TestReturnThatFails(t *testing.T) {
 	}
 }
 
+// A client that comes back and goes again, while its old socket has still not disconnected, loses
+// nothing: neither the pid nor the namespace.
+func TestReturnThatEndsBeforeTheOldSocket(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	leaving, release := make(chan struct{}), make(chan struct{})
+	srv.OnRoom(func(e parley.RoomEvent) { // delays the end of the sockets that the client joined later
+		if e.Type == parley.RoomLeft && e.Room == "slow" {
+			close(leaving)
+			<-release
+		}
+	})
+	gone := make(chan parley.Reason, 8)
+	p := srv.OfPattern(regexp.MustCompile("/dyn"))
+	p.OnDisconnect(func(_ *parley.Socket, r parley.Reason) { gone <- r })
+	refused := make(chan struct{}, 8) // middleware runs for clients that are not recovered
+	p.Use(func(context.Context, *parley.Socket) error { refused <- struct{}{}; return nil })
+	c := dial(t, url)
+	srv.Socket(c.connect("", "").SID).Join("slow")
+	a := c.connect("/dyn", "")
+	await(t, "middleware", refused)
+	c.cut()
+	await(t, "end of the connection", leaving)
+
+	again := dial(t, url)
+	again.send("40/dyn," + back(a.PID, ""))
+	again.connect("", "") // the server has read the packet before
+	again.cut()
+	await(t, "end of the attempt", refused)
+	close(release)
+	await(t, "disconnect", gone)
+	third := dial(t, url)
+	if back := third.connect("/dyn", back(a.PID, "")); back.SID != a.SID {
+		t.Error("not recovered")
+	}
+	if n := srv.Stats().Namespaces; n != 2 {
+		t.Errorf("%d namespaces, want 2", n)
+	}
+	third.send("41/dyn,")
+	await(t, "disconnect", gone)
+	eventually(t, "the namespace is given up", func() bool { return srv.Stats().Namespaces == 1 })
+}
+
 // The old socket's handlers finish before the recovered socket's handlers start.
 func TestComebackWaitsForTheOldHandlers(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})

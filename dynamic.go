@@ -57,7 +57,7 @@ type ParentNamespace struct {
 }
 
 // OfPattern lets clients join each namespace whose complete name, slash included, matches the
-// pattern.
+// pattern. Those that Of has created before belong to the pattern too, except the main namespace.
 func (s *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {
 	return s.addParent(&ParentNamespace{pattern: regexp.MustCompile(`^(?:` + pattern.String() + `)$`)})
 }
@@ -75,9 +75,19 @@ func (s *Server) OfFunc(match func(ctx context.Context, name string, auth json.R
 func (s *Server) addParent(p *ParentNamespace) *ParentNamespace {
 	p.handlers.srv, p.srv = s, s
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.parents = with(s.parents, p)
 	s.rules = s.rules || p.match != nil
+	var older []*Namespace
+	for name, n := range s.namespaces {
+		if p.pattern != nil && p.pattern.MatchString(name) && name != "/" && n.parent.Load() == nil {
+			n.belongLocked(p)
+			older = append(older, n)
+		}
+	}
+	s.mu.Unlock()
+	for _, n := range older {
+		s.announce(n)
+	}
 	return p
 }
 
@@ -130,13 +140,16 @@ func (s *Server) existing(name string) *Namespace {
 // resolve is like existing, but creates the namespace if a parent accepts it, and waits until it is
 // open.
 func (s *Server) resolve(ctx context.Context, name string, auth json.RawMessage) (*Namespace, error) {
-	s.mu.RLock()
+	s.mu.Lock()
 	n := s.namespaces[name]
 	ask := n == nil || s.unclaimedLocked(n)
 	parents := s.parents
-	s.mu.RUnlock()
 	if !ask {
-		return s.opened(ctx, name)
+		n.refs++
+	}
+	s.mu.Unlock()
+	if !ask {
+		return s.opened(ctx, n)
 	}
 	for _, p := range parents {
 		if ok, err := p.accepts(ctx, name, auth); err != nil {
@@ -148,18 +161,12 @@ func (s *Server) resolve(ctx context.Context, name string, auth json.RawMessage)
 	return nil, nil
 }
 
-// opened waits until the namespace is open and returns it, as existing does. It returns nil if
-// there is none.
-func (s *Server) opened(ctx context.Context, name string) (*Namespace, error) {
-	s.mu.Lock()
-	n := s.namespaces[name]
-	if n == nil {
-		s.mu.Unlock()
-		return nil, nil
-	}
-	n.refs++
+// opened waits until the namespace is open and returns it. The caller has taken a reference. If
+// nobody may join the namespace, opened releases the reference and returns nil.
+func (s *Server) opened(ctx context.Context, n *Namespace) (*Namespace, error) {
+	s.mu.RLock()
 	opening := n.opening
-	s.mu.Unlock()
+	s.mu.RUnlock()
 	if opening != nil {
 		select {
 		case <-opening:
@@ -189,8 +196,9 @@ func (s *Server) bear(ctx context.Context, p *ParentNamespace, name string) (*Na
 		s.namespaces[name] = n
 		s.children++
 	case !s.unclaimedLocked(n):
+		n.refs++
 		s.mu.Unlock()
-		return s.opened(ctx, name)
+		return s.opened(ctx, n)
 	}
 	n.belongLocked(p)
 	n.refs++

@@ -101,13 +101,16 @@ func (c *connection) pauseLocked() {
 // connection of a client that floods one inbox with events or all of them with bytes.
 func (c *connection) weigh(bytes int, flooded bool) {
 	limit := int64(c.srv.opts.MaxInboxBytes)
+	turns := func(n int64) bool {
+		crowded := c.crowded.Load()
+		return limit > 0 && (n > limit && !crowded || n <= limit/2 && crowded)
+	}
 	n := c.inboxed.Add(int64(bytes))
-	if crowded := c.crowded.Load(); limit > 0 && (n > limit && !crowded || n <= limit/2 && crowded) {
+	if turns(n) {
 		c.mu.Lock()
-		if n := c.inboxed.Load(); n > limit {
-			c.crowded.Store(true)
-		} else if n <= limit/2 {
-			c.crowded.Store(false)
+		// After each change it looks again: whoever changed inboxed meanwhile did not see the change.
+		for turns(c.inboxed.Load()) {
+			c.crowded.Store(!c.crowded.Load())
 		}
 		c.pauseLocked()
 		c.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -222,6 +223,29 @@ func TestSiblingsShareOnlyTheirParent(t *testing.T) {
 	}
 }
 
+// A client that asks for a namespace while its last socket leaves is not refused: the namespace
+// stays, or is made again.
+func TestJoiningWhileTheLastSocketLeaves(t *testing.T) {
+	srv, url := serve(t, nil)
+	srv.OfPattern(regexp.MustCompile("/dyn"))
+	var wg sync.WaitGroup
+	for range 4 {
+		c := dial(t, url)
+		wg.Go(func() {
+			for range 200 {
+				c.send("40/dyn,")
+				if got := c.recv(); !strings.HasPrefix(got, "40/dyn,") {
+					t.Errorf("answer to CONNECT: %q", got)
+					return
+				}
+				c.send("41/dyn,")
+			}
+		})
+	}
+	wg.Wait()
+	eventually(t, "end of the namespace", func() bool { return srv.Stats().Namespaces == 1 })
+}
+
 // If the server uses a namespace before its first client arrives, the rule's middleware still
 // applies.
 func TestNamespacesThatTheServerNames(t *testing.T) {
@@ -323,6 +347,50 @@ func TestDisconnectReasons(t *testing.T) {
 }
 
 // The sockets of one client in several namespaces are independent.
+// A pattern also applies to namespaces that the server named before the pattern existed.
+func TestPatternAfterItsNamespaces(t *testing.T) {
+	srv, url := serve(t, nil)
+	n := srv.Of("/tenant-7")
+	n.On("ask", func(p *parley.Packet) error { return p.Ack("own") })
+	var made []string
+	srv.OnNewNamespace(func(n *parley.Namespace) { made = append(made, n.Name()) })
+	srv.OfPattern(regexp.MustCompile(`/|/tenant-\d+`)).Use(func(_ context.Context, s *parley.Socket) error {
+		if len(s.Handshake().Auth) == 0 {
+			return &parley.ConnectError{Message: "no"}
+		}
+		return nil
+	})
+	srv.OfPattern(regexp.MustCompile(`/tenant-7`)) // the first pattern that matches decides
+	if !slices.Equal(made, []string{"/tenant-7"}) {
+		t.Errorf("OnNewNamespace was told of %q", made)
+	}
+	c := dial(t, url)
+	c.connect("", "") // patterns do not apply to the main namespace
+	c.send("40/tenant-7,")
+	c.expect(`44/tenant-7,{"message":"no"}`)
+	c.connect("/tenant-7", `{"token":1}`)
+	c.send(`42/tenant-7,1["ask"]`)
+	c.expect(`43/tenant-7,1["own"]`)
+}
+
+// A client that the server has disconnected may ask again as soon as it learns of that.
+func TestJoiningAgainAtOnce(t *testing.T) {
+	srv, url := serve(t, nil)
+	srv.On("leave", func(p *parley.Packet) error { p.Socket().Disconnect(false); return nil })
+	var wg sync.WaitGroup
+	for range 8 {
+		c := dial(t, url)
+		wg.Go(func() {
+			for range 500 {
+				c.connect("", "")
+				c.send(`42["leave"]`)
+				c.expect("41")
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestDisconnectOfAllSockets(t *testing.T) {
 	srv, url := serve(t, nil)
 	reasons := make(chan parley.Reason, 2)

@@ -341,6 +341,8 @@ func (r *recovery) claim(s *Socket) {
 	}
 	switch {
 	case c.claimant != s: // a later attempt took over, or the client may no longer come back
+	case c.socket != nil: // s is gone before the old socket is
+		r.disclaimLocked(c, s)
 	case since > r.last || since < c.floor || since+1 < r.firstLocked() || time.Since(c.left) > r.opts.MaxDisconnection:
 		r.dropLocked(c) // it will never be possible again
 	case !s.resume(c, since):
@@ -373,8 +375,11 @@ func (r *recovery) disclaim(s *Socket) {
 }
 
 func (r *recovery) disclaimLocked(c *comeback, s *Socket) {
-	if c.claimant == s {
-		c.claimant = nil
+	if c.claimant != s {
+		return
+	}
+	c.claimant = nil
+	if !c.live { // else it starts to wait when its socket leaves
 		r.awaitLocked(c)
 	}
 }

@@ -396,6 +396,7 @@ func (s *Socket) Disconnect(closeConnection bool) {
 func (s *Socket) disconnect() {
 	if s.Connected() {
 		s.dismiss()
+		s.conn.unseat(s) // the client may ask again as soon as it is told
 		s.conn.session.Send(s.nsp.encodeControl(sio.Disconnect, nil).messages...)
 		s.close(ServerNamespaceDisconnect)
 	}
