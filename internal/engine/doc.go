@@ -1,6 +1,6 @@
-// Package engine keeps Engine.IO sessions: the handshake, the transports (HTTP long
-// polling, WebSocket, Server-Sent Events and WebTransport), the upgrade from one to another,
-// the heartbeat, and the queue of what a session has yet to send.
+// Package engine keeps Engine.IO sessions. It does the handshake, the transports (HTTP long
+// polling, WebSocket, Server-Sent Events and WebTransport), the upgrade from one transport to
+// another and the heartbeat, and it queues what a session has yet to send.
 //
 //	HTTP request ─ Server.ServeHTTP ─┬─ no sid:  Session made, Handler attached, OPEN sent
 //	                                 ├─ polling: the session's parked GET, or its POST
@@ -10,12 +10,12 @@
 //	bytes → transport → eio packet → Session → Handler.Message     (one goroutine at a time)
 //	Session.Send → outbox → transport (woken) → one write for all that is queued
 //
-// A Message is rendered at most once for each kind of transport, however many
-// sessions it is sent to.
+// A Message is rendered at most once for each kind of transport, no matter how many sessions
+// receive it.
 //
 // # The life of a session
 //
-// A session is in one of five states. Session.changeLocked is the only place that changes it.
+// A session is in one of five states. Only Session.changeLocked changes the state.
 //
 //	state      what it means                            what ends it                      next
 //	opening    registered; nobody else knows of it      its handler is attached           open
@@ -28,17 +28,17 @@
 //	                                                    it upgrades to another transport  closing
 //	closed     nothing is sent any more
 //
-// When a session leaves the state open, its handler is told and nothing is received any more.
-// The verbs for the ways to leave it are in end.go: Close and close send what is queued first;
-// end, and violate and slowLocked which call it, drop it.
+// When a session leaves the state open, it calls its handler's Closed and accepts nothing more from
+// the client. The functions for that are in end.go. Close and close send what is queued first. end
+// drops it, and so do violate and slowLocked, which call end or endLocked.
 //
-// A transport that is told of the end (endLocked) sends the client the farewell. One that is
-// cut (cutLocked) waits for the client no more. A candidate for an upgrade is dropped
-// (dropLocked) if the session does not want it, and abandons the upgrade (abandonLocked) if its
-// connection ends.
+// The session ends its transport in three ways. endLocked makes the transport send the client the
+// farewell. cutLocked makes it stop waiting for the client. dropLocked ends a candidate for an
+// upgrade that the session does not want. If a candidate's connection ends, the candidate calls
+// abandonLocked to give up the upgrade.
 //
 // # Revisions
 //
-// Sessions of the protocol's revisions 4 and 3 live side by side. Each holds the one it
-// began in; what differs is asked of eio.Protocol.
+// Sessions of the protocol's revisions 4 and 3 run side by side. A session keeps the revision that
+// it began with. eio.Protocol knows the differences.
 package engine

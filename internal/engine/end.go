@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley/internal/fifo"
 )
 
-// Reason says why a session ended, in the words of the reference implementation.
+// Reason says why a session ended. The strings are those of the reference implementation.
 type Reason string
 
 const (
@@ -21,21 +21,21 @@ const (
 )
 
 var (
-	// ErrSlowConsumer is the cause of a TransportError when the peer does not take what
-	// it is sent. Options.OutboxLimit says when.
+	// ErrSlowConsumer is the cause of a TransportError when the peer does not take what the server
+	// sends. Options.OutboxLimit has the rule.
 	ErrSlowConsumer = errors.New("engine: slow consumer")
-	// ErrEnded is returned to callers that wait for a session which ends.
+	// ErrEnded is returned to callers that wait for a session when that session ends.
 	ErrEnded = errors.New("engine: session has ended")
-	// ErrProtocol is wrapped by what a peer's break of the protocol causes.
+	// ErrProtocol is wrapped by errors that a peer causes by breaking the protocol.
 	ErrProtocol = errors.New("engine: protocol violation")
 )
 
-// Close ends the session once what is queued has been sent. The handler is told at
-// once, with ForcedClose.
+// Close sends what is queued, then ends the session. It calls the handler's Closed at once, with
+// ForcedClose.
 func (s *Session) Close() { s.close(ForcedClose, eio.Close) }
 
-// close ends an open session once what is queued has been sent. The client is told by the
-// farewell; with Noop it knows, and takes nothing more.
+// close sends what is queued, then ends an open session. The farewell tells the client; Noop means
+// that the client knows already and takes nothing more.
 func (s *Session) close(reason Reason, farewell eio.Type) {
 	s.mu.Lock()
 	tell := s.endLocked(closing, reason, nil, farewell)
@@ -51,13 +51,13 @@ func (s *Session) end(reason Reason, cause error) {
 	tell()
 }
 
-// violate ends an open session since the peer broke the protocol.
+// violate ends an open session because the peer broke the protocol.
 func (s *Session) violate(reason Reason, what string) {
 	s.end(reason, fmt.Errorf("%w: %s", ErrProtocol, what))
 }
 
-// endLocked takes an open session to the state to, closing or closed. tell has to be called
-// without the lock.
+// endLocked takes an open session to the state to, which is closing or closed. The caller must call
+// tell after it releases the lock.
 func (s *Session) endLocked(to state, reason Reason, cause error, farewell eio.Type) (tell func()) {
 	if s.state != open {
 		return func() {}
@@ -68,7 +68,7 @@ func (s *Session) endLocked(to state, reason Reason, cause error, farewell eio.T
 	}
 	if u := s.upgrade; u != nil && !(u.probed && farewell == eio.Close) {
 		u.to.dropLocked()
-	} // else its client has stopped polling, and will hear of the end once it has upgraded
+	} // else the client has stopped polling; it learns of the end once it has upgraded
 	if s.transport.endLocked(farewell) {
 		s.changeLocked(lingering)
 		s.lingerLocked(farewell)
@@ -84,14 +84,14 @@ func (s *Session) endLocked(to state, reason Reason, cause error, farewell eio.T
 }
 
 const (
-	// lingerTimeout is how long a session that was closed here waits for a poll, to tell;
-	// farewellTimeout is how long one that the client closed waits for a poll that the
-	// client sent at the same time.
+	// lingerTimeout is how long a session that the server closed waits for a poll that it can
+	// answer with the farewell. farewellTimeout is how long a session that the client closed waits
+	// for a poll that the client sent at the same time.
 	lingerTimeout   = 30 * time.Second
 	farewellTimeout = time.Second
 )
 
-// lingerLocked bounds the time that the session lingers, from now on.
+// lingerLocked limits how long the session lingers, counted from now.
 func (s *Session) lingerLocked(farewell eio.Type) {
 	switch {
 	case farewell == eio.Noop:
@@ -103,7 +103,7 @@ func (s *Session) lingerLocked(farewell eio.Type) {
 	}
 }
 
-// hurry has a session that lingers do so no longer than a shutdown waits.
+// hurry makes a lingering session wait no longer than a shutdown does.
 func (s *Session) hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,24 +10,25 @@ import (
 	"time"
 )
 
-// Handshake is what is kept of the request that opened a session. It is immutable and
-// safe for concurrent use.
+// Handshake is what the server keeps of the request that opened a session. It is immutable and safe
+// for concurrent use.
 type Handshake struct {
-	Context context.Context // what Options.Context made of the request; nil without that
+	Context context.Context // the result of Options.Context; nil without that option
 	Address string          // the client's, host:port
 	Secure  bool            // the client connected over TLS
 	URI     string          // path and query
-	headers string          // "Name: value\n" for each: a fraction of a map's size
-	opened  int64           // in nanoseconds of Unix time: a third of a time.Time
+	headers string          // one "Name: value\n" per line: takes a fraction of a map's memory
+	opened  int64           // Unix time in nanoseconds: a third of the size of a time.Time
 }
 
 // Time returns when the session was opened.
 func (h *Handshake) Time() time.Time { return time.Unix(0, h.opened) }
 
-// maxHandshake bounds, in bytes, what is kept of a request. Node.js takes no larger header.
+// maxHandshake limits, in bytes, what the server keeps of a request. Node.js accepts no larger
+// header.
 const maxHandshake = 16 << 10
 
-// newHandshake keeps what it has to of a request, in as many bytes as that takes.
+// newHandshake copies the parts of a request that a Handshake needs, without spare capacity.
 func newHandshake(r *http.Request) (*Handshake, *requestError) {
 	uri := r.URL.RequestURI()
 	size := 0
@@ -46,7 +47,7 @@ func newHandshake(r *http.Request) (*Handshake, *requestError) {
 	return &Handshake{opened: time.Now().UnixNano(), URI: uri, headers: b.String()}, nil
 }
 
-// eachField calls f for each line of the header that does not concern the connection alone.
+// eachField calls f for each line of the header, except those that concern only the connection.
 func eachField(r *http.Request, f func(name, value string)) {
 	f("Host", r.Host)
 	for name, values := range r.Header {
@@ -60,7 +61,7 @@ func eachField(r *http.Request, f func(name, value string)) {
 	}
 }
 
-// Header returns the request's header, Host included, as a copy.
+// Header returns a copy of the request's header, including Host.
 func (h *Handshake) Header() http.Header {
 	header := http.Header{}
 	for line := range strings.Lines(h.headers) {
@@ -73,22 +74,21 @@ func (h *Handshake) Header() http.Header {
 // Query returns the parameters of the request's URL.
 func (h *Handshake) Query() url.Values {
 	_, raw, _ := strings.Cut(h.URI, "?")
-	v, _ := url.ParseQuery(raw) // what is well-formed of it
+	v, _ := url.ParseQuery(raw) // on an error it returns the well-formed parameters
 	return v
 }
 
-// query is what the protocol reads from a URL.
+// query holds the URL parameters that the protocol uses.
 type query struct {
 	eio, transport, sid string
 	j                   string // of JSONP
-	jsonp               bool   // j is there
+	jsonp               bool   // the URL has a j
 	b64                 bool   // the client cannot receive bytes
 	lastEventID         string // of sse
 }
 
-// parseQuery takes the last value of each parameter, as the reference does, without
-// building a map. What is not well-formed is taken as it stands: a broken sid is an
-// unknown one, and not a handshake.
+// parseQuery takes the last value of each parameter, as the reference does, without building a map.
+// It takes a malformed value literally: a broken sid is an unknown session, not a handshake.
 func parseQuery(raw string) (q query) {
 	for raw != "" {
 		var pair string
@@ -127,13 +127,13 @@ func unescape(s string) string {
 // plain reports whether the transport uses ordinary requests.
 func (q *query) plain() bool { return kindOf(q.transport).reach == byRequest }
 
-// script reports whether a page makes the request with a script or a form: JSONP.
+// script reports whether the page makes the request with a script or a form (JSONP).
 func (q *query) script() bool { return q.jsonp && q.transport == transportPolling }
 
-// idBytes is how many random bytes an id has: 120 bits, 20 characters.
+// idBytes is the number of random bytes in an id: 120 bits, 20 characters.
 const idBytes = 15
 
-// NewID returns a random id of 20 URL-safe characters that cannot be guessed.
+// NewID returns a random, unguessable id of 20 URL-safe characters.
 func NewID() string {
 	var b [idBytes]byte
 	rand.Read(b[:]) // never fails

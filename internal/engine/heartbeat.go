@@ -5,43 +5,43 @@ import (
 	"time"
 )
 
-// Who pings depends on the protocol's revision. In revision 4 the server does:
+// The protocol's revision decides which side pings. In revision 4 the server does:
 //
 //	 server                                     client
 //	ping ──────────────────────────────────────► waits PingInterval + PingTimeout for a ping
 //	pong ◄────────────────────────────────────── answers at once
 //	waits PingTimeout for a pong, then pings again after PingInterval
 //
-// In revision 3 the client pings every PingInterval and waits PingTimeout for the pong, and
-// the server waits for both times together for the next ping.
+// In revision 3 the client pings every PingInterval and waits PingTimeout for the pong. The server
+// waits PingInterval + PingTimeout for the next ping.
 //
-// A paused session is not read from, so it cannot see what the peer owes it: it waits for
-// nothing until it is resumed, and then for the whole time. But its peer does not know of the
-// pause and must not give up. So pings go on. For the peer's pings that cannot be read, the
-// server sends pongs unasked, twice as often as the peer could need them: clients take each
-// for the answer to their latest ping.
+// The server does not read from a paused session, so it cannot see pings or pongs. It therefore
+// expects none until the session is resumed, and then starts the full wait again. The peer does
+// not know of the pause and must not give up, so the server keeps sending pings. In revision 3
+// it sends unsolicited pongs instead, twice as often as the peer could need them. Clients accept
+// each as the answer to their latest ping.
 
-// heartbeat is the heartbeat's part of a session. It is guarded by the session's lock.
+// heartbeat is a session's heartbeat. The session's lock guards it.
 type heartbeat struct {
 	timer timer
-	// due is when the timer runs out, exactly, since the wheel was made.
+	// due is the exact time at which the timer runs out, since the wheel was made.
 	due time.Duration
-	// awaited is how many pongs the client owes. It may be read without the lock. Where the
-	// client pings, its next ping is always awaited.
+	// awaited is the number of pongs that the client owes. It may be read without the lock. In
+	// revision 3 it is always 1: the client's next ping.
 	awaited atomic.Int32
-	heard   ago // the last pong or, where the client pings, ping
-	pulsed  ago // our last ping or, where the client pings, pong
+	heard   ago // the last pong; in revision 3 the last ping
+	pulsed  ago // the server's last ping; in revision 3 its last pong
 }
 
-// ago is a time since the wheel was made, in tenths of a second; 0 is never.
+// ago is a time since the wheel was made, in tenths of a second; 0 means never.
 type ago uint32
 
 func (w *wheel) ago() ago { return ago(w.since()/(100*time.Millisecond)) + 1 }
 
-// since is the time since the wheel was made, for a t that is not never.
+// since returns the time since the wheel was made. t must not be 0.
 func (t ago) since() time.Duration { return time.Duration(t-1) * 100 * time.Millisecond }
 
-// at returns the time that t stands for, the zero Time for never.
+// at returns the time that t stands for, or the zero Time for 0.
 func (w *wheel) at(t ago) time.Time {
 	if t == 0 {
 		return time.Time{}
@@ -49,8 +49,7 @@ func (w *wheel) at(t ago) time.Time {
 	return w.base.Add(t.since())
 }
 
-// patience is how long what the client owes may take: its pong or, where the client pings,
-// its next ping.
+// patience is how long the client may take for its pong or, in revision 3, for its next ping.
 func (s *Session) patience() time.Duration {
 	if s.protocol.ClientPings() {
 		return s.srv.opts.PingInterval + s.srv.opts.PingTimeout
@@ -58,8 +57,7 @@ func (s *Session) patience() time.Duration {
 	return s.srv.opts.PingTimeout
 }
 
-// pulse is the time between the pings of a session that is paused or, where the client pings,
-// the pongs.
+// pulse is the time between the pings that a paused session sends or, in revision 3, its pongs.
 func (s *Session) pulse() time.Duration {
 	if s.protocol.ClientPings() {
 		return min(s.srv.opts.PingInterval, s.srv.opts.PingTimeout) / 2
@@ -67,20 +65,20 @@ func (s *Session) pulse() time.Duration {
 	return s.srv.opts.PingInterval
 }
 
-// beatLocked sets the timer to run out d after it was last due, so that the wheel's ticks do
-// not add up.
+// beatLocked sets the timer to d after it was last due, so that delays of the wheel's ticks do not
+// add up.
 func (s *Session) beatLocked(d time.Duration) {
 	s.beat.due += d
 	s.srv.wheel.set(&s.beat.timer, s, s.beat.due)
 }
 
-// beatInLocked sets the timer to run out d from now.
+// beatInLocked sets the timer to d from now.
 func (s *Session) beatInLocked(d time.Duration) {
 	s.beat.due = s.srv.wheel.since()
 	s.beatLocked(d)
 }
 
-// firstBeatLocked begins the heartbeat.
+// firstBeatLocked starts the heartbeat.
 func (s *Session) firstBeatLocked() {
 	if s.protocol.ClientPings() {
 		s.beat.pulsed = s.srv.wheel.ago()
@@ -91,14 +89,14 @@ func (s *Session) firstBeatLocked() {
 	}
 }
 
-// pausedLocked is called when reading was paused or resumed. Sessions may be both in turn so
-// often that the timer would never run out.
+// pausedLocked is called after the session was paused or resumed. It must not just restart the
+// timer: a session can be paused and resumed so often that the timer would never run out.
 func (s *Session) pausedLocked() {
 	if s.state != open || s.beat.awaited.Load() == 0 {
 		return
 	}
 	if !s.paused() {
-		s.beatInLocked(s.patience()) // to read what may be there
+		s.beatInLocked(s.patience()) // time to read what may have arrived
 		return
 	}
 	wait := s.beat.pulsed.since() + s.pulse() - s.srv.wheel.since()
@@ -109,7 +107,7 @@ func (s *Session) pausedLocked() {
 	s.beatInLocked(wait)
 }
 
-// alarm implements alarmed: it is time for a ping, or too late for what was awaited.
+// alarm implements alarmed. Either a ping is due, or the client's pong or ping is late.
 func (s *Session) alarm(*timer) {
 	s.mu.Lock()
 	if !s.srv.wheel.fired(&s.beat.timer) {
@@ -137,8 +135,8 @@ func (s *Session) alarm(*timer) {
 	s.mu.Unlock()
 }
 
-// pulseLocked sends a ping or, where the client pings, a pong, unless the one before has not
-// left the outbox: a client that does not poll needs no second one.
+// pulseLocked sends a ping or, in revision 3, a pong. It does nothing if the previous one is still
+// in the outbox: a client that does not poll needs no second one.
 func (s *Session) pulseLocked() {
 	m := pingMessage
 	if s.protocol.ClientPings() {
@@ -157,13 +155,12 @@ func (s *Session) pulseLocked() {
 	s.transport.wakeLocked()
 }
 
-// overdueLocked reports whether the pong should have been there by now: the wheel may
-// be about to find out.
+// overdueLocked reports whether the pong is late. The wheel may be about to notice.
 func (s *Session) overdueLocked() bool {
 	return s.beat.awaited.Load() > 0 && !s.paused() && s.srv.wheel.since() >= s.beat.due
 }
 
-// ping answers the client's ping, without its data, and waits for the next one.
+// ping answers the client's ping, without its data, and starts the wait for the next one.
 func (s *Session) ping() {
 	s.mu.Lock()
 	if s.state == open {
@@ -177,8 +174,7 @@ func (s *Session) ping() {
 	s.Send(pongMessage)
 }
 
-// pong schedules the next ping, if no other pong is owed. One that nobody waits for is
-// ignored.
+// pong schedules the next ping if the client owes no other pong. It ignores an unexpected pong.
 func (s *Session) pong() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,7 +191,7 @@ func (s *Session) pong() {
 	}
 }
 
-// extendWait gives a peer that is late with its pong, but sends, its time once more.
+// extendWait restarts the wait, once, for a peer that sends other packets but no pong yet.
 func (s *Session) extendWait() {
 	if s.beat.awaited.Load() == 0 || s.protocol.ClientPings() {
 		return

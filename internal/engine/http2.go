@@ -9,8 +9,8 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// http2Stream is the connection of a WebSocket over HTTP/2: the body of an extended CONNECT,
-// and that of its response (RFC 8441). One goroutine at a time writes.
+// http2Stream is the connection of a WebSocket over HTTP/2: the body of an extended CONNECT request
+// and the body of its response (RFC 8441). Only one goroutine at a time writes.
 type http2Stream struct {
 	w       http.ResponseWriter
 	r       *http.Request
@@ -18,7 +18,7 @@ type http2Stream struct {
 
 	mu      sync.Mutex
 	changed sync.Cond
-	writing bool // Write is under way: it can be cut off
+	writing bool // Write is running and can be cut off
 	closed  bool
 }
 
@@ -28,18 +28,17 @@ func newHTTP2Stream(w http.ResponseWriter, r *http.Request) *http2Stream {
 	return c
 }
 
-// serveHTTP2 has t communicate over the stream, until that is closed.
+// serveHTTP2 connects t to the stream and returns when the stream is closed.
 func (s *Server) serveHTTP2(w http.ResponseWriter, r *http.Request, accepted *ws.Accepted, t *websocket) {
 	c := newHTTP2Stream(w, r)
 	accepted.WriteHeader(w)
-	c.control.Flush() // a fault shows when it is read or written
+	c.control.Flush() // the next read or write reports an error
 	t.begin()
 	s.reactor.AddStream(c, t, t.attach)
 	c.wait()
 }
 
-// wait returns when the stream is closed and w is not in use any more, which it must not be
-// from then on.
+// wait returns when the stream is closed and w is no longer in use. After that nobody may use w.
 func (c *http2Stream) wait() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,7 +61,7 @@ func (c *http2Stream) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// setWriting notes that a write begins or ends, and reports whether the stream is open.
+// setWriting notes that a write begins or ends. It reports whether the stream is open.
 func (c *http2Stream) setWriting(writing bool) (open bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,7 +77,7 @@ func (c *http2Stream) SetDeadline(t time.Time) error {
 	return c.control.SetWriteDeadline(t)
 }
 
-// Close ends the stream. A write that is under way is cut off, and with it the stream reset.
+// Close ends the stream. It cuts off a running write, which resets the stream.
 func (c *http2Stream) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +87,7 @@ func (c *http2Stream) Close() error {
 	c.closed = true
 	c.changed.Signal()
 	c.control.SetReadDeadline(past)
-	if c.writing { // so w is still there
+	if c.writing { // so ServeHTTP has not returned and w is valid
 		c.control.SetWriteDeadline(past)
 	}
 	return nil

@@ -6,21 +6,21 @@ import (
 	"net/url"
 )
 
-// With JSONP a page polls by loading scripts, and posts by sending forms from a hidden frame:
-// it needs neither XMLHttpRequest nor CORS.
+// With JSONP a page polls by loading scripts, and posts by sending forms from a hidden frame. It
+// needs neither XMLHttpRequest nor CORS.
 //
 //	GET  …&j=0                     ←  /**/___eio[0]("<payload>");
 //	POST …&j=0   d=<payload>       →
 //
-// Whether a session does is decided, and where its answers go, by the parameter j of its
-// handshake. It is the index of a function in an array of the page's and, since it comes
-// back as a part of a script, nothing but digits. The comment in front keeps the script
-// from being taken for something else, such as a Flash movie, that begins with letters of an
-// attacker's choice.
+// The parameter j of the handshake decides whether a session uses JSONP, and which callback gets
+// its answers. j is the index of a function in an array of the page. It consists of digits only,
+// because the server returns it as part of a script. The leading comment ensures that the script
+// does not begin with characters that an attacker chooses; otherwise it could be taken for
+// something else, such as a Flash movie.
 
 const maxCallback = 10 // digits
 
-// isCallback reports whether j is an index.
+// isCallback reports whether j is a valid index.
 func isCallback(j string) bool {
 	for _, c := range []byte(j) {
 		if c < '0' || c > '9' {
@@ -30,19 +30,18 @@ func isCallback(j string) bool {
 	return j != "" && len(j) <= maxCallback
 }
 
-// callback returns the function that j stands for.
+// callback returns the beginning of the call of the function with the index j.
 func callback(j string) string { return "/**/___eio[" + j + "](" }
 
-// script returns the script that calls callback with a payload of text. What a string of
-// JSON may hold but one of JavaScript, or a script within HTML, may not is escaped: U+2028,
-// U+2029, <, > and &.
+// script returns a script that calls callback with a text payload. It escapes U+2028, U+2029, <, >
+// and &: JSON strings may contain them, but JavaScript strings, or scripts within HTML, may not.
 func script(callback string, payload []byte) []byte {
 	quoted, _ := json.Marshal(string(payload)) // cannot fail
 	b := make([]byte, 0, len(callback)+len(quoted)+2)
 	return append(append(append(b, callback...), quoted...), ");"...)
 }
 
-// formData returns the payload that a form holds.
+// formData returns the payload in a form.
 func formData(body []byte) (payload []byte, ok bool) {
 	for more := true; more; {
 		var pair []byte
@@ -60,11 +59,11 @@ func formData(body []byte) (payload []byte, ok bool) {
 	return nil, false
 }
 
-// unescapeNewlines undoes, in place, what clients do since browsers change the newlines of
-// forms: a newline is sent as \n, and \n as \\n.
+// unescapeNewlines reverses, in place, how clients escape newlines. Browsers change the newlines in
+// forms, so clients send a newline as \n, and \n as \\n.
 func unescapeNewlines(b []byte) []byte {
 	out := b[:0]
-	backslashes := 0 // in front
+	backslashes := 0 // directly before c
 	for _, c := range b {
 		switch {
 		case c == 'n' && backslashes == 1:

@@ -8,13 +8,12 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// Headroom is the space, in bytes, that NewMessage wants in front of a payload, for the
-// WebSocket frame's header and the packet's type.
+// Headroom is the space, in bytes, that NewMessage needs before a payload for the WebSocket frame's
+// header and the packet's type.
 const Headroom = ws.MaxHeader + 1
 
-// Message is one packet, rendered once for all the sessions that it is sent to: its
-// WebSocket frame stands in memory as it goes out. It is immutable and safe for
-// concurrent use.
+// Message is one packet, rendered once for all sessions that receive it. In memory it is the
+// complete WebSocket frame. It is immutable and safe for concurrent use.
 type Message struct {
 	kind   eio.Type
 	binary bool
@@ -23,13 +22,13 @@ type Message struct {
 	data   []byte // the tail of frame
 
 	deflateOnce sync.Once
-	deflated    []byte // compressed frame, where no context is kept between messages
+	deflated    []byte // compressed frame, for connections without context takeover
 
 	forms atomic.Pointer[otherForms] // of a binary message
 }
 
-// otherForms are what a binary message is on a WebSocket of revision 3, and on those of
-// clients that have no binary.
+// otherForms are the forms of a binary message for WebSockets of revision 3, and for clients that
+// cannot receive binary.
 type otherForms struct {
 	typed, typedBase64, base64 onceMessage
 }
@@ -39,19 +38,19 @@ type onceMessage struct {
 	m    Message
 }
 
-// NewMessage makes a message of the payload that follows the first Headroom bytes of
-// buf. It keeps buf and writes the rest of the frame into the space in front.
+// NewMessage makes a message of buf. The payload begins after the first Headroom bytes. NewMessage
+// keeps buf and writes the frame's header into the space before the payload.
 func NewMessage(buf []byte, binary bool) *Message {
 	m := new(Message)
 	m.Init(buf, binary)
 	return m
 }
 
-// Init makes m, which must be zero, what NewMessage returns.
+// Init initializes m, which must be zero, as NewMessage does.
 func (m *Message) Init(buf []byte, binary bool) { m.init(eio.Message, buf, binary) }
 
-// Uncompressed has m sent as it is, even where compression was negotiated. It may be
-// called only before m is sent.
+// Uncompressed turns compression off for m, even where it was negotiated. Call it only before m is
+// sent.
 func (m *Message) Uncompressed() *Message {
 	m.plain = true
 	return m
@@ -78,7 +77,7 @@ func control(kind eio.Type, data string) *Message {
 	return m
 }
 
-// What the protocol sends by itself.
+// Packets that the protocol itself sends.
 var (
 	pingMessage      = control(eio.Ping, "")
 	pongMessage      = control(eio.Pong, "")
@@ -87,26 +86,26 @@ var (
 	probePongMessage = control(eio.Pong, eio.Probe)
 )
 
-// overhead is what a small message takes besides its frame, in bytes: itself, what its maker
-// keeps with it, slack, and its place in a queue. Measured in conformance/load.
+// overhead is the memory, in bytes, of a small message besides its frame: the Message, what its
+// maker keeps with it, slack, and its place in a queue. It was measured in conformance/load.
 const overhead = 200
 
-// Data returns m's payload, which stands in memory as NewMessage got it. It may be changed only
-// before m is sent, and keeps its length.
+// Data returns m's payload, in the memory that NewMessage got. You may change its bytes, not its
+// length, and only before m is sent.
 func (m *Message) Data() []byte { return m.data }
 
-// Size is what m counts for in an outbox, in bytes: the memory that it takes if nobody else
-// has it in theirs.
+// Size is the number of bytes that m counts for in an outbox: the memory that m takes if no other
+// outbox holds it.
 func (m *Message) Size() int { return len(m.frame) + overhead }
 
-// sharedDeflated returns m's frame as made by d, which all connections with the usual
-// parameters share and which keeps no context: a broadcast is compressed once.
+// sharedDeflated returns m's frame as compressed by d. All connections with the usual parameters
+// share d, which keeps no context. So a broadcast is compressed once.
 func (m *Message) sharedDeflated(d *ws.Deflater) []byte {
 	m.deflateOnce.Do(func() { m.deflated = m.deflate(d) })
 	return m.deflated
 }
 
-// deflate returns m's frame compressed by d, or as it is if that is no gain.
+// deflate returns m's frame compressed by d, or the original frame if compression saves nothing.
 func (m *Message) deflate(d *ws.Deflater) []byte {
 	op, payload := ws.OpBinary, m.data
 	if !m.binary {
@@ -119,8 +118,8 @@ func (m *Message) deflate(d *ws.Deflater) []byte {
 	return frame
 }
 
-// as returns what is sent over a WebSocket of the protocol, to clients without binary as base64
-// in text. It is made once for all.
+// as returns the form of m for a WebSocket of the protocol p. Clients without binary get base64 in
+// text. Each form is made once.
 func (m *Message) as(p eio.Protocol, base64 bool) *Message {
 	if !m.binary || !base64 && !p.WritesType() {
 		return m
@@ -144,7 +143,7 @@ func (m *Message) as(p eio.Protocol, base64 bool) *Message {
 			form.m.init(m.kind, buf, true)
 			return
 		}
-		// Its first letter stands where the digit of a text message does.
+		// The first letter of the base64 form takes the place of a text message's type digit.
 		buf := p.AppendBase64(make([]byte, Headroom-1, Headroom+8+len(m.data)*4/3), m.data)
 		form.m.init(eio.Type(buf[Headroom-1]), buf, false)
 	})

@@ -14,36 +14,36 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// Options configures a Server. Durations and limits: zero has the default, negative
-// means none, where none is possible.
+// Options configures a Server. For durations and limits, zero means the default. A negative value
+// means no limit, where that is possible.
 type Options struct {
 	PingInterval   time.Duration // between a pong and the next ping; 25 s
 	PingTimeout    time.Duration // for the pong; 20 s
-	UpgradeTimeout time.Duration // from a connection's handshake to the upgrade packet; 10 s
-	WriteTimeout   time.Duration // without the peer taking anything; 10 s
+	UpgradeTimeout time.Duration // from the candidate's handshake to its upgrade packet; 10 s
+	WriteTimeout   time.Duration // for the peer to take some of what is written; 10 s
 	BodyTimeout    time.Duration // to receive the whole body of a POST; 30 s
 
-	MaxPayload int64 // bytes of a message, inflated, or of a POST's body; 1,000,000
-	// OutboxLimit is how many bytes may wait for one session; 1 MiB. Each message counts as
-	// 200 more than it has, and the largest one not at all. A session that is over the limit
-	// goes on for as long as its peer takes something: it ends as a slow consumer if that is
-	// nothing for DrainTimeout, or at once when four times the limit wait.
+	MaxPayload int64 // bytes of an inflated message, or of a POST's body; 1,000,000
+	// OutboxLimit is how many bytes may wait for one session; 1 MiB. Each message counts for 200
+	// bytes more than its size; the largest one does not count. A session over the limit goes on
+	// while its peer takes something. It ends as a slow consumer if the peer takes nothing for
+	// DrainTimeout, or at once when four times the limit wait.
 	OutboxLimit  int
-	DrainTimeout time.Duration // 5 s; negative: only WriteTimeout holds
-	// SendBuffer is how many bytes the kernel is asked to keep for a WebSocket's peer
-	// (SO_SNDBUF, which Linux doubles); 64 KiB, negative: the system's own choice.
+	DrainTimeout time.Duration // 5 s; negative: only WriteTimeout applies
+	// SendBuffer is the size of the kernel's send buffer for a WebSocket (SO_SNDBUF, which Linux
+	// doubles); 64 KiB. Negative leaves the choice to the system.
 	SendBuffer    int
-	MaxSessions   int // in all; no limit
-	MaxPerAddress int // sessions of one client's address, see address.Client; no limit
+	MaxSessions   int // in total; no limit
+	MaxPerAddress int // sessions per client address, see address.Client; no limit
 
-	// HTTPCompressionThreshold is the size in bytes from which the bodies of polls are
-	// compressed for clients that accept it; 1,024.
+	// HTTPCompressionThreshold is the size in bytes from which the server compresses the bodies of
+	// polls, for clients that accept that; 1,024.
 	HTTPCompressionThreshold int
-	// Compression allows permessage-deflate on WebSockets; nil: it is declined.
+	// Compression allows permessage-deflate on WebSockets. With nil the server declines it.
 	Compression *ws.Compression
 
-	AllowEIO3 bool // clients of the protocol's revision 3, too
-	JSONP     bool // polling by scripts and forms, for pages that can do nothing else
+	AllowEIO3 bool // also allow clients of the protocol's revision 3
+	JSONP     bool // allow polling by scripts and forms, for pages that can do nothing else
 
 	Transports    []string // allowed; all of them
 	NoUpgrades    bool     // from one transport to another
@@ -53,19 +53,20 @@ type Options struct {
 	ClientAddress func(*http.Request) string
 	ClientSecure  func(*http.Request) bool // whether the client connected over TLS
 
-	// Logger is told of sessions that are ended as slow consumers and, once a minute for each
-	// cause, of what is refused and what stands in the way; slog.Default.
+	// Logger gets a line for each session that ends as a slow consumer. It also gets one a minute
+	// for each cause of refused requests, and for middleware that ends waiting requests. The
+	// default is slog.Default.
 	Logger *slog.Logger
-	// Context, if not nil, makes of a handshake's request what Handshake.Context is. The request's
-	// own context ends too soon to be part of it.
+	// Context, if not nil, makes Handshake.Context from a handshake's request. It must not use the
+	// request's own context, which ends too soon.
 	Context func(*http.Request) context.Context
 
-	// Open makes the handler of a new session, before the client hears of it. It must
-	// not block.
+	// Open makes the handler of a new session, before the client learns of the session. It must not
+	// block.
 	Open func(*Session) Handler
 }
 
-// Refusal is an error of AllowRequest whose message the client may see.
+// Refusal is an error of AllowRequest with a message that the client may see.
 type Refusal struct{ Message string }
 
 func (r *Refusal) Error() string { return "engine: request refused: " + r.Message }
@@ -97,8 +98,8 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Compression != nil {
 		c := *o.Compression
-		// A compressor that remembers costs 1 MB a connection, and a broadcast could not be
-		// compressed once for all.
+		// A compressor with context takeover needs 1 MB per connection. Also, a broadcast could not
+		// be compressed just once.
 		c.NoServerContextTakeover = true
 		if c.Threshold == 0 {
 			c.Threshold = 1024
@@ -129,7 +130,8 @@ func setDefault[T int | int64 | time.Duration](v *T, def T) {
 // allows reports whether clients may use the transport.
 func (o *Options) allows(transport string) bool { return slices.Contains(o.Transports, transport) }
 
-// protocol returns the revision that a handshake asks for. ok is false if it is not spoken.
+// protocol returns the revision that a handshake asks for. ok is false if the server does not
+// support it.
 func (o *Options) protocol(eioParameter string) (p eio.Protocol, ok bool) {
 	switch {
 	case eioParameter == "4":
@@ -140,7 +142,7 @@ func (o *Options) protocol(eioParameter string) (p eio.Protocol, ok bool) {
 	return 0, false
 }
 
-// parserConfig is what the WebSocket parsers of all connections share.
+// parserConfig returns the configuration that the WebSocket parsers of all connections share.
 func (o *Options) parserConfig() *ws.ParserConfig {
 	return &ws.ParserConfig{MaxMessage: o.MaxPayload}
 }

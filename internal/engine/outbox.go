@@ -9,28 +9,29 @@ import (
 	"github.com/parley-go/parley/internal/eio"
 )
 
-// A session's outbox holds what the transport has yet to write. It is bounded in bytes, but a
-// peer is not slow because it was sent much at once: it is slow if it does not take what it is
-// sent. So there are two bounds.
+// A session's outbox holds what the transport has yet to write. It is limited in bytes. But a peer
+// is not slow because it was sent much at once. It is slow if it does not take what it is sent. So
+// there are two limits.
 //
 //	0 ───────────── OutboxLimit ──────────────────────── ceiling × OutboxLimit
 //	  always fine                the peer has to take        the session ends
 //	                             some of it within
 //	                             DrainTimeout
 //
-// The largest message does not count, or it could never be sent. So a session takes at most
-// the ceiling and one message, and a peer that takes nothing at most that for DrainTimeout.
+// The largest message does not count, or else the session could never send it. So a session holds
+// at most the ceiling plus one message. If its peer takes nothing, it holds that for at most
+// DrainTimeout.
 
-// ceiling is how many times OutboxLimit an outbox may hold while its peer takes something.
+// ceiling times OutboxLimit is the most that an outbox may hold while its peer takes something.
 const ceiling = 4
 
-// Send queues messages, together and in order. If the outbox is over its bounds the session
-// ends, for the peer is too slow. Send reports whether the messages were queued.
+// Send queues messages, together and in order, and reports whether it did. If the outbox would
+// exceed its ceiling, the session ends, since the peer is too slow.
 func (s *Session) Send(messages ...*Message) bool {
 	return s.queue(sendSoon, messages)
 }
 
-// Queue is Send, but what it queues may wait for Flush.
+// Queue is like Send, but the messages may wait for Flush.
 func (s *Session) Queue(messages ...*Message) bool {
 	return s.queue(queueOnly, messages)
 }
@@ -42,8 +43,8 @@ func (s *Session) Flush() {
 	s.transport.wakeLocked()
 }
 
-// SendVolatile queues messages only if they can be sent at once: if the transport is
-// ready and nothing is waiting for it. Otherwise it drops them and returns false.
+// SendVolatile queues messages only if the transport can send them at once: it is ready and nothing
+// else waits. Otherwise it drops them and returns false.
 func (s *Session) SendVolatile(messages ...*Message) bool {
 	return s.queue(sendNow, messages)
 }
@@ -54,7 +55,7 @@ type urgency uint8
 const (
 	sendSoon  urgency = iota
 	sendNow           // at once, or not at all
-	queueOnly         // with what is sent next
+	queueOnly         // together with whatever is sent next
 )
 
 func (s *Session) queue(u urgency, messages []*Message) bool {
@@ -93,9 +94,9 @@ func (s *Session) Queued() int {
 	return s.queued
 }
 
-// Drained sends what is queued and waits until at most below bytes of it are left. Bytes do
-// not wait any more once the transport has handed them to the kernel, to net/http or to QUIC.
-// The error is ErrEnded if the session ends first, or ctx's.
+// Drained sends what is queued and waits until at most below bytes are left. Bytes stop counting
+// once the transport has handed them to the kernel, to net/http or to QUIC. The error is ErrEnded
+// if the session ends first, or ctx's error.
 func (s *Session) Drained(ctx context.Context, below int) error {
 	s.mu.Lock()
 	switch {
@@ -124,8 +125,8 @@ func (s *Session) Drained(ctx context.Context, below int) error {
 	}
 }
 
-// growLocked adds a batch of size bytes to what is queued. It returns false if an open session
-// is over the ceiling with it.
+// growLocked adds a batch of size bytes to what is queued. It returns false if this takes an open
+// session over the ceiling.
 func (s *Session) growLocked(size int) bool {
 	s.queued += size
 	limit := s.srv.opts.OutboxLimit
@@ -147,8 +148,8 @@ func (s *Session) growLocked(size int) bool {
 	return true
 }
 
-// tookLocked notes that the peer has taken something. The transport is done with size bytes
-// of what was queued; 0 is a part of a message.
+// tookLocked notes that the peer has taken something. The transport has finished size bytes of what
+// was queued; size is 0 if it wrote only a part of a message.
 func (s *Session) tookLocked(size int) {
 	s.queued = max(0, s.queued-size) // it is 0 already if the session has ended
 	if s.backlog != nil {
@@ -157,14 +158,14 @@ func (s *Session) tookLocked(size int) {
 	}
 }
 
-// backlog is what a session keeps while more is queued than its limit, or while somebody
-// waits for it to drain. It is guarded by the session's lock.
+// backlog exists while a session has more queued than its limit, or while a call of Drained waits.
+// The session's lock guards it.
 type backlog struct {
 	s        *Session
-	largest  int           // batch of messages, in bytes, since the backlog was made
+	largest  int           // the largest batch of messages, in bytes, since the backlog was made
 	over     bool          // the limit
 	deadline timer         // set while over
-	progress time.Duration // when the peer last took something, or went over; since the wheel was made
+	progress time.Duration // when the peer last took something, or the limit was exceeded; since the wheel was made
 	waiters  []*waiter
 }
 
@@ -181,7 +182,7 @@ func (s *Session) backlogLocked() *backlog {
 	return s.backlog
 }
 
-// settleLocked does what follows when less is queued, or waited for.
+// settleLocked updates the backlog after the queue, or the list of waiters, has become shorter.
 func (b *backlog) settleLocked() {
 	s, limit := b.s, b.s.srv.opts.OutboxLimit
 	b.waiters = slices.DeleteFunc(b.waiters, func(w *waiter) bool {
@@ -210,7 +211,7 @@ func (b *backlog) endLocked() {
 	b.s.backlog = nil
 }
 
-// idleLocked returns for how long the peer has taken nothing.
+// idleLocked returns how long the peer has taken nothing.
 func (b *backlog) idleLocked() time.Duration { return b.s.srv.wheel.since() - b.progress }
 
 // alarm implements alarmed: the peer may have taken nothing for DrainTimeout.
@@ -232,14 +233,14 @@ func (b *backlog) alarm(t *timer) {
 	tell()
 }
 
-// stalledLocked ends an open session whose peer has taken nothing for a time. tell has to
-// be called without the lock.
+// stalledLocked ends an open session because the peer has taken nothing for d. The caller must call
+// tell after it releases the lock.
 func (s *Session) stalledLocked(d time.Duration) (tell func()) {
 	return s.slowLocked(fmt.Sprintf("nothing taken for %v", d.Round(time.Millisecond)), d)
 }
 
-// slowLocked ends an open session whose peer is too slow. tell has to be called without the
-// lock.
+// slowLocked ends an open session because its peer is too slow. The caller must call tell after it
+// releases the lock.
 func (s *Session) slowLocked(why string, stalled time.Duration) (tell func()) {
 	queued, transport := s.queued, s.transport.name()
 	end := s.endLocked(closed, TransportError, fmt.Errorf("%w: %s", ErrSlowConsumer, why), eio.Close)

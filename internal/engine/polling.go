@@ -14,21 +14,21 @@ import (
 	"github.com/parley-go/parley/internal/eio"
 )
 
-// noopInterval is how long a poll may last while the session is being upgraded: the client
-// goes on only when its poll has ended.
+// noopInterval is the longest time that a poll lasts during an upgrade. The client continues the
+// upgrade only after its poll has ended.
 const noopInterval = 100 * time.Millisecond
 
-// polling is HTTP long polling as a session's transport. The server sends in the
-// response to a GET, which is parked until there is something; the client sends by POST,
-// one at a time. What is not fixed from the beginning is guarded by the session's lock.
+// polling is HTTP long polling as a session's transport. The server sends in the response to a GET,
+// which waits (is parked) until there is something to send. The client sends by POST, one at a
+// time. The session's lock guards the fields that change.
 type polling struct {
 	s        *Session
 	post     posts
 	base64   bool   // the client cannot receive bytes
-	callback string // of JSONP: the answers are scripts that call it
+	callback string // of JSONP: answers are scripts that call it
 	parked   *poll
-	// farewell answers the last GET, behind what is queued: Close when the server ends
-	// the session, Noop when the client does.
+	// farewell answers the last GET, after what is queued. It is Close if the server ends the
+	// session, and Noop if the client does.
 	farewell eio.Type
 }
 
@@ -36,7 +36,7 @@ const transportPolling = "polling"
 
 var pollingKind = kind{reach: byRequest, revision3: true, begin: (*Server).openPolling, serve: (*Session).servePoll}
 
-// newPolling returns polling as the handshake asks for it.
+// newPolling returns the transport that the handshake asks for.
 func newPolling(q query) *polling {
 	p := &polling{base64: q.b64}
 	if q.script() {
@@ -45,8 +45,8 @@ func newPolling(q query) *polling {
 	return p
 }
 
-// poll is a GET of the client that waits. The goroutine that serves it collects what is queued
-// when it is woken.
+// poll is a waiting GET of the client. When it is woken, the goroutine that serves it collects what
+// is queued.
 type poll struct {
 	wake chan struct{} // capacity 1
 }
@@ -60,7 +60,7 @@ func (w *poll) release() {
 
 func (p *polling) name() string { return transportPolling }
 
-// wakeLocked ends the poll that is under way, if there is one.
+// wakeLocked ends the running poll, if there is one.
 func (p *polling) wakeLocked() {
 	if p.parked != nil {
 		p.parked.release()
@@ -85,8 +85,8 @@ func (p *polling) leaveLocked() bool {
 	return true
 }
 
-// endLocked has the poll that is under way answered. The session has to linger for the
-// next poll, or the end of the upgrade, if that poll cannot bring the farewell.
+// endLocked ends the running poll with an answer. If that answer cannot carry the farewell, the
+// session lingers until the next poll or the end of the upgrade.
 func (p *polling) endLocked(farewell eio.Type) (linger bool) {
 	p.farewell = farewell
 	p.wakeLocked()
@@ -169,7 +169,7 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, _ query) {
 
 	s.mu.Lock()
 	p.parked = nil
-	if s.transport != p { // the client has upgraded, with a poll under way that it should not have sent
+	if s.transport != p { // the client has upgraded while a poll was running, which it should not do
 		s.mu.Unlock()
 		refuse(w, errBadRequest)
 		return
@@ -191,7 +191,7 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, _ query) {
 	}
 }
 
-// nothing is what a poll is answered with when no message is queued.
+// nothing is the answer to a poll when no message is queued.
 func (p *polling) nothing() *Message {
 	if p.farewell == eio.Close {
 		return closeMessage
@@ -202,11 +202,12 @@ func (p *polling) nothing() *Message {
 // payload is the body of a response to a poll.
 type payload struct {
 	encoding eio.Encoding
-	bytes    []byte // nil: there is no packet
-	compress bool   // if it pays
+	bytes    []byte // nil: no packet
+	compress bool   // worth compressing if large
 }
 
-// newPayload returns an empty payload for text and, if binary is true, for bytes.
+// newPayload returns an empty payload for text, or for bytes if binary is true and p has such an
+// encoding.
 func newPayload(p eio.Protocol, binary bool) payload {
 	e, ok := p.Encoding(binary)
 	if !ok {
@@ -217,9 +218,8 @@ func newPayload(p eio.Protocol, binary bool) payload {
 
 func (p *payload) append(m *Message) { p.bytes = p.encoding.Append(p.bytes, m.packet()) }
 
-// payloadLocked takes all that is queued. The end of the session is not added: clients act
-// on it while they decode the payload, but on the messages of the same payload only
-// afterwards.
+// payloadLocked takes all that is queued. It does not add the end of the session. Clients act on a
+// Close while they decode a payload, but on the messages of that payload only afterwards.
 func (p *polling) payloadLocked() payload {
 	s := p.s
 	answer := newPayload(s.protocol, !p.base64 && s.out.Some(isBinary))
@@ -239,7 +239,7 @@ func (p *polling) payloadLocked() payload {
 
 func isBinary(m *Message) bool { return m.binary }
 
-// respond writes a payload, compressed if that pays and the client can read it.
+// respond writes a payload. It compresses a large one if the client can read that.
 func (p *polling) respond(w http.ResponseWriter, r *http.Request, answer payload) error {
 	s := p.s
 	h := w.Header()
@@ -269,8 +269,8 @@ func (p *polling) respond(w http.ResponseWriter, r *http.Request, answer payload
 	return err
 }
 
-// acceptedEncoding returns the encoding to use for a client that sent this
-// Accept-Encoding (RFC 9110, 12.5.3), or "".
+// acceptedEncoding returns the encoding to use for a client that sent this Accept-Encoding (RFC
+// 9110, 12.5.3), or "".
 func acceptedEncoding(header string) string {
 	best := ""
 	for item := range strings.SplitSeq(header, ",") {
@@ -290,7 +290,7 @@ func acceptedEncoding(header string) string {
 	return best
 }
 
-// encoders are kept for reuse, since making one costs more than most payloads.
+// encoders are reused, since making one costs more than encoding most payloads.
 var encoders = map[string]*sync.Pool{
 	"gzip":    {New: func() any { w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed); return w }},
 	"deflate": {New: func() any { w, _ := zlib.NewWriterLevel(nil, zlib.BestSpeed); return w }},
@@ -304,7 +304,7 @@ func encode(encoding string, payload []byte) []byte {
 	defer encoders[encoding].Put(w)
 	var b bytes.Buffer
 	w.Reset(&b)
-	w.Write(payload) // a bytes.Buffer takes all
+	w.Write(payload) // a bytes.Buffer never fails
 	w.Close()
 	return b.Bytes()
 }

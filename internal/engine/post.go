@@ -12,10 +12,10 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// posts is what a transport keeps whose client sends by POST, one at a time. What is not
-// fixed from the beginning is guarded by the session's lock.
+// posts belongs to a transport whose client sends by POST, one at a time. The session's lock guards
+// the fields that change.
 type posts struct {
-	forms bool // JSONP: what is sent is a form
+	forms bool // JSONP: the body is a form
 	busy  bool
 }
 
@@ -36,7 +36,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		refuse(w, errUnknownSession)
 		return
-	case s.overdueLocked(): // the pong in it, if there is one, comes too late
+	case s.overdueLocked(): // a pong in the body would be too late
 		s.mu.Unlock()
 		s.end(PingTimeout, nil)
 		refuse(w, errUnknownSession)
@@ -72,7 +72,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		body, ok = formData(body)
 	}
 	if !ok || !encoding.Binary() && !utf8.Valid(body) {
-		err = eio.ErrMalformed // or we would pass it on to WebSockets, which must refuse it
+		err = eio.ErrMalformed // or else the server would pass it on to WebSockets, which must refuse it
 	} else {
 		err = encoding.Decode(body, s.receivedInTurn)
 	}
@@ -80,7 +80,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		s.end(ParseError, err)
 	}
 	s.awaitResumed(nil)
-	// Before the answer, since the client's next packet may be an upgrade.
+	// Do this before the answer, since the client's next packet may be an upgrade.
 	s.donePosting(p)
 	h := w.Header()
 	h.Set("Content-Type", "text/html") // some old browsers offer text/plain for download
@@ -94,41 +94,41 @@ func (s *Session) donePosting(p *posts) {
 	s.mu.Unlock()
 }
 
-// LimitBody bounds the time for a request's body, by BodyTimeout from now on. It is for those
-// that are refused, too: before net/http answers, it waits for a body that nobody has read.
+// LimitBody limits the time to receive a request's body to BodyTimeout from now. It applies to
+// refused requests too: before net/http answers, it waits for a body that nobody has read.
 func (s *Server) LimitBody(w http.ResponseWriter, r *http.Request) {
 	if d := s.opts.BodyTimeout; d > 0 && r.ContentLength != 0 && !ws.OverHTTP2(r) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d))
 	}
 }
 
-// readBody reads the whole body. The error is *http.MaxBytesError over MaxPayload.
+// readBody reads the whole body. The error is *http.MaxBytesError if that exceeds MaxPayload.
 func (s *Session) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	limited := http.MaxBytesReader(w, r.Body, s.srv.opts.MaxPayload)
 	if r.ContentLength > s.srv.opts.MaxPayload {
 		return nil, &http.MaxBytesError{Limit: s.srv.opts.MaxPayload}
 	}
-	// What is allocated follows what has arrived, not what was declared.
+	// Allocate in proportion to what has arrived, not to the declared length.
 	var b bytes.Buffer
 	_, err := b.ReadFrom(limited)
 	return b.Bytes(), err
 }
 
 // receivedInTurn handles one packet of a body, once the session is not paused. Until then the
-// client's POST is under way, even if the client has given it up: another one would overlap
-// with it. So a paused session keeps one body at most.
+// client's POST is running, even if the client has given it up, and another POST would overlap with
+// it. So a paused session holds at most one body.
 func (s *Session) receivedInTurn(p eio.Packet) error {
 	if !s.awaitResumed(nil) {
-		return ErrEnded // what is left in the body is dropped
+		return ErrEnded // drops the rest of the body
 	}
 	s.arrived(1, 0)
 	s.received(p)
 	return nil
 }
 
-// awaitResumed waits while the session is paused, or until gone is closed. It reports whether
-// the session is open and may receive. A client that posts waits as well: for the answer to
-// its POST, before it sends more.
+// awaitResumed waits while the session is paused, or until gone is closed. It reports whether the
+// session is open and may receive. A client that posts waits too: it sends no more before its POST
+// is answered.
 func (s *Session) awaitResumed(gone <-chan struct{}) bool {
 	for {
 		s.mu.Lock()

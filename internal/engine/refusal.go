@@ -16,33 +16,33 @@ import (
 	"time"
 )
 
-// requestError is the answer to a request that is refused. Clients know the codes.
+// requestError is the answer to a refused request. Clients know the codes.
 type requestError struct {
 	reason  string // one of Refusals
 	status  int
 	code    int
 	message string
-	// retryAfter tells the client, in seconds, when to try again.
+	// retryAfter is the number of seconds after which the client should try again.
 	retryAfter int
-	// remedy tells the operator what to do. level is that of the log.
+	// remedy tells the operator what to do. level is the level of the log line.
 	remedy string
 	level  slog.Level
 }
 
 func (e *requestError) Error() string { return e.message }
 
-// Refusals lists the reasons for which requests are refused, in the order of Stats.Refused.
+// Refusals lists the reasons for refused requests, in the order of Stats.Refused.
 var Refusals = [...]string{
 	"transport",   // unknown, or not allowed
 	"session",     // the session is unknown
 	"request",     // malformed, or it does not fit its session
-	"protocol",    // a revision that is not spoken
+	"protocol",    // an unsupported revision
 	"origin",      // a page of an origin that is not allowed
 	"forbidden",   // by AllowRequest
 	"writer",      // the ResponseWriter cannot do what the transport needs
 	"sessions",    // MaxSessions
 	"address",     // MaxPerAddress
-	"descriptors", // the process, or the system, is out of them
+	"descriptors", // the process or the system has none left
 	"shutdown",
 }
 
@@ -69,7 +69,7 @@ var (
 	errCannotHijack = &requestError{reason: "writer", status: http.StatusInternalServerError, code: 3, message: "WebSocket is not possible here",
 		remedy: noUnwrap, level: slog.LevelWarn}
 
-	// The reference has no limits, so these borrow its code for "not now".
+	// The reference has no limits. These errors use the code that it uses for "forbidden".
 	errTooManySessions = &requestError{reason: "sessions", status: http.StatusServiceUnavailable, code: 4, message: "Too many connections", retryAfter: 5,
 		remedy: "there are as many connections as MaxConnections (the setting max-connections) allows", level: slog.LevelWarn}
 	errTooManyOfOne = &requestError{reason: "address", status: http.StatusTooManyRequests, code: 4, message: "Too many connections from this address", retryAfter: 5,
@@ -80,16 +80,16 @@ var (
 		remedy: "clients come back to the server that answers then", level: slog.LevelDebug}
 )
 
-// MoreDescriptors is what to do when the process has run out of them.
+// MoreDescriptors says what to do when the process has no file descriptors left.
 const MoreDescriptors = "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower MaxConnections (the setting max-connections)"
 
-// noUnwrap is what to do about a ResponseWriter of middleware.
+// noUnwrap says what to do about a ResponseWriter that middleware has wrapped.
 const noUnwrap = "middleware in front wraps the ResponseWriter: give its type a method Unwrap() http.ResponseWriter, or keep it off this path"
 
-// maxLogged bounds, in bytes, what a log line quotes of a request.
+// maxLogged limits, in bytes, what a log line quotes from a request.
 const maxLogged = 100
 
-// refused counts a refusal and posts a notice of it, with the args.
+// refused counts a refusal and posts a notice of it with args.
 func (s *Server) refused(r *http.Request, e *requestError, args ...any) {
 	s.stats.Refused[slices.Index(Refusals[:], e.reason)].Add(1)
 	why := e.reason + e.message
@@ -101,7 +101,7 @@ func (s *Server) refused(r *http.Request, e *requestError, args ...any) {
 	s.notices.Post(e.level, why, "parley: request refused", append(args, "status", e.status, "answer", e.message, "hint", e.remedy)...)
 }
 
-// typeOf returns the name of w's type, or, where w can be unwrapped, of what it wraps.
+// typeOf returns the name of the type of w or, if w can be unwrapped, of the innermost writer.
 func typeOf(w http.ResponseWriter) string {
 	for {
 		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
@@ -112,8 +112,8 @@ func typeOf(w http.ResponseWriter) string {
 	}
 }
 
-// noticeTimeout posts a notice if ctx, a request's, has ended by itself while its client may
-// still wait for the answer.
+// noticeTimeout posts a notice if ctx, a request's context, has reached its deadline. The client
+// may then still wait for the answer.
 func (s *Server) noticeTimeout(ctx context.Context) {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		s.notices.Post(slog.LevelWarn, "timeout", "parley: middleware in front ends requests that wait, and with them their sessions",
@@ -121,10 +121,10 @@ func (s *Server) noticeTimeout(ctx context.Context) {
 	}
 }
 
-// quoted returns the beginning of what a client has sent.
+// quoted returns the first maxLogged bytes of what a client has sent.
 func quoted(s string) string { return s[:min(len(s), maxLogged)] }
 
-// refuse answers an HTTP request with e, as the JSON that clients expect.
+// refuse answers an HTTP request with e as JSON, which clients expect.
 func refuse(w http.ResponseWriter, e *requestError) {
 	e.write(w, e.status, "application/json", e.body())
 }
@@ -137,15 +137,14 @@ func (e *requestError) body() []byte {
 	return body
 }
 
-// refuseUpgrade answers a WebSocket handshake with e. It does so as the reference does, with a
-// plain message and the status 400, unless e is about something of which the reference knows
-// nothing.
+// refuseUpgrade answers a WebSocket handshake with e. Like the reference, it sends a plain message
+// and the status 400. Only errors that the reference does not have keep their own status.
 func refuseUpgrade(w http.ResponseWriter, r *http.Request, e *requestError) {
 	status := http.StatusBadRequest
 	if e == errOrigin || e == errTooLarge || e == errCannotHijack || e.retryAfter > 0 {
 		status = e.status
 	}
-	if r.ProtoMajor == 1 { // others use the connection of HTTP/2, too
+	if r.ProtoMajor == 1 { // in HTTP/2 other requests use the same connection
 		w.Header().Set("Connection", "close")
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -164,8 +163,8 @@ func (e *requestError) write(w http.ResponseWriter, status int, contentType stri
 	w.Write(body)
 }
 
-// takenOver is the ResponseWriter of a connection that was taken over and is given up. It
-// writes one short answer and closes the connection.
+// takenOver is the ResponseWriter of a hijacked connection that the server gives up. It writes one
+// short answer and closes the connection.
 type takenOver struct {
 	nc     net.Conn
 	header http.Header

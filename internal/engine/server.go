@@ -18,8 +18,8 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// Server makes and keeps sessions. It is an http.Handler for the one path that the
-// protocol uses, and safe for concurrent use.
+// Server makes and keeps sessions. It is an http.Handler for the protocol's one path. It is safe
+// for concurrent use.
 type Server struct {
 	opts     Options
 	accept   ws.AcceptOptions
@@ -27,26 +27,26 @@ type Server struct {
 	deflater *ws.Deflater // shared by all connections with the usual parameters
 	reactor  *reactor.Reactor
 	wheel    *wheel
-	notices  *notice.Board // of what may happen at any rate
+	notices  *notice.Board // for events that may happen at any rate
 	stats    Stats
 
-	// WebTransport: how many servers of it there are; what ends when no more is accepted, and
-	// when what is left of it is cut.
+	// For WebTransport. webTransports is the number of servers that offer it. accepting ends when
+	// the server accepts no more sessions; serving ends when it cuts the rest.
 	webTransports atomic.Int32
 	accepting     context.Context
 	serving       context.Context
 	stopAccepting context.CancelFunc
 	stopServing   context.CancelFunc
 
-	draining  atomic.Bool // no new sessions; set under mu
+	draining  atomic.Bool // refuse new sessions; set under mu
 	mu        sync.Mutex
 	sessions  map[string]*Session
-	perClient map[string]int // sessions of each client's address, if that is limited
-	conns     int            // WebSocket connections and WebTransports, until they are closed
-	idle      chan struct{}  // closed when draining and conns and sessions are 0
+	perClient map[string]int // sessions by client address, if MaxPerAddress limits them
+	conns     int            // WebSocket and WebTransport connections, until they are closed
+	idle      chan struct{}  // closed when the server drains and has no conns and no sessions
 }
 
-// NewServer returns a Server. The error is about the options.
+// NewServer returns a Server. It fails if the options are wrong.
 func NewServer(o Options) (*Server, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -65,8 +65,9 @@ func NewServer(o Options) (*Server, error) {
 	s.accepting, s.stopAccepting = context.WithCancel(context.Background())
 	s.serving, s.stopServing = context.WithCancel(context.Background())
 	s.accept = ws.AcceptOptions{
-		CheckOrigin: func(*http.Request) bool { return true }, // checked for all transports alike
-		// Clients have an option for it (protocols), and it means nothing to us.
+		CheckOrigin: func(*http.Request) bool { return true }, // ServeHTTP checks the origin for all transports
+		// Clients can set subprotocols (the option protocols), but they mean nothing to this
+		// server.
 		AnySubprotocol: true,
 		Compression:    o.Compression,
 	}
@@ -75,12 +76,12 @@ func NewServer(o Options) (*Server, error) {
 			ServerNoContextTakeover: true, ServerMaxWindowBits: 15, ClientMaxWindowBits: 15, Level: o.Compression.Level,
 		})
 	}
-	// Precise enough for short timeouts, seldom enough for long ones.
+	// Short timeouts need precise ticks; long ones save wake-ups with fewer ticks.
 	s.wheel = newWheel(min(max(min(o.PingInterval, o.PingTimeout)/200, time.Millisecond), 100*time.Millisecond))
 	return s, nil
 }
 
-// Stats returns the counters, which go on counting.
+// Stats returns the live counters.
 func (s *Server) Stats() *Stats { return &s.stats }
 
 // Sessions returns how many sessions are open.
@@ -138,27 +139,26 @@ func (s *Server) servePreflight(w http.ResponseWriter, r *http.Request) {
 	s.opts.CORS.Preflight(w, "GET, POST", "Content-Type")
 }
 
-// limitAnswer bounds the time for a client to take an answer. A short one is written when the
-// handler has returned.
+// limitAnswer limits how long a client may take to receive an answer. Short answers are written
+// only after the handler has returned.
 func (s *Server) limitAnswer(w http.ResponseWriter, r *http.Request) {
 	if d := s.opts.WriteTimeout; d > 0 {
 		if r.ContentLength != 0 {
 			d += max(s.opts.BodyTimeout, 0) // net/http may have to wait for the body first
 		}
-		// Not every ResponseWriter can: then the http.Server's own timeout holds.
+		// Some ResponseWriters have no deadlines. Then the http.Server's own timeout applies.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d))
 	}
 }
 
-// isUpgrade reports whether r asks for another protocol, as its sender's HTTP library
-// understands it: it then expects 101 or the end of the connection. Not so with polls to
-// which it adds the offer to go on in h2c, say, as some do with every request: that may be
-// ignored (RFC 9110, 7.8).
+// isUpgrade reports whether r asks for another protocol in the way an HTTP library does that then
+// expects 101 or the end of the connection. Some libraries offer h2c, say, with every request;
+// ServeHTTP may ignore that (RFC 9110, 7.8).
 func isUpgrade(r *http.Request) bool {
 	return r.Header["Upgrade"] != nil && hasToken(r.Header["Connection"], "upgrade")
 }
 
-// hasToken reports whether one of the lists, the lines of a header, has the token.
+// hasToken reports whether one of the lists, which are the lines of a header, contains the token.
 func hasToken(lists []string, token string) bool {
 	for _, list := range lists {
 		for t := range strings.SplitSeq(list, ",") {
@@ -170,8 +170,8 @@ func hasToken(lists []string, token string) bool {
 	return false
 }
 
-// verify decides on a request, in the order of the reference. It returns the session
-// that the request belongs to, or nil for a handshake.
+// verify checks a request, in the same order as the reference. It returns the session that the
+// request belongs to, or nil for a handshake.
 func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requestError) {
 	kind := kindOf(q.transport)
 	if !s.opts.allows(q.transport) || kind.reach == unreachable {
@@ -191,7 +191,7 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 		case session == nil:
 			return nil, errUnknownSession
 		case protocol != session.protocol:
-			return nil, errBadRequest // a session stays in the protocol it began in
+			return nil, errBadRequest // a session keeps its revision
 		case !upgrade && (kind.reach != byRequest || session.Transport() != q.transport):
 			return nil, errBadRequest
 		}
@@ -240,8 +240,8 @@ func (s *Server) session(id string) *Session {
 	return s.sessions[id]
 }
 
-// newSession makes and registers a session with the transport t, within the limits. It
-// has to be started.
+// newSession makes and registers a session with the transport t, if the limits allow it. The caller
+// must start the session.
 func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *requestError) {
 	info, refusal := newHandshake(r)
 	if refusal != nil {
@@ -250,7 +250,7 @@ func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *r
 	session := &Session{id: NewID(), srv: s, info: info, transport: t}
 	session.protocol, _ = s.opts.protocol(q.eio) // verified
 	if info.Address = s.opts.ClientAddress(r); info.Address != r.RemoteAddr {
-		info.Address = strings.Clone(info.Address) // it may be a part of a header that is not kept
+		info.Address = strings.Clone(info.Address) // it may be part of a header, which need not stay in memory
 	}
 	info.Secure = s.opts.ClientSecure(r)
 	if s.opts.Context != nil {
@@ -281,16 +281,16 @@ func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *r
 	return session, nil
 }
 
-// start attaches the session's handler, before anybody else knows of the session, so
-// that nothing can be missed.
+// start attaches the session's handler before anybody else knows of the session, so that the
+// handler misses nothing.
 func (s *Server) start(session *Session) {
 	session.start(s.opts.Open(session))
-	if s.draining.Load() { // Shutdown has closed all others, but could not close this one
+	if s.draining.Load() { // Shutdown has closed all other sessions, but could not close this one
 		session.Close()
 	}
 }
 
-// remove forgets a session that has ended.
+// remove forgets an ended session.
 func (s *Server) remove(session *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -307,8 +307,8 @@ func (s *Server) remove(session *Session) {
 	s.checkIdleLocked()
 }
 
-// openMessage is the OPEN packet of a session. None of the texts in it has to be escaped, and
-// encoding/json would take a twentieth of the time that a connection takes in all.
+// openMessage returns the OPEN packet of a session. No text in it needs escaping. encoding/json
+// would take 5 % of the time of a whole connection.
 func (s *Server) openMessage(id string, upgrades ...string) *Message {
 	list := ""
 	if len(upgrades) > 0 {
@@ -318,7 +318,7 @@ func (s *Server) openMessage(id string, upgrades ...string) *Message {
 		id, list, s.opts.PingInterval.Milliseconds(), s.opts.PingTimeout.Milliseconds(), s.opts.MaxPayload))
 }
 
-// cookie returns the cookie of a session, if one is configured.
+// cookie returns the session's cookie, if Options has one.
 func (s *Server) cookie(id string) *http.Cookie {
 	if s.opts.Cookie == nil {
 		return nil
@@ -328,8 +328,8 @@ func (s *Server) cookie(id string) *http.Cookie {
 	return &c
 }
 
-// serveWebSocket accepts a WebSocket, as a new session's transport or, for an existing
-// session, as a candidate for that.
+// serveWebSocket accepts a WebSocket. It becomes the transport of a new session, or the candidate
+// of an existing one.
 func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query, session *Session) {
 	accepted, err := ws.Accept(r, &s.accept)
 	if err != nil {
@@ -346,7 +346,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q query,
 
 	switch {
 	case q.transport != transportWebSocket:
-		// The reference accepts it and closes at once.
+		// Like the reference, accept it and close it at once.
 		t.s = &Session{srv: s, protocol: eio.V4, state: closed}
 		t.dismissLocked() // nobody else knows of it
 	case session != nil:
@@ -387,10 +387,10 @@ func (s *Server) setCookie(w http.ResponseWriter, t *websocket) {
 	}
 }
 
-// takeOver completes the handshake and begins. OPEN does not go out with it: a client that begins
-// to listen when the handshake is complete would miss what comes with the same read, as in the
-// protocol's own test suite. If it fails, the request has been answered, or the connection is
-// broken.
+// takeOver completes the handshake and begins. It does not send OPEN together with the handshake's
+// response: a client that starts to listen only when the handshake is complete would miss it. The
+// protocol's own test suite is such a client. On an error the request has been answered, or the
+// connection is broken.
 func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, accepted *ws.Accepted, t *websocket) error {
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -410,8 +410,8 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, accepted *ws.A
 		return err
 	}
 	s.setCookie(w, t)
-	accepted.Header = w.Header()                      // what middleware has set
-	nc.SetWriteDeadline(time.Now().Add(closeTimeout)) // answers that were not read may be in the way
+	accepted.Header = w.Header()                      // headers that middleware has set
+	nc.SetWriteDeadline(time.Now().Add(closeTimeout)) // answers that the client has not read may be in the way
 	if _, err := nc.Write(accepted.AppendResponse(make([]byte, 0, 512))); err != nil {
 		reserved.Release()
 		nc.Close()
@@ -419,14 +419,14 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request, accepted *ws.A
 	}
 	var buffered []byte
 	if n := rw.Reader.Buffered(); n > 0 {
-		buffered, _ = rw.Reader.Peek(n) // they are there
+		buffered, _ = rw.Reader.Peek(n) // cannot fail
 	}
 	t.begin()
 	reserved.Add(buffered, t, t.attach)
 	return nil
 }
 
-// deflaterFor returns what compresses for a connection with the parameters p.
+// deflaterFor returns the compressor for a connection with the parameters p.
 func (s *Server) deflaterFor(p *ws.DeflateParams) *ws.Deflater {
 	switch {
 	case p == nil:
@@ -460,7 +460,7 @@ func (s *Server) checkIdleLocked() {
 	}
 }
 
-// Drain refuses new sessions from now on.
+// Drain makes the server refuse new sessions from now on.
 func (s *Server) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -482,9 +482,9 @@ func (s *Server) Each(f func(*Session)) {
 	}
 }
 
-// Shutdown refuses new sessions, closes all others once what is queued for them is sent,
-// and waits until their connections are closed. If ctx ends first it cuts those that
-// are left and returns ctx's error. The server is of no use afterwards.
+// Shutdown refuses new sessions, sends what is queued for the others, closes them, and waits until
+// their connections are closed. If ctx ends first, it cuts the remaining ones and returns ctx's
+// error. You cannot use the server afterwards.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	s.Each(func(session *Session) {

@@ -8,25 +8,26 @@ import (
 	"github.com/parley-go/parley/internal/fifo"
 )
 
-// Handler is the owner of a session.
+// Handler owns a session.
 type Handler interface {
-	// Message is called for each message, in order, by one goroutine at a time. data is
-	// valid until it returns. It must not block; it may call Session.Pause.
+	// Message is called for each message, in order, by one goroutine at a time. data is valid until
+	// Message returns. Message must not block. It may call Session.Pause.
 	Message(binary bool, data []byte)
-	// Opened is called once, when the session is open and before anything is received: what
-	// it sends follows OPEN, with polling in the answer to the first poll. It must not block.
+	// Opened is called once, when the session is open and before anything is received. What it
+	// sends follows OPEN; with polling it comes in the answer to the first poll. Opened must not
+	// block.
 	Opened()
-	// Closed is called once, when the session has ended, but never from within Send, Queue
-	// or SendVolatile. A Message may be under way, or just begin, at that time on another
-	// goroutine, but no other comes after it.
+	// Closed is called once, when the session has ended, but never from within Send, Queue or
+	// SendVolatile. At that time one call of Message may be running, or about to begin, on another
+	// goroutine. No further call follows.
 	Closed(reason Reason, cause error)
 }
 
-// Session is one Engine.IO session: it outlives the transport it began with when it is
-// upgraded. All methods are safe for concurrent use and none blocks.
+// Session is one Engine.IO session. It outlives its first transport when the client upgrades to
+// another. All methods are safe for concurrent use; only Drained blocks.
 //
-// What mu guards is said at each field. No lock is held while bytes are written or a
-// Handler is called.
+// mu guards the fields below it, unless a field's comment says otherwise. The session holds no
+// lock while it writes bytes or calls a Handler.
 type Session struct {
 	id      string
 	srv     *Server
@@ -36,22 +37,22 @@ type Session struct {
 
 	mu        sync.Mutex
 	out       fifo.Queue[*Message]
-	queued    int      // bytes in out, and of what the transport took from it and has not written
-	backlog   *backlog // nil while queued is within its limit and nobody waits for less
+	queued    int      // bytes in out, plus those that the transport took from it and has not written
+	backlog   *backlog // nil while queued is within its limit and nobody waits in Drained
 	transport transport
-	upgrade   *upgrade      // nil: none is under way
-	resume    chan struct{} // closed at Resume, made by who waits for it
+	upgrade   *upgrade      // nil: no upgrade is running
+	resume    chan struct{} // closed when the session is resumed or ends; made by the goroutine that waits
 	beat      heartbeat
 
-	halted   atomic.Uint32 // hasEnded and isPaused; changed under mu, and read without it
+	halted   atomic.Uint32 // hasEnded and isPaused; changed under mu, read without it
 	protocol eio.Protocol  // never changes
 	state    state         // see changeLocked
-	extended bool          // the wait for a pong, once, since another packet came
+	extended bool          // another packet has already extended the wait for the pong
 }
 
-// What halts a session.
+// The bits of Session.halted.
 const (
-	hasEnded = 1 << iota // it was open
+	hasEnded = 1 << iota // the session was open and has ended
 	isPaused
 )
 

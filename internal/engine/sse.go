@@ -13,42 +13,42 @@ import (
 	"github.com/parley-go/parley/internal/eio"
 )
 
-// sse is Server-Sent Events as a session's transport: the server sends in one response that
-// does not end, the client by POST. When that response breaks off the client asks for another
-// one, and says which event it has last; what came behind it is sent again. So an event is
-// kept until the client is known to have it: until its pong, since a pong is the answer to a
-// ping that the client read behind the event.
+// sse is Server-Sent Events as a session's transport. The server sends in one response that does
+// not end; the client sends by POST. When that response breaks off, the client asks for another one
+// and says which event it received last. The server sends the later events again. So the server
+// keeps an event until it knows that the client has it. The client's next pong proves that: the
+// client read the ping, which the server sent after the event.
 //
 //	GET  …&transport=sse                      ←  id 0: OPEN, 1, 2, 3, …
 //	GET  …&transport=sse&sid=…&lastEventId=2  ←  3, 4, …
 //
-// For an upgrade the server ends the events with a Noop, and holds back what is queued later:
-// a client that has read it has read all, and closes the stream before it upgrades.
+// For an upgrade the server ends the events with a Noop and holds back what is queued later. A
+// client that has read the Noop has read everything. It closes the stream before it upgrades.
 //
-// All is guarded by the session's lock, but for what a stream's goroutine owns.
+// The session's lock guards everything except what a stream's goroutine owns.
 type sse struct {
 	s        *Session
 	post     posts
-	stream   *stream  // nil: the client is between two of them
+	stream   *stream  // nil while the client is between two streams
 	farewell eio.Type // Noop if the client has ended the session
 
-	// The log is what was taken from the outbox and may have to be sent again. Its messages
-	// have consecutive ids, up to taken; what the present stream has not written counts as
-	// queued, the rest as held.
+	// The log holds messages that were taken from the outbox and may have to be sent again. They
+	// have consecutive ids, up to taken. Messages that the present stream has not written count as
+	// queued, the others as held.
 	log   []*Message
 	taken uint64
-	sent  uint64 // the last that was written to the present stream
+	sent  uint64 // the last id that the present stream has written
 	held  int    // bytes
-	acked uint64 // the last that the client is known to have
+	acked uint64 // the last id that the client is known to have
 
-	ping    uint64 // the last ping
-	barrier uint64 // the Noop that ends the events before an upgrade, of the last probe
-	closed  bool   // nothing follows what the log holds
+	ping    uint64 // the id of the last ping
+	barrier uint64 // the id of the last probe's Noop, which ends the events before an upgrade
+	closed  bool   // nothing follows the messages in the log
 }
 
 const (
-	// batchSize is how many bytes of messages a stream writes at a time, or one message; and
-	// writeSize how many of those it writes before the client gets its time anew.
+	// batchSize is how many bytes of messages a stream takes at a time; it takes at least one
+	// message. After writeSize bytes of them the client gets its full time again.
 	batchSize = 64 << 10
 	writeSize = 16 << 10
 )
@@ -66,9 +66,9 @@ func (t *sse) wakeLocked() {
 	}
 }
 
-// boundLocked keeps what is held within what the outbox leaves of its limit. What is dropped is
-// what the client has had the longest time to read: if it asks for it all the same, the
-// session ends. The last one is kept, since it may be larger than the limit.
+// boundLocked keeps held within what the outbox leaves of OutboxLimit. It drops the messages that
+// the client has had the longest time to read. If the client still asks for one of them, the
+// session ends. The last message stays, since it may be larger than the limit.
 func (t *sse) boundLocked() {
 	if t.held == 0 {
 		return
@@ -79,10 +79,10 @@ func (t *sse) boundLocked() {
 	}
 }
 
-// kept returns the id of the log's first message.
+// kept returns the id of the first message in the log.
 func (t *sse) kept() uint64 { return t.taken - uint64(len(t.log)) + 1 }
 
-// trimLocked drops the log's first message.
+// trimLocked drops the first message of the log.
 func (t *sse) trimLocked() {
 	m := t.log[0]
 	if t.kept() <= t.sent {
@@ -124,8 +124,8 @@ func (t *sse) endLocked(farewell eio.Type) (linger bool) {
 	return true
 }
 
-// probedLocked queues the Noop. A client that may not have read that of an earlier probe
-// could take it for this one's.
+// probedLocked queues the Noop. It returns false if the client may not have read the Noop of an
+// earlier probe: the client could mistake that one for this probe's.
 func (t *sse) probedLocked() bool {
 	switch {
 	case t.s.probedLocked():
@@ -140,7 +140,7 @@ func (t *sse) probedLocked() bool {
 	return true
 }
 
-// holdsLocked reports whether what is queued waits for the end of the upgrade.
+// holdsLocked reports whether queued messages wait for the end of the upgrade.
 func (t *sse) holdsLocked() bool { return t.s.probedLocked() && t.taken >= t.barrier }
 
 func (t *sse) leaveLocked() bool {
@@ -157,7 +157,7 @@ func (t *sse) leaveLocked() bool {
 // arrivedLocked implements keeper.
 func (t *sse) arrivedLocked() { t.acknowledgeLocked(t.ping) }
 
-// acknowledgeLocked notes that the client has the event id, and all before it.
+// acknowledgeLocked notes that the client has the event id and all earlier ones.
 func (t *sse) acknowledgeLocked(id uint64) {
 	for len(t.log) > 0 && t.kept() <= id {
 		t.trimLocked()
@@ -166,8 +166,8 @@ func (t *sse) acknowledgeLocked(id uint64) {
 	t.acked = max(t.acked, id)
 }
 
-// resumeLocked makes st the stream, for a client that has received all up to the event last.
-// It reports false if the events that follow it are not there.
+// resumeLocked makes st the stream, for a client that has all events up to last. It returns false
+// if the log no longer has the events that follow.
 func (t *sse) resumeLocked(st *stream, last uint64) bool {
 	if last > t.taken || last+1 < t.kept() {
 		return false
@@ -176,15 +176,15 @@ func (t *sse) resumeLocked(st *stream, last uint64) bool {
 	t.sent = last
 	t.s.growLocked(t.held)
 	t.held = 0
-	if t.stream != nil { // the client knows that it is broken before we do
+	if t.stream != nil { // the client noticed the break before the server did
 		t.stream.cutLocked()
 	}
 	t.stream = st
 	return true
 }
 
-// takeLocked returns what the stream has to write, and the id of the last of it, once it is
-// done with what it took before; end says that the stream ends behind it.
+// takeLocked returns the next messages for the stream, and the id of the last of them. The stream
+// must have finished what it took before. end means that the stream ends after them.
 func (t *sse) takeLocked() (batch []*Message, id uint64, end bool) {
 	s := t.s
 	for s.out.Len() > 0 && !t.holdsLocked() {
@@ -214,7 +214,7 @@ func (t *sse) pushLocked(m *Message) {
 	t.s.sent(1, 0)
 }
 
-// sentLocked notes that the stream has written all up to the event id.
+// sentLocked notes that the stream has written all events up to id.
 func (t *sse) sentLocked(id uint64) {
 	for ; t.sent < id; t.sent++ {
 		size := t.log[len(t.log)-int(t.taken-t.sent)].Size()
@@ -223,23 +223,23 @@ func (t *sse) sentLocked(id uint64) {
 	}
 }
 
-// stream is one response. Its goroutine is the one that serves the request.
+// stream is one response. The goroutine that serves the request writes it.
 type stream struct {
 	t       *sse
 	w       http.ResponseWriter
 	control *http.ResponseController
-	gone    context.Context // the client is
+	gone    context.Context // ends when the client is gone
 	wake    chan struct{}   // capacity 1
 
-	deadline time.Time // of the write that is under way
-	writing  bool      // guarded by the session's lock; others may cut it then
+	deadline time.Time // of the running write
+	writing  bool      // guarded by the session's lock; while it is set others may cut the stream
 }
 
-// newStream returns nil if the server cannot stream: if it could not get rid of a client that
-// does not read.
+// newStream returns nil if the server cannot stream: if it cannot set a deadline, it could not get
+// rid of a client that does not read.
 func newStream(w http.ResponseWriter, r *http.Request) *stream {
 	st := &stream{w: w, control: http.NewResponseController(w), gone: r.Context(), wake: make(chan struct{}, 1)}
-	if st.control.SetWriteDeadline(time.Time{}) != nil { // the server's is for whole responses
+	if st.control.SetWriteDeadline(time.Time{}) != nil { // the http.Server's deadline is for whole responses
 		return nil
 	}
 	return st
@@ -252,9 +252,9 @@ func (st *stream) release() {
 	}
 }
 
-// cutLocked ends a stream that is not the transport's any more, or whose client is too slow.
+// cutLocked ends a stream that the session no longer uses, or whose client is too slow.
 func (st *stream) cutLocked() {
-	if st.writing { // so it is there
+	if st.writing { // so ServeHTTP has not returned and w is valid
 		st.control.SetWriteDeadline(time.Unix(1, 0))
 	}
 	st.release()
@@ -263,7 +263,8 @@ func (st *stream) cutLocked() {
 // openSSE begins a session.
 func (s *Server) openSSE(w http.ResponseWriter, r *http.Request, q query) {
 	if _, given := lastEventID(r, q); given {
-		// An EventSource that was not closed, and comes back by itself: this has it stop.
+		// This is an EventSource that nobody closed and that reconnects by itself. 204 makes it
+		// stop.
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -291,8 +292,8 @@ func (s *Server) openSSE(w http.ResponseWriter, r *http.Request, q query) {
 	st.serve(appendEvent(nil, 0, s.openMessage(session.id, s.upgrades(session.protocol)...)))
 }
 
-// serveStream goes on with a session whose last stream has ended or, as far as the client
-// knows, is about to.
+// serveStream continues a session after its last stream has ended. The server may not have noticed
+// that end yet.
 func (s *Session) serveStream(w http.ResponseWriter, r *http.Request, q query) {
 	st := newStream(w, r)
 	if st == nil {
@@ -329,9 +330,9 @@ func (s *Session) serveStream(w http.ResponseWriter, r *http.Request, q query) {
 	st.serve(nil)
 }
 
-// lastEventID returns the id of the last event that the client says it has, or "0". The header,
-// which EventSource sends when it comes back by itself, is newer than the query that it was
-// made with.
+// lastEventID returns the id of the last event that the client says it has, or "0". The header is
+// newer than the query: EventSource sends it when it reconnects by itself, with the URL it was made
+// with.
 func lastEventID(r *http.Request, q query) (id string, given bool) {
 	id = r.Header.Get("Last-Event-ID")
 	if id == "" {
@@ -343,7 +344,7 @@ func lastEventID(r *http.Request, q query) (id string, given bool) {
 	return id, true
 }
 
-// serve writes first, and then what the session sends, until the stream ends.
+// serve writes first, then what the session sends, until the stream ends.
 func (st *stream) serve(first []byte) {
 	h := st.w.Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -353,7 +354,7 @@ func (st *stream) serve(first []byte) {
 	st.w.WriteHeader(http.StatusOK)
 
 	t, s := st.t, st.t.s
-	// Some proxies pass nothing on before the body has begun.
+	// Some proxies forward nothing before the body has begun.
 	ended, err := false, st.write(append([]byte(":\n\n"), first...))
 	var b []byte
 	for err == nil && !ended {
@@ -366,7 +367,7 @@ func (st *stream) serve(first []byte) {
 		s.mu.Unlock()
 		if len(batch) == 0 && !end {
 			if b = b[:0]; cap(b) > writeSize {
-				b = nil // it may be long until the next
+				b = nil // the next batch may be a long time off
 			}
 			select {
 			case <-st.wake:
@@ -392,7 +393,7 @@ func (st *stream) serve(first []byte) {
 	st.leave(ended, err)
 }
 
-// write writes b, and flushes. The client has to take some of it from time to time.
+// write writes b and flushes it. The client has WriteTimeout to take each piece.
 func (st *stream) write(b []byte) error {
 	s := st.t.s
 	for piece := range slices.Chunk(b, writeSize) {
@@ -411,10 +412,10 @@ func (st *stream) write(b []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.writing = false
-	return st.control.SetWriteDeadline(time.Time{}) // over HTTP/2 it ends the stream even when nothing is written
+	return st.control.SetWriteDeadline(time.Time{}) // over HTTP/2 a deadline ends the stream even when nothing is written
 }
 
-// begin sets the deadline for a write. The error says that the stream is not needed any more.
+// begin sets the deadline for a write. It returns an error if the stream is no longer needed.
 func (st *stream) begin() error {
 	s := st.t.s
 	s.mu.Lock()
@@ -423,14 +424,14 @@ func (st *stream) begin() error {
 		return context.Canceled
 	}
 	if s.state == lingering {
-		s.lingerLocked(eio.Close) // not while the client reads
+		s.lingerLocked(eio.Close) // the time does not run while the client reads
 	}
 	s.tookLocked(0) // the piece before
 	st.writing = true
 	return st.extend()
 }
 
-// extend gives the client its time to take something.
+// extend restarts the client's time to take something.
 func (st *stream) extend() error {
 	st.deadline = time.Time{}
 	if d := st.t.s.srv.opts.WriteTimeout; d > 0 {
@@ -439,7 +440,8 @@ func (st *stream) extend() error {
 	return st.control.SetWriteDeadline(st.deadline)
 }
 
-// fault returns the cause of a write's error: over HTTP/2 that does not say that time was up.
+// fault returns the cause of a write's error. Over HTTP/2 the error itself does not say that the
+// deadline has passed.
 func (st *stream) fault(err error) error {
 	if !st.deadline.IsZero() && !time.Now().Before(st.deadline) {
 		return ErrSlowConsumer
@@ -447,8 +449,8 @@ func (st *stream) fault(err error) error {
 	return err
 }
 
-// leave ends the stream. With that the session ends if the client has been told so, or is too
-// slow; otherwise the client may come back until it owes a pong.
+// leave ends the stream. If the client has read the end of the session, or is too slow, the session
+// ends too. Otherwise the client may come back until its pong is overdue.
 func (st *stream) leave(ended bool, err error) {
 	t, s := st.t, st.t.s
 	s.mu.Lock()
@@ -466,7 +468,7 @@ func (st *stream) leave(ended bool, err error) {
 		tell = s.stalledLocked(s.srv.opts.WriteTimeout)
 	}
 	if err == nil {
-		st.extend() // for the end of the response
+		st.extend() // for the rest of the response
 	}
 	s.mu.Unlock()
 	if told {
@@ -477,8 +479,8 @@ func (st *stream) leave(ended bool, err error) {
 	}
 }
 
-// appendEvent appends m as an event. A line break would end the line, and some kinds be lost:
-// a packet that holds one is sent as a JSON string.
+// appendEvent appends m as an event. Line breaks in a packet would end the line, and some kinds
+// would be lost. So a packet with line breaks is sent as a JSON string.
 func appendEvent(dst []byte, id uint64, m *Message) []byte {
 	dst = append(strconv.AppendUint(append(dst, "id: "...), id, 10), '\n')
 	switch packet := m.packet(); {

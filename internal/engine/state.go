@@ -7,14 +7,14 @@ import (
 	"github.com/parley-go/parley/internal/fifo"
 )
 
-// state is how far a session has come. The package's documentation has the table.
+// state is the stage of a session's life. The package documentation has a table of the states.
 type state uint8
 
 const (
 	opening   state = iota // registered, without a handler
 	open                   // messages go both ways
 	closing                // what is queued is still sent; the transport tells the client
-	lingering              // the same, but the client has to come for it
+	lingering              // the same, but the client must fetch it
 	closed                 // nothing is sent any more
 )
 
@@ -22,7 +22,7 @@ func (s state) String() string {
 	return [...]string{"opening", "open", "closing", "lingering", "closed"}[s]
 }
 
-// successors are the states that may follow each.
+// successors lists the states that may follow each state.
 var successors = [...][]state{
 	opening:   {open},
 	open:      {closing, closed},
@@ -31,11 +31,11 @@ var successors = [...][]state{
 	closed:    nil,
 }
 
-// ending reports whether the session has ended, but what is queued is still sent.
+// ending reports whether the session has ended but still sends what is queued.
 func (s state) ending() bool { return s == closing || s == lingering }
 
-// changeLocked changes the state, and does what belongs to the new one whatever has led to
-// it. Nothing else changes it.
+// changeLocked changes the state, and does what every change to or from that state needs. Nothing
+// else changes the state.
 func (s *Session) changeLocked(to state) {
 	from := s.state
 	if !slices.Contains(successors[from], to) {

@@ -8,17 +8,17 @@ import (
 
 // Stats counts what a Server has done since it was made.
 type Stats struct {
-	Open          [len(Transports)]atomic.Int64  // sessions now, by the transport they have
-	Opened        [len(Transports)]atomic.Uint64 // sessions, by the transport they began with
-	Ended         [5]atomic.Uint64               // sessions, by reason: see Reasons
+	Open          [len(Transports)]atomic.Int64  // open sessions, by their present transport
+	Opened        [len(Transports)]atomic.Uint64 // sessions, by their first transport
+	Ended         [5]atomic.Uint64               // sessions, by reason; see Reasons
 	Upgrades      atomic.Uint64
-	Refused       [len(Refusals)]atomic.Uint64 // requests, handshakes nearly all of them, by reason: see Refusals
+	Refused       [len(Refusals)]atomic.Uint64 // requests, nearly all of them handshakes, by reason; see Refusals
 	PacketsIn     atomic.Uint64
 	PacketsOut    atomic.Uint64
 	BytesIn       atomic.Uint64 // of WebSocket connections and of HTTP bodies
 	BytesOut      atomic.Uint64
 	VolatileDrops atomic.Uint64
-	SlowConsumers atomic.Uint64 // sessions that were ended for it
+	SlowConsumers atomic.Uint64 // sessions that ended as slow consumers
 }
 
 // Reasons lists the reasons in the order of Stats.Ended.
@@ -41,22 +41,22 @@ func (s *Stats) closed(reason Reason) {
 	s.Ended[slices.Index(Reasons[:], reason)].Add(1)
 }
 
-// SessionStats is what a session was at some moment, and what it has done until then. Bytes
-// are those of WebSocket and WebTransport connections and of HTTP bodies.
+// SessionStats describes a session at one moment, and counts what it has done until then. Bytes are
+// those of WebSocket and WebTransport connections and of HTTP bodies.
 type SessionStats struct {
 	Transport  string // see Transports
 	Protocol   int    // revision of Engine.IO: 4 or 3
 	Age        time.Duration
-	LastPong   time.Time // when a pong arrived or, in revision 3, a ping, to 0.1 s; zero: none yet
-	Paused     bool      // it is not read from
-	Queued     int       // bytes in the outbox, each message counted as 200 more than it has
-	PacketsIn  uint32    // modulo 2^32, as PacketsOut
+	LastPong   time.Time // when the last pong arrived (in revision 3: the last ping), to 0.1 s; zero: none yet
+	Paused     bool      // the server does not read from it
+	Queued     int       // bytes in the outbox; each message counts for 200 more than its size
+	PacketsIn  uint32    // modulo 2^32, like PacketsOut
 	PacketsOut uint32
 	BytesIn    uint64
 	BytesOut   uint64
 }
 
-// Stats returns what the session is now, and what it has done.
+// Stats returns the session's present state and counters.
 func (s *Session) Stats() SessionStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *Session) Stats() SessionStats {
 	}
 }
 
-// traffic is what a session has carried.
+// traffic counts what a session has carried.
 type traffic struct {
 	bytesIn, bytesOut     atomic.Uint64
 	packetsIn, packetsOut atomic.Uint32

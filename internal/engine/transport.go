@@ -7,26 +7,26 @@ import (
 	"github.com/parley-go/parley/internal/eio"
 )
 
-// Transports lists the names of the transports, as in the transport parameter of a request,
-// in the order of Stats.Opened.
+// Transports lists the names of the transports, as in a request's transport parameter, in the order
+// of Stats.Opened.
 var Transports = [...]string{transportPolling, transportWebSocket, transportSSE, transportWebTransport}
 
-// kinds has what the server knows of each transport in Transports. A new transport is
-// registered here and there, and all else stands in its own file. They are set by init since
-// they refer to functions that refer to them.
+// kinds has an entry for each transport in Transports. A new transport needs an entry in both; the
+// rest of it goes into its own file. init sets kinds, since the entries refer to functions that
+// refer to kinds.
 var kinds [len(Transports)]kind
 
 func init() { kinds = [...]kind{pollingKind, webSocketKind, sseKind, webTransportKind} }
 
-// kind is a transport before a session has it.
+// kind describes a transport before a session uses it.
 type kind struct {
 	reach     reach
-	revision3 bool // for clients of revision 3, too
-	// offered reports whether handshakes may say at present that sessions can be upgraded to
-	// it. Nil is never.
+	revision3 bool // also for clients of revision 3
+	// offered reports whether handshakes should now advertise the transport as an upgrade. Nil
+	// means never.
 	offered func(*Server) bool
-	// With byRequest, begin answers a GET without a session, and serve one of a session that
-	// has the transport.
+	// With byRequest, begin answers a GET without a session. serve answers a GET of a session that
+	// uses the transport.
 	begin func(*Server, http.ResponseWriter, *http.Request, query)
 	serve func(*Session, http.ResponseWriter, *http.Request, query)
 }
@@ -35,13 +35,13 @@ type kind struct {
 type reach uint8
 
 const (
-	unreachable reach = iota // with ServeHTTP
+	unreachable reach = iota // through ServeHTTP
 	byRequest
-	byUpgrade // of the connection
+	byUpgrade // by an upgrade of the connection
 )
 
-// kindOf returns the kind of the transport with that name. The zero kind, of others, is
-// unreachable.
+// kindOf returns the kind of the named transport, or the zero kind, which is unreachable, if there
+// is none.
 func kindOf(transport string) kind {
 	if i := slices.Index(Transports[:], transport); i >= 0 {
 		return kinds[i]
@@ -49,7 +49,8 @@ func kindOf(transport string) kind {
 	return kind{}
 }
 
-// upgrades returns what a session that begins with polling or sse may be upgraded to.
+// upgrades returns the transports that a session can be upgraded to if it begins with polling or
+// sse.
 func (s *Server) upgrades(p eio.Protocol) []string {
 	var to []string
 	if s.opts.NoUpgrades {
@@ -64,31 +65,31 @@ func (s *Server) upgrades(p eio.Protocol) []string {
 	return to
 }
 
-// transport carries the packets of a session, in both directions. What the session sends
-// it takes from Session.out by itself, when it is woken; what it receives it gives to
-// Session.received. Where a method's name ends in Locked the caller holds the session's
-// lock; none of the methods blocks.
+// transport carries the packets of a session in both directions. When it is woken, it takes packets
+// from Session.out and sends them. It passes what it receives to Session.received. The caller of a
+// method whose name ends in Locked holds the session's lock. No method blocks.
 type transport interface {
 	name() string
-	// wakeLocked has it look at what is queued.
+	// wakeLocked makes the transport look at what is queued.
 	wakeLocked()
-	// readyLocked reports whether it could send at once what is queued now.
+	// readyLocked reports whether the transport could send at once what is queued now.
 	readyLocked() bool
 	// pauseLocked stops or resumes reading.
 	pauseLocked(paused bool)
-	// endLocked is called once, when the session is closing, or closed. The client is told
-	// by the farewell, behind what is queued; with Noop it knows. It reports whether the
-	// session has to linger, until the transport, or the heartbeat's timer, ends that.
+	// endLocked is called once, when the session is closing or closed. The transport sends the
+	// client the farewell after what is queued; with Noop the client knows already. endLocked
+	// reports whether the session must linger until the transport, or the heartbeat's timer, ends
+	// that.
 	endLocked(farewell eio.Type) (linger bool)
-	// cutLocked follows endLocked when the client is too slow: if it takes nothing, the
-	// transport does not wait for it any more.
+	// cutLocked is called after endLocked when the client is too slow. If the client takes nothing,
+	// the transport no longer waits for it.
 	cutLocked()
 }
 
-// keeper is a transport that keeps what it has sent until it has arrived.
+// keeper is a transport that keeps what it has sent until that has arrived.
 type keeper interface {
 	transport
-	// arrivedLocked is called at a pong when no other is owed: the last ping that was sent has
-	// arrived, and so has all before it.
+	// arrivedLocked is called at a pong if the client owes no other pong. Then the last ping has
+	// arrived, and so has everything before it.
 	arrivedLocked()
 }

@@ -2,17 +2,17 @@ package engine
 
 import "github.com/parley-go/parley/internal/eio"
 
-// upgrade is a session's way from its transport, the original, to another, the candidate:
+// upgrade moves a session from its transport, the original, to another one, the candidate:
 //
 //	candidate                server
 //	2probe ────────────────►                     probed: the original comes to an end that
 //	◄──────────────── 3probe                     the client sees
 //	5 ─────────────────────►                     the candidate is the session's transport
 //
-// It is off when the candidate's connection ends before.
+// If the candidate's connection ends before that, there is no upgrade.
 type upgrade struct {
 	to     candidate
-	probed bool // the client's probe was answered
+	probed bool // the server has answered the client's probe
 }
 
 // candidate is a transport that a session may be upgraded to.
@@ -22,24 +22,23 @@ type candidate interface {
 	pongLocked()
 	// chosenLocked makes it the session's transport, which reads and writes.
 	chosenLocked()
-	// dropLocked ends it: it will not be the session's transport.
+	// dropLocked ends a candidate that will not become the session's transport.
 	dropLocked()
 }
 
-// original is a transport that a session may be upgraded from. It receives what clients
-// post.
+// original is a transport that a session may be upgraded from. It receives what clients post.
 type original interface {
 	transport
 	posts() *posts
-	// probedLocked is called when the client's probe is about to be answered: to go on it
-	// waits for what is under way in the original to end, without a loss. The upgrade is off
-	// if it returns false.
+	// probedLocked is called when the server is about to answer the client's probe. The client then
+	// waits for the original to finish what is under way, without a loss. If probedLocked returns
+	// false, there is no upgrade.
 	probedLocked() bool
-	// leaveLocked makes way for the candidate, or returns false if it cannot yet.
+	// leaveLocked makes way for the candidate. It returns false if it cannot do so yet.
 	leaveLocked() bool
 }
 
-// tryLocked makes c the session's candidate, if it may be upgraded.
+// tryLocked makes c the session's candidate. It returns false if the session cannot be upgraded.
 func (s *Session) tryLocked(c candidate) bool {
 	if _, ok := s.transport.(original); !ok || s.upgrade != nil || s.state != open || s.srv.opts.NoUpgrades {
 		return false
@@ -51,10 +50,11 @@ func (s *Session) tryLocked(c candidate) bool {
 // triesLocked reports whether c is the session's candidate.
 func (s *Session) triesLocked(c candidate) bool { return s.upgrade != nil && s.upgrade.to == c }
 
-// probedLocked reports whether the original comes to its end.
+// probedLocked reports whether the original is coming to its end.
 func (s *Session) probedLocked() bool { return s.upgrade != nil && s.upgrade.probed }
 
-// abandonLocked is called by a candidate, or what was one, that ends.
+// abandonLocked is called by a candidate that ends, even if it is no longer the session's
+// candidate.
 func (s *Session) abandonLocked(c candidate) {
 	if !s.triesLocked(c) {
 		return
@@ -62,7 +62,7 @@ func (s *Session) abandonLocked(c candidate) {
 	probed := s.upgrade.probed
 	s.upgrade = nil
 	if probed {
-		s.transport.wakeLocked() // it goes on
+		s.transport.wakeLocked() // the original continues
 	}
 }
 
@@ -84,7 +84,7 @@ func (s *Session) probing(c candidate, p eio.Packet) {
 		s.transport = c
 		c.chosenLocked()
 		s.srv.stats.Upgrades.Add(1)
-		if gone = s.state.ending(); gone { // the client did not know yet
+		if gone = s.state.ending(); gone { // the client did not know of the end yet
 			if s.state == lingering {
 				s.changeLocked(closing)
 			}

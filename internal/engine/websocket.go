@@ -12,42 +12,42 @@ import (
 )
 
 const (
-	// closeTimeout bounds the wait for the peer's half of the closing handshake.
+	// closeTimeout limits the wait for the peer's half of the closing handshake.
 	closeTimeout = 5 * time.Second
-	// maxControl bounds, in bytes, the pongs that wait for a peer that pings and does not
-	// read. It is 60 pongs of the largest size.
+	// maxControl limits, in bytes, the pongs that wait for a peer that pings and does not read. It
+	// is 60 pongs of the largest size.
 	maxControl = 60 * (ws.MaxControlPayload + 2)
 )
 
-// websocket is a session's WebSocket, from the handshake to the end of the connection,
-// as its transport or (while the session tries it) as a candidate for that.
+// websocket is a session's WebSocket, from the handshake to the end of the connection. It is the
+// session's transport or, during an upgrade, the candidate.
 //
-// The parser, deaf and current are owned by the goroutine that calls Receive; out,
-// offset and deflated by the one that calls Drain; all else is guarded by the session's lock.
+// The goroutine that calls Receive owns parser, deaf and current. The one that calls Drain owns
+// out, offset and deflated. The session's lock guards everything else.
 type websocket struct {
 	s        *Session
 	conn     reactor.Conn
-	base64   bool         // the client has no binary messages
+	base64   bool         // the client cannot receive binary messages
 	deflater *ws.Deflater // nil: no compression
-	deadline timer        // of the upgrade, of a write that does not get on, of the closing handshake
+	deadline timer        // of the upgrade, a stalled write, or the closing handshake
 
 	parser  ws.Parser
-	deaf    bool // nothing more is read
+	deaf    bool // nothing more is parsed
 	current bool // it is the session's transport
 
-	control []byte // goes out before the session's messages: OPEN, pongs, the probe's answer
-	stalled bool   // the peer took nothing since deadline was set
+	control []byte // is sent before the session's messages: OPEN, pongs, the answer to the probe
+	stalled bool   // the peer has taken nothing since deadline was set
 	gone    bool   // Closed was called
 	hangUp  bool   // close the connection once the Close frame is written
 	ending  ending
-	code    int // of the Close frame, which carries no reason, as the reference's
+	code    int // of the Close frame, which has no reason, like the reference's
 
 	out      fifo.Queue[*Message]
-	offset   int    // how much of the frame of out's first message is written
-	deflated []byte // that frame, where it cannot be shared with other connections
+	offset   int    // how much of the first message's frame in out is written
+	deflated []byte // that frame, if other connections cannot share it
 }
 
-// ending is how far the closing handshake is (RFC 6455, 7.1).
+// ending is the stage of the closing handshake (RFC 6455, 7.1).
 type ending uint8
 
 const (
@@ -62,7 +62,7 @@ var webSocketKind = kind{reach: byUpgrade, revision3: true, offered: func(*Serve
 
 func (t *websocket) name() string { return transportWebSocket }
 
-// wakeLocked has Drain called. Before the connection is attached there is no need.
+// wakeLocked makes the reactor call Drain. Before the connection is attached that is not necessary.
 func (t *websocket) wakeLocked() {
 	if t.conn != nil {
 		t.conn.Wake()
@@ -88,7 +88,7 @@ func (t *websocket) endLocked(eio.Type) (linger bool) {
 
 func (t *websocket) cutLocked() {
 	if t.stalled {
-		t.conn.Close() // it would not take a Close frame, either
+		t.conn.Close() // it would not take a Close frame either
 	}
 }
 
@@ -99,7 +99,7 @@ func (t *websocket) pongLocked() {
 
 func (t *websocket) chosenLocked() {
 	t.current = true
-	if d := t.s.srv.opts.WriteTimeout; t.stalled && d > 0 { // with the probe's answer
+	if d := t.s.srv.opts.WriteTimeout; t.stalled && d > 0 { // since the answer to the probe
 		t.armLocked(d)
 	} else {
 		t.s.srv.wheel.clear(&t.deadline)
@@ -108,7 +108,7 @@ func (t *websocket) chosenLocked() {
 
 func (t *websocket) dropLocked() { t.closeLocked(ws.CloseNoStatus) }
 
-// begin begins the session, if this is its transport from the beginning.
+// begin starts the session if t is its first transport.
 func (t *websocket) begin() {
 	if t.current {
 		t.s.srv.start(t.s)
@@ -137,7 +137,7 @@ func (t *websocket) attach(c reactor.Conn) {
 func (t *websocket) Receive(b []byte) {
 	t.s.arrived(0, len(b))
 	if t.deaf {
-		return // to close now could destroy our Close frame on its way
+		return // closing now could destroy the server's Close frame on its way
 	}
 	if t.over() {
 		t.parser.Mute()
@@ -154,7 +154,8 @@ func (t *websocket) Receive(b []byte) {
 	}
 }
 
-// fail ends the connection with a Close frame, and the session if this is its transport.
+// fail ends the connection with a Close frame. If t is the session's transport, the session ends
+// too.
 func (t *websocket) fail(reason Reason, cause error, code int) {
 	t.s.mu.Lock()
 	t.closeLocked(code)
@@ -164,7 +165,7 @@ func (t *websocket) fail(reason Reason, cause error, code int) {
 	}
 }
 
-// over reports whether nothing that comes is of use any more but the peer's Close frame.
+// over reports whether only the peer's Close frame still matters.
 func (t *websocket) over() bool {
 	if t.current {
 		return t.s.ended()
@@ -224,15 +225,15 @@ func (t *websocket) OnControl(op ws.Opcode, payload []byte) error {
 	return nil
 }
 
-// closeLocked begins the closing handshake: a Close frame, after what the session still
-// wants to send, then a bounded wait for the peer's.
+// closeLocked begins the closing handshake. It sends what the session still wants to send and a
+// Close frame. Then it waits up to closeTimeout for the peer's Close frame.
 func (t *websocket) closeLocked(code int) {
 	if t.ending != notEnding {
 		return
 	}
 	t.ending, t.code = closeDue, code
 	t.s.abandonLocked(t)
-	if t.conn != nil { // or else attach does it
+	if t.conn != nil { // else attach does it
 		t.conn.Resume() // to read the peer's Close frame
 		t.armLocked(closeTimeout)
 		t.wakeLocked()
@@ -269,12 +270,12 @@ func (t *websocket) alarm(*timer) {
 		tell := t.s.stalledLocked(t.s.srv.opts.WriteTimeout)
 		t.s.mu.Unlock()
 		tell()
-	default: // the deadline was lifted at this very moment
+	default: // the deadline was cleared at this very moment
 		t.s.mu.Unlock()
 	}
 }
 
-// Drain implements reactor.Handler: it writes all there is, in as few writes as it takes.
+// Drain implements reactor.Handler. It writes everything that waits, in as few writes as possible.
 func (t *websocket) Drain(scratch []byte) {
 	s := t.s
 	for {
@@ -286,7 +287,7 @@ func (t *websocket) Drain(scratch []byte) {
 			}
 		}
 		var control []byte
-		if t.offset == 0 { // or else it would stand within the frame that was begun
+		if t.offset == 0 { // else it would land inside the frame that was begun
 			control, t.control = t.control, nil
 		}
 		onlyFirst := len(t.control) > 0
@@ -294,7 +295,7 @@ func (t *websocket) Drain(scratch []byte) {
 		case s.transport != t, t.ending == closeSent: // nothing follows a Close frame
 		case t.out.Len() == 0:
 			t.out, s.out = s.out, fifo.Queue[*Message]{}
-		case s.state == closed: // what is queued is dropped, but a frame begun is finished
+		case s.state == closed: // drop what is queued, but finish a frame that was begun
 			t.out.Truncate()
 			if t.offset == 0 {
 				t.out = fifo.Queue[*Message]{}
@@ -304,7 +305,7 @@ func (t *websocket) Drain(scratch []byte) {
 			control = ws.AppendClose(control, ws.Server, t.code, "")
 			t.ending = closeSent
 			t.armLocked(closeTimeout)
-			// One that is still open is about to be ended by the goroutine that reads.
+			// If the session is still open, the goroutine that reads is about to end it.
 			if s.transport == t && s.state == closing {
 				s.changeLocked(closed)
 			}
@@ -334,9 +335,9 @@ func (t *websocket) Drain(scratch []byte) {
 	}
 }
 
-// gather takes messages from out and returns their frames behind what scratch holds, as
-// many as its capacity has room for, or only the first; written says what they count for
-// in queued. One message alone is not copied.
+// gather takes messages from out and returns their frames after the contents of scratch: as many as
+// fit into its capacity, or only the first one. written is what they count for in queued. A message
+// that is alone is not copied.
 func (t *websocket) gather(scratch []byte, onlyFirst bool) (b []byte, written int) {
 	b = scratch
 	for t.out.Len() > 0 {
@@ -368,7 +369,7 @@ func (t *websocket) next() {
 	t.s.sent(1, 0)
 }
 
-// frame returns what to write for m.
+// frame returns the bytes to write for m.
 func (t *websocket) frame(m *Message) []byte {
 	m = m.as(t.s.protocol, t.base64)
 	switch {
@@ -377,20 +378,20 @@ func (t *websocket) frame(m *Message) []byte {
 	case t.deflater == t.s.srv.deflater:
 		return m.sharedDeflated(t.deflater)
 	}
-	if t.offset == 0 { // else its frame has been made, and begun
+	if t.offset == 0 { // else its frame has been made and begun
 		t.deflated = m.deflate(t.deflater)
 	}
 	return t.deflated
 }
 
-// stall notes that the peer does not take bytes, and until when it must.
+// stall notes that the peer does not take bytes, and sets the deadline by which it must.
 func (t *websocket) stall() {
 	s := t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.stalled = true
 	switch {
-	case t.ending == closeDue: // each write has its time
+	case t.ending == closeDue: // each write has its own time
 		t.armLocked(closeTimeout)
 	case t.ending == notEnding && s.transport == t && s.srv.opts.WriteTimeout > 0:
 		t.armLocked(s.srv.opts.WriteTimeout)

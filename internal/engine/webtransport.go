@@ -16,52 +16,52 @@ import (
 	"github.com/parley-go/parley/internal/fifo"
 )
 
-// Engine.IO over WebTransport, in revision 4 only: the client opens one bidirectional stream,
-// and the packets go over it as eio.StreamReader reads them. The first one says what it wants:
+// Engine.IO over WebTransport, in revision 4 only. The client opens one bidirectional stream, and
+// the packets go over it in the form that eio.StreamReader reads. The first packet says what the
+// client wants:
 //
 //	client                           server
 //	0                                          a new session
 //	                                 0{…}
 //
-//	0{"sid":"…"}                               that session goes on here
+//	0{"sid":"…"}                               to upgrade that session
 //	2probe
 //	                                 3probe
 //	5
 
-// WebTransport is a WebTransport session, together with the first bidirectional stream that
-// the client has opened in it, which is read from and written to.
+// WebTransport is a WebTransport session together with the first bidirectional stream that the
+// client has opened in it. Reads and writes use that stream.
 type WebTransport interface {
 	// Read returns io.EOF when the client has ended the stream or the session.
 	io.Reader
 	io.Writer
-	// SetReadDeadline and SetWriteDeadline also have an effect on calls that are under way.
-	// The error is then os.ErrDeadlineExceeded, of Write with what was taken until then.
+	// SetReadDeadline and SetWriteDeadline also affect running calls. These then fail with
+	// os.ErrDeadlineExceeded; Write also returns how much was taken until then.
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
 	// Context ends with the session.
 	Context() context.Context
 	// CloseWithError ends the session. If nothing has failed before, it first gives what was
-	// written a while to arrive. A Read that is under way returns.
+	// written some time to arrive. A running Read returns.
 	CloseWithError(code uint32, message string) error
 }
 
 const (
 	maxFirstPacket = 1 << 10
-	// flushBuffer is how much is written at once. Larger messages are not copied.
+	// flushBuffer is the most bytes in one write. Larger messages are not copied.
 	flushBuffer = 32 << 10
 )
 
-// flushBuffers hold buffers while something is written.
+// flushBuffers holds buffers for writes.
 var flushBuffers = sync.Pool{New: func() any { b := make([]byte, 0, flushBuffer); return &b }}
 
-// long ago, for deadlines.
+// past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
-// webtransport is a session's WebTransport, as its transport or as a candidate for that.
+// webtransport is a session's WebTransport. It is the session's transport or its candidate.
 //
-// current is owned by the goroutine that reads; all else is guarded by the session's lock,
-// but for conn, which has its own. Another goroutine writes, while there is something to
-// be written.
+// The goroutine that reads owns current. The session's lock guards everything else except conn,
+// which has its own. Another goroutine writes; it runs only while there is something to write.
 type webtransport struct {
 	s        *Session
 	conn     WebTransport
@@ -69,27 +69,27 @@ type webtransport struct {
 
 	current bool // it is the session's transport
 
-	control []byte // goes out before the session's messages: OPEN, the probe's answer
+	control []byte // is sent before the session's messages: OPEN, the answer to the probe
 	begun   bool   // may write
-	writing bool   // somebody writes
-	cut     bool   // nothing is waited for
-	ending  bool   // the WebTransport session is closed after what is queued
-	code    uint32 // why
+	writing bool   // a goroutine is writing
+	cut     bool   // nobody waits for the client any more
+	ending  bool   // the WebTransport session closes after what is queued
+	code    uint32 // why it closes
 	message string
-	gone    chan struct{} // closed when it is closed
+	gone    chan struct{} // closed when the WebTransport session is closed
 }
 
-// OfferWebTransport has the handshakes of clients that poll say that they may upgrade to
-// WebTransport, until withdraw is called.
+// OfferWebTransport advertises WebTransport as an upgrade in the handshakes of polling and sse
+// clients until withdraw is called.
 func (s *Server) OfferWebTransport() (withdraw func()) {
 	s.webTransports.Add(1)
 	return sync.OnceFunc(func() { s.webTransports.Add(-1) })
 }
 
-// ServeWebTransport answers a request for a WebTransport session. If it is not refused,
-// accept has to accept it and to wait for its first bidirectional stream, for as long as ctx
-// lasts; if it fails it has answered the request. ServeWebTransport returns when the session
-// has ended.
+// ServeWebTransport answers a request for a WebTransport session and returns when that session has
+// ended. Unless it refuses the request, it calls accept, which accepts the session and waits for
+// its first bidirectional stream, until ctx ends. If accept fails, it must have answered the
+// request itself.
 func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accept func(ctx context.Context) (WebTransport, error)) {
 	if refusal := s.verifyWebTransport(r); refusal != nil {
 		s.refused(r, refusal, "transport", transportWebTransport)
@@ -128,7 +128,7 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 	}
 	t.s.arrived(1, bytes.n)
 	bytes.s = t.s
-	// When a shutdown takes too long.
+	// A shutdown takes too long.
 	uncut := context.AfterFunc(s.serving, func() {
 		t.s.mu.Lock()
 		defer t.s.mu.Unlock()
@@ -139,8 +139,8 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 	<-t.gone
 }
 
-// verifyWebTransport decides on what can be decided on before it is known what the client
-// wants: there is no query in what official clients ask for.
+// verifyWebTransport makes the checks that do not depend on what the client wants. Official clients
+// send no query, so only the first packet tells that.
 func (s *Server) verifyWebTransport(r *http.Request) *requestError {
 	switch q := parseQuery(r.URL.RawQuery); {
 	case !s.opts.allows(transportWebTransport):
@@ -155,17 +155,17 @@ func (s *Server) verifyWebTransport(r *http.Request) *requestError {
 	return nil
 }
 
-// refuseWebTransport closes a WebTransport session that was accepted. The answer to an HTTP
-// request is what it sends first: it is no packet, and so an error to official clients. They
-// wait for a packet until their timeout if there is none, and do not see why it was closed.
+// refuseWebTransport closes a WebTransport session that was accepted. First it sends the body that
+// an HTTP request would get. That is no packet, so official clients report an error. Without it
+// they would wait for a packet until their timeout, and not see why the server has closed.
 func refuseWebTransport(conn WebTransport, e *requestError) {
 	body := e.body()
 	conn.SetWriteDeadline(time.Now().Add(closeTimeout))
-	conn.Write(append(eio.AppendStreamHeader(nil, false, len(body)), body...)) // if it fails, it is closed anyway
+	conn.Write(append(eio.AppendStreamHeader(nil, false, len(body)), body...)) // if it fails, the session is closed anyway
 	conn.CloseWithError(uint32(e.status), e.message)
 }
 
-// openWebTransport begins a session, or finds the one that the client wants to go on with.
+// openWebTransport begins a new session, or finds the one that the client wants to upgrade.
 func (s *Server) openWebTransport(r *http.Request, conn WebTransport, isBinary bool, first []byte) (*webtransport, *requestError) {
 	p, err := eio.V4.Decode(isBinary, first)
 	if err != nil || p.Type != eio.Open {
@@ -204,7 +204,7 @@ func (s *Server) openWebTransport(r *http.Request, conn WebTransport, isBinary b
 	return t, nil
 }
 
-// begin sends what comes first, and lets the session's messages follow.
+// begin sends the first message, then lets the session's messages follow.
 func (t *webtransport) begin(first *Message) {
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
@@ -215,7 +215,7 @@ func (t *webtransport) begin(first *Message) {
 
 const transportWebTransport = "webtransport"
 
-// It has a handler of its own, ServeWebTransport.
+// ServeWebTransport serves it, not ServeHTTP.
 var webTransportKind = kind{offered: func(s *Server) bool { return s.webTransports.Load() > 0 }}
 
 func (t *webtransport) name() string { return transportWebTransport }
@@ -227,7 +227,7 @@ func (t *webtransport) wakeLocked() {
 	}
 }
 
-func (t *webtransport) readyLocked() bool { return true } // if nothing waits to be written
+func (t *webtransport) readyLocked() bool { return true } // once nothing waits to be written
 func (t *webtransport) pauseLocked(bool)  {}              // see awaitResumed
 
 func (t *webtransport) endLocked(eio.Type) (linger bool) {
@@ -262,8 +262,7 @@ func (t *webtransport) alarm(*timer) {
 	}
 }
 
-// closeLocked has the WebTransport session closed, after what the session still wants to
-// send.
+// closeLocked closes the WebTransport session after what the session still wants to send.
 func (t *webtransport) closeLocked(code uint32, message string) {
 	if t.ending {
 		return
@@ -277,7 +276,7 @@ func (t *webtransport) closeLocked(code uint32, message string) {
 	t.wakeLocked()
 }
 
-// fail closes the WebTransport session, and ends the session if this is its transport.
+// fail closes the WebTransport session. If t is the session's transport, the session ends too.
 func (t *webtransport) fail(reason Reason, cause error, code uint32, message string) {
 	t.s.mu.Lock()
 	t.closeLocked(code, message)
@@ -287,8 +286,8 @@ func (t *webtransport) fail(reason Reason, cause error, code uint32, message str
 	}
 }
 
-// receive reads until the client has ended, or must be ended. When the session has ended it
-// goes on, to notice when the client has, too.
+// receive reads until the client ends the stream or breaks the protocol. It goes on after the
+// session has ended, to notice when the client ends.
 func (t *webtransport) receive(packets *eio.StreamReader) {
 	s := t.s
 	for {
@@ -307,7 +306,7 @@ func (t *webtransport) receive(packets *eio.StreamReader) {
 			}
 			t.fail(TransportClose, err, 0, "")
 			return
-		case t.current && s.ended(): // only the end of the stream is still of use
+		case t.current && s.ended(): // only the end of the stream matters now
 			continue
 		}
 		s.arrived(1, 0)
@@ -326,14 +325,14 @@ func (t *webtransport) receive(packets *eio.StreamReader) {
 	}
 }
 
-// write writes until there is nothing to be written, or it fails. With that, or at the end, it
-// closes the WebTransport session, and nobody writes after it.
+// write writes until nothing is left to write or a write fails. After a failure, and at the end, it
+// closes the WebTransport session; nobody writes after that.
 func (t *webtransport) write() {
 	s := t.s
 	buffer := flushBuffers.Get().(*[]byte)
 	defer flushBuffers.Put(buffer)
 	var out fifo.Queue[*Message] // taken from the session
-	runtime.Gosched()            // what others are about to send goes out with the same write
+	runtime.Gosched()            // messages that other goroutines are about to send go out with the same write
 	for {
 		s.mu.Lock()
 		b := append((*buffer)[:0], t.control...)
@@ -342,7 +341,7 @@ func (t *webtransport) write() {
 		case s.transport != t:
 		case out.Len() == 0:
 			out, s.out = s.out, fifo.Queue[*Message]{}
-		case s.state == closed: // what is queued is dropped
+		case s.state == closed: // drop what is queued
 			out = fifo.Queue[*Message]{}
 		}
 		if len(b) == 0 && out.Len() == 0 {
@@ -370,7 +369,7 @@ func (t *webtransport) write() {
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
-	// A session that is still open is about to be ended by the goroutine that reads.
+	// If the session is still open, the goroutine that reads is about to end it.
 	if s.transport == t && s.state == closing {
 		s.changeLocked(closed)
 	}
@@ -379,7 +378,8 @@ func (t *webtransport) write() {
 	close(t.gone)
 }
 
-// broken ends what cannot be written to any more, and the session if this is its transport.
+// broken closes a WebTransport session after a failed write. If it is the session's transport, the
+// session ends too.
 func (t *webtransport) broken(err error) {
 	s := t.s
 	s.mu.Lock()
@@ -396,9 +396,9 @@ func (t *webtransport) broken(err error) {
 	tell()
 }
 
-// gather takes messages from out and returns them behind b, as many as its capacity has room
-// for; size is what they count for in queued. A message that is larger than that is not
-// copied: large follows b.
+// gather takes messages from out and returns them after b, as many as fit into its capacity. size
+// is what they count for in queued. A message that is larger than the whole buffer is not copied;
+// large is its data, to be sent after b.
 func (t *webtransport) gather(b []byte, out *fifo.Queue[*Message]) (_, large []byte, size int) {
 	for out.Len() > 0 && large == nil {
 		m := out.Peek()
@@ -417,12 +417,12 @@ func (t *webtransport) gather(b []byte, out *fifo.Queue[*Message]) (_, large []b
 	return b, large, size
 }
 
-// send writes b, for as long as the client takes some of it.
+// send writes b. It goes on as long as the client takes some of it within WriteTimeout.
 func (t *webtransport) send(b []byte) error {
 	s := t.s
 	for {
 		s.mu.Lock()
-		s.tookLocked(0) // the piece before
+		s.tookLocked(0) // progress by the previous piece
 		switch timeout := s.srv.opts.WriteTimeout; {
 		case t.cut:
 		case t.ending:
@@ -442,16 +442,16 @@ func (t *webtransport) send(b []byte) error {
 	}
 }
 
-// appendStreamed appends m as it goes over a stream.
+// appendStreamed appends m in its form for a stream.
 func appendStreamed(dst []byte, m *Message) []byte {
 	if m.binary && len(m.data) == 0 {
-		// The official client takes a length of 0 for an error, but in text it knows base64.
+		// The official client treats a length of 0 as an error, but it accepts base64 in text.
 		return append(eio.AppendStreamHeader(dst, false, 1), 'b')
 	}
 	return append(appendStreamHead(dst, m), m.data...)
 }
 
-// appendStreamHead appends what stands in front of m's data.
+// appendStreamHead appends what precedes m's data.
 func appendStreamHead(dst []byte, m *Message) []byte {
 	if m.binary {
 		return eio.AppendStreamHeader(dst, true, len(m.data))
@@ -459,7 +459,7 @@ func appendStreamHead(dst []byte, m *Message) []byte {
 	return append(eio.AppendStreamHeader(dst, false, 1+len(m.data)), byte(m.kind))
 }
 
-// counted counts what is read: by itself, until it is known which session it is of.
+// counted counts the bytes that are read. It keeps the count itself until the session is known.
 type counted struct {
 	r io.Reader
 	s *Session

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// wheel is a timing wheel: a ring of slots, each a list of the timers that are due in
-// one tick's time, and one runtime timer that goes round it while it is not empty. A
-// session's heartbeat is set again at each ping and pong; here that is the relinking of
-// a list, and tens of thousands of timers cost one wake-up a tick.
+// wheel is a timing wheel: a ring of slots, each a list of the timers that are due in one tick.
+// While the wheel is not empty, one runtime timer goes round it. A session sets its heartbeat timer
+// again at each ping and pong. Here that only relinks a list entry, and tens of thousands of timers
+// cost one wake-up per tick.
 type wheel struct {
 	tick time.Duration
-	base time.Time // when tick number 0 was; only differences count
+	base time.Time // when tick 0 was; only differences matter
 
 	mu     sync.Mutex
 	slots  [512]timer // heads of circular lists
@@ -21,16 +21,16 @@ type wheel struct {
 	stop   bool
 }
 
-// timer is embedded in what it wakes. Its zero value is ready to be set.
+// timer is embedded in the object that it wakes. Its zero value is ready to be set.
 type timer struct {
-	next, prev *timer // nil while not set
+	next, prev *timer // nil while the timer is not set
 	due        int64  // tick
 	owner      alarmed
 }
 
-// alarmed is told when a timer that it set has run out. No lock of the wheel is held.
-// A timer that is set again at that very moment may be reported once too often: the
-// owner checks its own state (see wheel.fired).
+// alarmed is notified, without a lock of the wheel, when a timer that it has set runs out. A timer
+// that is set again at that very moment may be reported once too often. So the owner must check its
+// own state (see wheel.fired).
 type alarmed interface{ alarm(t *timer) }
 
 func newWheel(tick time.Duration) *wheel {
@@ -42,11 +42,11 @@ func newWheel(tick time.Duration) *wheel {
 	return w
 }
 
-// since is the time that has gone by since the wheel was made.
+// since returns the time since the wheel was made.
 func (w *wheel) since() time.Duration { return time.Since(w.base) }
 
-// set has t run out at the given time since the wheel was made, never earlier and at
-// most about a tick later, whether or not t was set before.
+// set makes t run out at the time at, counted since the wheel was made: never earlier, and at most
+// about one tick later. t may be set already.
 func (w *wheel) set(t *timer, owner alarmed, at time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,8 +80,8 @@ func (w *wheel) clear(t *timer) {
 	w.mu.Unlock()
 }
 
-// fired reports, within alarm and under the owner's lock, whether t has run out and was
-// not set again since.
+// fired reports whether t has run out and has not been set again. Call it in alarm, under the
+// owner's lock.
 func (w *wheel) fired(t *timer) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -96,16 +96,16 @@ func (w *wheel) unlinkLocked(t *timer) {
 	}
 }
 
-// turn goes on to the present tick and reports the timers that have run out.
+// turn advances to the present tick and reports the timers that have run out.
 func (w *wheel) turn() {
 	w.mu.Lock()
-	type expiry struct { // the owner as it is under the lock
+	type expiry struct { // the owner, read under the lock
 		owner alarmed
 		t     *timer
 	}
 	var expired []expiry
 	target := int64(w.since() / w.tick)
-	// After a pause longer than a whole turn each slot is looked at once.
+	// After a pause longer than a whole turn, look at each slot once.
 	for from := max(w.now+1, target-int64(len(w.slots))+1); from <= target; from++ {
 		head := &w.slots[from%int64(len(w.slots))]
 		for t := head.next; t != head; {
@@ -131,8 +131,8 @@ func (w *wheel) turn() {
 	w.mu.Unlock()
 }
 
-// close stops the wheel for good; no timer is reported from now on but those whose
-// report is under way.
+// close stops the wheel. From now on it reports no timer, except those that it is already
+// reporting.
 func (w *wheel) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
