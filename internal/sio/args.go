@@ -11,16 +11,16 @@ import (
 	"github.com/parley-go/parley/internal/jsonscan"
 )
 
-// AppendEventArgs appends the data of an event, an array of its name and arguments,
-// and returns the attachments taken out of them. The arguments are encoded as by
-// encoding/json, except that HTML is not escaped, and
+// AppendEventArgs appends the data of an event, which is an array of its name and arguments. It
+// returns the attachments that it takes out of them. It encodes arguments as encoding/json does,
+// but does not escape HTML. Also:
 //   - a []byte becomes an attachment (nil becomes null);
-//   - a [Binary], at any depth, becomes an attachment too, in types that encode themselves
-//     as far as that is possible (see binary.go);
+//   - a [Binary] at any depth becomes an attachment too; in types that encode themselves, as far
+//     as that is possible (see binary.go);
 //   - a json.RawMessage is checked and copied as it is.
 //
-// The attachments alias the arguments, which must not change until they are sent. On
-// an error dst is returned as it was.
+// The attachments alias the arguments, which must not change until they are sent. On an error
+// AppendEventArgs returns dst unchanged.
 func AppendEventArgs(dst []byte, name string, args []any) (data []byte, attachments [][]byte, err error) {
 	e := argEncoder{data: AppendString(append(dst, '['), name)}
 	return e.finish(dst, args, true)
@@ -47,9 +47,9 @@ func (e *argEncoder) finish(dst []byte, args []any, comma bool) ([]byte, [][]byt
 		}
 	}
 	e.data = append(e.data, ']')
-	// An argument may contain what looks like a placeholder, perhaps because a client
-	// sent it in order to be passed on. In text it is harmless; next to attachments
-	// the receiving client would close its connection over it, or show the wrong one.
+	// An argument may contain something that looks like a placeholder, perhaps from a client that
+	// wants it forwarded. Without attachments that is harmless. With attachments the receiving
+	// client would close its connection, or show the wrong attachment.
 	if len(e.attachments) > 0 && checkPlaceholders(e.data[len(dst):], len(e.attachments)) != nil {
 		return dst, nil, errors.New("parley: encode arguments: an object looks like an attachment's placeholder")
 	}
@@ -105,8 +105,8 @@ func (a *appender) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// appendJSON appends v as encoding/json encodes it, but with HTML as it is. On an error it
-// returns dst.
+// appendJSON appends v as encoding/json encodes it, without escaping HTML. On an error it returns
+// dst.
 func appendJSON(dst []byte, v any) ([]byte, error) {
 	out := appender(dst)
 	enc := json.NewEncoder(&out)
@@ -114,10 +114,10 @@ func appendJSON(dst []byte, v any) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return dst, err
 	}
-	return bytes.TrimSuffix(out, []byte("\n")), nil // Encode's, not the value's
+	return bytes.TrimSuffix(out, []byte("\n")), nil // Encode added the newline
 }
 
-// errError refuses an error that says nothing as JSON.
+// errError refuses an error value, which would say nothing as JSON.
 var errError = errors.New("an error has no JSON; send its text, or a parley.Error")
 
 func (e *argEncoder) marshal(arg any) error {
@@ -165,10 +165,10 @@ func (e *argEncoder) marshal(arg any) error {
 	}
 }
 
-// Decode decodes a JSON argument into v, as json.Unmarshal does. Attachments are those
-// of the argument's packet; where the argument has a placeholder v may have a []byte or
-// [Binary], or a string or a json.RawMessage to get it in base64. If v is a *any, a Binary
-// stands for it, at any depth. What a *[]byte, *Binary or *any gets shares memory with the attachments.
+// Decode decodes a JSON argument into v, as json.Unmarshal does. Attachments are those of the
+// argument's packet. For a placeholder in the argument, v may have a []byte or [Binary], or a
+// string or a json.RawMessage, which get base64. If v is a *any, each placeholder becomes a Binary,
+// at any depth. What a *[]byte, *Binary or *any gets shares memory with the attachments.
 func Decode(raw []byte, attachments [][]byte, v any) error {
 	switch v := v.(type) {
 	case *json.RawMessage:
@@ -215,7 +215,8 @@ func Decode(raw []byte, attachments [][]byte, v any) error {
 	return nil
 }
 
-// withBinaries returns v, decoded by encoding/json, with attachments for its placeholders.
+// withBinaries returns v, which encoding/json has decoded, with attachments in place of the
+// placeholders.
 func withBinaries(v any, attachments [][]byte) (any, error) {
 	var err error
 	switch v := v.(type) {
@@ -242,7 +243,7 @@ func withBinaries(v any, attachments [][]byte) (any, error) {
 	return v, nil
 }
 
-// inlineAttachments replaces placeholders by base64 strings, encoding/json's form of
+// inlineAttachments replaces placeholders with base64 strings, which is how encoding/json writes
 // []byte.
 func inlineAttachments(raw []byte, attachments [][]byte) ([]byte, error) {
 	var out []byte

@@ -38,14 +38,14 @@ type embedded struct {
 	Array   [2]sio.Binary
 }
 
-// sealed encodes itself, and without its Binary.
+// sealed encodes itself and leaves its Binary out.
 type sealed struct{ Key sio.Binary }
 
 func (s sealed) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]int{"length": len(s.Key)})
 }
 
-// tagged encodes itself, and its Binary as it is.
+// tagged encodes itself with its Binary unchanged.
 type tagged struct {
 	Name string
 	File sio.Binary
@@ -60,7 +60,7 @@ func (m tagged) MarshalJSON() ([]byte, error) {
 	}{"tagged", plain(m)})
 }
 
-// measured encodes itself with its Binary and what is in it.
+// measured encodes itself with its Binary and a property of its contents.
 type measured struct{ File sio.Binary }
 
 func (m *measured) MarshalJSON() ([]byte, error) {
@@ -75,7 +75,7 @@ type cut struct{ File sio.Binary }
 
 func (c cut) MarshalJSON() ([]byte, error) { return json.Marshal(c.File[:min(16, len(c.File))]) }
 
-// locked encodes itself under a lock, which a copy would have, too.
+// locked encodes itself under a lock. A copy would have its own lock.
 type locked struct {
 	sync.Mutex
 	File sio.Binary
@@ -92,7 +92,7 @@ type text struct{ File sio.Binary }
 
 func (t text) MarshalText() ([]byte, error) { return t.File, nil }
 
-// closed encodes itself, and its Binary cannot be reached.
+// closed encodes itself, and nobody else can reach its Binary.
 type closed struct{ file sio.Binary }
 
 func (c closed) MarshalJSON() ([]byte, error) { return json.Marshal(c.file) }
@@ -113,7 +113,7 @@ func TestAppendEventArgs(t *testing.T) {
 		{[]any{[]byte("x"), b("y"), []byte(nil), sio.Binary(nil), []byte{}}, `,` + p0 + `,` + p1 + `,null,null,` + p2, "x y "},
 		{[]any{upload{"n", b("x")}, &upload{"m", nil}}, `,{"Name":"n","file":` + p0 + `},{"Name":"m","file":null}`, "x"},
 		{[]any{"s", []any{b("x"), map[string]any{"b": b("z"), "a": b("y")}}}, `,"s",[` + p0 + `,{"a":` + p1 + `,"b":` + p2 + `}]`, "x y z"},
-		{[]any{[]any{[]byte("x")}}, `,["eA=="]`, ""}, // only Binary is binary at depth
+		{[]any{[]any{[]byte("x")}}, `,["eA=="]`, ""}, // deeper down only Binary is binary
 		{[]any{sealed{b("abc")}, &sealed{b("abc")}}, `,{"length":3},{"length":3}`, ""},
 		{[]any{embedded{inner: inner{b("t"), []byte("p")}, hidden: b("h"), Skipped: b("s"), Empty: b("")}},
 			`,{"Thumb":` + p0 + `,"Plain":"cA==","Array":[null,null]}`, "t"},
@@ -122,10 +122,10 @@ func TestAppendEventArgs(t *testing.T) {
 		{[]any{embedded{upload: &upload{"u", b("f")}}}, `,{"Thumb":null,"Plain":null,"Name":"u","file":"Zg==","Array":[null,null]}`, ""}, // behind an unexported pointer
 		{[]any{tagged{"n", b("x"), []any{b("y"), nil}}, &tagged{More: tagged{File: b("z")}}},
 			`,{"Kind":"tagged","Name":"n","File":` + p0 + `,"More":[` + p1 + `,null]},{"Kind":"tagged","Name":"","File":null,"More":{"Kind":"tagged","Name":"","File":` + p2 + `,"More":null}}`, "x y z"},
-		// Types that encode themselves and look into their binaries, or of which no copy can be made.
+		// Types that encode themselves and look into their binaries, or that cannot be copied.
 		{[]any{&measured{b("xyz")}, cut{b("0123456789abcdefgh")}, &locked{File: b("x")}, text{b("x")}, closed{b("x")}},
 			`,["eHl6",3,"eA=="],"MDEyMzQ1Njc4OWFiY2RlZg==","eA==","x","eA=="`, ""},
-		{[]any{[]any{b("y"), &measured{b("x")}, tagged{File: b("z")}}}, // one of them: all of the argument
+		{[]any{[]any{b("y"), &measured{b("x")}, tagged{File: b("z")}}}, // one such type affects the whole argument
 			`,[` + p0 + `,["eA==",1,"eA=="],{"Kind":"tagged","Name":"","File":"eg==","More":null}]`, "y"},
 		{[]any{json.RawMessage(p1)}, `,` + p1, ""}, // harmless without attachments
 	}
@@ -165,7 +165,7 @@ func TestAppendArgsErrors(t *testing.T) {
 	}
 }
 
-// The value that is sent is not touched.
+// The caller's value does not change.
 func TestAppendArgsCopies(t *testing.T) {
 	make := func() embedded {
 		return embedded{
@@ -184,7 +184,7 @@ func TestAppendArgsCopies(t *testing.T) {
 	}
 }
 
-// An error as an argument is a mistake: encoding/json makes {} of most.
+// An error as an argument is a mistake: encoding/json turns most errors into {}.
 func TestErrorsAreNoArguments(t *testing.T) {
 	for _, err := range []error{errors.New("secret"), fmt.Errorf("wrapped: %w", io.EOF)} {
 		if data, _, e := sio.AppendArgs([]byte("x"), []any{1, err}); e == nil || string(data) != "x" {
@@ -231,7 +231,8 @@ func TestDecodeArgument(t *testing.T) {
 			t.Errorf("%s into %T: got %v, want %v", test.raw, test.v, got, test.want)
 		}
 	}
-	// What looks like a placeholder in a packet without attachments is an object.
+	// In a packet without attachments, an object that looks like a placeholder is an ordinary
+	// object.
 	var object map[string]any
 	if err := sio.Decode([]byte(p0), nil, &object); err != nil || object["num"] != 0.0 {
 		t.Errorf("object: %v, %v", object, err)

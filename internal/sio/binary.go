@@ -14,32 +14,32 @@ import (
 	"sync"
 )
 
-// Binary is binary data inside an argument: a field, an element or a map's value of
-// this type travels as an attachment. On its own encoding/json treats it like []byte.
+// Binary is binary data inside an argument: a field, an element or a map value of this type travels
+// as an attachment. On its own, encoding/json treats it like []byte.
 type Binary []byte
 
-// encoding/json cannot hand out binary beside the text it makes. So before encoding,
-// each Binary of an argument is replaced, in a copy, by a mark that nobody can guess,
-// which comes out as a base64 string like any []byte; afterwards the marks are found in
-// the JSON. All that encoding/json does with tags, embedding and omission stays its own.
+// encoding/json cannot return binary separately from the text it makes. So before encoding, a copy
+// of the argument gets an unguessable mark in place of each Binary. The mark comes out as a base64
+// string, like any []byte; afterwards the marks are found in the JSON. encoding/json still handles
+// tags, embedding and omission.
 //
-// A type that encodes itself (json.Marshaler) may do anything with its binaries. Marks stand for
-// them only if it does with marks what it does with the binaries, that is if its JSON is the
-// same but for the marks. Otherwise, and where a copy cannot be made, its binaries are base64.
+// A type that encodes itself (json.Marshaler) may do anything with its binaries. Marks can stand
+// for them only if the type treats marks like binaries, that is, if its JSON differs only in the
+// marks. Otherwise, and where a copy cannot be made, its binaries become base64.
 
-// marks are the binaries that were replaced in one argument.
+// marks are the replaced binaries of one argument.
 type marks struct {
-	key       [15]byte // random; with the index 18 bytes, which base64 does not pad
+	key       [15]byte // random; 18 bytes with the index, which need no padding in base64
 	prefix    []byte   // a quote and the key in base64
 	binaries  []Binary
-	tooDeep   bool // the search was given up
-	selfless  bool // types that encode themselves are left alone
-	within    int  // how many of them the search is in
-	entrusted bool // one of them has been given a mark
+	tooDeep   bool // the search gave up
+	selfless  bool // leave types that encode themselves alone
+	within    int  // how many such types the search is inside
+	entrusted bool // one of them has got a mark
 }
 
-// markBinary returns arg with its binaries replaced, or arg itself and nil. If selfless, types
-// that encode themselves are left alone.
+// markBinary returns arg with its binaries replaced, or arg itself and nil. If selfless is set, it
+// leaves types that encode themselves alone.
 func markBinary(arg any, selfless bool) (any, *marks, error) {
 	v := reflect.ValueOf(arg)
 	if !holdsBinary(v.Type()) {
@@ -64,7 +64,7 @@ func (m *marks) cut(b []byte) (before []byte, binary Binary, after []byte, found
 	}
 	rest := b[i+len(m.prefix):]
 	if len(rest) < 5 || rest[4] != '"' {
-		return b, nil, nil, false // a type that encodes itself has cut it
+		return b, nil, nil, false // a type that encodes itself has cut the mark
 	}
 	var n [3]byte
 	if _, err := base64.StdEncoding.Decode(n[:], rest[:4]); err != nil {
@@ -77,7 +77,7 @@ func (m *marks) cut(b []byte) (before []byte, binary Binary, after []byte, found
 	return b[:i], m.binaries[index], rest[5:], true
 }
 
-// undo returns JSON with base64 for the marks, as encoding/json has binaries.
+// undo returns the JSON with base64 in place of the marks, as encoding/json writes binaries.
 func (m *marks) undo(b []byte) (undone []byte) {
 	for {
 		before, binary, after, found := m.cut(b)
@@ -92,8 +92,8 @@ func (m *marks) undo(b []byte) (undone []byte) {
 	}
 }
 
-// encode encodes a value with marks. What a type that encodes itself does then, panics included, is
-// of no consequence.
+// encode encodes a value that has marks. It ignores what types that encode themselves do wrong with
+// marks, including panics.
 func (m *marks) encode(marked any) (encoded []byte, err error) {
 	if m.entrusted {
 		defer func() {
@@ -116,10 +116,11 @@ func (m *marks) mark(b Binary) Binary {
 	return append(m.key[:len(m.key):len(m.key)], byte(n>>16), byte(n>>8), byte(n))
 }
 
-// replace returns v with marks for binaries. What has none is not copied.
+// replace returns v with marks in place of binaries. It copies only values that contain binaries.
 func (m *marks) replace(v reflect.Value, depth int) (out reflect.Value, changed bool) {
 	t := v.Type()
-	// A value may contain itself, several times even: one path down must end them all.
+	// A value may contain itself, even several times. So exceeding the depth on one path ends the
+	// search on all of them.
 	m.tooDeep = m.tooDeep || depth > 1000
 	if m.tooDeep || !holdsBinary(t) {
 		return v, false
@@ -137,7 +138,7 @@ func (m *marks) replace(v reflect.Value, depth int) (out reflect.Value, changed 
 		m.within++
 		defer func() { m.within-- }()
 	}
-	// set changes a copy that is made when first needed.
+	// set changes a copy, which it makes at the first change.
 	set := func(make func() reflect.Value, assign func(out, r reflect.Value), part reflect.Value) {
 		r, ok := m.replace(part, depth+1)
 		if !ok {
@@ -211,15 +212,15 @@ var (
 	typeCache sync.Map // reflect.Type → *typeInfo
 )
 
-// typeInfo is what is known about a type that an argument has had.
+// typeInfo caches what is known about a type of arguments.
 type typeInfo struct {
-	holds         bool // a value may have a Binary in it that encoding/json comes across
+	holds         bool // a value may contain a Binary that encoding/json would encode
 	encodesItself bool
 	fields        []fieldInfo
 }
 
-// fieldInfo is an exported field of a struct, or of an embedded one whose type is
-// unexported.
+// fieldInfo is an exported field of a struct, or a field of an embedded struct with an unexported
+// type.
 type fieldInfo struct {
 	index     []int
 	omitEmpty bool
@@ -262,8 +263,8 @@ func typeHolds(t reflect.Type, seen map[reflect.Type]bool) bool {
 	return false
 }
 
-// copyable reports whether another value of the type can be made by its exported fields, one that
-// shares no lock with the first.
+// copyable reports whether a value of the type can be copied through its exported fields, without
+// sharing or copying a lock.
 func copyable(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
 		return true
@@ -276,8 +277,8 @@ func copyable(t reflect.Type) bool {
 	return true
 }
 
-// encodesItself reports whether encoding/json leaves the type's JSON to its own method. Of an
-// interface the value decides.
+// encodesItself reports whether encoding/json calls a method of the type for its JSON. For an
+// interface type the value decides.
 func encodesItself(t reflect.Type) bool {
 	if t.Kind() == reflect.Interface {
 		return false

@@ -7,12 +7,12 @@ import (
 	"github.com/parley-go/parley/internal/jsonscan"
 )
 
-// The functions here take data that a Decoder has validated. With anything else they
-// return nonsense, but they do not panic.
+// The functions below expect data that a Decoder has validated. With other data they return
+// nonsense but do not panic.
 
-// EventName returns the name of an event with the given data, nil if it has no data. A
-// number stands for the name that JavaScript makes of it. The name aliases data unless
-// it had to be rewritten.
+// EventName returns the name of an event with the given data, or nil if data is empty. If the name
+// is a number, it returns the string that JavaScript makes of it. The name aliases data unless it
+// had to be rewritten.
 func EventName(data []byte) []byte {
 	i := jsonscan.SkipSpace(data, 1)
 	if i >= len(data) {
@@ -26,7 +26,7 @@ func EventName(data []byte) []byte {
 	return numberName(data[i:end])
 }
 
-// unescape aliases raw if there is nothing to do.
+// unescape returns raw itself if it has no escapes.
 func unescape(raw []byte) []byte {
 	for _, c := range raw {
 		if c == '\\' {
@@ -36,9 +36,9 @@ func unescape(raw []byte) []byte {
 	return raw
 }
 
-// numberName returns what JavaScript's String(Number(raw)) does.
+// numberName returns the result of JavaScript's String(Number(raw)).
 func numberName(raw []byte) []byte {
-	// Most are small integers, which are their own names.
+	// Most numbers are small integers, which are already in the form that JavaScript writes.
 	canonical := len(raw) <= 15 && (len(raw) == 1 || len(raw) > 0 && raw[0] != '0')
 	for _, c := range raw {
 		canonical = canonical && isDigit(c)
@@ -46,7 +46,7 @@ func numberName(raw []byte) []byte {
 	if canonical {
 		return raw
 	}
-	switch f, _ := strconv.ParseFloat(string(raw), 64); { // out of range is infinite
+	switch f, _ := strconv.ParseFloat(string(raw), 64); { // a number out of range is infinite
 	case math.IsInf(f, 1):
 		return []byte("Infinity")
 	case math.IsInf(f, -1):
@@ -62,7 +62,7 @@ func SplitArgs(dst [][]byte, data []byte) [][]byte {
 	return splitElements(dst, data, 1)
 }
 
-// EventArgs is like [SplitArgs] without the first element, an event's name.
+// EventArgs is like [SplitArgs] but skips the first element, the event's name.
 func EventArgs(dst [][]byte, data []byte) [][]byte {
 	i := jsonscan.SkipSpace(data, 1)
 	i = jsonscan.SkipSpace(data, skipValue(data, i))
@@ -81,7 +81,7 @@ func splitElements(dst [][]byte, data []byte, i int) [][]byte {
 		}
 		end := skipValue(data, i)
 		dst = append(dst, data[i:end:end])
-		i = jsonscan.SkipSpace(data, end) + 1 // past the comma, or past the bracket and so the end
+		i = jsonscan.SkipSpace(data, end) + 1 // past the comma, or past the bracket and so at the end
 		if i > len(data) || data[i-1] != ',' {
 			return dst
 		}
@@ -102,7 +102,7 @@ func skipValue(b []byte, i int) int {
 			depth++
 		case ']', '}':
 			if depth == 0 {
-				return i // closes what the value is in
+				return i // this closes the container of the value
 			}
 			if depth--; depth == 0 {
 				return i + 1

@@ -89,8 +89,8 @@ func TestAppendEvent(t *testing.T) {
 	}
 }
 
-// JSON.stringify of the same strings, recorded under Node 20; but for the last row, as
-// Go's strings have no lone surrogates.
+// Results of JSON.stringify for the same strings, recorded under Node 20. The last row is not one
+// of them, since Go strings have no lone surrogates.
 func TestAppendString(t *testing.T) {
 	tests := []struct{ s, want string }{
 		{"", `""`},
@@ -111,7 +111,7 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
-// JSON.stringify of the same numbers, recorded under Node 20.
+// Results of JSON.stringify for the same numbers, recorded under Node 20.
 func TestAppendFloat(t *testing.T) {
 	tests := []struct {
 		f    float64
@@ -141,7 +141,7 @@ func TestReserved(t *testing.T) {
 	}
 }
 
-// The functions for validated data must survive any other.
+// The functions for validated data must survive any other data.
 func TestAccessDoesNotPanic(t *testing.T) {
 	for _, s := range slices.Concat(validJSON, invalidJSON) {
 		for _, data := range []string{s, "[" + s, "[" + s + "]", `["a",` + s, `["\` + s} {

@@ -73,7 +73,7 @@ func FuzzMsgpackDecode(f *testing.F) {
 	})
 }
 
-// checkPacket verifies what must hold for every decoded packet.
+// checkPacket checks what must hold for every decoded packet.
 func checkPacket(t *testing.T, p sio.Packet) {
 	t.Helper()
 	if p.Data != nil && (!json.Valid(p.Data) || !utf8.Valid(p.Data)) {
@@ -83,9 +83,9 @@ func checkPacket(t *testing.T, p sio.Packet) {
 		t.Fatalf("%s came back as %s", describe(p), describe(got))
 	}
 	if p.Type == sio.Event && p.Data == nil {
-		return // which MessagePack cannot express
+		return // MessagePack cannot express it
 	}
-	// MessagePack normalises: to the bytes of the JSON only the first time.
+	// MessagePack normalizes, so only the first round trip may change the bytes of the JSON.
 	first := transfer(t, sio.Msgpack, p)
 	if first.Type != p.Type || first.ID != p.ID || first.Namespace != p.Namespace || len(first.Attachments) != len(p.Attachments) {
 		t.Fatalf("%s came back as %s", describe(p), describe(first))
@@ -96,7 +96,7 @@ func checkPacket(t *testing.T, p sio.Packet) {
 	checkAccess(t, p)
 }
 
-// checkAccess compares with what encoding/json makes of the arguments.
+// checkAccess compares the arguments with those that encoding/json decodes.
 func checkAccess(t *testing.T, p sio.Packet) {
 	t.Helper()
 	if p.Type != sio.Event && p.Type != sio.Ack || p.Data == nil {

@@ -10,12 +10,12 @@ import (
 //
 //	<type>[<attachments>-][/<namespace>,][<id>][<JSON>]
 //
-// with no space between the parts. The comma may be missing where the namespace ends
-// the packet. A "?" and what follows belongs to the namespace here: in revision 4 it
-// is the query of a Connect, in revision 5 it is part of the name.
+// with no space between the parts. The comma may be missing if the namespace ends the packet. A "?"
+// and what follows are part of the namespace here. In revision 4 they are the query of a Connect;
+// in revision 5 they are part of the name.
 
-// AppendHeader appends all of a text packet but its JSON. The number of attachments is
-// written for BinaryEvent and BinaryAck only; an id below zero means none.
+// AppendHeader appends everything in a text packet before its JSON. It writes the number of
+// attachments for BinaryEvent and BinaryAck only. A negative id means none.
 func AppendHeader(dst []byte, t Type, attachments int, namespace string, id int64) []byte {
 	dst = append(dst, '0'+byte(t))
 	if t == BinaryEvent || t == BinaryAck {
@@ -32,7 +32,7 @@ func AppendHeader(dst []byte, t Type, attachments int, namespace string, id int6
 	return dst
 }
 
-// header is the front of a text packet, its type still that of the wire.
+// header is the front of a text packet. typ is still the type on the wire.
 type header struct {
 	typ         Type
 	attachments int
@@ -56,7 +56,7 @@ func readHeader(b []byte, maxAttachments int) (h header, data []byte, err error)
 		if !ok {
 			return h, nil, errTooMany
 		}
-		// The count must be there, followed by a dash, and must not be zero.
+		// The count must be present, not zero, and followed by a dash.
 		if n == 0 || len(rest) == 0 || rest[0] != '-' {
 			return h, nil, errCount
 		}
@@ -88,8 +88,8 @@ func readHeader(b []byte, maxAttachments int) (h header, data []byte, err error)
 	return h, b, nil
 }
 
-// readDigits reads a decimal number of any length; ok is false if it exceeds limit,
-// which must be below 2^59.
+// readDigits reads a decimal number of any length. ok is false if it exceeds limit, which must be
+// below 2^59.
 func readDigits(b []byte, limit int64) (n int64, rest []byte, ok bool) {
 	i := 0
 	for ; i < len(b) && isDigit(b[i]); i++ {

@@ -27,7 +27,7 @@ func (jsonParser) Append(dst []byte, p *Packet) ([]byte, error) {
 	return append(dst, p.Data...), nil
 }
 
-// check reports what no format can carry.
+// check returns an error for a packet that no format can carry.
 func (p *Packet) check() error {
 	switch {
 	case p.Type > ConnectError:
@@ -44,18 +44,18 @@ func (p *Packet) check() error {
 	return nil
 }
 
-// jsonDecoder is small, as there is one for each connection.
+// jsonDecoder is small, since there is one per connection.
 type jsonDecoder struct {
 	limits    *Limits
-	namespace string   // the last one seen, so that its next packets share the string
-	pending   *pending // nil unless attachments are awaited
+	namespace string   // the last one seen; further packets to it share the string
+	pending   *pending // nil unless the decoder waits for attachments
 }
 
-// pending is a packet some of whose attachments are still to come.
+// pending is a packet that still waits for attachments.
 type pending struct {
 	packet  Packet
 	missing int
-	room    int64 // bytes that the missing attachments may have
+	room    int64 // bytes left for the missing attachments
 }
 
 func (d *jsonDecoder) Waiting() bool { return d.pending != nil }
@@ -82,7 +82,7 @@ func (d *jsonDecoder) Text(b []byte) (p Packet, ok bool, err error) {
 	if h.attachments == 0 {
 		return p, true, nil
 	}
-	// The placeholders are checked before any attachment is stored.
+	// Check the placeholders before storing any attachment.
 	if err := checkPlaceholders(data, h.attachments); err != nil {
 		return Packet{}, false, err
 	}
@@ -107,8 +107,8 @@ func (d *jsonDecoder) Binary(b []byte) (p Packet, ok bool, err error) {
 	return w.packet, true, nil
 }
 
-// intern returns the namespace as a string without allocating for "/" and for the one
-// seen last. Names that no server would use are not held on to.
+// intern returns the namespace as a string. It does not allocate for "/" and for the last one seen.
+// It does not keep names that no server would use.
 func (d *jsonDecoder) intern(namespace []byte) string {
 	switch {
 	case len(namespace) == 0:
@@ -133,8 +133,8 @@ func validate(b []byte, maxDepth int) error {
 	return errPayload
 }
 
-// checkPayload verifies the JSON of a packet whose type is not a binary one. Absent
-// data is fine with every type: the reference takes "2" for an event without arguments.
+// checkPayload checks the JSON of a packet whose type is not a binary one. Every type may come
+// without data: the reference accepts "2" as an event without arguments.
 func checkPayload(t Type, data []byte, maxDepth int) error {
 	if len(data) == 0 {
 		return nil
@@ -151,7 +151,7 @@ func checkPayload(t Type, data []byte, maxDepth int) error {
 	return nil
 }
 
-// checkShape verifies where the payload begins, which is not with space.
+// checkShape checks the beginning of the payload, which must not be space.
 func checkShape(t Type, data []byte) error {
 	switch {
 	case len(data) == 0:
@@ -166,13 +166,13 @@ func checkShape(t Type, data []byte) error {
 	return nil
 }
 
-// reserved are the event names that both sides use for events of their own.
+// reserved lists the event names that both sides use for events of their own.
 var reserved = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 
 // Reserved reports whether name must not be used as the name of an event.
 func Reserved(name string) bool { return slices.Contains(reserved, name) }
 
-// checkName verifies the first element of a valid JSON array.
+// checkName checks the first element of a valid JSON array.
 func checkName(data []byte) error {
 	i := jsonscan.SkipSpace(data, 1)
 	switch c := data[i]; {

@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley/internal/sio"
 )
 
-// describe writes a packet on one line, without what is absent.
+// describe writes a packet on one line and leaves out absent parts.
 func describe(p sio.Packet) string {
 	names := []string{"CONNECT", "DISCONNECT", "EVENT", "ACK", "CONNECT_ERROR"}
 	s := names[p.Type] + " " + p.Namespace
@@ -25,8 +25,8 @@ func describe(p sio.Packet) string {
 	return s
 }
 
-// feed gives a decoder messages, "b:" and text standing for a binary one, and describes
-// the outcome of the last: a packet, "waiting" or "refused: <reason>".
+// feed gives messages to a decoder ("b:" and text stand for a binary one) and describes the outcome
+// of the last: a packet, "waiting" or "refused: <reason>".
 func feed(t *testing.T, d sio.Decoder, messages ...string) string {
 	t.Helper()
 	for i, m := range messages {
@@ -60,8 +60,7 @@ func feed(t *testing.T, d sio.Decoder, messages ...string) string {
 	return "waiting"
 }
 
-// The verdicts of socket.io-parser 4.2.7 on each of these were recorded by running it
-// under Node 20.
+// The expected results were recorded by running socket.io-parser 4.2.7 under Node 20.
 func TestJSONDecodeAgreesWithReference(t *testing.T) {
 	tests := []struct{ messages, want string }{
 		// Connect.
@@ -106,7 +105,7 @@ func TestJSONDecodeAgreesWithReference(t *testing.T) {
 		{`2/adm,1["a"]`, `EVENT /adm #1 ["a"]`},
 		{`2/,["a"]`, `EVENT / ["a"]`},
 		{`2/a?b,["a"]`, `EVENT /a?b ["a"]`},
-		{`2/["a"]`, `EVENT /["a"]`}, // all of it is the namespace
+		{`2/["a"]`, `EVENT /["a"]`}, // the whole text is the namespace
 		{`212["a"]`, `EVENT / #12 ["a"]`},
 		{`20["a"]`, `EVENT / #0 ["a"]`},
 		{`200012["a"]`, `EVENT / #12 ["a"]`},
@@ -169,7 +168,7 @@ func TestJSONDecodeAgreesWithReference(t *testing.T) {
 		{`51-/adm,7["a",{"_placeholder":true,"num":0}]|b:x`, `EVENT /adm #7 ["a",{"_placeholder":true,"num":0}] <78>`},
 		{`61-1[{"_placeholder":true,"num":0}]|b:x`, `ACK / #1 [{"_placeholder":true,"num":0}] <78>`},
 		{`501-["a",{"_placeholder":true,"num":0}]|b:x`, `EVENT / ["a",{"_placeholder":true,"num":0}] <78>`},
-		{`2["a",{"_placeholder":true,"num":0}]`, `EVENT / ["a",{"_placeholder":true,"num":0}]`}, // plain data
+		{`2["a",{"_placeholder":true,"num":0}]`, `EVENT / ["a",{"_placeholder":true,"num":0}]`}, // ordinary data
 		{`2["a",{"_placeholder":true,"num":"x"}]`, `EVENT / ["a",{"_placeholder":true,"num":"x"}]`},
 		{`5`, `refused: illegal attachment count`},
 		{`5["a"]`, `refused: illegal attachment count`},
@@ -208,8 +207,8 @@ func TestJSONDecodeAgreesWithReference(t *testing.T) {
 	}
 }
 
-// What the reference takes and this package refuses. No encoder is known to produce any
-// of it; why says what would go wrong.
+// Input that the reference accepts and this package refuses. No known encoder produces any of it.
+// why says what would go wrong.
 func TestJSONDecodeStricterThanReference(t *testing.T) {
 	const x = `{"_placeholder":true,"num":0}`
 	tests := []struct{ messages, want, reference, why string }{
@@ -252,9 +251,9 @@ func TestJSONDecodeStricterThanReference(t *testing.T) {
 	}
 }
 
-// What the reference refuses and this package takes.
+// Input that the reference refuses and this package accepts.
 func TestJSONDecodeLaxerThanReference(t *testing.T) {
-	// A server of revision 4 reports any value as the reason of a refusal.
+	// A server of revision 4 sends any value as the reason of a refusal.
 	for _, m := range []string{`4[]`, `4null`, `4/mw,true`} {
 		want := "CONNECT_ERROR"
 		if got := feed(t, sio.JSON.NewDecoder(nil), m); !strings.HasPrefix(got, want) {
@@ -304,7 +303,7 @@ func TestJSONLimits(t *testing.T) {
 	}
 }
 
-// A decoder is used for one packet after the other, and what it keeps is its own.
+// A decoder handles one packet after another, and keeps copies of what it needs.
 func TestJSONDecoderKeepsNothing(t *testing.T) {
 	d := sio.JSON.NewDecoder(nil)
 	text := []byte(`51-/adm,["a",{"_placeholder":true,"num":0}]`)

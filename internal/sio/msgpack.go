@@ -4,8 +4,8 @@ package sio
 //
 //	{type, nsp, data?, id?, options?}
 //
-// whose type is never a binary one, as MessagePack carries binary in place. Absent
-// members are left out: the reference refuses nil.
+// The type is never a binary one, since MessagePack carries binary in place. Absent members are
+// left out, since the reference refuses nil.
 
 type msgpackParser struct{}
 
@@ -13,7 +13,7 @@ func (msgpackParser) Binary() bool { return true }
 
 func (msgpackParser) NewDecoder(limits *Limits) Decoder { return &msgpackDecoder{limits} }
 
-// msgpackDecoder has nothing to remember between messages.
+// msgpackDecoder keeps nothing between messages.
 type msgpackDecoder struct{ limits *Limits }
 
 func (*msgpackDecoder) Waiting() bool { return false }

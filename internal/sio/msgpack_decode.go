@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// msgpackReader turns MessagePack into JSON. Lengths are only believed as far as there
-// are bytes for them, so what it allocates is in proportion to the message.
+// msgpackReader converts MessagePack to JSON. It trusts a length only if the message has that many
+// bytes. So its memory is proportional to the message.
 type msgpackReader struct {
 	b              []byte // not yet read
 	maxDepth       int
@@ -69,7 +69,7 @@ func (r *msgpackReader) packet() (Packet, error) {
 			p.ID = id
 		case "data":
 			member = hasData
-			// JSON mostly is a little longer.
+			// The JSON is usually a little longer.
 			if p.Data, err = r.value(make([]byte, 0, len(r.b)+len(r.b)/4+16), 0); err != nil {
 				return p, err
 			}
@@ -95,8 +95,8 @@ func (r *msgpackReader) packet() (Packet, error) {
 	return p, r.check(&p)
 }
 
-// check verifies what the JSON decoder verifies, and that events and acknowledgements
-// have data, which this format's reference requires.
+// check makes the same checks as the JSON decoder. It also requires data for events and
+// acknowledgements, as this format's reference does.
 func (r *msgpackReader) check(p *Packet) error {
 	arguments := p.Type == Event || p.Type == Ack
 	if arguments && p.Data == nil || !arguments && p.Attachments != nil {
@@ -111,14 +111,13 @@ func (r *msgpackReader) check(p *Packet) error {
 		}
 	}
 	if p.Attachments != nil {
-		// The peer may have sent a map that looks like one of our placeholders.
+		// The peer may have sent a map that looks like a placeholder of this package.
 		return checkPlaceholders(p.Data, len(p.Attachments))
 	}
 	return nil
 }
 
-// validNamespace reports whether a namespace can have that name: one that a text
-// header can carry.
+// validNamespace reports whether a text header can carry the namespace's name.
 func validNamespace(name []byte) bool {
 	return len(name) > 0 && name[0] == '/' && bytes.IndexByte(name, ',') < 0 && utf8.Valid(name)
 }
@@ -231,7 +230,7 @@ func (r *msgpackReader) array(dst []byte, n uint64, depth int) ([]byte, error) {
 	return append(dst, ']'), nil
 }
 
-// object drops members that are undefined, as JSON.stringify does.
+// object drops undefined members, as JSON.stringify does.
 func (r *msgpackReader) object(dst []byte, n uint64, depth int) ([]byte, error) {
 	if depth > r.maxDepth {
 		return dst, errDepth
@@ -268,7 +267,7 @@ func (r *msgpackReader) text(dst []byte, n uint64) ([]byte, error) {
 	return AppendString(dst, s), nil
 }
 
-// attachment takes a copy of b out of the data.
+// attachment stores a copy of b as an attachment and appends its placeholder.
 func (r *msgpackReader) attachment(dst, b []byte) ([]byte, error) {
 	if len(r.attachments) >= r.maxAttachments {
 		return dst, errTooMany
@@ -281,9 +280,9 @@ func (r *msgpackReader) attachment(dst, b []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// extension reads an extension of n bytes, whose type comes first. Type -1 is
-// MessagePack's timestamp. Type 0 belongs to notepack.io, the library beneath the
-// reference: an ArrayBuffer, or if fixed in size undefined (1 byte) or a Date (8).
+// extension reads an extension of n bytes. Its type comes first. Type -1 is MessagePack's
+// timestamp. Type 0 belongs to notepack.io, the library that the reference uses: an ArrayBuffer or,
+// with a fixed size, undefined (1 byte) or a Date (8 bytes).
 func (r *msgpackReader) extension(dst []byte, n uint64, fixed bool) ([]byte, error) {
 	typ, ok := r.uint(1)
 	b, present := r.take(n)
@@ -315,7 +314,7 @@ func (r *msgpackReader) extension(dst []byte, n uint64, fixed bool) ([]byte, err
 		if nsec > 999_999_999 {
 			return dst, errMsgpack
 		}
-		if sec < -maxDate/1000 || sec > maxDate/1000 { // before the multiplication overflows
+		if sec < -maxDate/1000 || sec > maxDate/1000 { // else the multiplication could overflow
 			return append(dst, "null"...), nil
 		}
 		return appendDate(dst, sec*1000+int64(nsec/1_000_000)), nil
@@ -323,10 +322,10 @@ func (r *msgpackReader) extension(dst []byte, n uint64, fixed bool) ([]byte, err
 	return dst, errMsgpack
 }
 
-// maxDate is the greatest time value of ECMAScript, in milliseconds from 1970.
+// maxDate is the greatest time value of ECMAScript, in milliseconds since 1970.
 const maxDate = 8_640_000_000_000_000
 
-// appendDate appends milliseconds from 1970 as JSON.stringify writes a Date.
+// appendDate appends a time, in milliseconds since 1970, as JSON.stringify writes a Date.
 func appendDate(dst []byte, ms int64) []byte {
 	if ms < -maxDate || ms > maxDate {
 		return append(dst, "null"...)
@@ -341,7 +340,7 @@ func appendDate(dst []byte, ms int64) []byte {
 	return t.AppendFormat(dst, `-01-02T15:04:05.000Z"`)
 }
 
-// skip reads a value to no effect.
+// skip reads a value and drops it.
 func (r *msgpackReader) skip() error {
 	before := *r
 	_, err := r.value(nil, 0)
@@ -358,9 +357,9 @@ func (r *msgpackReader) skipUndefined() bool {
 	return true
 }
 
-// integer reads a number between 0 and limit.
+// integer reads an integer from 0 to limit.
 func (r *msgpackReader) integer(limit int64) (n int64, ok bool) {
-	// Its JSON is the same for all of the ways to encode an integer, float64 included.
+	// All encodings of an integer, float64 included, give the same JSON.
 	var buf [32]byte
 	digits, err := r.value(buf[:0], r.maxDepth)
 	if err != nil || len(digits) == 0 {

@@ -20,7 +20,7 @@ func (msgpackParser) Append(dst []byte, p *Packet) ([]byte, error) {
 		return dst, errors.New("parley: encode packet: event without data")
 	}
 	if len(data) == 0 && p.Type == Ack {
-		data = []byte("[]") // the reference refuses it without data
+		data = []byte("[]") // the reference refuses a packet without data
 	}
 	if len(data) > 0 && validate(data, depthCeiling) != nil {
 		return dst, errors.New("parley: encode packet: data is not valid JSON")
@@ -59,8 +59,9 @@ func (msgpackParser) Append(dst []byte, p *Packet) ([]byte, error) {
 
 var errAttachments = errors.New("parley: encode packet: attachments and placeholders do not match")
 
-// countElements returns the number of elements of each array and members of each
-// object in valid JSON, in the order in which they begin: MessagePack wants them ahead.
+// countElements returns the number of elements of each array, and of members of each object, in
+// valid JSON, in the order in which they begin. MessagePack writes these numbers before the
+// contents.
 func countElements(b []byte) []uint32 {
 	var counts []uint32
 	var open []int // indices in counts
@@ -85,10 +86,10 @@ func countElements(b []byte) []uint32 {
 	return counts
 }
 
-// msgpackWriter turns valid JSON, nested no deeper than depthCeiling, into MessagePack.
+// msgpackWriter converts valid JSON, nested no deeper than depthCeiling, to MessagePack.
 type msgpackWriter struct {
 	b           []byte
-	counts      []uint32 // of the arrays and objects not yet begun
+	counts      []uint32 // of the arrays and objects that have not begun yet
 	attachments [][]byte
 	scratch     []byte // for strings with escapes
 }
@@ -142,7 +143,7 @@ func (w *msgpackWriter) count() uint32 {
 	return n
 }
 
-// skipComma skips the space after an element and, unless it is the last, the comma.
+// skipComma skips the space after an element and, unless it is the last one, the comma.
 func (w *msgpackWriter) skipComma(i int) int {
 	if i = jsonscan.SkipSpace(w.b, i); w.b[i] == ',' {
 		return jsonscan.SkipSpace(w.b, i+1)
@@ -159,7 +160,7 @@ func (w *msgpackWriter) string(dst []byte, i int) ([]byte, int) {
 	return msgp.AppendStringFromBytes(dst, raw), end
 }
 
-// appendNumber appends a valid JSON number: as an integer if it is one and exact.
+// appendNumber appends a valid JSON number. It writes an integer if the number is one and is exact.
 func appendNumber(dst, raw []byte) []byte {
 	s := string(raw)
 	if u, err := strconv.ParseUint(s, 10, 64); err == nil {
@@ -168,7 +169,7 @@ func appendNumber(dst, raw []byte) []byte {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return msgp.AppendInt64(dst, n)
 	}
-	f, _ := strconv.ParseFloat(s, 64) // out of range is infinite, as in JavaScript
+	f, _ := strconv.ParseFloat(s, 64) // a number out of range is infinite, as in JavaScript
 	if f == math.Trunc(f) && math.Abs(f) <= MaxID {
 		return msgp.AppendInt64(dst, int64(f))
 	}

@@ -45,7 +45,7 @@ func binary(t *testing.T, d sio.Decoder, message []byte) string {
 	return describe(p)
 }
 
-// Members of a packet of socket.io-msgpack-parser 3.0.2, as it writes them.
+// Members of a packet as socket.io-msgpack-parser 3.0.2 writes them.
 const (
 	event = ` a4 "type" 02 a3 "nsp" a1 "/" `
 	data  = event + ` a4 "data" `
@@ -58,7 +58,7 @@ func TestMsgpackDecode(t *testing.T) {
 	)
 	arg := func(hex string) string { return `83` + data + `92 a1 "e" ` + hex }
 	tests := []struct{ message, want string }{
-		// Written by the reference.
+		// Packets that the reference wrote.
 		{`83 a4"type"00 a3"nsp"a1"/" a4"data" 81 a5"token" a3"abc"`, `CONNECT / {"token":"abc"}`},
 		{`82 a4"type"00 a3"nsp"a4"/adm"`, `CONNECT /adm`},
 		{`82 a4"type"01 a3"nsp"a1"/"`, `DISCONNECT /`},
@@ -130,11 +130,11 @@ func TestMsgpackDecode(t *testing.T) {
 		{arg(`c70cff0000000affffffffffffffff`), `EVENT / ["e","1969-12-31T23:59:59.000Z"]`},
 		{arg(`c70cff000000007fffffffffffffff`), `EVENT / ["e",null]`},
 
-		// What looks like a placeholder is one only if we wrote it.
+		// An object that looks like a placeholder is one only if this package wrote it.
 		{arg(`82 ac"_placeholder" c3 a3"num" 00`), `EVENT / ["e",` + p0 + `]`},
 		{`83` + data + `93 a1"e" c40101 81 ac"_placeholder" c2`, `EVENT / ["e",` + p0 + `,{"_placeholder":false}] <01>`},
 
-		// Refused by the reference, too.
+		// The reference refuses these too.
 		{``, `refused: invalid MessagePack`},
 		{`c0`, `refused: invalid MessagePack`},
 		{`01`, `refused: invalid MessagePack`},
@@ -160,11 +160,11 @@ func TestMsgpackDecode(t *testing.T) {
 		{`83 a4"type"03 a3"nsp"a1"/" a4"data" a1"x"`, `refused: invalid payload`},
 		{`84` + data + `91 a1"e" a2"id" c0`, `refused: invalid acknowledgement id`},
 		{`84` + data + `91 a1"e" a2"id" cb3ff8000000000000`, `refused: invalid acknowledgement id`},
-		{`83` + data + `91 a1"e" 00`, `refused: invalid MessagePack`}, // trailing
+		{`83` + data + `91 a1"e" 00`, `refused: invalid MessagePack`}, // trailing bytes
 		{arg(`c1`), `refused: invalid MessagePack`},
 
-		// Refused by us alone: the reference has no placeholders in this format, believes
-		// any count, and checks neither names nor extensions.
+		// Only this package refuses these. The reference has no placeholders in this format,
+		// accepts any count, and checks neither names nor extensions.
 		{`83` + data + `93 a1"e" 82 ac"_placeholder" c3 a3"num" 00 c40101`, `refused: illegal attachment placeholder`},
 		{`83` + data + `93 a1"e" c40101 82 ac"_placeholder" c3 a3"num" 05`, `refused: illegal attachment placeholder`},
 		{`83` + data + `93 a1"e" c40101 81 ac"_placeholder" c3`, `refused: illegal attachment placeholder`},
@@ -182,7 +182,7 @@ func TestMsgpackDecode(t *testing.T) {
 		{`83` + data + `91 a7"connect"`, `refused: reserved event name`},
 		{`83` + data + `91 aa"disconnect"`, `refused: reserved event name`},
 		{`83 a4"type"00 a3"nsp"a1"/" a4"data" 81 a1"x" c40101`, `refused: invalid payload`},
-		{arg(`81 01 02`), `refused: invalid MessagePack`}, // a key that is no string
+		{arg(`81 01 02`), `refused: invalid MessagePack`}, // a key that is not a string
 		{arg(`d50000ff`), `refused: invalid MessagePack`}, // unknown extensions
 		{arg(`d40101`), `refused: invalid MessagePack`},   //
 		{arg(`d8ff` + strings.Repeat("00", 16)), `refused: invalid MessagePack`},
@@ -213,7 +213,7 @@ func TestMsgpackDecode(t *testing.T) {
 	}
 }
 
-// Every prefix is refused, and every change of a byte survived.
+// Every prefix is refused, and every changed byte is survived.
 func TestMsgpackEveryByte(t *testing.T) {
 	message := unhex(t, `84`+data+`96 a1"e" 82 a1"k" c403010203 a1"l" cb3ff8000000000000 d9024142 d700000000000000007b c7010001 d18000 a2"id" 0c`)
 	d := sio.Msgpack.NewDecoder(nil)
@@ -268,7 +268,7 @@ func TestMsgpackLimits(t *testing.T) {
 	}
 }
 
-// A length that is not there must not be allocated.
+// A length beyond the message must not be allocated.
 func TestMsgpackBombs(t *testing.T) {
 	d := sio.Msgpack.NewDecoder(&sio.Limits{MaxAttachments: -1, MaxAttachmentBytes: -1, MaxDepth: -1})
 	for _, bomb := range []string{`ddffffffff`, `dfffffffff`, `dbffffffff`, `c6ffffffff`, `c9ffffffff00`} {
@@ -288,8 +288,8 @@ func TestMsgpackBombs(t *testing.T) {
 	}
 }
 
-// What socket.io-msgpack-parser 3.0.2 writes, byte for byte, but for the order of the
-// packet's members.
+// The bytes that socket.io-msgpack-parser 3.0.2 writes, except for the order of the packet's
+// members.
 func TestMsgpackEncode(t *testing.T) {
 	attachments := [][]byte{{1}, bytes.Repeat([]byte{2}, 256)}
 	tests := []struct {
@@ -349,7 +349,7 @@ func TestMsgpackLinearTime(t *testing.T) {
 		n       int
 		payload func(n int) string
 	}{
-		// Depth is bounded, so each level is long.
+		// The depth is limited, so each level is long.
 		{"nested lists", 9_000, func(n int) string {
 			return strings.Repeat("["+strings.Repeat("0,", 2000/slowness), n) + "0" + strings.Repeat("]", n)
 		}},

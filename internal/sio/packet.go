@@ -1,16 +1,16 @@
 package sio
 
-// Type is the kind of a packet, as it is numbered on the wire.
+// Type is the kind of a packet. Its values are the numbers on the wire.
 type Type byte
 
-// A client opens a namespace with Connect and the server answers Connect or
-// ConnectError; then Event and Ack flow both ways until either side sends Disconnect.
-// An Event with an id asks for an Ack with the same id.
+// A client opens a namespace with Connect, and the server answers Connect or ConnectError. Then
+// Event and Ack flow both ways until either side sends Disconnect. An Event with an id asks for an
+// Ack with the same id.
 //
-// With the JSON parser an Event or Ack that carries binary goes as BinaryEvent or
-// BinaryAck, a text message whose placeholders number the binary messages that follow
-// it. Only headers know these two: a decoded [Packet] is an Event or Ack with
-// attachments, whichever parser it came through.
+// With the JSON parser an Event or Ack with binary travels as BinaryEvent or BinaryAck: a text
+// message whose placeholders refer, by number, to the binary messages that follow it. Only headers
+// use these two types. A decoded [Packet] is an Event or Ack with attachments, no matter which
+// parser decoded it.
 const (
 	Connect Type = iota
 	Disconnect
@@ -21,40 +21,40 @@ const (
 	BinaryAck
 )
 
-// MaxID is the greatest acknowledgement id, 2^53-1: beyond it a JavaScript peer would
-// answer with another number than it was asked with.
+// MaxID is the greatest acknowledgement id, 2^53-1. Beyond it a JavaScript peer would answer with a
+// different number.
 const MaxID = 1<<53 - 1
 
 // Packet is one Socket.IO packet. It is a plain value without locks.
 type Packet struct {
 	Type      Type
-	Namespace string // "/" where the wire has none
+	Namespace string // "/" if the wire has none
 	ID        int64  // acknowledgement id, -1 for none
 
-	// Data is raw JSON: an array for Event and Ack, an object for Connect, any
-	// value but a number for ConnectError, empty where the packet has no payload. An Event may have no
-	// payload, and so no name either.
+	// Data is raw JSON: an array for Event and Ack, an object for Connect, any value except a
+	// number for ConnectError, and empty for a packet without payload. An Event may have no
+	// payload, and then has no name.
 	//
-	// In a decoded packet without attachments it may alias the message that was
-	// decoded and is valid until the Decoder's method returns to whoever owns that
-	// message: copy it to keep it. With attachments it belongs to the packet.
+	// In a decoded packet without attachments, Data may alias the decoded message. It is then valid
+	// only until the owner of that message gets it back, after the Decoder's method returns. Copy it
+	// to keep it. With attachments Data belongs to the packet.
 	Data []byte
 
-	// Attachments are the binaries that placeholders in Data number, in the order of
-	// those numbers. In a decoded packet each is referred to exactly once, and they
-	// belong to the packet.
+	// Attachments are the binaries that placeholders in Data refer to, in the order of the
+	// placeholders' numbers. In a decoded packet Data refers to each exactly once, and they belong
+	// to the packet.
 	Attachments [][]byte
 }
 
-// Error is the peer's fault: it sent something that is not a packet, or not one it may
-// send now. The connection must be closed; its decoder is of no further use.
+// Error means that the peer broke the protocol: it sent something that is not a packet, or a packet
+// that it may not send now. Close the connection; its decoder is of no further use.
 type Error struct {
-	Reason string // one of a fixed set, fit for a log or a metric's label
+	Reason string // one of a fixed set, suitable for a log or a metric's label
 }
 
 func (e *Error) Error() string { return "parley: bad packet: " + e.Reason }
 
-// The reasons, allocated once: refusing costs no more than accepting.
+// The reasons are allocated once, so that refusing costs no more than accepting.
 var (
 	errEmpty          = &Error{"empty message"}
 	errType           = &Error{"unknown packet type"}
@@ -74,20 +74,20 @@ var (
 	errMsgpack        = &Error{"invalid MessagePack"}
 )
 
-// Limits bound what one packet of a peer may cost. The zero value is the default.
-// Decoders only read it, so any number of them may share one.
+// Limits limits what one packet of a peer may cost. The zero value has the defaults. Decoders only
+// read it, so any number of them may share one.
 type Limits struct {
-	// MaxAttachments is the number of attachments of a packet.
-	// If zero, 10, as in the reference. If negative, unlimited.
+	// MaxAttachments is the most attachments that a packet may have. Zero means 10, as in the
+	// reference. Negative means unlimited.
 	MaxAttachments int
 
-	// MaxAttachmentBytes is the sum of the sizes of a packet's attachments.
-	// If zero, 16 MiB. If negative, unlimited.
+	// MaxAttachmentBytes is the most bytes that a packet's attachments may have in total. Zero
+	// means 16 MiB. Negative means unlimited.
 	MaxAttachmentBytes int64
 
-	// MaxDepth is how deeply a payload's arrays and objects may nest; the array of an
-	// event's arguments is the first level. If zero, 64. If negative, or above it,
-	// 10,000, which is as deep as encoding/json decodes.
+	// MaxDepth is how deep a payload's arrays and objects may nest. The array of an event's
+	// arguments is the first level. Zero means 64. Negative, or more than 10,000, means 10,000,
+	// which is encoding/json's limit.
 	MaxDepth int
 }
 

@@ -3,25 +3,24 @@ package sio
 // Parser is a packet format. Both sides of a connection must use the same one.
 // [JSON] and [Msgpack] have no state and are safe for concurrent use.
 type Parser interface {
-	// Append appends the packet's message to dst. With [JSON] that is a text message
-	// after which the caller sends p.Attachments, each as a binary message; with
-	// [Msgpack] it is one binary message, attachments included. Neither keeps nor
-	// changes what p refers to. Errors mean that p is no valid packet.
+	// Append appends the packet's message to dst. With [JSON] that is a text message; the caller
+	// then sends each of p.Attachments as a binary message. With [Msgpack] it is one binary message
+	// that includes the attachments. Append does not keep or change what p refers to. An error
+	// means that p is not a valid packet.
 	Append(dst []byte, p *Packet) ([]byte, error)
 
 	// Binary reports whether Append makes a binary message.
 	Binary() bool
 
-	// NewDecoder returns a decoder for one connection. It keeps limits, which must not
-	// change any more; nil means the defaults.
+	// NewDecoder returns a decoder for one connection. It keeps limits, which must not change
+	// afterwards. nil means the defaults.
 	NewDecoder(limits *Limits) Decoder
 }
 
-// Decoder turns the messages of one connection into packets. It belongs to whoever
-// reads the connection: its methods must not be called concurrently.
+// Decoder turns the messages of one connection into packets. Do not call its methods concurrently.
 //
-// Both methods report ok false while attachments are still to come, and an [*Error]
-// when the peer must be disconnected. They do not keep b.
+// Text and Binary return ok false while attachments are still missing, and an [*Error] when the
+// peer must be disconnected. They do not keep b.
 type Decoder interface {
 	// Text takes a text message.
 	Text(b []byte) (p Packet, ok bool, err error)
@@ -29,12 +28,12 @@ type Decoder interface {
 	// Binary takes a binary message.
 	Binary(b []byte) (p Packet, ok bool, err error)
 
-	// Waiting reports whether a packet lacks attachments.
+	// Waiting reports whether a packet still lacks attachments.
 	Waiting() bool
 }
 
 // The packet formats.
 var (
 	JSON    Parser = jsonParser{}    // the default format, socket.io-parser
-	Msgpack Parser = msgpackParser{} // one binary message a packet, socket.io-msgpack-parser
+	Msgpack Parser = msgpackParser{} // one binary message per packet, socket.io-msgpack-parser
 )

@@ -7,18 +7,18 @@ import (
 	"github.com/parley-go/parley/internal/jsonscan"
 )
 
-// With the JSON parser each attachment is an object {"_placeholder":true,"num":i} in
-// the packet's data. The reference replaces whatever has a true "_placeholder" by the
-// attachment that "num" indexes, which was attacked with other properties, strings and
-// negative numbers. Here an object with a true "_placeholder" has exactly these two
-// members, in any order, and every attachment has exactly one such object; a packet
-// that deviates is refused. Encoders never deviate: they number what they take out.
+// With the JSON parser each attachment is an object {"_placeholder":true,"num":i} in the packet's
+// data. The reference replaces every object that has a true "_placeholder" with the attachment at
+// the index "num". Attackers used other properties, strings and negative numbers there. Here an
+// object with a true "_placeholder" must have exactly these two members, in any order, and every
+// attachment must have exactly one such object. A packet that deviates is refused. Encoders never
+// deviate: they number what they take out.
 
 const minPlaceholder = len(`{"_placeholder":true,"num":0}`)
 
-// checkPlaceholders verifies that valid JSON refers to each of n attachments once.
+// checkPlaceholders checks that valid JSON refers to each of n attachments exactly once.
 func checkPlaceholders(data []byte, n int) error {
-	// This bounds the memory for a count by the bytes that are present.
+	// This keeps the memory for a count proportional to the bytes that are present.
 	if n > len(data)/minPlaceholder {
 		return errPlaceholder
 	}
@@ -49,11 +49,11 @@ func checkPlaceholders(data []byte, n int) error {
 	return nil
 }
 
-// placeholder is one at data[start:end]; end is 0 for none.
+// placeholder is a placeholder at data[start:end]; end is 0 if there is none.
 type placeholder struct{ start, end, num int }
 
-// nextPlaceholder finds the first placeholder in valid JSON at or after i, in time
-// linear in what it skips.
+// nextPlaceholder finds the first placeholder in valid JSON at or after i. Its time is linear in
+// what it skips.
 func nextPlaceholder(b []byte, i int) (placeholder, error) {
 	for i < len(b) {
 		switch b[i] {
@@ -75,7 +75,7 @@ func nextPlaceholder(b []byte, i int) (placeholder, error) {
 	return placeholder{}, nil
 }
 
-// memberValue returns b from the value whose key ends before i, nil if that was no key.
+// memberValue returns b from the value whose key ends before i, or nil if that was not a key.
 func memberValue(b []byte, i int) []byte {
 	if i = jsonscan.SkipSpace(b, i); i >= len(b) || b[i] != ':' {
 		return nil
@@ -113,7 +113,7 @@ func matchPlaceholder(b []byte, i int) (num, end int, ok bool) {
 		case i < len(b) && b[i] == '}':
 			return num, i + 1, marked && numbered
 		case i >= len(b) || b[i] != ',':
-			return 0, 0, false // num was no integer
+			return 0, 0, false // num is not an integer
 		}
 	}
 }

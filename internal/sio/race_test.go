@@ -2,5 +2,5 @@
 
 package sio_test
 
-// slowness is how much slower everything is with the race detector, about.
+// slowness is roughly how much slower tests run with the race detector.
 const slowness = 16

@@ -6,10 +6,10 @@ import (
 	"fmt"
 )
 
-// The functions here take the arguments that [EventArgs] and [SplitArgs] return, and the
+// The functions below take the arguments that [EventArgs] and [SplitArgs] return, and the
 // attachments of their packet.
 
-// ArgError says that an argument is not what was expected.
+// ArgError says that an argument does not have the expected form, or is missing.
 type ArgError struct {
 	Index int // from 0
 	Err   error
@@ -30,10 +30,10 @@ func RawArgs(args [][]byte) []json.RawMessage {
 
 var errMissing = errors.New("is missing")
 
-// Missing reports whether there is no argument with that index.
+// Missing reports whether the argument is absent.
 func (e *ArgError) Missing() bool { return e.Err == errMissing }
 
-// DecodeArg decodes the argument with the index i; see [Decode]. The error is an [*ArgError].
+// DecodeArg decodes the argument at index i; see [Decode]. The error is an [*ArgError].
 func DecodeArg(args, attachments [][]byte, i int, into any) error {
 	err := errMissing
 	if i < len(args) {
@@ -45,9 +45,8 @@ func DecodeArg(args, attachments [][]byte, i int, into any) error {
 	return nil
 }
 
-// DecodeArgs decodes the first arguments into the given pointers; see [Decode]. Missing arguments
-// leave their pointer's value as it is, and those in excess are ignored. The error is an
-// [*ArgError].
+// DecodeArgs decodes the first arguments into the given pointers; see [Decode]. A missing argument
+// leaves its pointer's value unchanged. Extra arguments are ignored. The error is an [*ArgError].
 func DecodeArgs(args, attachments [][]byte, into []any) error {
 	for i := range min(len(args), len(into)) {
 		if err := DecodeArg(args, attachments, i, into[i]); err != nil {

@@ -43,7 +43,7 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// Nesting at, and one over, the limits where the scanner's stack grows.
+// Nesting at and just over the limits where the scanner's stack grows.
 func TestValidateDepth(t *testing.T) {
 	for _, n := range []int{1, 2, 63, 64, 65, 127, 128, 129, 1000} {
 		for _, pair := range [][2]string{{"[", "]"}, {`{"a":`, `}`}, {`[{"a":[],"b":`, `}]`}} {
@@ -68,8 +68,8 @@ func TestValidateDepth(t *testing.T) {
 	}
 }
 
-// Every prefix of a packet and every packet with one byte changed gets a verdict, the
-// one of encoding/json.
+// Every prefix of a packet, and every packet with one changed byte, gets the same verdict as from
+// encoding/json.
 func TestValidateEveryByte(t *testing.T) {
 	const text = `["é",{"_placeholder":true,"num":0},"\u0041\n",-1.5e+3,[null,{}],false]`
 	check := func(b []byte) {
@@ -87,7 +87,7 @@ func TestValidateEveryByte(t *testing.T) {
 	}
 }
 
-// hostile are payloads that have cost other implementations more than linear time.
+// hostile has payloads that took other implementations more than linear time.
 var hostile = map[string]func(n int) string{
 	"digits of a count": func(n int) string { return "5" + strings.Repeat("0", n) + `1-["a"]` },
 	"digits of an id":   func(n int) string { return "2" + strings.Repeat("0", n) + `["a"]` },
@@ -113,7 +113,7 @@ var hostile = map[string]func(n int) string{
 	"almost a placeholder": func(n int) string { return `51-["a"` + strings.Repeat(`,{"_placeholder":false}`, n/23) + `]` },
 }
 
-// Whatever comes is decoded, or refused, in linear time.
+// Any input is decoded or refused in linear time.
 func TestLinearTime(t *testing.T) {
 	limits := &sio.Limits{MaxAttachments: -1, MaxDepth: -1}
 	args := make([][]byte, 0, 1<<20)
@@ -127,8 +127,8 @@ func TestLinearTime(t *testing.T) {
 	}
 }
 
-// wantLinear runs with the payload of size n, which is so large that linear time is less than a
-// minute on any machine, and quadratic time many.
+// wantLinear runs with the payload of size n. n is so large that linear time takes less than a
+// minute on any machine, and quadratic time takes many minutes.
 func wantLinear(t *testing.T, name string, n int, payload func(n int) string, run func([]byte)) {
 	t.Helper()
 	done := make(chan struct{})

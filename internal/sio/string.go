@@ -7,8 +7,8 @@ import (
 	"github.com/parley-go/parley/internal/jsonscan"
 )
 
-// stringToken returns what is between the quotes of the string at b[i], still escaped,
-// and the index after it. The string must be valid; of others it returns some prefix.
+// stringToken returns the still escaped text between the quotes of the string at b[i], and the
+// index after the string. If the string is not valid, it returns some prefix.
 func stringToken(b []byte, i int) (raw []byte, end int) {
 	start := i + 1
 	for i = start; i < len(b); {
@@ -26,7 +26,7 @@ func stringToken(b []byte, i int) (raw []byte, end int) {
 	return b[min(start, len(b)):], len(b)
 }
 
-// stringIs reports whether the raw string stands for s, which must be ASCII.
+// stringIs reports whether the raw string means s, which must be ASCII.
 func stringIs(raw []byte, s string) bool {
 	if len(raw) == len(s) {
 		return string(raw) == s
@@ -38,8 +38,8 @@ func stringIs(raw []byte, s string) bool {
 	return string(appendUnescaped(buf[:0], raw)) == s
 }
 
-// appendUnescaped appends what the raw, valid string stands for. As in encoding/json, a
-// surrogate without its other half becomes U+FFFD.
+// appendUnescaped appends the meaning of the raw, valid string. As in encoding/json, a lone
+// surrogate becomes U+FFFD.
 func appendUnescaped(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {
 		start := i
@@ -72,7 +72,7 @@ func appendUnescaped(dst, raw []byte) []byte {
 					i += len(`\u0000`)
 				}
 			}
-			dst = utf8.AppendRune(dst, r) // U+FFFD for what is still a surrogate
+			dst = utf8.AppendRune(dst, r) // U+FFFD for a lone surrogate
 			continue
 		}
 		dst = append(dst, c)
@@ -88,8 +88,8 @@ func escapedRune(raw []byte, i int) (r rune, ok bool) {
 	return jsonscan.Hex4(raw, i+2)
 }
 
-// AppendString appends s as a JSON string, as JSON.stringify writes it: only what must
-// be escaped is. Bytes that are not UTF-8 become U+FFFD.
+// AppendString appends s as a JSON string in the form that JSON.stringify writes: it escapes only
+// what it must. Bytes that are not UTF-8 become U+FFFD.
 func AppendString[S string | []byte](dst []byte, s S) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
