@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Exhaust takes all file descriptors that this process may have, until free is called or the
-// test ends. Tests that run at the same time fail.
+// Exhaust takes all file descriptors that this process may open, until free is called or the test
+// ends. Do not run other tests at the same time; they would fail.
 func Exhaust(t testing.TB) (free func()) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

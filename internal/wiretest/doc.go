@@ -1,3 +1,3 @@
-// Package wiretest has what tests of the wire need: a listener without a network, for
-// servers in a synctest bubble, and a process without file descriptors.
+// Package wiretest helps tests of the wire. It has a listener without a network, for servers in a
+// synctest bubble, and it can use up the process's file descriptors.
 package wiretest

@@ -6,21 +6,20 @@ import (
 	"sync"
 )
 
-// Listener is a net.Listener without a network: its connections are the ends of
-// net.Pipe, so a write waits for the peer's read, and nothing is buffered on the way.
-// It is safe for concurrent use.
+// Listener is a net.Listener without a network. Its connections are the ends of net.Pipe: a write
+// waits for the peer's read, and nothing is buffered in between. It is safe for concurrent use.
 type Listener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
-// Listen returns a Listener. In a bubble it must be made within that bubble.
+// Listen returns a Listener. For use in a bubble, call it in that bubble.
 func Listen() *Listener {
 	return &Listener{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// Dial connects to l, whatever the network and the address. It has the signature of
+// Dial connects to l and ignores the network and the address. It has the signature of
 // net.Dialer.DialContext.
 func (l *Listener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
