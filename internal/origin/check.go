@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Check returns an error if s, as an entry of Policy.Origins, could never match what browsers
-// send: scheme://host, the host in ASCII, with a port unless it is the scheme's own (RFC 6454,
-// 6.2). "*" stands for every origin. Pages without an origin of their own send "null", and
-// those of files "file://" in some browsers. The error says what to write instead.
+// Check returns an error if s, as an entry of Policy.Origins, could never match what browsers send.
+// They send scheme://host with the host in ASCII, and with a port unless it is the scheme's default
+// (RFC 6454, 6.2). "*" stands for every origin. Pages without an origin of their own send "null";
+// in some browsers, pages from files send "file://". The error says what to write instead.
 func Check(s string) error {
 	switch s {
 	case "*", "null", "file://":

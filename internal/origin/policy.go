@@ -10,25 +10,25 @@ import (
 	"time"
 )
 
-// Policy says which pages of other origins may connect. The zero value allows none: only pages
-// of the server's own host, and programs that send no Origin. It does not change while it is
-// in use, and is then safe for concurrent use.
+// Policy says which pages of other origins may connect. The zero value allows none: only pages of
+// the server's own host, and programs that send no Origin. Do not change a Policy while it is in
+// use; it is then safe for concurrent use.
 type Policy struct {
-	// Origins allowed, as browsers send them: see Check. "*" allows every origin, without
-	// credentials.
+	// Origins are the allowed origins, in the form that browsers send; see Check. "*" allows every
+	// origin, without credentials.
 	Origins []string
-	// AllowOrigin decides on what Origins does not hold.
+	// AllowOrigin decides on origins that are not in Origins.
 	AllowOrigin func(origin string, r *http.Request) bool
-	// Credentials has browsers send cookies across origins.
+	// Credentials makes browsers send cookies across origins.
 	Credentials bool
-	// Headers that requests may carry beyond those that are always allowed.
+	// Headers are request headers that pages may send besides those that are always allowed.
 	Headers []string
-	// MaxAge is how long a browser may remember a preflight's answer; none if zero.
+	// MaxAge is how long a browser may cache a preflight's answer. Zero means not at all.
 	MaxAge time.Duration
 }
 
-// Check returns an error if an origin of the policy can never match, or if the policy would
-// let every site act for its visitors.
+// Check returns an error if an origin of the policy can never match, or if the policy would let
+// every site act on behalf of its visitors.
 func (p *Policy) Check() error {
 	for _, o := range p.Origins {
 		if err := Check(o); err != nil {
@@ -57,11 +57,11 @@ func (p *Policy) allowsCross(r *http.Request) bool {
 
 func (p *Policy) allowsAll() bool { return slices.Contains(p.Origins, "*") }
 
-// AllowsScript reports whether the page that loads a script from here, or sends a form, may
-// connect. Browsers send no Origin with scripts, and send "null" with forms of pages without
-// referrers. They name the page in Referer. To servers whose identity they can trust, they say
-// in Sec-Fetch-Site whether the page is ours. A page of another site can keep back the first
-// but not the second.
+// AllowsScript reports whether a page may connect that loads a script from this server or sends it
+// a form. Browsers send no Origin with scripts, and "null" with forms of pages that send no
+// referrer. They name the page in Referer. To servers whose identity they can trust, they also say
+// in Sec-Fetch-Site whether the page is from the same site. A page of another site can suppress
+// Referer but not Sec-Fetch-Site.
 func (p *Policy) AllowsScript(r *http.Request) bool {
 	site, page := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Referer")
 	switch {
@@ -83,7 +83,7 @@ func (p *Policy) AllowsScript(r *http.Request) bool {
 	return p.Allows(&from)
 }
 
-// SetHeaders adds to the answer's header what lets an allowed page of another origin read it.
+// SetHeaders adds the headers to an answer that let an allowed page of another origin read it.
 func (p *Policy) SetHeaders(h http.Header, r *http.Request) {
 	switch {
 	case len(p.Origins) == 0 && p.AllowOrigin == nil:
@@ -91,7 +91,7 @@ func (p *Policy) SetHeaders(h http.Header, r *http.Request) {
 	case p.allowsAll():
 		h.Set("Access-Control-Allow-Origin", "*")
 		return
-	case !slices.Contains(h["Vary"], "Origin"): // middleware for CORS adds it, too
+	case !slices.Contains(h["Vary"], "Origin"): // CORS middleware adds it too
 		h.Add("Vary", "Origin")
 	}
 	if !p.allowsCross(r) {
@@ -104,7 +104,7 @@ func (p *Policy) SetHeaders(h http.Header, r *http.Request) {
 }
 
 // Preflight answers an OPTIONS request of an allowed page. methods and headers are those that
-// requests may have; Policy.Headers are added.
+// requests may have; Preflight adds Policy.Headers.
 func (p *Policy) Preflight(w http.ResponseWriter, methods string, headers ...string) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", methods)

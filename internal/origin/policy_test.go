@@ -8,7 +8,7 @@ import (
 	"github.com/parley-go/parley/internal/origin"
 )
 
-// Middleware for CORS in front has said already what the answer varies with.
+// CORS middleware in front has already set Vary.
 func TestVaryIsSaidOnce(t *testing.T) {
 	p := origin.Policy{Origins: []string{"https://example.com"}}
 	r := &http.Request{Host: "parley.test", Header: http.Header{"Origin": {"https://example.com"}}}

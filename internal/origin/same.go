@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Same reports whether the request comes from a page of the host it is sent to, or from no
-// page at all: browsers always send Origin, and only they lend a user's cookies to other
-// people's pages.
+// Same reports whether a page of the host that the request is sent to made it, or no page at all.
+// Browsers always send Origin, and only browsers send a user's cookies on behalf of other people's
+// pages.
 //
-// Host and port must be equal. The scheme is not compared, because behind a proxy the server
-// cannot know the scheme its pages were loaded with. The origin's scheme decides what a
-// missing port stands for.
+// Host and port must be equal. Same does not compare the scheme, because behind a proxy the server
+// cannot know the scheme that its pages were loaded with. The origin's scheme decides the default
+// port.
 func Same(r *http.Request) bool {
 	origins := r.Header["Origin"]
 	if len(origins) == 0 {
@@ -21,7 +21,7 @@ func Same(r *http.Request) bool {
 		return false
 	}
 	scheme, hostport, ok := strings.Cut(origins[0], "://")
-	if !ok { // among them "null", which any page can have
+	if !ok { // this includes "null", which any page can have
 		return false
 	}
 	port := defaultPort(scheme)
@@ -36,7 +36,7 @@ func Same(r *http.Request) bool {
 	return ok && strings.EqualFold(originHost, host) && originPort == hostPort
 }
 
-// defaultPort returns the port that pages of the scheme have when their origin names none, or "".
+// defaultPort returns the default port of the scheme, or "".
 func defaultPort(scheme string) string {
 	switch strings.ToLower(scheme) {
 	case "http":
@@ -47,8 +47,8 @@ func defaultPort(scheme string) string {
 	return ""
 }
 
-// splitHostPort splits what an origin has after its scheme. It refuses everything else:
-// users, paths, queries, escapes.
+// splitHostPort splits the part of an origin after its scheme. It refuses everything else: users,
+// paths, queries, escapes.
 func splitHostPort(s, defaultPort string) (host, port string, ok bool) {
 	host, port = s, defaultPort
 	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
@@ -67,5 +67,5 @@ const (
 	hostCharacters = letters + digits + "-._"
 )
 
-// consistsOf reports whether s is not empty and has no other characters than those.
+// consistsOf reports whether s is not empty and contains only the characters.
 func consistsOf(s, characters string) bool { return s != "" && strings.Trim(s, characters) == "" }

@@ -12,7 +12,7 @@ func TestSame(t *testing.T) {
 		host, origin string
 		want         bool
 	}{
-		{"example.com", "", true}, // no browser
+		{"example.com", "", true}, // not a browser
 		{"example.com", "http://example.com", true},
 		{"example.com", "https://example.com", true}, // TLS may end at a proxy
 		{"example.com", "HTTPS://EXAMPLE.com", true},
