@@ -1,5 +1,5 @@
 // Package address reads the network addresses of clients: "host:port", "[host]:port" or a host
-// alone, as http.Request.RemoteAddr and proxies' headers have them.
+// alone, as in http.Request.RemoteAddr and in proxies' headers.
 package address
 
 import (
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Parse returns the IP address in s. An IPv4 address within IPv6 becomes IPv4, and a zone is
-// left out. ok is false if s holds no IP address.
+// Parse returns the IP address in s. It turns an IPv4-mapped IPv6 address into IPv4 and drops a
+// zone. ok is false if s holds no IP address.
 func Parse(s string) (a netip.Addr, ok bool) {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
 		return ap.Addr().Unmap().WithZone(""), true
@@ -18,12 +18,12 @@ func Parse(s string) (a netip.Addr, ok bool) {
 	return a.Unmap().WithZone(""), err == nil
 }
 
-// clientBits is how much of an IPv6 address tells one client from another: a network of this
-// size is the least that a client gets (RFC 6177, 2), and it can use all addresses in it.
+// clientBits is the length of the IPv6 prefix that identifies a client. A client gets a network of
+// at least this size (RFC 6177, 2) and can use every address in it.
 const clientBits = 64
 
-// Client returns what limits for each client count by: the IPv4 address, or the /64 network of
-// the IPv6 address. Of what is no IP address, a Unix socket's for example, it is the host.
+// Client returns the key for limits per client: the IPv4 address, or the /64 network of the IPv6
+// address. If s is no IP address, such as that of a Unix socket, it is the host.
 func Client(s string) string {
 	a, ok := Parse(s)
 	switch {
