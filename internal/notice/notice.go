@@ -1,4 +1,4 @@
-// Package notice logs what may happen at any rate at most once a minute for each cause.
+// Package notice logs events that may happen at any rate, at most once a minute for each cause.
 package notice
 
 import (
@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	// Every is how long a cause is not logged again.
+	// Every is the shortest time between two log lines of one cause.
 	Every = time.Minute
-	// maxCauses bounds how many causes are told apart: clients invent some of them. Those that
-	// come on top, until older ones are forgotten, count as one.
+	// maxCauses limits how many causes are told apart, since clients invent some of them. Further
+	// causes count as one until older ones are forgotten.
 	maxCauses = 100
 )
 
-// Board logs notices. It is safe for concurrent use, and no lock is held while it logs.
+// Board logs notices. It is safe for concurrent use and holds no lock while it logs.
 type Board struct {
 	log *slog.Logger
 
@@ -26,7 +26,7 @@ type Board struct {
 
 type cause struct {
 	logged time.Time
-	silent int // notices since
+	silent int // notices that were not logged since
 }
 
 // New returns a Board that logs to log.
@@ -34,8 +34,8 @@ func New(log *slog.Logger) *Board {
 	return &Board{log: log, causes: map[string]*cause{}}
 }
 
-// Post logs the message, with what args say as in slog.Logger.Log, unless that cause was logged
-// within the last minute. Later it says how many notices of the cause were not logged.
+// Post logs the message with args, as slog.Logger.Log does, unless the cause why was logged within
+// the last minute. The next line of that cause says how many notices were not logged.
 func (b *Board) Post(level slog.Level, why, message string, args ...any) {
 	if !b.log.Enabled(context.Background(), level) {
 		return
@@ -50,7 +50,7 @@ func (b *Board) Post(level slog.Level, why, message string, args ...any) {
 	b.log.Log(context.Background(), level, message, args...)
 }
 
-// due reports whether to log now, and how many notices were not logged before.
+// due reports whether to log now, and how many notices of the cause were not logged before.
 func (b *Board) due(why string, now time.Time) (silent int, due bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -75,7 +75,7 @@ func (b *Board) due(why string, now time.Time) (silent int, due bool) {
 	return silent, true
 }
 
-// forgetLocked removes the causes that would be logged again.
+// forgetLocked removes the causes whose minute is over.
 func (b *Board) forgetLocked(now time.Time) {
 	for why, c := range b.causes {
 		if now.Sub(c.logged) >= Every {

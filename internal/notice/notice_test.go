@@ -12,7 +12,7 @@ import (
 	"github.com/parley-go/parley/internal/notice"
 )
 
-// board returns a Board and what it has logged since the last call, a line for each notice.
+// board returns a Board and a function that returns the lines logged since its last call.
 func board() (*notice.Board, func() []string) {
 	var b bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
@@ -66,7 +66,7 @@ func TestCausesAreBounded(t *testing.T) {
 		for i := range 10_000 {
 			b.Post(slog.LevelInfo, fmt.Sprint("origin ", i), "refused")
 		}
-		if n := len(logged()); n != 101 { // a hundred, and one for all others
+		if n := len(logged()); n != 101 { // a hundred, plus one for all others
 			t.Errorf("%d lines, want 101", n)
 		}
 		time.Sleep(time.Minute)
