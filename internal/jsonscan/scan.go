@@ -14,14 +14,15 @@ var (
 	ErrDepth  = errors.New("jsonscan: nested too deeply")
 )
 
-// Check returns nil if b is one JSON value and nothing else but space around it, in valid
-// UTF-8, and nested at most maxDepth deep: ErrDepth if it is nested deeper, ErrSyntax if it is
-// no JSON up to there. It does not recurse, and allocates only for data nested deeper than 128.
+// Check returns nil if b is one JSON value in valid UTF-8, with nothing but space around it, and
+// nested at most maxDepth deep. It returns ErrDepth if the nesting is deeper, and ErrSyntax if it
+// finds a syntax error first. It does not recurse. It allocates only for data that is nested deeper
+// than 128.
 func Check(b []byte, maxDepth int) error {
-	if !utf8.Valid(b) { // a pass of its own is faster than testing each string's characters
+	if !utf8.Valid(b) { // a separate pass is faster than testing each string's characters
 		return ErrSyntax
 	}
-	// One bit a level: set for an object.
+	// One bit per level: 1 for an object.
 	var levels [2]uint64
 	stack, depth := levels[:], 0
 
@@ -72,7 +73,7 @@ func Check(b []byte, maxDepth int) error {
 			return ErrSyntax
 		}
 
-		// A value ended before i: close what it completes.
+		// A value ended before i. Close the containers that it completes.
 		for {
 			i = SkipSpace(b, i)
 			if depth == 0 {
@@ -104,10 +105,10 @@ func Check(b []byte, maxDepth int) error {
 	}
 }
 
-// The functions below take the index of a token and return that of what follows it,
-// or -1 if it is malformed.
+// Each function below takes the index of a token and returns the index after it, or -1 if the token
+// is malformed.
 
-// scanKey also takes the colon, and the space around it.
+// scanKey also skips the colon and the space around it.
 func scanKey(b []byte, i int) int {
 	if i >= len(b) || b[i] != '"' {
 		return -1
@@ -156,7 +157,7 @@ func Number(b []byte, i int) int {
 	return i
 }
 
-// scanDigits wants at least one.
+// scanDigits skips one or more digits.
 func scanDigits(b []byte, i int) int {
 	start := i
 	for i < len(b) && isDigit(b[i]) {
@@ -222,11 +223,10 @@ func Hex4(b []byte, i int) (r rune, ok bool) {
 	return r, true
 }
 
-// SkipPlain skips the bytes that stand for themselves in a string: all but control
-// characters, the quote and the backslash. It takes eight at a time: a subtraction
-// borrows into the top bit of a byte that is below the subtrahend, and taking away the
-// bytes whose top bit was set before leaves those. A borrow may spill into the bytes
-// above the first one found, which do not count.
+// SkipPlain skips the bytes of a string that stand for themselves: all except control characters,
+// the quote and the backslash. It tests eight at a time. A subtraction borrows into the top bit of
+// each byte that is less than the subtrahend. Masking out bytes whose top bit was set before leaves
+// the matches. A borrow may spill into bytes above the first match; those do not count.
 func SkipPlain(b []byte, i int) int {
 	const ones = 0x0101010101010101
 	for ; i+8 <= len(b); i += 8 {

@@ -6,7 +6,7 @@ import (
 	"github.com/parley-go/parley/internal/jsonscan"
 )
 
-// Package sio tests Check against encoding/json; here is what it is refused for.
+// Package sio tests Check against encoding/json. This test has the reasons for refusals.
 func TestCheck(t *testing.T) {
 	for _, test := range []struct {
 		text  string
