@@ -1,12 +1,13 @@
-// Package soak tells tests how often to repeat what is random. Only tests import it.
+// Package soak tells tests how often to repeat random checks. Only tests import it.
 package soak
 
 import "os"
 
-// On reports whether this is "make soak", which sets PARLEY_SOAK: tests may take hours.
+// On reports whether the tests run under "make soak", which sets PARLEY_SOAK. They may then take
+// hours.
 func On() bool { return os.Getenv("PARLEY_SOAK") != "" }
 
-// Times returns few, and many for "make soak".
+// Times returns few, or many under "make soak".
 func Times(few, many int) int {
 	if On() {
 		return many
