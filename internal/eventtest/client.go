@@ -11,17 +11,17 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// Client is a connection over WebSocket that has joined the main namespace. It is an event.Emitter
-// and an event.Caller, and is safe for concurrent use. Handlers run one at a time, in order.
+// Client is a WebSocket connection that has joined the main namespace. It is an event.Emitter and
+// an event.Caller, and is safe for concurrent use. Handlers run one at a time, in order.
 type Client struct {
 	Auth any    // sent to the namespace; set it in setup
 	SID  string // of the socket
-	PID  string // secret by which the socket can be recovered
+	PID  string // the secret with which a client can recover the socket
 
 	conn    *ws.Conn
 	decoder sio.Decoder // owned by receive
 	joined  chan error  // the answer to CONNECT
-	events  chan func() // what is to be handled
+	events  chan func() // events to handle
 	done    chan struct{}
 
 	mu       sync.Mutex
@@ -31,8 +31,8 @@ type Client struct {
 	offset   string
 }
 
-// Dial connects to the server at an address such as ws://127.0.0.1:3000. Handlers that are
-// registered in setup see the first event, too. If the server refuses the client, the error is an
+// Dial connects to the server at an address such as ws://127.0.0.1:3000. Handlers that setup
+// registers see even the first event. If the server refuses the client, the error is an
 // *event.Error.
 func Dial(ctx context.Context, url string, setup func(*Client)) (*Client, error) {
 	conn, _, err := ws.Dial(ctx, url+"/socket.io/?EIO=4&transport=websocket", nil)
@@ -78,16 +78,16 @@ func Dial(ctx context.Context, url string, setup func(*Client)) (*Client, error)
 
 var errEnded = errors.New("eventtest: the connection has ended")
 
-// Cut ends the connection as a lost network does, and waits for the end.
+// Cut breaks the connection as a network failure would, and waits for the end.
 func (c *Client) Cut() {
 	c.conn.CloseNow()
 	<-c.done
 }
 
-// Done is closed when the connection has ended and everything is handled.
+// Done is closed when the connection has ended and all events are handled.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Recovery is what another client authenticates with to have this one's socket back.
+// Recovery returns the auth value with which another client recovers this one's socket.
 func (c *Client) Recovery() any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +145,7 @@ func (c *Client) packet(p sio.Packet) {
 		args := sio.EventArgs(nil, data)
 		c.mu.Lock()
 		if len(args) > 0 {
-			json.Unmarshal(args[len(args)-1], &c.offset) // if it is one
+			json.Unmarshal(args[len(args)-1], &c.offset) // if the last argument is an offset
 		}
 		h := c.handlers[string(sio.EventName(data))]
 		c.mu.Unlock()
@@ -164,11 +164,11 @@ func (c *Client) packet(p sio.Packet) {
 	}
 }
 
-// packet is an event that the server has sent.
+// packet is an event from the server.
 type packet struct {
 	event.Arguments
 	client *Client
-	id     int64 // of the acknowledgement that is wanted, or -1
+	id     int64 // id of the acknowledgement to send, or -1
 }
 
 func (p packet) ack(args ...any) error {
@@ -188,7 +188,7 @@ func (c *Client) send(p *sio.Packet) error {
 	if err != nil {
 		return err
 	}
-	c.mu.Lock() // the attachments follow their packet
+	c.mu.Lock() // attachments must directly follow their packet
 	defer c.mu.Unlock()
 	if err := c.conn.WriteMessage(context.Background(), ws.OpText, message); err != nil {
 		return err
@@ -233,7 +233,7 @@ func (c *Client) EmitWithAck(ctx context.Context, name string, args ...any) (eve
 	}
 }
 
-// On has h called for each event e that the server sends.
+// On registers h for each event e that the server sends.
 func On[T any](c *Client, e event.Event[T], h func(T)) {
 	c.handle(string(e), func(p packet) error {
 		v, err := e.Decode(p)
@@ -255,7 +255,7 @@ func On2[A, B any](c *Client, e event.Event2[A, B], h func(A, B)) {
 	})
 }
 
-// Handle answers each event e that the server sends with what h returns.
+// Handle registers h, which answers each event e that the server sends.
 func Handle[Q, R any](c *Client, e event.RPC[Q, R], h func(Q) (R, error)) {
 	c.handle(string(e), func(p packet) error {
 		q, err := e.Decode(p)
@@ -270,7 +270,7 @@ func Handle[Q, R any](c *Client, e event.RPC[Q, R], h func(Q) (R, error)) {
 	})
 }
 
-// handle registers h. An *Error that it returns is the answer.
+// handle registers h. If h returns an *Error, that is the answer.
 func (c *Client) handle(name string, h func(packet) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

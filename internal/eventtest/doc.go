@@ -1,6 +1,5 @@
-// Package eventtest is the other side of the descriptors of package event: a contract that a server
-// and a client share, and a small Socket.IO client that is built on that package without the
-// server.
+// Package eventtest tests package event from the other side. It has a contract that a server and a
+// client share, and a small Socket.IO client that is built on package event without the server.
 package eventtest
 
 import "github.com/parley-go/parley/event"
@@ -18,7 +17,7 @@ type Sums struct{ A, B int }
 const (
 	Draw  = event.Event2[string, Stroke]("draw")  // both ways
 	Clear = event.Event[event.None]("clear")      // both ways
-	Add   = event.RPC[Sums, int]("add")           // answered by the server
-	Name  = event.RPC[event.None, string]("name") // answered by the client
+	Add   = event.RPC[Sums, int]("add")           // the server answers
+	Name  = event.RPC[event.None, string]("name") // the client answers
 	Sign  = event.RPC[[]byte, event.Binary]("sign")
 )
