@@ -1,13 +1,13 @@
-// Command twin is an application written twice: here on Parley, and in server.mjs on the
-// reference. The tests beside it do the same client actions with both and compare what the
-// clients and the applications saw.
+// Command twin is an application written twice: here on Parley, and in server.mjs on the reference.
+// The tests beside it perform the same client actions with both, then compare what the clients and
+// the applications saw.
 //
-// The application does what its clients tell it to do. A step is an array: its name, and its
+// The application does what its clients tell it to do. A step is an array: its name and its
 // arguments. A client sends steps in three places: in its auth object as "use" (middleware runs
-// them) and "on" (the connection handler runs them), and in the event "do". The auth object's "as"
-// is the client's name in what the application reports.
+// them) and "on" (the connection handler runs them), and in the event "do". In its reports the
+// application calls the client by the auth object's "as".
 //
-// The options are JSON in the first argument. Standard output has a line of JSON for the port and
+// The options are JSON in the first argument. The program prints one line of JSON for the port and
 // for each thing that the application saw.
 package main
 
@@ -30,7 +30,7 @@ import (
 	"github.com/parley-go/parley"
 )
 
-// options are those of both applications. Durations are in milliseconds.
+// options are the options of both applications. Durations are in milliseconds.
 type options struct {
 	PingInterval, PingTimeout, ConnectTimeout, UpgradeTimeout int
 
@@ -40,9 +40,9 @@ type options struct {
 	Cookie             bool
 	Compression        bool
 	Msgpack            bool
-	Legacy             bool // clients of Socket.IO 2
+	Legacy             bool // allow clients of Socket.IO 2
 	Recovery           int  // how long clients may be away
-	RecoveryMiddleware bool // middleware runs for recovered clients, too
+	RecoveryMiddleware bool // middleware also runs for recovered clients
 	Refuse             string
 	EmitFirst          []string // namespaces that the application emits to before any client connects
 }
@@ -135,7 +135,7 @@ func (a *app) gate(name string, open bool) <-chan struct{} {
 	return a.gates[name]
 }
 
-// auth returns a field of what the client authenticated with.
+// auth returns a field of the client's auth object.
 func auth(raw json.RawMessage, key string) any {
 	var all map[string]any
 	if json.Unmarshal(raw, &all) != nil {
@@ -156,7 +156,7 @@ func plan(s *parley.Socket, key string) []any {
 	return list
 }
 
-// name returns what the driver knows a socket by.
+// name returns the name by which the driver knows a socket.
 func name(h parley.Handshake, id string) string {
 	if as, ok := auth(h.Auth, "as").(string); ok {
 		return as
@@ -166,14 +166,14 @@ func name(h parley.Handshake, id string) string {
 
 func nameOf(s *parley.Socket) string { return name(s.Handshake(), s.ID()) }
 
-// others returns rooms without the one that is named by the socket's id, sorted.
+// others returns the sorted rooms without the socket's own room, which has its id as its name.
 func others(rooms []string, id string) []string {
 	rooms = slices.DeleteFunc(slices.Clone(rooms), func(room string) bool { return room == id })
 	slices.Sort(rooms)
 	return append([]string{}, rooms...)
 }
 
-// namespaces is one namespace, or all of a rule.
+// namespaces is one namespace, or all namespaces of a rule.
 type namespaces interface {
 	parley.Listener
 	Use(func(context.Context, *parley.Socket) error) *parley.Registration
@@ -227,7 +227,7 @@ func (a *app) serve(h namespaces) {
 			return err
 		}
 		if p.WantsAck() {
-			p.Ack() // unless the steps have ended the connection
+			p.Ack() // fails if the steps have ended the connection
 		}
 		return nil
 	})
@@ -282,7 +282,7 @@ func (a *app) chosen(s *parley.Socket, described any) *parley.Broadcast {
 	return choice
 }
 
-// run takes steps one after the other. p is the event that brought them, or nil.
+// run takes the steps one after the other. p is the event that brought them, or nil.
 func (a *app) run(s *parley.Socket, steps []any, p *parley.Packet) error {
 	for _, step := range steps {
 		list := step.([]any)
@@ -320,7 +320,7 @@ func (a *app) do(s *parley.Socket, step string, args []any, p *parley.Packet) er
 		}
 	case "askAll": // label, how, event, argument…: reports the answers under the label
 		go func() {
-			// The reference waits for ever unless it is told how long.
+			// Without a timeout the reference waits forever.
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			replies, err := a.chosen(s, args[1]).EmitWithAck(ctx, text(2), args[3:]...)
@@ -362,23 +362,23 @@ func (a *app) do(s *parley.Socket, step string, args []any, p *parley.Packet) er
 		return a.chosen(s, args[0]).DisconnectSockets(context.Background(), args[1].(bool))
 	case "disconnect": // whether to close the connection
 		s.Disconnect(args[0].(bool))
-	case "close": // the connection, without a word
+	case "close": // closes the connection without a disconnect packet
 		s.CloseConnection()
 	case "say": // value…: reports them
 		a.say(append([]any{me, "says"}, args...)...)
-	case "connected": // reports whether the socket is
+	case "connected": // reports whether the socket is connected
 		a.say(me, "connected", s.Connected())
 	case "setData": // value
 		s.SetData(args[0])
-	case "getData": // reports it
+	case "getData": // reports the data
 		a.say(me, "data", s.Data())
-	case "handshake": // reports what the client connected with
+	case "handshake": // reports the handshake
 		a.handshake(s)
-	case "wait": // gate: until somebody opens it
+	case "wait": // gate: waits until a step opens it
 		<-a.gate(text(0), false)
 	case "open": // gate
 		a.gate(text(0), true)
-	case "fail": // message, data: the error of middleware
+	case "fail": // message, data: middleware fails with this error
 		refusal := &parley.ConnectError{Message: text(0)}
 		if len(args) > 1 {
 			refusal.Data = args[1]
@@ -386,18 +386,18 @@ func (a *app) do(s *parley.Socket, step string, args []any, p *parley.Packet) er
 		return refusal
 	case "ack": // argument…
 		return p.Ack(args...)
-	case "guard": // event: is refused
+	case "guard": // event: refuses it
 		s.UseEvent(func(p *parley.Packet) error {
 			if p.Name() == text(0) {
 				return errGuarded
 			}
 			return nil
 		})
-	case "catchAny": // reports the events that come
+	case "catchAny": // reports incoming events
 		s.OnAny(func(p *parley.Packet) error { a.say(me, "any", p.Name()); return nil })
-	case "catchOutgoing": // reports the events that are sent
+	case "catchOutgoing": // reports outgoing events
 		s.OnAnyOutgoing(func(event string, args []json.RawMessage) { a.say(me, "outgoing", event, len(args)) })
-	case "part": // room, event: sent to the room when the socket has disconnected
+	case "part": // room, event: sends it to the room once the socket has disconnected
 		s.OnDisconnect(func(*parley.Socket, parley.Reason) { s.Namespace().To(text(0)).Emit(text(1), me) })
 	case "stopServer":
 		go a.srv.Shutdown(context.Background())
@@ -445,7 +445,7 @@ func (a *app) handshake(s *parley.Socket) {
 	})
 }
 
-// plain returns v with binary data as JavaScript's JSON has it.
+// plain returns v with binary data in the form that JSON.stringify gives it.
 func plain(v any) any {
 	switch v := v.(type) {
 	case []any:
@@ -485,7 +485,7 @@ func first(r parley.Reply) any {
 	return values[0]
 }
 
-// failure says why nobody answered, in the words of both applications.
+// failure says why no answer came, in the words that both applications use.
 func failure(err error) any {
 	switch {
 	case err == nil:
