@@ -22,7 +22,7 @@ func TestHTTPCompression(t *testing.T) {
 		message string
 		want    string
 	}{
-		{"gzip, deflate, br", long(1023), gz}, // with the packet's type just at the threshold
+		{"gzip, deflate, br", long(1023), gz}, // together with the packet's type exactly at the threshold
 		{"gzip, deflate, br", long(1022), plain},
 		{"gzip", "bin:" + long(1000), gz}, // larger in base64
 		{"deflate", long(2000), zl},
@@ -94,7 +94,7 @@ func TestHTTPCompressionIsOff(t *testing.T) {
 	})
 }
 
-// wantMessages reads messages, some of which are compressed.
+// wantMessages reads messages, some of them compressed.
 func wantMessages(t *testing.T, c *ws.Conn, want ...string) {
 	t.Helper()
 	for _, w := range want {
@@ -161,8 +161,8 @@ func deflateParams(agreed string) *ws.DeflateParams {
 	return d
 }
 
-// One message to many connections: each can read it, whatever it agreed on, in the
-// middle of others, and cut by a slow reader at any place.
+// One message goes to many connections. Each can read it, whatever compression it negotiated,
+// between other messages, and split at any place by a slow reader.
 func TestCompressedBroadcast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{Compression: &ws.Compression{}, OutboxLimit: -1})
@@ -199,7 +199,7 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// What revision 3 writes differently is compressed like all else.
+// Forms that only revision 3 uses are compressed too.
 func TestWebSocketCompressionOfRevision3(t *testing.T) {
 	for more, want := range map[string]string{
 		"":       "\x04" + long(5000),

@@ -12,7 +12,7 @@ import (
 
 const originRefused = `{"code":4,"message":"Origin not allowed"}`
 
-// The host is parley.test in all of these.
+// The host is parley.test in all of these tests.
 func TestOrigins(t *testing.T) {
 	none := origin.Policy{}
 	listed := origin.Policy{Origins: []string{"https://example.com", "http://dev.test:3000"}}
@@ -28,7 +28,7 @@ func TestOrigins(t *testing.T) {
 	}{
 		{none, "", ""},
 		{none, "http://parley.test", ""},
-		{none, "https://parley.test", ""}, // behind a proxy the scheme is not known
+		{none, "https://parley.test", ""}, // behind a proxy the server does not know the scheme
 		{none, "http://PARLEY.test", ""},
 		{none, "http://parley.test:80", ""},
 		{none, "null", refused},
@@ -117,7 +117,7 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// A session that was opened by somebody allowed is closed to pages that are not.
+// A page that is not allowed cannot use a session that an allowed page has opened.
 func TestOriginIsCheckedForEachRequest(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := inMemory(t, engine.Options{})

@@ -14,7 +14,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// What a broadcast costs each of its receivers.
+// The cost of a broadcast for each receiver.
 func TestDeliveryAllocatesNothing(t *testing.T) {
 	s := overTCP(t, engine.Options{PingInterval: time.Hour})
 	p, o := s.openWebSocket()
@@ -75,7 +75,7 @@ func TestReceivingAllocatesNothing(t *testing.T) {
 	for range 100 {
 		exchange()
 	}
-	// The record of the test's handler takes one for the string.
+	// The test's handler allocates one string for its record.
 	if n := testing.AllocsPerRun(1000, exchange); n > 1 {
 		t.Errorf("%v allocations a message and reply, want at most the test's own", n)
 	}
@@ -98,8 +98,8 @@ func (idle) Message(bool, []byte)        {}
 func (idle) Opened()                     {}
 func (idle) Closed(engine.Reason, error) {}
 
-// maxIdle bounds the heap, in bytes, that an idle WebSocket session may hold. Measured
-// were 1,640; a third more is allowed.
+// maxIdle limits the heap, in bytes, that an idle WebSocket session may hold. The measured value
+// was 1,640; the limit allows a third more.
 const maxIdle = 2200
 
 func TestIdleSessionsCostLittle(t *testing.T) {
@@ -123,7 +123,7 @@ func TestIdleSessionsCostLittle(t *testing.T) {
 		}
 	}()
 	open := func() { fds = append(fds, rawOpen(t, address, request)) }
-	open() // what is made once
+	open() // objects that are made only once
 	goroutines, heap := runtime.NumGoroutine(), heapInUse()
 	for range n {
 		open()
@@ -148,8 +148,8 @@ func heapInUse() int {
 	return int(m.HeapAlloc)
 }
 
-// rawOpen opens a WebSocket without what the net package keeps for a connection, which
-// would count as the server's.
+// rawOpen opens a WebSocket without the net package, whose memory for the connection would count as
+// the server's.
 func rawOpen(t testing.TB, address *net.TCPAddr, request string) int {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {

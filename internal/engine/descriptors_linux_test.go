@@ -10,8 +10,8 @@ import (
 	"github.com/parley-go/parley/internal/wiretest"
 )
 
-// Without a descriptor to be had a WebSocket is refused before it is one, counts as refused and
-// not as opened, and the next that finds one is accepted.
+// If no descriptor is left, the server refuses a WebSocket before the upgrade and counts it as
+// refused, not as opened. It accepts the next one that gets a descriptor.
 func TestOutOfDescriptors(t *testing.T) {
 	var l log
 	s := overTCP(t, engine.Options{Logger: l.logger(), Open: echo})
@@ -20,7 +20,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The server's side is there as soon as it answers.
+		// Once the server answers, its side of the connection exists.
 		if _, err := fmt.Fprintf(nc, "HEAD /engine.io/ HTTP/1.1\r\nHost: %s\r\n\r\n", s.host); err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +66,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	if opened.Load() != 1 {
 		t.Errorf("%d opened, want 1", opened.Load())
 	}
-	s.stillWorks(sid) // the candidate that was refused is forgotten
+	s.stillWorks(sid) // the server has forgotten the refused candidate
 	o.session.Close()
 	s.poll(sid)
 }

@@ -18,12 +18,12 @@ const (
 
 var eio3 = engine.Options{AllowEIO3: true}
 
-// eio3With returns the options that allow revision 3, and a handler.
+// eio3With returns options that allow revision 3 and use the handler.
 func eio3With(open func(*engine.Session) engine.Handler) engine.Options {
 	return engine.Options{AllowEIO3: true, Open: open}
 }
 
-// open3 begins a session with polling, with more parameters in its handshake.
+// open3 begins a polling session with extra parameters in its handshake.
 func (s *server) open3(more string) (query string, o *owner) {
 	s.t.Helper()
 	a := s.do("GET", newPolling3+more, "")
@@ -34,8 +34,7 @@ func (s *server) open3(more string) (query string, o *owner) {
 	return newPolling3 + more + "&sid=" + parseOpen(s.t, packet).SID, s.owner()
 }
 
-// later polls with the query, and returns when the poll is parked. It must be called in a
-// bubble.
+// later polls with the query and returns when the poll is parked. Call it in a bubble.
 func (s *server) later(query string) <-chan answer {
 	answers := make(chan answer, 1)
 	go func() {
@@ -77,7 +76,7 @@ func TestRevision3Polling(t *testing.T) {
 		}
 		o.wantReceived("é€😀 \u2028", "next")
 
-		// Binary makes the whole payload binary.
+		// One binary packet makes the whole payload binary.
 		frames := "\x00\x02\xff4a\x01\x03\xff\x04\x01\xff\x00\x04\xff4\xe2\x82\xac"
 		wantAnswer(t, s.do("POST", q, frames, "Content-Type", "application/octet-stream"), 200, "ok")
 		a = s.do("GET", q, "")
@@ -107,7 +106,7 @@ func TestRevision3Base64(t *testing.T) {
 		p.wantText("b4AQIDBA==")
 		p.text("4text")
 		p.wantText("4text")
-		p.writeFrame(ws.OpBinary, "\x04\x01") // it may well send bytes
+		p.writeFrame(ws.OpBinary, "\x04\x01") // clients may send bytes even then
 		p.wantText("b4AQ==")
 		p.Close()
 	})
@@ -160,7 +159,8 @@ func TestRevision3Upgrade(t *testing.T) {
 	})
 }
 
-// A broadcast is rendered once for all sessions of a kind, and not changed for the others.
+// A broadcast is rendered once for all sessions of a kind. Rendering does not change the other
+// kinds' forms.
 func TestBroadcastToBothRevisions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, eio3)
@@ -231,7 +231,7 @@ func TestRevision3Heartbeat(t *testing.T) {
 	})
 }
 
-// A client that pings and does not read costs no more than any other.
+// A client that pings but does not read costs no more than any other client.
 func TestRevision3PingFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{AllowEIO3: true, OutboxLimit: 10_000})
@@ -366,7 +366,7 @@ func TestRevision3MalformedWebSocketMessages(t *testing.T) {
 	}
 }
 
-// A session stays in the protocol it began in, whichever way a request comes.
+// A session keeps its first revision, whatever kind of request uses it.
 func TestProtocolOfASessionIsFixed(t *testing.T) {
 	for _, tt := range []struct{ began, other string }{{"EIO=3", "EIO=4"}, {"EIO=4", "EIO=3"}, {"EIO=3", "EIO=5"}, {"EIO=3", "EIO="}} {
 		bubble(t, tt.began+" goes on with "+tt.other, func(t *testing.T) {
@@ -388,7 +388,7 @@ func TestProtocolOfASessionIsFixed(t *testing.T) {
 			o.wantOpen()
 			o.wantReceived()
 
-			// Over WebSocket all there is to go on with is another upgrade.
+			// With WebSocket only another upgrade can continue the session.
 			p := s.upgrade(strings.Replace(q, "polling", "websocket", 1))
 			p.text("2probe")
 			p.wantText("3probe")

@@ -9,7 +9,7 @@ import (
 // Wheel is the timing wheel, for tests.
 type Wheel struct{ w *wheel }
 
-// WheelTimer is a timer of it that calls Alarm.
+// WheelTimer is a timer of the wheel that calls Alarm.
 type WheelTimer struct {
 	t     timer
 	w     *wheel
@@ -29,10 +29,10 @@ func (t *WheelTimer) alarm(*timer) {
 	}
 }
 
-// FormData is what a JSONP form's body is decoded with, for fuzzing.
+// FormData decodes the body of a JSONP form, for fuzzing.
 func FormData(body []byte) ([]byte, bool) { return formData(body) }
 
-// AppendEvent is how a message stands in a stream of sse.
+// AppendEvent appends a message as an event of an sse stream.
 func AppendEvent(dst []byte, id uint64, m *Message) []byte { return appendEvent(dst, id, m) }
 
 // RefusedInAll returns how many requests were refused.
@@ -43,7 +43,7 @@ func (s *Stats) RefusedInAll() (n uint64) {
 	return n
 }
 
-// Conns returns how many WebSocket connections there are, candidates included.
+// Conns returns the number of WebSocket connections, including candidates.
 func (s *Server) Conns() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,11 +12,11 @@ import (
 const (
 	interval = 25 * time.Second
 	timeout  = 20 * time.Second
-	// slack is how much later than it should something may happen: two ticks of the wheel.
+	// slack is the longest delay of a timed event: two ticks of the wheel.
 	slack = 200 * time.Millisecond
 )
 
-// wantSince fails unless the time that has passed is d, or up to slack more.
+// wantSince fails unless the elapsed time is between d and d+slack.
 func wantSince(t testing.TB, start time.Time, d time.Duration) {
 	t.Helper()
 	if got := time.Since(start); got < d || got > d+slack {
@@ -37,7 +37,7 @@ func TestWebSocketHeartbeat(t *testing.T) {
 		}
 		start := time.Now()
 		p.wantText("2")
-		wantSince(t, start, interval) // from the pong, not from the ping
+		wantSince(t, start, interval) // counted from the pong, not from the ping
 		start = time.Now()
 		p.wantClose(ws.CloseNoStatus, "")
 		wantSince(t, start, timeout)
@@ -80,7 +80,7 @@ func TestPingWaitsForAPoll(t *testing.T) {
 	})
 }
 
-// What comes between the timeout and the wheel's next tick does not save the session.
+// A request between the timeout and the wheel's next tick does not save the session.
 func TestRequestAtTheTimeoutIsRefused(t *testing.T) {
 	for name, request := range map[string]func(s *server, sid string) answer{
 		"poll": func(s *server, sid string) answer { return s.poll(sid) },
@@ -88,7 +88,7 @@ func TestRequestAtTheTimeoutIsRefused(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := inMemory(t, engine.Options{})
-			time.Sleep(50 * time.Millisecond) // off the ticks
+			time.Sleep(50 * time.Millisecond) // between two ticks
 			sid, o := s.open()
 			time.Sleep(interval + timeout + time.Millisecond)
 			o.wantOpen()
@@ -113,7 +113,7 @@ func TestForgedPongsAreIgnored(t *testing.T) {
 			close(stop)
 		}()
 		p.wantText("2")
-		wantSince(t, start, interval) // they have not put it off
+		wantSince(t, start, interval) // they have not delayed it
 		<-stop
 		p.text("3", "3", "3")
 		o.wantOpen()
@@ -121,7 +121,7 @@ func TestForgedPongsAreIgnored(t *testing.T) {
 		p.wantText("2")
 		wantSince(t, start, interval)
 		p.discard()
-		o.wantEnded(engine.PingTimeout) // they were not saved up
+		o.wantEnded(engine.PingTimeout) // earlier pongs do not count for later pings
 	})
 }
 
@@ -137,7 +137,7 @@ func TestLatePongIsTooLate(t *testing.T) {
 	})
 }
 
-// The first packet that is not a pong gives a peer its time again, once.
+// The first packet that is not a pong restarts the peer's time, once.
 func TestAnotherPacketExtendsTheWaitOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -159,7 +159,7 @@ func TestAPongAfterTheExtensionCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
 		sid, o := s.open()
-		for range 2 { // the extension is new with each ping
+		for range 2 { // each ping allows one extension
 			wantAnswer(t, s.poll(sid), 200, "2")
 			time.Sleep(timeout - time.Second)
 			s.post(sid, "4a")
@@ -190,14 +190,14 @@ func TestHeartbeatGoesOnAcrossTheUpgrade(t *testing.T) {
 	})
 }
 
-// The promise to users: a peer that has gone silent is given up within both times and
-// a second.
+// The promise to users: the server gives up a silent peer within PingInterval, PingTimeout and a
+// second.
 func TestHalfOpenConnectionIsFreed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
 		p, o := s.openWebSocket()
 		start := time.Now()
-		<-o.ended // it does not read, not even the ping
+		<-o.ended // the client reads nothing, not even the ping
 		if d := time.Since(start); d > interval+timeout+time.Second {
 			t.Errorf("freed after %v", d)
 		}

@@ -20,9 +20,9 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-//lint:file-ignore SA1019 The client that is to be used instead makes no extended CONNECTs.
+// lint:file-ignore SA1019 The client that replaces it cannot make extended CONNECTs.
 
-// http2Client makes WebSockets and requests in one connection of HTTP/2.
+// http2Client makes WebSockets and requests over one HTTP/2 connection.
 type http2Client struct {
 	*server
 	conn *http2.ClientConn
@@ -57,7 +57,7 @@ func (c *http2Conn) Read(b []byte) (int, error)      { return c.body.Read(b) }
 func (c *http2Conn) Close() error                    { return c.WriteCloser.Close() }
 func (c *http2Conn) SetReadDeadline(time.Time) error { return nil }
 
-// send asks for a WebSocket.
+// send requests a WebSocket.
 func (s *http2Client) send(query string, header ...string) (*peer, *http2Conn) {
 	s.t.Helper()
 	body, w := io.Pipe()
@@ -95,7 +95,7 @@ func (s *http2Client) openWebSocket(header ...string) (*peer, *http2Conn, *owner
 	return p, c, s.owner()
 }
 
-// Go's HTTP/2 takes extended CONNECTs only with this in the environment of the process.
+// Go's HTTP/2 server accepts extended CONNECTs only with this in the process's environment.
 const extendedConnect = "http2xconnect=1"
 
 func TestWebSocketOverHTTP2(t *testing.T) {
@@ -186,7 +186,7 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 		if !errors.Is(o.cause, engine.ErrSlowConsumer) {
 			t.Errorf("cause %v", o.cause)
 		}
-		wantAnswer(t, s.do("GET", "EIO=4&transport=abc", ""), 400, unknownTransport) // others do not suffer
+		wantAnswer(t, s.do("GET", "EIO=4&transport=abc", ""), 400, unknownTransport) // other requests still work
 	})
 	t.Run("what breaks the protocol", func(t *testing.T) {
 		s := overHTTP2(t, engine.Options{})
@@ -215,7 +215,7 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 	})
 }
 
-// stuck is a response whose client takes nothing: a write lasts until it is cut off.
+// stuck is a response whose client takes nothing: a write blocks until it is cut off.
 type stuck struct {
 	http.ResponseWriter
 	closing atomic.Bool
@@ -227,7 +227,7 @@ func (w *stuck) Flush()                           {}
 func (w *stuck) SetReadDeadline(time.Time) error  { w.closing.Store(true); return nil }
 func (w *stuck) SetWriteDeadline(time.Time) error { close(w.cut); return nil }
 
-// A write that begins just as the stream is closed must be cut off as well.
+// A write that begins just as the stream is closed must be cut off too.
 func TestHTTP2StreamIsClosedAsAWriteBegins(t *testing.T) {
 	for i := range 5_000 {
 		w := &stuck{cut: make(chan struct{})}
@@ -236,7 +236,7 @@ func TestHTTP2StreamIsClosedAsAWriteBegins(t *testing.T) {
 		go func() {
 			defer close(done)
 			close(begun)
-			for !w.closing.Load() { // as close as it gets
+			for !w.closing.Load() { // as close to that moment as possible
 			}
 			stream.Write([]byte("x"))
 		}()

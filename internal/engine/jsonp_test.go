@@ -11,7 +11,7 @@ import (
 	"github.com/parley-go/parley/internal/origin"
 )
 
-// form is the body of a POST as clients make it.
+// form is the body of a POST in the form that clients send.
 func form(payload string) string {
 	payload = strings.ReplaceAll(payload, `\n`, "\\\n")
 	payload = strings.ReplaceAll(payload, "\n", `\n`)
@@ -38,7 +38,7 @@ func wantScript(t testing.TB, a answer, callback, payload string) {
 	}
 }
 
-// openJSONP begins a session in either revision of the protocol.
+// openJSONP begins a session in either revision.
 func (s *server) openJSONP(eio, j string) (query string, o *owner) {
 	s.t.Helper()
 	q := "EIO=" + eio + "&transport=polling&j=" + j
@@ -68,7 +68,7 @@ func TestJSONP(t *testing.T) {
 			if got := a.header.Get("Content-Type"); got != "text/html" {
 				t.Errorf("Content-Type of the answer to a POST: %q", got)
 			}
-			a = s.do("GET", strings.Replace(q, "j=7", "j=8);alert(1", 1), "") // a later j counts for nothing
+			a = s.do("GET", strings.Replace(q, "j=7", "j=8);alert(1", 1), "") // the server ignores a later j
 			wantScript(t, a, "___eio[7]", tt.got)
 			if strings.ContainsAny(a.body, "\u2028\u2029<>&") {
 				t.Errorf("not escaped: %q", a.body)
@@ -180,7 +180,7 @@ func TestJSONPForms(t *testing.T) {
 	})
 }
 
-// A page of another site gets nothing by a script, for which browsers send no Origin.
+// A page of another site gets nothing with a script, for which browsers send no Origin.
 func TestJSONPOrigins(t *testing.T) {
 	listed := origin.Policy{Origins: []string{"https://friend.example"}}
 	for _, tt := range []struct {
@@ -232,7 +232,7 @@ func TestJSONPOrigins(t *testing.T) {
 		}
 		o.wantReceived()
 		wantAnswer(t, s.do("POST", q, "d=4a", "Origin", "null", "Sec-Fetch-Site", "same-origin"), 200, "ok")
-		o.wantReceived("a") // a page of ours that sends no referrers
+		o.wantReceived("a") // one of our own pages, which sends no referrers
 		o.wantOpen()
 	})
 }
@@ -249,13 +249,13 @@ func TestJSONPIsCompressed(t *testing.T) {
 	})
 }
 
-// What a client escapes comes out as it was; nothing else does harm.
+// Decoding restores what a client has escaped; other input does no harm.
 func FuzzFormData(f *testing.F) {
 	for _, s := range []string{"", "4a", "4\\n", "4\n", "4\\\\n", "4\\\n\\n", "d=4a&d=4b", "%", "%zz", "+", "n"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		ambiguous := strings.Contains(s, "\\\n") // a backslash and a newline: clients send it as \n
+		ambiguous := strings.Contains(s, "\\\n") // a backslash and a newline, which clients send as \n
 		if got, ok := engine.FormData([]byte(form(s))); !ok || string(got) != s && !ambiguous {
 			t.Errorf("%q came as %q, %v", s, got, ok)
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley/internal/engine"
 )
 
-// wantRetry checks a refusal that is not for ever, of both transports.
+// wantRetry checks, over both transports, a refusal that allows another try later.
 func (s *server) wantRetry(status int, message, after string, header ...string) {
 	s.t.Helper()
 	a := s.do("GET", newPolling, "", header...)
@@ -67,7 +67,7 @@ func TestMaxPerAddress(t *testing.T) {
 	})
 }
 
-// Who has one IPv6 address has the 2^64 of its network.
+// A client with one IPv6 address has all 2^64 addresses of its network.
 func TestMaxPerAddressCountsNetworksOfIPv6(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := inMemory(t, engine.Options{
@@ -95,7 +95,7 @@ func TestDrain(t *testing.T) {
 		s.Drain()
 		s.Drain()
 		s.wantRetry(503, "Server is shutting down", "1")
-		p.text("4a") // the others go on
+		p.text("4a") // the other sessions continue
 		p.wantText("4a")
 		s.stillWorks(sid)
 		u := s.upgradeFrom(sid)
@@ -134,7 +134,8 @@ func TestShutdownSendsWhatIsQueued(t *testing.T) {
 	})
 }
 
-// Who was told to go before the shutdown has no more time for its last poll than the others.
+// A session that was closed before the shutdown gets no more time for its last poll than the
+// others.
 func TestShutdownHurriesThoseThatLinger(t *testing.T) {
 	for _, transport := range []string{"polling", "sse"} {
 		bubble(t, transport, func(t *testing.T) {

@@ -16,17 +16,17 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// What each test of malformed requests asserts: the whole answer, what becomes of the session,
-// and that nothing is kept. More of them are where their transport is: packets and payloads in
-// polling_test.go, eio3_test.go, jsonp_test.go and websocket_test.go, upgrades in
-// upgrade_test.go, origins in cors_test.go.
+// Each test of malformed requests checks the whole answer, what happens to the session, and that
+// the server keeps nothing. Other such tests are next to their transport: packets and payloads in
+// polling_test.go, eio3_test.go, jsonp_test.go and websocket_test.go, upgrades in upgrade_test.go,
+// origins in cors_test.go.
 
-// wantNothingLeft checks, in a bubble, that no session, no connection and no goroutine of one
-// is left, and that the counters agree.
+// wantNothingLeft checks, in a bubble, that no session, no connection and no goroutine of either is
+// left, and that the counters agree.
 func (s *server) wantNothingLeft() {
 	s.t.Helper()
 	s.client.CloseIdleConnections()
-	time.Sleep(time.Second) // net/http waits half of it to end some connections
+	time.Sleep(time.Second) // net/http waits half a second before it ends some connections
 	synctest.Wait()
 	s.wantSessions(0)
 	if n := s.Conns(); n != 0 {
@@ -53,8 +53,8 @@ func (s *server) finish(query string, o *owner, farewell string) {
 	s.wantNothingLeft()
 }
 
-// raw sends a request as it stands and reads the response. If cut is true the connection ends
-// behind the request, and there may be none.
+// raw sends a request literally and reads the response. If cut is true, the connection ends after
+// the request, and there may be no response.
 func (s *server) raw(request string, cut bool) (a answer) {
 	s.t.Helper()
 	nc, err := s.dial(s.t.Context(), "tcp", s.host)
@@ -124,7 +124,7 @@ func TestMalformedQueries(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			s := inMemory(t, engine.Options{JSONP: true})
 			a := s.do("GET", query, "")
-			if name == "no value of what nobody asks" { // j is of JSONP
+			if name == "no value of what nobody asks" { // j belongs to JSONP
 				wantRefusal(t, a, 400, badRequest)
 				s.wantNothingLeft()
 				return
@@ -134,7 +134,7 @@ func TestMalformedQueries(t *testing.T) {
 	}
 }
 
-// What HTTP itself forbids is refused by net/http, before anybody looks at the session.
+// net/http refuses what HTTP itself forbids, before the engine looks at the session.
 func TestMalformedHTTP(t *testing.T) {
 	for name, tt := range map[string]struct {
 		head, body string // without Host
@@ -243,7 +243,7 @@ func TestMalformedBodies(t *testing.T) {
 	}
 }
 
-// Every method, on a session in whatever state.
+// Every method, on sessions in various states.
 func TestRequestsOfSessionsThatAreNotPolling(t *testing.T) {
 	const octets = "application/octet-stream"
 	requests := []struct{ method, query, contentType string }{
@@ -352,8 +352,8 @@ func TestRequestsOfSessionsThatAreNotPolling(t *testing.T) {
 	})
 }
 
-// A WebSocket's opening handshake, for a new session or to upgrade one: no fault leaves
-// anything behind, and the session goes on.
+// A WebSocket's opening handshake, for a new session or an upgrade. A faulty one leaves nothing
+// behind, and an existing session continues.
 func TestMalformedWebSocketHandshakes(t *testing.T) {
 	const (
 		key      = "Sec-Websocket-Key"
@@ -443,7 +443,7 @@ func TestMalformedWebSocketHandshakes(t *testing.T) {
 	}
 	const lines = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 	for name, tt := range map[string]struct {
-		first, sid string // the request's first line has %s where the query is
+		first, sid string // the first line has %s in place of the query
 		status     int
 		body       string
 	}{
@@ -492,8 +492,8 @@ func TestMalformedWebSocketHandshakes(t *testing.T) {
 	})
 }
 
-// Frames that RFC 6455 forbids: they end the session of their WebSocket, but not one that is to
-// be upgraded to it.
+// Frames that RFC 6455 forbids. They end the session of their WebSocket, but not a session that the
+// WebSocket would upgrade.
 func TestMalformedFrames(t *testing.T) {
 	frame := func(first byte, payload string) string {
 		b := ws.AppendMaskedFrame(nil, ws.OpText, []byte(payload))
@@ -595,8 +595,8 @@ func TestMalformedFrames(t *testing.T) {
 	}
 }
 
-// Two polls, or two posts, at the same time end a session of every kind. Who was first is
-// answered.
+// Two simultaneous polls, or posts, end a session of every kind. The first of the two gets an
+// answer.
 func TestOverlapsInEveryKindOfPolling(t *testing.T) {
 	for name, tt := range map[string]struct{ query, post, farewell string }{
 		"revision 4":        {newPolling, "4a", "1"},

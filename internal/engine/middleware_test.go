@@ -15,7 +15,7 @@ import (
 	"github.com/parley-go/parley/internal/origin"
 )
 
-// A log keeps what is logged, and may be read at any time.
+// log keeps what is logged. It can be read at any time.
 type log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -37,7 +37,7 @@ func (l *log) lines() []string {
 	return slices.Collect(strings.Lines(l.b.String()))
 }
 
-// want checks that one line was logged since the last call, with all of the parts.
+// want checks that exactly one line was logged since the last call, and that it has all parts.
 func (l *log) want(t *testing.T, parts ...string) {
 	t.Helper()
 	lines := l.lines()
@@ -52,14 +52,15 @@ func (l *log) want(t *testing.T, parts ...string) {
 	}
 }
 
-// What middleware has set is in every answer: cookies of sessions and of sticky balancing.
+// Every answer has the headers that middleware has set, such as cookies for sessions and sticky
+// balancing.
 func TestHeadersOfMiddleware(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		sticky := func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				http.SetCookie(w, &http.Cookie{Name: "node", Value: "a"})
 				w.Header().Set("X-Request-Id", "77")
-				w.Header().Set("Content-Type", "text/html") // of no effect
+				w.Header().Set("Content-Type", "text/html") // has no effect
 				next.ServeHTTP(w, r)
 			})
 		}
@@ -103,8 +104,8 @@ func TestHeadersOfMiddleware(t *testing.T) {
 	})
 }
 
-// naive is a ResponseWriter as middleware for logging often has it: nothing can be asked of it
-// but what the interface has.
+// naive is a ResponseWriter as middleware for logging often has it. It has the methods of the
+// interface and no others.
 type naive struct{ http.ResponseWriter }
 
 // wrapper can be unwrapped.
@@ -135,7 +136,7 @@ func TestResponseWriterThatHidesTheConnection(t *testing.T) {
 		l.want(t, "level=WARN", "transport=sse", "writer=engine_test.naive", "Unwrap")
 		p, _ := s.openWebSocket("X-Wrap", "well")
 		p.Close()
-		sid, o := s.open() // polling works in any case
+		sid, o := s.open() // polling works in every case
 		wantAnswer(t, s.post(sid, "4a"), 200, "ok")
 		o.session.Close()
 		s.poll(sid)
@@ -148,9 +149,10 @@ func TestResponseWriterThatHidesTheConnection(t *testing.T) {
 	})
 }
 
-// Middleware that ends long requests makes clients with polling come and go for ever.
+// Middleware that ends long requests makes polling clients disconnect and reconnect again and
+// again.
 func TestMiddlewareThatTimesPollsOut(t *testing.T) {
-	withTimeout := func(next http.Handler) http.Handler { // as middleware of chi
+	withTimeout := func(next http.Handler) http.Handler { // like chi's middleware
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
 			defer cancel()
@@ -186,7 +188,7 @@ func TestMiddlewareThatTimesPollsOut(t *testing.T) {
 	})
 }
 
-// An http.Server's own limits of time are not for requests that wait.
+// An http.Server's own timeouts do not apply to requests that wait.
 func TestTimeoutsOfTheHTTPServer(t *testing.T) {
 	for _, transport := range []string{"polling", "sse"} {
 		bubble(t, transport, func(t *testing.T) {

@@ -32,8 +32,8 @@ func (o *owner) wantSlowConsumer(s *server) {
 	s.wantSessions(0)
 }
 
-// fill sends to a peer that does not read until the session ends, and returns what that
-// counts for.
+// fill sends to a peer that does not read until the session ends. It returns the size of the sent
+// messages, as the outbox counts it.
 func (o *owner) fill(size int) (sent int) {
 	m := message(long(size))
 	for o.session.Send(m) {
@@ -43,10 +43,10 @@ func (o *owner) fill(size int) (sent int) {
 	return sent
 }
 
-// overLimit is how many times its limit an outbox may hold.
+// overLimit times its limit is the most that an outbox may hold.
 const overLimit = 4
 
-// outboxes are sessions of clients that do not read, of each transport.
+// outboxes opens, for each transport, a session whose client does not read.
 var outboxes = map[string]func(s *server) *owner{
 	"WebSocket": func(s *server) *owner { _, o := s.openWebSocket(); return o },
 	"polling":   func(s *server) *owner { _, o := s.open(); return o },
@@ -72,7 +72,7 @@ func eachStalled(t *testing.T, o engine.Options, f func(t *testing.T, s *server,
 	}
 }
 
-// An outbox is never over its ceiling, however fast it is filled.
+// An outbox never exceeds its ceiling, however fast it fills.
 func TestOutboxCeiling(t *testing.T) {
 	const limit = 256 << 10
 	eachStalled(t, engine.Options{OutboxLimit: limit}, func(t *testing.T, s *server, o *owner) {
@@ -91,7 +91,7 @@ func TestOutboxCeiling(t *testing.T) {
 	})
 }
 
-// A peer that takes nothing is given up soon once its outbox is over the limit.
+// A peer that takes nothing is given up soon after its outbox exceeds the limit.
 func TestOutboxOverItsLimit(t *testing.T) {
 	const limit = 256 << 10
 	eachStalled(t, engine.Options{OutboxLimit: limit, WriteTimeout: -1, PingInterval: time.Hour}, func(t *testing.T, s *server, o *owner) {
@@ -102,7 +102,7 @@ func TestOutboxOverItsLimit(t *testing.T) {
 		time.Sleep(time.Minute)
 		o.wantOpen()
 		for range 80 {
-			o.send(long(1000)) // to where the transport has kept a buffer of it
+			o.send(long(1000)) // so that the limit is exceeded even after the transport has taken a buffer full
 		}
 		start := time.Now()
 		<-o.ended
@@ -111,7 +111,7 @@ func TestOutboxOverItsLimit(t *testing.T) {
 	})
 }
 
-// What a peer takes counts, not how much it is sent.
+// What matters is how much a peer takes, not how much it is sent.
 func TestBurstToAPeerThatReads(t *testing.T) {
 	const limit, size, n = 256 << 10, 10_000, 90 // 900,000 bytes
 	bubble(t, "WebSocket", func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestBurstToAPeerThatReads(t *testing.T) {
 			o.send(long(size))
 		}
 		for i := range n {
-			if p.wantText("4" + long(size)); i%6 == 0 { // the server sees that 64 KiB are taken
+			if p.wantText("4" + long(size)); i%6 == 0 { // so the server sees that 64 KiB are taken
 				time.Sleep(2 * time.Second)
 			}
 		}
@@ -161,7 +161,7 @@ func TestBurstToAPeerThatReads(t *testing.T) {
 	})
 }
 
-// A large message is no reason to end a client that is about to take it, nor is what follows it.
+// Neither a large message, nor what follows it, ends a client that is about to take it.
 func TestLargeThenSmall(t *testing.T) {
 	const size = 6 << 20 // over the ceiling of 4 MiB
 	for _, first := range []string{"", "before"} {
@@ -238,7 +238,7 @@ func TestDrained(t *testing.T) {
 			o, take := read(s)
 			const n, size = 60, 10_000
 			for range n {
-				o.session.Queue(message(long(size))) // and Drained is what flushes
+				o.session.Queue(message(long(size))) // Drained flushes it
 			}
 			var done [2]bool
 			var waiting sync.WaitGroup
@@ -297,7 +297,7 @@ func TestDrained(t *testing.T) {
 	})
 }
 
-// It is said once why a session was ended.
+// The log says once why a session has ended.
 func TestSlowConsumerIsLogged(t *testing.T) {
 	var log strings.Builder
 	o := engine.Options{OutboxLimit: 10_000, Logger: slog.New(slog.NewTextHandler(&log, nil))}
@@ -313,7 +313,7 @@ func TestSlowConsumerIsLogged(t *testing.T) {
 	})
 }
 
-// Beside the outbox the kernel takes its share, but nothing else does.
+// The kernel holds bytes besides the outbox, but nothing else does.
 func TestOutboxCeilingOverTCP(t *testing.T) {
 	const limit = 256 << 10
 	s := overTCP(t, engine.Options{OutboxLimit: limit})
@@ -324,7 +324,7 @@ func TestOutboxCeilingOverTCP(t *testing.T) {
 		if sent += m.Size(); sent > 64<<20 {
 			t.Fatal("the outbox has no limit")
 		}
-		for o.session.Queued() > limit/2 && o.isOpen() && sent < 8<<20 { // let it flush what it can
+		for o.session.Queued() > limit/2 && o.isOpen() && sent < 8<<20 { // let it flush as much as it can
 			if !o.session.Send(m) {
 				break
 			}
@@ -345,7 +345,7 @@ func TestWriteTimeout(t *testing.T) {
 		o.send("a")
 		synctest.Wait()
 		start := time.Now()
-		for o.send("b") { // sending more does not put it off
+		for o.send("b") { // sending more does not delay it
 			time.Sleep(slack / 4)
 		}
 		wantSince(t, start, 10*time.Second)
@@ -359,14 +359,14 @@ func TestWriteTimeoutOverTCP(t *testing.T) {
 	p, o := s.openWebSocket()
 	p.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 	o.send(long(16 << 20))
-	for o.isOpen() && o.session.Queued() < 1<<28 { // sending more does not put it off
+	for o.isOpen() && o.session.Queued() < 1<<28 { // sending more does not delay it
 		o.send("b")
 	}
 	o.wantSlowConsumer(s)
 	p.Close()
 }
 
-// sip reads the frame of a text message of n bytes, 64 KiB at a time after a wait.
+// sip reads the frame of a text message of n bytes, in steps of 64 KiB with a wait before each.
 func (p *peer) sip(n int, wait time.Duration) {
 	p.t.Helper()
 	for left := 10 + 1 + n; left > 0; left -= reactor.BufferSize { // header, type, data
@@ -377,7 +377,7 @@ func (p *peer) sip(n int, wait time.Duration) {
 	}
 }
 
-// Taking something within the time is enough.
+// It is enough that the client takes something within the time.
 func TestSlowReaderIsNotAStalledOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{PingInterval: time.Hour})
@@ -437,7 +437,7 @@ func TestVolatileOverPolling(t *testing.T) {
 	})
 }
 
-// A message that is larger than the outbox may be sent, alone.
+// A message larger than the outbox may be sent alone.
 func TestLargeMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{OutboxLimit: 1000})
@@ -462,7 +462,7 @@ func TestLargeMessage(t *testing.T) {
 	})
 }
 
-// A frame that has begun is finished when the session ends; what is behind it is dropped.
+// When the session ends, the current frame is finished and later messages are dropped.
 func TestCloseFrameComesBetweenFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -470,7 +470,7 @@ func TestCloseFrameComesBetweenFrames(t *testing.T) {
 		o.send(long(200_000), "dropped", "dropped, too")
 		head := make([]byte, 10_000)
 		io.ReadFull(p.r, head)
-		p.text("2") // a violation
+		p.text("2") // breaks the protocol
 		o.wantEnded(engine.TransportError)
 		if _, err := io.CopyN(io.Discard, p.r, 10+200_001-int64(len(head))); err != nil {
 			t.Fatal(err)
@@ -479,7 +479,7 @@ func TestCloseFrameComesBetweenFrames(t *testing.T) {
 	})
 }
 
-// Close waits for a slow reader, as long as it reads.
+// Close waits for a slow reader for as long as it keeps reading.
 func TestCloseDeliversToASlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -493,8 +493,8 @@ func TestCloseDeliversToASlowReader(t *testing.T) {
 	})
 }
 
-// A reader that is slow in its own way gets every frame whole and in order, over a
-// socket that takes few bytes at a time, with pongs in between.
+// A slow reader gets every frame whole and in order, over a socket that takes few bytes at a time,
+// with pongs in between.
 func TestPartialWritesKeepTheOrder(t *testing.T) {
 	s := overTCP(t, engine.Options{OutboxLimit: -1})
 	for seed := range uint64(soak.Times(6, 600)) {
@@ -548,7 +548,7 @@ func TestPartialWritesKeepTheOrder(t *testing.T) {
 	}
 }
 
-// sipper reads little at a time.
+// sipper reads a little at a time.
 type sipper struct {
 	io.Reader
 	rng *rand.Rand
@@ -558,7 +558,8 @@ func (r sipper) Read(b []byte) (int, error) {
 	return r.Reader.Read(b[:min(len(b), 1+r.rng.IntN(30_000))])
 }
 
-// The answer to a client's probe has its time, too, once the client has upgraded without it.
+// WriteTimeout also applies to the answer to a probe, if the client has upgraded without reading
+// that.
 func TestWriteTimeoutOfTheProbesAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})

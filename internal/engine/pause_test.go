@@ -15,7 +15,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// pausing pauses its session with every eighth message.
+// pausing pauses its session at every eighth message.
 type pausing struct {
 	session  *engine.Session
 	messages int
@@ -32,7 +32,7 @@ func (p *pausing) Message(bool, []byte) {
 func (p *pausing) Opened()                     {}
 func (p *pausing) Closed(engine.Reason, error) {}
 
-// posting is a session of a client that posts.
+// posting is a session whose client posts.
 type posting struct {
 	*server
 	t       *testing.T
@@ -54,7 +54,7 @@ func eachPosting(t *testing.T, o engine.Options, f func(p posting)) {
 	})
 }
 
-// giveUp posts a body, and abandons the POST once the server waits.
+// giveUp posts a body and abandons the POST once the server waits.
 func (p posting) giveUp(body string) {
 	p.t.Helper()
 	ctx, cancel := context.WithCancel(p.t.Context())
@@ -79,7 +79,7 @@ func (p posting) giveUp(body string) {
 	synctest.Wait()
 }
 
-// payload is a body of many messages.
+// bodyOf returns a body of n messages.
 func bodyOf(n int) string {
 	packets := make([]string, n)
 	for i := range packets {
@@ -123,8 +123,8 @@ func TestPausedSessionHandsNothingOn(t *testing.T) {
 	})
 }
 
-// What a client has posted and given up still counts: until it is handed on, another POST is
-// one too many.
+// A POST that the client has given up still counts: until its body is handled, another POST
+// overlaps with it.
 func TestPostsThatAreGivenUpDoNotPileUp(t *testing.T) {
 	eachPosting(t, engine.Options{Open: pauseOften}, func(p posting) {
 		p.giveUp(bodyOf(100))
@@ -150,7 +150,7 @@ func TestPostThatIsGivenUpIsHandedOn(t *testing.T) {
 	})
 }
 
-// The end of the session frees a POST that waits, and drops what is left of its body.
+// The end of the session releases a waiting POST and drops the rest of its body.
 func TestPausedSessionEnds(t *testing.T) {
 	eachPosting(t, engine.Options{Open: pauseOften}, func(p posting) {
 		answered := make(chan answer, 1)
@@ -162,7 +162,7 @@ func TestPausedSessionEnds(t *testing.T) {
 	})
 }
 
-// A WebSocket's messages wait as well, though they have been read already.
+// Messages of a WebSocket wait too, even those that were read already.
 func TestPausedWebSocketHandsNothingOn(t *testing.T) {
 	const total = 2000
 	play := func(t *testing.T, p *peer, o *owner, until func(n int)) {
@@ -200,7 +200,7 @@ func TestPausedWebSocketHandsNothingOn(t *testing.T) {
 	}
 }
 
-// The end of a paused session is not put off by what was sent before.
+// Data that was sent before does not delay the end of a paused session.
 func TestPausedWebSocketEnds(t *testing.T) {
 	for name, tt := range map[string]struct {
 		end    func(p *peer, o *owner)
@@ -229,10 +229,10 @@ func TestPausedWebSocketEnds(t *testing.T) {
 	}
 }
 
-// While a session is paused its client gets a ping as often as it must, and owes nothing.
+// The client of a paused session gets every ping that it needs, and owes nothing.
 func TestPingsGoOnWhilePaused(t *testing.T) {
 	const pings = 6
-	// wantPings reads pings, each in time.
+	// wantPings reads pings and checks that each comes in time.
 	wantPings := func(t *testing.T, next func()) {
 		t.Helper()
 		for range pings {
@@ -243,7 +243,7 @@ func TestPingsGoOnWhilePaused(t *testing.T) {
 			}
 		}
 	}
-	// wantBeat checks the heartbeat after the pause: a ping, a pong, a ping, and silence.
+	// wantBeat checks the heartbeat after the pause: a ping, a pong, a ping, then silence.
 	wantBeat := func(t *testing.T, o *owner, ping, pong, end func()) {
 		t.Helper()
 		for range 2 {
@@ -260,7 +260,7 @@ func TestPingsGoOnWhilePaused(t *testing.T) {
 		wantSince(t, start, timeout)
 		o.wantEnded(engine.PingTimeout)
 	}
-	for _, before := range []time.Duration{0, interval + timeout/2} { // the pause
+	for _, before := range []time.Duration{0, interval + timeout/2} { // the time before the pause
 		bubble(t, fmt.Sprint("WebSocket ", before), func(t *testing.T) {
 			s := inMemory(t, engine.Options{})
 			p, o := s.openWebSocket()
@@ -304,7 +304,7 @@ func TestPingsGoOnWhilePaused(t *testing.T) {
 			}
 			o.session.Pause()
 			wantPings(t, ping)
-			time.Sleep(10*interval - time.Second) // no poll gets but one
+			time.Sleep(10*interval - time.Second) // pings do not pile up: the next poll gets one
 			wantAnswer(t, s.poll(sid), 200, "2")
 			o.session.Resume()
 			s.post(sid, strings.Join(append(pongs, "3"), "\x1e"))
@@ -324,7 +324,7 @@ func TestPingsGoOnWhilePaused(t *testing.T) {
 			pongs := "3"
 			wantPings(t, func() { ping(); pongs += "\x1e3" })
 			if before == 0 {
-				pongs = pongs[2:] // the first was that of a ping to come
+				pongs = pongs[2:] // the pong in the first POST counts for one of the pings
 			}
 			o.send("a")
 			f.want("4a")
@@ -332,7 +332,7 @@ func TestPingsGoOnWhilePaused(t *testing.T) {
 			f.close()
 			o.session.Resume()
 			wantAnswer(t, <-first, 200, "ok")
-			// One pong is that of the first ping: what follows is kept.
+			// One pong answers the first ping only: the later events are kept.
 			f = s.resume(sid, "1")
 			for range pings - 1 {
 				ping()
@@ -350,9 +350,9 @@ func TestPingsGoOnWhilePaused(t *testing.T) {
 	}
 }
 
-// Clients of revision 3 ping, and wait for a pong. Their pings cannot be read.
+// Clients of revision 3 ping and wait for a pong. A paused session cannot read their pings.
 func TestRevision3PongsWhilePaused(t *testing.T) {
-	// wantPongs reads pongs until the client would have given up.
+	// wantPongs reads pongs for longer than the client would have waited without any.
 	wantPongs := func(t *testing.T, next func()) {
 		t.Helper()
 		for start := time.Now(); time.Since(start) < 5*(interval+timeout); {
@@ -370,7 +370,7 @@ func TestRevision3PongsWhilePaused(t *testing.T) {
 		go p.text("2", "4a")
 		wantPongs(t, func() { p.wantText("3") })
 		o.session.Resume()
-		p.wantText("3") // to the ping
+		p.wantText("3") // answers the ping
 		synctest.Wait()
 		o.wantReceived("a")
 		start := time.Now()
@@ -391,8 +391,8 @@ func TestRevision3PongsWhilePaused(t *testing.T) {
 	})
 }
 
-// A client gets its pings in time even if its session is paused and resumed again and again, and
-// has not come to its pong yet.
+// A client gets its pings in time even if its session is paused and resumed again and again before
+// the session reads its pong.
 func TestPingsGoOnWhilePausedOftenEnough(t *testing.T) {
 	for _, tt := range []struct {
 		name              string

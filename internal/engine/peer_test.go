@@ -17,8 +17,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// peer is a client's side of a WebSocket, frame by frame. Reading and writing may go on
-// at the same time.
+// peer is the client's side of a WebSocket, frame by frame. It can read and write at the same time.
 type peer struct {
 	net.Conn
 	t    testing.TB
@@ -73,7 +72,7 @@ func newPeer(t testing.TB, nc net.Conn, r *http.Request) *peer {
 	return p
 }
 
-// upgrade opens a WebSocket with the query; header holds names and values in turn.
+// upgrade opens a WebSocket with the query. header alternates names and values.
 func (s *server) upgrade(query string, header ...string) *peer {
 	s.t.Helper()
 	p := s.send(s.handshake(query, header...))
@@ -84,7 +83,7 @@ func (s *server) upgrade(query string, header ...string) *peer {
 	return p
 }
 
-// refused sends a handshake that must not succeed and returns the answer to it.
+// refused sends a handshake that must fail and returns its answer.
 func (s *server) refused(query string, header ...string) answer {
 	s.t.Helper()
 	p := s.send(s.handshake(query, header...))
@@ -93,7 +92,7 @@ func (s *server) refused(query string, header ...string) answer {
 	return answer{p.resp.StatusCode, p.resp.Header, string(body)}
 }
 
-// openWebSocket begins a session with WebSocket.
+// openWebSocket begins a session over WebSocket.
 func (s *server) openWebSocket(header ...string) (*peer, *owner) {
 	s.t.Helper()
 	p := s.upgrade(newWebSocket, header...)
@@ -181,11 +180,11 @@ func (p *peer) wantClose(code int, reason string) {
 	if op != ws.OpClose || gotCode != code || gotReason != reason {
 		p.t.Fatalf("frame %v %q, want Close %d %q", op, payload, code, reason)
 	}
-	_ = p.tryFrame(ws.OpClose, payload) // the server may have gone
+	_ = p.tryFrame(ws.OpClose, payload) // the server may be gone
 	p.wantEOF()
 }
 
-// wantEOF waits for the end of the connection, at which no more bytes may come.
+// wantEOF waits for the end of the connection and fails if any byte comes before that.
 func (p *peer) wantEOF() {
 	p.t.Helper()
 	p.SetReadDeadline(time.Now().Add(patience()))
@@ -204,10 +203,10 @@ func (p *peer) wantBody(want string) {
 	}
 }
 
-// discard reads and drops what comes until the connection ends.
+// discard reads and drops all bytes until the connection ends.
 func (p *peer) discard() { io.Copy(io.Discard, p.r) }
 
-// upgradeFrom takes a polling session to WebSocket as the official client does.
+// upgradeFrom upgrades a polling session to WebSocket as the official client does.
 func (s *server) upgradeFrom(sid string) *peer {
 	s.t.Helper()
 	p := s.upgrade(ofWebSocket(sid))

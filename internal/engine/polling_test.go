@@ -13,7 +13,7 @@ import (
 	"github.com/parley-go/parley/internal/engine"
 )
 
-// What a client may send by POST, and what becomes of the session.
+// Payloads that a client may POST, and what happens to the session.
 func TestPostedPayloads(t *testing.T) {
 	const open = engine.Reason("")
 	for _, tt := range []struct {
@@ -47,7 +47,7 @@ func TestPostedPayloads(t *testing.T) {
 		{"a byte order mark", "\ufeff4a", nil, engine.ParseError},
 		{"full-width digit", "４a", nil, engine.ParseError},
 		{"JSON", `["a"]`, nil, engine.ParseError},
-		{"a payload of version 3", "2:4a", nil, engine.TransportError}, // begins with a ping
+		{"a payload of version 3", "2:4a", nil, engine.TransportError}, // it begins with a ping
 		{"a trailing separator", "4a\x1e", []string{"a"}, engine.ParseError},
 		{"a leading separator", "\x1e4a", nil, engine.ParseError},
 		{"an empty packet", "4a\x1e\x1e4b", []string{"a"}, engine.ParseError},
@@ -109,7 +109,7 @@ func TestOctetStreamIsRefused(t *testing.T) {
 	})
 }
 
-// slowBody is a request's body that the test hands out.
+// slowBody is a request body that the test supplies piece by piece.
 func slowBody() (*io.PipeReader, *io.PipeWriter) { return io.Pipe() }
 
 func TestPollAndPostMayOverlap(t *testing.T) {
@@ -146,7 +146,7 @@ func TestOversizedPost(t *testing.T) {
 			}
 			wantAnswer(t, a, 413, "")
 			o.wantOpen()
-			body := "4" + long(999) // just right
+			body := "4" + long(999) // exactly the limit
 			wantAnswer(t, s.post(sid, body), 200, "ok")
 			o.wantReceived(body[1:])
 			o.session.Close()
@@ -172,7 +172,7 @@ func TestBodyThatStalls(t *testing.T) {
 	})
 }
 
-// Where a request is refused its body is not read by us, but net/http waits for it before it
+// The server does not read the body of a refused request, but net/http waits for the body before it
 // answers.
 func TestRefusedBodyThatStalls(t *testing.T) {
 	for name, request := range map[string]string{
@@ -198,7 +198,7 @@ func TestRefusedBodyThatStalls(t *testing.T) {
 	}
 }
 
-// Answers are too short to fill a buffer, so they are written when the handler has returned.
+// Answers are too short to fill a buffer, so they are written after the handler has returned.
 func TestAnswerThatIsNotTaken(t *testing.T) {
 	for name, request := range map[string]string{
 		"refused":             "GET /engine.io/?" + ofPolling("unknown"),
@@ -239,7 +239,7 @@ func TestAnswerThatIsNotTaken(t *testing.T) {
 	}
 }
 
-// The body's time must not run on into the requests that follow on the connection.
+// The deadline for a body must not affect later requests on the connection.
 func TestDeadlinesEndWithTheirRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{BodyTimeout: time.Second, WriteTimeout: time.Second})
@@ -285,7 +285,7 @@ func TestServerClose(t *testing.T) {
 	})
 }
 
-// What was queued before Close is still fetched, and the farewell after it.
+// The client can still fetch what was queued before Close, and then the farewell.
 func TestClosedSessionLingersForItsPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -367,7 +367,7 @@ func TestPauseHoldsThePostBack(t *testing.T) {
 		o.session.Pause()
 		go func() { answers <- s.post(sid, "4c") }()
 		time.Sleep(time.Second)
-		o.session.Close() // lets it go, too
+		o.session.Close() // also ends the lingering
 		wantAnswer(t, <-answers, 200, "ok")
 		s.poll(sid)
 	})

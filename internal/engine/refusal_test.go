@@ -11,7 +11,7 @@ import (
 	"github.com/parley-go/parley/internal/origin"
 )
 
-// Each refusal counts under its reason, and the log says once a minute what can be done.
+// Each refusal counts under its reason. The log says once a minute what to do about it.
 func TestRefusalsAreCountedAndLogged(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
@@ -58,7 +58,7 @@ func TestRefusalsAreCountedAndLogged(t *testing.T) {
 	}
 }
 
-// One line for each origin, of as many as clients invent.
+// Each origin gets one line, even if clients invent many.
 func TestRefusedOriginsAreLoggedOneByOne(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		var l log

@@ -51,13 +51,13 @@ func TestRefusedHandshakes(t *testing.T) {
 		{"DELETE", newPolling, 400, badMethod},
 		{"PATCH", newPolling, 400, badMethod},
 		{"HEAD", newPolling, 400, ""},
-		{"GET", newWebSocket, 400, badRequest}, // without an upgrade
+		{"GET", newWebSocket, 400, badRequest}, // not an upgrade
 		{"GET", "EIO=3&transport=polling", 400, badVersion},
 		{"GET", "EIO=5&transport=polling", 400, badVersion},
 		{"GET", "EIO=abc&transport=polling", 400, badVersion},
 		{"GET", "EIO=04&transport=polling", 400, badVersion},
 		{"GET", "transport=polling", 400, badVersion},
-		{"POST", "EIO=abc&transport=polling", 400, badMethod}, // the method comes first
+		{"POST", "EIO=abc&transport=polling", 400, badMethod}, // the method is checked first
 	} {
 		bubble(t, tt.method+" "+tt.query, func(t *testing.T) {
 			s := inMemory(t, engine.Options{})
@@ -141,7 +141,7 @@ func TestOddSessionIDs(t *testing.T) {
 			s.poll(sid)
 		})
 	}
-	bubble(t, "a megabyte", func(t *testing.T) { // over net/http's own limit
+	bubble(t, "a megabyte", func(t *testing.T) { // exceeds net/http's own limit
 		s := inMemory(t, engine.Options{})
 		if a := s.do("GET", ofPolling(strings.Repeat("a", 2<<20)), ""); a.status != http.StatusRequestHeaderFieldsTooLarge {
 			t.Errorf("status %d", a.status)
@@ -157,7 +157,7 @@ func TestOddSessionIDs(t *testing.T) {
 	})
 }
 
-// An empty sid is no sid.
+// An empty sid counts as no sid.
 func TestEmptySessionIDIsAHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -243,7 +243,7 @@ func TestAllowRequest(t *testing.T) {
 				return tt.err
 			}})
 			wantRefusal(t, s.do("GET", newPolling, ""), 403, tt.body)
-			// A WebSocket is always refused with 400, as by the reference.
+			// A WebSocket is always refused with 400, as in the reference.
 			wantRefusal(t, s.refused(newWebSocket), 400, tt.plainText)
 			p := s.upgrade("EIO=4&transport=websocket", "Authorization", "yes")
 			p.read()
@@ -261,7 +261,7 @@ func TestAllowRequest(t *testing.T) {
 	}
 }
 
-// AllowRequest decides on handshakes, not on each request of a session.
+// AllowRequest decides on handshakes, not on every request of a session.
 func TestAllowRequestIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
@@ -278,7 +278,7 @@ func TestAllowRequestIsAskedOnce(t *testing.T) {
 	})
 }
 
-// Some HTTP libraries offer to go on in HTTP/2 with every request.
+// Some HTTP libraries offer an upgrade to HTTP/2 with every request.
 func TestPollsThatOfferAnotherProtocol(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := inMemory(t, engine.Options{})

@@ -31,8 +31,8 @@ func (s *server) cut(b string, n int, reset bool) {
 	nc.Close()
 }
 
-// The connection is cut at every byte of handshakes, requests and frames
-// (CVE-2022-21676, CVE-2022-41940, CVE-2023-31125): the server goes on, and keeps nothing.
+// The connection is cut at every byte of handshakes, requests and frames (CVE-2022-21676,
+// CVE-2022-41940, CVE-2023-31125). The server goes on and keeps nothing.
 func TestCutAtEveryByte(t *testing.T) {
 	frames := string(ws.AppendMaskedFrame(ws.AppendMaskedFrame(ws.AppendMaskedFrame(nil,
 		ws.OpText, []byte("4abc")), ws.OpBinary, []byte(long(130))), ws.OpPing, []byte("p")))
@@ -54,7 +54,7 @@ func TestCutAtEveryByte(t *testing.T) {
 	} {
 		for _, reset := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, reset %v", tt.name, reset), func(t *testing.T) {
-				// What is silent then is given up soon.
+				// These settings end silent connections soon.
 				s := overTCP(t, engine.Options{Open: echo, AllowEIO3: true, JSONP: true, PingInterval: 200 * time.Millisecond, PingTimeout: 200 * time.Millisecond})
 				var all []*owner
 				for n := 0; ; n += 1 + n/100 {
@@ -83,7 +83,7 @@ func TestCutAtEveryByte(t *testing.T) {
 					p, _ := s.openWebSocket()
 					defer p.Close()
 					err := p.tryFrame(ws.OpText, "4a")
-					packet := "2" // on a slow machine it is pinged, or even given up
+					packet := "2" // on a slow machine the server pings it, or even gives it up
 					for packet == "2" && err == nil {
 						_, packet, err = p.tryRead()
 					}
@@ -95,8 +95,8 @@ func TestCutAtEveryByte(t *testing.T) {
 	}
 }
 
-// 10,000 posts of a type that is refused, some with a body that does not come
-// (CVE-2026-59725): each is answered, none holds its connection.
+// 10,000 posts of a refused type, some with a body that does not arrive (CVE-2026-59725). Each gets
+// an answer, and none holds its connection.
 func TestOctetStreamPosts(t *testing.T) {
 	s := overTCP(t, engine.Options{BodyTimeout: 200 * time.Millisecond})
 	before := descriptors(t)

@@ -20,7 +20,7 @@ import (
 	"github.com/parley-go/parley/internal/wiretest"
 )
 
-// server is an engine.Server behind an http.Server, and a client's way to it.
+// server is an engine.Server behind an http.Server, with a client for it.
 type server struct {
 	*engine.Server
 	t      testing.TB
@@ -32,19 +32,19 @@ type server struct {
 	bubble bool
 }
 
-// bubble runs a subtest in a bubble of its own, where time costs nothing.
+// bubble runs a subtest in its own bubble, where waiting takes no time.
 func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
-// inMemory serves over pipes. It must be called in a bubble.
+// inMemory serves over pipes. Call it in a bubble.
 func inMemory(t testing.TB, o engine.Options) *server {
 	return inMemoryBehind(t, o, &http.Server{}, func(h http.Handler) http.Handler { return h })
 }
 
-// inMemoryBehind is inMemory with an HTTP server of its own, and middleware in it.
+// inMemoryBehind is inMemory with a given HTTP server and middleware.
 func inMemoryBehind(t testing.TB, o engine.Options, hs *http.Server, middleware func(http.Handler) http.Handler) *server {
-	t.Cleanup(func() { time.Sleep(time.Second) }) // net/http waits half of it to end some connections
+	t.Cleanup(func() { time.Sleep(time.Second) }) // net/http waits half a second before it ends some connections
 	l := wiretest.Listen()
 	s := serve(t, o, hs, middleware, l, l.Dial, "parley.test", time.Minute)
 	s.bubble = true
@@ -97,16 +97,16 @@ func serve(t testing.TB, o engine.Options, hs *http.Server, middleware func(http
 	return s
 }
 
-// owner is a session's handler that writes down what it is told.
+// owner is a session's handler that records its calls.
 type owner struct {
 	t       testing.TB
 	server  *server
 	session *engine.Session
-	opened  chan<- *owner  // gets this one
-	next    engine.Handler // told, too, if not nil
+	opened  chan<- *owner  // receives this owner
+	next    engine.Handler // also called, if not nil
 
 	mu     sync.Mutex
-	got    []string // messages; binary ones with "bin:" in front
+	got    []string // messages; binary ones with the prefix "bin:"
 	ended  chan struct{}
 	reason engine.Reason
 	cause  error
@@ -136,7 +136,7 @@ func (o *owner) Closed(reason engine.Reason, cause error) {
 	o.mu.Lock()
 	o.reason, o.cause = reason, cause
 	o.mu.Unlock()
-	close(o.ended) // panics the second time
+	close(o.ended) // a second call panics
 	if o.next != nil {
 		o.next.Closed(reason, cause)
 	}
@@ -158,7 +158,7 @@ func (o *owner) isOpen() bool {
 	}
 }
 
-// wantEnded waits for the session's end, in a bubble with all that follows from it.
+// wantEnded waits for the session's end and, in a bubble, for everything that follows from it.
 func (o *owner) wantEnded(reason engine.Reason) {
 	o.t.Helper()
 	select {
@@ -197,7 +197,7 @@ func (o *owner) send(texts ...string) bool {
 	return true
 }
 
-// message makes a text message, or a binary one of what follows "bin:".
+// message makes a text message or, after "bin:", a binary one.
 func message(s string) *engine.Message {
 	data, binary := strings.CutPrefix(s, "bin:")
 	return engine.NewMessage(append(make([]byte, engine.Headroom), data...), binary)
@@ -230,7 +230,7 @@ const (
 func ofPolling(sid string) string   { return newPolling + "&sid=" + sid }
 func ofWebSocket(sid string) string { return newWebSocket + "&sid=" + sid }
 
-// do sends a request with the query as it stands; header holds names and values in turn.
+// do sends a request with the literal query. header alternates names and values.
 func (s *server) do(method, query, body string, header ...string) answer {
 	s.t.Helper()
 	a, err := s.try(method, query, strings.NewReader(body), header...)
@@ -281,7 +281,7 @@ func parseOpen(t testing.TB, packet string) (o opening) {
 	return o
 }
 
-// open begins a session with polling.
+// open begins a session over polling.
 func (s *server) open() (sid string, o *owner) {
 	s.t.Helper()
 	a := s.do("GET", newPolling, "")
@@ -291,7 +291,7 @@ func (s *server) open() (sid string, o *owner) {
 	return parseOpen(s.t, a.body).SID, s.owner()
 }
 
-// owner returns the handler of the session opened next.
+// owner returns the handler of the next session that opens.
 func (s *server) owner() *owner {
 	s.t.Helper()
 	select {
@@ -308,7 +308,7 @@ func (s *server) poll(sid string) answer {
 	return s.do("GET", ofPolling(sid), "")
 }
 
-// pollLater polls, and returns when the poll is parked. It must be called in a bubble.
+// pollLater polls and returns when the poll is parked. Call it in a bubble.
 func (s *server) pollLater(sid string) <-chan answer { return s.later(ofPolling(sid)) }
 
 func (s *server) post(sid, body string) answer {
@@ -323,7 +323,7 @@ func wantAnswer(t testing.TB, a answer, status int, body string) {
 	}
 }
 
-// eventually waits, outside of bubbles, until cond holds.
+// eventually waits, outside bubbles, until cond holds.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -335,8 +335,8 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// patience is how long to wait for what has to happen. By the clock of a bubble, which begins in
-// the year 2000, that is exact; by a real one a machine may be slow.
+// patience is how long to wait for something that must happen. A bubble's clock, which begins in
+// the year 2000, is exact. With a real clock the machine may be slow.
 func patience() time.Duration {
 	if time.Now().Year() == 2000 {
 		return 10 * time.Second

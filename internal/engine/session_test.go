@@ -52,7 +52,7 @@ func TestHandshakeOfASession(t *testing.T) {
 	})
 }
 
-// What is kept of a request has a bound, that of Node.js, and takes no more than it has to.
+// A Handshake has a size limit, that of Node.js, and takes no more memory than it needs.
 func TestHandshakeIsBounded(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -153,7 +153,8 @@ func TestStats(t *testing.T) {
 	})
 }
 
-// A server that cannot be hijacked from, as with HTTP/2, refuses WebSockets and keeps nothing.
+// If a connection cannot be hijacked, as in HTTP/2, the server refuses WebSockets and keeps
+// nothing.
 func TestNoHijacker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -171,7 +172,7 @@ func TestNoHijacker(t *testing.T) {
 		if n := s.Stats().Opened[1].Load(); n != 0 {
 			t.Errorf("%d sessions of WebSocket were opened", n)
 		}
-		p := s.upgradeFrom(sid) // the candidate that failed is forgotten
+		p := s.upgradeFrom(sid) // the server has forgotten the failed candidate
 		p.writeFrame(ws.OpPing, "")
 		p.want(ws.OpPong, "")
 		p.Close()
@@ -199,7 +200,7 @@ func TestShutdownCutsWhatIsLeft(t *testing.T) {
 	})
 }
 
-// Sessions may be looked at and used from the moment they are known.
+// Other goroutines may use a session as soon as they can find it.
 func TestSessionsAreUsedWhileTheyOpen(t *testing.T) {
 	s := overTCP(t, engine.Options{})
 	stop := make(chan struct{})

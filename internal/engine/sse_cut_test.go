@@ -23,7 +23,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// packetOf is the packet that m, as message takes it, is in text.
+// packetOf returns, as text, the packet of the message that message makes of m.
 func packetOf(m string) string {
 	if data, binary := strings.CutPrefix(m, "bin:"); binary {
 		return "b" + base64.StdEncoding.EncodeToString([]byte(data))
@@ -38,7 +38,7 @@ var oddTexts = []string{
 	"bin:", "bin:\n", "bin:\x00\xff\r\n", "bin:" + long(100_000),
 }
 
-// Whatever is sent arrives as it is, byte for byte, and nothing else.
+// Everything arrives byte for byte as it was sent, and nothing else.
 func TestSSEEvents(t *testing.T) {
 	stream := []byte(":\n\n")
 	for i, m := range oddTexts {
@@ -86,11 +86,11 @@ func FuzzSSEEvent(f *testing.F) {
 	})
 }
 
-// frail is a connection that breaks, for its client, when so many bytes have come.
+// frail is a connection that breaks, for its client, after left bytes have arrived.
 type frail struct {
 	net.Conn
-	left      int  // negative: it does not
-	unnoticed bool // by the server
+	left      int  // negative: it does not break
+	unnoticed bool // the server does not notice the break
 }
 
 func (c *frail) Read(b []byte) (int, error) {
@@ -112,8 +112,8 @@ func (c *frail) Close() error {
 	return c.Conn.Close()
 }
 
-// frailly has s ask for streams over connections that break after as many bytes as next
-// says. Everything else goes over whole ones.
+// frailly makes s request streams over connections that break after the number of bytes that next
+// returns. Everything else uses whole connections.
 func (s *server) frailly(next func() (left int, unnoticed bool)) *server {
 	streams := *s
 	streams.client = &http.Client{Transport: &http.Transport{
@@ -131,18 +131,19 @@ func (s *server) frailly(next func() (left int, unnoticed bool)) *server {
 	return &streams
 }
 
-// goer is a client that goes on when its stream breaks.
+// goer is a client that reconnects when its stream breaks.
 type goer struct {
 	streams *server
 	whole   *server
 	sid     string
 	f       *streaming
 	last    string // id
-	asked   string // the last that the server was told
+	asked   string // the last id that the server was told
 	cuts    int
 }
 
-// begin asks for the stream of a new session. The test tells it the id if it does not arrive.
+// begin requests the stream of a new session. If the session's id does not arrive, the test
+// supplies it.
 func (s *server) begin(next func() (int, bool)) (*goer, *owner) {
 	g := &goer{streams: s.frailly(next), whole: s}
 	f, err := g.streams.tryStream(newSSE)
@@ -154,7 +155,7 @@ func (s *server) begin(next func() (int, bool)) (*goer, *owner) {
 	return g, o
 }
 
-// packet returns the next packet that matters.
+// packet returns the next packet that matters to the test.
 func (g *goer) packet() string {
 	g.whole.t.Helper()
 	for range 10_000 {
@@ -189,8 +190,8 @@ func (g *goer) leave() {
 	}
 }
 
-// probe has a WebSocket's probe answered. The one before may have to be forgotten, and the
-// server to hear that its Noop was read.
+// probe sends a probe over a WebSocket until it is answered. First the server may have to forget
+// the previous candidate, and to learn that the client has read its Noop.
 func (g *goer) probe() *peer {
 	g.whole.t.Helper()
 	for start := time.Now(); time.Since(start) < patience(); time.Sleep(time.Millisecond) {
@@ -209,7 +210,7 @@ func (g *goer) probe() *peer {
 	return nil
 }
 
-// reconnect asks for a stream, without reading from it.
+// reconnect requests a stream but does not read it.
 func (g *goer) reconnect() {
 	g.whole.t.Helper()
 	query := ofSSE(g.sid)
@@ -235,7 +236,7 @@ func (g *goer) want(packets ...string) {
 	}
 }
 
-// The first stream breaks at every byte there is, whether or not the server hears of it.
+// The first stream breaks at every possible byte, whether or not the server notices.
 func TestSSECutAnywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -276,8 +277,7 @@ func TestSSECutAnywhere(t *testing.T) {
 	})
 }
 
-// Streams break again and again while messages are sent all the time and pongs trim what is
-// kept.
+// Streams break again and again while messages flow and pongs trim the log.
 func TestSSECutAgainAndAgain(t *testing.T) {
 	for seed := range uint64(soak.Times(40, 4000)) {
 		bubble(t, fmt.Sprint(seed), func(t *testing.T) {
@@ -335,7 +335,7 @@ func numbered(i int) string {
 	return m
 }
 
-// A client that comes back before the server knows that it was gone takes its session over.
+// A client that comes back before the server has noticed the break takes over its session.
 func TestSSETakeover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{WriteTimeout: time.Hour})
@@ -374,8 +374,7 @@ func TestSSETakeover(t *testing.T) {
 	})
 }
 
-// rawStream asks for a stream and does not even read the response's header. It must be called
-// in a bubble.
+// rawStream requests a stream and does not even read the response's header. Call it in a bubble.
 func (s *server) rawStream(query string) net.Conn {
 	nc, err := s.dial(s.t.Context(), "tcp", s.host)
 	if err != nil {
@@ -397,7 +396,7 @@ func TestSSEVolatile(t *testing.T) {
 		}
 		f.want("4a", "4b")
 		synctest.Wait()
-		if !o.session.SendVolatile(message("c")) { // what is kept does not count
+		if !o.session.SendVolatile(message("c")) { // held messages do not count
 			t.Error("dropped behind what was sent")
 		}
 		f.want("4c")
@@ -437,7 +436,7 @@ func TestSSEOutboxLimit(t *testing.T) {
 		o.fill(1000)
 		o.wantSlowConsumer(s)
 		synctest.Wait()
-		if _, err := io.ReadAll(nc); err != nil { // the connection was closed at once
+		if _, err := io.ReadAll(nc); err != nil { // the server closed the connection at once
 			t.Error(err)
 		}
 	})
@@ -455,7 +454,7 @@ func TestSSEOutboxLimit(t *testing.T) {
 			synctest.Wait()
 			f.close()
 			synctest.Wait()
-			for range 100 { // has precedence over what was sent
+			for range 100 { // takes precedence over messages already sent
 				o.send(m)
 			}
 			kept := limit/message(m).Size() - 100
@@ -511,7 +510,7 @@ func TestSSEOutboxLimit(t *testing.T) {
 	})
 }
 
-// A pong acknowledges what was sent before its ping, and a forged one nothing.
+// A pong acknowledges what was sent before its ping. A forged one acknowledges nothing.
 func TestSSEPongTrims(t *testing.T) {
 	for _, last := range []string{"2", "3"} { // the ping's is 3
 		bubble(t, last, func(t *testing.T) {
@@ -519,10 +518,10 @@ func TestSSEPongTrims(t *testing.T) {
 			f, sid, o := s.openSSE()
 			o.send("a")
 			f.want("4a")
-			wantAnswer(t, s.postSSE(sid, "3"), 200, "ok") // nobody has asked
+			wantAnswer(t, s.postSSE(sid, "3"), 200, "ok") // the server has not sent a ping
 			f.close()
 			time.Sleep(interval + slack)
-			wantAnswer(t, s.postSSE(sid, "3"), 200, "ok") // the ping is queued, but was not sent
+			wantAnswer(t, s.postSSE(sid, "3"), 200, "ok") // the ping is queued but not sent yet
 			f = s.resume(sid, "0")
 			f.want("4a", "2")
 			time.Sleep(interval)
@@ -551,7 +550,7 @@ func TestSSEWriteTimeout(t *testing.T) {
 		s.rawStream(newSSE)
 		o := s.owner()
 		start := time.Now()
-		for o.send("b") { // sending more does not put it off
+		for o.send("b") { // sending more does not delay it
 			time.Sleep(slack / 4)
 		}
 		wantSince(t, start, 10*time.Second)
@@ -586,7 +585,7 @@ func TestSSEWriteTimeout(t *testing.T) {
 	})
 }
 
-// What a session does when its server closes it.
+// What a session does when the server closes it.
 func TestSSEServerCloses(t *testing.T) {
 	bubble(t, "without a stream", func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -627,7 +626,7 @@ func TestSSEServerCloses(t *testing.T) {
 		synctest.Wait()
 		o.session.Close()
 		wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId=7", ""), 400, badRequest)
-		f = s.resume(sid, "0") // it is no worse for that
+		f = s.resume(sid, "0") // this does no harm
 		f.want("1")
 		f.wantEnd()
 		s.wantSessions(0)
@@ -659,13 +658,13 @@ func TestSSEServerCloses(t *testing.T) {
 		f.wantEnd()
 		s.wantSessions(0)
 	})
-	bubble(t, "at once", func(t *testing.T) { // what is queued is dropped
+	bubble(t, "at once", func(t *testing.T) { // queued messages are dropped
 		s := inMemory(t, engine.Options{})
 		f, sid, o := s.openSSE()
 		f.close()
 		synctest.Wait()
 		o.send("dropped")
-		s.postSSE(sid, "2") // a violation
+		s.postSSE(sid, "2") // breaks the protocol
 		o.wantEnded(engine.TransportError)
 		s.wantSessions(0)
 		wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId=0", ""), 400, unknownSession)
@@ -740,7 +739,7 @@ func TestSSEOverHTTP2(t *testing.T) {
 	if f.resp.ProtoMajor != 2 {
 		t.Fatalf("HTTP/%d", f.resp.ProtoMajor)
 	}
-	for i := range 3 { // nothing is written for longer than WriteTimeout
+	for i := range 3 { // the server writes nothing for longer than WriteTimeout
 		f.want("2")
 		wantAnswer(t, s.postSSE(sid, "3"), 200, "ok")
 		o.send(numbered(i))
@@ -777,19 +776,19 @@ func TestSSEWriteTimeoutOverHTTP2(t *testing.T) {
 	f, sid, o := s.openSSE()
 	const n = 8 << 20
 	o.send(long(n))
-	f.want("4" + long(n)) // within the time, bit by bit
+	f.want("4" + long(n)) // within the time, piece by piece
 	o.send(long(4*n), "behind it")
 	o.wantSlowConsumer(s)
 	wantRefusal(t, s.do("GET", ofSSE(sid)+"&lastEventId=1", ""), 400, unknownSession)
 }
 
-// A stream that is taken over does not keep its goroutine until the write's time is up.
+// When a stream is taken over, its goroutine does not run until the write times out.
 func TestSSETakeoverOverHTTP2(t *testing.T) {
 	s := overTLS(t, engine.Options{WriteTimeout: time.Hour, OutboxLimit: -1})
 	f, sid, o := s.openSSE()
 	const n = 16 << 20
 	o.send(long(n))      // more than the client's window
-	f.r.Peek(f.r.Size()) // it is being written
+	f.r.Peek(f.r.Size()) // the server is writing it
 	g := s.resume(sid, "0")
 	g.want("4" + long(n))
 	f.wantCut()

@@ -25,16 +25,16 @@ const newSSE = "EIO=4&transport=sse"
 
 func ofSSE(sid string) string { return newSSE + "&sid=" + sid }
 
-// events reads a stream as the HTML standard, 9.2.6, has it.
+// events reads a stream as the HTML standard, 9.2.6, specifies.
 type events struct {
 	r    *bufio.Reader
 	last string // id
-	cr   bool   // a line break may go on
+	cr   bool   // an LF after this CR belongs to the same line break
 }
 
 func newEvents(r io.Reader) *events { return &events{r: bufio.NewReader(r)} }
 
-// line returns a line, which LF, CR or both in turn have ended.
+// line returns a line that ends with LF, CR or CR LF.
 func (e *events) line() (string, error) {
 	var b []byte
 	for {
@@ -54,7 +54,7 @@ func (e *events) line() (string, error) {
 	}
 }
 
-// next returns an event's name and data. What is cut off is none.
+// next returns an event's name and data. It ignores an incomplete event.
 func (e *events) next() (name, data string, err error) {
 	id, some := e.last, false
 	for {
@@ -104,7 +104,7 @@ type streaming struct {
 	resp *http.Response
 }
 
-// stream asks for a stream. It is closed at the end of the test.
+// stream requests a stream, which is closed at the end of the test.
 func (s *server) stream(query string, header ...string) *streaming {
 	s.t.Helper()
 	f, err := s.tryStream(query, header...)
@@ -137,7 +137,7 @@ func (s *server) tryStream(query string, header ...string) (*streaming, error) {
 	return &streaming{newEvents(resp.Body), s.t, resp}, nil
 }
 
-// openSSE begins a session with sse.
+// openSSE begins a session over sse.
 func (s *server) openSSE(header ...string) (f *streaming, sid string, o *owner) {
 	s.t.Helper()
 	f = s.stream(newSSE, header...)
@@ -148,7 +148,7 @@ func (s *server) openSSE(header ...string) (f *streaming, sid string, o *owner) 
 	return f, parseOpen(s.t, packet).SID, s.owner()
 }
 
-// resume goes on with a session behind the event last.
+// resume continues a session after the event last.
 func (s *server) resume(sid, last string) *streaming {
 	s.t.Helper()
 	f := s.stream(ofSSE(sid) + "&lastEventId=" + last)
@@ -170,7 +170,7 @@ func (f *streaming) want(packets ...string) {
 	}
 }
 
-// wantEnd waits for the stream's end, as it should be.
+// wantEnd waits for the stream's regular end.
 func (f *streaming) wantEnd() {
 	f.t.Helper()
 	if packet, err := f.packet(); err != io.EOF {
@@ -186,8 +186,8 @@ func (f *streaming) wantCut() {
 	}
 }
 
-// wantOver waits for either. A stream that is taken over while something is being written, or
-// just was, is cut over HTTP/2.
+// wantOver waits for either. Over HTTP/2 a stream is cut if it is taken over during or just after a
+// write.
 func (f *streaming) wantOver() {
 	f.t.Helper()
 	if packet, err := f.packet(); err == nil {
@@ -321,7 +321,7 @@ func TestSSEPingTimeoutWithoutAStream(t *testing.T) {
 		f, sid, o := s.openSSE()
 		f.close()
 		time.Sleep(interval + timeout - time.Second)
-		f = s.resume(sid, "0") // in time for the pong
+		f = s.resume(sid, "0") // in time to send the pong
 		f.want("2")
 		wantAnswer(t, s.postSSE(sid, "3"), 200, "ok")
 		start := time.Now()
@@ -338,7 +338,7 @@ func TestSSEPingTimeoutWithoutAStream(t *testing.T) {
 func TestSSEStreamAtTheTimeoutIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
-		time.Sleep(50 * time.Millisecond) // off the ticks
+		time.Sleep(50 * time.Millisecond) // between two ticks
 		f, sid, o := s.openSSE()
 		f.close()
 		time.Sleep(interval + timeout + time.Millisecond)
@@ -348,7 +348,7 @@ func TestSSEStreamAtTheTimeoutIsRefused(t *testing.T) {
 	})
 }
 
-// What refuses a request, and what becomes of the session, whose stream is open and has the
+// Which requests are refused, and what happens to the session. Its stream is open and has the
 // events 0 to 2.
 func TestSSERequests(t *testing.T) {
 	const open = engine.Reason("")
@@ -490,7 +490,7 @@ func TestSSEPauseHoldsThePostBack(t *testing.T) {
 	})
 }
 
-// Other transports do not offer sse, nor can their sessions go on with it.
+// Other transports do not offer sse as an upgrade, and their sessions cannot continue with it.
 func TestSSEIsChosenAtTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -524,7 +524,7 @@ func TestSSEIsChosenAtTheHandshake(t *testing.T) {
 	})
 }
 
-// Some HTTP libraries offer to go on in HTTP/2 with every request.
+// Some HTTP libraries offer an upgrade to HTTP/2 with every request.
 func TestSSEThatOffersAnotherProtocol(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -576,7 +576,7 @@ func TestSSELimits(t *testing.T) {
 		wantRefusal(t, s.do("GET", newSSE, ""), 403, `{"code":4,"message":"who?"}`)
 		f, sid, o := s.openSSE("Authorization", "me")
 		f.close()
-		f = s.resume(sid, "0") // nobody asks again
+		f = s.resume(sid, "0") // nobody asks for it again
 		a := s.do("GET", newSSE, "", "Authorization", "me")
 		wantRefusal(t, a, 503, `{"code":4,"message":"Too many connections"}`)
 		if got := a.header.Get("Retry-After"); got != "5" {
@@ -591,7 +591,7 @@ func TestSSELimits(t *testing.T) {
 	})
 }
 
-// A server that cannot give a client its time does not stream.
+// A server that cannot set deadlines for a client does not stream.
 func TestSSEWithoutDeadlines(t *testing.T) {
 	s, err := engine.NewServer(engine.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -604,7 +604,7 @@ func TestSSEWithoutDeadlines(t *testing.T) {
 	}
 }
 
-// The server's timeouts are for requests and whole responses.
+// The http.Server's timeouts are for requests and whole responses.
 func TestSSEOutlastsTheServersTimeouts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})

@@ -16,11 +16,11 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// What breaks an upgrade leaves the session, and its stream, as they were.
+// A broken upgrade leaves the session and its stream as they were.
 func TestSSEBrokenUpgrades(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		client func(t *testing.T, p *peer) // breaks it, before or after the Noop was read
+		client func(t *testing.T, p *peer) // breaks the upgrade, before or after the client has read the Noop
 	}{
 		{"closed", func(t *testing.T, p *peer) { p.Close() }},
 		{"timeout", func(t *testing.T, p *peer) { p.wantClose(1005, "") }},
@@ -39,7 +39,7 @@ func TestSSEBrokenUpgrades(t *testing.T) {
 				last := f.last
 				if reopen {
 					f.close()
-					f = s.resume(sid, last) // it gives the upgrade up, and the server does not know
+					f = s.resume(sid, last) // the client gives up the upgrade, which the server does not know
 				}
 				synctest.Wait()
 				tt.client(t, p)
@@ -48,7 +48,7 @@ func TestSSEBrokenUpgrades(t *testing.T) {
 				f.want("4works")
 				o.wantOpen()
 
-				// Another one, if the client is known to have read the first Noop.
+				// Another upgrade works if the client is known to have read the first Noop.
 				p = s.upgrade(ofWebSocket(sid))
 				p.text("2probe")
 				if !reopen {
@@ -60,7 +60,7 @@ func TestSSEBrokenUpgrades(t *testing.T) {
 				p.wantText("3probe")
 				f.want("6")
 				f.close()
-				p.text("2probe") // once more is harmless
+				p.text("2probe") // a second probe is harmless
 				p.wantText("3probe")
 				p.text("5", "4a")
 				p.wantText("4a")
@@ -71,7 +71,7 @@ func TestSSEBrokenUpgrades(t *testing.T) {
 	}
 }
 
-// The upgrade waits until the client can have read all.
+// The upgrade waits until the client can have read everything.
 func TestSSEUpgradeTooEarly(t *testing.T) {
 	bubble(t, "without a stream", func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -132,8 +132,8 @@ func TestSSEUpgradeTooEarly(t *testing.T) {
 	})
 }
 
-// A client that upgrades though it did not read its stream to the end has lost the rest.
-// Nothing of it is left to count.
+// A client that upgrades without reading its stream to the end loses the rest. The server no longer
+// counts any of it.
 func TestSSEUpgradeOfAClientThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{WriteTimeout: -1})
@@ -145,7 +145,7 @@ func TestSSEUpgradeOfAClientThatDoesNotRead(t *testing.T) {
 		p.text("2probe")
 		p.wantText("3probe")
 		nc := s.rawStream(ofSSE(sid))
-		nc.Read(make([]byte, 4096)) // the header: the events are being written
+		nc.Read(make([]byte, 4096)) // the header; now the server is writing the events
 		synctest.Wait()
 		p.text("5")
 		synctest.Wait()
@@ -158,7 +158,7 @@ func TestSSEUpgradeOfAClientThatDoesNotRead(t *testing.T) {
 	})
 }
 
-// As with polling, see TestSessionEndsDuringTheUpgrade.
+// As with polling; see TestSessionEndsDuringTheUpgrade.
 func TestSSESessionEndsDuringTheUpgrade(t *testing.T) {
 	probed := func(t *testing.T, name string, play func(s *server, f *streaming, sid string, p *peer)) {
 		bubble(t, name, func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestSSESessionEndsDuringTheUpgrade(t *testing.T) {
 		synctest.Wait()
 		p.text("5")
 		p.wantClose(1005, "")
-		f.wantEnd() // without a Close, which the client could take for the end of a failed upgrade
+		f.wantEnd() // without a Close, which the client could mistake for the end of a failed upgrade
 	})
 	probed(t, "probe lost", func(s *server, f *streaming, sid string, p *peer) {
 		p.Close()
@@ -217,8 +217,8 @@ func TestSSESessionEndsDuringTheUpgrade(t *testing.T) {
 	})
 }
 
-// Both sides send without a pause while the session is upgraded, or nearly, at some moment,
-// and streams break: nothing is lost, doubled or out of order.
+// Both sides send without a pause while the session upgrades, or nearly does, at a random moment,
+// and streams break. Nothing is lost, duplicated or reordered.
 func TestSSEUpgradeUnderLoad(t *testing.T) {
 	for seed := range uint64(soak.Times(60, 6000)) {
 		bubble(t, fmt.Sprint(seed), func(t *testing.T) {
@@ -274,7 +274,7 @@ func sseUpgradeUnderLoad(t *testing.T, s *server, seed uint64, total int) {
 		}
 	}
 
-	// Pongs are posted by who reads, so it posts the rest as well.
+	// The goroutine that reads also posts pongs, so it posts everything else too.
 	for range rng.IntN(total / 3) {
 		check(g.packet())
 		if rng.IntN(3) == 0 {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A session cannot change its state but as the table in the documentation says.
+// A session can change its state only as the table in the documentation says.
 func TestStates(t *testing.T) {
 	allowed := map[[2]state]bool{
 		{opening, open}: true,

@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// wantStats compares all but the bytes, of which there must be some.
+// wantStats compares everything except the bytes, which must not be zero.
 func (o *owner) wantStats(want engine.SessionStats) {
 	o.t.Helper()
 	got := o.session.Stats()

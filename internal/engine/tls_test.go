@@ -17,7 +17,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// overTLS serves HTTP/1.1 and HTTP/2 under TLS, over connections that are polled.
+// overTLS serves HTTP/1.1 and HTTP/2 over TLS, on connections that are polled.
 func overTLS(t testing.TB, o engine.Options) *server {
 	s := overTCP(t, o)
 	web := httptest.NewUnstartedServer(s.Server)
@@ -44,7 +44,7 @@ func TestPollingOverHTTP2(t *testing.T) {
 	if !o.session.Handshake().Secure {
 		t.Error("the session is not said to be secure")
 	}
-	// Of two polls one ends the session; which, HTTP/2 does not say.
+	// One of two polls ends the session. HTTP/2 does not say which one.
 	statuses := make(chan int)
 	for range 2 {
 		go func() { statuses <- s.poll(sid).status }()
@@ -56,8 +56,8 @@ func TestPollingOverHTTP2(t *testing.T) {
 	o.wantEnded(engine.TransportError)
 }
 
-// Many sessions, each of whose sides sends, pauses and closes when it likes: what
-// arrives is always a beginning of what was sent.
+// Many sessions whose two sides send, pause and close at random. What arrives is always a prefix of
+// what was sent.
 func TestChaos(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, engine.Options) *server{"TCP": overTCP, "TLS": overTLS} {
 		t.Run(name, func(t *testing.T) {
@@ -138,7 +138,7 @@ func chaosClient(p *peer, rng *rand.Rand) {
 	p.Close()
 }
 
-// checkPrefix checks that the messages are numbered from 0 on, and whole.
+// checkPrefix checks that the messages are whole and numbered from 0.
 func checkPrefix(t testing.TB, messages []string) {
 	for i, m := range messages {
 		number, rest, _ := strings.Cut(m, ":")

@@ -18,7 +18,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// wantOpenOf checks that one session is counted as open, with that transport.
+// wantOpenOf checks that one session counts as open, with the transport want.
 func wantOpenOf(s *server, want string) {
 	s.t.Helper()
 	for i, transport := range engine.Transports {
@@ -65,7 +65,7 @@ func TestUpgrade(t *testing.T) {
 	})
 }
 
-// What breaks an upgrade closes the candidate, not the session.
+// A broken upgrade closes the candidate, not the session.
 func TestBrokenUpgrades(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -103,7 +103,7 @@ func TestBrokenUpgrades(t *testing.T) {
 			p.wantClose(ws.CloseNoStatus, "")
 			o.wantReceived()
 			s.stillWorks(sid)
-			synctest.Wait()        // until the candidate is forgotten
+			synctest.Wait()        // wait until the server has forgotten the candidate
 			p = s.upgradeFrom(sid) // another try is allowed
 			p.text("4b")
 			p.wantText("4b")
@@ -176,7 +176,7 @@ func TestSecondCandidate(t *testing.T) {
 		first.text("2probe")
 		first.wantText("3probe")
 		s.upgrade(ofWebSocket(sid)).wantClose(ws.CloseNoStatus, "")
-		first.text("2probe") // once more is harmless
+		first.text("2probe") // a second probe is harmless
 		first.wantText("3probe")
 		first.text("5", "4a")
 		first.wantText("4a")
@@ -218,7 +218,7 @@ func TestUpgradeWhilePosting(t *testing.T) {
 		go s.try("POST", ofPolling(sid), r)
 		w.Write([]byte("4a"))
 		synctest.Wait()
-		p.text("5") // the order of a, and of what comes here, would not be known
+		p.text("5") // the order of a and of later messages here would be unknown
 		p.wantClose(ws.CloseNoStatus, "")
 		w.Close()
 		wantAnswer(t, s.poll(sid), 200, "4a")
@@ -269,9 +269,9 @@ func TestCandidateGoesAway(t *testing.T) {
 	})
 }
 
-// A session that is closed during the upgrade: a client that has been answered its probe
-// stops polling and hears of the end when it has upgraded, with what was queued before; but
-// it may also go back to polling, or do neither.
+// A session is closed during the upgrade. A client whose probe was answered stops polling. It gets
+// the messages queued before, and learns of the end, once it has upgraded. It may also go back to
+// polling, or do neither.
 func TestSessionEndsDuringTheUpgrade(t *testing.T) {
 	probed := func(t *testing.T, play func(s *server, sid string, p *peer)) {
 		synctest.Test(t, func(t *testing.T) {
@@ -283,7 +283,7 @@ func TestSessionEndsDuringTheUpgrade(t *testing.T) {
 			o.send("last")
 			o.session.Close()
 			o.wantEnded(engine.ForcedClose)
-			s.upgrade(ofWebSocket(sid)).wantClose(ws.CloseNoStatus, "") // closed, but not forgotten yet
+			s.upgrade(ofWebSocket(sid)).wantClose(ws.CloseNoStatus, "") // closed but not forgotten yet
 			play(s, sid, p)
 			s.wantSessions(0)
 			wantRefusal(t, s.poll(sid), 400, unknownSession)
@@ -330,7 +330,7 @@ func TestSessionEndsDuringTheUpgrade(t *testing.T) {
 	})
 }
 
-// The poll that a client gives up once it has upgraded is not the end of the session.
+// A poll that the client abandons after it has upgraded does not end the session.
 func TestPollAbandonedAtTheUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 20 {
@@ -346,7 +346,7 @@ func TestPollAbandonedAtTheUpgrade(t *testing.T) {
 			p.text("5", "4a")
 			synctest.Wait()
 			select {
-			case <-o.ended: // the poll was given up before the upgrade: that is an error
+			case <-o.ended: // the client abandoned the poll before the upgrade, which is an error
 			default:
 				p.wantText("4a")
 				p.Close()
@@ -355,8 +355,8 @@ func TestPollAbandonedAtTheUpgrade(t *testing.T) {
 	})
 }
 
-// Both sides send without a pause while the session is upgraded, at some moment: nothing
-// is lost, doubled or out of order.
+// Both sides send without a pause while the session upgrades at a random moment. Nothing is lost,
+// duplicated or reordered.
 func TestUpgradeUnderLoad(t *testing.T) {
 	for seed := range uint64(soak.Times(60, 6000)) {
 		bubble(t, fmt.Sprint(seed), func(t *testing.T) { upgradeUnderLoad(t, inMemory(t, engine.Options{}), seed, 300) })
@@ -370,8 +370,8 @@ func TestUpgradeUnderLoadOverTCP(t *testing.T) {
 	}
 }
 
-// loadClient behaves as the official client does: it polls without a pause, posts one
-// payload at a time, stops both for the upgrade, and takes back neither.
+// loadClient behaves like the official client: it polls without a pause, posts one payload at a
+// time, stops both for the upgrade, and does not resume them.
 type loadClient struct {
 	*server
 	sid   string
@@ -419,7 +419,7 @@ func upgradeUnderLoad(t *testing.T, s *server, seed uint64, total int) {
 	}
 	p := s.upgrade(ofWebSocket(sid))
 	p.text("2probe")
-	for range c.rng.IntN(4) { // goes on until the answer is there
+	for range c.rng.IntN(4) { // continue until the answer arrives
 		c.postSome()
 	}
 	p.wantText("3probe")
@@ -469,7 +469,7 @@ func upgradeUnderLoad(t *testing.T, s *server, seed uint64, total int) {
 	}
 }
 
-// receive takes packets of a poll or a frame.
+// receive handles packets from a poll or a frame.
 func (c *loadClient) receive(packets ...string) {
 	for _, packet := range packets {
 		switch packet[0] {
@@ -495,7 +495,7 @@ func (c *loadClient) postSome() {
 	}
 }
 
-// pause lets other goroutines run, for a while that differs from seed to seed.
+// pause lets other goroutines run, for a time that depends on the seed.
 func pause(rng *rand.Rand) {
 	for range rng.IntN(30) {
 		runtime.Gosched()

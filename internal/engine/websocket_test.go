@@ -13,7 +13,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// A client may begin to listen when it has read the answer to its handshake.
+// A client may start to listen only after it has read the answer to its handshake.
 func TestOpenDoesNotComeWithTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
@@ -34,7 +34,7 @@ func TestOpenDoesNotComeWithTheHandshake(t *testing.T) {
 	})
 }
 
-// Official clients with forceBase64 neither send binary nor want to receive it.
+// Official clients with forceBase64 neither send binary nor accept it.
 func TestBase64OverWebSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{Open: echo, AllowEIO3: true})
@@ -43,7 +43,7 @@ func TestBase64OverWebSocket(t *testing.T) {
 		p.text("bAQIDBA==", "4text")
 		p.wantText("bAQIDBA==")
 		p.wantText("4text")
-		// Of one message each gets its form.
+		// Each client gets its own form of one message.
 		o := s.owner()
 		binary, binary3 := s.upgrade(newWebSocket), s.upgrade(newWebSocket3+"&b64=1")
 		m := message("bin:\x01")
@@ -91,14 +91,14 @@ func TestWebSocketWithTransportPolling(t *testing.T) {
 	})
 }
 
-// What a client may send on a WebSocket, and what becomes of the session.
+// What a client may send on a WebSocket, and what happens to the session.
 func TestWebSocketPackets(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		op       ws.Opcode
 		payload  string
 		received []string
-		fate     engine.Reason // empty: the session goes on
+		fate     engine.Reason // empty: the session continues
 		code     int           // of the server's Close frame
 	}{
 		{"text", ws.OpText, "4abc", []string{"abc"}, "", 0},
@@ -159,10 +159,10 @@ func TestMessageSizeLimit(t *testing.T) {
 		p, o := s.openWebSocket()
 		p.text("4" + long(999))
 		p.writeFrame(ws.OpBinary, long(1000))
-		// By its header alone: the payload is never sent.
+		// The header is enough: the payload is never sent.
 		p.Write(binary.BigEndian.AppendUint64([]byte{0x82, 0xff}, 1<<62))
 		op, payload := p.read()
-		if op != ws.OpClose || payload != "\x03\xf1" { // no reason, as the reference
+		if op != ws.OpClose || payload != "\x03\xf1" { // no reason, like the reference
 			t.Errorf("frame %v %q, want Close 1009", op, payload)
 		}
 		p.Close()
@@ -173,7 +173,7 @@ func TestMessageSizeLimit(t *testing.T) {
 	})
 }
 
-// The peer goes on sending its message, and is told why it is closed all the same.
+// A peer that goes on sending its message still learns why the server closes.
 func TestTheReasonReachesAPeerThatGoesOnSending(t *testing.T) {
 	s := overTCP(t, engine.Options{MaxPayload: 1000})
 	for range 20 {
@@ -197,7 +197,7 @@ func TestTheReasonReachesAPeerThatGoesOnSending(t *testing.T) {
 	}
 }
 
-// Whose session has ended here is not listened to: only for its Close frame.
+// After its session has ended, a WebSocket is only read for the Close frame.
 func TestNothingIsDecodedAfterTheEnd(t *testing.T) {
 	for _, candidate := range []bool{false, true} {
 		bubble(t, fmt.Sprintf("candidate %v", candidate), func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestNothingIsDecodedAfterTheEnd(t *testing.T) {
 			if candidate {
 				sid, o = s.open()
 				p = s.upgrade(ofWebSocket(sid), deflate...)
-				p.text("2") // no probe
+				p.text("2") // not a probe
 			} else {
 				p, o = s.openWebSocket(deflate...)
 				o.session.Close()
@@ -221,7 +221,7 @@ func TestNothingIsDecodedAfterTheEnd(t *testing.T) {
 			for range 100 {
 				p.text("4a")
 				p.writeFrame(ws.OpText, "\xff")
-				p.Write([]byte{0xc1, 0x84, 0, 0, 0, 0, 'n', 'o', 'n', 'e'}) // said to be compressed
+				p.Write([]byte{0xc1, 0x84, 0, 0, 0, 0, 'n', 'o', 'n', 'e'}) // claims to be compressed
 				p.writeFrame(ws.OpPing, "")
 			}
 			p.writeFrame(ws.OpClose, "")
@@ -249,7 +249,7 @@ func TestClientCloses(t *testing.T) {
 			s := inMemory(t, engine.Options{})
 			p, o := s.openWebSocket()
 			p.writeFrame(ws.OpClose, tt.payload)
-			p.want(ws.OpClose, tt.payload[:min(2, len(tt.payload))]) // the code is echoed, not the reason
+			p.want(ws.OpClose, tt.payload[:min(2, len(tt.payload))]) // the server echoes the code, not the reason
 			p.wantEOF()                                              // the server ends the connection
 			o.wantEnded(engine.TransportClose)
 			s.wantSessions(0)
@@ -257,8 +257,8 @@ func TestClientCloses(t *testing.T) {
 	}
 }
 
-// However the end of a session races with what is being written to it, its handler hears of
-// it, and nothing follows the Close frame (RFC 6455, 5.5.1).
+// However the end of a session races with writes to it, its handler learns of the end, and nothing
+// follows the Close frame (RFC 6455, 5.5.1).
 func TestClientClosesWhileTheServerWrites(t *testing.T) {
 	s := overTCP(t, engine.Options{OutboxLimit: -1, WriteTimeout: -1})
 	for range 300 {
@@ -294,11 +294,11 @@ func TestServerClosesWebSocket(t *testing.T) {
 		p.wantText("4a")
 		p.want(ws.OpBinary, "b")
 		p.want(ws.OpClose, "")
-		p.text("4ignored") // was on its way
+		p.text("4ignored") // was already on its way
 		p.writeFrame(ws.OpClose, "")
 		start := time.Now()
 		p.wantEOF()
-		wantSince(t, start, 0) // at once: the peer's half was seen
+		wantSince(t, start, 0) // at once: the server has already seen the peer's Close frame
 		o.wantReceived()
 	})
 }
@@ -349,7 +349,7 @@ func TestFragmentedMessages(t *testing.T) {
 	})
 }
 
-// Frames that come in one write with the handshake's request are not lost.
+// Frames that arrive in one write with the handshake request are not lost.
 func TestFramesBehindTheHandshake(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, engine.Options) *server{"memory": inMemory, "TCP": overTCP} {
 		run := func(t *testing.T) {
@@ -384,12 +384,12 @@ func TestPingFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t, engine.Options{})
 		p, o := s.openWebSocket()
-		for range 1000 { // answered as they come
+		for range 1000 { // answered as they arrive
 			p.writeFrame(ws.OpPing, long(125))
 			p.want(ws.OpPong, long(125))
 		}
 		sent := 0
-		for p.tryFrame(ws.OpPing, long(125)) == nil && sent < 1000 { // but not kept for a peer that does not read
+		for p.tryFrame(ws.OpPing, long(125)) == nil && sent < 1000 { // but not stored for a peer that does not read
 			sent++
 			if synctest.Wait(); !o.isOpen() {
 				break

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The wheel against a map of due times: each timer runs out once, never early, and at
-// most two ticks late (one to round up, one of the turner's).
+// The wheel is compared with a map of due times. Each timer runs out once, never early, and at most
+// two ticks late: one for rounding up, one for the turner.
 func TestWheelAgainstModel(t *testing.T) {
 	const tick = time.Second
 	rapid.Check(t, func(rt *rapid.T) {
@@ -49,7 +49,7 @@ func TestWheelAgainstModel(t *testing.T) {
 				})
 			}
 			for _, a := range actions {
-				synctest.Wait() // what is due now has been reported
+				synctest.Wait() // everything due now has been reported
 				mu.Lock()
 				switch a.kind {
 				default:
@@ -81,7 +81,7 @@ func TestWheelAgainstModel(t *testing.T) {
 	})
 }
 
-// A timer may be set again, and others with it, while it is reported.
+// While a timer is being reported, it may be set again, together with other timers.
 func TestWheelTimerSetsItselfAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := engine.NewWheel(100 * time.Millisecond)
@@ -123,7 +123,7 @@ func TestWheelTimerSetWhileRunningOut(t *testing.T) {
 		late := w.Timer(func() { reported++ })
 		early := w.Timer(func() {
 			go late.Set(w.Since() + time.Second)
-			time.Sleep(time.Millisecond) // it is set by now, and next to be reported
+			time.Sleep(time.Millisecond) // it is set by now and is reported next
 		})
 		early.Set(time.Second)
 		late.Set(time.Second)
