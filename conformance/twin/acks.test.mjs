@@ -123,7 +123,7 @@ scenarios('acks', {
       if (name === 'an object' || name === 'in another namespace') await c.see(name, 'closed');
       a.terminate();
       await c.see(`server ${name}`, 'disconnect');
-      // The ids count what was sent to anybody.
+      // The ids count the packets to all clients.
       c.record.set(name, c.seen(name).map((seen) => (typeof seen === 'string' ? seen.replace(/^42\d+/, '42ID') : seen)));
     }
   },

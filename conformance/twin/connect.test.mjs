@@ -21,7 +21,7 @@ scenarios('connect', {
       await c.see(`a${i}`, 'connect_error');
       c.saw(`a${i}`, { connected: a.connected, active: a.active });
     }
-    // The connection goes on, and another namespace on it.
+    // The connection continues, and so does another namespace on it.
     const manager = c.manager();
     c.client('refused', '/admin', { manager, auth: { use: [['fail', 'no']] } });
     await c.see('refused', 'connect_error');

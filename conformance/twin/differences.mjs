@@ -1,23 +1,26 @@
-/** Reasons of disconnections that the reference has two words for, by whether something waits to be sent. */
+/**
+ * The reference has two names for some reasons of disconnections, depending on whether something
+ * waits to be sent. This maps one name to the other.
+ */
 export const reasons = { 'forced server close': 'forced close' };
 
 /**
- * Where we differ from the reference on purpose, by file and scenario: why, and what was seen under
- * each label, [by the reference, by ours]. A difference that is not here fails its scenario, and so
- * does one that is here and is not seen any more, or not in this way.
+ * Deliberate differences from the reference, by file and scenario. Each has its reason, and for each
+ * label the records as [of the reference, of Parley]. A difference that is not listed fails its
+ * scenario. So does a listed difference that no longer occurs, or that has changed.
  */
 export const differences = {
   connect: [
     {
       scenario: 'middleware refuses',
-      reason: 'The Data of a ConnectError that is nil stands for none: Go has no undefined.',
+      reason: 'Nil as the Data of a ConnectError means no data: Go has no undefined.',
       seen: {
         a3: [[['connect_error', 'with null', null], { connected: false, active: false }], [['connect_error', 'with null', undefined], { connected: false, active: false }]],
       },
     },
     {
       scenario: 'what middleware emits comes after the CONNECT',
-      reason: 'Events of middleware follow the CONNECT. The reference sends them in front of it, where only a client that buffers them gets them.',
+      reason: 'Events that middleware sends follow the CONNECT. The reference sends them before it, where only clients that buffer them receive them.',
       seen: {
         websocket: [[['early', 1], ['connect'], ['greeting', 3], ['disconnect', 'io client disconnect']], [['connect'], ['early', 1], ['greeting', 3], ['disconnect', 'io client disconnect']]],
         polling: [[['early', 1], ['connect'], ['greeting', 3], ['disconnect', 'io client disconnect']], [['connect'], ['early', 1], ['greeting', 3], ['disconnect', 'io client disconnect']]],
@@ -26,7 +29,7 @@ export const differences = {
     },
     {
       scenario: 'pages of other origins, if none is allowed',
-      reason: 'An origin that is not allowed is refused. The reference only omits the headers, which stops no WebSocket.',
+      reason: 'The server refuses an origin that is not allowed. The reference only omits the headers, which does not stop WebSockets.',
       seen: {
         websocket: [[['connect'], ['disconnect', 'io client disconnect']], [['connect_error', 'websocket error', undefined]]],
         'server websocket': [[['connection', '/', false], ['disconnect', '/', 'client namespace disconnect', []]], undefined],
@@ -37,7 +40,7 @@ export const differences = {
     },
     {
       scenario: 'options of the client',
-      reason: 'The path is served without its slash, too: clients with addTrailingSlash: false need no option of the server.',
+      reason: 'The server also serves the path without its slash, so clients with addTrailingSlash: false need no server option.',
       seen: {
         'no trailing slash': [[['connect_error', 'websocket error', undefined]], [['connect'], [{ binary: '0102' }, 'é'], ['disconnect', 'io client disconnect']]],
         'no trailing slash, polling': [[['connect_error', 'xhr poll error', undefined]], [['connect'], [{ binary: '0102' }, 'é'], ['disconnect', 'io client disconnect']]],
@@ -47,7 +50,7 @@ export const differences = {
     },
     {
       scenario: 'a path of its own',
-      reason: 'The path is served without its slash, too: clients with addTrailingSlash: false need no option of the server.',
+      reason: 'The server also serves the path without its slash, so clients with addTrailingSlash: false need no server option.',
       seen: {
         '/ws websocket false': [[['connect_error', 'websocket error', undefined]], [['connect'], ['disconnect', 'io client disconnect']]],
         '/ws polling false': [[['connect_error', 'xhr poll error', undefined]], [['connect'], ['disconnect', 'io client disconnect']]],
@@ -62,7 +65,7 @@ export const differences = {
     },
     {
       scenario: 'middleware disconnects, closes, or refuses after joining',
-      reason: 'Disconnect(true) closes the connection in middleware, too. The reference ignores it there.',
+      reason: 'Disconnect(true) closes the connection in middleware too. The reference ignores it there.',
       seen: {
         'disconnect true': [[['connect'], ['disconnect', 'io client disconnect']], [['disconnect', 'transport close']]],
         'server disconnect true': [[['connection', '/', false], ['rooms', []], ['connected', true], ['disconnect', '/', 'client namespace disconnect', []]], undefined],
@@ -72,7 +75,7 @@ export const differences = {
   namespaces: [
     {
       scenario: 'packets for namespaces that were never joined',
-      reason: 'Leaving a namespace that was not joined is ignored: it changes nothing.',
+      reason: 'Leaving a namespace that the client has not joined is ignored, since it changes nothing.',
       seen: {
         'server disconnect': [[['connection', '/', false], ['disconnect', '/', 'forced close', []]], [['connection', '/', false], ['disconnect', '/', 'transport close', []]]],
         disconnect: [['40{"sid":"…"}', '1', ['ended', 200]], ['40{"sid":"…"}', '4377["alive"]']],
@@ -80,7 +83,7 @@ export const differences = {
     },
     {
       scenario: 'packets after the client has left',
-      reason: 'A namespace may be left and joined again in one payload. The reference handles the DISCONNECT later than the CONNECT, and closes the connection for it.',
+      reason: 'A client may leave and rejoin a namespace in one payload. The reference handles the DISCONNECT after the CONNECT and closes the connection.',
       seen: {
         'server connect again': [[['connection', '/', false], ['disconnect', '/', 'forced close', []]], [['connection', '/', false], ['disconnect', '/', 'transport close', []]]],
         'connect again': [['40{"sid":"…"}', '1', ['ended', 200]], ['40{"sid":"…"}', '4377["alive"]']],
@@ -99,7 +102,7 @@ export const differences = {
     },
     {
       scenario: 'a client leaves and joins again while middleware is at work',
-      reason: 'The second CONNECT takes the place of the first. The reference makes two sockets of one client.',
+      reason: 'The second CONNECT replaces the first. The reference makes two sockets for one client.',
       seen: {
         'server admin': [[['says', 'begun'], ['says', 'begun'], ['connection', '/admin', false], ['connection', '/admin', false], ['disconnect', '/admin', 'client namespace disconnect', []], ['disconnect', '/admin', 'transport close', []]], [['says', 'begun'], ['says', 'begun'], ['connection', '/admin', false], ['disconnect', '/admin', 'client namespace disconnect', []]]],
         admin: [[['connect'], ['connect'], ['disconnect', 'io client disconnect']], [['connect'], ['disconnect', 'io client disconnect']]],
@@ -107,7 +110,7 @@ export const differences = {
     },
     {
       scenario: 'DISCONNECT by hand while middleware is at work',
-      reason: 'A client may give up joining. The reference closes the connection, and with it all other namespaces.',
+      reason: 'A client may cancel joining. The reference closes the connection, and with it all other namespaces.',
       seen: {
         'server by hand': [[['connection', '/', false], ['disconnect', '/', 'forced close', []]], [['connection', '/', false], ['disconnect', '/', 'transport close', []]]],
         'by hand': [['40{"sid":"…"}', '1', ['ended', 200]], ['40{"sid":"…"}', '431["still"]', '432["and still"]']],
@@ -115,7 +118,7 @@ export const differences = {
     },
     {
       scenario: 'many on one connection',
-      reason: 'A connection may join ten namespaces (Options.MaxNamespaces).',
+      reason: 'A connection may join at most ten namespaces (Options.MaxNamespaces).',
       seen: {
         '10': [[['connect'], [10], ['disconnect', 'io client disconnect']], [['connect_error', 'Too many namespaces', { code: 'too_many_namespaces', message: 'Too many namespaces' }]]],
         '11': [[['connect'], [11], ['disconnect', 'io client disconnect']], [['connect_error', 'Too many namespaces', { code: 'too_many_namespaces', message: 'Too many namespaces' }]]],
@@ -134,7 +137,7 @@ export const differences = {
     },
     {
       scenario: 'events in front of a DISCONNECT in one payload',
-      reason: 'What a client sends before it leaves is handled. The reference drops it if both arrive with one read.',
+      reason: 'The server handles what a client sends before it leaves. The reference drops it if both arrive in one read.',
       seen: {
         'server a': [[['connection', '/', false], ['disconnect', '/', 'client namespace disconnect', []]], [['connection', '/', false], ['note', 1], ['disconnect', '/', 'client namespace disconnect', []]]],
         'server b': [[['connection', '/', false], ['disconnect', '/', 'client namespace disconnect', []]], [['connection', '/', false], ['note', 1], ['disconnect', '/', 'client namespace disconnect', []]]],
@@ -142,21 +145,21 @@ export const differences = {
     },
     {
       scenario: 'events in front of a CLOSE in one payload',
-      reason: 'What a client sends before it closes is handled. The reference drops it if both arrive with one read.',
+      reason: 'The server handles what a client sends before it closes. The reference drops it if both arrive in one read.',
       seen: {
         'server a': [[['connection', '/', false], ['disconnect', '/', 'transport close', []]], [['connection', '/', false], ['note', 1], ['note', 2], ['disconnect', '/', 'transport close', []]]],
       },
     },
     {
       scenario: 'events in front of a CLOSE in one payload',
-      reason: 'A poll that crosses with the end of its session is answered, for a while.',
+      reason: 'For a while after the end of a session, the server answers a poll that was sent at the same time.',
       seen: {
         poll: [[{ status: 400, body: '{"code":1,"message":"Session ID unknown"}' }], [{ status: 200, body: '6' }]],
       },
     },
     {
       scenario: 'WebSockets that end',
-      reason: 'The answer to a Close frame repeats its code, as RFC 6455, section 5.5.1, has it, and not its reason.',
+      reason: 'The answer to a Close frame repeats its code, as RFC 6455, section 5.5.1, says, but not its reason.',
       seen: {
         'close 1001': [['open', '40{"sid":"<close 1001>"}', ['closed', 1001, 'going']], ['open', '40{"sid":"<close 1001>"}', ['closed', 1001, '']]],
         'close 4000': [['open', '40{"sid":"<close 4000>"}', ['closed', 4000, 'private']], ['open', '40{"sid":"<close 4000>"}', ['closed', 4000, '']]],
@@ -164,7 +167,7 @@ export const differences = {
     },
     {
       scenario: 'packets that nobody sends',
-      reason: "There is nothing between a packet's header and its data, and ids are below 2^63: no client sends anything else.",
+      reason: "Nothing may stand between a packet's header and its data, and ids must be below 2^53. No client sends anything else.",
       seen: {
         '<42 ["note"]>': [['open', '40{"sid":"<<42 ["note"]>>"}', '4377["alive"]'], ['open', '40{"sid":"<<42 ["note"]>>"}', ['closed', 1005, '']]],
         'server <42 ["note"]>': [[['connection', '/', false], ['note'], ['disconnect', '/', 'transport close', []]], [['connection', '/', false], ['disconnect', '/', 'forced close', []]]],
@@ -174,14 +177,14 @@ export const differences = {
     },
     {
       scenario: 'packets that nobody sends',
-      reason: 'A CLOSE packet closes a WebSocket, too. The reference ignores it.',
+      reason: 'A CLOSE packet closes a WebSocket too. The reference ignores it.',
       seen: {
         '<1>': [['open', '40{"sid":"<<1>>"}', '4377["alive"]'], ['open', '40{"sid":"<<1>>"}', ['closed', 1005, '']]],
       },
     },
     {
       scenario: 'binary messages that nobody sends',
-      reason: 'Each attachment has exactly one placeholder, whose number is that of the attachment; otherwise placeholders could be used to read or multiply what was sent.',
+      reason: 'Each attachment must have exactly one placeholder with its number. Otherwise clients could use placeholders to read or multiply what was sent.',
       seen: {
         'placeholder twice': [['open', '40{"sid":"<placeholder twice>"}', '4377["alive"]'], ['open', '40{"sid":"<placeholder twice>"}', ['closed', 1005, '']]],
         'server placeholder twice': [[['connection', '/', false], ['note', { type: 'Buffer', data: [1] }, { type: 'Buffer', data: [1] }], ['disconnect', '/', 'transport close', []]], [['connection', '/', false], ['disconnect', '/', 'forced close', []]]],
@@ -197,7 +200,7 @@ export const differences = {
   rooms: [
     {
       scenario: 'an empty list of rooms',
-      reason: 'To() without rooms chooses nobody. A list that happens to be empty must not reach everybody.',
+      reason: 'To() without rooms selects nobody. A list that happens to be empty must not reach everybody.',
       seen: {
         a: [[['connect'], ['to nothing'], ['except nothing'], ['disconnect', 'io client disconnect']], [['connect'], ['except nothing'], ['disconnect', 'io client disconnect']]],
         b: [[['connect'], ['to nothing'], ['except nothing'], ['of others to nothing'], ['disconnect', 'io client disconnect']], [['connect'], ['except nothing'], ['disconnect', 'io client disconnect']]],
@@ -205,7 +208,7 @@ export const differences = {
     },
     {
       scenario: 'an empty list of rooms is disconnected',
-      reason: 'To() without rooms chooses nobody. A list that happens to be empty must not disconnect everybody.',
+      reason: 'To() without rooms selects nobody. A list that happens to be empty must not disconnect everybody.',
       seen: {
         a: [[['connect'], ['disconnect', 'io server disconnect']], [['connect'], ['disconnect', 'io client disconnect']]],
         'server a': [[['connection', '/', false], ['disconnect', '/', 'server namespace disconnect', []], ['says', 'done']], [['connection', '/', false], ['says', 'done'], ['disconnect', '/', 'client namespace disconnect', []]]],
@@ -217,7 +220,7 @@ export const differences = {
   acks: [
     {
       scenario: 'a client that is gone before it answers',
-      reason: 'EmitWithAck returns when the client has gone. The reference waits for the timeout, or for ever.',
+      reason: 'EmitWithAck returns when the client is gone. The reference waits for the timeout, or forever.',
       seen: {
         'server a 500 asks': [[['answer 500', 'timed out']], [['answer 500', 'disconnected']]],
         'server a 0 asks': [undefined, [['answer 0', 'disconnected']]],
@@ -225,14 +228,14 @@ export const differences = {
     },
     {
       scenario: 'a room is asked and one of it leaves',
-      reason: 'A question to several clients does not wait for those that have gone.',
+      reason: 'A request to several clients does not wait for those that are gone.',
       seen: {
         'server w asks': [[['answers', 'timed out', ['a']]], [['answers', null, ['a']]]],
       },
     },
     {
       scenario: 'answers by hand',
-      reason: 'EmitWithAck returns when the client has gone. The reference waits for the timeout, or for ever.',
+      reason: 'EmitWithAck returns when the client is gone. The reference waits for the timeout, or forever.',
       seen: {
         'server an object asks': [[['answer', 'timed out']], [['answer', 'disconnected']]],
         'server in another namespace asks': [[['answer', 'timed out']], [['answer', 'disconnected']]],
@@ -242,7 +245,7 @@ export const differences = {
   values: [
     {
       scenario: 'halves of surrogate pairs',
-      reason: "Go's strings are UTF-8, which has no halves of surrogate pairs: what a handler decodes has U+FFFD instead.",
+      reason: "Go's strings are UTF-8, which has no lone surrogates. Handlers get U+FFFD instead.",
       seen: {
         'websocket "a\\ud83d"': [[['a\ud83d', 'and text', 'a\ud83d'], ['a\ud83d']], [['a\ufffd', 'and text', 'a\ufffd'], ['a\ufffd']]],
         'websocket "\\udc00b"': [[['\udc00b', 'and text', '\udc00b'], ['\udc00b']], [['\ufffdb', 'and text', '\ufffdb'], ['\ufffdb']]],
@@ -256,7 +259,7 @@ export const differences = {
     },
     {
       scenario: 'text beyond the limit',
-      reason: 'A POST that is too large is refused and the session goes on. The reference ends the session.',
+      reason: 'The server refuses a POST that is too large, and the session continues. The reference ends the session.',
       seen: {
         'server by hand': [[['connection', '/', false], ['note', 'xxxxxxxxxxxxxxxxxxxx… 19987 99f31e78'], ['disconnect', '/', 'transport error', []]], [['connection', '/', false], ['note', 'xxxxxxxxxxxxxxxxxxxx… 19987 99f31e78'], ['disconnect', '/', 'transport close', []]]],
         'by hand': [['40{"sid":"…"}', ['ended', 400]], ['40{"sid":"…"}', '431["alive"]']],
@@ -264,7 +267,7 @@ export const differences = {
     },
     {
       scenario: 'nested beyond sixty',
-      reason: 'JSON may be nested 64 deep (Options.MaxDepth).',
+      reason: 'JSON may be nested at most 64 deep (Options.MaxDepth).',
       seen: {
         a: [[['connect'], 'answered', ['disconnect', 'io client disconnect']], [['connect'], ['disconnect', 'transport close']]],
         'server a': [[['connection', '/', false], ['disconnect', '/', 'client namespace disconnect', []]], [['connection', '/', false], ['disconnect', '/', 'forced close', []]]],
@@ -272,7 +275,7 @@ export const differences = {
     },
     {
       scenario: 'msgpack over websocket',
-      reason: 'Arguments are JSON within the server: what MessagePack has beyond it becomes what JSON makes of it.',
+      reason: 'The server keeps arguments as JSON. So MessagePack values that JSON does not have become what JSON makes of them.',
       seen: {
         NaN: [[[NaN, 'and text', NaN], [NaN]], [[null, 'and text', null], [null]]],
         infinity: [[[Infinity, 'and text', Infinity], [Infinity]], [[null, 'and text', null], [null]]],
@@ -285,7 +288,7 @@ export const differences = {
     },
     {
       scenario: 'msgpack over polling',
-      reason: 'Arguments are JSON within the server: what MessagePack has beyond it becomes what JSON makes of it.',
+      reason: 'The server keeps arguments as JSON. So MessagePack values that JSON does not have become what JSON makes of them.',
       seen: {
         NaN: [[[NaN, 'and text', NaN], [NaN]], [[null, 'and text', null], [null]]],
         infinity: [[[Infinity, 'and text', Infinity], [Infinity]], [[null, 'and text', null], [null]]],
@@ -309,7 +312,7 @@ export const differences = {
     },
     {
       scenario: 'a volatile event that ends in a text',
-      reason: 'A client takes the last text of each event for an offset, also of a volatile one that has none: it is recovered all the same.',
+      reason: 'A client takes the last string of each event as an offset, even in a volatile event, which has none. It is recovered anyway.',
       seen: {
         a: [[['connect'], ['first', 1, '<offset>'], ['volatile', 'a text'], ['disconnect', 'forced close'], ['connect'], ['disconnect', 'io client disconnect']], [['connect'], ['first', 1, '<offset>'], ['volatile', 'a text', '<offset>'], ['disconnect', 'forced close'], ['missed', 1, '<offset>'], ['connect', 'recovered'], ['disconnect', 'io client disconnect']]],
         'server a': [[['connection', '/', false], ['disconnect', '/', 'transport close', ['r']], ['connection', '/', false], ['rooms', []], ['disconnect', '/', 'client namespace disconnect', []]], [['connection', '/', false], ['disconnect', '/', 'transport close', ['r']], ['connection', '/', true], ['rooms', ['r']], ['disconnect', '/', 'client namespace disconnect', ['r']]]],
@@ -318,14 +321,14 @@ export const differences = {
     },
     {
       scenario: 'events of a room from before it was joined',
-      reason: 'A client that comes back gets the events of a room from when it was in it. The reference discloses earlier ones.',
+      reason: 'A recovered client gets the events of a room only from the time when it was in that room. The reference also discloses earlier ones.',
       seen: {
         a: [[['connect'], ['to all', 1, '<offset>'], ['disconnect', 'forced close'], ['before it had joined', 1, '<offset>'], ['missed', 2, '<offset>'], ['connect', 'recovered'], ['disconnect', 'io client disconnect']], [['connect'], ['to all', 1, '<offset>'], ['disconnect', 'forced close'], ['missed', 2, '<offset>'], ['connect', 'recovered'], ['disconnect', 'io client disconnect']]],
       },
     },
     {
       scenario: 'by hand: the old connection is still there',
-      reason: 'A connection that is not known to be dead yet is taken over. The reference makes a second socket.',
+      reason: 'A client takes over its old connection even if the server does not know yet that it is dead. The reference makes a second socket.',
       seen: {
         old: [['open', '40{"sid":"<old>","pid":"…"}', '430[]', '42["m",1,"<offset>"]', '42["m",2,"<offset>"]'], ['open', '40{"sid":"<new>","pid":"…"}', '430[]', '42["m",1,"<offset>"]', ['closed', 1005, '']]],
         'server old': [[['connection', '/', false], ['disconnect', '/', 'transport close', ['r']]], [['connection', '/', false], ['disconnect', '/', 'forced close', ['r']]]],
@@ -336,14 +339,14 @@ export const differences = {
   engine: [
     {
       scenario: 'handshakes that are refused',
-      reason: 'JSONP has to be allowed (Options.JSONP).',
+      reason: 'JSONP must be allowed (Options.JSONP).',
       seen: {
         'EIO=4&transport=polling&j=0': [[{ status: 200, type: 'text/plain; charset=UTF-8', body: '___eio[0](…)' }], [{ status: 400, type: 'application/json', body: '{"code":0,"message":"Transport unknown"}' }]],
       },
     },
     {
       scenario: 'methods',
-      reason: 'OPTIONS is answered like a preflight, with no headers if no origin is allowed. The reference takes it for a bad request, and on a session for an error.',
+      reason: 'The server answers OPTIONS like a preflight, without headers if no origin is allowed. The reference treats it as a bad request, or as an error if it names a session.',
       seen: {
         'OPTIONS a handshake': [[{ status: 400, type: 'application/json', body: '{"code":2,"message":"Bad handshake method"}' }], [{ status: 204, type: undefined, body: '' }]],
         'OPTIONS of a session': [[{ status: 500, type: undefined, body: '' }], [{ status: 204, type: undefined, body: '' }]],
@@ -351,14 +354,14 @@ export const differences = {
     },
     {
       scenario: 'paths',
-      reason: 'The path is served without its slash, too: clients with addTrailingSlash: false need no option of the server.',
+      reason: 'The server also serves the path without its slash, so clients with addTrailingSlash: false need no server option.',
       seen: {
         '/socket.io': [[{ status: 404, location: undefined }], [{ status: 200, location: undefined }]],
       },
     },
     {
       scenario: 'paths',
-      reason: 'Paths are compared once they are decoded, as net/http gives them.',
+      reason: 'Paths are compared after decoding, in the form that net/http provides.',
       seen: {
         '/socket%2Eio/': [[{ status: 404, location: undefined }], [{ status: 200, location: undefined }]],
         '/socket.io%2F': [[{ status: 404, location: undefined }], [{ status: 200, location: undefined }]],
@@ -366,7 +369,7 @@ export const differences = {
     },
     {
       scenario: 'WebSockets that are refused',
-      reason: 'A WebSocket of another protocol version is refused with 400. The reference accepts and closes it.',
+      reason: 'The server refuses a WebSocket of another protocol version with 400. The reference accepts and closes it.',
       seen: {
         'no version': [[['closed', 1006, '']], [['refused', 400]]],
         'version 3': [[['closed', 1006, '']], [['refused', 400]]],
@@ -375,14 +378,14 @@ export const differences = {
     },
     {
       scenario: 'WebSockets that are refused',
-      reason: 'Another path is 404. The reference cuts the connection after a second.',
+      reason: 'Another path gets 404. The reference cuts the connection after a second.',
       seen: {
         'another path': [[['failed', 'ECONNRESET']], [['refused', 404]]],
       },
     },
     {
       scenario: 'upgrade requests that are none',
-      reason: '426 says which version would do (RFC 6455, section 4.4).',
+      reason: 'The answer 426 names the supported version (RFC 6455, section 4.4).',
       seen: {
         'no version': [['HTTP/1.1 400 Bad Request'], ['HTTP/1.1 426 Upgrade Required']],
         'version 12': [['HTTP/1.1 400 Bad Request'], ['HTTP/1.1 426 Upgrade Required']],
@@ -391,7 +394,7 @@ export const differences = {
     },
     {
       scenario: 'payloads that are refused',
-      reason: 'A client that broke the protocol, or sent events before it had joined, has lost its session at once. The reference takes POSTs until the last poll has been answered.',
+      reason: 'A client that breaks the protocol, or sends events before it has joined, loses its session at once. The reference accepts POSTs until it has answered the last poll.',
       seen: {
         '"4"': [[{ status: 200, type: 'text/html', body: 'ok' }, 200], [{ status: 200, type: 'text/html', body: 'ok' }, 400]],
         '"4x"': [[{ status: 200, type: 'text/html', body: 'ok' }, 200], [{ status: 200, type: 'text/html', body: 'ok' }, 400]],
@@ -406,28 +409,28 @@ export const differences = {
     },
     {
       scenario: 'headers of answers',
-      reason: 'Errors, too, are not to be stored, and have a length.',
+      reason: 'Errors also have Cache-Control: no-store and a length.',
       seen: {
         error: [[{ status: 400, type: 'application/json', body: '{"code":1,"message":"Session ID unknown"}', 'cache-control': undefined, 'access-control-allow-origin': undefined, vary: undefined, 'content-length': undefined, 'x-xss-protection': undefined, 'set-cookie': undefined }], [{ status: 400, type: 'application/json', body: '{"code":1,"message":"Session ID unknown"}', 'cache-control': 'no-store', 'access-control-allow-origin': undefined, vary: undefined, 'content-length': '41', 'x-xss-protection': undefined, 'set-cookie': undefined }]],
       },
     },
     {
       scenario: 'headers of answers',
-      reason: 'X-XSS-Protection is for Internet Explorer, which no client of Engine.IO 4 runs in.',
+      reason: 'X-XSS-Protection is for Internet Explorer, in which no Engine.IO 4 client runs.',
       seen: {
         browser: [[{ status: 200, type: 'text/plain; charset=UTF-8', body: 'open', 'x-xss-protection': '0' }], [{ status: 200, type: 'text/plain; charset=UTF-8', body: 'open', 'x-xss-protection': undefined }]],
       },
     },
     {
       scenario: 'compression of polling',
-      reason: 'Bodies are compressed for clients that name an encoding.',
+      reason: 'The server compresses bodies only for clients that name an encoding.',
       seen: {
         '* 5000': [[{ encoding: 'gzip', type: 'text/plain; charset=UTF-8' }], [{ encoding: undefined, type: 'text/plain; charset=UTF-8' }]],
       },
     },
     {
       scenario: 'pages of other origins',
-      reason: 'Headers for other origins are for requests that have an Origin.',
+      reason: 'Only requests with an Origin get the headers for other origins.',
       seen: {
         'no origin': [[{ status: 200, type: 'text/plain; charset=UTF-8', body: 'open', 'access-control-allow-origin': 'http://app.example', 'access-control-allow-credentials': 'true', vary: 'Origin', 'access-control-allow-methods': undefined, 'access-control-allow-headers': undefined, 'access-control-max-age': undefined }], [{ status: 200, type: 'text/plain; charset=UTF-8', body: 'open', 'access-control-allow-origin': undefined, 'access-control-allow-credentials': undefined, vary: 'Origin', 'access-control-allow-methods': undefined, 'access-control-allow-headers': undefined, 'access-control-max-age': undefined }]],
       },
@@ -445,7 +448,7 @@ export const differences = {
     },
     {
       scenario: 'pages of other origins',
-      reason: 'An origin that is not allowed is refused. The reference only omits the headers, which stops no WebSocket.',
+      reason: 'The server refuses an origin that is not allowed. The reference only omits the headers, which does not stop WebSockets.',
       seen: {
         'another origin': [[{ status: 200, type: 'text/plain; charset=UTF-8', body: 'open', 'access-control-allow-origin': 'http://app.example', 'access-control-allow-credentials': 'true', vary: 'Origin', 'access-control-allow-methods': undefined, 'access-control-allow-headers': undefined, 'access-control-max-age': undefined }], [{ status: 403, type: 'application/json', body: '{"code":4,"message":"Origin not allowed"}', 'access-control-allow-origin': undefined, 'access-control-allow-credentials': undefined, vary: 'Origin', 'access-control-allow-methods': undefined, 'access-control-allow-headers': undefined, 'access-control-max-age': undefined }]],
         null: [[{ status: 200, type: 'text/plain; charset=UTF-8', body: 'open', 'access-control-allow-origin': 'http://app.example', 'access-control-allow-credentials': 'true', vary: 'Origin', 'access-control-allow-methods': undefined, 'access-control-allow-headers': undefined, 'access-control-max-age': undefined }], [{ status: 403, type: 'application/json', body: '{"code":4,"message":"Origin not allowed"}', 'access-control-allow-origin': undefined, 'access-control-allow-credentials': undefined, vary: 'Origin', 'access-control-allow-methods': undefined, 'access-control-allow-headers': undefined, 'access-control-max-age': undefined }]],
@@ -454,28 +457,28 @@ export const differences = {
     },
     {
       scenario: 'a cookie',
-      reason: 'The cookie is set for sessions that begin with a WebSocket, too.',
+      reason: 'Sessions that begin with a WebSocket get the cookie too.',
       seen: {
         'has cookie': [[[]], [['io=…; Path=/; HttpOnly; SameSite=Strict']]],
       },
     },
     {
       scenario: 'an upgrade without a probe',
-      reason: 'An upgrade begins with a probe, as the protocol has it: otherwise a poll may still be open.',
+      reason: 'An upgrade must begin with a probe, as the protocol says. Otherwise a poll may still be open.',
       seen: {
         websocket: [['431["alive"]'], [['closed', 1005, '']]],
       },
     },
     {
       scenario: 'requests that are odd',
-      reason: 'A request line may have a whole address (RFC 9112, section 3.2.2).',
+      reason: 'A request line may contain an absolute URI (RFC 9112, section 3.2.2).',
       seen: {
         'an absolute address': [['404'], ['200']],
       },
     },
     {
       scenario: 'subprotocols and extensions of a WebSocket',
-      reason: 'Each message is compressed by itself, so that no context is kept between messages (Options.Compression).',
+      reason: 'Each message is compressed separately, so that no context is kept between messages (Options.Compression).',
       seen: {
         deflate: [[['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover']]],
         client_max_window_bits: [[['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=', 'sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover']]],
@@ -486,7 +489,7 @@ export const differences = {
     },
     {
       scenario: 'subprotocols and extensions of a WebSocket',
-      reason: 'An offer of permessage-deflate that cannot be met is declined (RFC 7692, section 5.1). The reference refuses the handshake.',
+      reason: 'The server declines an offer of permessage-deflate that it cannot accept (RFC 7692, section 5.1). The reference refuses the handshake.',
       seen: {
         'one that is wrong': [[['http/1.1 400 bad request']], [['http/1.1 101 switching protocols', 'sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=']]],
       },
@@ -495,7 +498,7 @@ export const differences = {
   legacy: [
     {
       scenario: 'handshakes by hand',
-      reason: 'Only EIO=3 is taken for Engine.IO 3, not whatever is not EIO=4.',
+      reason: 'Only EIO=3 means Engine.IO 3, not everything other than EIO=4.',
       seen: {
         'transport=polling': [[{ status: 200, type: 'text/plain; charset=UTF-8', body: 'n:0{.}', open: { upgrades: ['websocket'], pingInterval: 25000, pingTimeout: 20000, maxPayload: 1000000 } }], [{ status: 400, type: 'application/json', body: '{.}', open: {} }]],
         'server transport=polling': [[['connection', '/', false], ['disconnect', '/', 'transport close', []]], undefined],
@@ -507,14 +510,14 @@ export const differences = {
     },
     {
       scenario: 'payloads by hand',
-      reason: 'Packets in front of one that breaks the protocol are handled. The reference drops them if all arrive with one read.',
+      reason: 'The server handles the packets before one that breaks the protocol. The reference drops them if all arrive in one read.',
       seen: {
         'server "12:42[\\"note\\",1]1:9"': [[['connection', '/', false], ['disconnect', '/', 'parse error', []]], [['connection', '/', false], ['note', 1], ['disconnect', '/', 'parse error', []]]],
       },
     },
     {
       scenario: 'binary payloads by hand',
-      reason: 'A binary payload that is cut off, is empty, or has a packet of an unknown kind ends the session. The reference takes what it can read of it.',
+      reason: 'A binary payload that is cut off, is empty, or has a packet of an unknown type ends the session. The reference accepts what it can read.',
       seen: {
         'server cut off': [[['connection', '/', false], ['disconnect', '/', 'transport close', []]], [['connection', '/', false], ['disconnect', '/', 'parse error', []]]],
         'cut off': [[{ status: 200, body: 'ok' }, 200], [{ status: 200, body: 'ok' }, 400]],
@@ -528,14 +531,14 @@ export const differences = {
     },
     {
       scenario: 'offsets of connection state recovery',
-      reason: 'Clients of Engine.IO 3 cannot be recovered, and get no offsets in what is sent to them alone. In broadcasts they get them like everybody.',
+      reason: 'Clients of Engine.IO 3 cannot be recovered, so events to them alone have no offset. Broadcasts have offsets for all clients.',
       seen: {
         old: [[['connect'], ['alone', 1, '<offset>'], ['all', 2, '<offset>'], ['all', 2, '<offset>'], ['disconnect', 'io client disconnect']], [['connect'], ['alone', 1], ['all', 2, '<offset>'], ['all', 2, '<offset>'], ['disconnect', 'io client disconnect']]],
       },
     },
     {
       scenario: 'JSONP by hand',
-      reason: 'A script is text/javascript, and begins with an empty comment, so that it cannot begin with what a client has chosen.',
+      reason: 'A script is text/javascript. It begins with an empty comment, so that it cannot begin with text that a client has chosen.',
       seen: {
         'j=0': [[{ status: 200, type: 'text/plain; charset=UTF-8', body: '___eio[0]("n:0{…}");' }, { status: 200, body: 'ok' }], [{ status: 200, type: 'text/javascript; charset=UTF-8', body: '/**/___eio[0]("n:0{…}");' }, { status: 200, body: 'ok' }]],
         'j=12': [[{ status: 200, type: 'text/plain; charset=UTF-8', body: '___eio[12]("n:0{…}");' }, { status: 200, body: 'ok' }], [{ status: 200, type: 'text/javascript; charset=UTF-8', body: '/**/___eio[12]("n:0{…}");' }, { status: 200, body: 'ok' }]],
@@ -543,7 +546,7 @@ export const differences = {
     },
     {
       scenario: 'JSONP by hand',
-      reason: "JSONP's j has to be digits. The reference strips what is not.",
+      reason: "JSONP's j must consist of digits. The reference strips other characters.",
       seen: {
         'j=': [[{ status: 200, type: 'text/plain; charset=UTF-8', body: '___eio[]("n:0{…}");' }, { status: 200, body: 'ok' }], [{ status: 400, type: 'application/json', body: '{…}' }]],
         'server j=': [[['connection', '/', false], ['disconnect', '/', 'transport close', []]], undefined],

@@ -1,12 +1,12 @@
-// How sockets end, on either side's wish, and what becomes of events around it.
+// How either side ends a socket, and what happens to events around that.
 import { scenarios } from './twin.mjs';
 
 const ways = [['websocket'], ['polling'], ['polling', 'websocket']];
 
-/** Resolves when the server has said that the client's socket has ended. */
+/** Resolves when the server has reported the end of the client's socket. */
 const gone = (c, name) => c.see(`server ${name}`, 'disconnect');
 
-/** A session by hand that has joined the main namespace. */
+/** A handmade session that has joined the main namespace. */
 async function byHand(c, name) {
   const session = await c.polling();
   await c.exchange(name, session, [`40${JSON.stringify({ as: name })}`], /^40/);

@@ -1,9 +1,9 @@
-// Engine.IO by hand: handshakes, requests, payloads, upgrades, headers and limits.
+// Handmade Engine.IO: handshakes, requests, payloads, upgrades, headers and limits.
 import { scenarios } from './twin.mjs';
 
 const base = '/socket.io/';
 
-/** What is compared of an answer. */
+/** The parts of an answer that are compared. */
 function answer({ status, headers, body }, ...names) {
   const shown = { status, type: headers['content-type'], body: body.replace(/^0\{.*\}/s, 'open').replace(/(___eio\[\d*\])\(.*/s, '$1(…)') };
   for (const name of names) shown[name] = headers[name];
@@ -270,8 +270,8 @@ scenarios('engine', {
     const session = await c.polling();
     await c.exchange('by hand', session, ['40{"as":"by hand"}'], /^40/);
     const half = `POST ${session.at} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 12\r\nContent-Type: text/plain\r\n\r\n`;
-    c.tcp(half).catch(() => {}); // its body never comes
-    for (;;) { // until the server has read the head of the slow one
+    c.tcp(half).catch(() => {}); // its body never arrives
+    for (;;) { // until the server has read the header of the slow request
       const { status } = await session.post('42["note",1]');
       if (status !== 200) { c.saw('second', status); break; }
     }

@@ -1,4 +1,4 @@
-// Clients of Socket.IO 2, which speak Engine.IO 3: the official one, and by hand.
+// Clients of Socket.IO 2, which speak Engine.IO 3: the official one, and handmade ones.
 import client from 'client-2.5.0';
 import { scenarios } from './twin.mjs';
 
@@ -6,7 +6,7 @@ const legacy = { legacy: true };
 const old = { connect: client };
 const base = '/socket.io/';
 
-/** Steps in the query, for there is no auth object. */
+/** Steps in the query, since these clients have no auth object. */
 const query = (name, more) => new URLSearchParams({ as: name,
   ...Object.fromEntries(Object.entries(more ?? {}).map(([key, steps]) => [key, JSON.stringify(steps)])) }).toString();
 
@@ -115,7 +115,7 @@ scenarios('legacy', {
       'transport=polling', 'EIO=2&transport=polling', 'EIO=&transport=polling', 'EIO=3&transport=polling&sid=nope']) {
       const { status, headers, body } = await c.request('GET', `${base}?${text}`);
       const { sid, ...open } = status === 200 && body.includes('{') ? JSON.parse(body.slice(body.indexOf('{'), body.indexOf('}') + 1)) : {};
-      // The length of the first packet says how long the id is.
+      // The length of the first packet depends on the length of the id.
       c.saw(text, { status, type: headers['content-type'], body: body.replace(/\{.*\}/, '{…}').replace(/^\d+:/,
         'n:').replace(/[^\x20-\x7e]/g, '.'), open });
       if (sid) c.connections++;
@@ -132,7 +132,7 @@ scenarios('legacy', {
       const session = await c.polling('EIO=3&b64=1', { name });
       const { status, body } = await session.post(payload);
       c.saw(name, { status, body });
-      // A ping shows whether the session lives.
+      // A ping shows whether the session is still open.
       await session.post('1:2');
       await polled(c, name, session, /^3/);
     }

@@ -2,9 +2,9 @@
 import { scenarios } from './twin.mjs';
 
 /**
- * A session by hand that joins namespaces and then sends packets in one payload, the last of them a
- * question in the main namespace, whose answer shows that the connection lives. Packets that match
- * the patterns are awaited, too.
+ * A handmade session that joins namespaces and then sends packets in one payload. The last packet is
+ * a question in the main namespace; its answer shows that the connection is still open. The session
+ * also waits for packets that match the patterns.
  */
 async function byHand(c, name, join, packets, ...patterns) {
   const session = await c.polling();

@@ -1,9 +1,9 @@
-// Connection state recovery: clients that come back to their sockets, and those that do not.
+// Connection state recovery: clients that recover their sockets, and clients that do not.
 import { scenarios } from './twin.mjs';
 
 const recovery = { recovery: 60_000 };
 
-/** A client that does not come back by itself, so that events can be sent meanwhile. */
+/** A client that does not reconnect by itself, so that the test can send events meanwhile. */
 async function away(c, a, name, meanwhile) {
   const times = c.seen(name).filter(([word]) => word === 'connect').length;
   a.io.reconnection(false);
@@ -46,7 +46,7 @@ scenarios('recovery', {
       await c.do(w, ['send', { to: ['r'] }, 'n', `live ${i}`]);
       await c.settled(a);
     }
-    // Nothing was missed.
+    // The client missed nothing.
     await away(c, a, 'a');
     await away(c, a, 'a');
     await c.do(a, ['rooms']);
@@ -68,7 +68,7 @@ scenarios('recovery', {
   }],
 
   'by itself': [recovery, async (c) => {
-    // The server closes the connection, so that it knows before the client comes back.
+    // The server closes the connection, so it knows of the end before the client reconnects.
     const a = await c.up('a', '/', { reconnection: true });
     await c.do(a, ['join', 'r'], ['send', { to: ['r'] }, 'first', 1]);
     await c.settled(a);
@@ -129,7 +129,7 @@ scenarios('recovery', {
     const a = await c.up('a');
     await c.do(a, ['join', 'r'], ['send', { to: ['r'] }, 'first', 1]);
     await c.settled(a);
-    // The clock ticks at least once meanwhile.
+    // This takes at least one tick of the clock.
     const start = Date.now();
     await away(c, a, 'a', async () => { const w = await c.up('w'); while (Date.now() - start < 50) await c.settled(w); });
     await c.do(a, ['rooms']);

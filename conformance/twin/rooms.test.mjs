@@ -1,7 +1,7 @@
 // Rooms and broadcasts, with every flag.
 import { scenarios } from './twin.mjs';
 
-/** Clients of the names, each with what it has received so far once settled. */
+/** Clients with these names. settle resolves when each has received what was sent so far. */
 async function crowd(c, ...names) {
   const all = {};
   for (const name of names) all[name] = await c.up(name);
@@ -37,7 +37,7 @@ scenarios('rooms', {
     const { a, b } = await crowd(c, 'a', 'b');
     a.emit('do', [['disconnectSockets', { to: [] }, false], ['say', 'done']]);
     await c.see('server a', 'says');
-    // Of ours nobody has gone.
+    // Our server disconnects nobody.
     for (const socket of [a, b]) if (c.kind === 'ours') await c.settled(socket);
     for (const name of ['a', 'b']) if (c.kind === 'reference') await c.see(name, 'disconnect');
   },
@@ -134,7 +134,7 @@ scenarios('rooms', {
     const session = await c.polling();
     await c.exchange('by hand', session, ['40{"as":"by hand"}'], /^40/);
     const poll = session.get();
-    // A second poll would end the session: the first has arrived when the server answers it.
+    // A second poll would end the session. The first has arrived once the server answers it.
     for (let answered = false; !answered;) {
       await c.do(a, ['send', { volatile: true, except: [a.id] }, 'volatile', 1]);
       answered = await Promise.race([poll.then(() => true), new Promise((resolve) => setImmediate(resolve, false))]);

@@ -1,5 +1,5 @@
-// The twin application on the reference, npm's socket.io. Package main beside it is the same on
-// Parley and says what each step does. The options are JSON in the first argument.
+// The twin application on the reference, npm's socket.io. main.go is the same application on Parley
+// and describes each step. The options are JSON in the first argument.
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';
 import msgpack from 'socket.io-msgpack-parser';
@@ -40,7 +40,7 @@ function gate(name) {
   return gates.get(name);
 }
 
-/** The choice of sockets that how describes. */
+/** The sockets that how describes. */
 function chosen(socket, { from = 'all', to, except, volatile, local, compress, timeout }) {
   let b = { all: socket.nsp, self: socket, others: socket.broadcast }[from] ?? io.of(from);
   if (volatile) b = b.volatile;

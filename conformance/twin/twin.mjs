@@ -1,4 +1,4 @@
-// Runs each scenario against the reference and against ours, and compares what was seen.
+// Runs each scenario against the reference and against Parley, and compares the records.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -14,15 +14,15 @@ import { WebSocket } from 'ws';
 import { differences, reasons } from './differences.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-// "npm test" has built it already.
+// "npm test" has already built it.
 if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '../.bin/', '.'], { cwd: here, stdio: 'inherit' });
 
 const programs = { reference: [process.execPath, `${here}server.mjs`], ours: [`${here}../.bin/twin`] };
 
-/** How long a condition may take. It is generous: nothing here depends on how fast a machine is. */
+/** How long a condition may take. It is generous, so that slow machines make no difference. */
 const patience = 120_000;
 
-/** A server of one of the two kinds. It counts its sockets, so that each scenario begins without any. */
+/** A server of one of the two kinds. It counts its sockets, so that each scenario can begin without any. */
 class Server {
   static async start(kind, options) {
     const self = new Server();
@@ -53,7 +53,7 @@ class Server {
   }
 }
 
-/** What a scenario is given: it acts through it, and what it sees is recorded under labels. */
+/** A scenario acts through its Context, which records under labels what the scenario sees. */
 class Context {
   record = new Map();
   #waiting = new Set();
@@ -81,7 +81,7 @@ class Context {
     for (const check of this.#waiting) check();
   }
 
-  /** Resolves when the condition is met. It is asked whenever something was recorded. */
+  /** Resolves when the condition is met. Each new record makes it test the condition again. */
   until(condition, what = condition) {
     const cause = new Error('awaited here');
     return new Promise((resolve, reject) => {
@@ -97,7 +97,7 @@ class Context {
     });
   }
 
-  /** Resolves when the label has so many records that are the value or begin with it. */
+  /** Resolves when the label has this many records that equal the value or begin with it. */
   see(label, value, times = 1) {
     const matches = (seen) => isDeepStrictEqual(seen, value) || (Array.isArray(seen) && seen[0] === value);
     return this.until(() => (this.record.get(label) ?? []).filter(matches).length >= times, `${times} × ${inspect(value)} of ${label}`);
@@ -106,20 +106,20 @@ class Context {
   /** The records of a label so far. */
   seen(label) { return this.record.get(label) ?? []; }
 
-  /** Has f called when the scenario ends. */
+  /** Calls f when the scenario ends. */
   atEnd(f) { this.#ends.push(f); }
 
-  /** Takes an id for a name from now on. */
+  /** From now on, the id stands for the name. */
   known(id, name) {
     this.#ids.set(id, name);
-    // The server may have told of it before the client did.
+    // The server may have reported the id before the client did.
     for (const what of this.record.get(`server ${id}`) ?? []) this.saw(`server ${name}`, what);
     this.record.delete(`server ${id}`);
   }
 
   /**
-   * A client of the official kind. All that it sees is recorded under its name: connect,
-   * connect_error, disconnect with the reason, and every event.
+   * An official client. Everything that it sees is recorded under its name: connect, connect_error,
+   * disconnect with the reason, and every event.
    */
   client(name, at = '/', { connect = io, auth = {}, manager, ...options } = {}) {
     const signed = typeof auth === 'object' && auth !== null && !Array.isArray(auth) ? { as: name, ...auth } : auth;
@@ -139,7 +139,7 @@ class Context {
       this.saw(name, [event, ...args.filter((arg) => typeof arg !== 'function').map((arg) => this.#withoutOffset(arg))]);
     };
     if (socket.onAny) socket.onAny((event, ...args) => heard(event, args));
-    else { // Socket.IO 2, whose connections join the main namespace by themselves
+    else { // Socket.IO 2: connections join the main namespace automatically
       socket.io.on('open', () => {
         this.connections++;
         this.known(socket.io.engine.id, at === '/' ? name : `${name}, main`);
@@ -151,7 +151,7 @@ class Context {
     return socket;
   }
 
-  /** A client that is connected. */
+  /** A connected client. */
   async up(name, at, options) {
     const socket = this.client(name, at, options);
     await this.see(name, 'connect');
@@ -163,7 +163,7 @@ class Context {
     return new Manager(this.url, { transports: ['websocket'], reconnection: false, ...options });
   }
 
-  /** Resolves with what the server acknowledges the event with. */
+  /** Resolves with the arguments of the server's acknowledgement of the event. */
   ask(socket, event, ...args) {
     const cause = new Error('asked here');
     return new Promise((resolve, reject) => {
@@ -172,13 +172,13 @@ class Context {
     });
   }
 
-  /** Has the server take steps for the client. Resolves when it has. */
+  /** Makes the server take steps for the client. Resolves when it has taken them. */
   do(socket, ...steps) { return this.ask(socket, 'do', steps); }
 
-  /** Resolves when all that the server has sent to the client so far has arrived. */
+  /** Resolves when everything that the server has sent to the client so far has arrived. */
   settled(socket) { return this.ask(socket, 'echo', 'marker'); }
 
-  /** Makes an HTTP request on a connection of its own. Resolves with status, headers and body. */
+  /** Makes an HTTP request on a new connection. Resolves with status, headers and body. */
   request(method, path, { headers, body } = {}) {
     return new Promise((resolve, reject) => {
       const outgoing = http.request(this.url + path, { method, headers, agent: false, insecureHTTPParser: true }, (incoming) => {
@@ -192,13 +192,13 @@ class Context {
     });
   }
 
-  /** Begins a session that polls by hand. */
+  /** Begins a handmade polling session. */
   async polling(query = 'EIO=4', { name = 'SID', ...options } = {}) {
     const path = `/socket.io/?${query}&transport=polling`;
     const { body } = await this.request('GET', path, options);
     const open = JSON.parse(body.slice(body.indexOf('{'), body.lastIndexOf('}') + 1));
     this.known(open.sid, name);
-    if (query.includes('EIO=3')) { // it joins the main namespace by itself
+    if (query.includes('EIO=3')) { // the session joins the main namespace automatically
       this.connections++;
       await this.see(`server ${name}`, 'connection');
     }
@@ -213,9 +213,10 @@ class Context {
   }
 
   /**
-   * Sends packets in one POST, and polls until each pattern has matched a packet, or the session has
-   * ended. Packets are recorded under the name, with their namespace if it is not the main one: those
-   * of different namespaces may overtake each other. Resolves with whether the session goes on.
+   * Sends packets in one POST, then polls until each pattern has matched a packet or the session has
+   * ended. Packets are recorded under the name, plus their namespace if it is not the main one, since
+   * packets of different namespaces may overtake each other. Resolves with whether the session is
+   * still open.
    */
   async exchange(name, session, packets, ...patterns) {
     await session.post(packets.join('\x1e'));
@@ -237,8 +238,8 @@ class Context {
   }
 
   /**
-   * A WebSocket by hand. Its packets are recorded under its name, pings left out, and so is its
-   * end: ["closed", code] or ["refused", status].
+   * A handmade WebSocket. Its packets, except pings, are recorded under its name, and so is its end:
+   * ["closed", code] or ["refused", status].
    */
   socket(name, query = 'EIO=4&transport=websocket', { path = '/socket.io/', headers, pong = true, ...options } = {}) {
     const socket = new WebSocket(`ws://127.0.0.1:${this.server.port}${path}?${query}`, { headers, ...options });
@@ -247,7 +248,7 @@ class Context {
       if (binary) return this.saw(name, data);
       const text = String(data);
       if (text === '2' && pong) return socket.send('3');
-      // With Engine.IO 3, a connection joins the main namespace by itself.
+      // With Engine.IO 3, a connection joins the main namespace automatically.
       if (/^40.*"sid"/.test(text) || (/^0\{/.test(text) && query.includes('EIO=3'))) {
         this.connections++;
         this.known(JSON.parse(text.slice(text.indexOf('{'))).sid, name);
@@ -255,7 +256,7 @@ class Context {
       this.saw(name, text.replace(/^0\{.*/s, 'open'));
     });
     let refused = false;
-    let ended = false; // by the scenario, without a word
+    let ended = false; // by the scenario, without a Close frame
     const { terminate } = socket;
     socket.terminate = () => { ended = true; terminate.call(socket); };
     socket.on('unexpected-response', (_, response) => {
@@ -269,7 +270,7 @@ class Context {
     return socket;
   }
 
-  /** A WebSocket by hand that has opened. With connect, it has joined the main namespace. */
+  /** A handmade WebSocket that has opened. With connect, it has also joined the main namespace. */
   async open(name, { connect = true, query, ...options } = {}) {
     const socket = this.socket(name, query, options);
     await this.see(name, 'open');
@@ -280,7 +281,7 @@ class Context {
     return socket;
   }
 
-  /** Sends bytes over TCP and resolves with the head of the answer, or what came before the server closed the connection. */
+  /** Sends bytes over TCP. Resolves with the head of the answer, or with what arrived before the server closed the connection. */
   tcp(bytes) {
     return new Promise((resolve, reject) => {
       const socket = net.connect(this.server.port, '127.0.0.1', () => socket.write(bytes));
@@ -291,12 +292,12 @@ class Context {
     });
   }
 
-  /** Ends all that the scenario has opened, each client by a DISCONNECT of its own, and waits for the server to notice. */
+  /** Ends everything that the scenario has opened, each client with its own DISCONNECT, and waits until the server has noticed. */
   async end() {
     for (const f of this.#ends) await f();
     if (!this.stopped) {
       const { server } = this;
-      // A socket that a client has seen may still be news from the server.
+      // The server may not have reported a socket yet that a client has already seen.
       await this.until(() => server.connections >= this.connections && server.connections === server.disconnections,
         'all sockets to disconnect');
     }
@@ -304,7 +305,7 @@ class Context {
     for (const manager of this.#engines) manager.engine?.close();
   }
 
-  /** The records as plain values: ids have their names, binary and long text are shortened. */
+  /** The records as plain values, with names in place of ids, and with binary and long text shortened. */
   plain() {
     const plain = (value) => {
       if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return { binary: short(Buffer.from(value).toString('hex')) };
@@ -317,7 +318,7 @@ class Context {
     return Object.fromEntries([...this.record].map(([label, values]) => [this.#rename(label), values.map(plain)]));
   }
 
-  /** With connection state recovery, events end in an offset, which differs. */
+  /** With connection state recovery, events end in an offset, which differs between the servers. */
   #withoutOffset(arg) { return this.options.recovery && typeof arg === 'string' ? arg.replace(offset, '<offset>') : arg; }
 
   #rename(text) {
@@ -327,18 +328,18 @@ class Context {
   }
 }
 
-/** An offset of the reference, or of ours. */
+/** An offset of the reference or of Parley. */
 const offset = /^(?:[\w-]{7}(?:\.\d+)?|[\w-]{8}\.\w+)$/;
 
-/** Long text by its beginning, its length and a hash. */
+/** Replaces long text with its beginning, its length and a hash. */
 function short(text) {
   if (text.length <= 200) return text;
   return `${text.slice(0, 20)}… ${text.length} ${createHash('sha256').update(text).digest('hex').slice(0, 8)}`;
 }
 
 /**
- * Defines the scenarios of a file, given by name as [options, run] or run. What both kinds of
- * servers show must be the same, but for the differences that the table lists for the file.
+ * Defines the scenarios of a file, by name, each as [options, run] or run. Both kinds of servers must
+ * show the same, except for the differences that the table lists for the file.
  */
 export function scenarios(file, all) {
   const servers = new Map();
@@ -363,7 +364,7 @@ export function scenarios(file, all) {
       await c.end();
       if (alone) await server.end();
     } catch (error) {
-      // The next scenario begins with a new server.
+      // The next scenario starts with a new server.
       servers.delete(kind + JSON.stringify(options));
       await server.end();
       throw new Error(`the ${kind}: ${error.message}\nseen: ${inspect(c.plain(), { depth: 6, breakLength: 150 })}\n${server.log}`,

@@ -1,4 +1,4 @@
-// Values of every kind, there and back, in events and acknowledgements, over every transport.
+// Values of every kind, sent both ways in events and acknowledgements, over every transport.
 import msgpack from 'socket.io-msgpack-parser';
 import { scenarios } from './twin.mjs';
 
@@ -33,10 +33,10 @@ const values = {
   'no placeholder': { _placeholder: 'x' },
 };
 
-/** Halves of surrogate pairs, which a text of JavaScript may have. */
+/** Lone surrogates, which JavaScript strings may contain. */
 const halves = ['a\ud83d', '\udc00b', 'x\ud83dy\ude00', { '\ud83d': 1 }];
 
-/** Sends each value in both ways, and records what comes back under its name. */
+/** Sends each value in both ways and records the results under its name. */
 async function echo(c, a, all, prefix = '') {
   for (const [name, value] of Object.entries(all)) {
     const label = prefix + name;
@@ -111,7 +111,7 @@ scenarios('values', {
   ...Object.fromEntries([['websocket'], ['polling']].map((transports) => [`msgpack over ${transports}`, [{ msgpack: true }, async (c) => {
     const a = await c.up('a', '/', { transports, parser: msgpack });
     quietly(c, a);
-    // The client's encoder takes a view of a part for all of its memory, and refuses functions.
+    // The client's encoder mistakes a view of a part of a buffer for the whole buffer, and refuses functions.
     const { 'view of a part': one, 'DataView of a part': two, functions, ...rest } = values;
     await echo(c, a, rest);
     c.saw('no arguments', await c.ask(a, 'echo'));
