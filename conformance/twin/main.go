@@ -233,7 +233,7 @@ func (a *app) serve(h namespaces) {
 	})
 }
 
-// how describes a choice of sockets.
+// how selects sockets.
 type how struct {
 	From                      string // "all" (the default), "self", "others", or a namespace
 	To, Except                []string

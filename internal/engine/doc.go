@@ -17,16 +17,16 @@
 //
 // A session is in one of five states. Only Session.changeLocked changes the state.
 //
-//	state      what it means                            what ends it                      next
-//	opening    registered; nobody else knows of it      its handler is attached           open
+//	state      meaning                                  what ends it                      next
+//	opening    registered; nobody else knows it         its handler is attached           open
 //	open       messages go both ways                    Close, or the client's CLOSE      closing
 //	                                                    a fault, silence, a slow client   closed
-//	closing    what is queued is still sent, and the    the transport has sent it         closed
-//	           transport tells the client by itself     it takes a request of the client  lingering
-//	lingering  the same, but the client has to come     the client has come               closed
-//	           for it: the server still knows it        nobody comes in time              closed
+//	closing    what is queued is still sent, then       the transport has sent it         closed
+//	           the client learns of the end             that needs the client's request   lingering
+//	lingering  like closing, but the session waits      the client has come               closed
+//	           for the client to fetch the rest         the client does not come in time  closed
 //	                                                    it upgrades to another transport  closing
-//	closed     nothing is sent any more
+//	closed     nothing more is sent
 //
 // When a session leaves the state open, it calls its handler's Closed and accepts nothing more from
 // the client. The functions for that are in end.go. Close and close send what is queued first. end

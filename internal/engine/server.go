@@ -84,7 +84,7 @@ func NewServer(o Options) (*Server, error) {
 // Stats returns the live counters.
 func (s *Server) Stats() *Stats { return &s.stats }
 
-// Sessions returns how many sessions are open.
+// Sessions returns the number of sessions, including those that linger.
 func (s *Server) Sessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -469,7 +469,7 @@ func (s *Server) Drain() {
 	s.checkIdleLocked()
 }
 
-// Each calls f for every open session.
+// Each calls f for every session, including those that linger.
 func (s *Server) Each(f func(*Session)) {
 	s.mu.Lock()
 	all := make([]*Session, 0, len(s.sessions))

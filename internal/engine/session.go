@@ -65,7 +65,7 @@ func (s *Session) ID() string { return s.id }
 // Protocol returns the revision of Engine.IO that the client speaks.
 func (s *Session) Protocol() eio.Protocol { return s.protocol }
 
-// Handshake returns what is known of the request that opened the session.
+// Handshake returns the request that opened the session, as far as the server keeps it.
 func (s *Session) Handshake() *Handshake { return s.info }
 
 // Transport returns the name of the transport in use, see Transports.
@@ -75,11 +75,11 @@ func (s *Session) Transport() string {
 	return s.transport.name()
 }
 
-// Pause stops reading from the peer until Resume, so that the network makes it wait.
+// Pause stops reading from the peer until Resume, so that the network makes the peer wait.
 //
-// Once Pause has returned, Handler.Message is called at most for the one message that was about
-// to be handed on. What the transport has read waits: over WebSocket that is one read buffer,
-// reactor.BufferSize, over polling and sse the body of one POST.
+// After Pause has returned, Handler.Message is called for at most one more message, which was about
+// to be handed on. What the transport has already read waits: one read buffer (reactor.BufferSize)
+// over WebSocket, or the body of one POST over polling and sse.
 func (s *Session) Pause() { s.setPaused(true) }
 
 // Resume reads from the peer again.
@@ -100,7 +100,7 @@ func (s *Session) setPaused(paused bool) {
 	}
 }
 
-// resumedLocked releases those who wait for the session to be resumed, or to end.
+// resumedLocked releases goroutines that wait for the session to be resumed or to end.
 func (s *Session) resumedLocked() {
 	if s.resume != nil {
 		close(s.resume)
@@ -129,12 +129,12 @@ func (s *Session) received(p eio.Packet) {
 			s.pong()
 		}
 	case eio.Close:
-		// A poll may be on its way: it will get its answer.
+		// A poll that is on its way still gets an answer.
 		s.close(TransportClose, eio.Noop)
 	}
 }
 
-// start gives the session its handler and its heartbeat. From here on it is open.
+// start gives the session its handler and its heartbeat, and opens it.
 func (s *Session) start(h Handler) {
 	s.mu.Lock()
 	s.handler = h

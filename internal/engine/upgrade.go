@@ -5,9 +5,9 @@ import "github.com/parley-go/parley/internal/eio"
 // upgrade moves a session from its transport, the original, to another one, the candidate:
 //
 //	candidate                server
-//	2probe ────────────────►                     probed: the original comes to an end that
-//	◄──────────────── 3probe                     the client sees
-//	5 ─────────────────────►                     the candidate is the session's transport
+//	2probe ────────────────►                     probed: the original ends its work so that
+//	◄──────────────── 3probe                     the client notices
+//	5 ─────────────────────►                     the candidate becomes the session's transport
 //
 // If the candidate's connection ends before that, there is no upgrade.
 type upgrade struct {
@@ -20,7 +20,7 @@ type candidate interface {
 	transport
 	// pongLocked answers the client's probe.
 	pongLocked()
-	// chosenLocked makes it the session's transport, which reads and writes.
+	// chosenLocked makes the candidate the session's transport, which reads and writes.
 	chosenLocked()
 	// dropLocked ends a candidate that will not become the session's transport.
 	dropLocked()
