@@ -261,6 +261,29 @@ func TestEmitToASocketThatIsGone(t *testing.T) {
 	}
 }
 
+// Recovery does not cover events of Encode, even if middleware sends them: they arrive once.
+func TestEncodedInMiddlewareArrivesOnce(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	v := watch(srv.Of("/"))
+	e, err := srv.Encode("encoded")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Use(func(_ context.Context, s *parley.Socket) error { return errors.Join(s.Send(e), s.Emit("kept")) })
+	c := dial(t, url)
+	a := c.connect("", "")
+	c.expect(`42["encoded"]`)
+	if got := c.recv(); !strings.HasPrefix(got, `42["kept","`) {
+		t.Errorf("received %q", got)
+	}
+	c.cut()
+	await(t, "disconnect", v.gone)
+	missed, again := missedUntilConnect(t, dial(t, url), back(a.PID, ""))
+	if again.SID != a.SID || len(missed) != 1 || !strings.HasPrefix(missed[0], `42["kept","`) {
+		t.Errorf("recovered: %v; missed %q, want the kept event alone", again.SID == a.SID, missed)
+	}
+}
+
 // marshaler emits an event while it is being encoded.
 type marshaler struct {
 	n *parley.Namespace

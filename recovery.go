@@ -163,6 +163,11 @@ func isString(v any) bool {
 	return err == nil && len(b) > 0 && b[0] == '"'
 }
 
+// marked reports whether mark has appended a placeholder to the arguments of e.
+func (r *recovery) marked(e *Encoded) bool {
+	return bytes.Contains(e.first.Data(), []byte(r.placeholder))
+}
+
 // seal writes the offset over the placeholder of e, if e has one. Nobody else may know e yet.
 func (r *recovery) seal(e *Encoded, offset uint64) {
 	data := e.first.Data()
@@ -208,7 +213,10 @@ func (r *recovery) emit(s *Socket, e *Encoded, volatile bool) error {
 		r.seal(e, r.last)
 		sent = s.transmit(e, true)
 	case early: // e gets its offset when the socket enters
-		sent = s.transmit(e, false)
+		if _, held := s.hold(e, false); !held { // it has given up joining meanwhile
+			r.unlock()
+			return ErrDisconnected
+		}
 	default:
 		r.keepLocked(record{only: c}, e)
 		s.transmit(e, false) // if it cannot be sent, the client receives it when it comes back
@@ -424,7 +432,9 @@ func (r *recovery) enterLocked(s *Socket, e *entrance) (ok bool) {
 		}
 	}
 	for _, early := range e.held {
-		r.keepLocked(record{only: c}, early)
+		if r.marked(early) { // otherwise it comes from Encode
+			r.keepLocked(record{only: c}, early)
+		}
 	}
 	return true
 }
