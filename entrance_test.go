@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -104,6 +105,11 @@ func TestEmitInMiddleware(t *testing.T) {
 }
 
 func TestNothingIsHandledAfterDisconnect(t *testing.T) {
+	var expire context.CancelFunc
+	withContext := &parley.Options{ConnContext: func(ctx context.Context, _ *http.Request) context.Context {
+		ctx, expire = context.WithCancel(ctx)
+		return ctx
+	}}
 	for name, disconnect := range map[string]func(*parley.Socket){
 		"namespace":       func(s *parley.Socket) { s.Disconnect(false) },
 		"connection":      func(s *parley.Socket) { s.Disconnect(true) },
@@ -114,9 +120,13 @@ func TestNothingIsHandledAfterDisconnect(t *testing.T) {
 			go func() { s.Disconnect(true); close(done) }()
 			<-done
 		},
+		"end of ConnContext": func(s *parley.Socket) {
+			expire()
+			<-s.Context().Done()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv, url := serve(t, nil)
+			srv, url := serve(t, withContext)
 			begun, release, gone := make(chan struct{}), make(chan struct{}), make(chan struct{})
 			srv.On("login", func(p *parley.Packet) error {
 				close(begun)
