@@ -37,11 +37,16 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 		return newReply(a.payload), a.err
 	case <-ctx.Done():
 		s.forget(id)
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return Reply{}, ErrTimeout
-		}
-		return Reply{}, ctx.Err()
+		return Reply{}, ackError(ctx)
 	}
+}
+
+// ackError returns the error of an acknowledgement that had not arrived when ctx ended.
+func ackError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ErrTimeout
+	}
+	return ctx.Err()
 }
 
 // expect registers f for the acknowledgement with this id. It calls f once, with the
