@@ -28,6 +28,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	if err := s.expect(id, func(p payload, err error) { answers <- answer{p, err} }); err != nil {
 		return Reply{}, err
 	}
+	s.answer() // the caller may be a handler of OnConnection, and the client could not acknowledge yet
 	if !s.send(e, false) {
 		s.forget(id)
 		return Reply{}, ErrDisconnected
@@ -74,9 +75,6 @@ func (s *Socket) expect(id int64, f func(payload, error)) error {
 		return err
 	}
 	s.conn.pressure(0, 1)
-	if s.entering.Load() {
-		s.answer() // otherwise the client could not acknowledge anything
-	}
 	return nil
 }
 

@@ -138,6 +138,9 @@ func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) 
 	if err != nil {
 		return nil, err
 	}
+	if b.self != nil {
+		b.self.answer() // as Socket.EmitWithAck does
+	}
 	chosen := b.choose()
 	replies := collector{awaited: len(chosen), done: make(chan struct{})}
 	if len(chosen) == 0 {

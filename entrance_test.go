@@ -56,6 +56,32 @@ func TestAnswerWaitsForOnConnection(t *testing.T) {
 	c.expect(`40{"sid":"`+s.ID()+`"}`, `42["to all"]`, `42["to it"]`, `42["emitted","last"]`)
 }
 
+// A question to everybody waits for OnConnection too: the client does not learn earlier that it is
+// connected.
+func TestQuestionToAllWaitsForOnConnection(t *testing.T) {
+	srv, url := serve(t, nil)
+	begun, release := make(chan *parley.Socket), make(chan struct{})
+	srv.OnConnection(func(s *parley.Socket) {
+		begun <- s
+		<-release
+		s.Emit("emitted", "last")
+	})
+	c := dial(t, url)
+	c.send("40")
+	s := await(t, "connection", begun)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := srv.Timeout(patience).EmitWithAck(ctx, "question"); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	eventually(t, "empty outbox", func() bool { return s.Stats().OutboxBytes == 0 })
+	if err := s.Volatile().Emit("dropped"); err != nil { // the client is not connected yet
+		t.Fatal(err)
+	}
+	close(release)
+	c.expect(`40{"sid":"`+s.ID()+`"}`, `421["question"]`, `42["emitted","last"]`)
+}
+
 // A handler that never returns, or that asks the client something, does not hold back the answer
 // for ever.
 func TestAnswerDoesNotWaitForEver(t *testing.T) {
