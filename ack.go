@@ -28,6 +28,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 	if err := s.expect(id, func(p payload, err error) { answers <- answer{p, err} }); err != nil {
 		return Reply{}, err
 	}
+	s.answer() // the caller may be a handler of OnConnection, and the client could not acknowledge yet
 	if !s.send(e, false) {
 		s.forget(id)
 		return Reply{}, ErrDisconnected
@@ -37,11 +38,16 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 		return newReply(a.payload), a.err
 	case <-ctx.Done():
 		s.forget(id)
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return Reply{}, ErrTimeout
-		}
-		return Reply{}, ctx.Err()
+		return Reply{}, ackError(ctx)
 	}
+}
+
+// ackError returns the error of an acknowledgement that had not arrived when ctx ended.
+func ackError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ErrTimeout
+	}
+	return ctx.Err()
 }
 
 // expect registers f for the acknowledgement with this id. It calls f once, with the
@@ -69,9 +75,6 @@ func (s *Socket) expect(id int64, f func(payload, error)) error {
 		return err
 	}
 	s.conn.pressure(0, 1)
-	if s.entering.Load() {
-		s.answer() // otherwise the client could not acknowledge anything
-	}
 	return nil
 }
 

@@ -118,8 +118,8 @@ func (b *Broadcast) encode(id int64, event string, args []any) (*Encoded, error)
 
 // EmitWithAck sends an event to the selected sockets. It waits until each of them has answered or
 // disconnected, or until Timeout or ctx ends. You must set a Timeout or give ctx a deadline. It
-// always returns the answers that arrived, in order of arrival. The error wraps ErrTimeout if some
-// did not arrive in time.
+// always returns the answers that arrived, in order of arrival. If some did not arrive, the error
+// wraps ErrTimeout, or ctx's error if ctx was canceled.
 func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]Reply, error) {
 	if err := checkEvent(event); err != nil {
 		return nil, err
@@ -138,6 +138,9 @@ func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) 
 	if err != nil {
 		return nil, err
 	}
+	if b.self != nil {
+		b.self.answer() // as Socket.EmitWithAck does
+	}
 	chosen := b.choose()
 	replies := collector{awaited: len(chosen), done: make(chan struct{})}
 	if len(chosen) == 0 {
@@ -155,7 +158,7 @@ func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) 
 			s.forget(id)
 		}
 	}
-	return replies.take()
+	return replies.take(ackError(ctx))
 }
 
 // collector gathers the answers to a broadcast.
@@ -182,12 +185,13 @@ func (c *collector) add(p payload, err error) {
 	}
 }
 
-func (c *collector) take() ([]Reply, error) {
+// take ends the collection. cause is why some answers may be missing.
+func (c *collector) take(cause error) ([]Reply, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
 	if c.awaited > 0 {
-		return c.replies, fmt.Errorf("%w: %d of %d clients", ErrTimeout, c.awaited, c.awaited+len(c.replies))
+		return c.replies, fmt.Errorf("%w: %d of %d clients", cause, c.awaited, c.awaited+len(c.replies))
 	}
 	return c.replies, nil
 }

@@ -261,6 +261,61 @@ func TestEmitToASocketThatIsGone(t *testing.T) {
 	}
 }
 
+// The own room of a client that is away continues to exist while others are in it.
+func TestOwnRoomWhileItsOwnerIsAway(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	v := watch(srv.Of("/"))
+	c := dial(t, url)
+	a := c.connect("", "")
+	told := make(chan string, 16)
+	srv.OnRoom(func(e parley.RoomEvent) {
+		if e.Room == a.SID {
+			told <- fmt.Sprintf("%s by owner: %v", e.Type, e.Socket == a.SID)
+		}
+	})
+	other := srv.Socket(dial(t, url).connect("", "").SID)
+	other.Join(a.SID)
+	c.cut()
+	await(t, "disconnect", v.gone)
+	c = dial(t, url)
+	if again := c.connect("", back(a.PID, "")); again.SID != a.SID {
+		t.Fatal("not recovered")
+	}
+	other.Disconnect(false)
+	c.send("41")
+	for _, want := range []string{
+		"join-room by owner: false", "leave-room by owner: true", "join-room by owner: true",
+		"leave-room by owner: false", "leave-room by owner: true", "delete-room by owner: true",
+	} {
+		if got := await(t, "news of the room", told); got != want {
+			t.Errorf("told %s, want %s", got, want)
+		}
+	}
+}
+
+// Recovery does not cover events of Encode, even if middleware sends them: they arrive once.
+func TestEncodedInMiddlewareArrivesOnce(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	v := watch(srv.Of("/"))
+	e, err := srv.Encode("encoded")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Use(func(_ context.Context, s *parley.Socket) error { return errors.Join(s.Send(e), s.Emit("kept")) })
+	c := dial(t, url)
+	a := c.connect("", "")
+	c.expect(`42["encoded"]`)
+	if got := c.recv(); !strings.HasPrefix(got, `42["kept","`) {
+		t.Errorf("received %q", got)
+	}
+	c.cut()
+	await(t, "disconnect", v.gone)
+	missed, again := missedUntilConnect(t, dial(t, url), back(a.PID, ""))
+	if again.SID != a.SID || len(missed) != 1 || !strings.HasPrefix(missed[0], `42["kept","`) {
+		t.Errorf("recovered: %v; missed %q, want the kept event alone", again.SID == a.SID, missed)
+	}
+}
+
 // marshaler emits an event while it is being encoded.
 type marshaler struct {
 	n *parley.Namespace

@@ -81,7 +81,7 @@ func (c *connection) Opened() {
 	if ctx, ok := c.session.Handshake().Context.(*connContext); ok && ctx.Done() != nil {
 		c.mu.Lock()
 		if !c.closed {
-			ctx.detach = context.AfterFunc(ctx, c.session.Close)
+			ctx.detach = context.AfterFunc(ctx, c.close)
 		}
 		c.mu.Unlock()
 	}
@@ -116,10 +116,15 @@ func (c *connection) Message(binary bool, data []byte) {
 	}
 }
 
-// reject ends the connection of a client that breaks the protocol or a limit. It drops the client's
-// events that no handler has started on.
+// reject closes the connection of a client that breaks the protocol or a limit.
 func (c *connection) reject(why string) {
 	c.srv.log.Debug("parley: client rejected", "session", c.session.ID(), "reason", why)
+	c.close()
+}
+
+// close sends what is queued, then closes the connection. It drops the client's events that no
+// handler has started on.
+func (c *connection) close() {
 	for _, s := range c.sockets() {
 		s.dismiss()
 	}

@@ -163,6 +163,7 @@ func (s *Socket) answerLocked() (missed []*Encoded) {
 	}
 	in.answered = true
 	stop(&in.timer)
+	s.nsp.srv.stats.packetsOut.Add(uint64(len(in.missed)))
 	for _, e := range append(slices.Clip(in.missed), s.connectAnswer()) {
 		s.conn.session.Queue(e.messages...)
 	}
@@ -194,7 +195,9 @@ func (s *Socket) releaseLocked() {
 	s.answerLocked()
 	stop(&in.timer)
 	for _, e := range in.held {
-		s.conn.session.Send(e.messages...)
+		if s.conn.session.Send(e.messages...) {
+			s.nsp.srv.stats.packetsOut.Add(1)
+		}
 	}
 	s.entrance = nil
 	s.entering.Store(false)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -53,6 +54,32 @@ func TestAnswerWaitsForOnConnection(t *testing.T) {
 	}
 	close(release)
 	c.expect(`40{"sid":"`+s.ID()+`"}`, `42["to all"]`, `42["to it"]`, `42["emitted","last"]`)
+}
+
+// A question to everybody waits for OnConnection too: the client does not learn earlier that it is
+// connected.
+func TestQuestionToAllWaitsForOnConnection(t *testing.T) {
+	srv, url := serve(t, nil)
+	begun, release := make(chan *parley.Socket), make(chan struct{})
+	srv.OnConnection(func(s *parley.Socket) {
+		begun <- s
+		<-release
+		s.Emit("emitted", "last")
+	})
+	c := dial(t, url)
+	c.send("40")
+	s := await(t, "connection", begun)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := srv.Timeout(patience).EmitWithAck(ctx, "question"); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	eventually(t, "empty outbox", func() bool { return s.Stats().OutboxBytes == 0 })
+	if err := s.Volatile().Emit("dropped"); err != nil { // the client is not connected yet
+		t.Fatal(err)
+	}
+	close(release)
+	c.expect(`40{"sid":"`+s.ID()+`"}`, `421["question"]`, `42["emitted","last"]`)
 }
 
 // A handler that never returns, or that asks the client something, does not hold back the answer
@@ -104,6 +131,11 @@ func TestEmitInMiddleware(t *testing.T) {
 }
 
 func TestNothingIsHandledAfterDisconnect(t *testing.T) {
+	var expire context.CancelFunc
+	withContext := &parley.Options{ConnContext: func(ctx context.Context, _ *http.Request) context.Context {
+		ctx, expire = context.WithCancel(ctx)
+		return ctx
+	}}
 	for name, disconnect := range map[string]func(*parley.Socket){
 		"namespace":       func(s *parley.Socket) { s.Disconnect(false) },
 		"connection":      func(s *parley.Socket) { s.Disconnect(true) },
@@ -114,9 +146,13 @@ func TestNothingIsHandledAfterDisconnect(t *testing.T) {
 			go func() { s.Disconnect(true); close(done) }()
 			<-done
 		},
+		"end of ConnContext": func(s *parley.Socket) {
+			expire()
+			<-s.Context().Done()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv, url := serve(t, nil)
+			srv, url := serve(t, withContext)
 			begun, release, gone := make(chan struct{}), make(chan struct{}), make(chan struct{})
 			srv.On("login", func(p *parley.Packet) error {
 				close(begun)

@@ -207,6 +207,11 @@ func TestCallAllReturnsPartialAnswers(t *testing.T) {
 	if r := await(t, "result", results); r.err != nil || len(r.answers) != 3 {
 		t.Errorf("all answered: %d answers, %v", len(r.answers), r.err)
 	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := srv.Timeout(patience).EmitWithAck(canceled, "x"); !errors.Is(err, context.Canceled) || errors.Is(err, parley.ErrTimeout) {
+		t.Errorf("the context was canceled: %v", err)
+	}
 	if _, err := srv.To("nobody").EmitWithAck(t.Context(), "x"); err == nil {
 		t.Error("EmitWithAck to several sockets without any bound must fail")
 	}

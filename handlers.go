@@ -256,9 +256,9 @@ func (h *handlers) Use(middleware func(ctx context.Context, s *Socket) error) *R
 // OnConnection calls f for each socket that connects, before its first event is handled.
 //
 // The client learns that it is connected when all OnConnection handlers have returned. So the rooms
-// they join and the handlers they register are already in effect. The client learns it earlier if a
-// handler waits for an acknowledgement from it (EmitWithAck), and after one second at the latest. A
-// handler that serves the socket for its whole life should start a goroutine for that.
+// they join and the handlers they register are already in effect. The client learns it earlier if
+// Socket.EmitWithAck asks it something, and after one second at the latest. A handler that serves
+// the socket for its whole life should start a goroutine for that.
 func (h *handlers) OnConnection(f func(s *Socket)) *Registration {
 	return register(h, f, func(t *table) *[]registered[func(*Socket)] { return &t.connection })
 }

@@ -144,7 +144,9 @@ func (c *change) add(t RoomEventType, room string) {
 func (c *change) enter(rooms []string) {
 	s := c.socket
 	created := c.local.index.Add(&s.member, rooms...)
-	c.add(RoomCreated, s.ID())
+	if c.heard && c.local.index.Size(s.ID()) == 1 { // others may be in it already
+		c.add(RoomCreated, s.ID())
+	}
 	c.add(RoomJoined, s.ID())
 	for _, room := range rooms {
 		if slices.Contains(created, room) {

@@ -68,8 +68,8 @@ type Options struct {
 	// from, and r is the handshake request. Take what you need from the request, such as the user
 	// that HTTP middleware has put into r.Context(); the server keeps nothing else of it. Do not
 	// return a context derived from r.Context(), because that ends with the request. When the
-	// returned context ends, the server closes the connection. So you can use a deadline to end the
-	// connection when a session or token expires.
+	// returned context ends, the server closes the connection, as Socket.CloseConnection does. So you
+	// can use a deadline to end the connection when a session or token expires.
 	ConnContext func(ctx context.Context, r *http.Request) context.Context
 
 	// Transports.

@@ -70,37 +70,6 @@ type record struct {
 	size          int
 }
 
-// comeback is the state that a client may come back to. It belongs to one socket at a time. It is
-// guarded by recovery.mu.
-type comeback struct {
-	pid, id string
-	floor   uint64 // events up to this one are known not to concern the client, or are forgotten
-	stays   []stay
-
-	socket   *Socket       // the current owner, until its last handler has run; otherwise nil
-	live     bool          // socket is connected
-	finished chan struct{} // closed when socket becomes nil; made by whoever waits for that
-	claimant *Socket       // the socket that is about to take over
-
-	turn int // counts how often it has started to wait
-	left time.Time
-	data any
-}
-
-// stay is a period in which a socket was in a room: the events after from, up to and including to.
-type stay struct {
-	room     string
-	from, to uint64
-}
-
-const (
-	stillThere = ^uint64(0) // the end of a stay that continues
-
-	// maxStays limits the number of ended stays that are kept for a comeback. If some stays were
-	// dropped, the client can be recovered only from a later event on.
-	maxStays = 64
-)
-
 // wait is an entry for a comeback that waits for its client.
 type wait struct {
 	comeback *comeback
@@ -163,6 +132,11 @@ func isString(v any) bool {
 	return err == nil && len(b) > 0 && b[0] == '"'
 }
 
+// marked reports whether mark has appended a placeholder to the arguments of e.
+func (r *recovery) marked(e *Encoded) bool {
+	return bytes.Contains(e.first.Data(), []byte(r.placeholder))
+}
+
 // seal writes the offset over the placeholder of e, if e has one. Nobody else may know e yet.
 func (r *recovery) seal(e *Encoded, offset uint64) {
 	data := e.first.Data()
@@ -208,7 +182,10 @@ func (r *recovery) emit(s *Socket, e *Encoded, volatile bool) error {
 		r.seal(e, r.last)
 		sent = s.transmit(e, true)
 	case early: // e gets its offset when the socket enters
-		sent = s.transmit(e, false)
+		if _, held := s.hold(e, false); !held { // it has given up joining meanwhile
+			r.unlock()
+			return ErrDisconnected
+		}
 	default:
 		r.keepLocked(record{only: c}, e)
 		s.transmit(e, false) // if it cannot be sent, the client receives it when it comes back
@@ -424,68 +401,11 @@ func (r *recovery) enterLocked(s *Socket, e *entrance) (ok bool) {
 		}
 	}
 	for _, early := range e.held {
-		r.keepLocked(record{only: c}, early)
+		if r.marked(early) { // otherwise it comes from Encode
+			r.keepLocked(record{only: c}, early)
+		}
 	}
 	return true
-}
-
-// concerns reports whether the event was meant for the client.
-func (c *comeback) concerns(rec *record) bool {
-	if rec.only != nil {
-		return rec.only == c
-	}
-	there := func(room string) bool {
-		return slices.ContainsFunc(c.stays, func(t stay) bool {
-			return t.room == room && t.from < rec.offset && rec.offset <= t.to
-		})
-	}
-	return (rec.all || slices.ContainsFunc(rec.rooms, there)) && !slices.ContainsFunc(rec.except, there)
-}
-
-func (c *comeback) isIn(room string) bool {
-	return slices.ContainsFunc(c.stays, func(t stay) bool { return t.room == room && t.to == stillThere })
-}
-
-// joined records that the socket has joined a room. c may be nil; r is then nil too. The caller
-// holds recovery.mu.
-func (c *comeback) joined(r *recovery, room string) {
-	if c == nil {
-		return
-	}
-	i := slices.IndexFunc(c.stays, func(t stay) bool { return t.room == room && t.to == r.last })
-	if i >= 0 {
-		c.stays[i].to = stillThere // nothing has been sent since it left
-		return
-	}
-	c.stays = append(c.stays, stay{room, r.last, stillThere})
-}
-
-// parted records that the socket has left a room, under the same conditions.
-func (c *comeback) parted(r *recovery, room string) {
-	if c == nil {
-		return
-	}
-	ended := 0
-	for i := range c.stays {
-		t := &c.stays[i]
-		if t.room == room && t.to == stillThere {
-			t.to = r.last
-		}
-		if t.to != stillThere {
-			ended++
-		}
-	}
-	first := r.firstLocked()
-	c.stays = slices.DeleteFunc(c.stays, func(t stay) bool {
-		forget := t.from == t.to || t.to < first || t.to != stillThere && ended > maxStays
-		if forget {
-			ended--
-			if t.from != t.to && t.to >= first {
-				c.floor = max(c.floor, t.to)
-			}
-		}
-		return forget
-	})
 }
 
 // leaveLocked is called when the socket of a comeback has disconnected. Unless one of the two sides

@@ -414,12 +414,7 @@ func (s *Socket) dismiss() {
 // CloseConnection sends what is queued, then closes the connection of the socket's client. All of
 // its sockets disconnect with ForcedClose, and the client reconnects automatically. Events that the
 // client has sent but no handler has started on are dropped.
-func (s *Socket) CloseConnection() {
-	for _, other := range s.conn.sockets() {
-		other.dismiss()
-	}
-	s.conn.session.Close()
-}
+func (s *Socket) CloseConnection() { s.conn.close() }
 
 // close ends the socket for the given reason, in any state.
 func (s *Socket) close(reason Reason) {

@@ -104,3 +104,25 @@ func TestSocketStatsOfPolling(t *testing.T) {
 	})
 	http.DefaultClient.CloseIdleConnections()
 }
+
+// Events that wait until the client knows that it is connected, and those that it has missed, count
+// as sent, as all others do.
+func TestEventsOutCountsWhatJoiningDelays(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	gone := make(chan parley.Reason, 1)
+	srv.OnDisconnect(func(_ *parley.Socket, r parley.Reason) { gone <- r })
+	srv.Use(func(_ context.Context, s *parley.Socket) error { return s.Emit("early") })
+	srv.OnConnection(func(s *parley.Socket) { s.Emit("entered") })
+	c := dial(t, url)
+	a := c.connect("", "")
+	c.recv()
+	last := c.recv()
+	eventually(t, "count of 2", func() bool { return srv.Stats().EventsOut == 2 })
+	c.cut()
+	await(t, "disconnect", gone)
+	srv.Emit("missed")
+	c = dial(t, url)
+	missedUntilConnect(t, c, back(a.PID, offset(t, last)))
+	c.recv() // "entered"
+	eventually(t, "count of 4", func() bool { return srv.Stats().EventsOut == 4 })
+}
