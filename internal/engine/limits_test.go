@@ -67,7 +67,7 @@ func TestMaxPerAddress(t *testing.T) {
 	})
 }
 
-// Who has one IPv6 address has the 2^64 of its network.
+// A client with one IPv6 address has all 2^64 addresses of its network.
 func TestMaxPerAddressCountsNetworksOfIPv6(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := inMemory(t, engine.Options{

@@ -274,7 +274,7 @@ func sseUpgradeUnderLoad(t *testing.T, s *server, seed uint64, total int) {
 		}
 	}
 
-	// Pongs are posted by who reads, so it posts the rest as well.
+	// The reader posts the pongs, so it posts the rest as well.
 	for range rng.IntN(total / 3) {
 		check(g.packet())
 		if rng.IntN(3) == 0 {
