@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -375,5 +377,25 @@ func TestImportsNoDrivers(t *testing.T) {
 		if strings.HasPrefix(dep, "github.com/parley-go/parley/history/") || strings.HasPrefix(dep, "github.com/parley-go/parley/internal/app") {
 			t.Errorf("imports %s", dep)
 		}
+	}
+}
+
+// docs/reliability.md names every limit.
+func TestLimitsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("docs/reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := 0
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[parley.Options]()) {
+		if strings.HasPrefix(field.Name, "Max") {
+			limits++
+			if !strings.Contains(string(text), "`"+field.Name+"`") {
+				t.Errorf("docs/reliability.md lacks %s", field.Name)
+			}
+		}
+	}
+	if limits == 0 {
+		t.Error("no limits were found")
 	}
 }

@@ -18,11 +18,15 @@ before(async () => {
   for (const name of ['README.md', 'docs/protocol.md']) documents[name] = await readFile(new URL(`../${name}`, import.meta.url), 'utf8');
 });
 
-/** Returns the sample that contains a text, as a function. Its parameters are the names that the sample does not declare. */
+/**
+ * Returns the sample that contains a text, as a function. Its parameters are the names that the sample does not
+ * declare. It returns the sample's function send, if there is one.
+ */
 function sample(document, contains, parameters) {
   const found = [...documents[document].matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code).filter((code) => code.includes(contains));
   assert.equal(found.length, 1, `samples of ${document} with "${contains}"`);
-  return new Function(...parameters, found[0].replace(/^import .*$/gm, ''));
+  const sends = found[0].includes('function send(') ? '\nreturn send;' : '';
+  return new Function(...parameters, found[0].replace(/^import .*$/gm, '') + sends);
 }
 
 /** Starts a server with a room in which clients send messages until the test ends. */
@@ -97,6 +101,28 @@ for (const [way, options] of Object.entries({ websocket: { transports: ['websock
     });
   });
 }
+
+test('docs/protocol.md: what is sent before connecting and during a break is stored once', async (t) => {
+  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
+  const run = sample('docs/protocol.md', 'emit(\'joinRoom\'', ['io', 'console', 'draw', 'crypto']);
+  let socket, drawn;
+  const shown = new Promise((resolve, reject) => {
+    const draw = (messages) => {
+      drawn = messages.slice(1).map(({ message }) => message.text);
+      if (drawn.includes('second') && drawn.includes('first')) resolve();
+    };
+    const send = run(() => { socket = io(url, { forceNew: true }); return socket; }, { error: (...words) => reject(new Error(words.join(' '))) }, draw, crypto);
+    atEnd(t, () => socket.disconnect());
+    send('first');
+    socket.once('connect', () => {
+      socket.disconnect();
+      send('second');
+      socket.connect();
+    });
+  });
+  await shown;
+  assert.deepEqual(drawn, ['first', 'second']);
+});
 
 for (const kind of ['websocket', 'sse', 'polling']) {
   test(`room.js (${kind})`, async (t) => {

@@ -79,6 +79,9 @@ func Restore(ctx context.Context, from, path string) (r Report, replaced string,
 }
 
 func restore(ctx context.Context, from, path string) (r Report, replaced string, err error) {
+	if _, err := os.Stat(from); errors.Is(err, os.ErrNotExist) {
+		return r, "", ErrNoStore // before anything is made at path
+	}
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return r, "", err

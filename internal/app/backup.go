@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,11 +73,9 @@ func (s storeCommand) main(ctx context.Context, args, environ []string, stdout, 
 	case ctx.Err() != nil:
 		return fail(stderr, exitInterrupted, errors.New("interrupted"))
 	case errors.Is(err, errFindings):
-		return exitFailed // the flag package has already reported it
+		return exitFailed // the command has printed them
 	case errors.Is(err, sqlite.ErrInUse):
 		err = fmt.Errorf("%w: stop the server, or what else has it open", err)
-	case errors.Is(err, sqlite.ErrNoStore):
-		err = fmt.Errorf("%w; --data names the data directory", err)
 	}
 	if err != nil {
 		return fail(stderr, exitFailed, err)
@@ -87,7 +86,7 @@ func (s storeCommand) main(ctx context.Context, args, environ []string, stdout, 
 func runBackup(ctx context.Context, path, file string, stdout io.Writer) error {
 	r, err := sqlite.Backup(ctx, path, file)
 	if err != nil {
-		return err
+		return dataError(err)
 	}
 	fmt.Fprintf(stdout, "%s: %s\n", file, summary(r))
 	return nil
@@ -108,11 +107,12 @@ func runRestore(ctx context.Context, path, file string, stdout io.Writer) error 
 var errFindings = errors.New("the store has faults")
 
 func runCheck(ctx context.Context, path, file string, stdout io.Writer) error {
-	if file != "" {
-		path = file
-	}
+	path = cmp.Or(file, path)
 	r, err := sqlite.Check(ctx, path)
-	if err != nil {
+	switch {
+	case err != nil && file == "":
+		return dataError(err)
+	case err != nil:
 		return err
 	}
 	for _, finding := range r.Findings {
@@ -127,6 +127,14 @@ func runCheck(ctx context.Context, path, file string, stdout io.Writer) error {
 		return errFindings
 	}
 	return nil
+}
+
+// dataError adds advice to an error about the store in the data directory.
+func dataError(err error) error {
+	if errors.Is(err, sqlite.ErrNoStore) {
+		return fmt.Errorf("%w; --data names the data directory", err)
+	}
+	return err
 }
 
 func summary(r sqlite.Report) string {

@@ -85,13 +85,17 @@ func TestStoreCommandsRefuse(t *testing.T) {
 		{[]string{"backup", "--addr", ":1", "a"}, 2, "-addr"},
 		{[]string{"backup", "--data", data, text}, 1, "there is no store; --data"},
 		{[]string{"check", "--data", data}, 1, "there is no store; --data"},
-		{[]string{"restore", "--data", data, filepath.Join(data, "absent")}, 1, "there is no store"},
+		{[]string{"restore", "--data", filepath.Join(data, "new"), filepath.Join(data, "absent")}, 1, "absent: there is no store\n"},
+		{[]string{"check", "--data", data, filepath.Join(data, "absent")}, 1, "absent: there is no store\n"},
 		{[]string{"restore", "--data", data, "--", text}, 1, "not a database"},
 	} {
 		code, stdout, stderr := tool(t, test.args...)
 		if code != test.code || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "parley: ") || !strings.Contains(stderr, test.want) {
 			t.Errorf("%v: exit code %d, output %q, errors %q", test.args, code, stdout, stderr)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(data, "new")); err == nil {
+		t.Error("a restore that failed made a data directory")
 	}
 	if code, _, stderr := command(nil, "check", "--data", data); code != 130 || !strings.Contains(stderr, "interrupted") {
 		t.Errorf("interrupted: exit code %d, %q", code, stderr)

@@ -64,8 +64,10 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 			fmt.Fprint(stdout, Reference())
 		case topic == "bench":
 			bench.PrintUsage(stdout)
-		default:
+		case topic == "", topic == "serve":
 			printUsage(stdout)
+		default:
+			return fail(stderr, exitUsage, fmt.Errorf("there is no help on %q; see parley help", topic))
 		}
 		return exitOK
 	}
@@ -85,7 +87,8 @@ func printUsage(w io.Writer) {
 	var c Config
 	fmt.Fprintf(w, "  --%s FILE\n        TOML file with settings.\n", configFlag)
 	for _, s := range c.settings() {
-		fmt.Fprintf(w, "  --%s %s\n        %s\n", s.name, s.def, strings.ReplaceAll(s.doc, "`", ""))
+		flag := strings.TrimSpace("--" + s.name + " " + s.def)
+		fmt.Fprintf(w, "  %s\n        %s\n", flag, strings.ReplaceAll(s.doc, "`", ""))
 	}
 }
 

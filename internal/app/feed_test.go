@@ -374,7 +374,7 @@ func TestStalledFeedIsBounded(t *testing.T) {
 		}
 		queued := int(app.FeedStats(s).Events) - sent - 2 // each has received "live"
 		if queued*len(message) > most {
-			t.Errorf("%d bytes were queued for one who does not read", queued*len(message))
+			t.Errorf("%d bytes were queued for a client that does not read", queued*len(message))
 		}
 	}
 }
@@ -419,7 +419,7 @@ func TestStalledStreamIsBounded(t *testing.T) {
 			skipTo(t, reader, "id: ") // by now, the other one has had its time
 		}
 		if sent < outbox || sent > most {
-			t.Errorf("%d bytes were sent to one who does not read", sent)
+			t.Errorf("%d bytes were sent to a client that does not read", sent)
 		}
 	}
 }

@@ -35,7 +35,7 @@ const (
 //
 // Everyone in a room knows the same shown members: those in the answer to joinRoom, plus the
 // changes from presence events since. In a room with at most maxShown members, everyone is shown.
-// Of the others, only the number is announced. When a shown member leaves, the one who has waited
+// Of the others, only the number is announced. When a shown member leaves, the one that has waited
 // longest takes its place at the next round.
 const (
 	maxShown      = 100

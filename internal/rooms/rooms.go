@@ -31,15 +31,15 @@ type shard[V any] struct {
 }
 
 type room[V any] struct {
-	name  string
-	seats []*seat[V]
+	name   string
+	places []*place[V]
 }
 
-// seat is one member's place in one room.
-type seat[V any] struct {
+// place is one member's entry in one room.
+type place[V any] struct {
 	member *Member[V]
 	room   *room[V]
-	at     int // index in room.seats; the shard's lock guards it
+	at     int // index in room.places; the shard's lock guards it
 }
 
 // Member is an entry of the index that can join rooms. Value is what it stands for. You can embed a
@@ -50,7 +50,7 @@ type Member[V any] struct {
 
 	at      int // index in Index.all; Index.mu guards it
 	mu      sync.Mutex
-	seats   []*seat[V]
+	places  []*place[V]
 	present bool        // added and not removed
 	own     atomic.Bool // in its own room; changes under mu
 }
@@ -111,13 +111,13 @@ func (x *Index[V]) Remove(m *Member[V]) (left, emptied []string) {
 		return nil, nil
 	}
 	m.present = false
-	for _, s := range m.seats {
+	for _, s := range m.places {
 		left = append(left, s.room.name)
 		if x.vacate(s) {
 			emptied = append(emptied, s.room.name)
 		}
 	}
-	m.seats = nil
+	m.places = nil
 	if m.own.Swap(false) {
 		left = append(left, m.ID)
 		if !x.exists(m.ID) {
@@ -127,21 +127,21 @@ func (x *Index[V]) Remove(m *Member[V]) (left, emptied []string) {
 	return left, emptied
 }
 
-// vacate removes a seat and reports whether its room is empty now.
-func (x *Index[V]) vacate(s *seat[V]) (emptied bool) {
-	return x.removeSeat(s) && x.owner(s.room.name) == nil
+// vacate removes a place and reports whether its room is empty now.
+func (x *Index[V]) vacate(s *place[V]) (emptied bool) {
+	return x.removePlace(s) && x.owner(s.room.name) == nil
 }
 
-func (x *Index[V]) removeSeat(s *seat[V]) (last bool) {
+func (x *Index[V]) removePlace(s *place[V]) (last bool) {
 	sh := x.shard(s.room.name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	r := s.room
-	end := len(r.seats) - 1
-	r.seats[s.at] = r.seats[end]
-	r.seats[s.at].at = s.at
-	r.seats[end] = nil
-	r.seats = r.seats[:end]
+	end := len(r.places) - 1
+	r.places[s.at] = r.places[end]
+	r.places[s.at].at = s.at
+	r.places[end] = nil
+	r.places = r.places[:end]
 	if end == 0 {
 		delete(sh.rooms, r.name)
 	}
@@ -157,7 +157,7 @@ func (x *Index[V]) Join(m *Member[V], name string, limit int) (joined, created, 
 	if !m.present {
 		return false, false, true
 	}
-	if limit > 0 && len(m.seats) >= limit && name != m.ID && !m.seatedLocked(name) {
+	if limit > 0 && len(m.places) >= limit && name != m.ID && !m.inLocked(name) {
 		return false, false, false
 	}
 	joined, created = x.joinLocked(m, name)
@@ -170,14 +170,14 @@ func (x *Index[V]) joinLocked(m *Member[V], name string) (joined, created bool) 
 		joined = !m.own.Swap(true)
 		return joined, joined && !x.exists(name)
 	}
-	if m.seatedLocked(name) {
+	if m.inLocked(name) {
 		return false, false
 	}
-	first := x.addSeat(m, name)
+	first := x.addPlace(m, name)
 	return true, first && x.owner(name) == nil
 }
 
-func (x *Index[V]) addSeat(m *Member[V], name string) (first bool) {
+func (x *Index[V]) addPlace(m *Member[V], name string) (first bool) {
 	sh := x.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -186,10 +186,10 @@ func (x *Index[V]) addSeat(m *Member[V], name string) (first bool) {
 		r = &room[V]{name: name}
 		sh.rooms[name] = r
 	}
-	s := &seat[V]{member: m, room: r, at: len(r.seats)}
-	r.seats = append(r.seats, s)
-	m.seats = append(m.seats, s)
-	return len(r.seats) == 1
+	s := &place[V]{member: m, room: r, at: len(r.places)}
+	r.places = append(r.places, s)
+	m.places = append(m.places, s)
+	return len(r.places) == 1
 }
 
 // Leave takes m out of a room. left is false if m was not there. emptied is true if the room has no
@@ -200,12 +200,12 @@ func (x *Index[V]) Leave(m *Member[V], name string) (left, emptied bool) {
 	if name == m.ID && m.own.Swap(false) {
 		return true, !x.exists(name)
 	}
-	i := slices.IndexFunc(m.seats, func(s *seat[V]) bool { return s.room.name == name })
+	i := slices.IndexFunc(m.places, func(s *place[V]) bool { return s.room.name == name })
 	if i < 0 {
 		return false, false
 	}
-	s := m.seats[i]
-	m.seats = slices.Delete(m.seats, i, i+1)
+	s := m.places[i]
+	m.places = slices.Delete(m.places, i, i+1)
 	return true, x.vacate(s)
 }
 
@@ -219,7 +219,7 @@ func (x *Index[V]) owner(name string) *Member[V] {
 	return nil
 }
 
-// exists reports whether any member has a seat in the room. Its owner has none.
+// exists reports whether any member has a place in the room. Its owner has none.
 func (x *Index[V]) exists(name string) bool {
 	sh := x.shard(name)
 	sh.mu.RLock()
@@ -231,23 +231,23 @@ func (x *Index[V]) exists(name string) bool {
 func (m *Member[V]) In(name string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return name == m.ID && m.own.Load() || m.seatedLocked(name)
+	return name == m.ID && m.own.Load() || m.inLocked(name)
 }
 
-// seatedLocked is In for rooms other than m's own.
-func (m *Member[V]) seatedLocked(name string) bool {
-	return slices.ContainsFunc(m.seats, func(s *seat[V]) bool { return s.room.name == name })
+// inLocked is In for rooms other than m's own.
+func (m *Member[V]) inLocked(name string) bool {
+	return slices.ContainsFunc(m.places, func(s *place[V]) bool { return s.room.name == name })
 }
 
 // Rooms returns the names of m's rooms, its own first.
 func (m *Member[V]) Rooms() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	names := make([]string, 0, len(m.seats)+1)
+	names := make([]string, 0, len(m.places)+1)
 	if m.own.Load() {
 		names = append(names, m.ID)
 	}
-	for _, s := range m.seats {
+	for _, s := range m.places {
 		names = append(names, s.room.name)
 	}
 	return names
@@ -292,7 +292,7 @@ func (x *Index[V]) Size(name string) int {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	if r := sh.rooms[name]; r != nil {
-		n += len(r.seats)
+		n += len(r.places)
 	}
 	return n
 }
@@ -305,7 +305,7 @@ func (x *Index[V]) Sizes() map[string]int {
 		sh := &x.shards[i]
 		sh.mu.RLock()
 		for name, r := range sh.rooms {
-			sizes[name] = len(r.seats)
+			sizes[name] = len(r.places)
 		}
 		sh.mu.RUnlock()
 	}
@@ -375,7 +375,7 @@ func (x *Index[V]) each(name string, f func(*Member[V])) {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	if r := sh.rooms[name]; r != nil {
-		for _, s := range r.seats {
+		for _, s := range r.places {
 			f(s.member)
 		}
 	}
