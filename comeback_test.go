@@ -261,6 +261,28 @@ func TestEmitToASocketThatIsGone(t *testing.T) {
 	}
 }
 
+// A client that has missed much more than MaxOutbox is not a slow one.
+func TestComebackThatMissedMuch(t *testing.T) {
+	srv, url := serve(t, &parley.Options{
+		Recovery: &parley.Recovery{}, MaxOutbox: 100_000, WriteTimeout: patience, DrainTimeout: patience,
+	})
+	v := watch(srv.Of("/"))
+	c := dial(t, url)
+	a := c.connect("", "")
+	c.cut()
+	await(t, "disconnect", v.gone)
+	for range 100 {
+		srv.Emit("large", strings.Repeat("x", 50_000))
+	}
+	missed, again := missedUntilConnect(t, dial(t, url), back(a.PID, ""))
+	if again.SID != a.SID || len(missed) != 100 {
+		t.Errorf("recovered: %v, missed %d events, want 100", again.SID == a.SID, len(missed))
+	}
+	if n := srv.Stats().SlowConsumers; n != 0 {
+		t.Errorf("%d slow consumers", n)
+	}
+}
+
 // The own room of a client that is away continues to exist while others are in it.
 func TestOwnRoomWhileItsOwnerIsAway(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})

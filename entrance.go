@@ -1,9 +1,9 @@
 package parley
 
 import (
-	"slices"
 	"time"
 
+	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/sio"
 )
 
@@ -164,9 +164,11 @@ func (s *Socket) answerLocked() (missed []*Encoded) {
 	in.answered = true
 	stop(&in.timer)
 	s.nsp.srv.stats.packetsOut.Add(uint64(len(in.missed)))
-	for _, e := range append(slices.Clip(in.missed), s.connectAnswer()) {
-		s.conn.session.Queue(e.messages...)
+	var all []*engine.Message // together: however much it is, the client is not slow because of it
+	for _, e := range in.missed {
+		all = append(all, e.messages...)
 	}
+	s.conn.session.Queue(append(all, s.connectAnswer().messages...)...)
 	s.conn.session.Flush()
 	if len(in.held) == 0 {
 		s.releaseLocked()

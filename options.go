@@ -196,7 +196,8 @@ type Recovery struct {
 	// RunMiddleware runs the middleware of Use again for recovered sockets.
 	RunMiddleware bool
 	// MaxBytes limits the size of the packets that each namespace keeps; 16 MiB. Clients that need
-	// packets beyond this limit are not recovered.
+	// packets beyond this limit are not recovered. What a client has missed counts as one message
+	// for MaxOutbox.
 	MaxBytes int
 	// MaxSessions limits the number of disconnected sockets that each namespace keeps; 100,000.
 	MaxSessions int
