@@ -172,6 +172,20 @@ test('before the connection: emits wait in order, volatile ones are dropped, the
   assert.deepEqual(got, ['a', 'b', 'c', 'e', 'f']);
 });
 
+test('what connect listeners emit is sent before what waited for the connection', async (t) => {
+  const { io, url } = await serve(t);
+  const got = [];
+  io.on('connection', (socket) => socket.onAny((event, done) => { got.push(event); done?.(); }));
+  const client = dial(t, url);
+  client.on('connect', () => client.emit('join'));
+  await client.request('a');
+  client.once('disconnect', () => client.emit('b'));
+  for (const socket of await io.fetchSockets()) socket.conn.close();
+  await next(client, 'connect');
+  await client.request('c');
+  assert.deepEqual(got, ['join', 'a', 'join', 'b', 'c']);
+});
+
 test('listeners: once, off, reserved names, and one that throws', async (t) => {
   const { io, url } = await serve(t);
   io.on('connection', (socket) => socket.on('go', (done) => { socket.emit('x', 1); socket.emit('x', 2); done(); }));

@@ -147,7 +147,10 @@ export interface Options {
   timeouts?: { open?: number; connect?: number; ack?: number };
   /** Default true: the client reconnects for ever. */
   reconnection?: boolean | (BackoffOptions & { attempts?: number });
-  /** How many events may wait for a connection. Default 1000. */
+  /**
+   * How many events may wait for a connection. Default 1000. They are sent after what your `connect` listeners
+   * send, so listeners can join rooms first.
+   */
   bufferSize?: number;
   /** Default: the global one. null: none. */
   WebSocket?: any;

@@ -917,11 +917,12 @@ export class Client {
       this.#event(data, id);
       if (!this.connected) return; // a listener closed it
     }
+    this.#fire('connect'); // first, so that what waits finds the rooms that listeners join
+    if (!this.connected) return; // a listener closed it
     for (const { parts, id } of this.#buffer.splice(0)) {
       const refusal = this.#session.send(parts);
       if (refusal) this.#failAck(id, new ParleyError(refusal, refusal.replace('_', ' ')));
     }
-    this.#fire('connect');
   }
 
   #event([event, ...args], id) {
