@@ -379,13 +379,13 @@ func (r *recovery) enterLocked(s *Socket, e *entrance) (ok bool) {
 		c = &comeback{pid: engine.NewID(), id: s.ID(), floor: r.last, socket: s, live: true}
 		s.comeback = c
 		r.comebacks[c.pid] = c
-		c.joined(r, s.ID())
 	} else {
 		if c.claimant != s {
 			return false
 		}
 		c.claimant, c.socket, c.live, c.data = nil, s, true, nil
-		r.released++                                             // the socket has a hold of its own
+		r.released++ // the socket has a hold of its own
+
 		c.stays = slices.DeleteFunc(c.stays, func(t stay) bool { // middleware has taken it out
 			return t.to == stillThere && t.room != s.ID() && !slices.Contains(e.rooms, t.room)
 		})
@@ -395,7 +395,7 @@ func (r *recovery) enterLocked(s *Socket, e *entrance) (ok bool) {
 			}
 		}
 	}
-	for _, room := range e.rooms {
+	for _, room := range append([]string{s.ID()}, e.rooms...) {
 		if !c.isIn(room) {
 			c.joined(r, room)
 		}

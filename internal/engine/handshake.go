@@ -31,34 +31,28 @@ const maxHandshake = 16 << 10
 // newHandshake copies the parts of a request that a Handshake needs, without spare capacity.
 func newHandshake(r *http.Request) (*Handshake, *requestError) {
 	uri := r.URL.RequestURI()
-	size := 0
-	eachField(r, func(name, value string) { size += len(name) + len(": ") + len(value) + len("\n") })
-	if size+len(uri) > maxHandshake {
-		return nil, errTooLarge
-	}
-	var b strings.Builder
-	b.Grow(size)
-	eachField(r, func(name, value string) {
-		b.WriteString(name)
-		b.WriteString(": ")
-		b.WriteString(value)
-		b.WriteByte('\n')
-	})
-	return &Handshake{opened: time.Now().UnixNano(), URI: uri, headers: b.String()}, nil
-}
-
-// eachField calls f for each line of the header, except those that concern only the connection.
-func eachField(r *http.Request, f func(name, value string)) {
-	f("Host", r.Host)
+	var buf [1 << 10]byte // most headers fit
+	b := appendField(buf[:0], "Host", r.Host)
 	for name, values := range r.Header {
 		switch name {
 		case "Connection", "Upgrade", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions":
-			continue
+			continue // they concern only the connection
 		}
 		for _, v := range values {
-			f(name, v)
+			b = appendField(b, name, v)
 		}
 	}
+	if len(b)+len(uri) > maxHandshake {
+		return nil, errTooLarge
+	}
+	return &Handshake{opened: time.Now().UnixNano(), URI: uri, headers: string(b)}, nil
+}
+
+func appendField(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, '\n')
 }
 
 // Header returns a copy of the request's header, including Host.

@@ -94,9 +94,10 @@ func (s *Session) Queued() int {
 	return s.queued
 }
 
-// Drained sends what is queued and waits until at most below bytes are left. Bytes stop counting
-// once the transport has handed them to the kernel, to net/http or to QUIC. The error is ErrEnded
-// if the session ends first, or ctx's error.
+// Drained sends what is queued and waits until at most below bytes of it are left. What is queued
+// later does not count, so a busy session drains too. Bytes stop counting once the transport has
+// handed them to the kernel, to net/http or to QUIC. The error is ErrEnded if the session ends
+// first, or ctx's error.
 func (s *Session) Drained(ctx context.Context, below int) error {
 	s.mu.Lock()
 	switch {
@@ -108,7 +109,7 @@ func (s *Session) Drained(ctx context.Context, below int) error {
 		return nil
 	}
 	b := s.backlogLocked()
-	w := &waiter{below: below, done: make(chan error, 1)}
+	w := &waiter{left: s.queued - below, done: make(chan error, 1)}
 	b.waiters = append(b.waiters, w)
 	s.transport.wakeLocked()
 	s.mu.Unlock()
@@ -154,6 +155,9 @@ func (s *Session) tookLocked(size int) {
 	s.queued = max(0, s.queued-size) // it is 0 already if the session has ended
 	if s.backlog != nil {
 		s.backlog.progress = s.srv.wheel.since()
+		for _, w := range s.backlog.waiters {
+			w.left -= size
+		}
 		s.backlog.settleLocked()
 	}
 }
@@ -171,8 +175,8 @@ type backlog struct {
 
 // waiter is a call of Drained.
 type waiter struct {
-	below int
-	done  chan error // capacity 1
+	left int        // bytes that the peer has yet to take
+	done chan error // capacity 1
 }
 
 func (s *Session) backlogLocked() *backlog {
@@ -186,7 +190,7 @@ func (s *Session) backlogLocked() *backlog {
 func (b *backlog) settleLocked() {
 	s, limit := b.s, b.s.srv.opts.OutboxLimit
 	b.waiters = slices.DeleteFunc(b.waiters, func(w *waiter) bool {
-		if s.queued > w.below {
+		if w.left > 0 {
 			return false
 		}
 		w.done <- nil

@@ -254,6 +254,7 @@ func TestDrained(t *testing.T) {
 			if done != [2]bool{} {
 				t.Errorf("drained %v before the peer has read", done)
 			}
+			o.session.Send(message("later")) // nobody waits for this one
 			if name != "polling" {
 				take(40)
 				synctest.Wait()
@@ -265,9 +266,6 @@ func TestDrained(t *testing.T) {
 				take(60)
 			}
 			waiting.Wait()
-			if q := o.session.Queued(); q != 0 {
-				t.Errorf("%d bytes queued", q)
-			}
 			o.session.Close()
 		})
 	}
