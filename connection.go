@@ -366,13 +366,13 @@ func (c *connection) seat(s *Socket, attempt int) bool {
 }
 
 // unseat frees the socket's seat, so that the client may ask for the namespace again. What the
-// client sends before it learns this is ignored.
-func (c *connection) unseat(s *Socket) {
+// client sends before it learns this is ignored. unseat reports whether the socket had a seat.
+func (c *connection) unseat(s *Socket) (was bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := slices.IndexFunc(c.seats, func(seat seat) bool { return seat.socket == s })
 	if i < 0 {
-		return
+		return false
 	}
 	if hash := c.srv.hash(s.nsp.name); c.seats[i].joined && !slices.Contains(c.left, hash) {
 		if len(c.left) >= maxLeft {
@@ -381,6 +381,7 @@ func (c *connection) unseat(s *Socket) {
 		c.left = append(c.left, hash)
 	}
 	c.seats = slices.Delete(c.seats, i, i+1)
+	return true
 }
 
 // refuse answers a client that may not join a namespace.

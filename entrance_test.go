@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -348,5 +349,26 @@ func TestRoomEventsInOrder(t *testing.T) {
 	}
 	if fmt.Sprint(told) != fmt.Sprint(want) {
 		t.Errorf("told\n%q, want\n%q", told, want)
+	}
+}
+
+// However many goroutines disconnect a socket at once, its client is told once.
+func TestDisconnectAtOnce(t *testing.T) {
+	srv, url := serve(t, nil)
+	srv.On("echo", func(p *parley.Packet) error { return p.Ack() })
+	sockets := make(chan *parley.Socket, 1)
+	srv.Of("/chat").OnConnection(func(s *parley.Socket) { sockets <- s })
+	c, _ := join(t, url, "")
+	for range 200 {
+		c.connect("/chat", "")
+		s := await(t, "socket", sockets)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() { s.Disconnect(false) })
+		}
+		all.Wait()
+		c.expect("41/chat,")
+		c.send(`421["echo"]`)
+		c.expect("431[]")
 	}
 }

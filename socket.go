@@ -394,9 +394,13 @@ func (s *Socket) Disconnect(closeConnection bool) {
 
 // disconnect ends the socket and tells the client, which then does not reconnect automatically.
 func (s *Socket) disconnect() {
-	if s.Connected() {
-		s.dismiss()
-		s.conn.unseat(s) // the client may ask again as soon as it is told
+	if !s.Connected() {
+		return
+	}
+	s.dismiss()
+	// The seat is free before the client is told, since it may ask again at once. Of several calls,
+	// one frees it.
+	if s.conn.unseat(s) {
 		s.conn.session.Send(s.nsp.encodeControl(sio.Disconnect, nil).messages...)
 		s.close(ServerNamespaceDisconnect)
 	}
