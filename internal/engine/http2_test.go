@@ -20,7 +20,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// lint:file-ignore SA1019 The client that replaces it cannot make extended CONNECTs.
+//lint:file-ignore SA1019 The client that replaces it cannot make extended CONNECTs.
 
 // http2Client makes WebSockets and requests over one HTTP/2 connection.
 type http2Client struct {
