@@ -160,6 +160,9 @@ func TestDynamicNamespaces(t *testing.T) {
 	parent.OnDisconnect(func(*parley.Socket, parley.Reason) { left <- struct{}{} })
 	a.send("41/dyn-1,")
 	await(t, "disconnect", left)
+	for srv.Stats().Namespaces > 3 { // "/", dyn-2, secret
+		time.Sleep(time.Millisecond)
+	}
 	b.connect("/dyn-3", "") // dyn-1 was removed with its last socket
 	srv.Of("/dyn-3")        // this one stays
 	b.send("41/dyn-3,")
