@@ -348,6 +348,28 @@ func (m marshaler) MarshalJSON() ([]byte, error) {
 	return []byte("1"), errors.Join(m.n.Emit("inside"), m.s.Emit("inside"))
 }
 
+// A client that knows what offsets look like cannot send anything that the server takes for the place
+// of one.
+func TestTextsThatLookLikeOffsets(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})
+	c, _ := join(t, url, "")
+	if err := srv.Emit("first"); err != nil {
+		t.Fatal(err)
+	}
+	epoch, _, _ := strings.Cut(offset(t, c.recv()), ".")
+	text := epoch + ".---------"
+	if err := srv.All().Volatile().Emit("volatile", map[string]string{"text": text}); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(`42["volatile",{"text":"` + text + `"}]`)
+	if err := srv.Emit("kept", text); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.recv(); !strings.HasPrefix(got, `42["kept","`+text+`","`+epoch+`.`) {
+		t.Errorf("received %q", got)
+	}
+}
+
 // No lock is held while an event is encoded.
 func TestEncodingThatEmits(t *testing.T) {
 	srv, url := serve(t, &parley.Options{Recovery: &parley.Recovery{}})

@@ -42,7 +42,8 @@ import (
 // the encoded event. While the lock is held, nothing is encoded and no handler is called.
 type recovery struct {
 	opts        *Recovery
-	placeholder string // stands for the offset in an event that has none yet
+	epoch       string // begins our offsets, and distinguishes them from those of another process
+	placeholder string // stands for the offset in an event that has none yet; a secret, or clients could send it
 	release     func() // gives up one comeback's hold on the namespace
 
 	// mu is held while an event gets its offset and is queued for its receivers, because each
@@ -81,9 +82,9 @@ type wait struct {
 const offsetDigits = 9
 
 func newRecovery(o *Recovery, release func()) *recovery {
-	epoch := engine.NewID()[:8] // distinguishes our offsets from those of another process
+	epoch := engine.NewID()[:8] + "."
 	return &recovery{
-		opts: o, placeholder: epoch + "." + strings.Repeat("-", offsetDigits), release: release,
+		opts: o, epoch: epoch, placeholder: engine.NewID()[:len(epoch)+offsetDigits], release: release,
 		comebacks: map[string]*comeback{},
 	}
 }
@@ -110,7 +111,7 @@ func recoverable(reason Reason) bool {
 
 // parse returns the number in one of our offsets.
 func (r *recovery) parse(offset string) (n uint64, ours bool) {
-	digits, ours := strings.CutPrefix(offset, r.placeholder[:len(r.placeholder)-offsetDigits])
+	digits, ours := strings.CutPrefix(offset, r.epoch)
 	n, err := strconv.ParseUint(digits, 36, 64)
 	return n, ours && err == nil
 }
@@ -144,7 +145,7 @@ func (r *recovery) seal(e *Encoded, offset uint64) {
 	if i < 0 {
 		return
 	}
-	digits := data[i+len(r.placeholder)-offsetDigits:][:offsetDigits]
+	digits := data[i+copy(data[i:], r.epoch):][:offsetDigits]
 	for j := offsetDigits - 1; j >= 0; j-- {
 		digits[j] = "0123456789abcdefghijklmnopqrstuvwxyz"[offset%36]
 		offset /= 36
