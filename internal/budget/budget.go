@@ -1,0 +1,96 @@
+// Package budget decides what a client may cost.
+//
+// What a client makes the server do falls into kinds. Each kind may have a [Limit]: so much a
+// second, and so much at once. Each client has a [Balance] for each kind, which whoever does the
+// work charges. A client over its budget is slowed down first: the server reads less from it, and
+// the client loses nothing. Only what cannot be slowed is refused.
+package budget
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A Kind is something that a client makes the server do.
+type Kind uint8
+
+// The kinds. Package engine charges the first three for each connection, and package parley the
+// fourth.
+const (
+	Frames   Kind = iota // control frames, fragments, and packets without an event
+	Bytes                // received bytes, of any sort
+	Inflated             // bytes that compressed messages inflate to
+	Events               // events, of any name
+
+	Kinds = int(iota) // number of kinds
+)
+
+var names = [Kinds]string{"frames", "bytes", "inflated", "events"}
+
+// String returns the kind's name in metrics and logs.
+func (k Kind) String() string { return names[k] }
+
+// A Limit is how much of one kind a client may cost: PerSecond in the long run, and Burst at once
+// after a time of rest. The zero Limit is no limit.
+type Limit struct {
+	PerSecond float64
+	Burst     float64 // 0 means two seconds' worth
+}
+
+// Limits has the limit of each kind.
+type Limits [Kinds]Limit
+
+// burst is the time in which a client that spent its whole burst earns it again.
+func (l Limit) burst() float64 {
+	if l.Burst > 0 {
+		return l.Burst / l.PerSecond
+	}
+	return 2
+}
+
+// A Balance is what a client has left of one kind. The zero Balance is the whole burst. It is safe
+// for concurrent use.
+type Balance struct {
+	// whole is the time at which the client will have its whole burst again, see now. What it has
+	// left follows from that (the generic cell rate algorithm, ITU-T I.371).
+	whole atomic.Int64
+}
+
+// Charge charges n. If the client is now over its budget, wait is the time until it no longer is.
+// Until then the server should do nothing more of this kind for it.
+func (b *Balance) Charge(l Limit, n int) (wait time.Duration) {
+	if l.PerSecond <= 0 {
+		return 0
+	}
+	for now := now(); ; {
+		old := b.whole.Load()
+		whole := min(max(old, now)+nanoseconds(float64(n)/l.PerSecond), now+forever)
+		if whole == old || b.whole.CompareAndSwap(old, whole) {
+			return time.Duration(max(0, whole-now-nanoseconds(l.burst())))
+		}
+	}
+}
+
+// Allow charges n if the client is within its budget before, even if it is over it afterwards.
+// Otherwise it charges nothing and returns how long the client has to wait.
+func (b *Balance) Allow(l Limit, n int) (wait time.Duration) {
+	if wait = b.Charge(l, 0); wait == 0 {
+		b.Charge(l, n)
+	}
+	return wait
+}
+
+// Full reports whether the client has its whole burst, so that a zero Balance could take the place
+// of b.
+func (b *Balance) Full() bool { return b.whole.Load() <= now() }
+
+// forever is 36 years in nanoseconds. No balance is further behind.
+const forever = 1 << 60
+
+func nanoseconds(seconds float64) int64 { return int64(min(seconds*1e9, forever)) }
+
+// begun makes the clock monotonic: a step of the system's clock changes no balance.
+var begun = time.Now()
+
+// now returns the time in nanoseconds since a moment that no Balance knows.
+func now() int64 { return 1<<61 + int64(time.Since(begun)) }
