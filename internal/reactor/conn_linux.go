@@ -29,6 +29,7 @@ type eventConn struct {
 	// Owned by the loop's goroutine.
 	round  uint32 // the last round in which there was something to read
 	peeked int32  // bytes that the handler has received, but that are still in the kernel
+	due    bool   // on loop.more, and not served in this round
 
 	mu       sync.Mutex // guards the fields below
 	watching uint32     // the events that epoll watches, or will watch once the connection is added
@@ -125,8 +126,11 @@ func (c *eventConn) serve(events uint32, buf []byte, peek bool) {
 		c.finish(c.fault())
 	case paused:
 	case c.tls != nil:
-		if err := c.readTLS(buf); err != nil {
+		switch more, err := c.readTLS(buf); {
+		case err != nil:
 			c.finish(err)
+		case more:
+			c.loop.more = append(c.loop.more, c)
 		}
 	case events&^wantWrite != 0:
 		flags := 0
@@ -169,26 +173,30 @@ func (c *eventConn) consume(buf []byte) {
 	c.peeked = 0
 }
 
-// readTLS reads records until the kernel has no more or reading is paused.
-func (c *eventConn) readTLS(buf []byte) error {
-	for {
+// readTLS reads records until the kernel has no more, reading is paused, or this connection has had
+// its share of the round: BufferSize bytes, the same as without TLS. more reports the last. Neither
+// epoll nor a later round's events tell of records that crypto/tls holds already.
+func (c *eventConn) readTLS(buf []byte) (more bool, err error) {
+	for share := BufferSize; share > 0; {
 		c.mu.Lock()
 		paused := c.paused
 		c.mu.Unlock()
 		if paused {
-			return nil
+			return false, nil
 		}
-		n, err := c.tls.Read(buf)
+		n, err := c.tls.Read(buf[:min(len(buf), share)])
 		if n > 0 {
 			c.h.Receive(buf[:n])
 		}
 		if errors.Is(err, errNotReady) {
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
+		share -= n
 	}
+	return true, nil
 }
 
 // finish ends the connection, on the loop's goroutine.

@@ -50,9 +50,15 @@ func (s adopted) add(sendBuffer int, buffered []byte, h Handler, attach func(Con
 		h.Receive(buffered)
 	}
 	if c.tls != nil { // crypto/tls may hold bytes that the kernel no longer reports
-		if err := c.readTLS(make([]byte, blockingBuffer)); err != nil {
+		more, err := c.readTLS(make([]byte, blockingBuffer))
+		if err != nil {
 			c.release(err)
 			return true
+		}
+		if more {
+			c.mu.Lock()
+			c.watchLocked(c.watching | wantWrite) // makes the loop look at once
+			c.mu.Unlock()
 		}
 	}
 	c.loop.add(c)
@@ -78,6 +84,8 @@ type loop struct {
 	dirty   []*eventConn  // need a Drain
 	spare   []*eventConn  // the other array for dirty
 	flushOn bool          // the flushing goroutine exists
+
+	more []*eventConn // have more to read than their share of a round; owned by the loop's goroutine
 
 	scratch []byte // owned by the flushing goroutine
 	flushFn func() // the method value of flush, made once
@@ -175,9 +183,14 @@ func (l *loop) run() {
 		}
 		n = epollNow(int(fd), events)
 		pace.found(n)
-		return n != 0
+		return n != 0 || len(l.more) > 0
 	}
 	for raw.Read(wait) == nil {
+		more := l.more
+		l.more = nil
+		for _, c := range more {
+			c.due = true
+		}
 		l.mu.Lock()
 		for i, e := range events[:n] {
 			ready[i] = l.conns[e.Fd]
@@ -186,7 +199,14 @@ func (l *loop) run() {
 		for i, c := range ready[:n] {
 			if c != nil {
 				pace.serve(c)
+				c.due = false
 				c.serve(events[i].Events, buf, pace.waited)
+			}
+		}
+		for _, c := range more { // at the end of the queue
+			if c.due && c.fd >= 0 {
+				c.due = false
+				c.serve(wantRead, buf, false)
 			}
 		}
 		runtime.Gosched() // let handlers run before reading more

@@ -152,3 +152,44 @@ func TestListenOverPipes(t *testing.T) {
 	go io.Copy(io.Discard, c)
 	c.Close()
 }
+
+// A client whose bytes never run out gets its share of each round, and no more.
+func TestTLSFloodSharesTheLoop(t *testing.T) {
+	const chunk, chunks = 16 << 10, 64
+	p := newReactor(t)
+	otherClient, otherServer := tcpPair(t, false)
+	answered := make(chan struct{})
+	other := newHandler(t)
+	other.onReceive = func([]byte) { close(answered) }
+	add(p, otherServer, other)
+
+	client, server := tlsPair(t, true, nil)
+	written := make(chan struct{}, chunks)
+	flood := newHandler(t)
+	flooded, before, sent := 0, 0, 0 // bytes: received, received before the other client was read, sent
+	flood.onReceive = func(b []byte) {
+		if flooded == 0 {
+			otherClient.Write([]byte("a"))
+		}
+		for flooded += len(b); sent <= flooded && sent < chunks*chunk; sent += chunk {
+			<-written // so the kernel always has more
+		}
+		select {
+		case <-answered:
+		default:
+			before = flooded
+		}
+	}
+	add(p, server, flood)
+	go func() {
+		for range chunks {
+			client.Write(make([]byte, chunk))
+			written <- struct{}{}
+		}
+	}()
+	flood.await("the whole flood", func() bool { return len(flood.got) == chunks*chunk })
+	other.await("the other client", func() bool { return len(other.got) == 1 })
+	if before > 3*reactor.BufferSize {
+		t.Errorf("%d bytes of the flood were read before the other client", before)
+	}
+}
