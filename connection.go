@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/sio"
 )
@@ -19,9 +20,7 @@ type connection struct {
 	srv     *Server
 	session *engine.Session
 
-	// Owned by the receiving goroutine.
-	decoder sio.Decoder
-	bucket  *bucket // nil: no rate limit
+	decoder sio.Decoder // owned by the receiving goroutine
 
 	inboxed atomic.Int64 // bytes in the inboxes of all sockets
 	crowded atomic.Bool  // inboxed is over its limit; changed under mu
@@ -53,9 +52,6 @@ const maxLeft = 64
 
 func newConnection(srv *Server, session *engine.Session) *connection {
 	c := &connection{srv: srv, session: session, decoder: srv.opts.Parser.parser.NewDecoder(srv.limits)}
-	if srv.opts.EventsPerSecond > 0 || srv.opts.BytesPerSecond > 0 {
-		c.bucket = newBucket(srv.opts.EventsPerSecond, srv.opts.BytesPerSecond)
-	}
 	if d := srv.opts.ConnectTimeout; d > 0 {
 		c.joining = time.AfterFunc(d, session.Close)
 	}
@@ -92,11 +88,7 @@ func (c *connection) Opened() {
 
 // Message implements engine.Handler.
 func (c *connection) Message(binary bool, data []byte) {
-	if c.bucket != nil && !c.bucket.take(len(data)) {
-		c.srv.stats.rateLimited.Add(1)
-		c.reject("rate limit exceeded")
-		return
-	}
+	c.session.Charge(budget.Events, 1)
 	awaited := c.decoder.Waiting()
 	decode := c.decoder.Text
 	if binary {

@@ -231,28 +231,29 @@ func TestAttachmentsAreAwaitedOnlySoLong(t *testing.T) {
 	complete.exchange(ws.AppendMaskedFrame(frame(header), ws.OpBinary, []byte("b")), `42["y"]`) // in one write
 }
 
-func TestRateLimit(t *testing.T) {
-	for name, o := range map[string]*parley.Options{
-		"events": {EventsPerSecond: 10},
-		"bytes":  {BytesPerSecond: 1000},
+// A client that sends too much is read from more slowly. It keeps its socket and loses nothing.
+func TestLimitsPerSecond(t *testing.T) {
+	const events, size, perSecond = 60, 100, 20
+	for kind, o := range map[string]*parley.Options{
+		"events": {EventsPerSecond: perSecond},
+		"bytes":  {BytesPerSecond: perSecond * size},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(kind, func(t *testing.T) {
 			srv, url := serve(t, o)
-			gone := make(chan parley.Reason, 1)
-			srv.OnDisconnect(func(_ *parley.Socket, reason parley.Reason) { gone <- reason })
+			srv.On("x", func(p *parley.Packet) error { return p.Ack() })
 			c, _ := join(t, url, "")
-			for range 15 {
-				c.send(`42["x"]`) // within the burst
+			start := time.Now()
+			for i := range events {
+				c.send(fmt.Sprintf(`42%d["x","%s"]`, i, strings.Repeat("x", size)))
 			}
-			c.send(`421["x"]`)
-			flood, _ := join(t, url, "")
-			for flood.conn.WriteMessage(t.Context(), 1, []byte(`42["x","`+strings.Repeat("x", 100)+`"]`)) == nil {
+			for i := range events {
+				c.expect(fmt.Sprintf("43%d[]", i))
 			}
-			if r := await(t, "disconnect", gone); r != parley.ForcedClose {
-				t.Errorf("reason %q", r)
+			if least := time.Second * (events - 2*perSecond - 5) / perSecond; time.Since(start) < least {
+				t.Errorf("%d events in %v, want %v", events, time.Since(start), least)
 			}
-			if howMany(t, srv) != 1 || srv.Stats().RateLimited != 1 {
-				t.Errorf("%d sockets, %d limited", howMany(t, srv), srv.Stats().RateLimited)
+			if n := srv.Stats().Slowed[kind]; n == 0 || howMany(t, srv) != 1 {
+				t.Errorf("slowed %d times, %d sockets", n, howMany(t, srv))
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/origin"
 	"github.com/parley-go/parley/internal/sio"
@@ -27,7 +28,7 @@ import (
 //   - transports: Transports, NoUpgrades, JSONP, Cookie, Compression,
 //     HTTPCompressionThreshold, SendBuffer
 //   - times: from PingInterval to DrainTimeout
-//   - limits on one client: from MaxPayload to BytesPerSecond
+//   - limits on one client: from MaxPayload to FramesPerSecond
 //   - limits on all clients: MaxConnections, MaxConnectionsPerAddress, MaxDynamicNamespaces
 type Options struct {
 	// Path is where the server answers: at this path, with and without the trailing slash, and
@@ -121,11 +122,20 @@ type Options struct {
 	// message; 1 MiB. A client over this limit that receives nothing for DrainTimeout is
 	// disconnected. A client over four times the limit is disconnected at once. See Socket.Drain.
 	MaxOutbox int
-	// EventsPerSecond is how many events one connection may send, with bursts of two seconds'
-	// worth; no limit. A client that sends more is disconnected.
-	EventsPerSecond float64
-	// BytesPerSecond is the same for bytes of messages; no limit.
-	BytesPerSecond float64
+
+	// Limits per second for one connection, with bursts of two seconds' worth. The server reads more
+	// slowly from a client that exceeds one of them, so that the network makes the client wait. The
+	// client loses nothing.
+
+	EventsPerSecond float64 // events, and other packets of Socket.IO; no limit
+	BytesPerSecond  float64 // received bytes, before decompression; no limit
+	// InflatedBytesPerSecond limits the bytes that compressed messages become; 4 MiB. Bursts have
+	// 16 MiB.
+	InflatedBytesPerSecond float64
+	// FramesPerSecond limits what costs work and is no message: control frames, fragments after the
+	// first, and packets of Engine.IO without a message; 1,000, in bursts 4,000. A client needs a
+	// few a minute.
+	FramesPerSecond float64
 
 	// Limits for all clients together.
 
@@ -257,6 +267,12 @@ func (o *Options) engine() engine.Options {
 		PingInterval: o.PingInterval, PingTimeout: o.PingTimeout,
 		UpgradeTimeout: o.UpgradeTimeout, WriteTimeout: o.WriteTimeout, BodyTimeout: o.BodyTimeout,
 		MaxPayload: o.MaxPayload, OutboxLimit: o.MaxOutbox,
+		Budget: budget.Limits{
+			budget.Events:   {PerSecond: o.EventsPerSecond},
+			budget.Bytes:    {PerSecond: o.BytesPerSecond},
+			budget.Inflated: {PerSecond: o.InflatedBytesPerSecond},
+			budget.Frames:   {PerSecond: o.FramesPerSecond},
+		},
 		DrainTimeout: o.DrainTimeout, SendBuffer: o.SendBuffer,
 		MaxSessions: o.MaxConnections, MaxPerAddress: o.MaxConnectionsPerAddress,
 		HTTPCompressionThreshold: o.HTTPCompressionThreshold,

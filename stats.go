@@ -5,20 +5,20 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/engine"
 )
 
 // counters holds what this package counts itself; the engine counts the rest.
 type counters struct {
-	connected   atomic.Uint64
-	reasons     [len(reasons)]atomic.Uint64
-	eventsIn    atomic.Uint64
-	packetsOut  atomic.Uint64
-	recovered   atomic.Uint64
-	malformed   atomic.Uint64
-	rateLimited atomic.Uint64
-	flooded     atomic.Uint64
-	failed      atomic.Uint64
+	connected  atomic.Uint64
+	reasons    [len(reasons)]atomic.Uint64
+	eventsIn   atomic.Uint64
+	packetsOut atomic.Uint64
+	recovered  atomic.Uint64
+	malformed  atomic.Uint64
+	flooded    atomic.Uint64
+	failed     atomic.Uint64
 }
 
 var reasons = [...]Reason{
@@ -57,7 +57,9 @@ type Stats struct {
 	VolatileDrops uint64 // volatile events that were dropped
 	SlowConsumers uint64 // sessions that ended because the client did not read fast enough
 	Malformed     uint64 // packets for which a client was rejected
-	RateLimited   uint64 // clients rejected because they exceeded a rate limit
+	// Slowed counts how often a client was read from more slowly because it exceeded a limit per
+	// second, by kind: "frames", "bytes", "inflated", "events".
+	Slowed        map[string]uint64
 	InboxFloods   uint64 // clients rejected for too many events while they owed an acknowledgement
 	HandlerErrors uint64 // except those meant for the client
 }
@@ -81,7 +83,7 @@ func (s *Server) Stats() Stats {
 		VolatileDrops: e.VolatileDrops.Load(),
 		SlowConsumers: e.SlowConsumers.Load(),
 		Malformed:     s.stats.malformed.Load(),
-		RateLimited:   s.stats.rateLimited.Load(),
+		Slowed:        map[string]uint64{},
 		InboxFloods:   s.stats.flooded.Load(),
 		HandlerErrors: s.stats.failed.Load(),
 	}
@@ -91,6 +93,9 @@ func (s *Server) Stats() Stats {
 	}
 	for i, r := range engine.Refusals {
 		st.Refused[r] = e.Refused[i].Load()
+	}
+	for k := range e.Slowed {
+		st.Slowed[budget.Kind(k).String()] = e.Slowed[k].Load()
 	}
 	for i, r := range reasons {
 		st.Disconnected[r] = s.stats.reasons[i].Load()
@@ -119,7 +124,7 @@ type SocketStats struct {
 	InboxBytes  int  `json:"inboxBytes"`  // waiting for handlers; see Options.MaxInboxBytes
 	OutboxBytes int  `json:"outboxBytes"` // queued for the client; see Options.MaxOutbox
 	PendingAcks int  `json:"pendingAcks"` // that the client owes; see Options.MaxPendingAcks
-	Paused      bool `json:"paused"`      // the server does not read from the client because an inbox is full
+	Paused      bool `json:"paused"`      // the server does not read from the client now: an inbox is full, or the client exceeds a limit per second
 
 	PacketsIn  uint64 `json:"packetsIn"`  // of Engine.IO, modulo 2^32
 	PacketsOut uint64 `json:"packetsOut"` // of Engine.IO, modulo 2^32

@@ -247,8 +247,15 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
 		EventsPerSecond:          c.EventsPerSecond,
 		BytesPerSecond:           float64(c.BytesPerSecond),
+		InflatedBytesPerSecond:   4 * float64(c.BytesPerSecond),
 		ClientAddress:            c.clientAddress(),
 		Logger:                   log,
+	}
+	if c.EventsPerSecond == 0 {
+		o.FramesPerSecond = -1
+	}
+	if c.BytesPerSecond == 0 {
+		o.InflatedBytesPerSecond = -1
 	}
 	if c.Compression {
 		o.Compression = &parley.Compression{}

@@ -197,7 +197,7 @@ func TestMetrics(t *testing.T) {
 	if n := families["parley_store_commit_seconds"].GetMetric()[0].Histogram.GetSampleCount(); n != 2 {
 		t.Errorf("%d commits, want 2", n)
 	}
-	for _, name := range []string{"go_goroutines", "process_open_fds", "parley_build_info", "parley_connections_by_transport", "parley_slow_consumers_total", "parley_sockets_disconnected_total", "parley_rate_limited_total", "parley_malformed_total", "parley_volatile_dropped_total", "parley_connections_refused_total", "parley_received_bytes_total", "parley_sent_bytes_total", "parley_feeds", "parley_feeds_opened_total", "parley_feeds_refused_total", "parley_feeds_slow_total", "parley_feed_events_total"} {
+	for _, name := range []string{"go_goroutines", "process_open_fds", "parley_build_info", "parley_connections_by_transport", "parley_slow_consumers_total", "parley_sockets_disconnected_total", "parley_slowed_total", "parley_malformed_total", "parley_volatile_dropped_total", "parley_connections_refused_total", "parley_received_bytes_total", "parley_sent_bytes_total", "parley_feeds", "parley_feeds_opened_total", "parley_feeds_refused_total", "parley_feeds_slow_total", "parley_feed_events_total"} {
 		if families[name] == nil {
 			t.Errorf("%s is missing", name)
 		}

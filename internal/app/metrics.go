@@ -177,7 +177,8 @@ func newServerCollector(server *parley.Server) *serverCollector {
 	counter("slow_consumers_total", "Connections ended since the client was too far behind.", func(s *parley.Stats) uint64 { return s.SlowConsumers })
 	counter("malformed_total", "Packets for which a client was disconnected.", func(s *parley.Stats) uint64 { return s.Malformed })
 	counter("inbox_floods_total", "Clients disconnected for events that they sent while they owed an acknowledgement.", func(s *parley.Stats) uint64 { return s.InboxFloods })
-	counter("rate_limited_total", "Clients disconnected for sending too much.", func(s *parley.Stats) uint64 { return s.RateLimited })
+	counters("slowed_total", "How often a client was read from more slowly, by what it sent too much of.", "kind",
+		func(s *parley.Stats) map[string]uint64 { return s.Slowed })
 	counter("handler_errors_total", "Events that failed for another reason than the client's mistake.", func(s *parley.Stats) uint64 { return s.HandlerErrors })
 	return c
 }

@@ -67,8 +67,8 @@ func (c *Config) settings() []setting {
 
 		{"Limits", "max-connections", "100000", "Maximum number of connections. Feeds have a separate limit of the same size. 0 means no limit.", integer(&c.MaxConnections, 0, 1<<31-1)},
 		{"", "max-connections-per-address", "0", "Maximum number of connections from one IPv4 address or one /64 network of IPv6. Feeds have a separate limit of the same size. 0 means no limit. Behind a proxy, all clients have the proxy's address unless it is one of `trusted-proxies`.", integer(&c.MaxConnectionsPerAddress, 0, 1<<31-1)},
-		{"", "events-per-second", "10000", "Events per second that one client may send, with bursts of two seconds' worth. A client that sends more is disconnected. 0 means no limit.", number(&c.EventsPerSecond)},
-		{"", "bytes-per-second", "8MiB", "Bytes per second that one client may send, with the same rules. 0 means no limit.", size(&c.BytesPerSecond, 0, 1<<40)},
+		{"", "events-per-second", "10000", "Events per second that one client may send, with bursts of two seconds' worth. The server reads more slowly from a client that sends more. 0 means no limit for any count per second.", number(&c.EventsPerSecond)},
+		{"", "bytes-per-second", "8MiB", "Bytes per second that one client may send, with the same rules. Compressed messages may become four times as much. 0 means no limit for any number of bytes per second.", size(&c.BytesPerSecond, 0, 1<<40)},
 		{"", "max-payload", "1MB", "Maximum size of one packet after decompression, or of one HTTP request's body. A client that sends more is disconnected or gets 413.", size(&c.MaxPayload, 1<<10, 1<<30)},
 		{"", "max-outbox", "1MiB", "How much may be queued for one client or feed. A client that is further behind is disconnected.", size(&c.MaxOutbox, 64<<10, 1<<30)},
 		{"", "max-rooms", "128", "Maximum number of rooms that one client may be in at the same time.", integer(&c.MaxRooms, 1, 1<<20)},

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/origin"
 	"github.com/parley-go/parley/internal/ws"
@@ -32,7 +33,11 @@ type Options struct {
 	DrainTimeout time.Duration // 5 s; negative: only WriteTimeout applies
 	// SendBuffer is the size of the kernel's send buffer for a WebSocket (SO_SNDBUF, which Linux
 	// doubles); 64 KiB. Negative leaves the choice to the system.
-	SendBuffer    int
+	SendBuffer int
+	// Budget is what a client may cost. A session over it is read from more slowly. By default
+	// budget.Frames and budget.Inflated are limited as DefaultBudget says, and the others are not.
+	Budget budget.Limits
+
 	MaxSessions   int // in total; no limit
 	MaxPerAddress int // sessions per client address, see address.Client; no limit
 
@@ -71,7 +76,19 @@ type Refusal struct{ Message string }
 
 func (r *Refusal) Error() string { return "engine: request refused: " + r.Message }
 
+// DefaultBudget limits what a client can cause without sending a message that a program asked for.
+// Clients of Socket.IO send two or three packets a minute that are no messages.
+var DefaultBudget = budget.Limits{
+	budget.Frames:   {PerSecond: 1000, Burst: 4000},
+	budget.Inflated: {PerSecond: 4 << 20, Burst: 16 << 20},
+}
+
 func (o Options) withDefaults() (Options, error) {
+	for k, def := range DefaultBudget {
+		if o.Budget[k].PerSecond == 0 {
+			o.Budget[k] = def
+		}
+	}
 	setDefault(&o.PingInterval, 25*time.Second)
 	setDefault(&o.PingTimeout, 20*time.Second)
 	setDefault(&o.UpgradeTimeout, 10*time.Second)

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/fifo"
 )
@@ -34,6 +35,7 @@ type Session struct {
 	info    *Handshake
 	handler Handler // set before anything is received
 	traffic traffic
+	spent   [budget.Kinds]budget.Balance // see Charge
 
 	mu        sync.Mutex
 	out       fifo.Queue[*Message]
@@ -44,7 +46,7 @@ type Session struct {
 	resume    chan struct{} // closed when the session is resumed or ends; made by the goroutine that waits
 	beat      heartbeat
 
-	halted   atomic.Uint32 // hasEnded and isPaused; changed under mu, read without it
+	halted   atomic.Uint32 // hasEnded, isPaused and isSlowed; changed under mu, read without it
 	protocol eio.Protocol  // never changes
 	state    state         // see changeLocked
 	extended bool          // another packet has already extended the wait for the pong
@@ -53,11 +55,14 @@ type Session struct {
 // The bits of Session.halted.
 const (
 	hasEnded = 1 << iota // the session was open and has ended
-	isPaused
+	isPaused             // by Pause
+	isSlowed             // the client is over its budget
 )
 
-func (s *Session) ended() bool  { return s.halted.Load()&hasEnded != 0 }
-func (s *Session) paused() bool { return s.halted.Load()&isPaused != 0 }
+func (s *Session) ended() bool { return s.halted.Load()&hasEnded != 0 }
+
+// paused reports whether the session is not read from, for whichever reason.
+func (s *Session) paused() bool { return s.halted.Load()&(isPaused|isSlowed) != 0 }
 
 // ID returns the session's id.
 func (s *Session) ID() string { return s.id }
@@ -88,8 +93,19 @@ func (s *Session) Resume() { s.setPaused(false) }
 func (s *Session) setPaused(paused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.paused() != paused {
-		s.halted.Store(s.halted.Load() ^ isPaused)
+	s.haltLocked(isPaused, paused)
+}
+
+// haltLocked sets or clears one of the reasons not to read from the session.
+func (s *Session) haltLocked(reason uint32, on bool) {
+	before := s.paused()
+	if on {
+		s.halted.Store(s.halted.Load() | reason)
+	} else {
+		s.halted.Store(s.halted.Load() &^ reason)
+	}
+	paused := s.paused()
+	if paused != before {
 		s.pausedLocked()
 	}
 	if !paused {
@@ -115,6 +131,9 @@ func (s *Session) received(p eio.Packet) {
 	}
 	if p.Type != eio.Pong {
 		s.extendWait()
+	}
+	if p.Type != eio.Message {
+		s.Charge(budget.Frames, 1)
 	}
 	switch p.Type {
 	case eio.Message:

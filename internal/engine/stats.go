@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/parley-go/parley/internal/budget"
 )
 
 // Stats counts what a Server has done since it was made.
@@ -18,7 +20,8 @@ type Stats struct {
 	BytesIn       atomic.Uint64 // of WebSocket connections and of HTTP bodies
 	BytesOut      atomic.Uint64
 	VolatileDrops atomic.Uint64
-	SlowConsumers atomic.Uint64 // sessions that ended as slow consumers
+	SlowConsumers atomic.Uint64               // sessions that ended as slow consumers
+	Slowed        [budget.Kinds]atomic.Uint64 // how often a session was slowed down, by what its client spent too much of
 }
 
 // Reasons lists the reasons in the order of Stats.Ended.
@@ -75,7 +78,7 @@ type traffic struct {
 	packetsIn, packetsOut atomic.Uint32
 }
 
-// arrived counts what was received, for the session and the server.
+// arrived counts what was received, for the session and the server, and charges the client for it.
 func (s *Session) arrived(packets, bytes int) {
 	if packets > 0 {
 		s.traffic.packetsIn.Add(uint32(packets))
@@ -84,6 +87,7 @@ func (s *Session) arrived(packets, bytes int) {
 	if bytes > 0 {
 		s.traffic.bytesIn.Add(uint64(bytes))
 		s.srv.stats.BytesIn.Add(uint64(bytes))
+		s.Charge(budget.Bytes, bytes)
 	}
 }
 

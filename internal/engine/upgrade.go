@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/parley-go/parley/internal/eio"
+import (
+	"github.com/parley-go/parley/internal/budget"
+	"github.com/parley-go/parley/internal/eio"
+)
 
 // upgrade moves a session from its transport, the original, to another one, the candidate:
 //
@@ -68,10 +71,13 @@ func (s *Session) abandonLocked(c candidate) {
 
 // probing handles what the session's candidate receives: a ping "probe", then the upgrade.
 func (s *Session) probing(c candidate, p eio.Packet) {
+	flood := s.overspent(budget.Frames, 1)
 	s.mu.Lock()
 	gone := false
 	switch from, _ := s.transport.(original); {
 	case !s.triesLocked(c) || s.state == closed:
+	case flood:
+		c.dropLocked()
 	case p.Type == eio.Ping && string(p.Data) == eio.Probe:
 		if !from.probedLocked() {
 			c.dropLocked()

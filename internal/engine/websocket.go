@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/fifo"
 	"github.com/parley-go/parley/internal/reactor"
@@ -136,13 +137,14 @@ func (t *websocket) attach(c reactor.Conn) {
 // Receive implements reactor.Handler.
 func (t *websocket) Receive(b []byte) {
 	t.s.arrived(0, len(b))
-	if t.deaf {
-		return // closing now could destroy the server's Close frame on its way
-	}
+	var err error
 	if t.over() {
 		t.parser.Mute()
 	}
-	err := t.parser.Feed(b, t)
+	if !t.deaf { // else closing now could destroy the server's Close frame on its way
+		err = t.parser.Feed(b, t)
+	}
+	t.charge(len(b))
 	if err == nil {
 		return
 	}
@@ -151,6 +153,25 @@ func (t *websocket) Receive(b []byte) {
 	var fault *ws.CloseError
 	if errors.As(err, &fault) {
 		t.fail(TransportError, fault, fault.Code)
+	}
+}
+
+// charge charges the client for what it has sent apart from messages. After the end, nothing that it
+// sends is a message.
+func (t *websocket) charge(bytes int) {
+	cost := t.parser.TakeFrames()
+	over := t.over()
+	if over {
+		cost += 1 + bytes>>10
+	}
+	switch {
+	case cost == 0 || !t.s.overspent(budget.Frames, cost):
+	case over:
+		t.conn.Pause() // until the deadline of the closing handshake
+	case t.current:
+		t.s.slowDown(budget.Frames)
+	default: // a candidate has little to say
+		t.conn.Close()
 	}
 }
 
@@ -178,6 +199,7 @@ func (t *websocket) over() bool {
 // OnMessage implements ws.Handler.
 func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
 	t.s.arrived(1, 0)
+	t.s.Charge(budget.Inflated, t.parser.TakeInflated())
 	p, err := t.s.protocol.Decode(op == ws.OpBinary, payload)
 	switch {
 	case err != nil:

@@ -90,6 +90,24 @@ type Parser struct {
 	text       utf8Stream
 	msg        []byte
 	fragments  int
+
+	extra    int32 // frames, see TakeFrames
+	inflated int32 // bytes, see TakeInflated
+}
+
+// TakeFrames returns the number of frames since its last call that were not the first of a message:
+// control frames and continuations. After Mute it counts all frames.
+func (p *Parser) TakeFrames() int {
+	n := p.extra
+	p.extra = 0
+	return int(n)
+}
+
+// TakeInflated returns how many bytes compressed messages have become since its last call.
+func (p *Parser) TakeInflated() int {
+	n := p.inflated
+	p.inflated = 0
+	return int(n)
 }
 
 // Init prepares p for a new connection. A nil cfg means the default limits. d holds the negotiated
@@ -237,6 +255,9 @@ func (p *Parser) parseHeader(b []byte) int {
 	}
 
 	p.op, p.fin, p.remaining, p.inPayload = op, fin, int64(length), true
+	if op.isControl() || op == OpContinuation || p.muted {
+		p.extra++
+	}
 	if !op.isControl() {
 		p.fragments++
 		if op != OpContinuation {
@@ -371,7 +392,9 @@ func (p *Parser) finishMessage(payload []byte, h Handler) error {
 	}
 	out := getBuffer()
 	defer putBuffer(out)
-	if err := p.inflater.inflate(out, payload, p.cfg.maxMessage()); err != nil {
+	err := p.inflater.inflate(out, payload, p.cfg.maxMessage())
+	p.inflated += int32(len(out.b))
+	if err != nil {
 		return err
 	}
 	if op == OpText && !utf8.Valid(out.b) {

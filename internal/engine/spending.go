@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/parley-go/parley/internal/budget"
+)
+
+// A session charges its client for what it makes the server do. While the client is over its budget
+// for some kind, the server does not read from it, on whichever transport: the network makes the
+// client wait, and nothing is lost. What cannot wait is ended: a candidate that floods, and a
+// connection whose session has ended already.
+
+// leastSlow is the shortest time for which a session is slowed down. Shorter times would cost more
+// than what they save.
+const leastSlow = 50 * time.Millisecond
+
+// Charge charges the client for n of a kind. If it is over its budget, the session is not read from
+// until it no longer is.
+func (s *Session) Charge(k budget.Kind, n int) {
+	if n > 0 && s.overspent(k, n) {
+		s.slowDown(k)
+	}
+}
+
+// overspent charges the client for n of a kind, and reports whether it is over its budget.
+func (s *Session) overspent(k budget.Kind, n int) bool {
+	return s.spent[k].Charge(s.srv.opts.Budget[k], n) > 0
+}
+
+// debt returns the time until the client is within its budget for all kinds.
+func (s *Session) debt() (wait time.Duration) {
+	for k := range s.spent {
+		wait = max(wait, s.spent[k].Charge(s.srv.opts.Budget[k], 0))
+	}
+	return wait
+}
+
+func (s *Session) slowDown(k budget.Kind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != open || s.halted.Load()&isSlowed != 0 {
+		return
+	}
+	s.srv.stats.Slowed[k].Add(1)
+	s.haltLocked(isSlowed, true)
+	time.AfterFunc(max(s.debt(), leastSlow), s.goOn)
+}
+
+// goOn reads from the client again, unless it was charged for more meanwhile.
+func (s *Session) goOn() {
+	if wait := s.debt(); wait > 0 && !s.ended() {
+		time.AfterFunc(max(wait, leastSlow), s.goOn)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.haltLocked(isSlowed, false)
+}
