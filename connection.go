@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,8 @@ type connection struct {
 
 	inboxed atomic.Int64 // bytes in the inboxes of all sockets
 	crowded atomic.Bool  // inboxed is over its limit; changed under mu
+
+	attached atomic.Int32 // bytes of attachments that the decoder holds
 
 	mu          sync.Mutex
 	seats       []seat
@@ -100,12 +103,29 @@ func (c *connection) Message(binary bool, data []byte) {
 		c.reject(err.Error())
 		return
 	}
-	if waiting := c.decoder.Waiting(); waiting != awaited && c.srv.opts.AttachmentTimeout > 0 {
+	waiting := c.decoder.Waiting()
+	if waiting != awaited && c.srv.opts.AttachmentTimeout > 0 {
 		c.await(waiting)
+	}
+	if waiting {
+		c.attached.Add(int32(len(data)))
+		c.session.Hold(len(data))
+	}
+	if awaited && !waiting || waiting && c.isClosed() {
+		c.detach()
 	}
 	if ok {
 		c.packet(p)
 	}
+}
+
+// detach reports that the decoder no longer holds attachments.
+func (c *connection) detach() { c.session.Hold(-int(c.attached.Swap(0))) }
+
+func (c *connection) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 // reject closes the connection of a client that breaks the protocol or a limit.
@@ -400,6 +420,11 @@ func (c *connection) admit(s *Socket) {
 
 // Closed implements engine.Handler.
 func (c *connection) Closed(reason engine.Reason, cause error) {
+	if errors.Is(cause, engine.ErrMemory) {
+		for _, s := range c.sockets() {
+			s.dismiss()
+		}
+	}
 	c.mu.Lock()
 	c.closed = true
 	if ctx, ok := c.session.Handshake().Context.(*connContext); ok && ctx.detach != nil {
@@ -410,6 +435,7 @@ func (c *connection) Closed(reason engine.Reason, cause error) {
 	seats := c.seats
 	c.seats = nil
 	c.mu.Unlock()
+	c.detach()
 	for _, seat := range seats {
 		seat.end(Reason(reason))
 	}

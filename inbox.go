@@ -106,6 +106,7 @@ func (c *connection) weigh(bytes int, flooded bool) {
 		return limit > 0 && (n > limit && !crowded || n <= limit/2 && crowded)
 	}
 	n := c.inboxed.Add(int64(bytes))
+	c.session.Hold(steps(n) - steps(n-int64(bytes)))
 	if turns(n) {
 		c.mu.Lock()
 		// After each change it looks again: whoever changed inboxed meanwhile did not see the change.
@@ -125,6 +126,9 @@ func (c *connection) weigh(bytes int, flooded bool) {
 		}
 	}
 }
+
+// steps rounds down what the connection reports to the engine.
+func steps(n int64) int { return int(n &^ (16<<10 - 1)) }
 
 // work runs the inbox's tasks in order until none is left.
 func (s *Socket) work() {

@@ -100,7 +100,7 @@ type Options struct {
 	PingTimeout       time.Duration // for the pong; 20 s
 	ConnectTimeout    time.Duration // to join the first namespace; 45 s
 	UpgradeTimeout    time.Duration // for the upgrade to another transport; 10 s
-	BodyTimeout       time.Duration // to receive the whole body of a POST; 30 s
+	BodyTimeout       time.Duration // to receive a whole message, or the whole body of a POST; 30 s
 	AttachmentTimeout time.Duration // to receive all attachments of a packet; 30 s
 	WriteTimeout      time.Duration // without progress: the client receives not a single byte; 10 s
 	DrainTimeout      time.Duration // the same, for a client over MaxOutbox; 5 s
@@ -140,6 +140,11 @@ type Options struct {
 	// Limits for all clients together.
 
 	MaxConnections int // no limit
+	// MaxMemory is how many bytes may be held for all clients together: queued for them, waiting for
+	// handlers, and in messages that are not complete; 1 GiB. For one address it may be a quarter of
+	// that. A message that waits for many clients counts once. Over the limit, the clients are
+	// disconnected for which the most is held. Each connection may hold 16 KiB beyond this count.
+	MaxMemory int64
 	// MaxConnectionsPerAddress is how many connections one IPv4 address, or one /64 network of
 	// IPv6, may have; no limit.
 	MaxConnectionsPerAddress int
@@ -266,7 +271,7 @@ func (o *Options) engine() engine.Options {
 	e := engine.Options{
 		PingInterval: o.PingInterval, PingTimeout: o.PingTimeout,
 		UpgradeTimeout: o.UpgradeTimeout, WriteTimeout: o.WriteTimeout, BodyTimeout: o.BodyTimeout,
-		MaxPayload: o.MaxPayload, OutboxLimit: o.MaxOutbox,
+		MaxPayload: o.MaxPayload, OutboxLimit: o.MaxOutbox, MaxMemory: o.MaxMemory,
 		Budget: budget.Limits{
 			budget.Events:   {PerSecond: o.EventsPerSecond},
 			budget.Bytes:    {PerSecond: o.BytesPerSecond},

@@ -56,6 +56,8 @@ type Stats struct {
 
 	VolatileDrops uint64 // volatile events that were dropped
 	SlowConsumers uint64 // sessions that ended because the client did not read fast enough
+	Evicted       uint64 // sessions that ended because of Options.MaxMemory
+	Held          int64  // bytes that count for Options.MaxMemory, rounded down for each session
 	Malformed     uint64 // packets for which a client was rejected
 	// Slowed counts how often a client was read from more slowly because it exceeded a limit per
 	// second, by kind: "frames", "bytes", "inflated", "events".
@@ -82,6 +84,8 @@ func (s *Server) Stats() Stats {
 		BytesOut:      e.BytesOut.Load(),
 		VolatileDrops: e.VolatileDrops.Load(),
 		SlowConsumers: e.SlowConsumers.Load(),
+		Evicted:       e.Evicted.Load(),
+		Held:          s.engine.Held(),
 		Malformed:     s.stats.malformed.Load(),
 		Slowed:        map[string]uint64{},
 		InboxFloods:   s.stats.flooded.Load(),

@@ -889,3 +889,40 @@ func TestNo0RTT(t *testing.T) {
 		t.Errorf("%s over %v", state.TLS.NegotiatedProtocol, state.Version)
 	}
 }
+
+// A message that does not end is given up, and what arrived of it no longer counts.
+func TestMessagesThatNeverEnd(t *testing.T) {
+	t.Parallel()
+	s := serve(t, &parley.Options{BodyTimeout: time.Second}, nil)
+	reasons := disconnects(s)
+	c := s.join()
+	c.write(append(eio.AppendStreamHeader(nil, false, 500_000), strings.Repeat("4", 100_000)...))
+	if reason := await(t, "disconnect", reasons); reason != parley.TransportClose {
+		t.Errorf("reason %q", reason)
+	}
+	for deadline := time.Now().Add(patience); s.Stats().Held > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are held after the end", s.Stats().Held)
+		}
+	}
+}
+
+// Packets without a message are charged, and a client over its budget waits.
+func TestOverBudget(t *testing.T) {
+	t.Parallel()
+	s := serve(t, &parley.Options{FramesPerSecond: 20}, nil)
+	echo(s)
+	c := s.join()
+	start := time.Now()
+	for range 100 {
+		c.send("6")
+	}
+	c.send(`42["echo","a"]`)
+	c.recv()
+	if d := time.Since(start); d < 2*time.Second {
+		t.Errorf("after %v, want 2 s or more", d)
+	}
+	if s.Stats().Slowed["frames"] == 0 {
+		t.Error("not counted")
+	}
+}

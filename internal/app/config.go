@@ -51,6 +51,7 @@ type Config struct {
 
 	MaxConnections           int
 	MaxConnectionsPerAddress int
+	MaxMemory                int64
 	EventsPerSecond          float64
 	BytesPerSecond           int64
 	MaxPayload               int64
@@ -243,6 +244,7 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		MaxDepth:                 -1, // a message that is too deep is refused, without a disconnect; see maxDepth
 		MaxOutbox:                int(c.MaxOutbox),
 		MaxRooms:                 c.MaxRooms,
+		MaxMemory:                c.MaxMemory,
 		MaxConnections:           c.MaxConnections,
 		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
 		EventsPerSecond:          c.EventsPerSecond,

@@ -175,6 +175,8 @@ func newServerCollector(server *parley.Server) *serverCollector {
 	counter("sent_bytes_total", "Bytes of messages to clients.", func(s *parley.Stats) uint64 { return s.BytesOut })
 	counter("volatile_dropped_total", "Volatile events that were dropped.", func(s *parley.Stats) uint64 { return s.VolatileDrops })
 	counter("slow_consumers_total", "Connections ended since the client was too far behind.", func(s *parley.Stats) uint64 { return s.SlowConsumers })
+	counter("evicted_total", "Clients disconnected since the server held too much for all of them.", func(s *parley.Stats) uint64 { return s.Evicted })
+	gauge("held_bytes", "Bytes held for clients: queued for them, waiting for handlers, and in incomplete messages.", func(s *parley.Stats) int { return int(s.Held) })
 	counter("malformed_total", "Packets for which a client was disconnected.", func(s *parley.Stats) uint64 { return s.Malformed })
 	counter("inbox_floods_total", "Clients disconnected for events that they sent while they owed an acknowledgement.", func(s *parley.Stats) uint64 { return s.InboxFloods })
 	counters("slowed_total", "How often a client was read from more slowly, by what it sent too much of.", "kind",

@@ -22,7 +22,7 @@ type Options struct {
 	PingTimeout    time.Duration // for the pong; 20 s
 	UpgradeTimeout time.Duration // from the candidate's handshake to its upgrade packet; 10 s
 	WriteTimeout   time.Duration // for the peer to take some of what is written; 10 s
-	BodyTimeout    time.Duration // to receive the whole body of a POST; 30 s
+	BodyTimeout    time.Duration // to receive a whole message, or the whole body of a POST; 30 s
 
 	MaxPayload int64 // bytes of an inflated message, or of a POST's body; 1,000,000
 	// OutboxLimit is how many bytes may wait for one session; 1 MiB. Each message counts for 200
@@ -37,6 +37,11 @@ type Options struct {
 	// Budget is what a client may cost. A session over it is read from more slowly. By default
 	// budget.Frames and budget.Inflated are limited as DefaultBudget says, and the others are not.
 	Budget budget.Limits
+
+	// MaxMemory is how many bytes may be held for all clients together: in outboxes, for handlers,
+	// and in messages that are not complete; 1 GiB. A quarter of it may be held for one address.
+	// Beyond that, the sessions end that hold the most. Negative means no limit.
+	MaxMemory int64
 
 	MaxSessions   int // in total; no limit
 	MaxPerAddress int // sessions per client address, see address.Client; no limit
@@ -95,6 +100,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.WriteTimeout, 10*time.Second)
 	setDefault(&o.BodyTimeout, 30*time.Second)
 	setDefault(&o.MaxPayload, 1_000_000)
+	setDefault(&o.MaxMemory, 1<<30)
 	setDefault(&o.OutboxLimit, 1<<20)
 	setDefault(&o.DrainTimeout, 5*time.Second)
 	setDefault(&o.SendBuffer, 64<<10)

@@ -130,6 +130,7 @@ func (s *Session) Drained(ctx context.Context, below int) error {
 // session over the ceiling.
 func (s *Session) growLocked(size int) bool {
 	s.queued += size
+	s.reportLocked()
 	limit := s.srv.opts.OutboxLimit
 	if limit <= 0 || s.queued <= limit || s.state != open {
 		return true
@@ -153,6 +154,7 @@ func (s *Session) growLocked(size int) bool {
 // was queued; size is 0 if it wrote only a part of a message.
 func (s *Session) tookLocked(size int) {
 	s.queued = max(0, s.queued-size) // it is 0 already if the session has ended
+	s.reportLocked()
 	if s.backlog != nil {
 		s.backlog.progress = s.srv.wheel.since()
 		for _, w := range s.backlog.waiters {

@@ -186,7 +186,11 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, _ query) {
 	if last {
 		s.srv.remove(s)
 	}
-	if err := p.respond(w, r, answer); err != nil {
+	held := len(answer.bytes) &^ (holdStep - 1)
+	s.Hold(held)
+	err := p.respond(w, r, answer)
+	s.Hold(-held)
+	if err != nil {
 		s.end(TransportError, err)
 	}
 }

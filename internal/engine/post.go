@@ -55,7 +55,9 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	p.busy = true
 	s.mu.Unlock()
 
-	body, err := s.readBody(w, r)
+	held := &holdingReader{r: r.Body, s: s}
+	defer held.release()
+	body, err := s.readBody(w, r, held)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -103,8 +105,8 @@ func (s *Server) LimitBody(w http.ResponseWriter, r *http.Request) {
 }
 
 // readBody reads the whole body. The error is *http.MaxBytesError if that exceeds MaxPayload.
-func (s *Session) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	limited := http.MaxBytesReader(w, r.Body, s.srv.opts.MaxPayload)
+func (s *Session) readBody(w http.ResponseWriter, r *http.Request, body io.Reader) ([]byte, error) {
+	limited := http.MaxBytesReader(w, io.NopCloser(body), s.srv.opts.MaxPayload)
 	if r.ContentLength > s.srv.opts.MaxPayload {
 		return nil, &http.MaxBytesError{Limit: s.srv.opts.MaxPayload}
 	}

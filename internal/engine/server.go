@@ -29,6 +29,7 @@ type Server struct {
 	wheel    *wheel
 	notices  *notice.Board // for events that may happen at any rate
 	stats    Stats
+	memory   *memory
 
 	// For WebTransport. webTransports is the number of servers that offer it. accepting ends when
 	// the server accepts no more sessions; serving ends when it cuts the rest.
@@ -57,6 +58,7 @@ func NewServer(o Options) (*Server, error) {
 		parsing:   o.parserConfig(),
 		reactor:   reactor.New(runtime.GOMAXPROCS(0)),
 		notices:   notice.New(o.Logger),
+		memory:    newMemory(o.MaxMemory),
 		sessions:  map[string]*Session{},
 		perClient: map[string]int{},
 		idle:      make(chan struct{}),

@@ -59,6 +59,7 @@ func (s *Session) changeLocked(to state) {
 	}
 	if to == closed {
 		s.out, s.queued = fifo.Queue[*Message]{}, 0
+		s.reportLocked()
 		if s.upgrade != nil {
 			s.upgrade.to.dropLocked()
 		}

@@ -23,8 +23,8 @@ const (
 // websocket is a session's WebSocket, from the handshake to the end of the connection. It is the
 // session's transport or, during an upgrade, the candidate.
 //
-// The goroutine that calls Receive owns parser, deaf and current. The one that calls Drain owns
-// out, offset and deflated. The session's lock guards everything else.
+// The goroutine that calls Receive owns parser, incomplete, completed, deaf and current. The one
+// that calls Drain owns out, offset and deflated. The session's lock guards everything else.
 type websocket struct {
 	s        *Session
 	conn     reactor.Conn
@@ -32,9 +32,11 @@ type websocket struct {
 	deflater *ws.Deflater // nil: no compression
 	deadline timer        // of the upgrade, a stalled write, or the closing handshake
 
-	parser  ws.Parser
-	deaf    bool // nothing more is parsed
-	current bool // it is the session's transport
+	parser     ws.Parser
+	incomplete *incomplete // nil while no message is being received that is large
+	completed  bool        // a message has been received since Receive began
+	deaf       bool        // nothing more is parsed
+	current    bool        // it is the session's transport
 
 	control []byte // is sent before the session's messages: OPEN, pongs, the answer to the probe
 	stalled bool   // the peer has taken nothing since deadline was set
@@ -145,11 +147,14 @@ func (t *websocket) Receive(b []byte) {
 		err = t.parser.Feed(b, t)
 	}
 	t.charge(len(b))
+	t.watchIncomplete(t.completed)
+	t.completed = false
 	if err == nil {
 		return
 	}
 	t.deaf = true
 	t.parser = ws.Parser{}
+	t.watchIncomplete(false)
 	var fault *ws.CloseError
 	if errors.As(err, &fault) {
 		t.fail(TransportError, fault, fault.Code)
@@ -198,6 +203,7 @@ func (t *websocket) over() bool {
 
 // OnMessage implements ws.Handler.
 func (t *websocket) OnMessage(op ws.Opcode, payload []byte) error {
+	t.completed = true
 	t.s.arrived(1, 0)
 	t.s.Charge(budget.Inflated, t.parser.TakeInflated())
 	p, err := t.s.protocol.Decode(op == ws.OpBinary, payload)
@@ -423,6 +429,8 @@ func (t *websocket) stall() {
 // Closed implements reactor.Handler.
 func (t *websocket) Closed(err error) {
 	s := t.s
+	t.parser = ws.Parser{}
+	t.watchIncomplete(false)
 	s.mu.Lock()
 	t.gone = true
 	t.ending = closeSent

@@ -72,11 +72,16 @@ type webtransport struct {
 	control []byte // is sent before the session's messages: OPEN, the answer to the probe
 	begun   bool   // may write
 	writing bool   // a goroutine is writing
+	blocked bool   // it waits for the client, and does not change out and large
 	cut     bool   // nobody waits for the client any more
 	ending  bool   // the WebTransport session closes after what is queued
 	code    uint32 // why it closes
 	message string
 	gone    chan struct{} // closed when the WebTransport session is closed
+
+	// Owned by the goroutine that writes.
+	out   fifo.Queue[*Message] // taken from the session
+	large *Message             // is being written by itself
 }
 
 // OfferWebTransport advertises WebTransport as an upgrade in the handshakes of polling and sse
@@ -127,7 +132,9 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 		return
 	}
 	t.s.arrived(1, bytes.n)
-	bytes.s = t.s
+	bytes.t = t
+	bytes.held = holdingReader{r: conn, s: t.s}
+	defer bytes.held.release()
 	// A shutdown takes too long.
 	uncut := context.AfterFunc(s.serving, func() {
 		t.s.mu.Lock()
@@ -135,7 +142,7 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 		t.cutLocked()
 	})
 	defer uncut()
-	t.receive(packets)
+	t.receive(packets, bytes)
 	<-t.gone
 }
 
@@ -288,9 +295,10 @@ func (t *webtransport) fail(reason Reason, cause error, code uint32, message str
 
 // receive reads until the client ends the stream or breaks the protocol. It goes on after the
 // session has ended, to notice when the client ends.
-func (t *webtransport) receive(packets *eio.StreamReader) {
+func (t *webtransport) receive(packets *eio.StreamReader, bytes *counted) {
 	s := t.s
 	for {
+		bytes.next()
 		isBinary, b, err := packets.Next(s.srv.opts.MaxPayload)
 		switch {
 		case errors.Is(err, eio.ErrTooLarge):
@@ -301,8 +309,11 @@ func (t *webtransport) receive(packets *eio.StreamReader) {
 			t.fail(ParseError, err, http.StatusBadRequest, "malformed packet")
 			return
 		case err != nil:
-			if errors.Is(err, io.EOF) {
+			switch {
+			case errors.Is(err, io.EOF):
 				err = nil
+			case bytes.reads > 1 && errors.Is(err, os.ErrDeadlineExceeded):
+				err = errIncomplete
 			}
 			t.fail(TransportClose, err, 0, "")
 			return
@@ -331,20 +342,19 @@ func (t *webtransport) write() {
 	s := t.s
 	buffer := flushBuffers.Get().(*[]byte)
 	defer flushBuffers.Put(buffer)
-	var out fifo.Queue[*Message] // taken from the session
-	runtime.Gosched()            // messages that other goroutines are about to send go out with the same write
+	runtime.Gosched() // messages that other goroutines are about to send go out with the same write
 	for {
 		s.mu.Lock()
 		b := append((*buffer)[:0], t.control...)
 		t.control = nil
 		switch {
 		case s.transport != t:
-		case out.Len() == 0:
-			out, s.out = s.out, fifo.Queue[*Message]{}
+		case t.out.Len() == 0:
+			t.out, s.out = s.out, fifo.Queue[*Message]{}
 		case s.state == closed: // drop what is queued
-			out = fifo.Queue[*Message]{}
+			t.out = fifo.Queue[*Message]{}
 		}
-		if len(b) == 0 && out.Len() == 0 {
+		if len(b) == 0 && t.out.Len() == 0 {
 			last := t.ending
 			t.writing = last
 			s.mu.Unlock()
@@ -355,20 +365,22 @@ func (t *webtransport) write() {
 		}
 		s.mu.Unlock()
 
-		b, large, size := t.gather(b, &out)
+		b, size := t.gather(b)
 		err := t.send(b)
-		if err == nil && large != nil {
-			err = t.send(large)
+		if err == nil && t.large != nil {
+			err = t.send(t.large.data)
 		}
 		if err != nil {
 			t.broken(err)
 			break
 		}
 		s.mu.Lock()
+		t.blocked = false
 		s.tookLocked(size)
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
+	t.blocked = false
 	// If the session is still open, the goroutine that reads is about to end it.
 	if s.transport == t && s.state == closing {
 		s.changeLocked(closed)
@@ -398,23 +410,24 @@ func (t *webtransport) broken(err error) {
 
 // gather takes messages from out and returns them after b, as many as fit into its capacity. size
 // is what they count for in queued. A message that is larger than the whole buffer is not copied;
-// large is its data, to be sent after b.
-func (t *webtransport) gather(b []byte, out *fifo.Queue[*Message]) (_, large []byte, size int) {
-	for out.Len() > 0 && large == nil {
-		m := out.Peek()
+// its data is to be sent after b, as large.
+func (t *webtransport) gather(b []byte) (_ []byte, size int) {
+	t.large = nil
+	for t.out.Len() > 0 && t.large == nil {
+		m := t.out.Peek()
 		switch {
 		case len(m.frame) <= cap(b)-len(b):
 			b = appendStreamed(b, m)
 		case len(b) > 0:
-			return b, nil, size
+			return b, size
 		default:
-			b, large = appendStreamHead(b, m), m.data
+			b, t.large = appendStreamHead(b, m), m
 		}
 		size += m.Size()
-		out.Pop()
+		t.out.Pop()
 		t.s.sent(1, 0)
 	}
-	return b, large, size
+	return b, size
 }
 
 // send writes b. It goes on as long as the client takes some of it within WriteTimeout.
@@ -423,6 +436,7 @@ func (t *webtransport) send(b []byte) error {
 	for {
 		s.mu.Lock()
 		s.tookLocked(0) // progress by the previous piece
+		t.blocked = true
 		switch timeout := s.srv.opts.WriteTimeout; {
 		case t.cut:
 		case t.ending:
@@ -459,19 +473,48 @@ func appendStreamHead(dst []byte, m *Message) []byte {
 	return append(eio.AppendStreamHeader(dst, false, 1+len(m.data)), byte(m.kind))
 }
 
-// counted counts the bytes that are read. It keeps the count itself until the session is known.
+// counted counts the bytes that are read. It keeps the count itself until the session is known. From
+// then on, it limits the time for a packet, and reports what it holds.
 type counted struct {
-	r io.Reader
-	s *Session
-	n int
+	r     io.Reader
+	n     int
+	t     *webtransport
+	held  holdingReader
+	reads int // of the present packet
 }
 
 func (c *counted) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	if c.s != nil {
-		c.s.arrived(0, n)
-	} else {
+	if c.t == nil {
+		n, err := c.r.Read(b)
 		c.n += n
+		return n, err
 	}
+	if c.reads++; c.reads == 2 { // the packet has begun
+		c.t.readWithin(c.t.s.srv.opts.BodyTimeout)
+	}
+	n, err := c.held.Read(b)
+	c.t.s.arrived(0, n)
 	return n, err
+}
+
+// next begins a new packet.
+func (c *counted) next() {
+	if c.reads > 1 {
+		c.t.readWithin(0)
+	}
+	c.reads = 0
+	c.held.release()
+}
+
+// readWithin limits the time to read; 0 or less is no limit.
+func (t *webtransport) readWithin(d time.Duration) {
+	var deadline time.Time
+	if d > 0 {
+		deadline = time.Now().Add(d)
+	}
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	if !t.cut {
+		t.conn.SetReadDeadline(deadline)
+	}
 }

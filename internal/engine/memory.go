@@ -1,0 +1,236 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/internal/address"
+	"github.com/parley-go/parley/internal/eio"
+	"github.com/parley-go/parley/internal/fifo"
+)
+
+// Each session has limits of its own. What many sessions together make the server hold has one, too:
+// what waits to be sent to them, what waits for handlers, and messages that are not complete. Over
+// this limit, the sessions end that hold the most, of the address that holds the most.
+//
+// Sessions report what they hold in steps of holdStep bytes, so that sending costs nothing. A message
+// that waits for many sessions counts for each of them, though it is in memory once. So a sum over
+// the limit is only a reason to count exactly, which an audit does.
+
+const (
+	holdStep = 16 << 10
+	// addressShare is the part of the limit that the sessions of one address may hold.
+	addressShare = 4
+	// An audit takes at most a tenth of the time.
+	auditPause    = 10
+	leastAuditGap = 20 * time.Millisecond
+)
+
+// ErrMemory is the cause of a TransportError when the server holds too much for its clients, and the
+// most for this one.
+var ErrMemory = errors.New("engine: the server holds too much for its clients")
+
+// memory knows which sessions hold how much.
+type memory struct {
+	limit int64 // bytes; 0 or less: none
+
+	mu       sync.Mutex
+	holders  map[*Session]int64 // bytes, as reported
+	perHost  map[string]int64   // bytes by address
+	total    int64
+	auditing bool
+	earliest time.Time // for the next audit
+}
+
+func newMemory(limit int64) *memory {
+	return &memory{limit: limit, holders: map[*Session]int64{}, perHost: map[string]int64{}}
+}
+
+// Hold changes the number of bytes that the server holds for the client apart from the outbox: in
+// messages that are not complete, not handled, or on their way. Whoever adds bytes takes them away
+// later, even if the session ends.
+func (s *Session) Hold(bytes int) {
+	if bytes != 0 {
+		s.incoming.Add(int32(bytes))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.reportLocked()
+	}
+}
+
+// heldLocked returns how many bytes the server holds for the client.
+func (s *Session) heldLocked() int {
+	held := s.queued + int(s.incoming.Load())
+	if t, ok := s.transport.(*sse); ok {
+		held += t.held
+	}
+	return held
+}
+
+// reportLocked reports what the session holds, if it has changed by more than a step.
+func (s *Session) reportLocked() {
+	steps := int32(s.heldLocked() / holdStep)
+	if steps <= s.reported && steps >= s.reported-1 && (steps > 0 || s.reported == 0) {
+		return
+	}
+	s.reported = steps
+	s.srv.memory.report(s, int64(steps)*holdStep)
+}
+
+func (m *memory) report(s *Session, bytes int64) {
+	if m.limit <= 0 {
+		return
+	}
+	host := address.Client(s.info.Address)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	grown := bytes - m.holders[s]
+	m.total += grown
+	if m.perHost[host] += grown; m.perHost[host] == 0 {
+		delete(m.perHost, host)
+	}
+	if m.holders[s] = bytes; bytes == 0 {
+		delete(m.holders, s)
+	}
+	if grown > 0 && !m.auditing && (m.total > m.limit || m.perHost[host] > m.limit/addressShare) {
+		m.auditing = true
+		time.AfterFunc(time.Until(m.earliest), func() { m.audit(s.srv) })
+	}
+}
+
+// Held returns how many bytes the server holds for its clients, as far as they are reported.
+func (s *Server) Held() int64 {
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	return s.memory.total
+}
+
+// holding is what a session holds, counted exactly.
+type holding struct {
+	s     *Session
+	host  string
+	bytes int64
+}
+
+// audit counts exactly, and ends sessions until the rest is within the limits.
+func (m *memory) audit(srv *Server) {
+	begin := time.Now()
+	m.mu.Lock()
+	sessions := slices.Collect(maps.Keys(m.holders))
+	m.mu.Unlock()
+	for _, h := range m.excess(count(sessions)) {
+		h.s.evict(h.bytes)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.auditing = false
+	m.earliest = time.Now().Add(max(leastAuditGap, auditPause*time.Since(begin)))
+}
+
+// count counts the memory that the sessions hold. Sessions share the size of a message that waits for
+// several of them. What a transport is writing at this moment does not count.
+func count(sessions []*Session) []holding {
+	all := make([]holding, len(sessions))
+	queues := make([][]*Message, len(sessions))
+	waiting := map[*Message]int64{} // for how many sessions
+	for i, s := range sessions {
+		all[i] = holding{s, address.Client(s.info.Address), int64(s.incoming.Load())}
+		s.eachHeld(func(m *Message) {
+			queues[i] = append(queues[i], m)
+			waiting[m]++
+		})
+	}
+	for i, queue := range queues {
+		for _, m := range queue {
+			all[i].bytes += overhead + int64(len(m.frame))/waiting[m]
+		}
+	}
+	return all
+}
+
+// eachHeld calls f for each message that waits for the client.
+func (s *Session) eachHeld(f func(*Message)) {
+	each := func(q *fifo.Queue[*Message]) {
+		q.Some(func(m *Message) bool {
+			f(m)
+			return false
+		})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	each(&s.out)
+	switch t := s.transport.(type) {
+	case *sse:
+		for _, m := range t.log {
+			f(m)
+		}
+	case *websocket:
+		if t.stalled { // nobody changes out before the next Drain, which needs the lock
+			each(&t.out)
+		}
+	case *webtransport:
+		if t.blocked {
+			each(&t.out)
+			if t.large != nil {
+				f(t.large)
+			}
+		}
+	}
+}
+
+// excess returns the sessions to end.
+func (m *memory) excess(all []holding) (victims []holding) {
+	slices.SortFunc(all, func(a, b holding) int { return cmp.Compare(a.bytes, b.bytes) }) // ascending
+	byHost := map[string][]holding{}
+	held := map[string]int64{}
+	var total int64
+	for _, h := range all {
+		byHost[h.host] = append(byHost[h.host], h)
+		held[h.host] += h.bytes
+		total += h.bytes
+	}
+	end := func(host string) {
+		list := byHost[host]
+		largest := list[len(list)-1]
+		byHost[host] = list[:len(list)-1]
+		held[host] -= largest.bytes
+		total -= largest.bytes
+		victims = append(victims, largest)
+	}
+	for host := range byHost {
+		for held[host] > m.limit/addressShare {
+			end(host)
+		}
+	}
+	for total > m.limit {
+		most := ""
+		for host, bytes := range held {
+			if most == "" || bytes > held[most] {
+				most = host
+			}
+		}
+		end(most)
+	}
+	return victims
+}
+
+// evict ends the session because the server holds too much for its clients.
+func (s *Session) evict(bytes int64) {
+	s.mu.Lock()
+	if s.state != open {
+		s.mu.Unlock()
+		return
+	}
+	tell := s.endLocked(closed, TransportError, fmt.Errorf("%w: %d bytes", ErrMemory, bytes), eio.Close)
+	s.transport.cutLocked()
+	s.mu.Unlock()
+	s.srv.stats.Evicted.Add(1)
+	s.srv.opts.Logger.Info("parley: client disconnected, because the server holds too much", "session", s.id,
+		"address", s.info.Address, "bytes", bytes, "hint", "MaxMemory (the setting max-memory) is the limit")
+	tell()
+}

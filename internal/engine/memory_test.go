@@ -1,0 +1,221 @@
+package engine_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/ws"
+)
+
+// byHeader takes a client's address from a header, so that a test can have many addresses.
+func byHeader(r *http.Request) string { return r.Header.Get("X-Address") }
+
+// stalled opens sessions from an address whose clients read nothing.
+func (s *server) stalled(n int, address string) (all []*owner) {
+	s.t.Helper()
+	for range n {
+		_, o := s.openWebSocket("X-Address", address)
+		all = append(all, o)
+	}
+	return all
+}
+
+func open(all []*owner) (n int) {
+	for _, o := range all {
+		if o.isOpen() {
+			n++
+		}
+	}
+	return n
+}
+
+func TestMemoryOfAllClients(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: byHeader})
+		modest := s.stalled(10, "192.0.2.1:1")
+		var greedy []*owner
+		for _, address := range []string{"192.0.2.2:1", "192.0.2.3:1", "192.0.2.4:1", "192.0.2.5:1", "192.0.2.6:1", "192.0.2.7:1"} {
+			greedy = append(greedy, s.stalled(2, address)...)
+		}
+		for _, o := range modest {
+			o.send(long(50_000))
+		}
+		for range 9 {
+			for _, o := range greedy {
+				o.session.Send(message(long(50_000)))
+			}
+		}
+		time.Sleep(time.Second)
+		if n := open(modest); n != 10 {
+			t.Errorf("%d of 10 clients are left for which little is held", n)
+		}
+		if n, held := open(greedy), s.Held(); n < 9 || n > 11 || held > 4<<20 || held < 3<<20 {
+			t.Errorf("%d of 12 greedy clients are left; %d bytes are held", n, held)
+		} else if evicted := s.Stats().Evicted.Load(); int(evicted) != 12-n {
+			t.Errorf("%d counted, want %d", evicted, 12-n)
+		}
+		for _, o := range greedy {
+			if !o.isOpen() && !errors.Is(o.cause, engine.ErrMemory) {
+				t.Errorf("the cause is %v", o.cause)
+			}
+		}
+	})
+}
+
+func TestMemoryOfOneAddress(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: byHeader})
+		greedy := append(s.stalled(3, "[2001:db8::1]:1"), s.stalled(3, "[2001:db8::2]:1")...) // one network
+		for _, o := range greedy {
+			for range 6 {
+				o.session.Send(message(long(50_000)))
+			}
+		}
+		time.Sleep(time.Second)
+		if n, held := open(greedy), s.Held(); n < 3 || n > 5 || held > 1<<20 {
+			t.Errorf("%d of 6 clients are left; %d bytes are held", n, held)
+		}
+	})
+}
+
+// A message that waits for many clients is in memory once.
+func TestMemoryOfSharedMessages(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: byHeader})
+		crowd := s.stalled(100, "192.0.2.1:1")
+		for range 10 {
+			m := message(long(60_000))
+			for _, o := range crowd {
+				o.session.Send(m)
+			}
+		}
+		time.Sleep(time.Second)
+		if n := open(crowd); n != 100 {
+			t.Errorf("%d of 100 clients are left", n)
+		}
+		if n := s.Stats().Evicted.Load(); n != 0 {
+			t.Errorf("%d evicted", n)
+		}
+	})
+}
+
+// What is held is no longer counted once it is sent, or the session has ended, over every transport.
+func TestNothingIsHeldInTheEnd(t *testing.T) {
+	eachStalled(t, engine.Options{OutboxLimit: 64 << 10, ClientAddress: byHeader}, func(t *testing.T, s *server, o *owner) {
+		o.fill(10_000)
+		o.wantSlowConsumer(s)
+		synctest.Wait()
+		if held := s.Held(); held != 0 {
+			t.Errorf("%d bytes are held after the end", held)
+		}
+	})
+	bubble(t, "sent", func(t *testing.T) {
+		s := inMemory(t, engine.Options{ClientAddress: byHeader})
+		sid, o := s.open()
+		o.send(long(500_000))
+		if held := s.Held(); held < 400_000 {
+			t.Errorf("%d bytes are held, want 500,000", held)
+		}
+		s.poll(sid)
+		synctest.Wait()
+		if held := s.Held(); held != 0 {
+			t.Errorf("%d bytes are held after the poll", held)
+		}
+		o.session.Close()
+	})
+}
+
+// A message that does not end is given up. Until then, what has arrived of it counts.
+func TestMessagesThatNeverEnd(t *testing.T) {
+	const size = 100_000
+	limits := engine.Options{BodyTimeout: 10 * time.Second, ClientAddress: byHeader, PingInterval: time.Minute}
+	frame := ws.AppendMaskedFrame(nil, ws.OpText, []byte("4"+long(size)))
+	fragments := bytes.Clone(frame)
+	fragments[0] &^= 0x80
+	for name, part := range map[string][]byte{"frame": frame[:size/2], "fragments": fragments} {
+		bubble(t, "WebSocket, "+name, func(t *testing.T) {
+			s := inMemory(t, limits)
+			p, o := s.openWebSocket()
+			go p.discard()
+			start := time.Now()
+			for range 5 { // whole messages in between make no difference
+				p.Write(frame)
+				time.Sleep(8 * time.Second)
+				o.wantOpen()
+			}
+			start = time.Now()
+			p.Write(part)
+			synctest.Wait()
+			if held := s.Held(); held < size/2-20_000 {
+				t.Errorf("%d bytes are held", held)
+			}
+			<-o.ended
+			wantSince(t, start, 10*time.Second)
+			o.wantEnded(engine.TransportError)
+			p.Close()
+			synctest.Wait()
+			if held := s.Held(); held != 0 {
+				t.Errorf("%d bytes are held after the end", held)
+			}
+		})
+	}
+	bubble(t, "candidate", func(t *testing.T) {
+		s := inMemory(t, limits)
+		sid, o := s.open()
+		p := s.upgrade(ofWebSocket(sid))
+		p.Write(frame[:size/2])
+		p.discard()
+		o.wantOpen()
+		o.session.Close()
+	})
+	eachPosting(t, limits, func(p posting) {
+		r, w := io.Pipe()
+		start := time.Now()
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			p.try("POST", p.query, r)
+		}()
+		w.Write([]byte("4" + long(size/2)))
+		synctest.Wait()
+		if held := p.Held(); held < size/2-20_000 {
+			p.t.Errorf("%d bytes are held", held)
+		}
+		<-p.session.ended
+		wantSince(p.t, start, 10*time.Second)
+		p.session.wantEnded(engine.TransportError)
+		w.Close()
+		<-answered
+		synctest.Wait()
+		if held := p.Held(); held != 0 {
+			p.t.Errorf("%d bytes are held after the end", held)
+		}
+	})
+}
+
+// Time in which the server does not read does not count.
+func TestMessageOfAPausedSession(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := inMemory(t, engine.Options{BodyTimeout: 10 * time.Second})
+		p, o := s.openWebSocket()
+		go p.discard()
+		frame := ws.AppendMaskedFrame(nil, ws.OpText, []byte("4"+long(100_000)))
+		p.Write(frame[:50_000])
+		synctest.Wait()
+		o.session.Pause()
+		time.Sleep(time.Minute)
+		o.session.Resume()
+		p.Write(frame[50_000:])
+		synctest.Wait()
+		if len(o.received()) != 1 {
+			t.Error("the message did not arrive")
+		}
+		o.wantOpen()
+	})
+}
