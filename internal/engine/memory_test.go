@@ -143,13 +143,12 @@ func TestMessagesThatNeverEnd(t *testing.T) {
 			s := inMemory(t, limits)
 			p, o := s.openWebSocket()
 			go p.discard()
-			start := time.Now()
 			for range 5 { // whole messages in between make no difference
 				p.Write(frame)
 				time.Sleep(8 * time.Second)
 				o.wantOpen()
 			}
-			start = time.Now()
+			start := time.Now()
 			p.Write(part)
 			synctest.Wait()
 			if held := s.Held(); held < size/2-20_000 {
