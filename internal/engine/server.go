@@ -92,6 +92,14 @@ func (s *Server) Sessions() int {
 	return len(s.sessions)
 }
 
+// Pending returns the number of pending sessions, and of WebTransport sessions before their first
+// packet.
+func (s *Server) Pending() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pending.queue.Len()
+}
+
 // ServeHTTP serves handshakes, polls, streams, posts, upgrades and preflights.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.LimitBody(w, r)
