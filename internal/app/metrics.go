@@ -30,6 +30,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	registerFeeds(r, s.feeds)
 	if s.certs != nil {
 		registerTLS(r, s.certs)
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "parley_frames_slowed_total", Help: "Connections over HTTP/2 that sent too many frames and were read more slowly.",
+		}, func() float64 { return float64(s.http2.Slowed()) }))
 	}
 	if files, ok := s.store.(files); ok {
 		registerFiles(r, files)
