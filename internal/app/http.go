@@ -56,7 +56,9 @@ func (s *Server) newHTTP() (*http.Server, error) {
 	server.TLSConfig = certs.Config(s.certs)
 	exempt := s.config.exemptAddresses()
 	s.http2, err = http2limit.Configure(server, &http2limit.Options{
-		Exempt: func(client string) bool { return address.Limited(client, exempt) == "" },
+		Exempt: func(client string) bool {
+			return s.config.EventsPerSecond == 0 || address.Limited(client, exempt) == ""
+		},
 	})
 	return server, err
 }
