@@ -34,7 +34,6 @@ type connection struct {
 	negotiating int      // goroutines that ask rules or run middleware
 	left        []uint64 // hashes of namespaces that the client has left
 	closed      bool
-	joining     *time.Timer // runs until the first namespace is joined
 	attaching   *time.Timer // runs until all attachments of a packet have arrived
 	full        int         // sockets whose inbox is full
 	awaited     int         // acknowledgements that the client owes
@@ -54,11 +53,7 @@ type seat struct {
 const maxLeft = 64
 
 func newConnection(srv *Server, session *engine.Session) *connection {
-	c := &connection{srv: srv, session: session, decoder: srv.opts.Parser.parser.NewDecoder(srv.limits)}
-	if d := srv.opts.ConnectTimeout; d > 0 {
-		c.joining = time.AfterFunc(d, session.Close)
-	}
-	return c
+	return &connection{srv: srv, session: session, decoder: srv.opts.Parser.parser.NewDecoder(srv.limits)}
 }
 
 // connContext is the context that Options.ConnContext returned for a connection.
@@ -223,7 +218,7 @@ func (c *connection) leave(namespace string) {
 	}
 	left := c.seats[i]
 	if !left.joined {
-		c.seats = slices.Delete(c.seats, i, i+1)
+		c.vacateLocked(i)
 	}
 	c.mu.Unlock()
 	left.end(ClientNamespaceDisconnect)
@@ -267,6 +262,9 @@ func (c *connection) connect(namespace string, auth json.RawMessage) {
 	c.attempts++
 	attempt := c.attempts
 	c.seats = append(c.seats, seat{namespace: namespace, attempt: attempt})
+	if attempt > 1 || !c.revision().joinsUnasked() {
+		c.session.SetPending(false)
+	}
 	c.mu.Unlock()
 
 	n := c.srv.existing(namespace)
@@ -326,7 +324,7 @@ func (c *connection) discover(namespace string, attempt int, auth json.RawMessag
 	c.mu.Lock()
 	i = c.attemptLocked(attempt)
 	if i >= 0 {
-		c.seats = slices.Delete(c.seats, i, i+1)
+		c.vacateLocked(i)
 	}
 	c.mu.Unlock()
 	if i >= 0 {
@@ -392,8 +390,17 @@ func (c *connection) unseat(s *Socket) (was bool) {
 		}
 		c.left = append(c.left, hash)
 	}
-	c.seats = slices.Delete(c.seats, i, i+1)
+	c.vacateLocked(i)
 	return true
+}
+
+// vacateLocked removes a seat. A client that has never been in a namespace is then expected to ask
+// for another one in time.
+func (c *connection) vacateLocked(i int) {
+	c.seats = slices.Delete(c.seats, i, i+1)
+	if len(c.seats) == 0 && len(c.left) == 0 {
+		c.session.SetPending(true)
+	}
 }
 
 // refuse answers a client that may not join a namespace.
@@ -413,7 +420,6 @@ func (c *connection) admit(s *Socket) {
 		return
 	}
 	c.seats[i].joined = true
-	stop(&c.joining)
 	c.mu.Unlock()
 	s.admit()
 }
@@ -430,7 +436,6 @@ func (c *connection) Closed(reason engine.Reason, cause error) {
 	if ctx, ok := c.session.Handshake().Context.(*connContext); ok && ctx.detach != nil {
 		ctx.detach()
 	}
-	stop(&c.joining)
 	stop(&c.attaching)
 	seats := c.seats
 	c.seats = nil

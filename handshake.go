@@ -9,7 +9,7 @@ import (
 
 // Handshake describes the request with which a client connected.
 type Handshake struct {
-	Headers     http.Header // of the HTTP request that opened the connection, including Host
+	Headers     http.Header // of the HTTP request that opened the connection, including Host; see Options.KeepHeaders
 	Query       url.Values  // of the URL
 	URL         string      // path and query
 	Address     string      // the client's, as host:port; see Options.ClientAddress
@@ -22,10 +22,9 @@ type Handshake struct {
 // Handshake returns the request data with which the client connected. Each call makes a new copy.
 func (s *Socket) Handshake() Handshake {
 	h := s.conn.session.Handshake()
-	headers := h.Header()
 	return Handshake{
-		Headers: headers, Query: h.Query(), URL: h.URI, Address: h.Address, Time: h.Time(), Secure: h.Secure,
-		CrossOrigin: headers.Get("Origin") != "", Auth: s.auth,
+		Headers: h.Header(), Query: h.Query(), URL: h.URI, Address: h.Address, Time: h.Time(), Secure: h.Secure,
+		CrossOrigin: h.CrossOrigin, Auth: s.auth,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -24,12 +25,12 @@ import (
 //
 //   - the whole server: Path, Parser, Recovery, Logger
 //   - which clients may connect: CORS, AllowRequest, AllowEIO3
-//   - information about a client: ClientAddress, ClientSecure, ConnContext
+//   - information about a client: ClientAddress, ClientSecure, ConnContext, KeepHeaders
 //   - transports: Transports, NoUpgrades, JSONP, Cookie, Compression,
 //     HTTPCompressionThreshold, SendBuffer
 //   - times: from PingInterval to DrainTimeout
-//   - limits on one client: from MaxPayload to FramesPerSecond
-//   - limits on all clients: MaxConnections, MaxConnectionsPerAddress, MaxDynamicNamespaces
+//   - limits on one client: from MaxHandshake to FramesPerSecond
+//   - limits on all clients: from MaxConnections to MaxDynamicNamespaces
 type Options struct {
 	// Path is where the server answers: at this path, with and without the trailing slash, and
 	// below it. Other requests get 404. "/socket.io/".
@@ -72,6 +73,9 @@ type Options struct {
 	// returned context ends, the server closes the connection, as Socket.CloseConnection does. So you
 	// can use a deadline to end the connection when a session or token expires.
 	ConnContext func(ctx context.Context, r *http.Request) context.Context
+	// KeepHeaders names the headers of a handshake that the server keeps, for Handshake.Headers. Nil
+	// keeps all, and an empty list none. What is kept stays in memory as long as the connection.
+	KeepHeaders []string
 
 	// Transports.
 
@@ -98,7 +102,7 @@ type Options struct {
 
 	PingInterval      time.Duration // from a pong to the next ping; 25 s
 	PingTimeout       time.Duration // for the pong; 20 s
-	ConnectTimeout    time.Duration // to join the first namespace; 45 s
+	ConnectTimeout    time.Duration // from the handshake to the client's first CONNECT packet; 10 s
 	UpgradeTimeout    time.Duration // for the upgrade to another transport; 10 s
 	BodyTimeout       time.Duration // to receive a whole message, or the whole body of a POST; 30 s
 	AttachmentTimeout time.Duration // to receive all attachments of a packet; 30 s
@@ -107,6 +111,9 @@ type Options struct {
 
 	// Limits for one client. Limits on queued bytes count 200 extra bytes for each message.
 
+	// MaxHandshake is how many bytes of its handshake's URL and kept headers a client may have; 16
+	// KiB. A larger handshake gets 431.
+	MaxHandshake   int
 	MaxPayload     int64 // bytes of a message after decompression, or of a POST body; 1,000,000
 	MaxAttachments int   // of a packet; 10
 	MaxDepth       int   // of a packet's JSON; 64
@@ -148,6 +155,17 @@ type Options struct {
 	// MaxConnectionsPerAddress is how many connections one IPv4 address, or one /64 network of
 	// IPv6, may have; no limit.
 	MaxConnectionsPerAddress int
+	// MaxPendingConnections is how many connections may be pending; 20,000. A connection is pending
+	// until the client's first CONNECT packet, and again if no namespace lets the client in. It
+	// counts once for each 2 KiB of its handshake that it begins. Pending connections also count for
+	// the two limits above. At each limit, the oldest pending connection ends to make room for a
+	// newcomer: the oldest of its own address, if this has more than others.
+	MaxPendingConnections int
+	MaxPendingPerAddress  int // of one address; 5,000
+	// ExemptAddresses lists networks to which no limit per address applies. Nil means this machine:
+	// 127.0.0.0/8 and ::1. Unix sockets are always exempt. See ClientAddress for clients behind a
+	// proxy.
+	ExemptAddresses []netip.Prefix
 	// MaxDynamicNamespaces is how many namespaces clients may create through OfPattern and OfFunc;
 	// 10,000.
 	MaxDynamicNamespaces int
@@ -238,7 +256,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	o.ConnectTimeout = orDefault(o.ConnectTimeout, 45*time.Second)
+	o.ConnectTimeout = orDefault(o.ConnectTimeout, 10*time.Second)
 	o.AttachmentTimeout = orDefault(o.AttachmentTimeout, 30*time.Second)
 	o.MaxNamespaces = orDefault(o.MaxNamespaces, 10)
 	o.MaxRooms = orDefault(o.MaxRooms, 128)
@@ -280,6 +298,10 @@ func (o *Options) engine() engine.Options {
 		},
 		DrainTimeout: o.DrainTimeout, SendBuffer: o.SendBuffer,
 		MaxSessions: o.MaxConnections, MaxPerAddress: o.MaxConnectionsPerAddress,
+		MaxPending:           orDefault(o.MaxPendingConnections, 20_000),
+		MaxPendingPerAddress: orDefault(o.MaxPendingPerAddress, 5000),
+		JoinTimeout:          o.ConnectTimeout, ExemptAddresses: o.ExemptAddresses,
+		MaxHandshake: o.MaxHandshake, KeepHeaders: o.KeepHeaders,
 		HTTPCompressionThreshold: o.HTTPCompressionThreshold,
 		AllowEIO3:                o.AllowEIO3, JSONP: o.JSONP,
 		Transports: o.Transports, NoUpgrades: o.NoUpgrades,

@@ -34,10 +34,11 @@ func (c *counters) disconnected(reason Reason) {
 	}
 }
 
-// Stats describes what a server is doing (the first five fields) and what it has done since its
+// Stats describes what a server is doing (the first six fields) and what it has done since its
 // creation.
 type Stats struct {
 	Sessions   int            // connections; polling connections may remain for a while after their end
+	Pending    int            // connections that wait for the client to join; see Options.MaxPendingConnections
 	Open       map[string]int // sessions that have not ended, by their current transport
 	Sockets    int
 	Rooms      int // not counting rooms that have a socket's id as name
@@ -54,6 +55,8 @@ type Stats struct {
 	BytesIn      uint64
 	BytesOut     uint64
 
+	JoinTimeouts  uint64 // connections that ended because the client did not join within ConnectTimeout
+	MadeRoom      uint64 // pending connections that ended to make room for newer ones
 	VolatileDrops uint64 // volatile events that were dropped
 	SlowConsumers uint64 // sessions that ended because the client did not read fast enough
 	Evicted       uint64 // sessions that ended because of Options.MaxMemory
@@ -71,6 +74,7 @@ func (s *Server) Stats() Stats {
 	e := s.engine.Stats()
 	st := Stats{
 		Sessions:      s.engine.Sessions(),
+		Pending:       s.engine.Pending(),
 		Connected:     s.stats.connected.Load(),
 		Disconnected:  map[Reason]uint64{},
 		Recovered:     s.stats.recovered.Load(),
@@ -82,6 +86,8 @@ func (s *Server) Stats() Stats {
 		EventsOut:     s.stats.packetsOut.Load(),
 		BytesIn:       e.BytesIn.Load(),
 		BytesOut:      e.BytesOut.Load(),
+		JoinTimeouts:  e.JoinTimeouts.Load(),
+		MadeRoom:      e.MadeRoom.Load(),
 		VolatileDrops: e.VolatileDrops.Load(),
 		SlowConsumers: e.SlowConsumers.Load(),
 		Evicted:       e.Evicted.Load(),

@@ -213,7 +213,7 @@ func (h *Handler) enter(s *Stream, r *http.Request) error {
 	switch {
 	case h.opts.MaxStreams > 0 && len(h.streams) >= h.opts.MaxStreams:
 		return refuse(http.StatusServiceUnavailable, "there are too many clients: try again later")
-	case h.opts.MaxPerAddress > 0 && h.perHost[host] >= h.opts.MaxPerAddress:
+	case h.opts.MaxPerAddress > 0 && host != "" && h.perHost[host] >= h.opts.MaxPerAddress:
 		return refuse(http.StatusTooManyRequests, "there are too many clients of this address")
 	}
 	h.streams[s] = host
@@ -235,13 +235,13 @@ func (h *Handler) leave(s *Stream) {
 	}
 }
 
-// client returns the key by which MaxPerAddress counts.
+// client returns the key by which MaxPerAddress counts, or "" if that does not apply.
 func (h *Handler) client(r *http.Request) string {
 	client := r.RemoteAddr
 	if h.opts.ClientAddress != nil {
 		client = h.opts.ClientAddress(r)
 	}
-	return address.Client(client)
+	return address.Limited(client, h.opts.ExemptAddresses)
 }
 
 // refuse sends an answer in place of a stream.

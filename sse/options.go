@@ -2,7 +2,10 @@ package sse
 
 import (
 	"net/http"
+	"net/netip"
 	"time"
+
+	"github.com/parley-go/parley/internal/address"
 )
 
 // Options configure a Handler. Zero means the default, which is named here.
@@ -20,6 +23,9 @@ type Options struct {
 
 	MaxStreams    int // in total; no limit. Further ones get 503
 	MaxPerAddress int // of one IPv4 address, or one /64 network of IPv6; no limit. Further ones get 429
+	// ExemptAddresses lists networks to which MaxPerAddress does not apply. Nil means this machine:
+	// 127.0.0.0/8 and ::1. Unix sockets are always exempt.
+	ExemptAddresses []netip.Prefix
 	// ClientAddress, if not nil, returns the address of a client behind a proxy, as host:port or
 	// host.
 	ClientAddress func(*http.Request) string
@@ -52,6 +58,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Retry <= 0 {
 		o.Retry = 3 * time.Second
+	}
+	if o.ExemptAddresses == nil {
+		o.ExemptAddresses = address.Loopback
 	}
 	if o.MaxQueue <= 0 {
 		o.MaxQueue = 256 << 10

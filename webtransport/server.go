@@ -17,6 +17,7 @@ import (
 	wt "github.com/quic-go/webtransport-go"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/internal/address"
 )
 
 // Options configures a Server. A zero field means its default.
@@ -29,6 +30,9 @@ type Options struct {
 	// MaxConnections limits the number of QUIC connections. Each of them is for one session. The
 	// default is 100,000; a negative number means no limit.
 	MaxConnections int
+	// MaxPerAddress limits the same for one IPv4 address, or one /64 network of IPv6; no limit. It
+	// does not apply to this machine.
+	MaxPerAddress int
 	// RetryAbove is how many handshakes may be in progress before new clients must prove that
 	// their address is theirs, which costs them a round trip. The default is 128.
 	RetryAbove int
@@ -79,11 +83,12 @@ type Server struct {
 	tls    *tls.Config
 	wt     wt.Server
 	begun  atomic.Int64 // handshakes in progress
-	conns  atomic.Int64
 
 	withdraw func() // withdraws the offer to upgrade
 
 	mu        sync.Mutex
+	conns     int
+	perClient map[string]int // QUIC connections, by address.Limited
 	closed    bool
 	transport *quic.Transport
 	listener  *quic.Listener
@@ -94,7 +99,7 @@ type Server struct {
 // clients that poll. c needs a certificate or GetCertificate. NewServer ignores its protocols and
 // versions, since QUIC and HTTP/3 have their own.
 func NewServer(s *parley.Server, c *tls.Config, o *Options) *Server {
-	server := &Server{parley: s, opts: o.withDefaults(), tls: http3.ConfigureTLSConfig(c), withdraw: s.OfferWebTransport(), ended: make(chan struct{})}
+	server := &Server{parley: s, opts: o.withDefaults(), tls: http3.ConfigureTLSConfig(c), withdraw: s.OfferWebTransport(), perClient: make(map[string]int), ended: make(chan struct{})}
 	server.wt = wt.Server{
 		H3: &http3.Server{
 			Handler:        http.HandlerFunc(server.serve),
@@ -188,18 +193,41 @@ type beginning struct{}
 var errTooMany = errors.New("webtransport: too many connections")
 
 // connContext counts a connection, from its first packet until its context ends.
-func (s *Server) connContext(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
-	if most := s.opts.MaxConnections; s.conns.Add(1) > int64(most) && most > 0 {
-		s.conns.Add(-1)
+func (s *Server) connContext(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	client := address.Limited(info.RemoteAddr.String(), address.Loopback)
+	if !s.enter(client) {
 		return nil, errTooMany
 	}
 	s.begun.Add(1)
 	begun := sync.OnceFunc(func() { s.begun.Add(-1) })
 	context.AfterFunc(ctx, func() {
 		begun()
-		s.conns.Add(-1)
+		s.leave(client)
 	})
 	return context.WithValue(ctx, beginning{}, begun), nil
+}
+
+// enter counts a connection. It returns false if there are too many.
+func (s *Server) enter(client string) bool {
+	o := &s.opts
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.MaxConnections > 0 && s.conns >= o.MaxConnections ||
+		o.MaxPerAddress > 0 && client != "" && s.perClient[client] >= o.MaxPerAddress {
+		return false
+	}
+	s.conns++
+	s.perClient[client]++
+	return true
+}
+
+func (s *Server) leave(client string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns--
+	if s.perClient[client]--; s.perClient[client] == 0 {
+		delete(s.perClient, client)
+	}
 }
 
 // Shutdown stops accepting connections and waits until the existing ones have ended. It does not end

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -268,7 +269,7 @@ func TestRefusedAtTheFirstPacket(t *testing.T) {
 			return &parley.ConnectError{Message: "x" + strings.Repeat("é", 1000)}
 		}}, "0", 0, 403, "x" + strings.Repeat("é", 511), `{"code":4,"message":"x` + strings.Repeat("é", 1000) + `"}`},
 		"all connections":         {parley.Options{MaxConnections: 1}, "0", 1, 503, "Too many connections", `{"code":4,"message":"Too many connections"}`},
-		"those of an address":     {parley.Options{MaxConnectionsPerAddress: 1}, "0", 1, 429, "Too many connections from this address", `{"code":4,"message":"Too many connections from this address"}`},
+		"those of an address":     {parley.Options{MaxConnectionsPerAddress: 1, ExemptAddresses: []netip.Prefix{}}, "0", 1, 429, "Too many connections from this address", `{"code":4,"message":"Too many connections from this address"}`},
 		"unknown session":         {parley.Options{}, `0{"sid":"12345678901234567890"}`, 0, 400, "Session ID unknown", `{"code":1,"message":"Session ID unknown"}`},
 		"a session without an id": {parley.Options{}, `0{}`, 0, 400, "Session ID unknown", `{"code":1,"message":"Session ID unknown"}`},
 		"no JSON":                 {parley.Options{}, `0{"sid`, 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
@@ -281,7 +282,7 @@ func TestRefusedAtTheFirstPacket(t *testing.T) {
 			t.Parallel()
 			s := serve(t, &test.options, nil)
 			for range test.others {
-				s.begin()
+				s.join()
 			}
 			c := s.dial(test.first)
 			c.expect(test.packet)
@@ -924,5 +925,24 @@ func TestOverBudget(t *testing.T) {
 	}
 	if s.Stats().Slowed["frames"] == 0 {
 		t.Error("not counted")
+	}
+}
+
+// QUIC connections of one address are limited, even if they never make a request.
+func TestConnectionsOfAnAddressAreLimited(t *testing.T) {
+	s := serve(t, nil, &webtransport.Options{MaxPerAddress: 1, HandshakeTimeout: time.Second})
+	for range 3 { // this machine is exempt
+		s.join()
+	}
+	for from, want := range map[string][]bool{"192.0.2.1:1": {true, false}, "192.0.2.2:1": {true, false}} {
+		for _, ok := range want {
+			if got := s.wt.Enter(from); got != ok {
+				t.Errorf("a connection from %s: %v, want %v", from, got, ok)
+			}
+		}
+		s.wt.Leave(from)
+		if !s.wt.Enter(from) {
+			t.Errorf("no place for %s after another has left", from)
+		}
 	}
 }

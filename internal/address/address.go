@@ -5,6 +5,7 @@ package address
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -36,4 +37,20 @@ func Client(s string) string {
 		return a.String()
 	}
 	return netip.PrefixFrom(a, clientBits).Masked().String()
+}
+
+// Loopback holds the addresses of this machine.
+var Loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
+// Limited returns the key for limits per client, as Client does, or "" if these limits do not apply:
+// s is in one of the exempt networks, or it is the address of a Unix socket.
+func Limited(s string, exempt []netip.Prefix) string {
+	a, ok := Parse(s)
+	if ok && slices.ContainsFunc(exempt, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		return ""
+	}
+	if strings.HasPrefix(s, "@") || strings.HasPrefix(s, "/") { // as net.UnixAddr writes it
+		return ""
+	}
+	return Client(s)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/internal/address"
 )
 
 // Config holds all settings. settings describes each field. The zero value is not usable; Defaults
@@ -43,6 +44,7 @@ type Config struct {
 	JSONP           bool
 	PingInterval    time.Duration
 	PingTimeout     time.Duration
+	ConnectTimeout  time.Duration
 	Compression     bool
 	CORSOrigins     []string
 	CORSCredentials bool
@@ -52,6 +54,8 @@ type Config struct {
 	MaxConnections           int
 	MaxConnectionsPerAddress int
 	MaxMemory                int64
+	MaxPendingConnections    int
+	MaxPendingPerAddress     int
 	EventsPerSecond          float64
 	BytesPerSecond           int64
 	MaxPayload               int64
@@ -235,7 +239,7 @@ func (c *Config) logger(w io.Writer) *slog.Logger {
 func (c *Config) options(log *slog.Logger) *parley.Options {
 	o := &parley.Options{
 		Path:         c.Path,
-		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
+		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout, ConnectTimeout: c.ConnectTimeout,
 		Transports:               c.transports(),
 		AllowEIO3:                c.AllowEIO3,
 		JSONP:                    c.JSONP,
@@ -247,6 +251,11 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		MaxMemory:                c.MaxMemory,
 		MaxConnections:           c.MaxConnections,
 		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
+		MaxPendingConnections:    orUnlimited(c.MaxPendingConnections),
+		MaxPendingPerAddress:     orUnlimited(c.MaxPendingPerAddress),
+		ExemptAddresses:          c.exemptAddresses(),
+		KeepHeaders:              []string{}, // nothing here reads them
+		MaxHandshake:             maxHandshake,
 		EventsPerSecond:          c.EventsPerSecond,
 		BytesPerSecond:           float64(c.BytesPerSecond),
 		InflatedBytesPerSecond:   4 * float64(c.BytesPerSecond),
@@ -263,6 +272,23 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		o.Compression = &parley.Compression{}
 	}
 	return o
+}
+
+// maxHandshake limits the URL of a handshake, which stays in memory as long as the connection.
+const maxHandshake = 4 << 10
+
+// orUnlimited returns the option for a setting whose 0 means no limit.
+func orUnlimited(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// exemptAddresses returns the networks to which no limit per address applies. A client that comes
+// from a proxy's address is the proxy, or one whose address the proxy does not tell.
+func (c *Config) exemptAddresses() []netip.Prefix {
+	return slices.Concat(address.Loopback, c.TrustedProxies)
 }
 
 // clientAddress returns the function that finds a client's address, or nil if the connection's

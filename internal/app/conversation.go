@@ -30,7 +30,7 @@ func (s *Server) openConversations() {
 		KeepAlive: min(c.PingInterval, 20*time.Second),
 		Lifetime:  c.FeedLifetime, MaxQueue: int(c.MaxOutbox),
 		MaxStreams: c.MaxConnections, MaxPerAddress: c.MaxConnectionsPerAddress,
-		ClientAddress: c.clientAddress(),
-		CORS:          sse.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials},
+		ExemptAddresses: c.exemptAddresses(), ClientAddress: c.clientAddress(),
+		CORS: sse.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials},
 	})
 }

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-go/parley/http2limit"
+	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/js"
 	"github.com/parley-go/parley/web"
@@ -48,10 +50,17 @@ func (s *Server) newHTTP() (*http.Server, error) {
 	}
 	server := s.bounded(h)
 	server.ConnContext = withConn
-	if s.certs != nil {
-		server.TLSConfig = certs.Config(s.certs)
+	if s.certs == nil {
+		return server, nil
 	}
-	return server, nil
+	server.TLSConfig = certs.Config(s.certs)
+	exempt := s.config.exemptAddresses()
+	s.http2, err = http2limit.Configure(server, &http2limit.Options{
+		Exempt: func(client string) bool {
+			return s.config.EventsPerSecond == 0 || address.Limited(client, exempt) == ""
+		},
+	})
+	return server, err
 }
 
 // bounded returns a server with the limits above.

@@ -30,6 +30,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	registerFeeds(r, s.feeds)
 	if s.certs != nil {
 		registerTLS(r, s.certs)
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "parley_frames_slowed_total", Help: "Connections over HTTP/2 that sent too many frames and were read more slowly.",
+		}, func() float64 { return float64(s.http2.Slowed()) }))
 	}
 	if files, ok := s.store.(files); ok {
 		registerFiles(r, files)
@@ -151,6 +154,7 @@ func newServerCollector(server *parley.Server) *serverCollector {
 		add(serverMetric{kind: prometheus.CounterValue, parts: v}, name, help, label)
 	}
 	gauge("connections", "Clients that are connected.", func(s *parley.Stats) int { return s.Sessions })
+	gauge("connections_pending", "Connections that wait for the client to join.", func(s *parley.Stats) int { return s.Pending })
 	gauges("connections_by_transport", "Clients that are connected, by the transport that they have now.", "transport",
 		func(s *parley.Stats) map[string]int { return s.Open })
 	gauge("sockets", "Sockets, one for each namespace of a connection.", func(s *parley.Stats) int { return s.Sockets })
@@ -159,6 +163,10 @@ func newServerCollector(server *parley.Server) *serverCollector {
 		func(s *parley.Stats) map[string]uint64 { return s.Opened })
 	counters("connections_refused_total", "Requests of Socket.IO that were refused, nearly all of them handshakes, by reason.", "reason",
 		func(s *parley.Stats) map[string]uint64 { return s.Refused })
+	counters("connections_unjoined_total", "Connections that ended because the client did not join, by reason: in time, or before it had to make room.", "reason",
+		func(s *parley.Stats) map[string]uint64 {
+			return map[string]uint64{"timeout": s.JoinTimeouts, "room": s.MadeRoom}
+		})
 	counter("upgrades_total", "Connections upgraded to another transport.", func(s *parley.Stats) uint64 { return s.Upgrades })
 	counter("sockets_connected_total", "Sockets that have connected.", func(s *parley.Stats) uint64 { return s.Connected })
 	counters("sockets_disconnected_total", "Sockets that have disconnected, by reason.", "reason",

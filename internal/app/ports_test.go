@@ -75,6 +75,12 @@ func TestSocket(t *testing.T) {
 			return err
 		}
 		clients = append(clients, conn)
+		if _, _, err = conn.ReadMessage(ctx); err != nil {
+			return err
+		}
+		if err := conn.WriteMessage(ctx, ws.OpText, []byte("40")); err != nil {
+			return err
+		}
 		_, _, err = conn.ReadMessage(ctx)
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/sqlite"
+	"github.com/parley-go/parley/http2limit"
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/sse"
 	"github.com/parley-go/parley/webtransport"
@@ -32,6 +33,7 @@ type Server struct {
 	feeds        *sse.Handler
 	certs        certs.Source // nil: no TLS
 	http         *http.Server
+	http2        *http2limit.Limit // nil: no TLS, so no HTTP/2
 	redirect     *http.Server         // to TLS; nil if not served
 	webTransport *webtransport.Server // nil if not served
 	metrics      *storeMetrics

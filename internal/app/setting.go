@@ -59,6 +59,7 @@ func (c *Config) settings() []setting {
 		{"", "jsonp", "true", "Let pages poll with scripts and forms (JSONP), which very old browsers and some networks need. `cors-origins` applies to pages of other sites there too.", boolean(&c.JSONP)},
 		{"", "ping-interval", "25s", "Time from a client's pong to the next ping. Feeds get a keep-alive comment at the same interval, but at least every 20 s.", duration(&c.PingInterval, time.Hour)},
 		{"", "ping-timeout", "20s", "Time for the pong. A client that is silent for longer counts as gone.", duration(&c.PingTimeout, time.Hour)},
+		{"", "connect-timeout", "10s", "Time from a client's handshake to its first packet that joins a namespace, which clients send at once.", duration(&c.ConnectTimeout, time.Hour)},
 		{"", "compression", "false", "Compress messages of 1 KiB and more on WebSockets. It costs memory and CPU.", boolean(&c.Compression)},
 		{"", "cors-origins", "", "Other sites whose pages may connect, such as `https://example.com`, separated by commas; `*` means all sites.", origins(&c.CORSOrigins)},
 		{"", "cors-credentials", "false", "Let pages of those sites send cookies.", boolean(&c.CORSCredentials)},
@@ -66,7 +67,9 @@ func (c *Config) settings() []setting {
 		{"", "trusted-proxies", "", "Networks or addresses of proxies, separated by commas: `127.0.0.1,10.0.0.0/8`. The server takes clients' addresses from their `X-Forwarded-For` and ignores this header from others.", networks(&c.TrustedProxies)},
 
 		{"Limits", "max-connections", "100000", "Maximum number of connections. Feeds have a separate limit of the same size. 0 means no limit.", integer(&c.MaxConnections, 0, 1<<31-1)},
-		{"", "max-connections-per-address", "0", "Maximum number of connections from one IPv4 address or one /64 network of IPv6. Feeds have a separate limit of the same size. 0 means no limit. Behind a proxy, all clients have the proxy's address unless it is one of `trusted-proxies`.", integer(&c.MaxConnectionsPerAddress, 0, 1<<31-1)},
+		{"", "max-connections-per-address", "5000", "Maximum number of connections from one IPv4 address or one /64 network of IPv6. Feeds have a separate limit of the same size, and so has WebTransport. 0 means no limit. This machine is exempt, and so are `trusted-proxies` themselves. Behind any other proxy, all clients have the proxy's address.", integer(&c.MaxConnectionsPerAddress, 0, 1<<31-1)},
+		{"", "max-pending-connections", "20000", "Maximum number of connections that wait for the client to join. At the limit, the oldest of them makes room for a newer one. 0 means no limit.", integer(&c.MaxPendingConnections, 0, 1<<31-1)},
+		{"", "max-pending-per-address", "5000", "The same for one address, with the same exemptions as above.", integer(&c.MaxPendingPerAddress, 0, 1<<31-1)},
 		{"", "events-per-second", "10000", "Events per second that one client may send, with bursts of two seconds' worth. The server reads more slowly from a client that sends more. 0 means no limit for any count per second.", number(&c.EventsPerSecond)},
 		{"", "bytes-per-second", "8MiB", "Bytes per second that one client may send, with the same rules. Compressed messages may become four times as much. 0 means no limit for any number of bytes per second.", size(&c.BytesPerSecond, 0, 1<<40)},
 		{"", "max-payload", "1MB", "Maximum size of one packet after decompression, or of one HTTP request's body. A client that sends more is disconnected or gets 413.", size(&c.MaxPayload, 1<<10, 1<<30)},

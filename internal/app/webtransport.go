@@ -16,9 +16,9 @@ const hashPath = "/certificate-hash"
 func (s *Server) newWebTransport() *webtransport.Server {
 	// The QUIC library would log this warning itself; docs/tls.md says what to do.
 	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
-	o := &webtransport.Options{MaxConnections: s.config.MaxConnections}
-	if o.MaxConnections == 0 {
-		o.MaxConnections = -1
+	o := &webtransport.Options{
+		MaxConnections: orUnlimited(s.config.MaxConnections),
+		MaxPerAddress:  s.config.MaxConnectionsPerAddress,
 	}
 	return webtransport.NewServer(s.sockets, certs.Config(s.certs), o)
 }

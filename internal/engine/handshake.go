@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,39 +14,55 @@ import (
 // Handshake is what the server keeps of the request that opened a session. It is immutable and safe
 // for concurrent use.
 type Handshake struct {
-	Context context.Context // the result of Options.Context; nil without that option
-	Address string          // the client's, host:port
-	Secure  bool            // the client connected over TLS
-	URI     string          // path and query
-	headers string          // one "Name: value\n" per line: takes a fraction of a map's memory
-	opened  int64           // Unix time in nanoseconds: a third of the size of a time.Time
+	Context     context.Context // the result of Options.Context; nil without that option
+	Address     string          // the client's, host:port
+	Secure      bool            // the client connected over TLS
+	CrossOrigin bool            // the request has an Origin
+	URI         string          // path and query
+	headers     string          // one "Name: value\n" per line: takes a fraction of a map's memory
+	opened      int64           // Unix time in nanoseconds: a third of the size of a time.Time
 }
 
 // Time returns when the session was opened.
 func (h *Handshake) Time() time.Time { return time.Unix(0, h.opened) }
 
-// maxHandshake limits, in bytes, what the server keeps of a request. Node.js accepts no larger
-// header.
-const maxHandshake = 16 << 10
-
-// newHandshake copies the parts of a request that a Handshake needs, without spare capacity.
-func newHandshake(r *http.Request) (*Handshake, *requestError) {
+// newHandshake copies the parts of a request that a Handshake needs, without spare capacity, so that
+// nothing else of the request stays in memory.
+func (o *Options) newHandshake(r *http.Request) (*Handshake, *requestError) {
 	uri := r.URL.RequestURI()
 	var buf [1 << 10]byte // most headers fit
-	b := appendField(buf[:0], "Host", r.Host)
+	b := append(buf[:0], uri...)
+	if o.keeps("Host") {
+		b = appendField(b, "Host", r.Host)
+	}
 	for name, values := range r.Header {
-		switch name {
-		case "Connection", "Upgrade", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions":
-			continue // they concern only the connection
+		if !o.keeps(name) {
+			continue
 		}
 		for _, v := range values {
 			b = appendField(b, name, v)
 		}
 	}
-	if len(b)+len(uri) > maxHandshake {
+	if len(b) > o.MaxHandshake && o.MaxHandshake > 0 {
 		return nil, errTooLarge
 	}
-	return &Handshake{opened: time.Now().UnixNano(), URI: uri, headers: string(b)}, nil
+	text := string(b)
+	return &Handshake{
+		opened: time.Now().UnixNano(), URI: text[:len(uri)], headers: text[len(uri):],
+		CrossOrigin: r.Header.Get("Origin") != "",
+	}, nil
+}
+
+// keeps reports whether a Handshake has the header.
+func (o *Options) keeps(name string) bool {
+	if o.KeepHeaders != nil {
+		return slices.Contains(o.KeepHeaders, name)
+	}
+	switch name {
+	case "Connection", "Upgrade", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions":
+		return false // they concern only the connection
+	}
+	return true
 }
 
 func appendField(b []byte, name, value string) []byte {
@@ -55,7 +72,7 @@ func appendField(b []byte, name, value string) []byte {
 	return append(b, '\n')
 }
 
-// Header returns a copy of the request's header, including Host.
+// Header returns a copy of the request's header as far as it is kept, including Host.
 func (h *Handshake) Header() http.Header {
 	header := http.Header{}
 	for line := range strings.Lines(h.headers) {

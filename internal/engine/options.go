@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/origin"
@@ -23,6 +25,7 @@ type Options struct {
 	UpgradeTimeout time.Duration // from the candidate's handshake to its upgrade packet; 10 s
 	WriteTimeout   time.Duration // for the peer to take some of what is written; 10 s
 	BodyTimeout    time.Duration // to receive a whole message, or the whole body of a POST; 30 s
+	JoinTimeout    time.Duration // for which a session may be pending, see Session.SetPending; no limit
 
 	MaxPayload int64 // bytes of an inflated message, or of a POST's body; 1,000,000
 	// OutboxLimit is how many bytes may wait for one session; 1 MiB. Each message counts for 200
@@ -44,7 +47,17 @@ type Options struct {
 	MaxMemory int64
 
 	MaxSessions   int // in total; no limit
-	MaxPerAddress int // sessions per client address, see address.Client; no limit
+	MaxPerAddress int // sessions per client address, see address.Limited; no limit
+	// MaxPending is how many sessions may be pending, see Session.SetPending; no limit. A session
+	// counts once for each 2 KiB of its handshake that it begins. At the limit the oldest one ends.
+	MaxPending           int
+	MaxPendingPerAddress int            // of one client address; no limit
+	ExemptAddresses      []netip.Prefix // no limits per address apply to them; address.Loopback
+
+	// MaxHandshake is how many bytes of a handshake's header and URL the server keeps; 16 KiB, as in
+	// Node.js. A handshake that needs more is refused.
+	MaxHandshake int
+	KeepHeaders  []string // the headers that Handshake.Header has; nil means all
 
 	// HTTPCompressionThreshold is the size in bytes from which the server compresses the bodies of
 	// polls, for clients that accept that; 1,024.
@@ -105,6 +118,17 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.DrainTimeout, 5*time.Second)
 	setDefault(&o.SendBuffer, 64<<10)
 	setDefault(&o.HTTPCompressionThreshold, 1024)
+	setDefault(&o.MaxHandshake, 16<<10)
+	if o.ExemptAddresses == nil {
+		o.ExemptAddresses = address.Loopback
+	}
+	if o.KeepHeaders != nil {
+		kept := make([]string, len(o.KeepHeaders))
+		for i, name := range o.KeepHeaders {
+			kept[i] = http.CanonicalHeaderKey(name)
+		}
+		o.KeepHeaders = kept
+	}
 	if o.Transports == nil {
 		o.Transports = Transports[:]
 	}

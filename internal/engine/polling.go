@@ -112,7 +112,13 @@ func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q query) {
 	}
 	answer := newPayload(session.protocol, false)
 	answer.append(s.openMessage(session.id, s.upgrades(session.protocol)...))
-	if err := p.respond(w, r, answer); err != nil {
+	err := p.respond(w, r, answer)
+	if err == nil {
+		// net/http sends such a short answer after the handler has returned. If the request has
+		// ended by now, by a reset stream, say, the client will never read it.
+		err = r.Context().Err()
+	}
+	if err != nil {
 		session.end(TransportError, err)
 	}
 }

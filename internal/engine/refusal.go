@@ -43,6 +43,7 @@ var Refusals = [...]string{
 	"sessions",    // MaxSessions
 	"address",     // MaxPerAddress
 	"descriptors", // the process or the system has none left
+	"gone",        // the client no longer waits for the answer
 	"shutdown",
 }
 
@@ -56,7 +57,7 @@ var (
 	errBadRequest = &requestError{reason: "request", status: http.StatusBadRequest, code: 3, message: "Bad request",
 		remedy: "the request breaks the protocol, or something on the way has changed it: a proxy has to pass Upgrade and Connection on"}
 	errTooLarge = &requestError{reason: "request", status: http.StatusRequestHeaderFieldsTooLarge, code: 3, message: "Request header too large",
-		remedy: "header and URL of a handshake may have 16 KiB: cookies of this site take too much of it"}
+		remedy: "header and URL of a handshake may have as many bytes as MaxHandshake says, or 16 KiB: cookies of this site may take too much of it"}
 	errForbidden = &requestError{reason: "forbidden", status: http.StatusForbidden, code: 4, message: "Forbidden",
 		remedy: "AllowRequest has refused it"}
 	errOrigin = &requestError{reason: "origin", status: http.StatusForbidden, code: 4, message: "Origin not allowed",
@@ -73,9 +74,11 @@ var (
 	errTooManySessions = &requestError{reason: "sessions", status: http.StatusServiceUnavailable, code: 4, message: "Too many connections", retryAfter: 5,
 		remedy: "there are as many connections as MaxConnections (the setting max-connections) allows", level: slog.LevelWarn}
 	errTooManyOfOne = &requestError{reason: "address", status: http.StatusTooManyRequests, code: 4, message: "Too many connections from this address", retryAfter: 5,
-		remedy: "MaxPerAddress (the setting max-connections-per-address) is reached; behind a proxy set ClientAddress (trusted-proxies)"}
+		remedy: "MaxConnectionsPerAddress (the setting max-connections-per-address) is reached; behind a proxy set ClientAddress (trusted-proxies)"}
 	errNoDescriptors = &requestError{reason: "descriptors", status: http.StatusServiceUnavailable, code: 4, message: "Too many connections", retryAfter: 5,
 		remedy: MoreDescriptors, level: slog.LevelWarn}
+	errGone = &requestError{reason: "gone", status: http.StatusServiceUnavailable, code: 4, message: "The client is gone",
+		remedy: "the client has ended its request before the answer", level: slog.LevelDebug}
 	errShuttingDown = &requestError{reason: "shutdown", status: http.StatusServiceUnavailable, code: 4, message: "Server is shutting down", retryAfter: 1,
 		remedy: "clients come back to the server that answers then", level: slog.LevelDebug}
 )

@@ -28,7 +28,7 @@ func TestRefusalsAreCountedAndLogged(t *testing.T) {
 		{"origin", engine.Options{}, newPolling, []string{"Origin", "http://localhost:5173"}, []string{"origin=http://localhost:5173", "CORS.Origins", "cors-origins"}},
 		{"forbidden", engine.Options{AllowRequest: func(*http.Request) error { return errors.New("token abc") }}, newPolling, nil, []string{"AllowRequest"}},
 		{"sessions", engine.Options{MaxSessions: 1, PingInterval: time.Hour}, newPolling, nil, []string{"level=WARN", "MaxConnections", "max-connections"}},
-		{"address", engine.Options{MaxPerAddress: 1, PingInterval: time.Hour}, newPolling, nil, []string{"MaxPerAddress", "trusted-proxies"}},
+		{"address", engine.Options{MaxPerAddress: 1, PingInterval: time.Hour}, newPolling, nil, []string{"MaxConnectionsPerAddress", "trusted-proxies"}},
 	} {
 		bubble(t, tt.reason, func(t *testing.T) {
 			var l log

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/notice"
 	"github.com/parley-go/parley/internal/reactor"
@@ -43,8 +42,9 @@ type Server struct {
 	mu        sync.Mutex
 	sessions  map[string]*Session
 	perClient map[string]int // sessions by client address, if MaxPerAddress limits them
-	conns     int            // WebSocket and WebTransport connections, until they are closed
-	idle      chan struct{}  // closed when the server drains and has no conns and no sessions
+	pending   pending
+	conns     int           // WebSocket and WebTransport connections, until they are closed
+	idle      chan struct{} // closed when the server drains and has no conns and no sessions
 }
 
 // NewServer returns a Server. It fails if the options are wrong.
@@ -63,6 +63,7 @@ func NewServer(o Options) (*Server, error) {
 		perClient: map[string]int{},
 		idle:      make(chan struct{}),
 	}
+	s.pending = pending{srv: s, guests: map[guest]*arrival{}, clients: map[string]*clientPending{}}
 	s.reactor.SendBuffer = max(o.SendBuffer, 0)
 	s.accepting, s.stopAccepting = context.WithCancel(context.Background())
 	s.serving, s.stopServing = context.WithCancel(context.Background())
@@ -91,6 +92,14 @@ func (s *Server) Sessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.sessions)
+}
+
+// Pending returns the number of pending sessions, and of WebTransport sessions before their first
+// packet.
+func (s *Server) Pending() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pending.queue.Len()
 }
 
 // ServeHTTP serves handshakes, polls, streams, posts, upgrades and preflights.
@@ -239,55 +248,84 @@ func (s *Server) admit(r *http.Request) *requestError {
 func (s *Server) session(id string) *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sessions[id]
+	session := s.sessions[id]
+	if session != nil {
+		s.pending.heardLocked(session)
+	}
+	return session
 }
 
 // newSession makes and registers a session with the transport t, if the limits allow it. The caller
 // must start the session.
 func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *requestError) {
-	info, refusal := newHandshake(r)
+	if r.Context().Err() != nil {
+		return nil, errGone // a reset stream, say
+	}
+	address := s.opts.ClientAddress(r)
+	client := s.client(address)
+	s.mu.Lock()
+	refusal := s.fullLocked(client) // a refusal must not cost a copy of the request
+	s.mu.Unlock()
+	if refusal != nil {
+		return nil, refusal
+	}
+	info, refusal := s.opts.newHandshake(r)
 	if refusal != nil {
 		return nil, refusal
 	}
 	session := &Session{id: NewID(), srv: s, info: info, transport: t}
 	session.protocol, _ = s.opts.protocol(q.eio) // verified
-	if info.Address = s.opts.ClientAddress(r); info.Address != r.RemoteAddr {
-		info.Address = strings.Clone(info.Address) // it may be part of a header, which need not stay in memory
+	if info.Address = address; address != r.RemoteAddr {
+		info.Address = strings.Clone(address) // it may be part of a header, which need not stay in memory
 	}
 	info.Secure = s.opts.ClientSecure(r)
 	if s.opts.Context != nil {
 		info.Context = s.opts.Context(r)
 	}
-	client := ""
-	if s.opts.MaxPerAddress > 0 {
-		client = address.Client(info.Address)
+	cost := costOf(info)
+	if refusal := s.lockWithRoom(client, cost, true); refusal != nil {
+		return nil, refusal
 	}
-
-	s.mu.Lock()
-	switch {
-	case s.draining.Load():
-		s.mu.Unlock()
-		return nil, errShuttingDown
-	case s.opts.MaxSessions > 0 && len(s.sessions) >= s.opts.MaxSessions:
-		s.mu.Unlock()
-		return nil, errTooManySessions
-	case s.opts.MaxPerAddress > 0 && s.perClient[client] >= s.opts.MaxPerAddress:
-		s.mu.Unlock()
-		return nil, errTooManyOfOne
-	}
+	defer s.mu.Unlock()
 	s.sessions[session.id] = session
-	if s.opts.MaxPerAddress > 0 {
+	if s.opts.MaxPerAddress > 0 && client != "" {
 		s.perClient[client]++
 	}
-	s.mu.Unlock()
+	if _, isWebSocket := t.(*websocket); s.opts.expectsJoin() && !(isWebSocket && session.protocol == eio.V3) {
+		s.pending.addLocked(session, client, cost).unasked = session.protocol == eio.V3
+	}
 	return session, nil
+}
+
+// fullLocked returns the refusal of a newcomer for whom nobody can make room.
+func (s *Server) fullLocked(client string) *requestError {
+	switch {
+	case s.draining.Load():
+		return errShuttingDown
+	case s.atMaxSessionsLocked() && s.pending.queue.Len() == 0:
+		return errTooManySessions
+	case s.atMaxPerAddressLocked(client) && s.pending.clients[client] == nil:
+		return errTooManyOfOne
+	}
+	return nil
+}
+
+func (s *Server) atMaxSessionsLocked() bool {
+	return s.opts.MaxSessions > 0 && len(s.sessions) >= s.opts.MaxSessions
+}
+
+func (s *Server) atMaxPerAddressLocked(client string) bool {
+	return s.opts.MaxPerAddress > 0 && client != "" && s.perClient[client] >= s.opts.MaxPerAddress
 }
 
 // start attaches the session's handler before anybody else knows of the session, so that the
 // handler misses nothing.
 func (s *Server) start(session *Session) {
 	session.start(s.opts.Open(session))
-	if s.draining.Load() { // Shutdown has closed all other sessions, but could not close this one
+	switch {
+	case session.halted.Load()&isExpelled != 0:
+		session.expel()
+	case s.draining.Load(): // Shutdown has closed all other sessions, but could not close this one
 		session.Close()
 	}
 }
@@ -300,8 +338,8 @@ func (s *Server) remove(session *Session) {
 		return
 	}
 	delete(s.sessions, session.id)
-	if s.opts.MaxPerAddress > 0 {
-		client := address.Client(session.info.Address)
+	s.pending.removeLocked(session)
+	if client := s.client(session.info.Address); s.opts.MaxPerAddress > 0 && client != "" {
 		if s.perClient[client]--; s.perClient[client] == 0 {
 			delete(s.perClient, client)
 		}

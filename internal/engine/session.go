@@ -57,9 +57,10 @@ type Session struct {
 
 // The bits of Session.halted.
 const (
-	hasEnded = 1 << iota // the session was open and has ended
-	isPaused             // by Pause
-	isSlowed             // the client is over its budget
+	hasEnded   = 1 << iota // the session was open and has ended
+	isPaused               // by Pause
+	isSlowed               // the client is over its budget
+	isExpelled             // before it was open
 )
 
 func (s *Session) ended() bool { return s.halted.Load()&hasEnded != 0 }

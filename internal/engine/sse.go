@@ -289,6 +289,10 @@ func (s *Server) openSSE(w http.ResponseWriter, r *http.Request, q query) {
 	if c := s.cookie(session.id); c != nil {
 		http.SetCookie(w, c)
 	}
+	if err := r.Context().Err(); err != nil { // the client never hears of the session
+		session.end(TransportError, err)
+		return
+	}
 	st.serve(appendEvent(nil, 0, s.openMessage(session.id, s.upgrades(session.protocol)...)))
 }
 

@@ -105,8 +105,10 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 	defer s.connEnded()
 	ctx, cancel := context.WithTimeout(s.accepting, s.opts.UpgradeTimeout)
 	defer cancel()
+	leave := s.arrive(r, cancel)
 	conn, err := accept(ctx)
 	if err != nil {
+		leave()
 		s.refused(r, errBadRequest, "transport", transportWebTransport, "cause", err)
 		return
 	}
@@ -114,6 +116,7 @@ func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accep
 	bytes := &counted{r: conn}
 	packets := eio.NewStreamReader(bytes)
 	isBinary, first, err := packets.Next(maxFirstPacket)
+	leave()
 	late := !inTime()
 	var t *webtransport
 	var refusal *requestError
