@@ -21,9 +21,11 @@ func (s *Server) openConversations() {
 		PageBytes: int(c.MaxOutbox) / 2, // otherwise the page itself would make the client a slow one
 		Timeout:   storeTimeout,
 		Announcer: events.Announcer(s.sockets),
+		Budgets:   chat.Budgets(c.EventsPerSecond, float64(c.BytesPerSecond), int(c.MaxOutbox), c.MaxRooms),
 		Appended:  s.metrics.stored,
 		Failed:    s.metrics.failed,
 	})
+	s.chat = service
 	events.Register(s.sockets, service)
 	s.feeds = feeds.New(service, &sse.Options{
 		// Devices on the way cut any silent connection, whatever its kind.

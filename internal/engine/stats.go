@@ -21,7 +21,7 @@ type Stats struct {
 	BytesOut      atomic.Uint64
 	VolatileDrops atomic.Uint64
 	SlowConsumers atomic.Uint64               // sessions that ended as slow consumers
-	Slowed        [budget.Kinds]atomic.Uint64 // how often a session was slowed down, by what its client spent too much of
+	Slowed        [budget.ConnectionKinds]atomic.Uint64 // how often a session was slowed down, by what its client spent too much of
 }
 
 // Reasons lists the reasons in the order of Stats.Ended.
