@@ -18,12 +18,13 @@ func (s *Server) openConversations() {
 	c := s.config
 	service := chat.New(s.store, s.history, chat.Options{
 		PageSize: c.PageSize, MaxPage: c.MaxPage,
-		PageBytes: int(c.MaxOutbox) / 2, // otherwise the page itself would make the client a slow one
-		Timeout:   storeTimeout,
-		Announcer: events.Announcer(s.sockets),
-		Budgets:   chat.Budgets(c.EventsPerSecond, float64(c.BytesPerSecond), int(c.MaxOutbox), c.MaxRooms),
-		Appended:  s.metrics.stored,
-		Failed:    s.metrics.failed,
+		PageBytes:  int(c.MaxOutbox) / 2, // otherwise the page itself would make the client a slow one
+		MaxMessage: int(c.MaxMessage),
+		Timeout:    storeTimeout,
+		Announcer:  events.Announcer(s.sockets),
+		Budgets:    c.budgets(),
+		Appended:   s.metrics.stored,
+		Failed:     s.metrics.failed,
 	})
 	s.chat = service
 	events.Register(s.sockets, service)

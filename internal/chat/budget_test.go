@@ -179,6 +179,24 @@ func TestRateLimited(t *testing.T) {
 	})
 }
 
+// What is too large is refused at once, so that it does not take memory while it waits.
+func TestTooLargeDoesNotWait(t *testing.T) {
+	inLimited(t, history.NewMemory(), budget.Limits{budget.Messages: {PerSecond: 1, Burst: 1}}, func(t *testing.T, s *chat.Service, h *hall, _ *[]string) {
+		c, p := guest(t, s, h, "member")
+		defer c.Close()
+		begun := time.Now()
+		for range 3 {
+			wantCode(t, say(t.Context(), c, "r", strings.Repeat("x", maxMessage)), chat.TooLarge)
+		}
+		spaced := append(make([]byte, 0, 2*maxMessage), '[')
+		spaced = append(append(spaced, strings.Repeat(" ", maxMessage)...), "1 ]"...)
+		if err := c.Send(t.Context(), chat.SendRequest{RoomID: "r", Message: spaced}, func(history.Message, error) {}); err != nil || time.Since(begun) > 0 {
+			t.Errorf("%v, after %v", err, time.Since(begun))
+		}
+		p.want(t, "message [1] by member")
+	})
+}
+
 // What waits when its sender leaves is not sent, and holds nothing.
 func TestGoneWhileWaiting(t *testing.T) {
 	for name, limits := range map[string]budget.Limits{

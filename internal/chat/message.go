@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"time"
@@ -87,6 +88,13 @@ func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
 		return d, Refuse(BadPayload, "message is nested more than %d deep", maxDepth)
 	case jsonscan.ErrSyntax:
 		return d, Refuse(BadPayload, "message is not JSON")
+	}
+	if limit := c.service.opts.MaxMessage; limit > 0 && len(q.Message) > limit {
+		var compact bytes.Buffer
+		json.Compact(&compact, q.Message) // it is JSON
+		if q.Message = compact.Bytes(); len(q.Message) > limit {
+			return d, Refuse(TooLarge, "the message is too large")
+		}
 	}
 	if err := checkText("clientId", q.ClientID, history.MaxClientID); err != nil {
 		return d, err

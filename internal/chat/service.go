@@ -14,6 +14,9 @@ type Options struct {
 	MaxPage  int // maximum number of messages per page
 	// PageBytes is the approximate maximum size of a page. One message always fits.
 	PageBytes int
+	// MaxMessage is the maximum size of a message, in bytes of compact JSON. The log has the same
+	// limit. Here it keeps what is too large from waiting for a budget. 0 means that it may wait.
+	MaxMessage int
 	// Timeout limits how long a client waits for the store.
 	Timeout time.Duration
 	// Announcer tells the members of a room about things that are not stored.

@@ -103,6 +103,8 @@ func (h *hall) Typing(p chat.Typing, except chat.Peer) {
 	h.tell(p.RoomID, except, "typing %v of %s", p.Typing, p.UserID)
 }
 
+const maxMessage = 100 << 10
+
 // inService runs f in a synctest bubble, with a service over a store and a record of reported
 // failures.
 func inService(t *testing.T, store history.Store, f func(t *testing.T, s *chat.Service, h *hall, failed *[]string)) {
@@ -119,7 +121,7 @@ func inLimited(t *testing.T, store history.Store, limits budget.Limits, f func(t
 		h := &hall{members: map[string][]*peer{}}
 		var failed []string
 		f(t, chat.New(store, log, chat.Options{
-			PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, Timeout: time.Second, Announcer: h, Budgets: limits,
+			PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, MaxMessage: maxMessage, Timeout: time.Second, Announcer: h, Budgets: limits,
 			Failed: func(doing string, err error) { failed = append(failed, fmt.Sprint(doing, ": ", err)) },
 		}), h, &failed)
 	})

@@ -20,7 +20,7 @@ type Stats struct {
 	BytesIn       atomic.Uint64 // of WebSocket connections and of HTTP bodies
 	BytesOut      atomic.Uint64
 	VolatileDrops atomic.Uint64
-	SlowConsumers atomic.Uint64               // sessions that ended as slow consumers
+	SlowConsumers atomic.Uint64                         // sessions that ended as slow consumers
 	Slowed        [budget.ConnectionKinds]atomic.Uint64 // how often a session was slowed down, by what its client spent too much of
 }
 
