@@ -3,14 +3,14 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { atEnd, collect, connected, count, each, next, parley, test } from './harness.mjs';
+import { atEnd, collect, connected, count, each, next, parley, test, unlimited } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
 /** Starts the binary with its own data directory, and can restart it on the same data. */
 async function room(t) {
   const data = await mkdtemp(join(tmpdir(), 'parley-'));
   atEnd(t, () => rm(data, { recursive: true, force: true }));
-  const start = () => parley(t, '--addr', '127.0.0.1:0', '--data', data, '--events-per-second', '0');
+  const start = () => parley(t, '--addr', '127.0.0.1:0', '--data', data, ...unlimited);
   return { start, ...(await start()) };
 }
 

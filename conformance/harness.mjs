@@ -14,6 +14,9 @@ export const PATIENCE = 120_000;
 /** Returns few normally, and many in "make soak". */
 export const soak = (few, many) => (process.env.PARLEY_SOAK ? many : few);
 
+/** The binary's flags for tests that send more than a chat does: no budgets of events and bytes per second. */
+export const unlimited = ['--events-per-second', '0', '--bytes-per-second', '0'];
+
 /** A test with a timeout. */
 export const test = (name, run) => bare(name, { timeout: soak(600_000, 36_000_000) }, run);
 

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { newPage, useBrowser } from './browser.mjs';
-import { atEnd, connected, count, parley, test } from './harness.mjs';
+import { atEnd, connected, count, parley, test, unlimited } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
 useBrowser();
@@ -17,7 +17,7 @@ useBrowser();
 test('the page', async (t) => {
   const data = await mkdtemp(join(tmpdir(), 'parley-'));
   atEnd(t, () => rm(data, { recursive: true, force: true }));
-  const start = () => parley(t, '--addr', '127.0.0.1:0', '--data', data);
+  const start = () => parley(t, '--addr', '127.0.0.1:0', '--data', data, ...unlimited); // the tests fill rooms quickly
   let server = await start();
   const between = await proxy(t, server.url);
 

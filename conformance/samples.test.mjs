@@ -8,7 +8,7 @@ import { before } from 'node:test';
 import { io } from 'socket.io-client';
 import { connect } from '../js/parley.js';
 import { Room } from '../js/room.js';
-import { atEnd, connected, count, parley, test } from './harness.mjs';
+import { atEnd, connected, count, parley, test, unlimited } from './harness.mjs';
 
 const { WebSocket } = createRequire(new URL('../js/', import.meta.url))('ws');
 const JOINS = 60;
@@ -31,7 +31,7 @@ function sample(document, contains, parameters) {
 
 /** Starts a server with a room in which clients send messages until the test ends. */
 async function busy(t) {
-  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory');
+  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory', ...unlimited);
   const writer = await connected(t, url, { transports: ['websocket'] });
   await writer.emitWithAck('joinRoom', { roomId: 'support-42', userId: 'writer' });
   let n = 0, over = false;

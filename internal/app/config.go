@@ -18,6 +18,8 @@ import (
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/internal/address"
+	"github.com/parley-go/parley/internal/budget"
+	"github.com/parley-go/parley/internal/chat"
 )
 
 // Config holds all settings. settings describes each field. The zero value is not usable; Defaults
@@ -140,6 +142,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("max-message: %d is more than max-payload, %d", c.MaxMessage, c.MaxPayload)
 	case c.PageSize > c.MaxPage:
 		return fmt.Errorf("page-size: %d is more than max-page-size, %d", c.PageSize, c.MaxPage)
+	case c.BytesPerSecond > c.MaxOutbox:
+		return fmt.Errorf("bytes-per-second: %d is more than max-outbox, %d, so one client could send more than may be queued for another: raise max-outbox, or turn all limits of bytes per second off with 0", c.BytesPerSecond, c.MaxOutbox)
 	case len(c.transports()) == 0:
 		return errors.New("transports: there is no webtransport without TLS, or over a Unix socket")
 	}
@@ -235,6 +239,14 @@ func (c *Config) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
+// maxInboxBytes is how much of one client's events may wait while it is over a budget.
+const maxInboxBytes = 128 << 10
+
+// budgets returns the limits of the conversations.
+func (c *Config) budgets() budget.Limits {
+	return chat.Budgets(c.EventsPerSecond, float64(c.BytesPerSecond), int(c.MaxOutbox), c.MaxRooms)
+}
+
 // options returns the options of the Socket.IO server.
 func (c *Config) options(log *slog.Logger) *parley.Options {
 	o := &parley.Options{
@@ -247,6 +259,7 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		MaxPayload:               c.MaxPayload,
 		MaxDepth:                 -1, // a message that is too deep is refused, without a disconnect; see maxDepth
 		MaxOutbox:                int(c.MaxOutbox),
+		MaxInboxBytes:            maxInboxBytes,
 		MaxRooms:                 c.MaxRooms,
 		MaxMemory:                c.MaxMemory,
 		MaxConnections:           c.MaxConnections,

@@ -138,6 +138,7 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "credentials", flags: map[string]string{"cors-origins": "*", "cors-credentials": "true"}, want: "not together with cors-origins *"},
 		{name: "message and payload", flags: map[string]string{"max-payload": "10KiB"}, want: "max-message: 65536 is more than max-payload, 10240"},
 		{name: "pages", flags: map[string]string{"page-size": "10", "max-page-size": "9"}, want: "page-size: 10 is more than max-page-size, 9"},
+		{name: "bytes and outbox", flags: map[string]string{"bytes-per-second": "8MiB"}, want: "bytes-per-second: 8388608 is more than max-outbox, 1048576"},
 		{name: "key missing", flags: map[string]string{"tls-cert": "c"}, want: "set tls-key"},
 		{name: "certificate missing", flags: map[string]string{"tls-key": "k"}, want: "set tls-cert"},
 		{name: "two certificates", flags: map[string]string{"tls-self-signed": "true", "acme-domains": "a.example"}, want: "exclude each other"},

@@ -18,12 +18,15 @@ func (s *Server) openConversations() {
 	c := s.config
 	service := chat.New(s.store, s.history, chat.Options{
 		PageSize: c.PageSize, MaxPage: c.MaxPage,
-		PageBytes: int(c.MaxOutbox) / 2, // otherwise the page itself would make the client a slow one
-		Timeout:   storeTimeout,
-		Announcer: events.Announcer(s.sockets),
-		Appended:  s.metrics.stored,
-		Failed:    s.metrics.failed,
+		PageBytes:  int(c.MaxOutbox) / 2, // otherwise the page itself would make the client a slow one
+		MaxMessage: int(c.MaxMessage),
+		Timeout:    storeTimeout,
+		Announcer:  events.Announcer(s.sockets),
+		Budgets:    c.budgets(),
+		Appended:   s.metrics.stored,
+		Failed:     s.metrics.failed,
 	})
+	s.chat = service
 	events.Register(s.sockets, service)
 	s.feeds = feeds.New(service, &sse.Options{
 		// Devices on the way cut any silent connection, whatever its kind.

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/sse"
 )
 
@@ -71,3 +72,6 @@ func WithConn(ctx context.Context, c net.Conn) context.Context { return withConn
 
 // HTTPLog returns the logger of net/http, writing to l.
 func HTTPLog(l *slog.Logger) *log.Logger { return log.New(httpLog{l}, "", 0) }
+
+// Budgets returns the limits of the conversations.
+func Budgets(c Config) budget.Limits { return c.budgets() }

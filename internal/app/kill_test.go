@@ -27,7 +27,7 @@ type child struct {
 
 func startChild(t *testing.T, data string) *child {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "--addr", "127.0.0.1:0", "--data", data, "--events-per-second", "0", "--log-level", "error")
+	cmd := exec.Command(os.Args[0], "--addr", "127.0.0.1:0", "--data", data, "--events-per-second", "0", "--bytes-per-second", "0", "--log-level", "error")
 	cmd.Env = append(os.Environ(), asServer+"=1")
 	return launch(t, cmd, os.Stderr)
 }

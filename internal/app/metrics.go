@@ -2,6 +2,7 @@ package app
 
 import (
 	"log/slog"
+	"maps"
 	"math"
 	"net/http"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/internal/certs"
+	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/sse"
 )
 
@@ -38,7 +40,7 @@ func (s *Server) newRegistry() *prometheus.Registry {
 		registerFiles(r, files)
 	}
 	r.MustRegister(
-		newServerCollector(s.sockets), s.metrics,
+		newServerCollector(s.sockets, s.chat), s.metrics,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -129,7 +131,7 @@ type serverMetric struct {
 	parts func(*parley.Stats) map[string]uint64 // values by label, in place of value
 }
 
-func newServerCollector(server *parley.Server) *serverCollector {
+func newServerCollector(server *parley.Server, service *chat.Service) *serverCollector {
 	c := &serverCollector{server: server}
 	add := func(m serverMetric, name, help string, labels ...string) {
 		m.desc = prometheus.NewDesc("parley_"+name, help, labels, nil)
@@ -187,8 +189,14 @@ func newServerCollector(server *parley.Server) *serverCollector {
 	gauge("held_bytes", "Bytes held for clients: queued for them, waiting for handlers, and in incomplete messages.", func(s *parley.Stats) int { return int(s.Held) })
 	counter("malformed_total", "Packets for which a client was disconnected.", func(s *parley.Stats) uint64 { return s.Malformed })
 	counter("inbox_floods_total", "Clients disconnected for events that they sent while they owed an acknowledgement.", func(s *parley.Stats) uint64 { return s.InboxFloods })
-	counters("slowed_total", "How often a client was read from more slowly, by what it sent too much of.", "kind",
-		func(s *parley.Stats) map[string]uint64 { return s.Slowed })
+	counters("slowed_total", "How often a client or a room had to wait, by what there was too much of.", "kind",
+		func(s *parley.Stats) map[string]uint64 {
+			slowed := service.Stats().Slowed
+			maps.Copy(slowed, s.Slowed)
+			return slowed
+		})
+	counters("over_budget_total", "Events refused since they would have waited too long, by what there was too much of.", "kind",
+		func(*parley.Stats) map[string]uint64 { return service.Stats().Refused })
 	counter("handler_errors_total", "Events that failed for another reason than the client's mistake.", func(s *parley.Stats) uint64 { return s.HandlerErrors })
 	return c
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/http2limit"
 	"github.com/parley-go/parley/internal/certs"
+	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/sse"
 	"github.com/parley-go/parley/webtransport"
 )
@@ -30,6 +31,7 @@ type Server struct {
 	store        history.Store
 	history      *history.Log
 	sockets      *parley.Server
+	chat         *chat.Service
 	feeds        *sse.Handler
 	certs        certs.Source // nil: no TLS
 	http         *http.Server

@@ -6,6 +6,7 @@
 //	client.go, fleet.go        Socket.IO connections: handshake, heartbeat, end
 //	load.go                    messages in flight: closed loop (a window) or open loop (a rate)
 //	scenario.go …              the scenarios
+//	budgets.go                 whether the load exceeded what a parley server allows
 //	meter.go, process.go       the counters: latencies, losses, the server's CPU and memory
 //	result.go, table.go        the report
 //

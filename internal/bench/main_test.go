@@ -73,11 +73,18 @@ func serve(t *testing.T, h http.Handler, shutdown func()) (url string) {
 	return s.URL
 }
 
-// binary runs the parley binary's server in memory.
+// binary runs the parley binary's server in memory, without budgets.
 func binary(t *testing.T) (url string) {
+	t.Helper()
+	return binaryWith(t, 0, 0)
+}
+
+// binaryWith runs the parley binary's server in memory, with these budgets.
+func binaryWith(t *testing.T, eventsPerSecond float64, bytesPerSecond int64) (url string) {
 	t.Helper()
 	c := app.Defaults()
 	c.Data = "memory"
+	c.EventsPerSecond, c.BytesPerSecond = eventsPerSecond, bytesPerSecond
 	s, err := app.Open(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,10 @@ type Result struct {
 	Lost        int64     `json:"lost"`             // expected arrivals that did not come
 	Failed      int64     `json:"failed"`
 	Failures    []Failure `json:"failures,omitempty"`
+
+	// Budgets says how often a parley server slowed clients down, or refused events, by the kind of
+	// budget; the warm-up included. If it is not empty, the result is what the server allows.
+	Budgets map[string]int64 `json:"budgets,omitempty"`
 }
 
 // Use is the CPU time and memory that the server's process used.
@@ -62,6 +66,7 @@ func (t *trial) result(name, unit string, from, to lap, lost int64) Result {
 		Latency:   t.meter.latency(),
 		ClientCPU: percent(to.own-from.own, elapsed) / float64(runtime.GOMAXPROCS(0)),
 		Sent:      t.meter.sent.Load(), Lost: lost,
+		Budgets: t.held(),
 	}
 	r.addFailures(t.meter.takeFailures())
 	if r.Rate > 0 {

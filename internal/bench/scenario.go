@@ -41,6 +41,7 @@ type trial struct {
 	id       string // makes rooms and messages unique to this run
 	numbers  atomic.Int64
 	results  []Result
+	budgets  map[string]int64 // what the server last said
 }
 
 func newTrial(s scenario, o *options, server *process, p *progress) *trial {
@@ -51,7 +52,9 @@ func newTrial(s scenario, o *options, server *process, p *progress) *trial {
 		s.window = o.window
 	}
 	m := newMeter()
-	return &trial{scenario: s, options: o, fleet: newFleet(o, m), meter: m, server: server, progress: p, id: rand.Text()[:8]}
+	t := &trial{scenario: s, options: o, fleet: newFleet(o, m), meter: m, server: server, progress: p, id: rand.Text()[:8]}
+	t.held()
+	return t
 }
 
 func (t *trial) stage(s string) { t.progress.stage(t.name, s, t.meter) }

@@ -69,6 +69,9 @@ func (r *Result) notes() []string {
 	for _, f := range r.Failures {
 		notes = append(notes, fmt.Sprintf("%s: %s times: %s", r.Scenario, integer(f.Count), f.Reason))
 	}
+	if note := r.budgetNote(); note != "" {
+		notes = append(notes, note)
+	}
 	if r.ClientCPU > saturated {
 		notes = append(notes, fmt.Sprintf("%s: this client used %.0f %% of its CPU: rate and latencies are its own limit, too", r.Scenario, r.ClientCPU))
 	}

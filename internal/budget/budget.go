@@ -15,17 +15,32 @@ import (
 type Kind uint8
 
 // The kinds. Package engine charges the first three for each connection, and package parley the
-// fourth.
+// fourth. Package chat charges the others.
 const (
 	Frames   Kind = iota // control frames, fragments, and packets without an event
 	Bytes                // received bytes, of any sort
 	Inflated             // bytes that compressed messages inflate to
 	Events               // events, of any name
 
+	Joins            // rooms that a connection joins or leaves
+	Pages            // pages of history that a connection asks for
+	Messages         // messages that a member sends into a room
+	MessageBytes     // their bytes, as the others receive them
+	RoomMessages     // messages that all members send into a room
+	RoomMessageBytes // their bytes
+	Typing           // announcements in a room of who is typing
+	Presence         // announcements in a room of who joins and leaves
+
 	Kinds = int(iota) // number of kinds
 )
 
-var names = [Kinds]string{"frames", "bytes", "inflated", "events"}
+// ConnectionKinds is the number of kinds that are charged for each connection: the first ones.
+const ConnectionKinds = int(Events) + 1
+
+var names = [Kinds]string{
+	"frames", "bytes", "inflated", "events",
+	"joins", "pages", "messages", "message_bytes", "room_messages", "room_message_bytes", "typing", "presence",
+}
 
 // String returns the kind's name in metrics and logs.
 func (k Kind) String() string { return names[k] }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/budget"
 )
 
 // A Peer is a connection, as its binding sees it. The methods must not block.
@@ -27,6 +28,8 @@ type Client struct {
 	peer        Peer
 	memberships map[string]*membership // by room
 	sending     atomic.Int32           // messages that wait for the store without a waiting caller
+	joins       budget.Balance
+	pages       budget.Balance
 }
 
 // membership is a client's membership of one room.
@@ -94,6 +97,9 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 		return err
 	}
 	if err := who.check(); err != nil {
+		return err
+	}
+	if err := c.service.afford(ctx, budget.Joins, &c.joins, 1); err != nil {
 		return err
 	}
 	me := Member{c.peer.ID(), who.orGuest(c.peer.ID())}
@@ -165,23 +171,6 @@ func (c *Client) Leave(room string) error {
 		c.peer.Exit(room)
 		m.end()
 	}
-	return nil
-}
-
-// Typing says that a member has started or stopped typing.
-type Typing struct {
-	RoomID string `json:"roomId"`
-	Principal
-	Typing bool `json:"typing"`
-}
-
-// Typing tells the others in the room whether the client is typing.
-func (c *Client) Typing(room string, typing bool) error {
-	m, err := c.member(room)
-	if err != nil {
-		return err
-	}
-	c.service.opts.Announcer.Typing(Typing{room, m.who, typing}, c.peer)
 	return nil
 }
 

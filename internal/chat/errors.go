@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/parley-go/parley/history"
 )
@@ -21,6 +22,7 @@ const (
 	TooLarge         Code = "too_large"
 	KeyReuse         Code = "key_reuse"
 	TooManyRooms     Code = "too_many_rooms"
+	RateLimited      Code = "rate_limited"
 	UnknownEvent     Code = "unknown_event"
 	Unavailable      Code = "unavailable"
 	UnknownOutcome   Code = "unknown_outcome"
@@ -39,6 +41,7 @@ var codes = map[Code]struct {
 	TooLarge:         {"the message is larger than `max-message`", http.StatusRequestEntityTooLarge},
 	KeyReuse:         {"this `clientId` belongs to another message of the same author", http.StatusUnprocessableEntity},
 	TooManyRooms:     {"the socket is in `max-rooms` rooms", http.StatusTooManyRequests},
+	RateLimited:      {"too much at once, more than can wait; nothing was stored. `data` is `{retryAfter}`, in seconds", http.StatusTooManyRequests},
 	UnknownEvent:     {"there is no such event", http.StatusNotFound},
 	Unavailable:      {"the store cannot be written or read, or the server is shutting down; nothing was stored. Presence, typing and what can be read go on", http.StatusServiceUnavailable},
 	UnknownOutcome:   {"the message may have been stored, or not", http.StatusGatewayTimeout},
@@ -52,13 +55,15 @@ func (c Code) Status() int { return codes[c].status }
 type Error struct {
 	Code    Code
 	Message string // for people
+
+	RetryAfter time.Duration // when to try again; 0 if unknown
 }
 
 func (e *Error) Error() string { return "parley: chat: " + string(e.Code) + ": " + e.Message }
 
 // Refuse returns an *Error.
 func Refuse(code Code, format string, args ...any) error {
-	return &Error{code, fmt.Sprintf(format, args...)}
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // ErrGone is returned if the client has given up or is no longer connected.

@@ -1,11 +1,13 @@
 package chat
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"time"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/jsonscan"
 )
 
@@ -26,10 +28,13 @@ type SendRequest struct {
 
 // Send stores a message. Unless it returns an error, it calls done once, with the stored message or
 // an error, when the store has answered or the time is up. That may be before Send returns. done
-// must not block. The message is stored even if ctx ends.
+// must not block. The message is stored even if ctx ends, unless it still waits for a budget.
 func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Message, error)) error {
 	d, err := c.draft(&q)
 	if err != nil {
+		return err
+	}
+	if err := c.pay(ctx, q.RoomID, len(q.Message)+envelope); err != nil {
 		return err
 	}
 	if c.sending.Load() >= maxSending {
@@ -56,6 +61,19 @@ func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Mess
 	return nil
 }
 
+// pay waits until the client, and then the room, may send a message of size bytes.
+func (c *Client) pay(ctx context.Context, room string, size int) error {
+	p := c.memberships[room].place
+	err := c.service.afford(ctx, budget.Messages, &p.messages, 1)
+	if err == nil {
+		err = c.service.afford(ctx, budget.MessageBytes, &p.bytes, size)
+	}
+	if err == nil {
+		err = p.room.send(ctx, c.service, &p.share, size)
+	}
+	return err
+}
+
 // draft checks a message and converts it to a draft.
 func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
 	m, err := c.member(q.RoomID)
@@ -70,6 +88,13 @@ func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
 		return d, Refuse(BadPayload, "message is nested more than %d deep", maxDepth)
 	case jsonscan.ErrSyntax:
 		return d, Refuse(BadPayload, "message is not JSON")
+	}
+	if limit := c.service.opts.MaxMessage; limit > 0 && len(q.Message) > limit {
+		var compact bytes.Buffer
+		json.Compact(&compact, q.Message) // it is JSON
+		if q.Message = compact.Bytes(); len(q.Message) > limit {
+			return d, Refuse(TooLarge, "the message is too large")
+		}
 	}
 	if err := checkText("clientId", q.ClientID, history.MaxClientID); err != nil {
 		return d, err

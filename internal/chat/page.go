@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/budget"
 )
 
 // A Page is a part of a room's history.
@@ -58,6 +59,9 @@ func (c *Client) History(ctx context.Context, q HistoryRequest) (Page, error) {
 	s := c.service
 	wanted, err := s.page(&q)
 	if err != nil {
+		return Page{}, err
+	}
+	if err := s.afford(ctx, budget.Pages, &c.pages, 1); err != nil {
 		return Page{}, err
 	}
 	bounded, cancel := s.bounded(ctx)

@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"sync"
 	"time"
+
+	"github.com/parley-go/parley/internal/budget"
 )
 
 // A Member is a connection in a room.
@@ -30,13 +32,16 @@ const (
 )
 
 // maxShown is how many members of a room are shown to the others. presenceEvery is how often a room
-// with more members announces changes. Without this limit, n clients that come back at the same
-// time would cause n² events.
+// with more members, or one that is over its budget of announcements, announces changes. Without
+// this limit, n clients that come back at the same time would cause n² events.
 //
 // Everyone in a room knows the same shown members: those in the answer to joinRoom, plus the
-// changes from presence events since. In a room with at most maxShown members, everyone is shown.
-// Of the others, only the number is announced. When a shown member leaves, the one that has waited
-// longest takes its place at the next round.
+// changes from presence events since. In a room with at most maxShown members, everyone is shown
+// unless the room is over its budget. Of the others, only the number is announced. When a shown
+// member leaves, the one that has waited longest takes its place at the next round.
+//
+// While the room is over its budget, members that come are not shown until a round. Shown members
+// that leave remain as parted ones until a round. If one comes back before, nothing is announced.
 const (
 	maxShown      = 100
 	presenceEvery = time.Second
@@ -44,7 +49,7 @@ const (
 
 // presence knows who is currently in which room. It is safe for concurrent use.
 type presence struct {
-	announcer Announcer
+	service *Service
 
 	mu    sync.Mutex
 	rooms map[string]*room
@@ -56,11 +61,17 @@ type room struct {
 	id   string
 	refs int // guarded by of.mu
 
+	line line
+
 	mu     sync.Mutex
 	shown  list.List // of *place, in order of joining
 	hidden list.List
-	told   int         // the last count that was announced
-	round  *time.Timer // runs while something is waiting to be announced
+	parted map[string]*place // shown, but no longer there; by member id
+	stale  map[*place]bool   // shown as they were before they changed
+	told   int               // the last count that was announced
+	budget budget.Balance    // of announcements
+	round  *time.Timer       // runs while something is waiting to be announced
+	typers typers
 }
 
 // place is the place of one connection in a room.
@@ -68,10 +79,16 @@ type place struct {
 	room *room
 	peer Peer
 
+	// Owned by the client.
+	messages budget.Balance
+	bytes    budget.Balance
+	share    share // of room.line
+
 	// Guarded by room.mu.
 	member  Member
 	element *list.Element // nil: has not entered the room
 	shown   bool
+	typing  typing
 }
 
 // place returns a place in the room, for enter. You must call leave, even without enter.
@@ -95,17 +112,31 @@ func (p *place) enter(m Member, answer func(shown []Member, count int)) {
 	defer r.mu.Unlock()
 	news := p.element == nil || p.member != m
 	p.member = m
-	if p.element == nil {
-		p.shown = r.shown.Len() < maxShown && r.hidden.Len() == 0
-		if p.shown {
-			p.element = r.shown.PushBack(p)
-		} else {
-			p.element = r.hidden.PushBack(p)
-			r.laterLocked()
-		}
+	old := r.parted[m.ID]
+	switch {
+	case p.element != nil:
+	case old != nil:
+		news = old.member != m
+		delete(r.parted, m.ID)
+		p.shown, p.element = true, old.element
+		p.element.Value = p
+	case r.shown.Len() < maxShown && r.hidden.Len() == 0 && !r.overLocked():
+		p.shown, p.element = true, r.shown.PushBack(p)
+	default:
+		p.element = r.hidden.PushBack(p)
+		r.laterLocked()
 	}
-	answer(r.membersLocked())
-	if news && p.shown {
+	shown, count := r.membersLocked()
+	if !p.shown && len(shown) < maxShown {
+		shown = append(shown, m)
+	}
+	answer(shown, count)
+	switch {
+	case !news || !p.shown:
+	case r.overLocked():
+		r.stale = put(r.stale, p, true)
+		r.laterLocked()
+	default:
 		r.tellLocked(PresenceJoin, p)
 	}
 }
@@ -115,16 +146,22 @@ func (p *place) leave() {
 	r := p.room
 	r.mu.Lock()
 	if p.element != nil {
-		if p.shown {
+		r.endTypingLocked(p)
+		delete(r.stale, p)
+		switch {
+		case !p.shown:
+			r.hidden.Remove(p.element)
+			r.laterLocked()
+		case r.overLocked():
+			r.parted = put(r.parted, p.member.ID, p)
+			r.laterLocked()
+		default:
 			r.shown.Remove(p.element)
 			r.tellLocked(PresenceLeave, p)
-		} else {
-			r.hidden.Remove(p.element)
+			if r.hidden.Len() > 0 {
+				r.laterLocked()
+			}
 		}
-		if !p.shown || r.hidden.Len() > 0 {
-			r.laterLocked()
-		}
-		p.element = nil
 	}
 	r.mu.Unlock()
 
@@ -148,14 +185,25 @@ func (r *room) membersLocked() (shown []Member, count int) {
 // tellLocked announces a change to everyone in the room except the member that it is about.
 func (r *room) tellLocked(t PresenceType, about *place) {
 	r.told = r.countLocked()
+	r.budget.Charge(r.limit(budget.Presence), 1)
 	p := Presence{RoomID: r.id, Type: t, Count: r.told}
+	announcer := r.of.service.opts.Announcer
 	if about == nil {
-		r.of.announcer.Presence(p, nil)
+		announcer.Presence(p, nil)
 		return
 	}
 	member := about.member
 	p.Member = &member
-	r.of.announcer.Presence(p, about.peer)
+	announcer.Presence(p, about.peer)
+}
+
+// overLocked reports whether the room is over its budget of announcements.
+func (r *room) overLocked() bool {
+	over := r.budget.Charge(r.limit(budget.Presence), 0) > 0
+	if over {
+		r.of.service.slowed[budget.Presence].Add(1)
+	}
+	return over
 }
 
 func (r *room) laterLocked() {
@@ -164,15 +212,34 @@ func (r *room) laterLocked() {
 	}
 }
 
-// catchUp announces the changes that were put off.
+// catchUp announces the changes that were put off, as many as the room's budget allows.
 func (r *room) catchUp() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.round = nil
-	if r.countLocked() == 0 {
-		return // another room with this name may exist by now
+	if r.countLocked() == len(r.parted) { // nobody is there to be told
+		r.parted = nil
+		r.shown.Init()
+		r.told = 0
+		return
 	}
-	for r.shown.Len() < maxShown && r.hidden.Len() > 0 {
+	within := func() bool { return r.budget.Charge(r.limit(budget.Presence), 0) == 0 }
+	for id, p := range r.parted {
+		if !within() {
+			break
+		}
+		delete(r.parted, id)
+		r.shown.Remove(p.element)
+		r.tellLocked(PresenceLeave, p)
+	}
+	for p := range r.stale {
+		if !within() {
+			break
+		}
+		delete(r.stale, p)
+		r.tellLocked(PresenceJoin, p)
+	}
+	for r.shown.Len() < maxShown && r.hidden.Len() > 0 && within() {
 		p := r.hidden.Remove(r.hidden.Front()).(*place)
 		p.shown, p.element = true, r.shown.PushBack(p)
 		r.tellLocked(PresenceJoin, p)
@@ -180,4 +247,18 @@ func (r *room) catchUp() {
 	if r.countLocked() != r.told {
 		r.tellLocked(PresenceCount, nil)
 	}
+	if len(r.parted) > 0 || len(r.stale) > 0 || r.hidden.Len() > 0 && r.shown.Len() < maxShown {
+		r.laterLocked()
+	}
 }
+
+// put is m[k] = v for a map that may be nil.
+func put[K comparable, V any](m map[K]V, k K, v V) map[K]V {
+	if m == nil {
+		m = make(map[K]V)
+	}
+	m[k] = v
+	return m
+}
+
+func (r *room) limit(k budget.Kind) budget.Limit { return r.of.service.opts.Budgets[k] }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/budget"
 )
 
 // Options configure a [Service].
@@ -13,10 +14,16 @@ type Options struct {
 	MaxPage  int // maximum number of messages per page
 	// PageBytes is the approximate maximum size of a page. One message always fits.
 	PageBytes int
+	// MaxMessage is the maximum size of a message, in bytes of compact JSON. The log has the same
+	// limit. Here it keeps what is too large from waiting for a budget. 0 means that it may wait.
+	MaxMessage int
 	// Timeout limits how long a client waits for the store.
 	Timeout time.Duration
 	// Announcer tells the members of a room about things that are not stored.
 	Announcer Announcer
+	// Budgets limit what one client, and all clients of a room, may send; see [Budgets]. The zero
+	// value limits nothing.
+	Budgets budget.Limits
 	// Appended, if not nil, is called for each acknowledged message.
 	Appended func(duplicate bool)
 	// Failed, if not nil, is called when the store fails.
@@ -36,11 +43,15 @@ type Service struct {
 	log      *history.Log
 	opts     Options
 	presence presence
+	slowed   counters
+	refused  counters
 }
 
 // New returns a service over log, whose store is store. You do not need to close it.
 func New(store history.Store, log *history.Log, o Options) *Service {
-	return &Service{store: store, log: log, opts: o, presence: presence{announcer: o.Announcer, rooms: make(map[string]*room)}}
+	s := &Service{store: store, log: log, opts: o}
+	s.presence = presence{service: s, rooms: make(map[string]*room)}
+	return s
 }
 
 // Epoch identifies the numbering of the messages; see history.Store.

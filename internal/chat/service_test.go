@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
 )
 
@@ -34,6 +35,8 @@ type peer struct {
 func (p *peer) ID() string { return p.id }
 
 func (p *peer) Enter(room string) error {
+	p.hall.mu.Lock()
+	defer p.hall.mu.Unlock()
 	if p.enter == nil {
 		p.hall.members[room] = append(p.hall.members[room], p)
 	}
@@ -41,6 +44,8 @@ func (p *peer) Enter(room string) error {
 }
 
 func (p *peer) Exit(room string) {
+	p.hall.mu.Lock()
+	defer p.hall.mu.Unlock()
 	for i, member := range p.hall.members[room] {
 		if member == p {
 			p.hall.members[room] = append(p.hall.members[room][:i], p.hall.members[room][i+1:]...)
@@ -70,10 +75,15 @@ func (p *peer) want(t *testing.T, want ...string) {
 	p.said = nil
 }
 
-// hall is an announcer for a single goroutine.
-type hall struct{ members map[string][]*peer }
+// hall is an announcer.
+type hall struct {
+	mu      sync.Mutex
+	members map[string][]*peer
+}
 
 func (h *hall) tell(room string, except chat.Peer, format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, p := range h.members[room] {
 		if chat.Peer(p) != except {
 			p.hear(format, args...)
@@ -82,16 +92,28 @@ func (h *hall) tell(room string, except chat.Peer, format string, args ...any) {
 }
 
 func (h *hall) Presence(p chat.Presence, except chat.Peer) {
-	h.tell(p.RoomID, except, "%s of %s, now %d", p.Type, p.Member.ID, p.Count)
+	var id string
+	if p.Member != nil {
+		id = p.Member.ID
+	}
+	h.tell(p.RoomID, except, "%s of %s, now %d", p.Type, id, p.Count)
 }
 
 func (h *hall) Typing(p chat.Typing, except chat.Peer) {
 	h.tell(p.RoomID, except, "typing %v of %s", p.Typing, p.UserID)
 }
 
+const maxMessage = 100 << 10
+
 // inService runs f in a synctest bubble, with a service over a store and a record of reported
 // failures.
 func inService(t *testing.T, store history.Store, f func(t *testing.T, s *chat.Service, h *hall, failed *[]string)) {
+	t.Helper()
+	inLimited(t, store, budget.Limits{}, f)
+}
+
+// inLimited is inService with budgets.
+func inLimited(t *testing.T, store history.Store, limits budget.Limits, f func(t *testing.T, s *chat.Service, h *hall, failed *[]string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log := history.NewLog(store, nil)
@@ -99,7 +121,7 @@ func inService(t *testing.T, store history.Store, f func(t *testing.T, s *chat.S
 		h := &hall{members: map[string][]*peer{}}
 		var failed []string
 		f(t, chat.New(store, log, chat.Options{
-			PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, Timeout: time.Second, Announcer: h,
+			PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, MaxMessage: maxMessage, Timeout: time.Second, Announcer: h, Budgets: limits,
 			Failed: func(doing string, err error) { failed = append(failed, fmt.Sprint(doing, ": ", err)) },
 		}), h, &failed)
 	})
@@ -156,7 +178,7 @@ func TestService(t *testing.T) {
 		if err := bob.Leave("r"); err != nil {
 			t.Error(err)
 		}
-		a.want(t, "leave of bbbbbbbb, now 1")
+		a.want(t, "typing false of guest-bbbbbbbb", "leave of bbbbbbbb, now 1")
 		send(ann, "2")
 		b.want(t)
 		wantCode(t, bob.Typing("r", true), chat.NotJoined)
@@ -254,7 +276,7 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range p.Imports {
-		if strings.HasPrefix(path, module) && path != module+"/history" && path != module+"/internal/jsonscan" {
+		if strings.HasPrefix(path, module) && path != module+"/history" && path != module+"/internal/jsonscan" && path != module+"/internal/budget" {
 			t.Errorf("the service imports %s", path)
 		}
 	}

@@ -35,7 +35,7 @@ type Session struct {
 	info    *Handshake
 	handler Handler // set before anything is received
 	traffic traffic
-	spent   [budget.Kinds]budget.Balance // see Charge
+	spent   [budget.ConnectionKinds]budget.Balance // see Charge
 
 	mu        sync.Mutex
 	out       fifo.Queue[*Message]

@@ -20,11 +20,11 @@ type Stats struct {
 	BytesIn       atomic.Uint64 // of WebSocket connections and of HTTP bodies
 	BytesOut      atomic.Uint64
 	VolatileDrops atomic.Uint64
-	SlowConsumers atomic.Uint64               // sessions that ended as slow consumers
-	Evicted       atomic.Uint64               // sessions that ended because of MaxMemory
-	JoinTimeouts  atomic.Uint64               // pending sessions that ended after JoinTimeout
-	MadeRoom      atomic.Uint64               // pending sessions that ended to make room for others
-	Slowed        [budget.Kinds]atomic.Uint64 // how often a session was slowed down, by what its client spent too much of
+	SlowConsumers atomic.Uint64                         // sessions that ended as slow consumers
+	Evicted       atomic.Uint64                         // sessions that ended because of MaxMemory
+	JoinTimeouts  atomic.Uint64                         // pending sessions that ended after JoinTimeout
+	MadeRoom      atomic.Uint64                         // pending sessions that ended to make room for others
+	Slowed        [budget.ConnectionKinds]atomic.Uint64 // how often a session was slowed down, by what its client spent too much of
 }
 
 // Reasons lists the reasons in the order of Stats.Ended.

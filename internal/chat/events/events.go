@@ -13,6 +13,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"math"
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/history"
@@ -37,7 +38,7 @@ func Register(srv *parley.Server, service *chat.Service) {
 	srv.OnError(func(s *parley.Socket, err error) {
 		if e, ok := err.(*parley.EventError); ok && !e.Answered {
 			told := e.Client()
-			s.Emit("error", errorNotice{told.Code, told.Message, e.Event})
+			s.Emit("error", errorNotice{told.Code, told.Message, told.Data, e.Event})
 		}
 	})
 	srv.OnDisconnect(func(s *parley.Socket, _ parley.Reason) {
@@ -143,7 +144,11 @@ func refusal(err error) error {
 	var e *chat.Error
 	switch {
 	case errors.As(err, &e):
-		return &parley.Error{Code: string(e.Code), Message: e.Message}
+		refused := &parley.Error{Code: string(e.Code), Message: e.Message}
+		if e.RetryAfter > 0 {
+			refused.Data = retry{int(math.Ceil(e.RetryAfter.Seconds()))}
+		}
+		return refused
 	case err == parley.ErrDisconnected || err == chat.ErrGone:
 		return nil
 	}

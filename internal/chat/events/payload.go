@@ -48,7 +48,13 @@ type roomRequest struct {
 type errorNotice struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
+	Data    any    `json:"data,omitempty"`
 	Event   string `json:"event"`
+}
+
+// retry is the data of a refusal that a client may try again.
+type retry struct {
+	RetryAfter int `json:"retryAfter"` // seconds
 }
 
 // decode decodes an event's first argument, or says what is wrong with it.

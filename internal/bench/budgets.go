@@ -1,0 +1,93 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The parley binary limits what a client may send, and counts in its metrics how often it has slowed
+// clients down or refused events. A load that exceeds a limit measures the limit. Of other servers
+// nothing is known.
+
+// budgetMetrics matches the counters, with the kind of budget and the value.
+var budgetMetrics = regexp.MustCompile(`^parley_(?:slowed|over_budget)_total\{kind="(\w+)"\} ([0-9.e+]+)$`)
+
+// byteBudgets are the kinds that follow from bytes-per-second. The other ones follow from
+// events-per-second.
+var byteBudgets = []string{"bytes", "inflated", "message_bytes", "room_message_bytes"}
+
+// budgets returns how often the server has held clients to each kind of budget. The map is nil if
+// the server does not say.
+func (f *fleet) budgets() map[string]int64 {
+	ctx, cancel := context.WithTimeout(context.Background(), min(f.options.timeout, 5*time.Second))
+	defer cancel()
+	at := url.URL{Scheme: f.options.url.Scheme, Host: f.options.url.Host, Path: "/metrics"}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return nil
+	}
+	answer, err := f.http.Do(r)
+	if err != nil {
+		return nil
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil
+	}
+	var held map[string]int64
+	for lines := bufio.NewScanner(io.LimitReader(answer.Body, 1<<20)); lines.Scan(); {
+		if m := budgetMetrics.FindStringSubmatch(lines.Text()); m != nil {
+			if held == nil {
+				held = make(map[string]int64)
+			}
+			n, _ := strconv.ParseFloat(m[2], 64)
+			held[m[1]] += int64(n)
+		}
+	}
+	return held
+}
+
+// held returns how often the server has held clients to its budgets since the previous call. It does
+// not ask in scenarios that only connect: the answer takes memory, which idle measures.
+func (t *trial) held() map[string]int64 {
+	if t.window == 0 {
+		return nil
+	}
+	before := t.budgets
+	t.budgets = t.fleet.budgets()
+	since := make(map[string]int64)
+	for kind, n := range t.budgets {
+		if n > before[kind] {
+			since[kind] = n - before[kind]
+		}
+	}
+	return since
+}
+
+// budgetNote says which settings of the server to change, or nothing.
+func (r *Result) budgetNote() string {
+	if len(r.Budgets) == 0 {
+		return ""
+	}
+	settings, times := make(map[string]bool), int64(0)
+	for kind, n := range r.Budgets {
+		times += n
+		if slices.Contains(byteBudgets, kind) {
+			settings["--bytes-per-second"] = true
+		} else {
+			settings["--events-per-second"] = true
+		}
+	}
+	return fmt.Sprintf("%s: the server held its clients to their budgets %s times (%s), so this is what it allows, not what it can do: raise %s, or set it to 0",
+		r.Scenario, integer(times), strings.Join(slices.Sorted(maps.Keys(r.Budgets)), ", "), strings.Join(slices.Sorted(maps.Keys(settings)), " and "))
+}

@@ -1,0 +1,64 @@
+package events_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/app/apptest"
+	"github.com/parley-go/parley/internal/budget"
+	"github.com/parley-go/parley/internal/chat"
+	"github.com/parley-go/parley/internal/chat/events"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serve runs a server with these budgets.
+func serve(t *testing.T, limits budget.Limits) (url string) {
+	t.Helper()
+	srv, err := parley.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := history.NewMemory()
+	log := history.NewLog(store, nil)
+	events.Register(srv, chat.New(store, log, chat.Options{
+		PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, Timeout: time.Minute, Announcer: events.Announcer(srv), Budgets: limits,
+	}))
+	s := httptest.NewServer(srv)
+	t.Cleanup(func() {
+		srv.Shutdown(context.Background())
+		s.Close()
+		log.Close()
+	})
+	return s.URL
+}
+
+// The refusal of an event that would wait too long says when to try again, with or without an
+// acknowledgement.
+func TestRateLimited(t *testing.T) {
+	p := apptest.Dial(t, serve(t, budget.Limits{budget.Joins: {PerSecond: 0.01, Burst: 1}}))
+	type object = map[string]any
+	for range 2 { // the second one is over the burst
+		p.Ask("joinRoom", object{"roomId": "r"}, new(object))
+	}
+	type refusal struct {
+		Code, Message, Event string
+		Data                 struct{ RetryAfter int }
+	}
+	var acknowledged struct{ Error refusal }
+	var told refusal
+	p.Ask("joinRoom", object{"roomId": "r"}, &acknowledged)
+	p.Send("joinRoom", object{"roomId": "r"})
+	p.Expect("error", &told)
+	for _, r := range []refusal{acknowledged.Error, told} {
+		if r.Code != "rate_limited" || r.Data.RetryAfter < 90 || r.Data.RetryAfter > 100 {
+			t.Errorf("%+v", r)
+		}
+	}
+}

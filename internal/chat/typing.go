@@ -1,0 +1,131 @@
+package chat
+
+import (
+	"slices"
+	"time"
+
+	"github.com/parley-go/parley/internal/budget"
+)
+
+// A member that types may say so at each key. The others learn of a change at most once in
+// typingEvery, and that it still goes on once in typingAgain. The last state always arrives.
+const (
+	typingEvery = 300 * time.Millisecond
+	typingAgain = time.Second
+)
+
+// Typing says that a member has started or stopped typing.
+type Typing struct {
+	RoomID string `json:"roomId"`
+	Principal
+	Typing bool `json:"typing"`
+}
+
+// Typing tells the others in the room whether the client is typing.
+func (c *Client) Typing(room string, typing bool) error {
+	m, err := c.member(room)
+	if err != nil {
+		return err
+	}
+	m.place.types(typing)
+	return nil
+}
+
+// typing is what is known of one member.
+type typing struct {
+	is     bool      // it types
+	told   bool      // what the others know
+	at     time.Time // when they were told
+	queued bool      // it is in typers.waiting
+}
+
+// typers are members with news for the others.
+type typers struct {
+	budget  budget.Balance // of announcements
+	waiting []*place
+	timer   *time.Timer // runs while someone waits
+}
+
+// types notes whether the member types, and tells the others if that is news.
+func (p *place) types(is bool) {
+	r, t := p.room, &p.typing
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.is = is
+	if t.queued || !t.newsLocked() {
+		return
+	}
+	t.queued = true
+	r.typers.waiting = append(r.typers.waiting, p)
+	r.tellTypingLocked()
+}
+
+func (t *typing) newsLocked() bool {
+	return t.is != t.told || t.is && time.Since(t.at) >= typingAgain
+}
+
+// tellTypingLocked tells who types, as far as that may be told now. Whoever was told of longest ago
+// comes first.
+func (r *room) tellTypingLocked() {
+	w := &r.typers
+	for len(w.waiting) > 0 {
+		p := slices.MinFunc(w.waiting, func(a, b *place) int { return a.typing.at.Compare(b.typing.at) })
+		if p.typing.newsLocked() { // it may have changed its mind
+			wait := typingEvery - time.Since(p.typing.at)
+			if wait <= 0 {
+				if wait = w.budget.Allow(r.limit(budget.Typing), 1); wait > 0 {
+					r.of.service.slowed[budget.Typing].Add(1)
+				}
+			}
+			if wait > 0 {
+				w.againLocked(r, wait)
+				return
+			}
+			r.sayTypingLocked(p)
+		}
+		w.dropLocked(p)
+	}
+}
+
+// sayTypingLocked tells the others whether a member types.
+func (r *room) sayTypingLocked(p *place) {
+	t := &p.typing
+	t.told, t.at = t.is, time.Now()
+	r.of.service.opts.Announcer.Typing(Typing{r.id, p.member.Principal, t.is}, p.peer)
+}
+
+// endTypingLocked is called when a member leaves.
+func (r *room) endTypingLocked(p *place) {
+	if p.typing.queued {
+		r.typers.dropLocked(p)
+	}
+	if p.typing.is = false; p.typing.told {
+		r.sayTypingLocked(p)
+	}
+}
+
+// againLocked makes sure that tellTypingLocked is called after a time.
+func (w *typers) againLocked(r *room, after time.Duration) {
+	if w.timer != nil {
+		w.timer.Reset(after)
+		return
+	}
+	w.timer = time.AfterFunc(after, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.tellTypingLocked()
+	})
+}
+
+// dropLocked takes a member out of those that wait.
+func (w *typers) dropLocked(p *place) {
+	p.typing.queued = false
+	w.waiting = slices.DeleteFunc(w.waiting, func(other *place) bool { return other == p })
+	if len(w.waiting) == 0 {
+		w.waiting = nil
+		if w.timer != nil {
+			w.timer.Stop()
+			w.timer = nil
+		}
+	}
+}
