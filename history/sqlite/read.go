@@ -124,10 +124,10 @@ func (s *Store) History(ctx context.Context, room string, p history.Page) (histo
 			s.MoreBefore = from > s.Floor
 		case p.Around != 0:
 			var older, newer []history.Message
-			half := p.Limit / 2
-			older, s.MoreBefore, err = query(r.before, room, half, first, at(id, p.Around))
+			before, from := p.Limit.Halves()
+			older, s.MoreBefore, err = query(r.before, room, before, first, at(id, p.Around))
 			if err == nil {
-				newer, s.MoreAfter, err = query(r.after, room, p.Limit-half, at(id, p.Around-1), end)
+				newer, s.MoreAfter, err = query(r.after, room, from, at(id, p.Around-1), end)
 			}
 			slices.Reverse(older)
 			s.Messages = append(older, newer...)
@@ -144,29 +144,38 @@ func (s *Store) History(ctx context.Context, room string, p history.Page) (histo
 }
 
 // Changes implements [history.Store].
-func (s *Store) Changes(ctx context.Context, room string, since int64, limit int) (history.Slice, error) {
-	since, limit = max(since, 0), history.ClampLimit(limit)
+func (s *Store) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
+	since, l = max(since, 0), l.Prepare()
 	pruned := false
 	slice, err := s.readRoom(ctx, room, func(r *reader, id int64, s *history.Slice) error {
 		if pruned = since < s.Floor; pruned {
 			return nil
 		}
-		unchanged, more1, err := query(r.unchanged, room, limit, at(id, since), (id+1)<<32)
+		unchanged, more1, err := query(r.unchanged, room, l, at(id, since), (id+1)<<32)
 		if err != nil {
 			return err
 		}
-		changed, more2, err := query(r.changed, room, limit, id, since)
+		changed, more2, err := query(r.changed, room, l, id, since)
 		if err != nil {
 			return err
 		}
-		s.Messages, s.UpTo = unchanged, s.Head
-		if len(changed) > 0 {
-			s.Messages = append(unchanged, changed...)
-			slices.SortFunc(s.Messages, func(a, b history.Message) int { return int(a.Number() - b.Number()) })
+		s.UpTo = s.Head
+		for _, part := range []struct {
+			messages []history.Message
+			more     bool
+		}{{unchanged, more1}, {changed, more2}} {
+			if part.more {
+				s.UpTo = min(s.UpTo, part.messages[len(part.messages)-1].Number())
+			}
 		}
-		if more1 || more2 || len(s.Messages) > limit {
-			s.Messages = s.Messages[:limit]
-			s.UpTo = s.Messages[limit-1].Number()
+		s.Messages = append(unchanged, changed...)
+		slices.SortFunc(s.Messages, func(a, b history.Message) int { return int(a.Number() - b.Number()) })
+		for i := range s.Messages {
+			if m := &s.Messages[i]; m.Number() > s.UpTo || !l.Take(m) {
+				s.Messages = s.Messages[:i]
+				s.UpTo = s.Messages[i-1].Number() // of both parts together, at least one message fits
+				break
+			}
 		}
 		s.MoreBefore = since > s.Floor
 		s.MoreAfter = s.UpTo < s.Head
@@ -208,10 +217,11 @@ func (s *Store) Heads(ctx context.Context, rooms []string) (map[string]int64, er
 // room.
 func at(room, seq int64) int64 { return room<<32 + min(seq, 1<<32-1) }
 
-// query returns up to limit messages, and whether there are more.
-func query(stmt *sql.Stmt, room string, limit int, from, to int64) (messages []history.Message, more bool, err error) {
-	messages = make([]history.Message, 0, min(limit+1, history.DefaultLimit+1))
-	rows, err := stmt.Query(from, to, limit+1)
+// query returns the first messages, as many as the limit allows, and whether there are more. SQLite
+// reads a row when it is asked for, so it reads only one message that does not fit.
+func query(stmt *sql.Stmt, room string, l history.Limit, from, to int64) (messages []history.Message, more bool, err error) {
+	messages = make([]history.Message, 0, min(l.Messages, history.DefaultLimit))
+	rows, err := stmt.Query(from, to, l.Messages+1)
 	if err != nil {
 		return nil, false, err
 	}
@@ -221,10 +231,10 @@ func query(stmt *sql.Stmt, room string, limit int, from, to int64) (messages []h
 		if err := scanMessage(rows, room, &m); err != nil {
 			return nil, false, err
 		}
+		if !l.Take(&m) {
+			return messages, true, nil
+		}
 		messages = append(messages, m)
-	}
-	if len(messages) > limit {
-		return messages[:limit], true, rows.Err()
 	}
 	return messages, false, rows.Err()
 }

@@ -104,7 +104,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	}
 	me := Member{c.peer.ID(), who.orGuest(c.peer.ID())}
 	old := c.memberships[q.RoomID]
-	next := &membership{who: me.Principal, live: &subscriber{peer: c.peer}}
+	next := &membership{who: me.Principal, live: &subscriber{to: c.peer}}
 	if old != nil {
 		next.place = old.place
 	} else {
@@ -119,11 +119,8 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 		if old != nil {
 			old.live.stop() // what it has not delivered is in the page or follows it
 		}
-		// A client that comes back reads on from its position: if there is too much, the newest
-		// messages are left out.
-		messages, cut := c.service.fit(opened.Messages, q.After != nil && !opened.Reset)
 		joined := Joined{
-			Page:  Page{q.RoomID, messages, opened.HasMore || cut, opened.LastSeq, opened.Epoch},
+			Page:  Page{q.RoomID, opened.Messages, opened.HasMore, opened.LastSeq, opened.Epoch},
 			Reset: opened.Reset, Member: me,
 		}
 		next.place.enter(me, func(shown []Member, count int) {
@@ -174,12 +171,12 @@ func (c *Client) Leave(room string) error {
 	return nil
 }
 
-// subscriber passes a room's live messages to a peer. It is a history.Subscriber.
+// subscriber passes a room's live messages on, until it is stopped. It is a history.Subscriber.
 type subscriber struct {
-	peer         Peer
+	to           history.Subscriber
 	subscription *history.Subscription // owned by the membership
 
-	mu      sync.Mutex // held while a message is passed to the peer
+	mu      sync.Mutex // held while a message is passed on
 	stopped bool
 }
 
@@ -188,7 +185,7 @@ func (s *subscriber) Deliver(m *history.Live) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stopped {
-		s.peer.Deliver(m)
+		s.to.Deliver(m)
 	}
 }
 
