@@ -14,6 +14,9 @@ import (
 type Peer interface {
 	// ID is the id by which others know the connection. It has at least 8 bytes.
 	ID() string
+	// Address is what the connection has in common with others of the same client: an IPv4 address,
+	// or a network of IPv6.
+	Address() string
 	// Between Enter and Exit, the connection receives the announcements of a room.
 	Enter(room string) error
 	Exit(room string)
@@ -30,6 +33,7 @@ type Client struct {
 	sending     atomic.Int32           // messages that wait for the store without a waiting caller
 	joins       budget.Balance
 	pages       budget.Balance
+	reader      history.Client
 }
 
 // membership is a client's membership of one room.
@@ -41,7 +45,10 @@ type membership struct {
 
 // Connect returns a client that is in no room. You must close it.
 func (s *Service) Connect(p Peer) *Client {
-	return &Client{service: s, peer: p, memberships: make(map[string]*membership)}
+	return &Client{
+		service: s, peer: p, memberships: make(map[string]*membership),
+		reader: history.Client{Address: p.Address(), ID: p.ID()},
+	}
 }
 
 // Close ends all memberships. The peer itself leaves the rooms.
@@ -113,7 +120,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 		}
 		next.place = c.service.presence.place(q.RoomID, c.peer)
 	}
-	bounded, cancel := c.service.bounded(ctx)
+	bounded, cancel := c.service.bounded(history.WithClient(ctx, c.reader))
 	defer cancel()
 	subscription, err := c.service.log.Open(bounded, q.RoomID, from, next.live, func(opened history.Opened) {
 		if old != nil {

@@ -38,6 +38,7 @@ func ParsePosition(text string) (p Position, ok bool) {
 // existing message, or otherwise with the Newest messages.
 type FollowRequest struct {
 	RoomID   string
+	Address  string // the client's; see Peer
 	After    *Position
 	Earliest bool
 	Newest   int
@@ -70,6 +71,8 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, f Follower) (stop
 	if err := CheckRoom(q.RoomID); err != nil {
 		return nil, err
 	}
+	// Each follower is a client of its own.
+	ctx = history.WithClient(ctx, history.Client{Address: q.Address, ID: "feed " + strconv.FormatUint(s.followers.Add(1), 10)})
 	epoch := s.store.Epoch()
 	newest := min(max(q.Newest, 0), s.opts.MaxPage)
 	from := history.OpenOptions{Limit: history.Limit{Messages: max(newest, 1), Bytes: s.opts.PageBytes}}

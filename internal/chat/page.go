@@ -59,7 +59,7 @@ func (c *Client) History(ctx context.Context, q HistoryRequest) (Page, error) {
 	if err := s.afford(ctx, budget.Pages, &c.pages, 1); err != nil {
 		return Page{}, err
 	}
-	bounded, cancel := s.bounded(ctx)
+	bounded, cancel := s.bounded(history.WithClient(ctx, c.reader))
 	defer cancel()
 	slice, err := s.log.History(bounded, q.RoomID, wanted)
 	if err != nil {
