@@ -1,6 +1,9 @@
 package history
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A Client says for whom a store reads. Stores that read for few clients at a time take turns among
 // the addresses that wait, and among the clients of each address. So nobody waits for all that
@@ -8,6 +11,9 @@ import "context"
 type Client struct {
 	Address string // from which it connects; such as an IPv4 address, or a network of IPv6
 	ID      string // of the connection
+	// Debt says how much the client has read lately. Of the clients of an address, those with less
+	// debt go first; the others wait as much longer at most.
+	Debt time.Duration
 }
 
 type clientKey struct{}

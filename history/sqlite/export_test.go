@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/turns"
 )
 
 // SetClock replaces the store's clock.
@@ -46,7 +47,7 @@ func (s *Store) HoldWriteLock(t testing.TB) (unlock func()) {
 
 // HoldReader takes a reading connection until release is called.
 func (s *Store) HoldReader() (release func()) {
-	r, err := s.readers.Take(context.Background(), "", "")
+	r, err := s.readers.Take(context.Background(), turns.Client{})
 	if err != nil {
 		panic(err)
 	}
@@ -96,7 +97,7 @@ func (s *Store) Checkpoint() error {
 // Readers returns the reading connections that have been opened and are not in use.
 func (s *Store) Readers() (readers []*reader) {
 	for range s.opt.Readers {
-		r, err := s.readers.Take(context.Background(), "", "")
+		r, err := s.readers.Take(context.Background(), turns.Client{})
 		if err != nil {
 			panic(err)
 		}

@@ -66,7 +66,7 @@ func (s *Store) read(ctx context.Context, f func(*reader) error) error {
 		return err
 	}
 	client := history.ClientOf(ctx)
-	r, err := s.readers.Take(ctx, client.Address, client.ID)
+	r, err := s.readers.Take(ctx, turns.Client{Group: client.Address, ID: client.ID, Debt: client.Debt})
 	switch {
 	case err == turns.ErrClosed:
 		return history.ErrClosed

@@ -1,17 +1,21 @@
 // Package turns lends few things, such as database connections, to many clients in turn.
 //
 // Clients belong to groups, such as the addresses that they connect from. When a thing is free, it
-// goes to the group that has waited longest for its turn, and there to the client that has waited
-// longest for its own. So a client waits for one thing of each other client at most, however many
-// the others want, and a group of many clients gets no more than a group of one.
+// goes to the group whose last turn was longest ago. There it goes to the client that has waited
+// longest; who owes something counts as having come later by so much. So a client waits for one
+// thing of each other client at most, however many the others want; a group of many clients gets no
+// more than a group of one; and who has had much lets those go first who have not.
 package turns
 
 import (
+	"cmp"
+	"container/heap"
 	"container/list"
 	"context"
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Errors of Take.
@@ -20,6 +24,14 @@ var (
 	ErrClosed = errors.New("turns: closed")
 )
 
+// A Client says for whom a thing is taken. The zero Client goes first: it is meant for work that is
+// not done for a client.
+type Client struct {
+	Group string
+	ID    string        // within the group
+	Debt  time.Duration // how much later than others of the group it may have its turn
+}
+
 // A Queue lends things of type T. It is safe for concurrent use.
 type Queue[T any] struct {
 	limit int // on what one client may wait for
@@ -27,9 +39,10 @@ type Queue[T any] struct {
 	mu     sync.Mutex
 	free   []T
 	lent   int
-	first  []*waiter[T]         // those without a client, who go first
-	groups map[string]*group[T] // those that wait
-	round  list.List            // of *group[T]; the first one is next
+	first  []*waiter[T] // of the zero Client
+	groups map[string]*group[T]
+	round  list.List // of *group[T]; the first one is next
+	came   uint64    // counts the places that were given
 	closed bool
 	home   sync.Cond // on mu; signalled when nothing is lent any more
 }
@@ -37,19 +50,28 @@ type Queue[T any] struct {
 // group is a group with clients that wait.
 type group[T any] struct {
 	name    string
-	place   *list.Element // in Queue.round
+	round   *list.Element // its place in Queue.round
 	clients map[string]*client[T]
-	round   list.List // of *client[T]
+	line    line[T]
 }
 
 // client is a client that waits.
 type client[T any] struct {
 	id      string
-	place   *list.Element // in group.round
-	waiting []*waiter[T]  // in order
+	waiting []*waiter[T] // in order
+
+	due   time.Time // its place in the line
+	came  uint64    // decides if due is the same
+	index int
 }
 
-type waiter[T any] struct{ lent chan T }
+// line is a heap of clients.
+type line[T any] []*client[T]
+
+type waiter[T any] struct {
+	debt time.Duration
+	lent chan T
+}
 
 // New returns a queue of things. A client may wait for as many as limit at the same time.
 func New[T any](limit int, things ...T) *Queue[T] {
@@ -58,10 +80,9 @@ func New[T any](limit int, things ...T) *Queue[T] {
 	return q
 }
 
-// Take waits for the turn of a client of a group and returns a thing, which you must give back. If
-// both names are empty, it is the turn at once: that is meant for work that is not done for a
-// client. The error is ErrFull, ErrClosed, or that of ctx.
-func (q *Queue[T]) Take(ctx context.Context, in, id string) (thing T, err error) {
+// Take waits for the turn of c and returns a thing, which you must give back. The error is ErrFull,
+// ErrClosed, or that of ctx.
+func (q *Queue[T]) Take(ctx context.Context, c Client) (thing T, err error) {
 	if err := ctx.Err(); err != nil {
 		return thing, err
 	}
@@ -77,8 +98,8 @@ func (q *Queue[T]) Take(ctx context.Context, in, id string) (thing T, err error)
 		q.mu.Unlock()
 		return thing, nil
 	}
-	w := &waiter[T]{make(chan T, 1)}
-	ok := q.enterLocked(in, id, w)
+	w := &waiter[T]{c.Debt, make(chan T, 1)}
+	ok := q.enterLocked(c, w)
 	q.mu.Unlock()
 	if !ok {
 		return thing, ErrFull
@@ -91,7 +112,7 @@ func (q *Queue[T]) Take(ctx context.Context, in, id string) (thing T, err error)
 		return thing, nil
 	case <-ctx.Done():
 		q.mu.Lock()
-		q.leaveLocked(in, id, w)
+		q.leaveLocked(c, w)
 		q.mu.Unlock()
 		select {
 		case thing, ok = <-w.lent: // the turn came at the same moment
@@ -105,23 +126,25 @@ func (q *Queue[T]) Take(ctx context.Context, in, id string) (thing T, err error)
 	}
 }
 
-// enterLocked puts w at the end of its client's line. It reports false if the line is full.
-func (q *Queue[T]) enterLocked(in, id string, w *waiter[T]) bool {
-	if in == "" && id == "" {
+// enterLocked puts w at the end of what c waits for. It reports false if that is too much.
+func (q *Queue[T]) enterLocked(who Client, w *waiter[T]) bool {
+	if who == (Client{}) {
 		q.first = append(q.first, w)
 		return true
 	}
-	g := q.groups[in]
+	g := q.groups[who.Group]
 	if g == nil {
-		g = &group[T]{name: in, clients: make(map[string]*client[T])}
-		g.place = q.round.PushBack(g)
-		q.groups[in] = g
+		g = &group[T]{name: who.Group, clients: make(map[string]*client[T])}
+		g.round = q.round.PushBack(g)
+		q.groups[who.Group] = g
 	}
-	c := g.clients[id]
+	c := g.clients[who.ID]
 	if c == nil {
-		c = &client[T]{id: id}
-		c.place = g.round.PushBack(c)
-		g.clients[id] = c
+		c = &client[T]{id: who.ID, waiting: []*waiter[T]{w}}
+		g.clients[who.ID] = c
+		q.placeLocked(c)
+		heap.Push(&g.line, c)
+		return true
 	}
 	if len(c.waiting) >= q.limit {
 		return false
@@ -130,28 +153,34 @@ func (q *Queue[T]) enterLocked(in, id string, w *waiter[T]) bool {
 	return true
 }
 
-// leaveLocked takes w out of its client's line, if it is still there.
-func (q *Queue[T]) leaveLocked(in, id string, w *waiter[T]) {
+// placeLocked gives c the last place in its group's line, behind all who owe no more.
+func (q *Queue[T]) placeLocked(c *client[T]) {
+	q.came++
+	c.due, c.came = time.Now().Add(c.waiting[0].debt), q.came
+}
+
+// leaveLocked takes w out of what c waits for, if it is still there.
+func (q *Queue[T]) leaveLocked(who Client, w *waiter[T]) {
 	is := func(other *waiter[T]) bool { return other == w }
-	if in == "" && id == "" {
+	if who == (Client{}) {
 		q.first = slices.DeleteFunc(q.first, is)
 		return
 	}
-	if g := q.groups[in]; g != nil && g.clients[id] != nil {
-		c := g.clients[id]
+	if g := q.groups[who.Group]; g != nil && g.clients[who.ID] != nil {
+		c := g.clients[who.ID]
 		c.waiting = slices.DeleteFunc(c.waiting, is)
-		q.settleLocked(g, c)
+		if len(c.waiting) == 0 {
+			q.forgetLocked(g, c)
+		}
 	}
 }
 
-// settleLocked forgets a client that no longer waits, and its group if nobody in it does.
-func (q *Queue[T]) settleLocked(g *group[T], c *client[T]) {
-	if len(c.waiting) == 0 {
-		g.round.Remove(c.place)
-		delete(g.clients, c.id)
-	}
+// forgetLocked forgets a client that no longer waits, and its group if nobody in it does.
+func (q *Queue[T]) forgetLocked(g *group[T], c *client[T]) {
+	heap.Remove(&g.line, c.index)
+	delete(g.clients, c.id)
 	if len(g.clients) == 0 {
-		q.round.Remove(g.place)
+		q.round.Remove(g.round)
 		delete(q.groups, g.name)
 	}
 }
@@ -170,7 +199,7 @@ func (q *Queue[T]) Give(thing T) {
 	}
 }
 
-// nextLocked takes the waiter whose turn it is out of its line, or returns nil.
+// nextLocked takes out the waiter whose turn it is. If nobody waits, it returns nil.
 func (q *Queue[T]) nextLocked() (w *waiter[T]) {
 	if len(q.first) > 0 {
 		w, q.first = q.first[0], q.first[1:]
@@ -180,11 +209,15 @@ func (q *Queue[T]) nextLocked() (w *waiter[T]) {
 		return nil
 	}
 	g := q.round.Front().Value.(*group[T])
-	c := g.round.Front().Value.(*client[T])
+	q.round.MoveToBack(g.round)
+	c := g.line[0]
 	w, c.waiting = c.waiting[0], c.waiting[1:]
-	q.round.MoveToBack(g.place)
-	g.round.MoveToBack(c.place)
-	q.settleLocked(g, c)
+	if len(c.waiting) == 0 {
+		q.forgetLocked(g, c)
+	} else {
+		q.placeLocked(c)
+		heap.Fix(&g.line, c.index)
+	}
 	return w
 }
 
@@ -216,4 +249,30 @@ func (q *Queue[T]) Close() []T {
 	things := q.free
 	q.free = nil
 	return things
+}
+
+// These implement heap.Interface.
+
+func (l line[T]) Len() int { return len(l) }
+
+func (l line[T]) Less(i, j int) bool {
+	return cmp.Or(l[i].due.Compare(l[j].due), cmp.Compare(l[i].came, l[j].came)) < 0
+}
+
+func (l line[T]) Swap(i, j int) {
+	l[i], l[j] = l[j], l[i]
+	l[i].index, l[j].index = i, j
+}
+
+func (l *line[T]) Push(c any) {
+	c.(*client[T]).index = len(*l)
+	*l = append(*l, c.(*client[T]))
+}
+
+func (l *line[T]) Pop() any {
+	last := len(*l) - 1
+	c := (*l)[last]
+	(*l)[last] = nil
+	*l = (*l)[:last]
+	return c
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/parley-go/parley/internal/turns"
 )
 
+var inA = turns.Client{Group: "a"}
+
 // table is a queue for one thing, which the test has taken.
 type table struct {
 	*turns.Queue[int]
@@ -23,7 +25,7 @@ type table struct {
 
 func lay(t *testing.T, limit int) *table {
 	q := &table{Queue: turns.New(limit, 1)}
-	if thing, err := q.Take(t.Context(), "", ""); thing != 1 || err != nil {
+	if thing, err := q.Take(t.Context(), turns.Client{}); thing != 1 || err != nil {
 		t.Fatalf("took %d, %v", thing, err)
 	}
 	return q
@@ -31,9 +33,13 @@ func lay(t *testing.T, limit int) *table {
 
 // wait begins to wait for a thing. It is not given back.
 func (q *table) wait(ctx context.Context, group, id string) {
+	q.waitFor(ctx, turns.Client{Group: group, ID: id})
+}
+
+func (q *table) waitFor(ctx context.Context, c turns.Client) {
 	go func() {
-		if thing, err := q.Take(ctx, group, id); err == nil {
-			q.served = append(q.served, fmt.Sprint(group, id, thing))
+		if thing, err := q.Take(ctx, c); err == nil {
+			q.served = append(q.served, fmt.Sprint(c.Group, c.ID, thing))
 		}
 	}()
 	synctest.Wait()
@@ -79,13 +85,36 @@ func TestTurns(t *testing.T) {
 	})
 }
 
+// Who has had much lets others of its group go first, but not for ever.
+func TestDebts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := lay(t, 9)
+		ctx := t.Context()
+		for range 2 {
+			q.waitFor(ctx, turns.Client{Group: "a", ID: "greedy-", Debt: 8 * time.Second})
+		}
+		q.waitFor(ctx, turns.Client{Group: "a", ID: "other-", Debt: 2 * time.Second})
+		time.Sleep(time.Second)
+		q.wait(ctx, "a", "1-")
+		time.Sleep(2 * time.Second)
+		q.wait(ctx, "a", "2-")
+		q.wait(ctx, "b", "1-")
+		q.give(5)
+		time.Sleep(6 * time.Second)
+		q.wait(ctx, "a", "3-")
+		q.waitFor(ctx, turns.Client{Group: "a", ID: "other-", Debt: 7 * time.Second})
+		q.give(3)
+		q.want(t, "a1-1", "b1-1", "aother-1", "a2-1", "agreedy-1", "a3-1", "agreedy-1", "aother-1")
+	})
+}
+
 // A client's line is bounded, and others do not feel it.
 func TestFullLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := lay(t, 2)
 		q.wait(t.Context(), "a", "1-")
 		q.wait(t.Context(), "a", "1-")
-		if _, err := q.Take(t.Context(), "a", "1-"); !errors.Is(err, turns.ErrFull) {
+		if _, err := q.Take(t.Context(), turns.Client{Group: "a", ID: "1-"}); !errors.Is(err, turns.ErrFull) {
 			t.Errorf("error %v", err)
 		}
 		q.wait(t.Context(), "a", "2-")
@@ -114,7 +143,7 @@ func TestGivingUp(t *testing.T) {
 		}
 		q.give(1)
 		q.want(t, "b1")
-		if _, err := q.Take(ctx, "a", ""); !errors.Is(err, context.Canceled) {
+		if _, err := q.Take(ctx, inA); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 		// The turn comes at the moment at which the waiter gives up.
@@ -124,7 +153,7 @@ func TestGivingUp(t *testing.T) {
 			go cancel()
 			q.give(1)
 			if len(q.served) == 1 { // it gave up
-				thing, err := q.Take(t.Context(), "a", "")
+				thing, err := q.Take(t.Context(), inA)
 				if thing != 1 || err != nil {
 					t.Fatalf("the thing is lost: %d, %v", thing, err)
 				}
@@ -138,19 +167,19 @@ func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := turns.New(9, 1, 2)
 		for range 2 {
-			if _, err := q.Take(t.Context(), "a", ""); err != nil {
+			if _, err := q.Take(t.Context(), inA); err != nil {
 				t.Fatal(err)
 			}
 		}
 		failed := make(chan error, 1)
-		go func() { _, err := q.Take(t.Context(), "a", ""); failed <- err }()
+		go func() { _, err := q.Take(t.Context(), inA); failed <- err }()
 		synctest.Wait()
 		closed := make(chan []int, 1)
 		go func() { closed <- q.Close() }()
 		if err := <-failed; !errors.Is(err, turns.ErrClosed) {
 			t.Errorf("who waited got %v", err)
 		}
-		if _, err := q.Take(t.Context(), "a", ""); !errors.Is(err, turns.ErrClosed) {
+		if _, err := q.Take(t.Context(), inA); !errors.Is(err, turns.ErrClosed) {
 			t.Errorf("who came later got %v", err)
 		}
 		q.Give(3)
@@ -178,7 +207,7 @@ func TestStress(t *testing.T) {
 		group.Go(func() {
 			for range times {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(100))*time.Microsecond)
-				thing, err := q.Take(ctx, fmt.Sprint(i%3), fmt.Sprint(i%7))
+				thing, err := q.Take(ctx, turns.Client{Group: fmt.Sprint(i % 3), ID: fmt.Sprint(i % 7), Debt: time.Duration(rand.IntN(100))})
 				if err == nil {
 					if thing.Add(1) != 1 {
 						t.Error("lent to two at once")
