@@ -54,9 +54,6 @@ func (s *Store) HoldReader() (release func()) {
 	return func() { s.readers.Give(r) }
 }
 
-// Waiting returns the number of reads that wait for a connection.
-func (s *Store) Waiting() int { return s.readers.Waiting() }
-
 // Read calls f when it is the turn of ctx's client.
 func (s *Store) Read(ctx context.Context, f func()) error {
 	return s.read(ctx, func(*reader) error { f(); return nil })

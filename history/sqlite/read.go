@@ -97,6 +97,9 @@ func (s *Store) read(ctx context.Context, f func(*reader) error) error {
 	return fmt.Errorf("parley: read history: %w", cmp.Or(ctx.Err(), err))
 }
 
+// Waiting returns the number of reads that wait for their turn.
+func (s *Store) Waiting() int { return s.readers.Waiting() }
+
 // readRoom calls f in a transaction. If the room does not exist, f is not called, and s stays empty.
 func (s *Store) readRoom(ctx context.Context, room string, f func(r *reader, id int64, s *history.Slice) error) (history.Slice, error) {
 	slice := history.Slice{Messages: []history.Message{}}

@@ -113,6 +113,43 @@ func TestReadsEndWithTheirClient(t *testing.T) {
 	}
 }
 
+// countedReads counts the pages that it reads.
+type countedReads struct {
+	history.Store
+	reads atomic.Int32
+}
+
+func (s *countedReads) History(ctx context.Context, room string, p history.Page) (history.Slice, error) {
+	s.reads.Add(1)
+	return s.Store.History(ctx, room, p)
+}
+
+// A client that asks for many pages and takes none has one in the server's memory, also if it polls
+// and asks for no acknowledgement. The next page is read when it has taken that one.
+func TestPagesThatNobodyTakes(t *testing.T) {
+	store := &countedReads{Store: history.NewMemory()}
+	i := startOn(t, testConfig(), store)
+	s := connectByRequest(t, i.url, "polling")
+	defer s.leave()
+	const pages = 20
+	for _, event := range []string{`42["history",{"roomId":"r"}]`, `42["joinRoom",{"roomId":"r"}]`} {
+		s.post(t, `420["joinRoom",{"roomId":"r"}]`)
+		s.until(t, "430[")
+		store.reads.Store(0)
+		s.post(t, strings.Repeat(event+"\x1e", pages-1)+event)
+		for taken := int32(0); taken < pages; {
+			packets := s.next()
+			n := int32(strings.Count(packets, `42["history",`))
+			if taken += n; n > 1 || store.reads.Load() > taken+1 {
+				t.Fatalf("a poll got %d pages; %d were read when %d had been taken", n, store.reads.Load(), taken)
+			}
+			if packets == "2" {
+				s.post(t, "3")
+			}
+		}
+	}
+}
+
 // session is a client that sends by POST.
 type session struct {
 	*http.Client

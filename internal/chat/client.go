@@ -33,7 +33,7 @@ type Client struct {
 	sending     atomic.Int32           // messages that wait for the store without a waiting caller
 	joins       budget.Balance
 	pages       budget.Balance
-	reader      history.Client
+	reader      reader
 }
 
 // membership is a client's membership of one room.
@@ -47,7 +47,7 @@ type membership struct {
 func (s *Service) Connect(p Peer) *Client {
 	return &Client{
 		service: s, peer: p, memberships: make(map[string]*membership),
-		reader: history.Client{Address: p.Address(), ID: p.ID()},
+		reader: reader{address: p.Address(), id: p.ID()},
 	}
 }
 
@@ -109,6 +109,11 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	if err := c.service.afford(ctx, budget.Joins, &c.joins, 1); err != nil {
 		return err
 	}
+	reading, cancel, err := c.service.reading(ctx, &c.reader)
+	if err != nil {
+		return err
+	}
+	defer cancel()
 	me := Member{c.peer.ID(), who.orGuest(c.peer.ID())}
 	old := c.memberships[q.RoomID]
 	next := &membership{who: me.Principal, live: &subscriber{to: c.peer}}
@@ -120,12 +125,11 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 		}
 		next.place = c.service.presence.place(q.RoomID, c.peer)
 	}
-	bounded, cancel := c.service.bounded(history.WithClient(ctx, c.reader))
-	defer cancel()
-	subscription, err := c.service.log.Open(bounded, q.RoomID, from, next.live, func(opened history.Opened) {
+	subscription, err := c.service.log.Open(reading, q.RoomID, from, next.live, func(opened history.Opened) {
 		if old != nil {
 			old.live.stop() // what it has not delivered is in the page or follows it
 		}
+		c.service.charge(&c.reader, opened.Messages)
 		joined := Joined{
 			Page:  Page{q.RoomID, opened.Messages, opened.HasMore, opened.LastSeq, opened.Epoch},
 			Reset: opened.Reset, Member: me,

@@ -71,8 +71,7 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, f Follower) (stop
 	if err := CheckRoom(q.RoomID); err != nil {
 		return nil, err
 	}
-	// Each follower is a client of its own.
-	ctx = history.WithClient(ctx, history.Client{Address: q.Address, ID: "feed " + strconv.FormatUint(s.followers.Add(1), 10)})
+	r := &reader{address: q.Address, id: "feed " + strconv.FormatUint(s.followers.Add(1), 10)}
 	epoch := s.store.Epoch()
 	newest := min(max(q.Newest, 0), s.opts.MaxPage)
 	from := history.OpenOptions{Limit: history.Limit{Messages: max(newest, 1), Bytes: s.opts.PageBytes}}
@@ -84,13 +83,17 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, f Follower) (stop
 	}
 	for {
 		if from.Epoch == epoch {
-			if from.Since, err = s.catchUp(ctx, f, q.RoomID, from.Since, q.Earliest); err != nil {
+			if from.Since, err = s.catchUp(ctx, r, f, q.RoomID, from.Since, q.Earliest); err != nil {
 				return nil, err
 			}
 		}
+		reading, cancel, err := s.reading(ctx, r)
+		if err != nil {
+			return nil, err
+		}
 		live := &subscriber{to: f}
-		bounded, cancel := s.bounded(ctx)
-		live.subscription, err = s.log.Open(bounded, q.RoomID, from, live, func(o history.Opened) {
+		live.subscription, err = s.log.Open(reading, q.RoomID, from, live, func(o history.Opened) {
+			s.charge(r, o.Messages)
 			switch {
 			case from.Epoch == "":
 				o.Messages = o.Messages[max(len(o.Messages)-newest, 0):]
@@ -114,11 +117,15 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, f Follower) (stop
 // catchUp passes the messages after since to f, page by page, as fast as f accepts them. It returns
 // the number up to which it did so. If since is not a number of this room, opening the room will
 // find out.
-func (s *Service) catchUp(ctx context.Context, f Follower, room string, since int64, earliest bool) (int64, error) {
+func (s *Service) catchUp(ctx context.Context, r *reader, f Follower, room string, since int64, earliest bool) (int64, error) {
 	for {
-		bounded, cancel := s.bounded(ctx)
-		slice, err := s.store.Changes(bounded, room, since, history.Limit{Messages: catchUpPage, Bytes: catchUpBytes})
+		reading, cancel, err := s.reading(ctx, r)
+		if err != nil {
+			return since, err
+		}
+		slice, err := s.store.Changes(reading, room, since, history.Limit{Messages: catchUpPage, Bytes: catchUpBytes})
 		cancel()
+		s.charge(r, slice.Messages)
 		switch {
 		case history.Code(err) == history.ErrPruned.Code && earliest && slice.Floor > since:
 			since = slice.Floor // the earliest that exists

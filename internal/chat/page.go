@@ -59,12 +59,16 @@ func (c *Client) History(ctx context.Context, q HistoryRequest) (Page, error) {
 	if err := s.afford(ctx, budget.Pages, &c.pages, 1); err != nil {
 		return Page{}, err
 	}
-	bounded, cancel := s.bounded(history.WithClient(ctx, c.reader))
+	reading, cancel, err := s.reading(ctx, &c.reader)
+	if err != nil {
+		return Page{}, err
+	}
 	defer cancel()
-	slice, err := s.log.History(bounded, q.RoomID, wanted)
+	slice, err := s.log.History(reading, q.RoomID, wanted)
 	if err != nil {
 		return Page{}, s.storeError(ctx, "read page", err)
 	}
+	s.charge(&c.reader, slice.Messages)
 	more := slice.MoreBefore
 	if q.After != nil {
 		more = slice.MoreAfter
