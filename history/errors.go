@@ -13,6 +13,7 @@ import "errors"
 //	key_reuse        no: this client id belongs to another message
 //	unknown_outcome  yes, with the same client id: the message may have been stored
 //	unavailable      yes, later: the message was not stored
+//	busy             yes, later: the client's turn to read did not come in time
 //	closed           yes, on another node: this one is shutting down
 //	pruned           no: load the newest page; the requested messages are gone
 type Error struct {
@@ -30,6 +31,7 @@ var (
 	ErrKeyReuse       = &Error{Code: "key_reuse"}
 	ErrUnknownOutcome = &Error{Code: "unknown_outcome"}
 	ErrUnavailable    = &Error{Code: "unavailable"}
+	ErrBusy           = &Error{Code: "busy"}
 	ErrClosed         = &Error{Code: "closed"}
 	ErrPruned         = &Error{Code: "pruned"}
 )

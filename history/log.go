@@ -170,18 +170,20 @@ type OpenOptions struct {
 	// page.
 	Epoch string
 	Since int64
-	// Limit is the size of the newest page. If zero, DefaultLimit; at most MaxLimit.
-	Limit int
+	// Limit is the size of the newest page. A subscriber that comes back gets up to MaxLimit
+	// messages, but not more than Limit.Bytes.
+	Limit Limit
 }
 
 // Opened is what a subscriber receives before live messages.
 type Opened struct {
 	// Messages are in ascending order. For a subscriber that comes back, they are the missed ones.
 	Messages []Message `json:"messages"`
-	// HasMore says that there are messages before a newest page.
+	// HasMore says that there are messages before a newest page. If a subscriber comes back, it says
+	// that not all that it missed fits into Limit.Bytes: read on after the last of Messages, up to
+	// LastSeq.
 	HasMore bool `json:"hasMore"`
-	// LastSeq is the room's number up to which Messages are complete. Live messages continue from
-	// the next number.
+	// LastSeq is the room's newest number. Live messages continue from the next number.
 	LastSeq int64 `json:"lastSeq"`
 	// Epoch qualifies LastSeq.
 	Epoch string `json:"epoch"`
@@ -242,12 +244,13 @@ func (l *Log) open(ctx context.Context, s *Subscription, o OpenOptions, ready fu
 func (l *Log) read(ctx context.Context, room string, o OpenOptions) (Opened, error) {
 	epoch := l.store.Epoch()
 	if o.Epoch == epoch && o.Since >= 0 {
-		s, err := l.store.Changes(ctx, room, o.Since, MaxLimit)
-		switch {
-		case err != nil && Code(err) != ErrPruned.Code:
+		s, err := l.store.Changes(ctx, room, o.Since, Limit{Messages: MaxLimit, Bytes: o.Limit.Bytes})
+		if err != nil && Code(err) != ErrPruned.Code {
 			return Opened{}, err
-		case err == nil && o.Since <= s.Head && s.UpTo == s.Head:
-			return Opened{Messages: s.Messages, LastSeq: s.UpTo, Epoch: epoch}, nil
+		}
+		complete, few := s.UpTo == s.Head, s.Head-o.Since <= MaxLimit
+		if err == nil && o.Since <= s.Head && (complete || few) {
+			return Opened{Messages: s.Messages, HasMore: !complete, LastSeq: s.Head, Epoch: epoch}, nil
 		}
 	}
 	s, err := l.store.History(ctx, room, Page{Limit: o.Limit})

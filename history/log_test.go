@@ -49,7 +49,7 @@ func TestOpenThenLive(t *testing.T) {
 		if !a.opened[0].HasMore {
 			t.Error("it does not say that there is more")
 		}
-		b.open(t, log, "r", history.OpenOptions{Limit: 2})
+		b.open(t, log, "r", history.OpenOptions{Limit: history.Limit{Messages: 2}})
 		b.wantPage(t, 59, 60, false)
 		mustAppend(t, log, "other", 1)
 		mustAppend(t, log, "r", 5)
@@ -107,11 +107,80 @@ func TestOpenReset(t *testing.T) {
 		a.open(t, log, "r", history.OpenOptions{Epoch: store.Epoch(), Since: 100})
 		a.wantPage(t, 101, 600, false)
 
-		store.hook(hooks{changes: func(string, int64, int) (history.Slice, error) {
+		store.hook(hooks{changes: func(string, int64, history.Limit) (history.Slice, error) {
 			return history.Slice{Head: 600, Floor: 590}, history.ErrPruned
 		}})
 		a.open(t, log, "r", history.OpenOptions{Epoch: store.Epoch(), Since: 580})
 		a.wantPage(t, 551, 600, true)
+	})
+}
+
+// A subscriber that comes back gets no more bytes at once than it asks for. It reads on up to where
+// live messages begin, and it is only reset if it missed too many messages.
+func TestOpenInPieces(t *testing.T) {
+	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
+		mustAppend(t, log, "r", 40)
+		size := put(t, store, "size", 1)[0]
+		var a listener
+		o := history.OpenOptions{Epoch: store.Epoch(), Since: 10, Limit: history.Limit{Messages: 5, Bytes: 12 * size.Size()}}
+		a.open(t, log, "r", o)
+		opened := a.opened[0]
+		if n := len(opened.Messages); n != 12 || opened.Messages[0].Seq != 11 || opened.LastSeq != 40 || !opened.HasMore || opened.Reset {
+			t.Errorf("%d messages up to %d, more %v, reset %v", n, opened.LastSeq, opened.HasMore, opened.Reset)
+		}
+		mustAppend(t, log, "r", 2)
+		synctest.Wait()
+		a.wantLive(t, 41, 42)
+
+		o.Since = 31
+		a.open(t, log, "r", o)
+		a.wantPage(t, 32, 42, false)
+		if a.opened[1].HasMore {
+			t.Error("says that there is more")
+		}
+		mustAppend(t, log, "r", 470)
+		o.Since = 12 // 500 ago
+		a.open(t, log, "r", o)
+		if opened := a.opened[2]; opened.Reset || !opened.HasMore || len(opened.Messages) == 0 || opened.Messages[0].Seq != 13 {
+			t.Errorf("500 messages ago: %d messages, more %v, reset %v", len(opened.Messages), opened.HasMore, opened.Reset)
+		}
+		o.Since = 11
+		a.open(t, log, "r", o)
+		a.wantPage(t, 508, 512, true)
+	})
+}
+
+// A repair reads many bytes in pieces.
+func TestRepairInPieces(t *testing.T) {
+	inLog(t, &history.LogOptions{Bus: lossy()}, func(t *testing.T, log *history.Log, store *hooked) {
+		var a listener
+		a.open(t, log, "r", history.OpenOptions{})
+		reads := 0
+		store.hook(hooks{changes: func(room string, since int64, l history.Limit) (history.Slice, error) {
+			reads++
+			s, err := store.Store.Changes(context.Background(), room, since, l)
+			bytes := 0
+			for i := range s.Messages {
+				bytes += s.Messages[i].Size()
+			}
+			if bytes > history.DefaultBytes {
+				t.Errorf("%d bytes in one read", bytes)
+			}
+			return s, err
+		}})
+		big := draft("r", 0)
+		big.Message = []byte(`"` + strings.Repeat("x", 60_000) + `"`)
+		for range 30 {
+			if _, err := store.Append(context.Background(), []history.Draft{big}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		a.wantLive(t, 1, 30)
+		if reads < 4 {
+			t.Errorf("%d reads", reads)
+		}
 	})
 }
 

@@ -119,7 +119,7 @@ type hooked struct {
 type hooks struct {
 	append  func([]history.Draft) ([]history.Appended, error)
 	history func(string, history.Page) (history.Slice, error)
-	changes func(string, int64, int) (history.Slice, error)
+	changes func(string, int64, history.Limit) (history.Slice, error)
 	heads   func([]string) (map[string]int64, error)
 }
 
@@ -152,11 +152,11 @@ func (s *hooked) History(ctx context.Context, room string, p history.Page) (hist
 	return s.Store.History(ctx, room, p)
 }
 
-func (s *hooked) Changes(ctx context.Context, room string, since int64, limit int) (history.Slice, error) {
+func (s *hooked) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
 	if f := s.current().changes; f != nil {
-		return f(room, since, limit)
+		return f(room, since, l)
 	}
-	return s.Store.Changes(ctx, room, since, limit)
+	return s.Store.Changes(ctx, room, since, l)
 }
 
 func (s *hooked) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {

@@ -106,21 +106,23 @@ func (s *Memory) History(ctx context.Context, room string, p Page) (Slice, error
 		return Slice{}, err
 	}
 	// The seq of messages[i] is i+1. So messages[seq] is the message after seq.
-	head, limit := int64(len(messages)), int64(p.Limit)
-	var from, to int64
+	head := int64(len(messages))
+	from, older, newer := head, p.Limit, Limit{} // the page grows from here in both directions
 	switch {
 	case p.After != 0:
-		from = min(max(p.After, 0), head)
-		to = min(from+limit, head)
+		from, older, newer = min(max(p.After, 0), head), Limit{}, p.Limit
 	case p.Around != 0:
-		from = min(max(p.Around-1-limit/2, 0), head)
-		to = min(max(p.Around-1, 0)+limit-limit/2, head)
+		from = min(p.Around-1, head)
+		older, newer = p.Limit.Halves()
 	case p.Before != 0:
-		to = min(p.Before-1, head)
-		from = max(to-limit, 0)
-	default:
-		to = head
-		from = max(to-limit, 0)
+		from = min(p.Before-1, head)
+	}
+	to := from
+	for from > 0 && older.Take(&messages[from-1]) {
+		from--
+	}
+	for to < head && newer.Take(&messages[to]) {
+		to++
 	}
 	return Slice{
 		Messages:   append([]Message{}, messages[from:to]...),
@@ -131,14 +133,17 @@ func (s *Memory) History(ctx context.Context, room string, p Page) (Slice, error
 }
 
 // Changes implements [Store].
-func (s *Memory) Changes(ctx context.Context, room string, since int64, limit int) (Slice, error) {
+func (s *Memory) Changes(ctx context.Context, room string, since int64, l Limit) (Slice, error) {
 	messages, err := s.read(ctx, room)
 	if err != nil {
 		return Slice{}, err
 	}
 	head := int64(len(messages))
 	from := min(max(since, 0), head)
-	to := min(from+int64(ClampLimit(limit)), head)
+	to := from
+	for l = l.Prepare(); to < head && l.Take(&messages[to]); {
+		to++
+	}
 	return Slice{
 		Messages:   append([]Message{}, messages[from:to]...),
 		Head:       head,

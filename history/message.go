@@ -16,8 +16,9 @@ const (
 	MaxClientID = 128     // bytes of a client id
 	MaxMessage  = 1 << 20 // bytes of a message as compact JSON
 
-	DefaultLimit = 50  // messages per page if no limit is given
-	MaxLimit     = 500 // maximum number of messages per page; larger limits are reduced to this
+	DefaultLimit = 50      // messages per page if no limit is given
+	MaxLimit     = 500     // maximum number of messages per page; larger limits are reduced to this
+	DefaultBytes = 1 << 19 // bytes of the messages of a page if no limit is given
 )
 
 // A Message is one stored message. It is a value whose Message bytes are shared, so you must not
@@ -72,6 +73,12 @@ func (m *Message) AppendJSON(dst []byte) []byte {
 		dst = appendString(append(dst, `,"clientId":`...), m.ClientID)
 	}
 	return append(dst, '}')
+}
+
+// Size returns the approximate number of bytes that m takes as JSON. It is cheap.
+func (m *Message) Size() int {
+	const others = 200 // bytes of names, numbers and quotes
+	return others + len(m.Message) + len(m.RoomID) + len(m.UserID) + len(m.OperatorID) + len(m.ClientID)
 }
 
 // appendString appends s as a JSON string.
@@ -194,53 +201,4 @@ type Appended struct {
 	Dup bool
 	// Err says why this draft was not stored. It does not affect others of the same batch.
 	Err error
-}
-
-// A Page selects messages of a room. Set at most one of Before, After and Around. If none is set,
-// the page is the newest one.
-type Page struct {
-	Before int64 // the last messages with a smaller seq
-	After  int64 // the first messages with a larger seq; -1: from the very first
-	Around int64 // half of the messages before this seq, the rest from it on
-	Limit  int   // If zero, DefaultLimit; at most MaxLimit.
-}
-
-// Prepare checks the page and returns it with its Limit filled in. Stores call it.
-func (p Page) Prepare() (Page, error) {
-	set := 0
-	for _, n := range [...]int64{p.Before, p.After, p.Around} {
-		if n != 0 {
-			set++
-		}
-	}
-	if set > 1 || p.Before < 0 || p.After < -1 || p.Around < 0 {
-		return p, ErrBadPage
-	}
-	p.Limit = ClampLimit(p.Limit)
-	return p, nil
-}
-
-// ClampLimit converts a requested limit to the one that is used.
-func ClampLimit(limit int) int {
-	if limit <= 0 {
-		return DefaultLimit
-	}
-	return min(limit, MaxLimit)
-}
-
-// A Slice is a part of a room's history, with the room's state at the same moment.
-type Slice struct {
-	// Messages are in ascending order: of seq from History, of the last change from Changes. The
-	// slice is never nil.
-	Messages []Message `json:"messages"`
-	// Head is the room's newest number; 0 if the room has no messages.
-	Head int64 `json:"head"`
-	// Floor is the largest number that was pruned: messages up to it may be missing.
-	Floor int64 `json:"floor,omitempty"`
-	// MoreBefore and MoreAfter say that there are more messages before and after.
-	MoreBefore bool `json:"moreBefore"`
-	MoreAfter  bool `json:"moreAfter"`
-	// UpTo is set by Changes: every change up to this number is in the slice or superseded by a
-	// later change.
-	UpTo int64 `json:"upTo,omitempty"`
 }

@@ -177,7 +177,7 @@ func TestRepairFails(t *testing.T) {
 		var a listener
 		a.open(t, log, "r", history.OpenOptions{})
 		reads := 0
-		store.hook(hooks{changes: func(string, int64, int) (history.Slice, error) { reads++; return history.Slice{}, errDisk }})
+		store.hook(hooks{changes: func(string, int64, history.Limit) (history.Slice, error) { reads++; return history.Slice{}, errDisk }})
 		put(t, store, "r", 1)
 		mustAppend(t, log, "r", 1)
 		time.Sleep(4 * time.Second)
@@ -197,8 +197,8 @@ func TestRepairPruned(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
 		var a listener
 		a.open(t, log, "r", history.OpenOptions{})
-		store.hook(hooks{changes: func(room string, since int64, limit int) (history.Slice, error) {
-			s, err := store.Store.Changes(context.Background(), room, since, limit)
+		store.hook(hooks{changes: func(room string, since int64, l history.Limit) (history.Slice, error) {
+			s, err := store.Store.Changes(context.Background(), room, since, l)
 			if s.Floor = 2; since < s.Floor {
 				return history.Slice{Head: s.Head, Floor: 2}, history.ErrPruned
 			}
@@ -222,9 +222,9 @@ func TestRepairForged(t *testing.T) {
 		var a listener
 		a.open(t, log, "r", history.OpenOptions{})
 		reads := 0
-		store.hook(hooks{changes: func(room string, since int64, limit int) (history.Slice, error) {
+		store.hook(hooks{changes: func(room string, since int64, l history.Limit) (history.Slice, error) {
 			reads++
-			return store.Store.Changes(context.Background(), room, since, limit)
+			return store.Store.Changes(context.Background(), room, since, l)
 		}})
 		network.Publish(&history.Message{RoomID: "r", Seq: 7})
 		time.Sleep(4 * time.Second)

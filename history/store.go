@@ -22,10 +22,10 @@ type Store interface {
 	// History returns a page of a room's messages. If the room has none, the page is empty.
 	History(ctx context.Context, room string, p Page) (Slice, error)
 
-	// Changes returns messages whose last change has a number larger than since, ordered by that
-	// number, at most limit (see ClampLimit). UpTo says how far the result is complete. If since is
-	// before the room's floor, the error is ErrPruned, and the slice has only Head and Floor.
-	Changes(ctx context.Context, room string, since int64, limit int) (Slice, error)
+	// Changes returns the first messages whose last change has a number larger than since, ordered
+	// by that number. UpTo says how far the result is complete. If since is before the room's floor,
+	// the error is ErrPruned, and the slice has only Head and Floor.
+	Changes(ctx context.Context, room string, since int64, l Limit) (Slice, error)
 
 	// Heads returns the newest numbers of rooms in one query. It omits rooms without messages.
 	Heads(ctx context.Context, rooms []string) (map[string]int64, error)

@@ -224,7 +224,7 @@ func (t *tail) fillOnce() (more bool) {
 	pos, want := t.pos, t.want
 	t.doubtful = false
 	t.mu.Unlock()
-	s, err := t.log.store.Changes(t.log.ctx, t.room, pos, MaxLimit)
+	s, err := t.log.store.Changes(t.log.ctx, t.room, pos, Limit{Messages: MaxLimit})
 	if errors.Is(err, ErrPruned) {
 		s.UpTo, err = s.Floor, nil // nothing is left to deliver
 	}

@@ -115,12 +115,12 @@ func (r *Rooms) reopen(s *parley.Socket) {
 
 // goOn sends s what was stored in a room after its client's last message.
 func (r *Rooms) goOn(ctx context.Context, s *parley.Socket, room string, old *membership) error {
-	// Several rooms may have many messages, so send one room after the other.
+	// There may be many messages, in several rooms, so send them piece by piece.
 	if err := s.Drain(ctx); err != nil {
 		return err
 	}
 	next := &membership{rooms: r, socket: s}
-	reset := false
+	var reset, more bool
 	err := next.open(ctx, room, history.OpenOptions{Epoch: old.epoch, Since: old.sent}, func(opened history.Opened) {
 		if reset = opened.Reset; reset {
 			next.stop()
@@ -129,6 +129,9 @@ func (r *Rooms) goOn(ctx context.Context, s *parley.Socket, room string, old *me
 		next.sent = old.sent
 		for i := range opened.Messages {
 			next.Deliver(&history.Live{Message: opened.Messages[i]})
+		}
+		if more = opened.HasMore; more {
+			next.stop()
 		}
 	})
 	switch {
@@ -139,5 +142,9 @@ func (r *Rooms) goOn(ctx context.Context, s *parley.Socket, room string, old *me
 		return ErrReset
 	}
 	r.of.Get(s).put(s, room, next)
+	if more {
+		next.end()
+		return r.goOn(ctx, s, room, next)
+	}
 	return nil
 }

@@ -269,11 +269,11 @@ type brokenStore struct {
 	broken atomic.Bool
 }
 
-func (b *brokenStore) Changes(ctx context.Context, room string, since int64, limit int) (history.Slice, error) {
+func (b *brokenStore) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
 	if b.broken.Load() {
 		return history.Slice{}, errDisk
 	}
-	return b.Store.Changes(ctx, room, since, limit)
+	return b.Store.Changes(ctx, room, since, l)
 }
 
 // Argument is called once for each message, whatever the number of receivers.

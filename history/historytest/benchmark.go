@@ -37,7 +37,7 @@ func Benchmark(b *testing.B, open func(testing.TB) history.Store) {
 	b.Run("last50", func(b *testing.B) {
 		store := open(b)
 		benchmarkRead(b, store, func(room string) (int, error) {
-			s, err := store.History(context.Background(), room, history.Page{})
+			s, err := store.History(b.Context(), room, history.Page{})
 			return len(s.Messages), err
 		})
 	})
@@ -46,7 +46,7 @@ func Benchmark(b *testing.B, open func(testing.TB) history.Store) {
 		log := history.NewLog(store, nil)
 		defer log.Close()
 		benchmarkRead(b, store, func(room string) (n int, err error) {
-			sub, err := log.Open(context.Background(), room, history.OpenOptions{}, nobody{}, func(o history.Opened) {
+			sub, err := log.Open(b.Context(), room, history.OpenOptions{}, nobody{}, func(o history.Opened) {
 				n = len(o.Messages)
 			})
 			if err == nil {

@@ -15,7 +15,10 @@ type (
 	NewNode = newNode
 )
 
-var NewLogNode = newLogNode
+var (
+	NewLogNode = newLogNode
+	CheckBytes = checkBytes
+)
 
 // Failures plays n plans and returns how many of them failed.
 func Failures(t *testing.T, n int, store history.Store, make NewNode) (failed int) {

@@ -197,7 +197,7 @@ func (g *game) checkStore() {
 		stored := map[string]bool{}
 		var pos int64
 		for {
-			s, err := g.store.Changes(context.Background(), room, pos, history.MaxLimit)
+			s, err := g.store.Changes(context.Background(), room, pos, history.Limit{Messages: history.MaxLimit})
 			if err != nil {
 				g.fault("read %s: %w", room, err)
 				return
@@ -301,7 +301,7 @@ func (c *client) join(n node, room string) {
 	now := &visit{view: v}
 	v.mu.Lock()
 	v.visit = now
-	o := history.OpenOptions{Epoch: v.epoch, Since: v.pos, Limit: 5}
+	o := history.OpenOptions{Epoch: v.epoch, Since: v.pos, Limit: history.Limit{Messages: 5}}
 	v.mu.Unlock()
 	open, err := n.Open(context.Background(), room, o, now, now.onReady)
 	if err != nil {
@@ -419,10 +419,10 @@ func (s *slowStore) History(ctx context.Context, room string, p history.Page) (h
 	return s.Store.History(ctx, room, p)
 }
 
-func (s *slowStore) Changes(ctx context.Context, room string, since int64, limit int) (history.Slice, error) {
+func (s *slowStore) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
 	s.pause()
 	defer s.pause()
-	return s.Store.Changes(ctx, room, since, limit)
+	return s.Store.Changes(ctx, room, since, l)
 }
 
 func (s *slowStore) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {

@@ -120,6 +120,6 @@ func readPage(ctx context.Context, store history.Store, room string, o history.O
 		s, _ := store.History(ctx, room, history.Page{Limit: o.Limit})
 		return history.Opened{Messages: s.Messages, LastSeq: s.Head, HasMore: s.MoreBefore, Epoch: store.Epoch()}
 	}
-	s, _ := store.Changes(ctx, room, o.Since, history.MaxLimit)
+	s, _ := store.Changes(ctx, room, o.Since, history.Limit{Messages: history.MaxLimit})
 	return history.Opened{Messages: s.Messages, LastSeq: s.UpTo, Epoch: store.Epoch()}
 }

@@ -3,6 +3,8 @@ package historytest
 import (
 	"context"
 	"fmt"
+	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,7 +40,7 @@ func write(t *testing.T, store history.Store, rooms []string, read func()) {
 				}
 				// What Append has returned is visible at once.
 				last := results[len(results)-1].Message
-				s, err := store.History(context.Background(), last.RoomID, history.Page{Around: last.Seq, Limit: 1})
+				s, err := store.History(context.Background(), last.RoomID, history.Page{Around: last.Seq, Limit: history.Limit{Messages: 1}})
 				if err != nil || len(s.Messages) != 1 || s.Messages[0].ID != last.ID || s.Head < last.Seq {
 					t.Errorf("read number %d after its append: %+v, %v", last.Seq, s, err)
 					return
@@ -66,7 +68,7 @@ func testVisibility(t *testing.T, store history.Store) {
 	var last history.Time
 	write(t, store, []string{"a"}, func() {
 		for {
-			s, err := store.Changes(context.Background(), "a", pos, history.MaxLimit)
+			s, err := store.Changes(context.Background(), "a", pos, history.Limit{Messages: history.MaxLimit})
 			if err != nil {
 				t.Errorf("changes: %v", err)
 				return
@@ -150,20 +152,22 @@ func testModel(t *testing.T, store history.Store) {
 				}
 			},
 			"history": func(t *rapid.T) {
-				p := history.Page{Limit: rapid.IntRange(1, 20).Draw(t, "limit")}
+				p := history.Page{Limit: drawLimit(t)}
 				n := rapid.Int64Range(1, 200).Draw(t, "n")
 				all := model[room.Draw(t, "room")]
 				head := int64(len(all))
-				from, to := max(head-int64(p.Limit), 0), head
+				from, to := head, head
 				switch rapid.SampledFrom([]string{"newest", "before", "after"}).Draw(t, "page") {
 				case "before":
 					p.Before = n
 					to = min(n-1, head)
-					from = max(to-int64(p.Limit), 0)
+					from = to - fitting(p.Limit, slices.Backward(all[:to]))
 				case "after":
 					p.After = n
 					from = min(n, head)
-					to = min(from+int64(p.Limit), head)
+					to = from + fitting(p.Limit, slices.All(all[from:]))
+				default:
+					from = to - fitting(p.Limit, slices.Backward(all[:to]))
 				}
 				if head == 0 {
 					return // the model does not know the room's name
@@ -178,8 +182,8 @@ func testModel(t *testing.T, store history.Store) {
 					return
 				}
 				since := rapid.Int64Range(0, head).Draw(t, "since")
-				limit := rapid.IntRange(1, 20).Draw(t, "limit")
-				to := min(since+int64(limit), head)
+				limit := drawLimit(t)
+				to := since + fitting(limit, slices.All(all[since:]))
 				s, err := store.Changes(context.Background(), all[0].RoomID, since, limit)
 				compareMessages(t, s, err, all[since:to], head)
 				if s.UpTo != to {
@@ -188,6 +192,23 @@ func testModel(t *testing.T, store history.Store) {
 			},
 		})
 	})
+}
+
+func drawLimit(t *rapid.T) history.Limit {
+	return history.Limit{Messages: rapid.IntRange(1, 20).Draw(t, "messages"), Bytes: rapid.IntRange(1, 5000).Draw(t, "bytes")}
+}
+
+// fitting returns how many of the messages a page may have.
+func fitting(l history.Limit, messages iter.Seq2[int, history.Message]) (n int64) {
+	bytes := 0
+	for _, m := range messages {
+		bytes += m.Size()
+		if int(n) == l.Messages || n > 0 && bytes > l.Bytes {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 func compareAppended(t *rapid.T, model map[string][]history.Message, d history.Draft, got history.Appended) {

@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(testing.TB) history.Store) {
 		{"Scope", testScope},
 		{"Pages", testPages},
 		{"Changes", testChanges},
+		{"Bytes", testBytes},
 		{"Heads", testHeads},
 		{"EmptyRoom", testEmptyRoom},
 		{"Cancelled", testCancelled},
@@ -76,7 +77,7 @@ func mustHistory(t *testing.T, store history.Store, room string, p history.Page)
 
 func mustChanges(t *testing.T, store history.Store, room string, since int64, limit int) history.Slice {
 	t.Helper()
-	s, err := store.Changes(context.Background(), room, since, limit)
+	s, err := store.Changes(context.Background(), room, since, history.Limit{Messages: limit})
 	if err != nil {
 		t.Fatalf("changes of %q since %d: %v", room, since, err)
 	}
@@ -284,22 +285,22 @@ func testPages(t *testing.T, store history.Store) {
 		moreBefore, moreAfter bool
 	}{
 		{history.Page{}, 1, 10, false, false},
-		{history.Page{Limit: 3}, 8, 10, true, false},
-		{history.Page{Limit: 10}, 1, 10, false, false},
-		{history.Page{Limit: math.MaxInt}, 1, 10, false, false},
-		{history.Page{Before: 8, Limit: 3}, 5, 7, true, true},
-		{history.Page{Before: 4, Limit: 3}, 1, 3, false, true},
-		{history.Page{Before: 1, Limit: 3}, 1, 0, false, true},
-		{history.Page{Before: 1 << 60, Limit: 3}, 8, 10, true, false},
-		{history.Page{After: -1, Limit: 3}, 1, 3, false, true},
-		{history.Page{After: 3, Limit: 3}, 4, 6, true, true},
-		{history.Page{After: 7, Limit: 3}, 8, 10, true, false},
-		{history.Page{After: 10, Limit: 3}, 1, 0, true, false},
-		{history.Page{Around: 5, Limit: 4}, 3, 6, true, true},
-		{history.Page{Around: 5, Limit: 5}, 3, 7, true, true},
-		{history.Page{Around: 5, Limit: 1}, 5, 5, true, true},
-		{history.Page{Around: 1, Limit: 4}, 1, 2, false, true},
-		{history.Page{Around: 10, Limit: 4}, 8, 10, true, false},
+		{history.Page{Limit: history.Limit{Messages: 3}}, 8, 10, true, false},
+		{history.Page{Limit: history.Limit{Messages: 10}}, 1, 10, false, false},
+		{history.Page{Limit: history.Limit{Messages: math.MaxInt}}, 1, 10, false, false},
+		{history.Page{Before: 8, Limit: history.Limit{Messages: 3}}, 5, 7, true, true},
+		{history.Page{Before: 4, Limit: history.Limit{Messages: 3}}, 1, 3, false, true},
+		{history.Page{Before: 1, Limit: history.Limit{Messages: 3}}, 1, 0, false, true},
+		{history.Page{Before: 1 << 60, Limit: history.Limit{Messages: 3}}, 8, 10, true, false},
+		{history.Page{After: -1, Limit: history.Limit{Messages: 3}}, 1, 3, false, true},
+		{history.Page{After: 3, Limit: history.Limit{Messages: 3}}, 4, 6, true, true},
+		{history.Page{After: 7, Limit: history.Limit{Messages: 3}}, 8, 10, true, false},
+		{history.Page{After: 10, Limit: history.Limit{Messages: 3}}, 1, 0, true, false},
+		{history.Page{Around: 5, Limit: history.Limit{Messages: 4}}, 3, 6, true, true},
+		{history.Page{Around: 5, Limit: history.Limit{Messages: 5}}, 3, 7, true, true},
+		{history.Page{Around: 5, Limit: history.Limit{Messages: 1}}, 5, 5, true, true},
+		{history.Page{Around: 1, Limit: history.Limit{Messages: 4}}, 1, 2, false, true},
+		{history.Page{Around: 10, Limit: history.Limit{Messages: 4}}, 8, 10, true, false},
 	} {
 		s := mustHistory(t, store, "a", test.page)
 		what := fmt.Sprintf("%+v", test.page)
@@ -349,7 +350,7 @@ func testChanges(t *testing.T, store history.Store) {
 			t.Errorf("%s: up to %d, head %d, more %v", what, s.UpTo, s.Head, s.MoreAfter)
 		}
 	}
-	if _, err := store.Changes(context.Background(), "", 0, 0); !errors.Is(err, history.ErrBadRoom) {
+	if _, err := store.Changes(context.Background(), "", 0, history.Limit{}); !errors.Is(err, history.ErrBadRoom) {
 		t.Errorf("no room: error %v", err)
 	}
 }
@@ -391,7 +392,7 @@ func testCancelled(t *testing.T, store history.Store) {
 	if _, err := store.History(ctx, "a", history.Page{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("history: error %v", err)
 	}
-	if _, err := store.Changes(ctx, "a", 0, 0); !errors.Is(err, context.Canceled) {
+	if _, err := store.Changes(ctx, "a", 0, history.Limit{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("changes: error %v", err)
 	}
 	if _, err := store.Heads(ctx, []string{"a"}); !errors.Is(err, context.Canceled) {
@@ -416,7 +417,7 @@ func testClosed(t *testing.T, store history.Store) {
 	if _, err := store.History(ctx, "a", history.Page{}); !errors.Is(err, history.ErrClosed) {
 		t.Errorf("history: error %v", err)
 	}
-	if _, err := store.Changes(ctx, "a", 0, 0); !errors.Is(err, history.ErrClosed) {
+	if _, err := store.Changes(ctx, "a", 0, history.Limit{}); !errors.Is(err, history.ErrClosed) {
 		t.Errorf("changes: error %v", err)
 	}
 	if _, err := store.Heads(ctx, []string{"a"}); !errors.Is(err, history.ErrClosed) {

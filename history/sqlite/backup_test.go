@@ -195,7 +195,7 @@ func TestBackupWhileSending(t *testing.T) {
 			if at < least {
 				t.Errorf("room %d: %d are in the backup, of %d", room, at, least)
 			}
-			page, err := s.History(t.Context(), name, history.Page{After: -1, Limit: history.MaxLimit})
+			page, err := s.History(t.Context(), name, history.Page{After: -1, Limit: history.Limit{Messages: history.MaxLimit}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -81,7 +81,7 @@ func TestCrash(t *testing.T) {
 		room := fmt.Sprint("room", n)
 		var pos int64
 		for {
-			slice, err := store.Changes(context.Background(), room, pos, history.MaxLimit)
+			slice, err := store.Changes(context.Background(), room, pos, history.Limit{Messages: history.MaxLimit})
 			if err != nil {
 				t.Fatal(err)
 			}

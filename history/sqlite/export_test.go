@@ -2,8 +2,13 @@ package sqlite
 
 import (
 	"context"
+	"errors"
+	"math"
 	"testing"
 	"time"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/turns"
 )
 
 // SetClock replaces the store's clock.
@@ -42,8 +47,63 @@ func (s *Store) HoldWriteLock(t testing.TB) (unlock func()) {
 
 // HoldReader takes a reading connection until release is called.
 func (s *Store) HoldReader() (release func()) {
-	r := <-s.readers
-	return func() { s.readers <- r }
+	r, err := s.readers.Take(context.Background(), turns.Client{})
+	if err != nil {
+		panic(err)
+	}
+	return func() { s.readers.Give(r) }
+}
+
+// Read calls f when it is the turn of ctx's client.
+func (s *Store) Read(ctx context.Context, f func()) error {
+	return s.read(ctx, func(*reader) error { f(); return nil })
+}
+
+// ReadForever reads until ctx ends: rows that never end or, if found is false, none of them.
+func (s *Store) ReadForever(ctx context.Context, found bool, reading chan<- struct{}) error {
+	return s.read(ctx, func(r *reader) error {
+		var n int64
+		if err := r.room.QueryRowContext(ctx, "a").Scan(&n, &n, &n); err != nil {
+			return err
+		}
+		stmt := r.prepare(ctx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+			SELECT i, '', '', '', 0, '', 0 FROM n WHERE i > ? AND i < ? LIMIT ?`)
+		to := int64(0)
+		if found {
+			to = math.MaxInt64
+		}
+		close(reading)
+		_, _, err := query(ctx, stmt, "a", history.Limit{Messages: 1 << 40, Bytes: 1 << 60}, 0, to)
+		return err
+	})
+}
+
+// Checkpoint moves the write-ahead log into the database and empties it. It fails if a read is in
+// the way.
+func (s *Store) Checkpoint() error {
+	w := <-s.writers
+	defer func() { s.writers <- w }()
+	var busy, log, moved int
+	err := w.conn.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &moved)
+	if err == nil && busy != 0 {
+		err = errors.New("somebody reads")
+	}
+	return err
+}
+
+// Readers returns the reading connections that have been opened and are not in use.
+func (s *Store) Readers() (readers []*reader) {
+	for range s.opt.Readers {
+		r, err := s.readers.Take(context.Background(), turns.Client{})
+		if err != nil {
+			panic(err)
+		}
+		defer s.readers.Give(r)
+		if r != nil {
+			readers = append(readers, r)
+		}
+	}
+	return readers
 }
 
 // SetMaxKnown changes how many rooms the writer remembers.

@@ -104,7 +104,7 @@ func failWrites(path string) error {
 			return fmt.Errorf("after writes succeed again: %w", err)
 		}
 	}
-	slice, err = s.History(ctx, "a", history.Page{Limit: history.MaxLimit})
+	slice, err = s.History(ctx, "a", history.Page{Limit: history.Limit{Messages: history.MaxLimit}})
 	if err != nil || len(slice.Messages) != sent || slice.Head != int64(sent) {
 		return fmt.Errorf("%d of %d there afterwards, %v", len(slice.Messages), sent, err)
 	}

@@ -15,6 +15,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/turns"
 )
 
 // Options configure a Store.
@@ -38,12 +39,16 @@ type Store struct {
 
 	maxKnown int // rooms that a writer remembers
 
-	// One token per connection. Whoever has taken a token owns its connection. A nil token stands
-	// for a connection that must be opened, initially or after an error.
-	writers chan *writer // one
-	readers chan *reader
+	// Whoever has taken the only token owns the connection that writes. A nil token stands for a
+	// connection that must be opened, initially or after an error.
+	writers chan *writer
 	closed  chan struct{}
+	// readers lends the connections that read. A nil reader must be opened first.
+	readers *turns.Queue[*reader]
 }
+
+// maxWaiting is how many reads of one client may wait for their turn.
+const maxWaiting = 64
 
 // walLimit is the size to which the write-ahead log shrinks when nobody needs more of it: twice the
 // size that it reaches between two checkpoints.
@@ -67,7 +72,7 @@ func Open(path string, opt *Options) (*Store, error) {
 	if s.opt.Readers <= 0 {
 		s.opt.Readers = max(4, runtime.GOMAXPROCS(0))
 	}
-	s.readers = make(chan *reader, s.opt.Readers)
+	s.readers = turns.New(maxWaiting, make([]*reader, s.opt.Readers)...)
 	if err := s.open(path); err != nil {
 		s.release()
 		return nil, fmt.Errorf("parley: open history %s: %w", path, err)
@@ -136,9 +141,6 @@ func (s *Store) open(path string) (err error) {
 		return err
 	}
 	s.writers <- w
-	for range cap(s.readers) {
-		s.readers <- nil
-	}
 	return nil
 }
 
@@ -207,8 +209,8 @@ func (s *Store) Close() error {
 	default:
 		close(s.closed)
 	}
-	for range cap(s.readers) {
-		if r := <-s.readers; r != nil {
+	for _, r := range s.readers.Close() {
+		if r != nil {
 			r.close()
 		}
 	}

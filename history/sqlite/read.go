@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -10,13 +11,15 @@ import (
 	"strconv"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/turns"
 )
 
 // reader is a read-only connection. Whoever took it from Store.readers owns it.
 type reader struct {
 	connection
 
-	begin, end         *sql.Stmt
+	begin, commit      *sql.Stmt
+	rollback           *sql.Stmt
 	room, heads        *sql.Stmt
 	before, after      *sql.Stmt
 	unchanged, changed *sql.Stmt
@@ -39,7 +42,8 @@ func (s *Store) newReader(ctx context.Context) (*reader, error) {
 	r.setCache(ctx, s.opt.CacheBytes/8)
 	r.exec(ctx, "PRAGMA query_only = ON")
 	r.begin = r.prepare(ctx, "BEGIN")
-	r.end = r.prepare(ctx, "COMMIT")
+	r.commit = r.prepare(ctx, "COMMIT")
+	r.rollback = r.prepare(ctx, "ROLLBACK")
 	r.room = r.prepare(ctx, "SELECT id, head, floor FROM rooms WHERE room_id = ?")
 	r.heads = r.prepare(ctx, "SELECT room_id, head FROM rooms WHERE room_id IN (SELECT value FROM json_each(?))")
 	r.before = r.prepare(ctx, "SELECT "+columns+" FROM messages m WHERE id > ? AND id < ? ORDER BY id DESC LIMIT ?")
@@ -54,56 +58,64 @@ func (s *Store) newReader(ctx context.Context) (*reader, error) {
 	return r, nil
 }
 
-// read calls f with a connection of its own.
-func (s *Store) read(ctx context.Context, f func(*reader) error) (err error) {
+// read calls f with a connection of its own, when it is the turn of ctx's client, and in a
+// transaction, so that everything that f reads is from the same moment. The transaction is short: it
+// keeps the write-ahead log from being reused.
+func (s *Store) read(ctx context.Context, f func(*reader) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var r *reader
-	select {
-	case r = <-s.readers:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.closed:
+	client := history.ClientOf(ctx)
+	r, err := s.readers.Take(ctx, turns.Client{Group: client.Address, ID: client.ID, Debt: client.Debt})
+	switch {
+	case err == turns.ErrClosed:
 		return history.ErrClosed
+	case err != nil:
+		return history.ErrBusy.Wrap("wait for a turn to read", err)
 	}
-	defer func() { s.readers <- r }()
+	defer func() { s.readers.Give(r) }()
 	if r == nil {
-		if r, err = s.newReader(ctx); err != nil {
+		// Not with ctx: others will use the connection.
+		if r, err = s.newReader(context.WithoutCancel(ctx)); err != nil {
 			return fmt.Errorf("parley: open a reading connection: %w", err)
 		}
 	}
-	if err := f(r); err != nil {
+	if _, err = r.begin.Exec(); err == nil {
+		err = f(r)
+	}
+	if err == nil {
+		_, err = r.commit.Exec()
+	}
+	if err == nil {
+		return nil
+	}
+	// A read that was interrupted leaves a good connection.
+	if _, e := r.rollback.Exec(); e != nil || ctx.Err() == nil {
 		r.close()
 		r = nil
-		return fmt.Errorf("parley: read history: %w", err)
 	}
-	return nil
+	return fmt.Errorf("parley: read history: %w", cmp.Or(ctx.Err(), err))
 }
 
-// readRoom calls f in a transaction, so that everything it reads is from the same moment. If the
-// room does not exist, f is not called, and s stays empty.
+// Waiting returns the number of reads that wait for their turn.
+func (s *Store) Waiting() int { return s.readers.Waiting() }
+
+// readRoom calls f in a transaction. If the room does not exist, f is not called, and s stays empty.
 func (s *Store) readRoom(ctx context.Context, room string, f func(r *reader, id int64, s *history.Slice) error) (history.Slice, error) {
 	slice := history.Slice{Messages: []history.Message{}}
 	if err := history.CheckRoom(room); err != nil {
 		return slice, err
 	}
 	err := s.read(ctx, func(r *reader) error {
-		if _, err := r.begin.Exec(); err != nil {
-			return err
-		}
 		var id int64
-		err := r.room.QueryRow(room).Scan(&id, &slice.Head, &slice.Floor)
-		if err == nil {
-			err = f(r, id, &slice)
-		} else if errors.Is(err, sql.ErrNoRows) {
-			err = nil
-		}
-		if err != nil {
+		err := r.room.QueryRowContext(ctx, room).Scan(&id, &slice.Head, &slice.Floor)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return nil
+		case err != nil:
 			return err
 		}
-		_, err = r.end.Exec()
-		return err
+		return f(r, id, &slice)
 	})
 	return slice, err
 }
@@ -120,23 +132,23 @@ func (s *Store) History(ctx context.Context, room string, p history.Page) (histo
 		switch {
 		case p.After != 0:
 			from := max(p.After, 0)
-			s.Messages, s.MoreAfter, err = query(r.after, room, p.Limit, at(id, from), end)
+			s.Messages, s.MoreAfter, err = query(ctx, r.after, room, p.Limit, at(id, from), end)
 			s.MoreBefore = from > s.Floor
 		case p.Around != 0:
 			var older, newer []history.Message
-			half := p.Limit / 2
-			older, s.MoreBefore, err = query(r.before, room, half, first, at(id, p.Around))
+			before, from := p.Limit.Halves()
+			older, s.MoreBefore, err = query(ctx, r.before, room, before, first, at(id, p.Around))
 			if err == nil {
-				newer, s.MoreAfter, err = query(r.after, room, p.Limit-half, at(id, p.Around-1), end)
+				newer, s.MoreAfter, err = query(ctx, r.after, room, from, at(id, p.Around-1), end)
 			}
 			slices.Reverse(older)
 			s.Messages = append(older, newer...)
 		case p.Before != 0:
-			s.Messages, s.MoreBefore, err = query(r.before, room, p.Limit, first, at(id, p.Before))
+			s.Messages, s.MoreBefore, err = query(ctx, r.before, room, p.Limit, first, at(id, p.Before))
 			slices.Reverse(s.Messages)
 			s.MoreAfter = p.Before <= s.Head
 		default:
-			s.Messages, s.MoreBefore, err = query(r.before, room, p.Limit, first, end)
+			s.Messages, s.MoreBefore, err = query(ctx, r.before, room, p.Limit, first, end)
 			slices.Reverse(s.Messages)
 		}
 		return err
@@ -144,29 +156,38 @@ func (s *Store) History(ctx context.Context, room string, p history.Page) (histo
 }
 
 // Changes implements [history.Store].
-func (s *Store) Changes(ctx context.Context, room string, since int64, limit int) (history.Slice, error) {
-	since, limit = max(since, 0), history.ClampLimit(limit)
+func (s *Store) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
+	since, l = max(since, 0), l.Prepare()
 	pruned := false
 	slice, err := s.readRoom(ctx, room, func(r *reader, id int64, s *history.Slice) error {
 		if pruned = since < s.Floor; pruned {
 			return nil
 		}
-		unchanged, more1, err := query(r.unchanged, room, limit, at(id, since), (id+1)<<32)
+		unchanged, more1, err := query(ctx, r.unchanged, room, l, at(id, since), (id+1)<<32)
 		if err != nil {
 			return err
 		}
-		changed, more2, err := query(r.changed, room, limit, id, since)
+		changed, more2, err := query(ctx, r.changed, room, l, id, since)
 		if err != nil {
 			return err
 		}
-		s.Messages, s.UpTo = unchanged, s.Head
-		if len(changed) > 0 {
-			s.Messages = append(unchanged, changed...)
-			slices.SortFunc(s.Messages, func(a, b history.Message) int { return int(a.Number() - b.Number()) })
+		s.UpTo = s.Head
+		for _, part := range []struct {
+			messages []history.Message
+			more     bool
+		}{{unchanged, more1}, {changed, more2}} {
+			if part.more {
+				s.UpTo = min(s.UpTo, part.messages[len(part.messages)-1].Number())
+			}
 		}
-		if more1 || more2 || len(s.Messages) > limit {
-			s.Messages = s.Messages[:limit]
-			s.UpTo = s.Messages[limit-1].Number()
+		s.Messages = append(unchanged, changed...)
+		slices.SortFunc(s.Messages, func(a, b history.Message) int { return int(a.Number() - b.Number()) })
+		for i := range s.Messages {
+			if m := &s.Messages[i]; m.Number() > s.UpTo || !l.Take(m) {
+				s.Messages = s.Messages[:i]
+				s.UpTo = s.Messages[i-1].Number() // of both parts together, at least one message fits
+				break
+			}
 		}
 		s.MoreBefore = since > s.Floor
 		s.MoreAfter = s.UpTo < s.Head
@@ -186,7 +207,7 @@ func (s *Store) Heads(ctx context.Context, rooms []string) (map[string]int64, er
 	}
 	heads := make(map[string]int64, len(rooms))
 	err = s.read(ctx, func(r *reader) error {
-		rows, err := r.heads.Query(string(names))
+		rows, err := r.heads.QueryContext(ctx, string(names))
 		if err != nil {
 			return err
 		}
@@ -208,10 +229,11 @@ func (s *Store) Heads(ctx context.Context, rooms []string) (map[string]int64, er
 // room.
 func at(room, seq int64) int64 { return room<<32 + min(seq, 1<<32-1) }
 
-// query returns up to limit messages, and whether there are more.
-func query(stmt *sql.Stmt, room string, limit int, from, to int64) (messages []history.Message, more bool, err error) {
-	messages = make([]history.Message, 0, min(limit+1, history.DefaultLimit+1))
-	rows, err := stmt.Query(from, to, limit+1)
+// query returns the first messages, as many as the limit allows, and whether there are more. SQLite
+// reads a row when it is asked for, so it reads only one message that does not fit.
+func query(ctx context.Context, stmt *sql.Stmt, room string, l history.Limit, from, to int64) (messages []history.Message, more bool, err error) {
+	messages = make([]history.Message, 0, min(l.Messages, history.DefaultLimit))
+	rows, err := stmt.QueryContext(ctx, from, to, l.Messages+1)
 	if err != nil {
 		return nil, false, err
 	}
@@ -221,10 +243,10 @@ func query(stmt *sql.Stmt, room string, limit int, from, to int64) (messages []h
 		if err := scanMessage(rows, room, &m); err != nil {
 			return nil, false, err
 		}
+		if !l.Take(&m) {
+			return messages, true, nil
+		}
 		messages = append(messages, m)
-	}
-	if len(messages) > limit {
-		return messages[:limit], true, rows.Err()
 	}
 	return messages, false, rows.Err()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -72,6 +73,47 @@ func put(t *testing.T, s *sqlite.Store, room string, n int) []history.Message {
 		messages[i] = r.Message
 	}
 	return messages
+}
+
+// A small page of large messages does not read what it does not return.
+func TestSmallPages(t *testing.T) {
+	s := open(t).(*sqlite.Store)
+	const size, messages = 60_000, 200
+	drafts := make([]history.Draft, messages)
+	for i := range drafts {
+		drafts[i] = history.Draft{RoomID: "a", UserID: "ann", Message: []byte(`"` + strings.Repeat("x", size) + `"`)}
+	}
+	if _, err := s.Append(context.Background(), drafts); err != nil {
+		t.Fatal(err)
+	}
+	limit := history.Limit{Messages: history.MaxLimit, Bytes: 3 * size}
+	for what, read := range map[string]func() (history.Slice, error){
+		"newest": func() (history.Slice, error) { return s.History(t.Context(), "a", history.Page{Limit: limit}) },
+		"before": func() (history.Slice, error) {
+			return s.History(t.Context(), "a", history.Page{Before: 100, Limit: limit})
+		},
+		"after": func() (history.Slice, error) {
+			return s.History(t.Context(), "a", history.Page{After: -1, Limit: limit})
+		},
+		"around": func() (history.Slice, error) {
+			return s.History(t.Context(), "a", history.Page{Around: 99, Limit: limit})
+		},
+		"changes": func() (history.Slice, error) { return s.Changes(t.Context(), "a", 0, limit) },
+	} {
+		if _, err := read(); err != nil { // opens the connection
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		slice, err := read()
+		runtime.ReadMemStats(&after)
+		if err != nil || len(slice.Messages) != 2 {
+			t.Errorf("%s: %d messages, %v", what, len(slice.Messages), err)
+		}
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 10*size {
+			t.Errorf("%s: allocated %d bytes for 2 messages", what, allocated)
+		}
+	}
 }
 
 func TestReopen(t *testing.T) {
@@ -268,29 +310,35 @@ func TestChangesOfEdits(t *testing.T) {
 	s := open(t).(*sqlite.Store)
 	put(t, s, "a", 6)
 	put(t, s, "b", 6)
-	// Messages 2 and 4 were changed, at 7, 8 and 9; change 8 was superseded.
+	// Messages 2 and 4 were changed, at 7, 8 and 9; change 8 was superseded. Message 6 is large.
 	err := s.Exec(`
 		UPDATE messages SET rev = 7 WHERE id = 1 << 32 | 2;
 		UPDATE messages SET rev = 9 WHERE id = 1 << 32 | 4;
+		UPDATE messages SET message = '"' || hex(zeroblob(5000)) || '"' WHERE id = 1 << 32 | 6;
 		UPDATE rooms SET head = 9 WHERE room_id = 'a'`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
 		since int64
-		limit int
+		limit history.Limit
 		want  string
 		upTo  int64
 	}{
-		{0, 50, "[1 3 5 6 7 9]", 9},
-		{0, 3, "[1 3 5]", 5},
-		{0, 4, "[1 3 5 6]", 6},
-		{0, 5, "[1 3 5 6 7]", 7},
-		{0, 6, "[1 3 5 6 7 9]", 9},
-		{6, 1, "[7]", 7},
-		{7, 50, "[9]", 9},
-		{8, 50, "[9]", 9},
-		{9, 50, "[]", 9},
+		{0, history.Limit{}, "[1 3 5 6 7 9]", 9},
+		{0, history.Limit{Messages: 3}, "[1 3 5]", 5},
+		{0, history.Limit{Messages: 4}, "[1 3 5 6]", 6},
+		{0, history.Limit{Messages: 5}, "[1 3 5 6 7]", 7},
+		{0, history.Limit{Messages: 6}, "[1 3 5 6 7 9]", 9},
+		{0, history.Limit{Bytes: 2000}, "[1 3 5]", 5}, // 7 would fit, but 6 does not
+		{3, history.Limit{Bytes: 500}, "[5]", 5},
+		{5, history.Limit{Bytes: 2000}, "[6]", 6},
+		{6, history.Limit{Bytes: 1}, "[7]", 7},
+		{6, history.Limit{Bytes: 2000}, "[7 9]", 9},
+		{6, history.Limit{Messages: 1}, "[7]", 7},
+		{7, history.Limit{}, "[9]", 9},
+		{8, history.Limit{}, "[9]", 9},
+		{9, history.Limit{}, "[]", 9},
 	} {
 		slice, err := s.Changes(context.Background(), "a", test.since, test.limit)
 		numbers := make([]int64, len(slice.Messages))
@@ -298,9 +346,12 @@ func TestChangesOfEdits(t *testing.T) {
 			numbers[i] = slice.Messages[i].Number()
 		}
 		if err != nil || fmt.Sprint(numbers) != test.want || slice.UpTo != test.upTo || slice.Head != 9 {
-			t.Errorf("since %d, limit %d: %v up to %d, %v; want %s up to %d",
+			t.Errorf("since %d, limit %+v: %v up to %d, %v; want %s up to %d",
 				test.since, test.limit, numbers, slice.UpTo, err, test.want, test.upTo)
 		}
+	}
+	if err := s.Exec(`UPDATE messages SET message = '5' WHERE id = 1 << 32 | 6`); err != nil {
+		t.Fatal(err)
 	}
 	if m := put(t, s, "a", 7)[6]; m.Seq != 10 {
 		t.Errorf("the next message has number %d", m.Seq)
@@ -309,11 +360,11 @@ func TestChangesOfEdits(t *testing.T) {
 	if err := s.Exec(`DELETE FROM messages WHERE id <= 1 << 32 | 3; UPDATE rooms SET floor = 3 WHERE room_id = 'a'`); err != nil {
 		t.Fatal(err)
 	}
-	slice, err := s.Changes(context.Background(), "a", 2, 50)
+	slice, err := s.Changes(context.Background(), "a", 2, history.Limit{})
 	if !errors.Is(err, history.ErrPruned) || slice.Floor != 3 || slice.Head != 10 || len(slice.Messages) != 0 {
 		t.Errorf("before the floor: %+v, %v", slice, err)
 	}
-	slice, err = s.Changes(context.Background(), "a", 3, 50)
+	slice, err = s.Changes(context.Background(), "a", 3, history.Limit{})
 	if err != nil || len(slice.Messages) != 4 {
 		t.Errorf("from the floor on: %+v, %v", slice, err)
 	}

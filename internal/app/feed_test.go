@@ -226,11 +226,11 @@ type failingReads struct {
 	err func() error
 }
 
-func (s *failingReads) Changes(ctx context.Context, room string, since int64, limit int) (history.Slice, error) {
+func (s *failingReads) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
 	if err := s.err(); err != nil {
 		return history.Slice{}, err
 	}
-	return s.Store.Changes(ctx, room, since, limit)
+	return s.Store.Changes(ctx, room, since, l)
 }
 
 // If a read fails after the feed has begun, the client and the operator are told, and a client that

@@ -64,9 +64,10 @@ func (g withoutTwin) Gather() ([]*dto.MetricFamily, error) {
 // files is implemented by stores that keep messages in their own files.
 type files interface {
 	Sizes() (database, log int64, err error)
+	Waiting() int
 }
 
-// registerFiles adds metrics for the size of the files on the disk.
+// registerFiles adds metrics for the size of the files on the disk, and for reading them.
 func registerFiles(r *prometheus.Registry, f files) {
 	gauge := func(file string, size func(database, log int64) int64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -81,6 +82,9 @@ func registerFiles(r *prometheus.Registry, f files) {
 	}
 	gauge("database", func(database, _ int64) int64 { return database })
 	gauge("log", func(_, log int64) int64 { return log })
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "parley_store_reads_waiting", Help: "Reads of history that wait for their turn.",
+	}, func() float64 { return float64(f.Waiting()) }))
 }
 
 // registerFeeds adds the counters of the feeds.

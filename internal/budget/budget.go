@@ -24,6 +24,7 @@ const (
 
 	Joins            // rooms that a connection joins or leaves
 	Pages            // pages of history that a connection asks for
+	Reads            // bytes of messages that are read from the store for a connection
 	Messages         // messages that a member sends into a room
 	MessageBytes     // their bytes, as the others receive them
 	RoomMessages     // messages that all members send into a room
@@ -39,7 +40,7 @@ const ConnectionKinds = int(Events) + 1
 
 var names = [Kinds]string{
 	"frames", "bytes", "inflated", "events",
-	"joins", "pages", "messages", "message_bytes", "room_messages", "room_message_bytes", "typing", "presence",
+	"joins", "pages", "reads", "messages", "message_bytes", "room_messages", "room_message_bytes", "typing", "presence",
 }
 
 // String returns the kind's name in metrics and logs.
@@ -95,9 +96,12 @@ func (b *Balance) Allow(l Limit, n int) (wait time.Duration) {
 	return wait
 }
 
+// Debt returns the time until the client has its whole burst again.
+func (b *Balance) Debt() time.Duration { return time.Duration(max(0, b.whole.Load()-now())) }
+
 // Full reports whether the client has its whole burst, so that a zero Balance could take the place
 // of b.
-func (b *Balance) Full() bool { return b.whole.Load() <= now() }
+func (b *Balance) Full() bool { return b.Debt() == 0 }
 
 // forever is 36 years in nanoseconds. No balance is further behind.
 const forever = 1 << 60

@@ -18,7 +18,8 @@ const patience = 5 * time.Second
 //
 // A room carries as many bytes in a second as one connection may send. So a client whose line takes
 // as much as it may send keeps up with a room, whoever is in it. What all members together may send
-// at once is at most half of what may be queued for each of them.
+// at once is at most half of what may be queued for each of them. A page is at most half of that,
+// too, so a client that reads pages waits half a second for the next one at most.
 func Budgets(events, bytes float64, maxOutbox, maxRooms int) (l budget.Limits) {
 	if events > 0 {
 		l[budget.Joins] = budget.Limit{PerSecond: events / 5, Burst: max(2*events, 2*float64(maxRooms))}
@@ -29,6 +30,7 @@ func Budgets(events, bytes float64, maxOutbox, maxRooms int) (l budget.Limits) {
 		l[budget.Presence] = budget.Limit{PerSecond: events / 2.5, Burst: 2 * maxShown}
 	}
 	if bytes > 0 {
+		l[budget.Reads] = budget.Limit{PerSecond: float64(maxOutbox), Burst: 8 * float64(maxOutbox)}
 		burst := min(2*bytes, float64(maxOutbox)/2)
 		l[budget.MessageBytes] = budget.Limit{PerSecond: bytes / 2, Burst: burst / 2}
 		l[budget.RoomMessageBytes] = budget.Limit{PerSecond: bytes, Burst: burst}

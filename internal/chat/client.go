@@ -14,6 +14,9 @@ import (
 type Peer interface {
 	// ID is the id by which others know the connection. It has at least 8 bytes.
 	ID() string
+	// Address is what the connection has in common with others of the same client: an IPv4 address,
+	// or a network of IPv6.
+	Address() string
 	// Between Enter and Exit, the connection receives the announcements of a room.
 	Enter(room string) error
 	Exit(room string)
@@ -30,6 +33,7 @@ type Client struct {
 	sending     atomic.Int32           // messages that wait for the store without a waiting caller
 	joins       budget.Balance
 	pages       budget.Balance
+	reader      reader
 }
 
 // membership is a client's membership of one room.
@@ -41,7 +45,10 @@ type membership struct {
 
 // Connect returns a client that is in no room. You must close it.
 func (s *Service) Connect(p Peer) *Client {
-	return &Client{service: s, peer: p, memberships: make(map[string]*membership)}
+	return &Client{
+		service: s, peer: p, memberships: make(map[string]*membership),
+		reader: reader{address: p.Address(), id: p.ID()},
+	}
 }
 
 // Close ends all memberships. The peer itself leaves the rooms.
@@ -102,9 +109,14 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	if err := c.service.afford(ctx, budget.Joins, &c.joins, 1); err != nil {
 		return err
 	}
+	reading, cancel, err := c.service.reading(ctx, &c.reader)
+	if err != nil {
+		return err
+	}
+	defer cancel()
 	me := Member{c.peer.ID(), who.orGuest(c.peer.ID())}
 	old := c.memberships[q.RoomID]
-	next := &membership{who: me.Principal, live: &subscriber{peer: c.peer}}
+	next := &membership{who: me.Principal, live: &subscriber{to: c.peer}}
 	if old != nil {
 		next.place = old.place
 	} else {
@@ -113,17 +125,13 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 		}
 		next.place = c.service.presence.place(q.RoomID, c.peer)
 	}
-	bounded, cancel := c.service.bounded(ctx)
-	defer cancel()
-	subscription, err := c.service.log.Open(bounded, q.RoomID, from, next.live, func(opened history.Opened) {
+	subscription, err := c.service.log.Open(reading, q.RoomID, from, next.live, func(opened history.Opened) {
 		if old != nil {
 			old.live.stop() // what it has not delivered is in the page or follows it
 		}
-		// A client that comes back reads on from its position: if there is too much, the newest
-		// messages are left out.
-		messages, cut := c.service.fit(opened.Messages, q.After != nil && !opened.Reset)
+		c.service.charge(&c.reader, opened.Messages)
 		joined := Joined{
-			Page:  Page{q.RoomID, messages, opened.HasMore || cut, opened.LastSeq, opened.Epoch},
+			Page:  Page{q.RoomID, opened.Messages, opened.HasMore, opened.LastSeq, opened.Epoch},
 			Reset: opened.Reset, Member: me,
 		}
 		next.place.enter(me, func(shown []Member, count int) {
@@ -174,12 +182,12 @@ func (c *Client) Leave(room string) error {
 	return nil
 }
 
-// subscriber passes a room's live messages to a peer. It is a history.Subscriber.
+// subscriber passes a room's live messages on, until it is stopped. It is a history.Subscriber.
 type subscriber struct {
-	peer         Peer
+	to           history.Subscriber
 	subscription *history.Subscription // owned by the membership
 
-	mu      sync.Mutex // held while a message is passed to the peer
+	mu      sync.Mutex // held while a message is passed on
 	stopped bool
 }
 
@@ -188,7 +196,7 @@ func (s *subscriber) Deliver(m *history.Live) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stopped {
-		s.peer.Deliver(m)
+		s.to.Deliver(m)
 	}
 }
 

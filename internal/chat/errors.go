@@ -101,6 +101,8 @@ func storeRefusal(err error) (refusal error, alarming bool) {
 		return Refuse(KeyReuse, "this clientId belongs to another message"), false
 	case history.ErrUnknownOutcome.Code:
 		return Refuse(UnknownOutcome, "the message may have been stored: send it again with the same clientId"), true
+	case history.ErrBusy.Code:
+		return Refuse(Unavailable, "too much is being read: try again later"), true
 	case history.ErrClosed.Code:
 		return Refuse(Unavailable, "the server is shutting down: try again"), false
 	}

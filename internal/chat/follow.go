@@ -8,8 +8,12 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// catchUpPage is the number of missed messages per read.
-const catchUpPage = 100
+// Missed messages per read. Each follower that catches up has so many in memory while its client
+// receives them.
+const (
+	catchUpPage  = 100
+	catchUpBytes = 64 << 10
+)
 
 // A Position is a position in a room's order of changes. Its text form is "<epoch>-<number>".
 type Position struct {
@@ -34,6 +38,7 @@ func ParsePosition(text string) (p Position, ok bool) {
 // existing message, or otherwise with the Newest messages.
 type FollowRequest struct {
 	RoomID   string
+	Address  string // the client's; see Peer
 	After    *Position
 	Earliest bool
 	Newest   int
@@ -66,46 +71,61 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, f Follower) (stop
 	if err := CheckRoom(q.RoomID); err != nil {
 		return nil, err
 	}
+	r := &reader{address: q.Address, id: "feed " + strconv.FormatUint(s.followers.Add(1), 10)}
 	epoch := s.store.Epoch()
 	newest := min(max(q.Newest, 0), s.opts.MaxPage)
-	from := history.OpenOptions{Limit: max(newest, 1)}
+	from := history.OpenOptions{Limit: history.Limit{Messages: max(newest, 1), Bytes: s.opts.PageBytes}}
 	if q.Earliest || q.After != nil {
-		from = history.OpenOptions{Epoch: epoch, Limit: s.opts.PageSize}
+		from.Epoch, from.Limit.Messages = epoch, s.opts.PageSize
 	}
 	if q.After != nil {
 		from.Epoch, from.Since = q.After.Epoch, q.After.Number
 	}
-	if from.Epoch == epoch {
-		if from.Since, err = s.catchUp(ctx, f, q.RoomID, from.Since, q.Earliest); err != nil {
+	for {
+		if from.Epoch == epoch {
+			if from.Since, err = s.catchUp(ctx, r, f, q.RoomID, from.Since, q.Earliest); err != nil {
+				return nil, err
+			}
+		}
+		reading, cancel, err := s.reading(ctx, r)
+		if err != nil {
 			return nil, err
 		}
-	}
-	bounded, cancel := s.bounded(ctx)
-	defer cancel()
-	subscription, err := s.log.Open(bounded, q.RoomID, from, f, func(o history.Opened) {
-		messages := o.Messages
-		switch {
-		case o.Reset:
-			messages, _ = s.fit(messages, false)
-		case from.Epoch == "":
-			messages, _ = s.fit(messages[max(len(messages)-newest, 0):], false)
+		live := &subscriber{to: f}
+		live.subscription, err = s.log.Open(reading, q.RoomID, from, live, func(o history.Opened) {
+			s.charge(r, o.Messages)
+			switch {
+			case from.Epoch == "":
+				o.Messages = o.Messages[max(len(o.Messages)-newest, 0):]
+			case o.HasMore && !o.Reset: // much has arrived since it caught up
+				live.stopped = true
+				return
+			}
+			f.Opened(Opened{o.Messages, Position{o.Epoch, o.LastSeq}, o.Reset})
+		})
+		cancel()
+		if err != nil {
+			return nil, s.storeError(ctx, "open room", err)
 		}
-		f.Opened(Opened{messages, Position{o.Epoch, o.LastSeq}, o.Reset})
-	})
-	if err != nil {
-		return nil, s.storeError(ctx, "open room", err)
+		if !live.stopped {
+			return live.subscription.Close, nil
+		}
+		live.close()
 	}
-	return subscription.Close, nil
 }
 
 // catchUp passes the messages after since to f, page by page, as fast as f accepts them. It returns
 // the number up to which it did so. If since is not a number of this room, opening the room will
 // find out.
-func (s *Service) catchUp(ctx context.Context, f Follower, room string, since int64, earliest bool) (int64, error) {
+func (s *Service) catchUp(ctx context.Context, r *reader, f Follower, room string, since int64, earliest bool) (int64, error) {
 	for {
-		bounded, cancel := s.bounded(ctx)
-		slice, err := s.store.Changes(bounded, room, since, catchUpPage)
+		reading, cancel, err := s.reading(ctx, r)
+		if err != nil {
+			return since, err
+		}
+		slice, err := s.store.Changes(reading, room, since, history.Limit{Messages: catchUpPage, Bytes: catchUpBytes})
 		cancel()
+		s.charge(r, slice.Messages)
 		switch {
 		case history.Code(err) == history.ErrPruned.Code && earliest && slice.Floor > since:
 			since = slice.Floor // the earliest that exists

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/parley-go/parley/history"
@@ -22,7 +23,11 @@ type Messages []history.Message
 // MarshalJSON implements json.Marshaler. It is faster than encoding/json, which would look at each
 // member of each message.
 func (m Messages) MarshalJSON() ([]byte, error) {
-	dst := append(make([]byte, 0, size(m)+2), '[')
+	size := 2
+	for i := range m {
+		size += m[i].Size()
+	}
+	dst := append(make([]byte, 0, size), '[')
 	for i := range m {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -30,16 +35,6 @@ func (m Messages) MarshalJSON() ([]byte, error) {
 		dst = m[i].AppendJSON(dst)
 	}
 	return append(dst, ']'), nil
-}
-
-// size returns the approximate size of messages in JSON.
-func size(messages []history.Message) (n int) {
-	const others = 200 // bytes of names, numbers and quotes
-	for i := range messages {
-		m := &messages[i]
-		n += others + len(m.Message) + len(m.RoomID) + len(m.UserID) + len(m.OperatorID) + len(m.ClientID)
-	}
-	return n
 }
 
 // A HistoryRequest asks for a page: the newest messages, the last messages before a number, or the
@@ -64,18 +59,21 @@ func (c *Client) History(ctx context.Context, q HistoryRequest) (Page, error) {
 	if err := s.afford(ctx, budget.Pages, &c.pages, 1); err != nil {
 		return Page{}, err
 	}
-	bounded, cancel := s.bounded(ctx)
+	reading, cancel, err := s.reading(ctx, &c.reader)
+	if err != nil {
+		return Page{}, err
+	}
 	defer cancel()
-	slice, err := s.log.History(bounded, q.RoomID, wanted)
+	slice, err := s.log.History(reading, q.RoomID, wanted)
 	if err != nil {
 		return Page{}, s.storeError(ctx, "read page", err)
 	}
+	s.charge(&c.reader, slice.Messages)
 	more := slice.MoreBefore
 	if q.After != nil {
 		more = slice.MoreAfter
 	}
-	messages, cut := s.fit(slice.Messages, q.After != nil)
-	return Page{q.RoomID, messages, more || cut, slice.Head, s.store.Epoch()}, nil
+	return Page{q.RoomID, slice.Messages, more, slice.Head, s.store.Epoch()}, nil
 }
 
 func (s *Service) page(q *HistoryRequest) (history.Page, error) {
@@ -101,32 +99,10 @@ func (s *Service) page(q *HistoryRequest) (history.Page, error) {
 	return o, nil
 }
 
-// limit returns the maximum number of messages of a page.
-func (s *Service) limit(asked int) (int, error) {
-	switch {
-	case asked < 0:
-		return 0, Refuse(BadPayload, "limit cannot be negative")
-	case asked == 0:
-		return s.opts.PageSize, nil
+// limit returns the limit of a page for which a client asks for a number of messages.
+func (s *Service) limit(asked int) (history.Limit, error) {
+	if asked < 0 {
+		return history.Limit{}, Refuse(BadPayload, "limit cannot be negative")
 	}
-	return min(asked, s.opts.MaxPage), nil
-}
-
-// fit returns as many of the first or the last messages as may be sent at once.
-func (s *Service) fit(messages []history.Message, first bool) (fitting []history.Message, cut bool) {
-	n, bytes := 0, 0
-	for n < len(messages) {
-		i := n
-		if !first {
-			i = len(messages) - 1 - n
-		}
-		if bytes += size(messages[i : i+1]); n > 0 && bytes > s.opts.PageBytes {
-			break
-		}
-		n++
-	}
-	if first {
-		return messages[:n], n < len(messages)
-	}
-	return messages[len(messages)-n:], n < len(messages)
+	return history.Limit{Messages: min(cmp.Or(asked, s.opts.PageSize), s.opts.MaxPage), Bytes: s.opts.PageBytes}, nil
 }

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/history"
@@ -45,6 +46,8 @@ type Service struct {
 	presence presence
 	slowed   counters
 	refused  counters
+
+	followers atomic.Uint64 // since the start
 }
 
 // New returns a service over log, whose store is store. You do not need to close it.

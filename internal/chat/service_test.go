@@ -32,7 +32,8 @@ type peer struct {
 	said []string
 }
 
-func (p *peer) ID() string { return p.id }
+func (p *peer) ID() string      { return p.id }
+func (p *peer) Address() string { return "192.0.2.1" }
 
 func (p *peer) Enter(room string) error {
 	p.hall.mu.Lock()

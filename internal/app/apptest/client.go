@@ -62,7 +62,7 @@ func (c *Client) handshake(ctx context.Context) error {
 	if open, err := c.read(ctx); err != nil || !strings.HasPrefix(open, "0{") {
 		return fmt.Errorf("want an OPEN packet, got %q, %v", open, err)
 	}
-	if err := c.write(ctx, "40"); err != nil {
+	if err := c.Write(ctx, "40"); err != nil {
 		return err
 	}
 	connected, err := c.read(ctx)
@@ -80,7 +80,8 @@ func (c *Client) read(ctx context.Context) (string, error) {
 	return string(data), err
 }
 
-func (c *Client) write(ctx context.Context, packet string) error {
+// Write sends an Engine.IO packet.
+func (c *Client) Write(ctx context.Context, packet string) error {
 	return c.conn.WriteMessage(ctx, ws.OpText, []byte(packet))
 }
 
@@ -92,7 +93,7 @@ func (c *Client) receive() {
 		switch {
 		case err != nil:
 		case packet == "2":
-			err = c.write(context.Background(), "3")
+			err = c.Write(context.Background(), "3")
 		case packet == "41":
 			err = errors.New("disconnected by the server")
 		case strings.HasPrefix(packet, "42"), strings.HasPrefix(packet, "43"):
@@ -163,7 +164,7 @@ func (c *Client) emit(ctx context.Context, id, event string, args []any) error {
 	if err != nil {
 		return err
 	}
-	return c.write(ctx, "42"+id+string(data))
+	return c.Write(ctx, "42"+id+string(data))
 }
 
 // Call sends an event and decodes the first argument of its acknowledgement into reply.

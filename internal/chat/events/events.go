@@ -17,6 +17,7 @@ import (
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/chat"
 )
 
@@ -174,6 +175,9 @@ func (p *peer) ID() string {
 	sum := sha256.Sum256([]byte(id))
 	return base64.RawURLEncoding.EncodeToString(sum[:])[:len(id)]
 }
+
+// Address implements chat.Peer.
+func (p *peer) Address() string { return address.Client(p.socket().Handshake().Address) }
 
 // Enter implements chat.Peer.
 func (p *peer) Enter(room string) error {

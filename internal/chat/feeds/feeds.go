@@ -14,6 +14,7 @@ import (
 	"strconv"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/sse"
 )
@@ -24,7 +25,7 @@ const earliest = "earliest"
 // New returns the handler for all feeds. It takes the room from the path's wildcard {room}.
 func New(service *chat.Service, o *sse.Options) *sse.Handler {
 	return sse.New(func(s *sse.Stream, r *http.Request, lastID string) (func(), error) {
-		q, err := request(r, lastID)
+		q, err := request(r, lastID, o.ClientAddress)
 		if err != nil {
 			return nil, refusal(err)
 		}
@@ -37,8 +38,13 @@ func New(service *chat.Service, o *sse.Options) *sse.Handler {
 }
 
 // request converts a client's request.
-func request(r *http.Request, lastID string) (q chat.FollowRequest, err error) {
+func request(r *http.Request, lastID string, clientAddress func(*http.Request) string) (q chat.FollowRequest, err error) {
 	q.RoomID = r.PathValue("room")
+	from := r.RemoteAddr
+	if clientAddress != nil {
+		from = clientAddress(r)
+	}
+	q.Address = address.Client(from)
 	if limit := r.URL.Query().Get("limit"); limit != "" {
 		if q.Newest, err = strconv.Atoi(limit); err != nil || q.Newest < 0 {
 			return q, chat.Refuse(chat.BadPayload, "limit must be a number, how many messages to begin with")
