@@ -98,6 +98,7 @@ test('errors', async (t) => {
   await refused('bad_payload', 'sendMessage', { roomId: 'r' });
   await refused('too_large', 'sendMessage', { roomId: 'r', message: 'x'.repeat(70_000) });
   await refused('identity_mismatch', 'sendMessage', { roomId: 'r', userId: 'eve', message: 1 });
+  await refused('identity_mismatch', 'joinRoom', { roomId: 'r', userId: 'guest-00000000' });
   await refused('bad_payload', 'history', { roomId: 'r', before: 2, after: 1 });
   await refused('bad_payload', 'history', { roomId: 'r', limit: -1 });
   await refused('bad_payload', 'joinRoom', { roomId: 'r', after: -1 });

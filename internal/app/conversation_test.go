@@ -349,6 +349,7 @@ func TestMistakesAreAnswered(t *testing.T) {
 		{"long message", "sendMessage", object{"roomId": "r", "message": long}, "too_large"},
 		{"deep message", "sendMessage", object{"roomId": "r", "message": nested(65)}, "bad_payload"},
 		{"another user", "sendMessage", object{"roomId": "r", "message": 1, "userId": "v"}, "identity_mismatch"},
+		{"a guest", "joinRoom", object{"roomId": "r", "userId": "guest-00000000"}, "identity_mismatch"},
 		{"long operator", "sendMessage", object{"roomId": "r", "message": 1, "operatorId": long}, "bad_payload"},
 		{"typing is a string", "typing", object{"roomId": "r", "typing": "yes"}, "bad_payload"},
 		{"both directions", "history", object{"roomId": "r", "before": 1, "after": 1}, "bad_payload"},

@@ -103,7 +103,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	if err != nil {
 		return err
 	}
-	if err := who.check(); err != nil {
+	if err := who.check(c.peer.ID()); err != nil {
 		return err
 	}
 	if err := c.service.afford(ctx, budget.Joins, &c.joins, 1); err != nil {

@@ -37,7 +37,7 @@ var codes = map[Code]struct {
 	BadPayload:       {"the argument is not an object, or a member is missing, of the wrong type or out of bounds", http.StatusBadRequest},
 	BadRoom:          {"`roomId` cannot be the id of a room", http.StatusBadRequest},
 	NotJoined:        {"the room was not joined", http.StatusForbidden},
-	IdentityMismatch: {"`sendMessage` names somebody else than `joinRoom` did", http.StatusForbidden},
+	IdentityMismatch: {"`sendMessage` names somebody else than `joinRoom` did, or an id is that of a guest, and not the client's own", http.StatusForbidden},
 	TooLarge:         {"the message is larger than `max-message`", http.StatusRequestEntityTooLarge},
 	KeyReuse:         {"this `clientId` belongs to another message of the same author", http.StatusUnprocessableEntity},
 	TooManyRooms:     {"the socket is in `max-rooms` rooms", http.StatusTooManyRequests},

@@ -99,7 +99,7 @@ func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
 	if err := checkText("clientId", q.ClientID, history.MaxClientID); err != nil {
 		return d, err
 	}
-	who, err := m.who.complete(q.UserID, q.OperatorID)
+	who, err := m.who.complete(c.peer.ID(), q.UserID, q.OperatorID)
 	if err != nil {
 		return d, err
 	}

@@ -20,7 +20,8 @@ type Principal struct {
 	Name       string `json:"name,omitempty"`
 }
 
-func (p Principal) check() error {
+// check refuses what the client with the member id cannot be.
+func (p Principal) check(id string) error {
 	for _, f := range []struct {
 		field, value string
 		limit        int
@@ -33,11 +34,19 @@ func (p Principal) check() error {
 			return err
 		}
 	}
+	if claimsGuest(p.OperatorID) {
+		return Refuse(IdentityMismatch, "an operatorId cannot be that of a guest")
+	}
+	// An operator may write in the conversation of a guest.
+	if p.OperatorID == "" && p.UserID != guest(id) && claimsGuest(p.UserID) {
+		return Refuse(IdentityMismatch, "this userId is that of another guest")
+	}
 	return nil
 }
 
-// complete returns p with the identity that a message adds. It fails if the message contradicts p.
-func (p Principal) complete(userID, operatorID string) (Principal, error) {
+// complete returns p with the identity that a message of the client with the member id adds. It
+// fails if the message contradicts p.
+func (p Principal) complete(id, userID, operatorID string) (Principal, error) {
 	for _, f := range []struct {
 		field string
 		ours  *string
@@ -54,16 +63,47 @@ func (p Principal) complete(userID, operatorID string) (Principal, error) {
 		}
 		*f.ours = f.added
 	}
-	return p, p.check()
+	return p, p.check(id)
 }
 
 // orGuest returns p, or if p is empty a guest named after the member's id. Otherwise two anonymous
 // clients could not be told apart when one of them repeats a message.
 func (p Principal) orGuest(id string) Principal {
 	if p.UserID == "" && p.OperatorID == "" {
-		p.UserID = "guest-" + id[:8]
+		p.UserID = guest(id)
 	}
 	return p
+}
+
+// guestPrefix begins the ids that only the service gives. So a guest's id and client ids are safe
+// from others, although guests prove nothing.
+const guestPrefix = "guest-"
+
+// guest returns the user id of a guest with a member id.
+func guest(id string) string { return guestPrefix + id[:8] }
+
+// claimsGuest reports whether people could take an id for that of a guest: case, width, kinds of
+// dashes and characters that are not seen make no difference. Letters of other scripts that look
+// alike do, as in names, which prove nothing either.
+func claimsGuest(id string) bool {
+	rest := guestPrefix
+	for _, r := range id {
+		switch {
+		case unicode.In(r, unicode.Cf, unicode.M, unicode.Z, unicode.Other_Default_Ignorable_Code_Point):
+			continue
+		case unicode.In(r, unicode.Pd):
+			r = '-'
+		case '\uff01' <= r && r <= '\uff5e': // wide forms of ASCII
+			r -= '\uff01' - '!'
+		}
+		if unicode.ToLower(r) != rune(rest[0]) {
+			return false
+		}
+		if rest = rest[1:]; rest == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // CheckRoom refuses what cannot be a room id. In addition to what a store refuses, these are "."
