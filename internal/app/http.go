@@ -151,6 +151,9 @@ func readOnly(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", web.ContentSecurityPolicy) // also forbids frames
+		h.Set("X-Frame-Options", "DENY")                            // for browsers that know no frame-ancestors
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")          // a page that opens ours gets no hold of its window
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			h.Set("Allow", "GET, HEAD")
 			http.Error(w, "405: only GET and HEAD here", http.StatusMethodNotAllowed)
@@ -240,6 +243,7 @@ func (a *asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-cache")
 	if a.shared {
 		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	}
 	http.ServeContent(w, r, a.name, time.Time{}, bytes.NewReader(a.content))
 }

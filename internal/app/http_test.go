@@ -130,6 +130,10 @@ func TestSecurityHeaders(t *testing.T) {
 			"Content-Security-Policy": web.ContentSecurityPolicy,
 			"X-Content-Type-Options":  "nosniff",
 			"Referrer-Policy":         "no-referrer",
+			"X-Frame-Options":         "DENY",
+
+			"Cross-Origin-Opener-Policy":   "same-origin",
+			"Cross-Origin-Resource-Policy": "same-origin",
 		} {
 			if got := resp.Header.Get(name); got != want {
 				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
@@ -145,7 +149,8 @@ func TestAssetsAreRevalidated(t *testing.T) {
 	url := start(t, testConfig()).url
 	resp, body := request(t, "GET", url+"/parley.js")
 	etag := resp.Header.Get("ETag")
-	if etag == "" || body == "" || resp.Header.Get("Cache-Control") != "no-cache" || resp.Header.Get("Access-Control-Allow-Origin") != "*" {
+	if etag == "" || body == "" || resp.Header.Get("Cache-Control") != "no-cache" || resp.Header.Get("Access-Control-Allow-Origin") != "*" ||
+		resp.Header.Get("Cross-Origin-Resource-Policy") != "cross-origin" {
 		t.Fatalf("header %v", resp.Header)
 	}
 	if resp, body := request(t, "GET", url+"/parley.js", "If-None-Match", etag); resp.StatusCode != 304 || body != "" {
