@@ -3,7 +3,8 @@
 import { connect } from './parley.js';
 import { Room } from './room.js';
 import { Log, element, initial, paint } from './log.js';
-import { Timeline, draftId, drafts, personKey, plain } from './timeline.js';
+import { label, plain } from './text.js';
+import { Timeline, draftId, drafts, personKey } from './timeline.js';
 
 const PAGE = 50;
 const TYPING_EVERY_MS = 2500;
@@ -12,23 +13,25 @@ const TRANSPORTS = { webtransport: 'WebTransport', websocket: 'WebSocket', sse: 
 
 const $ = (id) => document.getElementById(id);
 
-/** Wraps the browser's storage. If that is blocked or full, the chat still works. */
+/** Wraps the browser's storage, the window's localStorage or sessionStorage. If it is blocked or full, the chat still works. */
 const remember = {
-  get(key, area = localStorage) { try { return area.getItem(`parley.${key}`); } catch { return null; } },
-  set(key, value, area = localStorage) { try { area.setItem(`parley.${key}`, value); } catch { /* do not remember it */ } },
+  get(key, area = 'localStorage') { try { return window[area].getItem(`parley.${key}`) ?? ''; } catch { return ''; } },
+  set(key, value, area = 'localStorage') { try { window[area].setItem(`parley.${key}`, value); } catch { /* do not remember it */ } },
 };
 
-/** Returns a remembered id or name. It cleans the value, because any page of this origin may have written it. */
-const remembered = (key) => remember.get(key)?.replace(/\p{Cc}/gu, '').trim().slice(0, 40);
+const MOST = { name: 40, room: 200 }; // UTF-16 units
 
+/** Any page of this origin may have written what is remembered. Ids of guests are the server's. */
+const isUserId = (id) => /^(?!guest-)[\w.:@-]{1,64}$/i.test(id);
 const me = {
-  userId: remembered('userId') || draftId(),
-  name: remembered('name') || `Guest ${1000 + Math.floor(Math.random() * 9000)}`,
+  userId: [remember.get('userId'), draftId()].find(isUserId),
+  name: plain(remember.get('name'), MOST.name) || `Guest ${1000 + Math.floor(Math.random() * 9000)}`,
 };
 remember.set('userId', me.userId);
 remember.set('name', me.name);
 
-const wanted = (new URLSearchParams(location.search).get('transport') ?? '').split(',').filter((kind) => Object.hasOwn(TRANSPORTS, kind));
+const named = new Set((new URLSearchParams(location.search).get('transport') ?? '').split(','));
+const wanted = [...named].filter((kind) => Object.hasOwn(TRANSPORTS, kind));
 const client = connect('', {
   path: document.querySelector('meta[name="parley-path"]').content,
   ...(wanted.length && { transports: await Promise.all(wanted.map(transport)), upgrade: true }),
@@ -45,7 +48,7 @@ async function transport(kind) {
 
 const log = new Log($('log'), $('scroller'), {
   isOwn: (message) => personKey(message) === myKey(),
-  retry, discard, older: loadOlder,
+  retry, discard, load,
   unseen(count) {
     $('latest').hidden = count === 0;
     $('latest').textContent = count === 1 ? '1 new message' : `${count} new messages`;
@@ -57,8 +60,12 @@ let room = null;
 
 // ---------------------------------------------------------------- rooms and history
 
+/** Returns the room in the URL. One that is too long for a room stays so, which the server then says. */
 const roomInUrl = () => {
-  try { return decodeURIComponent(location.hash.slice(1)) || 'lobby'; } catch { return location.hash.slice(1); }
+  const text = location.hash.slice(1);
+  let room = text;
+  try { room = decodeURIComponent(text) || 'lobby'; } catch { /* it is not encoded */ }
+  return room.slice(0, MOST.room + 1);
 };
 
 function enter(roomId) {
@@ -67,10 +74,10 @@ function enter(roomId) {
     roomId, userId: me.userId, name: me.name, limit: PAGE, onmessages: arrived, onmembers: membersChanged, ontyping: heardTyping, onstate: changed,
   });
   room = { id: roomId, live, timeline: new Timeline(), loading: false, typing: new Map(), typedAt: 0 };
-  room.timeline.drafts = drafts(remember.get(`outbox.${roomId}`, sessionStorage));
-  $('title').textContent = roomId;
+  room.timeline.drafts = drafts(remember.get(`outbox.${roomId}`, 'sessionStorage'));
+  $('title').textContent = plain(roomId, MOST.room) || encodeURIComponent(roomId);
   $('room-input').value = roomId;
-  document.title = `${plain(roomId)} · Parley`;
+  document.title = `${$('title').textContent} · Parley`;
   log.show(room.timeline);
   notice('');
   showRoom();
@@ -105,26 +112,38 @@ function arrived(messages, { reset, hasMore, live }) {
   showRoom();
 }
 
-function store(messages, { live = false } = {}) {
-  const waiting = room.timeline.drafts.length;
-  const fresh = messages.filter((message) => room.timeline.add(message, { live }));
+/** Adds messages to the timeline: a page of history, or what Room delivers, which follows the newest messages and may be live. */
+function store(messages, { delivered = true, live = false }) {
+  const { timeline } = room;
+  const waiting = timeline.drafts.length;
+  const fresh = messages.filter((message) => timeline.add(message, { live: delivered }) || timeline.hasNewer);
   log.update(live ? fresh : []);
-  if (room.timeline.drafts.length < waiting) saveOutbox();
+  if (timeline.drafts.length < waiting) saveOutbox();
 }
 
-async function loadOlder() {
+/** Loads a page of history: 'older' or 'newer' messages than the timeline has, or instead of all of them the 'newest'. */
+async function load(which) {
   const here = room;
   const { timeline, live } = here;
-  if (here.loading || live.state !== 'joined' || !timeline.hasOlder || timeline.oldest === undefined) return;
-  here.loading = true;
+  const { oldest, newest } = timeline;
+  if (here.loading || live.state !== 'joined' || oldest === undefined || !(which === 'older' ? timeline.hasOlder : timeline.hasNewer)) return;
+  here.loading = which;
   showRoom();
   try {
-    const page = await client.request('history', { roomId: here.id, before: timeline.oldest, limit: PAGE });
-    if (room !== here || page.epoch !== timeline.epoch) return;
-    timeline.hasOlder = page.hasMore && page.messages.length > 0;
-    store(page.messages);
+    const place = { older: { before: oldest }, newer: { after: newest }, newest: {} }[which];
+    const page = await client.request('history', { roomId: here.id, ...place, limit: PAGE });
+    // Meanwhile the timeline may have dropped the message next to the page.
+    if (room !== here || page.epoch !== timeline.epoch || (which === 'older' ? timeline.oldest !== oldest : timeline.newest !== newest)) return;
+    if (which === 'newest') timeline.reset(page.epoch);
+    if (which === 'newer') timeline.hasNewer = page.hasMore || page.lastSeq < live.lastSeq;
+    else timeline.hasOlder = page.hasMore && page.messages.length > 0;
+    store(page.messages, { delivered: false });
+    if (which === 'newest') {
+      timeline.hasNewer = page.lastSeq < live.lastSeq;
+      log.show(timeline);
+    }
   } catch (error) {
-    if (room === here && client.connected) notice(`Could not load earlier messages: ${error.message}`);
+    if (room === here && client.connected) notice(`Could not load messages: ${error.message}`);
   } finally {
     here.loading = false;
     if (room === here) showRoom();
@@ -136,7 +155,7 @@ async function fillScreen() {
   const here = room;
   log.draw();
   for (let pages = 0; pages < 5 && room === here && here.timeline.hasOlder && $('scroller').scrollHeight <= $('scroller').clientHeight; pages++) {
-    await loadOlder();
+    await load('older');
     log.draw();
   }
 }
@@ -145,14 +164,14 @@ function showRoom() {
   const { timeline, live, loading } = room;
   const joined = live.state === 'joined';
   const empty = timeline.messages.length + timeline.drafts.length === 0;
-  $('top').textContent = loading ? 'Loading earlier messages…' : joined && !timeline.hasOlder && !empty ? 'This is the beginning of the room.' : '';
+  $('top').textContent = loading === 'older' ? 'Loading earlier messages…' : joined && !timeline.hasOlder && !empty ? 'This is the beginning of the room.' : '';
   $('empty').hidden = !joined || !empty;
 }
 
 // ---------------------------------------------------------------- sending
 
 function saveOutbox() {
-  remember.set(`outbox.${room.id}`, JSON.stringify(room.timeline.drafts), sessionStorage);
+  remember.set(`outbox.${room.id}`, JSON.stringify(room.timeline.drafts), 'sessionStorage');
 }
 
 function addDraft(draft) {
@@ -203,40 +222,44 @@ function discard(draft) {
 
 // ---------------------------------------------------------------- people
 
-const personName = (member) => plain(member.name || member.operatorId || member.userId || member.id);
+const personName = ({ name, operatorId, userId, id }) => label(name, operatorId, userId, id);
 
 /** This user's key. It uses the server's view of the user once that is known. */
 const myKey = () => personKey(room.live.member ?? me);
 
-/** After a reconnect, many members change at once. So this draws them at most once a frame. */
-let peopleFrame = 0;
+/** After a reconnect, many members change at once. So this draws them at most four times a second. */
+let peopleTimer;
 function membersChanged() {
-  peopleFrame ||= requestAnimationFrame(() => { peopleFrame = 0; showPeople(); });
+  peopleTimer ??= setTimeout(() => { peopleTimer = undefined; showPeople(); }, 250);
 }
+
+/** The maximum number of people in the list, and of those who are remembered as typing. */
+const LISTED = 100, TYPING = 10;
 
 function showPeople() {
   const { members, member, count } = room.live;
   const people = new Map(); // a user with two tabs is one person
   if (count > 0) people.set(myKey(), member); // in a large room, the server's list may not contain this user
   for (const other of members.values()) people.set(personKey(other), other);
-  const unlisted = Math.max(0, count - new Set([...members.keys(), member?.id]).size);
+  let unlisted = Math.max(0, count - new Set([...members.keys(), member?.id]).size);
   const isMe = (other) => personKey(other) === myKey();
   const sorted = [...people.values()].sort((a, b) => isMe(b) - isMe(a) || personName(a).localeCompare(personName(b)));
-  $('people').replaceChildren(...sorted.map((other) => paint(element('li', {},
+  unlisted += Math.max(0, sorted.length - LISTED);
+  $('people').replaceChildren(...sorted.slice(0, LISTED).map((other) => paint(element('li', {},
     element('span', { className: 'avatar', ariaHidden: 'true' }, initial(personName(other))),
     element('bdi', {}, personName(other)),
     other.operatorId ? element('span', { className: 'badge' }, 'operator') : '',
     isMe(other) ? element('span', { className: 'you' }, 'you') : ''), personKey(other))));
   if (unlisted > 0) $('people').append(element('li', { className: 'more' }, `and ${unlisted} more`));
-  $('people-count').textContent = people.size + unlisted || '';
+  $('people-count').textContent = Math.min(people.size, LISTED) + unlisted || '';
 }
 
 function showTyping() {
-  const names = [...room.typing.values()].map(({ name }) => name);
-  $('typing').textContent = names.length === 0 ? ''
-    : names.length === 1 ? `${names[0]} is typing…`
-    : names.length === 2 ? `${names[0]} and ${names[1]} are typing…`
-    : 'Several people are typing…';
+  const names = [...room.typing.values()].map(({ name }) => element('bdi', {}, name));
+  $('typing').replaceChildren(...(names.length === 0 ? []
+    : names.length === 1 ? [names[0], ' is typing…']
+    : names.length === 2 ? [names[0], ' and ', names[1], ' are typing…']
+    : ['Several people are typing…']));
 }
 
 function heardTyping({ typing, ...member }) {
@@ -246,7 +269,7 @@ function heardTyping({ typing, ...member }) {
   clearTimeout(here.typing.get(key)?.timer);
   here.typing.delete(key);
   const over = () => { here.typing.delete(key); if (room === here) showTyping(); };
-  if (typing) here.typing.set(key, { name: personName(member), timer: setTimeout(over, TYPING_LASTS_MS) });
+  if (typing && here.typing.size < TYPING) here.typing.set(key, { name: personName(member), timer: setTimeout(over, TYPING_LASTS_MS) });
   showTyping();
 }
 
@@ -340,7 +363,7 @@ onSubmit('room-form', () => {
   composer.focus();
 });
 onSubmit('name-form', () => {
-  const name = $('name-input').value.trim();
+  const name = plain($('name-input').value, MOST.name);
   if (!name) return;
   me.name = name;
   remember.set('name', name);

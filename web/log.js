@@ -1,6 +1,7 @@
 // The list of messages on the page. It inserts what other people wrote only as text.
 
-import { Timeline, content, links, personKey, plain } from './timeline.js';
+import { content, label, links, parts, plain } from './text.js';
+import { Timeline, personKey } from './timeline.js';
 
 const GROUP_MS = 5 * 60_000;
 const NEAR_END_PX = 80;
@@ -18,7 +19,8 @@ export function element(tag, properties, ...children) {
 }
 
 /** Converts a text to nodes. Only links to web pages become elements. They open in another tab. */
-const linked = (text) => links(text).map(({ text, href }) => (href ? element('a', { href, target: '_blank', rel: 'noopener noreferrer' }, text) : text));
+const linked = (text, goesOn) => links(text, goesOn).map(({ text, href, host }) => (
+  href ? element('a', { href, target: '_blank', rel: 'noopener noreferrer' }, text, host ? element('b', {}, ` (${host})`) : '') : text));
 
 /** Sets a hue for the style sheet, always the same one for the same key. */
 export function paint(node, key) {
@@ -39,12 +41,12 @@ const SHOWN = 200, STEP = 50;
 export class Log {
   #list;
   #scroller;
-  #actions; // {isOwn(message), retry(draft), discard(draft), older(), unseen(count)}
+  #actions; // {isOwn(message), retry(draft), discard(draft), load('older', 'newer' or 'newest'), unseen(count)}
   #timeline = new Timeline();
   #entries = new Map(); // seq of a message or clientId of a draft → its element
   #first = 0; // seq of the first message shown
   #last = 0;
-  #newest = true; // true if #last was the timeline's newest message at the last draw
+  #newest = true; // true if #last was the timeline's newest message at the last draw, and the room's
   #following = true; // the end is in view and stays in view
   #unseen = 0;
   #frame = 0;
@@ -65,8 +67,8 @@ export class Log {
     this.#list.replaceChildren();
     this.#first = this.#last = 0;
     this.#setUnseen(0);
-    this.#following = true;
-    this.update();
+    this.#following = this.#quiet = true;
+    this.draw(); // at once: the list must not be empty when a scroll event says where it is
   }
 
   /** Scrolls to the end and stays there. */
@@ -106,14 +108,16 @@ export class Log {
     const shown = messages.slice(first, end);
     this.#first = shown[0]?.seq ?? 0;
     this.#last = shown.at(-1)?.seq ?? 0;
-    this.#newest = end === messages.length;
+    this.#newest = end === messages.length && !this.#timeline.hasNewer;
 
     // Screen readers should read messages that arrive, but not loaded history.
     this.#scroller.setAttribute('aria-live', this.#quiet ? 'off' : 'polite');
     this.#quiet = false;
     const fixed = this.#following ? undefined : this.#inView();
     const { bottom } = fixed?.getBoundingClientRect() ?? {}; // the bottom, because the day and author above the text may come and go
-    this.#arrange(this.#newest ? [...shown, ...drafts] : shown);
+    this.#arrange(this.#newest || this.#following ? [...shown, ...drafts] : shown);
+    this.#timeline.trim(this.#first, this.#last);
+    if (this.#following && this.#timeline.hasNewer) this.#actions.load('newest');
     if (this.#following) this.#toEnd();
     else if (fixed?.isConnected) this.#scroller.scrollTop += fixed.getBoundingClientRect().bottom - bottom;
   }
@@ -147,8 +151,10 @@ export class Log {
     const { above, below, screen } = this.#place();
     this.#following = below < NEAR_END_PX && this.#newest;
     if (this.#following) this.#setUnseen(0);
-    if ((above < screen && this.#first > this.#timeline.oldest) || (below < screen && !this.#newest)) this.update();
-    else if (above < NEAR_START_PX) this.#actions.older();
+    const { oldest, newest, hasNewer } = this.#timeline;
+    if ((above < screen && this.#first > oldest) || (below < screen && this.#last < newest)) this.update();
+    else if (above < NEAR_START_PX) this.#actions.load('older');
+    else if (below < screen && hasNewer) this.#actions.load('newer');
   }
 
   /** Returns the first entry in view. */
@@ -178,18 +184,18 @@ export class Log {
 
   #bubble(message, { own }) {
     const { text, json, name } = content(message.message);
-    const author = plain(message.operatorId || message.userId || '');
-    const shownName = own ? 'You' : plain(name || author || 'Somebody');
+    const author = message.operatorId || message.userId || '';
+    const shownName = own ? 'You' : label(name, author);
     const at = new Date(message.timestamp ?? NaN);
     const known = !Number.isNaN(at.getTime());
     const entry = element('li', { className: own ? 'entry own' : 'entry' },
       element('p', { className: 'day' }, known ? calendar.format(at) : ''),
       element('div', { className: 'bubble' },
         element('p', { className: 'author' },
-          element('bdi', { title: author }, shownName),
+          element('bdi', { title: plain(author) }, shownName),
           message.operatorId ? element('span', { className: 'badge' }, 'operator') : ''),
         element('div', { className: 'body' },
-          json === undefined ? element('p', { className: 'text', dir: 'auto' }, ...linked(text)) : element('pre', { className: 'text' }, element('code', {}, json)),
+          ...this.#text(text, json),
           element('time', known ? { dateTime: at.toISOString(), title: full.format(at) } : {}, known ? clock.format(at) : ''))));
     paint(entry, personKey(message));
     Object.assign(entry.dataset, {
@@ -197,6 +203,30 @@ export class Log {
       by: `${personKey(message)} ${shownName}`, at: at.getTime(), day: known ? at.toDateString() : '',
     });
     return entry;
+  }
+
+  /** Returns the element of a text or of JSON. It has the first part. If there is more, a button that adds the next part comes with it. */
+  #text(text, json) {
+    const box = element('div', { className: json === undefined ? 'text' : 'text json' });
+    const rest = parts(json ?? text);
+    const more = element('button', { type: 'button', className: 'rest' });
+    const add = () => {
+      const { text: part, left } = rest.next().value;
+      box.append(json === undefined ? element('p', { dir: 'auto' }, ...linked(part, left > 0)) : element('code', {}, part));
+      more.textContent = `Show more (${left.toLocaleString()} characters)`;
+      more.hidden = left === 0;
+      return left > 0;
+    };
+    if (!add()) return [box];
+    more.onclick = () => {
+      this.#scroller.setAttribute('aria-live', 'off'); // the focus makes screen readers read the part
+      add();
+      box.tabIndex = 0; // it can be scrolled
+      box.lastChild.tabIndex = -1;
+      box.lastChild.focus({ preventScroll: true });
+      this.#scrolled();
+    };
+    return [box, more];
   }
 
   /** Hides the author if the entry before is by the same author and recent, and the day if it is the same. */

@@ -1,5 +1,10 @@
 // The messages of one room that this browser tab has. It uses no DOM and no network.
 
+/** How many messages a timeline keeps, and how many UTF-16 units of them as JSON. */
+const KEPT = 500, KEPT_UNITS = 4_000_000;
+
+const unitsOf = (message) => JSON.stringify(message).length;
+
 /**
  * Stored messages in the order of their seq, each once, and then the drafts. A draft is a message that
  * the user wrote and the server has not stored yet. The stored message with its clientId replaces it.
@@ -10,23 +15,42 @@ export class Timeline {
   epoch;
   /** True if the room has messages before the first one here. */
   hasOlder = false;
+  /** True if the room has messages after the last one here. Then live messages are not added: loading that part brings them. */
+  hasNewer = false;
+  #units = 0;
 
   get oldest() {
     return this.messages[0]?.seq;
   }
 
+  get newest() {
+    return this.messages.at(-1)?.seq;
+  }
+
   /**
-   * Adds a stored message. Returns false if it is already here. Returns false too if it is live but older
-   * than the loaded messages, which happens if the server stored a draft long ago. Scrolling up loads it
-   * together with its neighbours.
+   * Adds a stored message. Returns false if it is already here. Returns false too if it is live but not next
+   * to the loaded messages. It is older than those if the server stored a draft long ago. Scrolling there
+   * loads it together with its neighbours.
    */
   add(message, { live = false } = {}) {
     this.drafts = this.drafts.filter(({ clientId }) => clientId !== message.clientId);
-    if (live && this.hasOlder && message.seq < this.oldest) return false;
+    if (live && ((this.hasOlder && message.seq < this.oldest) || (this.hasNewer && message.seq > this.newest))) return false;
     const place = this.indexOf(message.seq);
     if (this.messages[place]?.seq === message.seq) return false;
     this.messages.splice(place, 0, message);
+    this.#units += unitsOf(message);
     return true;
+  }
+
+  /** Drops messages if there are too many: those that are farthest from the ones with the numbers first to last, which stay. */
+  trim(first, last) {
+    while (this.messages.length > KEPT || this.#units > KEPT_UNITS) {
+      const before = this.indexOf(first), after = this.messages.length - this.indexOf(last + 1);
+      if (before === 0 && after === 0) return;
+      if (before >= after) this.hasOlder = true;
+      else this.hasNewer = true;
+      this.#units -= unitsOf(before >= after ? this.messages.shift() : this.messages.pop());
+    }
   }
 
   /** Returns the index of the first message whose seq is at least the given one. */
@@ -44,7 +68,8 @@ export class Timeline {
   reset(epoch) {
     this.messages = [];
     this.epoch = epoch;
-    this.hasOlder = false;
+    this.hasOlder = this.hasNewer = false;
+    this.#units = 0;
   }
 }
 
@@ -61,57 +86,22 @@ export function draftId(now = Date.now()) {
   return hex.replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
+/** The maximum number of drafts that a tab keeps of a room. */
+const DRAFTS = 1000;
+
 /**
  * Parses the drafts that the tab has kept as JSON. Other pages of this origin may write there too, so
- * this leaves out everything that is not a draft.
+ * this leaves out everything that is not a draft of this page.
  */
 export function drafts(json) {
   let found;
   try { found = JSON.parse(json); } catch { /* no drafts */ }
-  const isDraft = (draft) => typeof draft?.clientId === 'string' && draft.clientId !== '' && draft.message !== undefined;
-  return (Array.isArray(found) ? found : []).filter(isDraft).map(({ clientId, message, at, error }) => ({
-    clientId, message, at: Number.isFinite(at) ? at : Date.now(), ...(typeof error === 'string' && { error }),
+  const isText = (value) => typeof value === 'string';
+  const isDraft = (draft) => isText(draft?.clientId) && /^[\w.:-]{1,128}$/.test(draft.clientId) && isText(draft.message?.text);
+  return (Array.isArray(found) ? found : []).filter(isDraft).slice(0, DRAFTS).map(({ clientId, message: { text, name }, at, error }) => ({
+    clientId, message: { text, ...(isText(name) && { name }) }, at: Number.isFinite(at) ? at : Date.now(), ...(isText(error) && { error }),
   }));
 }
 
 /** Identifies the person of a message or member. An operator is one person in the conversations of all users. */
 export const personKey = ({ id, userId, operatorId }) => (operatorId ? `operator ${operatorId}` : userId ? `user ${userId}` : String(id));
-
-/** Removes characters from a name that would change the direction of the text around it. */
-export const plain = (name) => name.replace(/[\u202a-\u202e\u2066-\u2069]/g, '');
-
-/** Returns the content of a message: {text, name} for messages of this page and for strings, {json, name} for anything else. */
-export function content(message) {
-  if (typeof message === 'string') return { text: message };
-  if (typeof message?.text === 'string') return { text: message.text, name: typeof message.name === 'string' ? message.name : undefined };
-  return { json: JSON.stringify(message), name: typeof message?.name === 'string' ? message.name : undefined };
-}
-
-/** Splits a text at its links to web pages: [{text, href?}]. Punctuation at the end of a link is not part of it. */
-export function links(text) {
-  const parts = [];
-  let end = 0;
-  for (const { 0: found, index } of text.matchAll(/\bhttps?:\/\/[^\s<>"\u202a-\u202e\u2066-\u2069]+/gi)) {
-    const link = found.slice(0, linkLength(found));
-    let href;
-    try { ({ href } = new URL(link)); } catch { continue; }
-    if (index > end) parts.push({ text: text.slice(end, index) });
-    parts.push({ text: link, href });
-    end = index + link.length;
-  }
-  if (end < text.length) parts.push({ text: text.slice(end) });
-  return parts;
-}
-
-/** Returns the length of the link without punctuation at its end, and without closing brackets that were opened before it. */
-function linkLength(found) {
-  let opened = 0;
-  for (const char of found) opened += char === '(' ? 1 : char === ')' ? -1 : 0;
-  let length = found.length;
-  for (; length > 0; length--) {
-    const last = found[length - 1];
-    if (last === ')' && opened < 0) opened++;
-    else if (!'.,:;!?\'*'.includes(last)) break;
-  }
-  return length;
-}

@@ -11,6 +11,7 @@ import { execFile } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
+import { plain } from '../../web/text.js';
 import { connect } from '../parley.js';
 import { chatApp } from '../testdata/chat-app.mjs';
 
@@ -31,7 +32,7 @@ after(async () => {
 });
 
 /** Opens the page in a browser context of its own, for one user. */
-async function visit(t, room, { name, query = '', ...options } = {}) {
+async function visit(t, room, { name, query = '', before, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1180, height: 760 }, ...options });
   t.after(() => context.close());
   await context.exposeFunction('complain', (what) => complaints.push(what));
@@ -39,6 +40,7 @@ async function visit(t, room, { name, query = '', ...options } = {}) {
     document.addEventListener('securitypolicyviolation', (event) => complain(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
     if (given && localStorage.getItem('parley.name') === null) localStorage.setItem('parley.name', given);
   }, name);
+  if (before) await context.addInitScript(before);
   const page = await context.newPage();
   page.setDefaultTimeout(120_000);
   page.on('pageerror', (error) => complaints.push(`error: ${error.stack}`));
@@ -60,7 +62,7 @@ async function say(page, text) {
   await page.press('#composer', 'Enter');
 }
 
-/** Sends n messages as another program would. It sends each one after the server has stored the last. */
+/** Sends messages as another program would. It sends each one after the server has stored the last. */
 async function fill(t, room, n, make) {
   const client = connect(url);
   t.after(() => client.close());
@@ -140,10 +142,17 @@ spec('history: the newest page, older ones on scrolling up, any JSON', async (t)
 });
 
 spec('a long room: the document has few messages at any scroll position, and skips none', async (t) => {
-  const room = `long ${run}`, n = 450;
+  const room = `long ${run}`, n = 700;
   const filler = await fill(t, room, 100, (i) => `number ${i}`);
   const page = await visit(t, room, { name: 'Ada' });
-  for (let i = 100; i < n; i++) await filler.request('sendMessage', { roomId: room, message: `number ${i}`, clientId: `${run}-${room}-${i}` });
+  const asked = []; // the pages that it loads
+  page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => { if (String(payload).includes('["history"')) asked.push(String(payload)); }));
+  await page.reload();
+  await joined(page);
+  for (let i = 100; i < n; i += 50) {
+    const together = Array.from({ length: 50 }, (_, k) => ({ roomId: room, message: `number ${i + k}`, clientId: `${run}-${room}-${i + k}` }));
+    await Promise.all(together.map((message) => filler.request('sendMessage', message)));
+  }
   await sees(page, `number ${n - 1}`);
   assert.equal(await page.locator('#latest').isHidden(), true, 'it stays at the end');
   /** Scrolls in one direction until the message `last` appears. Returns all messages that were in the document, in order. */
@@ -178,6 +187,81 @@ spec('a long room: the document has few messages at any scroll position, and ski
   }
   await page.evaluate(() => { scroller.scrollTop = scroller.scrollHeight; });
   await page.waitForFunction(() => latest.hidden);
+  assert.ok(asked.some((frame) => frame.includes('"after":')), 'it forgot the newest messages and loaded them again');
+  assert.deepEqual((await scroll(-1, 0)).seen, Array.from({ length: n + 1 }, (_, i) => i));
+  await filler.request('sendMessage', { roomId: room, message: `number ${n + 1}`, clientId: `${run}-${room}-${n + 1}` });
+  await page.click('#latest'); // jumps over what it forgot
+  await sees(page, `number ${n + 1}`);
+  await say(page, `number ${n + 2}`);
+  await settled(page);
+  const end = (await texts(page)).map((text) => Number(text.slice(7)));
+  assert.deepEqual(end, end.map((_, i) => n + 3 - end.length + i), 'without a hole');
+});
+
+spec('a flood: each frame adds few messages', async (t) => {
+  const room = `flood ${run}`, n = 1000;
+  const filler = await fill(t, room, 1, () => 'the first');
+  const page = await visit(t, room, { name: 'Ada' });
+  await sees(page, 'the first');
+  await page.evaluate(() => {
+    window.most = 0;
+    new MutationObserver((changes) => { window.most = Math.max(window.most, changes.reduce((sum, { addedNodes }) => sum + addedNodes.length, 0)); })
+      .observe(document.querySelector('#log'), { childList: true });
+  });
+  for (let sent = 0; sent < n; sent += 100) {
+    await Promise.all(Array.from({ length: 100 }, (_, i) => filler.request('sendMessage', { roomId: room, message: `flood ${sent + i}` })));
+  }
+  await sees(page, `flood ${n - 1}`);
+  const most = await page.evaluate(() => window.most);
+  assert.ok(most > 0 && most <= 200, `${most} messages in a frame`);
+});
+
+spec('texts made to harm: little of each is drawn', async (t) => {
+  const room = `harm ${run}`;
+  const long = (text) => text.repeat(Math.floor(65_000 / Buffer.byteLength(text)));
+  const nested = (depth) => (depth === 0 ? long('x').slice(500) : [nested(depth - 1)]);
+  const harm = [
+    `a${long('\u0301')}`, long('x'), long('\u05d0a'), long('\u202ea\u202c').slice(0, 20_000), long('\u200b'), long('\ufdfd'), long('\u{1f469}\u200d'), long('https://a.example/ '), long('\u0628'),
+    { text: '\n'.repeat(30_000), name: 'n'.repeat(10_000) }, { text: 'marks', name: `n${'\u0301'.repeat(10_000)}` }, { text: 'unseen', name: '\u3164' },
+    Object.fromEntries(Array.from({ length: 4000 }, (_, i) => [`key ${i}`, i])), nested(60),
+  ];
+  const filler = await fill(t, room, harm.length, (i) => harm[i]);
+  const page = await visit(t, room, { name: 'Ada' });
+  await filler.request('sendMessage', { roomId: room, message: 'the end' });
+  await sees(page, 'the end');
+  const entries = await page.locator('.entry').evaluateAll((all) => all.map((entry) => ({
+    text: entry.querySelector('.text').textContent, nodes: entry.querySelectorAll('*').length, height: entry.getBoundingClientRect().height,
+    lines: entry.querySelector('.text').textContent.split('\n').length, more: entry.querySelector('.rest')?.textContent, author: entry.querySelector('.author bdi').textContent,
+  })));
+  assert.equal(entries.length, harm.length + 1);
+  for (const { text, nodes, height, lines, author } of entries) {
+    const said = `${JSON.stringify(text.slice(0, 40))}: ${text.length} characters, ${lines} lines, ${nodes} elements, ${height} px`;
+    assert.ok(text.length <= 1000 && lines <= 26 && nodes <= 120 && height < 1100 && author.length <= 60, said);
+  }
+  assert.equal(entries[0].text, `a${'\u0301'.repeat(12)}\ufffd`);
+  assert.match(entries[1].more, /^Show more \(64.000 characters\)$/);
+  assert.equal(entries[11].author, 'filler', 'a name that is not seen');
+  await picture(page, 'harm');
+});
+
+spec('a long message: its parts, with the keyboard', async (t) => {
+  const room = `parts ${run}`;
+  const text = Array.from({ length: 2000 }, (_, i) => `word ${i}`).join(' ');
+  await fill(t, room, 1, () => text);
+  const page = await visit(t, room, { name: 'Ada' });
+  const entry = page.locator('.entry');
+  const more = entry.getByRole('button', { name: /^Show more/ });
+  const lengths = [];
+  while (await more.count()) {
+    lengths.push((await texts(page))[0].length);
+    await more.focus();
+    await page.keyboard.press('Enter');
+    assert.equal(await page.evaluate(() => document.activeElement === document.querySelector('.text').lastChild), true, 'the new part has the focus');
+  }
+  assert.deepEqual(await texts(page), [text]);
+  assert.ok(lengths.every((length, i) => length - (lengths[i - 1] ?? 0) <= (i === 0 ? 1000 : 4000)), `parts end at ${lengths}`);
+  assert.ok(await entry.evaluate(({ clientHeight }) => clientHeight < 1100), 'the rest is reached by scrolling');
+  assert.equal(await page.locator('.text').getAttribute('tabindex'), '0');
 });
 
 spec('a disconnect: nothing lost, nothing twice, drafts survive it and a reload', async (t) => {
@@ -245,6 +329,16 @@ spec('a room that refuses is not shown as one being joined', async (t) => {
 
 spec('links to web pages work, others are text', async (t) => {
   const page = await visit(t, `links ${run}`, { name: 'Ada' });
+  await say(page, 'https://bank.example@evil.example/');
+  await say(page, 'https://b\u0430nk.example/');
+  await page.locator('.entry a', { hasText: `https://b\u0430nk.example/ (${new URL('https://b\u0430nk.example/').host})` }).waitFor();
+  await settled(page);
+  assert.equal(await page.locator('#log a').count(), 1);
+  await page.reload();
+  await joined(page);
+  await page.evaluate(() => { location.hash += ' again'; });
+  await joined(page);
+  await page.locator('#empty').waitFor();
   const text = 'See https://a.example/?q=<b>, not javascript:alert(1).';
   await say(page, text);
   await sees(page, text);
@@ -284,7 +378,7 @@ for (const colorScheme of ['light', 'dark']) {
     await picture(page, `looks-${colorScheme}`);
     const offline = await page.evaluate(unreadable);
     assert.deepEqual({ connected: connected.faults, offline: offline.faults }, { connected: {}, offline: {} });
-    const parts = ['bubble', 'author', 'avatar', 'badge', 'you', 'A.own', 'A', 'TIME', 'error', 'latest', 'typing', 'status-text', 'INPUT', 'edge of INPUT', 'placeholder', 'H1'];
+    const parts = ['bubble', 'author', 'avatar', 'badge', 'you', 'A.own', 'A', 'TIME', 'rest', 'error', 'latest', 'typing', 'status-text', 'INPUT', 'edge of INPUT', 'placeholder', 'H1'];
     assert.deepEqual(parts.filter((part) => !connected.seen.includes(part) && !offline.seen.includes(part)), [], 'what has been looked at');
   });
 }
@@ -382,7 +476,7 @@ spec('what others write stays text: messages, names, ids, rooms', async (t) => {
   assert.equal(await page.locator('#people :is(script, img, svg, iframe, a), #typing *').count(), 0);
   for (const payload of payloads) {
     await page.evaluate((hash) => { location.hash = hash; }, encodeURIComponent(payload));
-    await page.waitForFunction((text) => document.querySelector('#title').textContent === text, payload);
+    await page.waitForFunction((text) => document.querySelector('#title').textContent === text, plain(payload, 200));
   }
   assert.equal(await page.locator('h1 *').count(), 0);
   await page.goto(`${url}/?transport=${encodeURIComponent(payloads[1])}#%E0%A4%A`); // not valid percent-encoding
@@ -395,8 +489,8 @@ spec('the storage may contain anything', async (t) => {
   for (const outbox of ['{', '[null, 1, {}, {"clientId": 1, "message": 1}]', '{"length": 1}', '[{"clientId": "a", "message": {"text": "kept"}, "at": "x", "error": {}}]']) {
     await page.evaluate(([key, value]) => {
       sessionStorage.setItem(key, value);
-      localStorage.setItem('parley.userId', 'u\u0000'.repeat(10_000));
-      localStorage.setItem('parley.name', '\u0007');
+      localStorage.setItem('parley.userId', ['u\u0000'.repeat(10_000), 'guest-12345678', '{', '[null]', '\uff47uest-1'][value.length % 5]);
+      localStorage.setItem('parley.name', ['\u0007', '\u3164', '\u202e', '\u200b'.repeat(1000), ''][value.length % 5]);
     }, [`parley.outbox.${room}`, outbox]);
     await page.reload();
     await joined(page);
@@ -404,7 +498,27 @@ spec('the storage may contain anything', async (t) => {
     assert.match(await page.inputValue('#name-input'), /^Guest \d+$/);
   }
   await sees(page, 'kept');
+  await page.evaluate(() => { location.hash = 'x'.repeat(1_000_000); });
+  await page.locator('#notice', { hasText: 'Could not join the room' }).waitFor();
+  assert.ok(await page.evaluate(() => document.querySelector('h1').textContent.length + document.querySelector('#room-input').value.length + document.title.length) < 700);
 });
+
+for (const [name, block] of Object.entries({
+  'blocked': () => { for (const area of ['localStorage', 'sessionStorage']) Object.defineProperty(window, area, { get() { throw new DOMException('blocked', 'SecurityError'); } }); },
+  'full': () => { Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }; },
+  'absent': () => { for (const area of ['localStorage', 'sessionStorage']) Object.defineProperty(window, area, { value: null }); },
+})) {
+  spec(`the storage may be ${name}`, async (t) => {
+    const page = await visit(t, `${name} ${run}`, { before: block });
+    assert.match(await page.inputValue('#name-input'), /^Guest \d+$/);
+    await page.fill('#name-input', 'Ada');
+    await page.press('#name-input', 'Enter');
+    await page.locator('#people li', { hasText: 'Ada' }).waitFor();
+    await say(page, 'hello');
+    await settled(page);
+    assert.deepEqual(await texts(page), ['hello']);
+  });
+}
 
 spec('names and texts do not change the direction of the text around them', async (t) => {
   const room = `bidi ${run}`, name = '\u202Eevil\u2066';
@@ -441,6 +555,11 @@ spec('names and texts do not change the direction of the text around them', asyn
   assert.deepEqual(await page.locator('.text a').evaluateAll((all) => all.map(({ textContent }) => textContent)), ['https://a.example/b', 'https://a.example/']);
   await page.evaluate((hash) => { location.hash = hash; }, encodeURIComponent(name));
   await page.waitForFunction(() => document.title === 'evil · Parley');
+  await page.goBack();
+  for (const [name, shown] of [['Operator', '“Operator”'], ['Ada (you)', '“Ada (you)”'], ['\u2800', 'filler']]) {
+    await client.request('joinRoom', { roomId: room, userId: 'filler', name });
+    await page.locator('#people li bdi', { hasText: shown }).waitFor();
+  }
 });
 
 if (app) {
