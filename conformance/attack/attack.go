@@ -16,7 +16,8 @@ type attack struct {
 	plain bool     // without TLS, so without WebTransport
 
 	// do attacks until ctx ends, or less. It runs in a process of its own.
-	do func(ctx context.Context, a *attacker) error
+	do    func(ctx context.Context, a *attacker) error
+	whole bool // wait until do returns
 
 	// check checks more bounds than those that every attack has.
 	check func(r *result)
@@ -195,7 +196,7 @@ func badLines(log []string) (bad []string) {
 		case !strings.HasPrefix(line, "time="),
 			strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }),
 			strings.Contains(line, marker),
-			strings.Contains(line, "panic"):
+			strings.Contains(line, " level=ERROR msg="):
 			bad = append(bad, fmt.Sprintf("%.300q", line))
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // attacks are all attacks, by topic.
-var attacks = [][]*attack{frames, sessions, http2Frames, reads, roomAttacks}
+var attacks = [][]*attack{frames, sessions, http2Frames, bodies, reads, roomAttacks, doors}
 
 func main() {
 	list := flag.Bool("list", false, "list the attacks")

@@ -92,7 +92,7 @@ func (h *harness) attackOnce(ctx context.Context, a *attack) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := t.run(ctx, h, func(r *result) bool { return r.count("attempts") > 0 && r.Seconds > span.Seconds() })
+	r, err := t.run(ctx, h, func(r *result) bool { return !a.whole && r.count("attempts") > 0 && r.Seconds > span.Seconds() })
 	t.probe.close()
 	if err != nil {
 		t.server.kill()
