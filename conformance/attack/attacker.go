@@ -20,7 +20,7 @@ import (
 
 // span is how long an attack goes on at least, unless it has finished. The good clients may need
 // longer for what they do.
-const span = 2 * time.Second
+const span = 1500 * time.Millisecond
 
 // report is what the attacker has counted: attempts, bytes, frames, closed, refused and so on.
 type report struct {
@@ -118,6 +118,11 @@ func (a *attacker) compressed(ctx context.Context, offer *ws.Compression) (*ws.C
 func (a *attacker) drop(ctx context.Context, r io.Reader) {
 	n, _ := io.Copy(io.Discard, r)
 	a.count("received", int(n))
+	a.ended(ctx)
+}
+
+// ended counts the end of a connection as the server's doing, unless the attack is over.
+func (a *attacker) ended(ctx context.Context) {
 	if ctx.Err() == nil {
 		a.count("closed", 1)
 	}

@@ -83,11 +83,12 @@ func floodWebTransport(packet string) func(context.Context, *attacker) error {
 	}
 }
 
-// withinBudget checks what connections could make the server take against the budgets.
-func withinBudget(connections int) func(*result) {
+// withinFrames checks what connections could make the server take of frames of a size that are no
+// messages.
+func withinFrames(connections, size int) func(*result) {
 	return func(r *result) {
-		rate := float64(defaults.BytesPerSecond)
-		r.most("bytes", r.count("bytes"), float64(connections)*(inFlight+rate*(r.Seconds+2)))
+		const perSecond, burst = 1000, 4000 // the defaults of parley.Options.FramesPerSecond
+		r.most("bytes", r.count("bytes"), float64(connections)*(inFlight+float64(size)*(burst+perSecond*r.Seconds)))
 	}
 }
 
@@ -97,51 +98,51 @@ var noRates = []string{"--events-per-second", "0", "--bytes-per-second", "0"}
 var frames = []*attack{
 	{
 		name: "pongs", what: "a WebSocket over TLS writes pongs as fast as it can",
-		do: floodFrames(1, ws.OpPong, ""), check: withinBudget(1), memory: 32 << 20,
+		do: floodFrames(1, ws.OpPong, ""), check: withinFrames(1, 6), memory: 32 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
 		name: "pongs-twice", what: "two of them",
-		do: floodFrames(2, ws.OpPong, ""), check: withinBudget(2), memory: 32 << 20,
+		do: floodFrames(2, ws.OpPong, ""), check: withinFrames(2, 6), memory: 32 << 20,
 	},
 	{
 		name: "pongs-plain", what: "one without TLS", plain: true,
-		do: floodFrames(1, ws.OpPong, ""), check: withinBudget(1), memory: 32 << 20,
+		do: floodFrames(1, ws.OpPong, ""), check: withinFrames(1, 6), memory: 32 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
 		name: "pings", what: "a WebSocket writes pings of 125 bytes",
-		do: floodFrames(1, ws.OpPing, strings.Repeat("p", ws.MaxControlPayload)), check: withinBudget(1), memory: 32 << 20,
+		do: floodFrames(1, ws.OpPing, strings.Repeat("p", ws.MaxControlPayload)), check: withinFrames(1, 131), memory: 32 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
 		name: "noops", what: "a WebSocket over TLS writes Noop packets",
-		do: floodFrames(1, ws.OpText, "6"), check: withinBudget(1), memory: 32 << 20,
+		do: floodFrames(1, ws.OpText, "6"), check: withinFrames(1, 7), memory: 32 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
 		name: "noops-polling", what: "POSTs of 500,000 Noop packets, one after the other",
-		do: floodPosts("6"), check: withinBudget(1), memory: 64 << 20,
+		do: floodPosts("6"), check: withinFrames(1, 2), memory: 64 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
 		name: "noops-webtransport", what: "a WebTransport session writes Noop packets",
-		do: floodWebTransport("6"), check: withinBudget(1), memory: 64 << 20,
+		do: floodWebTransport("6"), check: withinFrames(1, 2), memory: 64 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
 		name: "fragments", what: "a WebSocket writes messages of 1,000 empty fragments",
-		do: floodFragments, check: withinBudget(1), memory: 32 << 20,
+		do: floodFragments, check: withinFrames(1, 6), memory: 32 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
 		name: "bombs", what: "frames of 1 KB that inflate to 1 MB", flags: []string{"--compression"},
-		do: bombs(1), check: inflatedBudget(1), memory: 96 << 20,
-		without: noRates, broken: "units",
+		do: bombs(1), check: withinInflated(1), memory: 96 << 20,
+		without: noRates, broken: "inflated",
 	},
 	{
 		name: "bombs-four", what: "four of them", flags: []string{"--compression"},
-		do: bombs(4), check: inflatedBudget(4), memory: 128 << 20,
+		do: bombs(4), check: withinInflated(4), memory: 128 << 20,
 	},
 	{
 		name: "unfinished", what: "300 WebSockets, each with a message of 1 MB that never ends",
@@ -185,18 +186,33 @@ func masked(b []byte, payload string) []byte {
 	return append(append(b, 0, 0, 0, 0), payload...)
 }
 
-// bombs sends frames that inflate to almost as much as a message may have.
+// bombs sends events that inflate to almost as much as a message may have, and counts the answers.
 func bombs(n int) func(context.Context, *attacker) error {
 	return func(ctx context.Context, a *attacker) error {
 		offer := &ws.Compression{NoClientContextTakeover: true, Level: 9}
-		message := []byte("6" + strings.Repeat("0", int(defaults.MaxPayload)-1000))
+		message := []byte(`420["typing",{"roomId":"x","padding":"` + strings.Repeat("0", bombSize) + `"}]`)
 		a.each(n, func(int) {
 			c, err := a.compressed(ctx, offer)
 			if err != nil {
 				a.failed(ctx, err)
 				return
 			}
-			go a.drop(ctx, c.Conn)
+			go func() {
+				var parser ws.Parser
+				parser.Init(nil, ws.Client, c.Deflate)
+				b := make([]byte, 4096)
+				for {
+					n, err := c.Conn.Read(b)
+					if err != nil || parser.Feed(b[:n], answers{a}) != nil {
+						a.ended(ctx)
+						return
+					}
+				}
+			}()
+			if _, err := c.Conn.Write(ws.AppendMaskedFrame(nil, ws.OpText, []byte("40"))); err != nil {
+				a.failed(ctx, err)
+				return
+			}
 			frame, err := ws.NewDeflater(ws.Client, c.Deflate).AppendFrame(nil, ws.OpText, message)
 			if err != nil {
 				a.failed(ctx, err)
@@ -208,12 +224,25 @@ func bombs(n int) func(context.Context, *attacker) error {
 	}
 }
 
-// inflatedBudget checks how many bombs were taken. Without a budget of their own, inflated bytes
-// count as received.
-func inflatedBudget(connections int) func(*result) {
+const bombSize = 990_000
+
+// answers counts acknowledgements.
+type answers struct{ *attacker }
+
+func (a answers) OnMessage(_ ws.Opcode, payload []byte) error {
+	if bytes.HasPrefix(payload, []byte("43")) {
+		a.count("answers", 1)
+	}
+	return nil
+}
+
+func (a answers) OnControl(ws.Opcode, []byte) error { return nil }
+
+// withinInflated checks how many bombs of connections the server inflated.
+func withinInflated(connections int) func(*result) {
 	return func(r *result) {
-		rate := float64(defaults.BytesPerSecond)
-		r.most("units", r.count("units"), float64(connections)*(inFlight/1000+rate*(r.Seconds+2)/1e6))
+		perSecond := 4 * float64(defaults.BytesPerSecond)
+		r.most("inflated", bombSize*r.count("answers"), float64(connections)*(perSecond*(r.Seconds+2)+2*bombSize))
 	}
 }
 

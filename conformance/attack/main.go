@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"time"
 )
 
 // attacks are all attacks, by topic.
@@ -136,9 +135,4 @@ func (h *harness) later(name string, check func() []bound) {
 			h.print(name+" afterwards", false, nil, r)
 		}
 	})
-}
-
-// compare measures the good clients with and without the attack, in turn.
-func (h *harness) compare(ctx context.Context, a *attack) {
-	_ = time.Now()
 }

@@ -15,7 +15,7 @@ const (
 	patience = 30 * time.Second
 
 	every      = 50 * time.Millisecond // each member calls both events, and somebody joins
-	enough     = 40                    // calls of both events for each member, and newcomers, in a span
+	enough     = 25                    // calls of both events for each member, and newcomers, in a span
 	roomSize   = 3                     // members of a room
 	rooms      = 4
 	behindMost = time.Second // a call that is later than that does not happen
@@ -102,9 +102,9 @@ func (c *counter) fail(format string, args ...any) {
 	c.failed[fmt.Sprintf(format, args...)]++
 }
 
-// run lets the good clients work. It goes on until each member has had enough answers, enough
-// newcomers have joined, and ready says so.
-func (p *probe) run(ctx context.Context, ready func() bool) tally {
+// run lets the good clients work. It goes on until each member has had the answers to a number of
+// calls of both events, as many newcomers have joined, and ready says so.
+func (p *probe) run(ctx context.Context, enough int, ready func() bool) tally {
 	working, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 2*patience) // for the answers
@@ -119,7 +119,7 @@ func (p *probe) run(ctx context.Context, ready func() bool) tally {
 
 	satisfied := func() bool {
 		for i := range answers {
-			if answers[i].Load() < 2*enough {
+			if answers[i].Load() < int64(2*enough) {
 				return false
 			}
 		}
@@ -133,7 +133,7 @@ func (p *probe) run(ctx context.Context, ready func() bool) tally {
 	served := make(map[string][]int64)
 	for i, m := range p.members {
 		n := answers[i].Load()
-		if n < 2*enough {
+		if n < int64(2*enough) {
 			c.starved = append(c.starved, m.name)
 		}
 		served[m.transport] = append(served[m.transport], n)

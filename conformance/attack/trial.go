@@ -43,7 +43,7 @@ func (h *harness) newTrial(ctx context.Context, a *attack, without bool) (t *tri
 	if t.probe, err = newProbe(ctx, t.server.target, a.transports()); err != nil {
 		return nil, err
 	}
-	if calm := t.probe.run(ctx, func() bool { return true }); len(calm.starved) > 0 || len(calm.failed) > 0 {
+	if calm := t.probe.run(ctx, warmUp, func() bool { return true }); len(calm.starved) > 0 || len(calm.failed) > 0 {
 		_, failures := calm.failures()
 		return nil, fmt.Errorf("the good clients are not served before the attack: %v%s", calm.starved, failures)
 	}
@@ -67,7 +67,7 @@ func (t *trial) run(ctx context.Context, h *harness, done func(r *result) bool) 
 	if err != nil {
 		return nil, err
 	}
-	r.probe = t.probe.run(ctx, func() bool {
+	r.probe = t.probe.run(ctx, enough, func() bool {
 		r.report = p.report()
 		return p.finished() || done(r)
 	})
@@ -182,6 +182,9 @@ func (t *trial) afterwards(ctx context.Context) []bound {
 }
 
 const (
+	// warmUp is how often members call both events before the attack.
+	warmUp = 4
+
 	// settling is how long a server may take to let everything go: longer than ping-interval and
 	// ping-timeout together, because a client that polls is only missed then.
 	settling = 90 * time.Second
