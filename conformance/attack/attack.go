@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// attack is what hostile clients do, and what others may feel of it.
+type attack struct {
+	name  string
+	what  string   // what happens, in a few words
+	flags []string // of the server, besides the usual ones
+	plain bool     // without TLS, so without WebTransport
+
+	// do attacks until ctx ends, or less. It runs in a process of its own.
+	do    func(ctx context.Context, a *attacker) error
+	whole bool // wait until do returns
+
+	// check checks more bounds than those that every attack has.
+	check func(r *result)
+
+	// memory is by how many bytes the server's memory may grow.
+	memory int64
+
+	// prefill, if not nil, puts something into the data directory before the server starts.
+	prefill func(ctx context.Context, data string) error
+
+	// without are flags that switch the defence off, and broken is the bound that the attack then
+	// breaks.
+	without []string
+	broken  string
+
+	unwell bool // the attack takes the store away: the server says so
+}
+
+// usual are the flags of each server. The server believes this machine who a client is, because
+// addresses of this machine are exempt from limits.
+var usual = []string{"--trusted-proxies", "127.0.0.1"}
+
+// serverFlags returns the flags of the attack's server.
+func (a *attack) serverFlags(without bool) []string {
+	flags := append([]string(nil), usual...)
+	if !a.plain {
+		flags = append(flags, "--tls-self-signed")
+	}
+	flags = append(flags, a.flags...)
+	if without {
+		flags = append(flags, a.without...)
+	}
+	return flags
+}
+
+// transports returns those of the probe.
+func (a *attack) transports() []string {
+	if a.plain {
+		return []string{"websocket", "polling"}
+	}
+	return []string{"websocket", "polling", "webtransport"}
+}
+
+// bound is a figure with its limit.
+type bound struct {
+	name       string
+	got, limit float64
+	least      bool // got may not be below the limit, instead of above
+	note       string
+}
+
+func (b bound) holds() bool {
+	if b.least {
+		return b.got >= b.limit
+	}
+	return b.got <= b.limit
+}
+
+func (b bound) String() string {
+	sign := "≤"
+	if b.least {
+		sign = "≥"
+	}
+	text := fmt.Sprintf("%s %s %s %s", b.name, number(b.got), sign, number(b.limit))
+	if !b.holds() {
+		text = "[" + strings.TrimSpace("BROKEN "+text+" "+b.note) + "]"
+	}
+	return text
+}
+
+// number formats large numbers with their unit.
+func number(v float64) string {
+	switch {
+	case v >= 10e6:
+		return fmt.Sprintf("%.0fM", v/1e6)
+	case v >= 10e3:
+		return fmt.Sprintf("%.0fk", v/1e3)
+	}
+	return fmt.Sprintf("%.4g", v)
+}
+
+// result is what came of an attack.
+type result struct {
+	report                // the attacker's
+	probe         tally   // the good clients'
+	before, after metrics // the server's
+	memory        int64   // by how many bytes the server's grew at most
+	log           []string
+	bounds        []bound
+}
+
+// check checks all bounds of an attack.
+func (r *result) check(a *attack) {
+	r.usual(a.memory)
+	if a.check != nil {
+		a.check(r)
+	}
+}
+
+// broken reports whether the bound of that name does not hold.
+func (r *result) broken(name string) bool {
+	for _, b := range r.bounds {
+		if b.name == name && !b.holds() {
+			return true
+		}
+	}
+	return false
+}
+
+// allBroken returns the bounds that do not hold.
+func (r *result) allBroken() (broken []bound) {
+	for _, b := range r.bounds {
+		if !b.holds() {
+			broken = append(broken, b)
+		}
+	}
+	return broken
+}
+
+func (r *result) String() string {
+	parts := make([]string, len(r.bounds))
+	for i, b := range r.bounds {
+		parts[i] = b.String()
+	}
+	text := strings.Join(parts, ", ")
+	if len(r.Counts) > 0 {
+		text += fmt.Sprintf("; others: %d answers, %d joins, %d missed", r.probe.done, r.probe.joins, r.probe.missed)
+		text += fmt.Sprintf("; attacker: %.1f s", r.Seconds)
+		for _, name := range slices.Sorted(maps.Keys(r.Counts)) {
+			text += fmt.Sprintf(", %s %s", name, number(float64(r.Counts[name])))
+		}
+	}
+	return text
+}
+
+// most checks that a figure does not exceed a limit.
+func (r *result) most(name string, got, limit float64, note ...string) {
+	r.bounds = append(r.bounds, bound{name, got, limit, false, strings.Join(note, " ")})
+}
+
+// least checks that a figure reaches a limit.
+func (r *result) least(name string, got, limit float64, note ...string) {
+	r.bounds = append(r.bounds, bound{name, got, limit, true, strings.Join(note, " ")})
+}
+
+// count returns what the attacker has counted.
+func (r *result) count(name string) float64 { return float64(r.Counts[name]) }
+
+// grew returns by how much a metric grew during the attack.
+func (r *result) grew(name string) float64 { return r.after.sum(name) - r.before.sum(name) }
+
+// usual checks what every attack must keep.
+func (r *result) usual(memory int64) {
+	r.most("starved", float64(len(r.probe.starved)), 0, strings.Join(r.probe.starved, ", "))
+	r.most("uneven", r.probe.uneven, 4)
+	r.most("lost", float64(r.probe.lost), 0)
+	r.most("gaps", float64(r.probe.gaps), 0)
+	n, text := r.probe.failures()
+	r.most("failed", float64(n), 0, text)
+	r.most("memory", float64(r.memory), float64(memory))
+	r.least("attempts", r.count("attempts"), 1)
+	bad := badLines(r.log)
+	r.most("log", float64(len(bad)), 0, first(bad))
+}
+
+// first returns the first few of several lines.
+func first(lines []string) string { return strings.Join(lines[:min(3, len(lines))], " ¦ ") }
+
+// marker is part of everything that may not be in the log: bodies, tokens, query strings.
+const marker = "s3cr3t-marker"
+
+// badLines returns the lines of a log that a client has written, or that should not be there.
+func badLines(log []string) (bad []string) {
+	for _, line := range log {
+		switch {
+		case !strings.HasPrefix(line, "time="),
+			strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }),
+			strings.Contains(line, marker),
+			strings.Contains(line, " level=ERROR msg="):
+			bad = append(bad, fmt.Sprintf("%.300q", line))
+		}
+	}
+	return bad
+}
