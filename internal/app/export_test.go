@@ -71,3 +71,9 @@ func WithConn(ctx context.Context, c net.Conn) context.Context { return withConn
 
 // HTTPLog returns the logger of net/http, writing to l.
 func HTTPLog(l *slog.Logger) *log.Logger { return log.New(httpLog{l}, "", 0) }
+
+// AllowsHost reports whether a server with the configuration that listens on a answers a request for
+// the host.
+func AllowsHost(c Config, a net.Addr, host string) bool {
+	return (&Server{config: c}).hostsOn(a).allow(host)
+}
