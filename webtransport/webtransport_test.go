@@ -198,6 +198,7 @@ func TestOtherStreamsAndDatagrams(t *testing.T) {
 func TestRefusedBeforeTheSession(t *testing.T) {
 	s := serve(t, &parley.Options{CORS: parley.CORS{Origins: []string{"https://friend.example"}}}, nil)
 	origin := func(o string) http.Header { return http.Header{"Origin": {o}} }
+	from := func(site string) http.Header { return http.Header{"Sec-Fetch-Site": {site}} }
 	for name, test := range map[string]struct {
 		path   string
 		header http.Header
@@ -205,6 +206,7 @@ func TestRefusedBeforeTheSession(t *testing.T) {
 	}{
 		"another path":          {"/other/", nil, 404},
 		"a longer path":         {"/socket.iofoo", nil, 404},
+		"an escape":             {"/%73ocket.io/", nil, 404},
 		"below the path":        {"/socket.io/foo", nil, 200},
 		"foreign origin":        {"/socket.io/", origin("https://evil.example"), 403},
 		"a sub-domain":          {"/socket.io/", origin("https://a.friend.example"), 403},
@@ -213,6 +215,9 @@ func TestRefusedBeforeTheSession(t *testing.T) {
 		"friend":                {"/socket.io/", origin("https://friend.example"), 200},
 		"the server itself":     {"/socket.io/", origin("https://" + s.addr), 200},
 		"no origin":             {"/socket.io/", nil, 200},
+		"another site":          {"/socket.io/", from("cross-site"), 403},
+		"a neighbour":           {"/socket.io/", from("same-site"), 403},
+		"its own page":          {"/socket.io/", from("same-origin"), 200},
 		"no slash":              {"/socket.io", nil, 200},
 		"an older revision":     {"/socket.io/?EIO=3", nil, 400},
 		"the query that others": {"/socket.io/?EIO=4&transport=webtransport", nil, 200},
@@ -619,6 +624,27 @@ func TestShutdownCuts(t *testing.T) {
 	if err := s.wt.Shutdown(t.Context()); err != nil {
 		t.Errorf("Shutdown of WebTransport: %v", err)
 	}
+}
+
+// HTTP middleware in front of a parley.Server can be put in front of WebTransport too.
+func TestMiddlewareOfHTTP(t *testing.T) {
+	s := serve(t, nil, &webtransport.Options{Middleware: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "secret" {
+				http.Error(w, "no", http.StatusUnauthorized)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}})
+	if resp, _, err := s.request("/socket.io/", nil); err == nil || resp == nil || resp.StatusCode != 401 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	_, session, err := s.request("/socket.io/", http.Header{"Authorization": {"secret"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.CloseWithError(0, "")
 }
 
 func TestOnlyWebTransport(t *testing.T) {

@@ -315,8 +315,8 @@ func TestRequestsOfSessionsThatAreNotPolling(t *testing.T) {
 		o.send("a")
 		o.session.Close()
 		check(s, sid, "closed", // the first poll has the message, the next one the farewell
-			[]int{200, 400, 400, 500, 500, 500, 200, 400, 400, 400, 400},
-			[]string{"4a", unknownSession, unknownSession, "", "", "", "1", unknownSession, unknownSession, "Session ID unknown", "Session ID unknown"})
+			[]int{200, 400, 400, 405, 405, 405, 200, 400, 400, 400, 400},
+			[]string{"4a", unknownSession, unknownSession, badRequest, badRequest, "", "1", unknownSession, unknownSession, "Session ID unknown", "Session ID unknown"})
 		o.wantReceived()
 		s.wantNothingLeft()
 	})
@@ -447,10 +447,10 @@ func TestMalformedWebSocketHandshakes(t *testing.T) {
 		status     int
 		body       string
 	}{
-		"HTTP/1.0":             {"GET /?%s HTTP/1.0", "", 505, "a WebSocket handshake needs HTTP/1.1\n"},
+		"HTTP/1.0":             {"GET /?%s HTTP/1.0", "", 400, "a WebSocket handshake needs HTTP/1.1\n"},
 		"POST":                 {"POST /?%s HTTP/1.1", "", 400, "Bad handshake method"},
 		"OPTIONS":              {"OPTIONS /?%s HTTP/1.1", "", 400, "Bad handshake method"},
-		"HTTP/1.0, an upgrade": {"GET /?%s HTTP/1.0", "SID", 505, "a WebSocket handshake needs HTTP/1.1\n"},
+		"HTTP/1.0, an upgrade": {"GET /?%s HTTP/1.0", "SID", 400, "a WebSocket handshake needs HTTP/1.1\n"},
 		"POST, an upgrade":     {"POST /?%s HTTP/1.1", "SID", 405, "a WebSocket handshake is a GET request\n"},
 		"PUT, an upgrade":      {"PUT /?%s HTTP/1.1", "SID", 405, "a WebSocket handshake is a GET request\n"},
 		"OPTIONS, an upgrade":  {"OPTIONS /?%s HTTP/1.1", "SID", 405, "a WebSocket handshake is a GET request\n"},
@@ -653,7 +653,7 @@ func TestMalformedOverHTTP2(t *testing.T) {
 	wantRefusal(t, s.do("POST", newPolling, "4a"), 400, badMethod)
 	sid, o := s.open()
 	wantRefusal(t, s.do("GET", ofWebSocket(sid), ""), 400, badRequest)
-	wantAnswer(t, s.do("PUT", ofPolling(sid), ""), 500, "")
+	wantAnswer(t, s.do("PUT", ofPolling(sid), ""), 405, badRequest)
 	wantAnswer(t, s.post(sid, "4"+long(1_000_000)), 413, "")
 	s.stillWorks(sid)
 	r, w := slowBody()
