@@ -54,7 +54,6 @@ type Config struct {
 	MaxConnections           int
 	MaxConnectionsPerAddress int
 	MaxPendingConnections    int
-	MaxPendingPerAddress     int
 	EventsPerSecond          float64
 	BytesPerSecond           int64
 	MaxPayload               int64
@@ -250,7 +249,6 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		MaxConnections:           c.MaxConnections,
 		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
 		MaxPendingConnections:    orUnlimited(c.MaxPendingConnections),
-		MaxPendingPerAddress:     orUnlimited(c.MaxPendingPerAddress),
 		ExemptAddresses:          c.exemptAddresses(),
 		KeepHeaders:              []string{}, // nothing here reads them
 		MaxHandshake:             maxHandshake,

@@ -33,7 +33,7 @@ type Server struct {
 	feeds        *sse.Handler
 	certs        certs.Source // nil: no TLS
 	http         *http.Server
-	http2        *http2limit.Limit // nil: no TLS, so no HTTP/2
+	http2        *http2limit.Limit    // nil: no TLS, so no HTTP/2
 	redirect     *http.Server         // to TLS; nil if not served
 	webTransport *webtransport.Server // nil if not served
 	metrics      *storeMetrics
