@@ -159,9 +159,9 @@ type Options struct {
 	// until the client's first CONNECT packet, and again if no namespace lets the client in. It
 	// counts once for each 2 KiB of its handshake that it begins. Pending connections also count for
 	// the two limits above. At each limit, the oldest pending connection ends to make room for a
-	// newcomer: the oldest of its own address, if this has more than others.
+	// newcomer. If one address has more of them than others, it is the oldest of that address.
 	MaxPendingConnections int
-	MaxPendingPerAddress  int // of one address; 5,000
+	MaxPendingPerAddress  int // of one address; no limit of its own
 	// ExemptAddresses lists networks to which no limit per address applies. Nil means this machine:
 	// 127.0.0.0/8 and ::1. Unix sockets are always exempt. See ClientAddress for clients behind a
 	// proxy.
@@ -299,7 +299,7 @@ func (o *Options) engine() engine.Options {
 		DrainTimeout: o.DrainTimeout, SendBuffer: o.SendBuffer,
 		MaxSessions: o.MaxConnections, MaxPerAddress: o.MaxConnectionsPerAddress,
 		MaxPending:           orDefault(o.MaxPendingConnections, 20_000),
-		MaxPendingPerAddress: orDefault(o.MaxPendingPerAddress, 5000),
+		MaxPendingPerAddress: o.MaxPendingPerAddress,
 		JoinTimeout:          o.ConnectTimeout, ExemptAddresses: o.ExemptAddresses,
 		MaxHandshake: o.MaxHandshake, KeepHeaders: o.KeepHeaders,
 		HTTPCompressionThreshold: o.HTTPCompressionThreshold,

@@ -39,6 +39,13 @@ export const differences = {
       },
     },
     {
+      scenario: 'a client that joins nothing',
+      reason: 'The server keeps nothing of a polling client that has joined nothing in time, so that handshakes without an end cost little. The reference keeps the session until a poll fetches its end.',
+      seen: {
+        poll: [[{ status: 200, packets: ['1'] }], [{ status: 400, packets: ['{"code":1,"message":"Session ID unknown"}'] }]],
+      },
+    },
+    {
       scenario: 'options of the client',
       reason: 'The server also serves the path without its slash, so clients with addTrailingSlash: false need no server option.',
       seen: {

@@ -59,7 +59,6 @@ type Config struct {
 	MaxConnectionsPerAddress int
 	MaxMemory                int64
 	MaxPendingConnections    int
-	MaxPendingPerAddress     int
 	EventsPerSecond          float64
 	BytesPerSecond           int64
 	MaxPayload               int64
@@ -267,7 +266,6 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		MaxConnections:           c.MaxConnections,
 		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
 		MaxPendingConnections:    orUnlimited(c.MaxPendingConnections),
-		MaxPendingPerAddress:     orUnlimited(c.MaxPendingPerAddress),
 		ExemptAddresses:          c.exemptAddresses(),
 		KeepHeaders:              []string{}, // nothing here reads them
 		MaxHandshake:             maxHandshake,

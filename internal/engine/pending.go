@@ -163,7 +163,7 @@ func (s *Server) lockWithRoom(client string, cost int, isSession bool) *requestE
 		s.mu.Unlock()
 		s.stats.MadeRoom.Add(1)
 		s.notices.Post(slog.LevelWarn, "pending", "parley: connections that had not joined made room for newer ones",
-			"hint", "a client floods the server with handshakes; if your clients only come in great numbers, raise MaxPendingConnections and MaxPendingPerAddress")
+			"hint", "a client floods the server with handshakes; if your clients only come in great numbers, raise MaxPendingConnections (the setting max-pending-connections)")
 		g.expel()
 	}
 }
