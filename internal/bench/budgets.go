@@ -24,7 +24,7 @@ var budgetMetrics = regexp.MustCompile(`^parley_(?:slowed|over_budget)_total\{ki
 
 // byteBudgets are the kinds that follow from bytes-per-second. The other ones follow from
 // events-per-second.
-var byteBudgets = []string{"bytes", "inflated", "message_bytes", "room_message_bytes"}
+var byteBudgets = []string{"bytes", "inflated", "reads", "message_bytes", "room_message_bytes"}
 
 // budgets returns how often the server has held clients to each kind of budget. The map is nil if
 // the server does not say.
