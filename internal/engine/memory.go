@@ -133,7 +133,7 @@ func (m *memory) audit(srv *Server) {
 }
 
 // count counts the memory that the sessions hold. Sessions share the size of a message that waits for
-// several of them. What a transport is writing at this moment does not count.
+// several of them. What a transport is handing to the kernel at this moment does not count.
 func count(sessions []*Session) []holding {
 	all := make([]holding, len(sessions))
 	queues := make([][]*Message, len(sessions))

@@ -40,6 +40,7 @@ type websocket struct {
 
 	control []byte // is sent before the session's messages: OPEN, pongs, the answer to the probe
 	stalled bool   // the peer has taken nothing since deadline was set
+	unsent  int32  // bytes that the connection keeps while stalled
 	gone    bool   // Closed was called
 	hangUp  bool   // close the connection once the Close frame is written
 	ending  ending
@@ -310,6 +311,7 @@ func (t *websocket) Drain(scratch []byte) {
 		s.mu.Lock()
 		if t.stalled { // the connection takes bytes again
 			t.stalled = false
+			t.keepsLocked(0)
 			if t.ending == notEnding && s.transport == t {
 				s.srv.wheel.clear(&t.deadline)
 			}
@@ -357,7 +359,7 @@ func (t *websocket) Drain(scratch []byte) {
 		}
 		s.sent(0, len(b))
 		if !t.conn.Write(b) {
-			t.stall()
+			t.stall(len(b))
 			return
 		}
 	}
@@ -412,18 +414,29 @@ func (t *websocket) frame(m *Message) []byte {
 	return t.deflated
 }
 
-// stall notes that the peer does not take bytes, and sets the deadline by which it must.
-func (t *websocket) stall() {
+// stall notes that the peer does not take n bytes, and sets the deadline by which it must.
+func (t *websocket) stall(n int) {
 	s := t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if t.gone {
+		return
+	}
 	t.stalled = true
+	t.keepsLocked(n)
 	switch {
 	case t.ending == closeDue: // each write has its own time
 		t.armLocked(closeTimeout)
 	case t.ending == notEnding && s.transport == t && s.srv.opts.WriteTimeout > 0:
 		t.armLocked(s.srv.opts.WriteTimeout)
 	}
+}
+
+// keepsLocked reports that the connection keeps n bytes which the peer has not taken.
+func (t *websocket) keepsLocked(n int) {
+	t.s.incoming.Add(int32(n) - t.unsent)
+	t.unsent = int32(n)
+	t.s.reportLocked()
 }
 
 // Closed implements reactor.Handler.
@@ -433,6 +446,7 @@ func (t *websocket) Closed(err error) {
 	t.watchIncomplete(false)
 	s.mu.Lock()
 	t.gone = true
+	t.keepsLocked(0)
 	t.ending = closeSent
 	s.srv.wheel.clear(&t.deadline)
 	s.abandonLocked(t)
