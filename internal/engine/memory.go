@@ -26,9 +26,11 @@ const (
 	holdStep = 16 << 10
 	// addressShare is the part of the limit that the sessions of one address may hold.
 	addressShare = 4
-	// An audit takes at most a tenth of the time.
+	// An audit takes at most a tenth of the time. While the sum stays over the limit, another one
+	// follows after auditAgain: messages that a transport was handing on may have come back.
 	auditPause    = 10
 	leastAuditGap = 20 * time.Millisecond
+	auditAgain    = time.Second
 )
 
 // ErrMemory is the cause of a TransportError when the server holds too much for its clients, and the
@@ -43,8 +45,11 @@ type memory struct {
 	holders  map[*Session]int64 // bytes, as reported
 	perHost  map[string]int64   // bytes by address
 	total    int64
-	auditing bool
-	earliest time.Time // for the next audit
+	grown    bool        // while over the limit, since the last audit began
+	running  bool        // an audit
+	earliest time.Time   // for the next audit
+	timer    *time.Timer // of the next audit; nil: none is due
+	due      time.Time
 }
 
 func newMemory(limit int64) *memory {
@@ -97,9 +102,11 @@ func (m *memory) report(s *Session, bytes int64) {
 	if m.holders[s] = bytes; bytes == 0 {
 		delete(m.holders, s)
 	}
-	if grown > 0 && !m.auditing && (m.total > m.limit || m.perHost[host] > m.limit/addressShare) {
-		m.auditing = true
-		time.AfterFunc(time.Until(m.earliest), func() { m.audit(s.srv) })
+	if grown > 0 && (m.total > m.limit || m.perHost[host] > m.limit/addressShare) {
+		m.grown = true
+		if !m.running {
+			m.scheduleLocked(s.srv, m.earliest)
+		}
 	}
 }
 
@@ -110,17 +117,30 @@ func (s *Server) Held() int64 {
 	return s.memory.total
 }
 
-// holding is what a session holds, counted exactly.
-type holding struct {
-	s     *Session
-	host  string
-	bytes int64
+// scheduleLocked makes an audit run at the given time, unless one is due earlier.
+func (m *memory) scheduleLocked(srv *Server, at time.Time) {
+	if m.timer != nil && (!m.due.After(at) || !m.timer.Stop()) {
+		return
+	}
+	m.due = at
+	m.timer = time.AfterFunc(time.Until(at), func() { m.audit(srv) })
+}
+
+// overLocked reports whether the sums are over a limit.
+func (m *memory) overLocked() bool {
+	for _, bytes := range m.perHost {
+		if bytes > m.limit/addressShare {
+			return true
+		}
+	}
+	return m.total > m.limit
 }
 
 // audit counts exactly, and ends sessions until the rest is within the limits.
 func (m *memory) audit(srv *Server) {
 	begin := time.Now()
 	m.mu.Lock()
+	m.timer, m.running, m.grown = nil, true, false
 	sessions := slices.Collect(maps.Keys(m.holders))
 	m.mu.Unlock()
 	for _, h := range m.excess(count(sessions)) {
@@ -128,8 +148,22 @@ func (m *memory) audit(srv *Server) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.auditing = false
+	m.running = false
 	m.earliest = time.Now().Add(max(leastAuditGap, auditPause*time.Since(begin)))
+	switch {
+	case !m.overLocked():
+	case m.grown:
+		m.scheduleLocked(srv, m.earliest)
+	default:
+		m.scheduleLocked(srv, m.earliest.Add(auditAgain))
+	}
+}
+
+// holding is what a session holds, counted exactly.
+type holding struct {
+	s     *Session
+	host  string
+	bytes int64
 }
 
 // count counts the memory that the sessions hold. Sessions share the size of a message that waits for

@@ -51,7 +51,7 @@ func TestMemoryOfAllClients(t *testing.T) {
 				o.session.Send(message(long(50_000)))
 			}
 		}
-		time.Sleep(time.Second)
+		time.Sleep(5 * time.Second)
 		if n := open(modest); n != 10 {
 			t.Errorf("%d of 10 clients are left for which little is held", n)
 		}
@@ -77,7 +77,7 @@ func TestMemoryOfOneAddress(t *testing.T) {
 				o.session.Send(message(long(50_000)))
 			}
 		}
-		time.Sleep(time.Second)
+		time.Sleep(5 * time.Second)
 		if n, held := open(greedy), s.Held(); n < 3 || n > 5 || held > 1<<20 {
 			t.Errorf("%d of 6 clients are left; %d bytes are held", n, held)
 		}
@@ -95,7 +95,7 @@ func TestMemoryOfSharedMessages(t *testing.T) {
 				o.session.Send(m)
 			}
 		}
-		time.Sleep(time.Second)
+		time.Sleep(5 * time.Second)
 		if n := open(crowd); n != 100 {
 			t.Errorf("%d of 100 clients are left", n)
 		}
