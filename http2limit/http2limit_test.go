@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,11 +35,21 @@ func serve(t *testing.T, l net.Listener, h http.HandlerFunc, o *http2limit.Optio
 	if err != nil {
 		t.Fatal(err)
 	}
+	var conns sync.WaitGroup
+	hs.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			conns.Add(1)
+		case http.StateClosed:
+			conns.Done()
+		}
+	}
 	served := make(chan error, 1)
 	go func() { served <- hs.ServeTLS(l, "", "") }()
 	t.Cleanup(func() {
 		hs.Close()
 		<-served
+		conns.Wait()
 	})
 	return limit
 }

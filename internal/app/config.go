@@ -59,6 +59,7 @@ type Config struct {
 	MaxConnectionsPerAddress int
 	MaxMemory                int64
 	MaxPendingConnections    int
+	MaxPendingPerAddress     int
 	EventsPerSecond          float64
 	BytesPerSecond           int64
 	MaxPayload               int64
@@ -266,6 +267,7 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		MaxConnections:           c.MaxConnections,
 		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
 		MaxPendingConnections:    orUnlimited(c.MaxPendingConnections),
+		MaxPendingPerAddress:     c.MaxPendingPerAddress,
 		ExemptAddresses:          c.exemptAddresses(),
 		KeepHeaders:              []string{}, // nothing here reads them
 		MaxHandshake:             maxHandshake,

@@ -52,11 +52,10 @@ func (s *Server) newHTTP(p *Ports) (*http.Server, error) {
 		return server, nil
 	}
 	server.TLSConfig = certs.Config(s.certs)
-	exempt := s.config.exemptAddresses()
 	var err error
 	s.http2, err = http2limit.Configure(server, &http2limit.Options{
-		Exempt: func(client string) bool {
-			return s.config.EventsPerSecond == 0 || address.Limited(client, exempt) == ""
+		Exempt: func(client string) bool { // one connection of a proxy carries many clients
+			return s.config.EventsPerSecond == 0 || address.Limited(client, s.config.TrustedProxies) == ""
 		},
 	})
 	return server, err
