@@ -103,13 +103,17 @@ func TestMemberWaitsForItsBudget(t *testing.T) {
 	}
 }
 
-// floodOfARoom lets many members send as fast as they can for ten seconds, while another one says
-// something once a second. It returns how many messages of the flood arrived, and how long the other
-// one waited at most.
-func floodOfARoom(t *testing.T, limits budget.Limits) (arrived int, waited time.Duration) {
+// floodOfARoom lets many members of one address send as fast as they can for ten seconds, while
+// another one, of an address, says something every so often. It returns how many messages of the
+// flood arrived, and how long the other one waited at most.
+func floodOfARoom(t *testing.T, limits budget.Limits, address string, every time.Duration) (arrived int, waited time.Duration) {
 	inLimited(t, history.NewMemory(), limits, func(t *testing.T, s *chat.Service, h *hall, _ *[]string) {
-		ann, heard := guest(t, s, h, "ann")
+		heard := &peer{id: "ann-12345678", hall: h, address: address}
+		ann := s.Connect(heard)
 		defer ann.Close()
+		if err := ann.Join(t.Context(), chat.Principal{UserID: "ann"}, chat.JoinRequest{RoomID: "r"}, func(chat.Joined) {}); err != nil {
+			t.Fatal(err)
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for i := range 30 {
@@ -126,8 +130,9 @@ func floodOfARoom(t *testing.T, limits budget.Limits) (arrived int, waited time.
 				}
 			})
 		}
-		for range 10 {
-			time.Sleep(time.Second)
+		times := int(10 * time.Second / every)
+		for range times {
+			time.Sleep(every)
 			begun := time.Now()
 			if err := say(ctx, ann, "r", "hello"); err != nil {
 				t.Error(err)
@@ -136,8 +141,8 @@ func floodOfARoom(t *testing.T, limits budget.Limits) (arrived int, waited time.
 		}
 		stop()
 		wg.Wait()
-		if n := heard.heard(`message "hello" by ann`); n != 10 {
-			t.Errorf("%d of 10 messages arrived", n)
+		if n := heard.heard(`message "hello" by ann`); n != times {
+			t.Errorf("%d of %d messages arrived", n, times)
 		}
 		arrived = heard.heard(`message "flood"`)
 	})
@@ -146,14 +151,22 @@ func floodOfARoom(t *testing.T, limits budget.Limits) (arrived int, waited time.
 
 func TestFloodOfARoom(t *testing.T) {
 	limit := defaults[budget.RoomMessages]
-	arrived, waited := floodOfARoom(t, defaults)
-	if most := int(limit.Burst + 11*limit.PerSecond); arrived > most || arrived < most/2 {
-		t.Errorf("%d messages of the flood arrived, want at most %d", arrived, most)
+	for name, other := range map[string]struct {
+		address string
+		every   time.Duration
+	}{
+		"one of the same address speaks":   {"192.0.2.1", time.Second},
+		"one of another address says much": {"192.0.2.2", 100 * time.Millisecond},
+	} {
+		arrived, waited := floodOfARoom(t, defaults, other.address, other.every)
+		if most := int(limit.Burst + 12*limit.PerSecond); arrived > most || arrived < most/2 {
+			t.Errorf("%s: %d messages of the flood arrived, want at most %d", name, arrived, most)
+		}
+		if waited > 50*time.Millisecond {
+			t.Errorf("%s: it waited for %v", name, waited)
+		}
 	}
-	if waited > 50*time.Millisecond {
-		t.Errorf("another member waited for %v", waited)
-	}
-	if arrived, _ := floodOfARoom(t, budget.Limits{}); arrived != 30*300 {
+	if arrived, _ := floodOfARoom(t, budget.Limits{}, "", time.Second); arrived != 30*300 {
 		t.Errorf("without budgets %d messages of the flood arrived", arrived)
 	}
 }

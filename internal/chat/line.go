@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -12,42 +13,91 @@ import (
 // envelope is about how many bytes surround a message on its way to a member.
 const envelope = 400
 
-// A line is where messages wait while all members of a room together are over its budget. The
-// member that has had the least goes first, so whoever sends much waits for the others, and not the
-// other way round. This is start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). A line
-// whose room is within its budget holds nothing and has no timer.
+// A line is where messages wait while all members of a room together are over its budget. It serves
+// the addresses in turn, and the members of an address: whoever has had the least goes first. So
+// whoever sends much waits for the others, and not the other way round, and gains nothing by coming
+// with many connections. This is start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). A
+// line whose room is within its budget holds nothing but the shares, and has no timer.
 type line struct {
-	mu       sync.Mutex
-	messages budget.Balance
-	bytes    budget.Balance
-	reached  float64     // the greatest start of a turn that was served
-	waiting  []*turn     // in order of arrival
-	timer    *time.Timer // runs while someone waits
+	mu        sync.Mutex
+	messages  budget.Balance
+	bytes     budget.Balance
+	addresses map[string]*share
+	reached   float64     // where the latest turn of an address began
+	waiting   []*turn     // in order of arrival
+	timer     *time.Timer // runs while someone waits
 }
 
-// A share is what a member has had of a line: the sum of the costs of its turns, each from its
-// start. The line's lock guards it.
-type share float64
+// A share is what an address or a member has had: the sum of the costs of its turns. One that has
+// rested goes on from where the others are. The line's lock guards it.
+type share struct {
+	had     float64
+	reached float64 // of an address: where the latest turn of its members began
+	members int     // of an address
+}
+
+// compare says which of two shares has its turn first. Of two that begin at the same point, it is
+// the one that has rested.
+func (s *share) compare(other *share, reached float64) int {
+	rested := func(s *share) int {
+		if s.had < reached {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(max(s.had, reached), max(other.had, reached)), rested(s)-rested(other))
+}
+
+// take takes a turn, and returns where it begins.
+func (s *share) take(reached, cost float64) (start float64) {
+	start = max(s.had, reached)
+	s.had = start + cost
+	return start
+}
 
 // A turn is one message in a line.
 type turn struct {
-	share  *share
-	start  float64
-	idle   bool    // the member had nothing in the line before
-	cost   float64 // seconds of the room's budget
-	size   int
-	served chan struct{} // closed
+	address *share
+	member  *share
+	cost    float64 // seconds of the room's budget
+	size    int
+	served  chan struct{} // closed
 }
 
-// before says which of two turns is served first.
-func (t *turn) before(other *turn) bool {
-	return t.start < other.start || t.start == other.start && t.idle && !other.idle
+// beforeLocked reports whether t is served before another turn that arrived earlier.
+func (l *line) beforeLocked(t, other *turn) bool {
+	if t.address == other.address {
+		return t.member.compare(other.member, t.address.reached) < 0
+	}
+	return t.address.compare(other.address, l.reached) < 0
 }
 
-// send waits until the room may carry another message of size bytes.
-func (r *room) send(ctx context.Context, s *Service, of *share, size int) error {
-	limits := &s.opts.Budgets
-	t, kind := r.line.enter(limits, of, size)
+// enroll returns the share of an address that has one more member. Call leave when the member leaves.
+func (l *line) enroll(address string) *share {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.addresses[address]
+	if s == nil {
+		s = new(share)
+		l.addresses = put(l.addresses, address, s)
+	}
+	s.members++
+	return s
+}
+
+func (l *line) leave(address string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.addresses[address]
+	if s.members--; s.members == 0 {
+		delete(l.addresses, address)
+	}
+}
+
+// send waits until the room may carry another message of size bytes from a member.
+func (p *place) send(ctx context.Context, s *Service, size int) error {
+	l := &p.room.line
+	t, kind := l.enter(&s.opts.Budgets, p.address, &p.share, size)
 	if t == nil {
 		return nil
 	}
@@ -60,7 +110,7 @@ func (r *room) send(ctx context.Context, s *Service, of *share, size int) error 
 	case <-ctx.Done():
 	case <-over.C:
 	}
-	wait, quit := r.line.quit(t)
+	wait, quit := l.quit(t)
 	switch {
 	case !quit: // it was served just now
 		return nil
@@ -72,9 +122,9 @@ func (r *room) send(ctx context.Context, s *Service, of *share, size int) error 
 
 // enter puts a message into the line, and says which kind of budget it waits for. It returns nil if
 // the message need not wait.
-func (l *line) enter(limits *budget.Limits, of *share, size int) (*turn, budget.Kind) {
+func (l *line) enter(limits *budget.Limits, address, member *share, size int) (*turn, budget.Kind) {
 	count, bytes := limits[budget.RoomMessages], limits[budget.RoomMessageBytes]
-	t := &turn{share: of, size: size}
+	t := &turn{address: address, member: member, size: size}
 	if count.PerSecond > 0 {
 		t.cost = 1 / count.PerSecond
 	}
@@ -83,9 +133,6 @@ func (l *line) enter(limits *budget.Limits, of *share, size int) (*turn, budget.
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t.idle = float64(*of) < l.reached
-	t.start = max(l.reached, float64(*of))
-	*of = share(t.start + t.cost)
 	wait, kind := l.waitLocked(limits)
 	if wait == 0 && len(l.waiting) == 0 {
 		l.serveLocked(limits, t)
@@ -110,7 +157,8 @@ func (l *line) waitLocked(limits *budget.Limits) (time.Duration, budget.Kind) {
 }
 
 func (l *line) serveLocked(limits *budget.Limits, t *turn) {
-	l.reached = max(l.reached, t.start)
+	l.reached = t.address.take(l.reached, t.cost)
+	t.address.reached = t.member.take(t.address.reached, t.cost)
 	l.messages.Charge(limits[budget.RoomMessages], 1)
 	l.bytes.Charge(limits[budget.RoomMessageBytes], t.size)
 }
@@ -126,7 +174,7 @@ func (l *line) advance(limits *budget.Limits) {
 		}
 		next := 0
 		for i, t := range l.waiting {
-			if t.before(l.waiting[next]) {
+			if l.beforeLocked(t, l.waiting[next]) {
 				next = i
 			}
 		}
@@ -152,6 +200,5 @@ func (l *line) quit(t *turn) (wait time.Duration, quit bool) {
 		sum += other.cost
 	}
 	l.waiting = slices.Delete(l.waiting, i, i+1)
-	*t.share -= share(t.cost) // its only turn: a member waits for one message before it sends the next
 	return time.Duration(sum * float64(time.Second)), true
 }

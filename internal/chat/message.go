@@ -69,7 +69,7 @@ func (c *Client) pay(ctx context.Context, room string, size int) error {
 		err = c.service.afford(ctx, budget.MessageBytes, &p.bytes, size)
 	}
 	if err == nil {
-		err = p.room.send(ctx, c.service, &p.share, size)
+		err = p.send(ctx, c.service, size)
 	}
 	return err
 }

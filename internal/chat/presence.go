@@ -82,7 +82,8 @@ type place struct {
 	// Owned by the client.
 	messages budget.Balance
 	bytes    budget.Balance
-	share    share // of room.line
+	address  *share // of room.line
+	share    share  // of the same
 
 	// Guarded by room.mu.
 	member  Member
@@ -101,7 +102,7 @@ func (p *presence) place(id string, peer Peer) *place {
 		p.rooms[id] = r
 	}
 	r.refs++
-	return &place{room: r, peer: peer}
+	return &place{room: r, peer: peer, address: r.line.enroll(peer.Address())}
 }
 
 // enter makes m a member, or changes what the others know of it. It calls answer with the current
@@ -164,6 +165,7 @@ func (p *place) leave() {
 		}
 	}
 	r.mu.Unlock()
+	r.line.leave(p.peer.Address())
 
 	r.of.mu.Lock()
 	defer r.of.mu.Unlock()

@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,16 +25,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // peer is a connection that records what it receives.
 type peer struct {
-	id    string
-	hall  *hall
-	enter error
+	id      string
+	hall    *hall
+	address string
+	enter   error
 
 	mu   sync.Mutex
 	said []string
 }
 
 func (p *peer) ID() string      { return p.id }
-func (p *peer) Address() string { return "192.0.2.1" }
+func (p *peer) Address() string { return cmp.Or(p.address, "192.0.2.1") }
 
 func (p *peer) Enter(room string) error {
 	p.hall.mu.Lock()
