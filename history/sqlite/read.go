@@ -100,9 +100,9 @@ func (s *Store) read(ctx context.Context, f func(*reader) error) error {
 // Waiting returns the number of reads that wait for their turn.
 func (s *Store) Waiting() int { return s.readers.Waiting() }
 
-// crowdedBytes is the limit of a page while others wait for their turn. So many clients that want
-// large pages do not hold up those who want small ones.
-const crowdedBytes = 64 << 10
+// crowdedBytes is the limit of a page while others wait for their turn, so that a turn is short. It
+// has room for MaxLimit short messages: when everybody comes back at once, most pages are complete.
+const crowdedBytes = 128 << 10
 
 // readRoom calls f in a transaction. If the room does not exist, f is not called, and s stays empty.
 // While others wait, readRoom reduces l.

@@ -101,7 +101,7 @@ func TestCrowdedPages(t *testing.T) {
 		if len(small.Messages) > len(large.Messages) { // as they ended, not as they were read
 			small, large = large, small
 		}
-		if n := len(small.Messages); n != 6 || !small.MoreAfter || small.Messages[n-1].Seq != 6 || name == "changes" && small.UpTo != 6 {
+		if n := len(small.Messages); n != 12 || !small.MoreAfter || small.Messages[n-1].Seq != 12 || name == "changes" && small.UpTo != 12 {
 			t.Errorf("%s: %d messages up to %d while another one waits, more %v", name, n, small.UpTo, small.MoreAfter)
 		}
 		if n := len(large.Messages); n != 50 || large.MoreAfter {

@@ -18,7 +18,7 @@ type reader struct {
 const readCost = 4 << 10
 
 // debtWeight is for how many seconds a client with a second of debt lets others of its address go
-// first. A client that has just read 64 KiB lets those go first that ask in the next 4 s. So many
+// first. A client that has just read 128 KiB lets those go first that ask in the next 8 s. So many
 // connections that ask for page after page do not hold up those that rarely do.
 const debtWeight = 64
 
