@@ -30,6 +30,12 @@
 // message with the same id again, to any node. If the message was already stored, the sender
 // receives the original, marked as a duplicate.
 //
+// # Reading fairly
+//
+// Each page has a [Limit] of messages and of bytes, and the store reads no more than that. A context
+// can say for whom a read is ([WithClient]), so that a store with few connections lets clients take
+// turns. A read ends when its context does.
+//
 // # With sockets
 //
 // Package historyio connects a log to a Socket.IO server: clients join and leave rooms, and stay in

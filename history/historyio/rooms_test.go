@@ -216,6 +216,29 @@ func TestRecoveryAgainAndAgain(t *testing.T) {
 	}
 }
 
+// A client that missed many bytes receives all of them, in order and once, and then live messages.
+func TestRecoveryInPieces(t *testing.T) {
+	const missed, size = 100, 20_000 // four times as much as is read at once
+	s := serve(t, history.NewMemory(), &parley.Recovery{}, nil)
+	a := dial(t, s)
+	a.join(joinRequest{Room: "r"})
+	a.drop(s)
+	padding := strings.Repeat("x", size)
+	for n := range missed {
+		s.say(t, "r", fmt.Sprint(n, " ", padding))
+	}
+	got := said(t, a.back()...)
+	s.say(t, "r", fmt.Sprint(missed, " live"))
+	for len(got) <= missed {
+		got = append(got, said(t, a.expect("42"))...)
+	}
+	for n, text := range got {
+		if !strings.HasPrefix(text, fmt.Sprint(n, " ")) {
+			t.Fatalf("message %.10s, want %d", text, n)
+		}
+	}
+}
+
 // A client that missed too much, or whose room cannot be read, is told to join again.
 func TestRecoveryThatCannotGoOn(t *testing.T) {
 	broken := &brokenStore{Store: history.NewMemory()}

@@ -75,6 +75,7 @@ const (
 type plan struct {
 	faults    Faults
 	storeTime time.Duration // the longest time a call to the store takes
+	pageBytes int           // limit of a page; a message has about 240
 	steps     []step
 }
 
@@ -110,6 +111,7 @@ func drawPlan(t *rapid.T) plan {
 			Seed:      rapid.Uint64().Draw(t, "seed"),
 		},
 		storeTime: milliseconds(20).Draw(t, "store time"),
+		pageBytes: rapid.SampledFrom([]int{0, 1, 800, 2500}).Draw(t, "page bytes"),
 		steps: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 			return step{
 				Pause:  milliseconds(12).Draw(t, "pause"),
@@ -131,7 +133,7 @@ func runPlan(t *testing.T, p plan, trial int, store history.Store, construct new
 func play(p plan, trial int, store history.Store, construct newNode) error {
 	network := NewNetwork(p.faults)
 	slow := &slowStore{Store: store, limit: p.storeTime, random: rand.New(rand.NewPCG(p.faults.Seed, 1))}
-	g := &game{store: store, sent: map[string]int{}}
+	g := &game{store: store, limit: history.Limit{Messages: 5, Bytes: p.pageBytes}, sent: map[string]int{}}
 	for n := range planRooms {
 		g.rooms = append(g.rooms, fmt.Sprintf("join-%d-%d", trial, n))
 	}
@@ -174,6 +176,7 @@ func play(p plan, trial int, store history.Store, construct newNode) error {
 // game is the shared state of a trial's clients.
 type game struct {
 	store history.Store
+	limit history.Limit // of pages
 	nodes []node
 	rooms []string
 
@@ -238,6 +241,11 @@ type view struct {
 	epoch string
 	pos   int64
 	visit *visit // the current one
+	// The page of a client that comes back may not reach the live messages. They wait until the
+	// client has read up to where they begin.
+	behind bool
+	upTo   int64
+	live   []*history.Live
 }
 
 type visit struct {
@@ -301,7 +309,7 @@ func (c *client) join(n node, room string) {
 	now := &visit{view: v}
 	v.mu.Lock()
 	v.visit = now
-	o := history.OpenOptions{Epoch: v.epoch, Since: v.pos, Limit: history.Limit{Messages: 5}}
+	o := history.OpenOptions{Epoch: v.epoch, Since: v.pos, Limit: c.game.limit}
 	v.mu.Unlock()
 	open, err := n.Open(context.Background(), room, o, now, now.onReady)
 	if err != nil {
@@ -314,6 +322,43 @@ func (c *client) join(n node, room string) {
 	}
 	v.mu.Unlock()
 	c.open, c.view = open, v
+	for c.readOn() {
+	}
+}
+
+// readOn reads a page if the client does not have all messages before the live ones. It reports
+// whether there may be more to read.
+func (c *client) readOn() (more bool) {
+	v, g := c.view, c.game
+	v.mu.Lock()
+	pos, behind := v.pos, v.behind
+	v.mu.Unlock()
+	if !behind {
+		return false
+	}
+	page := history.Page{After: pos, Limit: g.limit}
+	if pos == 0 {
+		page.After = -1
+	}
+	s, err := g.store.History(context.Background(), v.room, page)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err != nil || len(s.Messages) == 0 {
+		g.fault("%s: read on after %d: %d messages, %v", v.room, pos, len(s.Messages), err)
+		return false
+	}
+	for i := range s.Messages {
+		if m := &s.Messages[i]; m.Seq <= v.upTo {
+			v.apply("later", m)
+		}
+	}
+	if v.behind = v.pos < v.upTo; !v.behind {
+		for _, m := range v.live {
+			v.apply("live", &m.Message)
+		}
+		v.live = nil
+	}
+	return v.behind
 }
 
 func (c *client) leave() {
@@ -322,6 +367,7 @@ func (c *client) leave() {
 	}
 	c.view.mu.Lock()
 	c.view.visit = nil // ignore a Deliver that is still running
+	c.view.behind, c.view.live = false, nil
 	c.view.mu.Unlock()
 	c.open.Close()
 	c.open, c.view = nil, nil
@@ -354,7 +400,8 @@ func (v *visit) onReady(o history.Opened) {
 	if o.Reset {
 		view.game.fault("%s: reset at %d", view.room, view.pos)
 	}
-	if view.epoch == "" {
+	first := view.epoch == ""
+	if first {
 		// The newest page itself says where it begins.
 		view.pos = o.LastSeq - int64(len(o.Messages))
 		if o.HasMore != (view.pos > 0) {
@@ -365,7 +412,8 @@ func (v *visit) onReady(o history.Opened) {
 	for i := range o.Messages {
 		view.apply("page", &o.Messages[i])
 	}
-	if view.pos != o.LastSeq {
+	view.behind, view.upTo = o.HasMore && !first, o.LastSeq
+	if view.pos != o.LastSeq && (!view.behind || view.pos > o.LastSeq || len(o.Messages) == 0) {
 		view.game.fault("%s: page ends at %d, not %d", view.room, view.pos, o.LastSeq)
 	}
 }
@@ -380,6 +428,10 @@ func (v *visit) Deliver(m *history.Live) {
 	}
 	if !v.ready {
 		view.game.fault("%s: a live message before the page", view.room)
+	}
+	if view.behind {
+		view.live = append(view.live, m)
+		return
 	}
 	view.apply("live", &m.Message)
 }

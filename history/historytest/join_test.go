@@ -26,6 +26,9 @@ func TestJoinCatches(t *testing.T) {
 		{"no gap detection", func(s history.Store, b history.Bus) historytest.Node {
 			return passOn{s, b}
 		}},
+		{"a part of what was missed, as if it were all", func(s history.Store, b history.Bus) historytest.Node {
+			return silent{history.NewLog(s, &history.LogOptions{Bus: b})}
+		}},
 		{"no audit", historytest.NewLogNode(&history.LogOptions{AuditEvery: time.Hour})},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -47,6 +50,16 @@ type pageFirst struct {
 func (n pageFirst) Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (historytest.Closer, error) {
 	ready(readPage(ctx, n.store, room, o))
 	return n.Log.Open(ctx, room, history.OpenOptions{}, sub, func(history.Opened) {})
+}
+
+// silent does not say that there is more. Otherwise it is a Log.
+type silent struct{ *history.Log }
+
+func (n silent) Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (historytest.Closer, error) {
+	return n.Log.Open(ctx, room, o, sub, func(opened history.Opened) {
+		opened.HasMore = opened.HasMore && o.Epoch == ""
+		ready(opened)
+	})
 }
 
 // passOn follows the room, then reads the page, then passes on what the bus delivers unless it is

@@ -1,9 +1,9 @@
 // Package sqlite is the durable [history.Store] in one SQLite file, without cgo.
 //
 // What Append has returned survives the end of the process and a power cut: the journal is a
-// write-ahead log that is synchronized at every commit. One connection writes; others read at the
-// same time without waiting. A second process cannot open the file, because it would not learn of
-// the first one's messages.
+// write-ahead log that is synchronized at every commit. One connection writes; a few others read at
+// the same time, and clients take turns at them (see [history.WithClient]). A second process cannot
+// open the file, because it would not learn of the first one's messages.
 //
 // # Layout
 //

@@ -100,13 +100,21 @@ func (s *Store) read(ctx context.Context, f func(*reader) error) error {
 // Waiting returns the number of reads that wait for their turn.
 func (s *Store) Waiting() int { return s.readers.Waiting() }
 
+// crowdedBytes is the limit of a page while others wait for their turn, so that a turn is short. It
+// has room for MaxLimit short messages: when everybody comes back at once, most pages are complete.
+const crowdedBytes = 128 << 10
+
 // readRoom calls f in a transaction. If the room does not exist, f is not called, and s stays empty.
-func (s *Store) readRoom(ctx context.Context, room string, f func(r *reader, id int64, s *history.Slice) error) (history.Slice, error) {
+// While others wait, readRoom reduces l.
+func (s *Store) readRoom(ctx context.Context, room string, l *history.Limit, f func(r *reader, id int64, s *history.Slice) error) (history.Slice, error) {
 	slice := history.Slice{Messages: []history.Message{}}
 	if err := history.CheckRoom(room); err != nil {
 		return slice, err
 	}
 	err := s.read(ctx, func(r *reader) error {
+		if s.Waiting() > 0 {
+			l.Bytes = min(l.Bytes, crowdedBytes)
+		}
 		var id int64
 		err := r.room.QueryRowContext(ctx, room).Scan(&id, &slice.Head, &slice.Floor)
 		switch {
@@ -126,7 +134,7 @@ func (s *Store) History(ctx context.Context, room string, p history.Page) (histo
 	if err != nil {
 		return history.Slice{}, err
 	}
-	return s.readRoom(ctx, room, func(r *reader, id int64, s *history.Slice) error {
+	return s.readRoom(ctx, room, &p.Limit, func(r *reader, id int64, s *history.Slice) error {
 		first, end := id<<32, (id+1)<<32
 		var err error
 		switch {
@@ -159,7 +167,7 @@ func (s *Store) History(ctx context.Context, room string, p history.Page) (histo
 func (s *Store) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
 	since, l = max(since, 0), l.Prepare()
 	pruned := false
-	slice, err := s.readRoom(ctx, room, func(r *reader, id int64, s *history.Slice) error {
+	slice, err := s.readRoom(ctx, room, &l, func(r *reader, id int64, s *history.Slice) error {
 		if pruned = since < s.Floor; pruned {
 			return nil
 		}

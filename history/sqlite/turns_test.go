@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -62,6 +63,50 @@ func TestReadsTakeTurns(t *testing.T) {
 	reads.Wait()
 	if at := slices.Index(order, "good"); at != 1 || len(order) != hostile*each+1 {
 		t.Errorf("the good client was number %d of %d", at+1, len(order))
+	}
+}
+
+// While others wait, pages are small. They say that there is more, so nothing is lost.
+func TestCrowdedPages(t *testing.T) {
+	s := oneReader(t)
+	var drafts []history.Draft
+	for range 50 {
+		drafts = append(drafts, history.Draft{RoomID: "large", UserID: "u", Message: []byte(`"` + strings.Repeat("x", 10_000) + `"`)})
+	}
+	if _, err := s.Append(t.Context(), drafts); err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func() (history.Slice, error){
+		"history": func() (history.Slice, error) {
+			return s.History(history.WithClient(t.Context(), history.Client{ID: "1"}), "large", history.Page{After: -1})
+		},
+		"changes": func() (history.Slice, error) {
+			return s.Changes(history.WithClient(t.Context(), history.Client{ID: "1"}), "large", 0, history.Limit{})
+		},
+	} {
+		release := s.HoldReader()
+		pages := make(chan history.Slice, 2)
+		for waiting := range 2 {
+			go func() {
+				slice, err := read()
+				if err != nil {
+					t.Error(err)
+				}
+				pages <- slice
+			}()
+			eventually(t, "it waits", func() bool { return s.Waiting() == waiting+1 })
+		}
+		release()
+		small, large := <-pages, <-pages
+		if len(small.Messages) > len(large.Messages) { // as they ended, not as they were read
+			small, large = large, small
+		}
+		if n := len(small.Messages); n != 12 || !small.MoreAfter || small.Messages[n-1].Seq != 12 || name == "changes" && small.UpTo != 12 {
+			t.Errorf("%s: %d messages up to %d while another one waits, more %v", name, n, small.UpTo, small.MoreAfter)
+		}
+		if n := len(large.Messages); n != 50 || large.MoreAfter {
+			t.Errorf("%s: %d messages when nobody waits, more %v", name, n, large.MoreAfter)
+		}
 	}
 }
 

@@ -17,13 +17,20 @@ type reader struct {
 // first one.
 const readCost = 4 << 10
 
+// debtWeight is for how many seconds a client with a second of debt lets others of its address go
+// first. A client that has just read 128 KiB lets those go first that ask in the next 8 s. So many
+// connections that ask for page after page do not hold up those that rarely do.
+const debtWeight = 64
+
 // reading returns a context for a read by r, when r is within its budget. Afterwards, call charge
 // with what was read.
 func (s *Service) reading(ctx context.Context, r *reader) (context.Context, context.CancelFunc, error) {
 	if err := s.afford(ctx, budget.Reads, &r.reads, readCost); err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := s.bounded(history.WithClient(ctx, history.Client{Address: r.address, ID: r.id, Debt: r.reads.Debt()}))
+	who := history.Client{Address: r.address, ID: r.id}
+	who.Debt = min(debtWeight*r.reads.Debt(), s.opts.Timeout*4/5) // its turn must come in time
+	ctx, cancel := s.bounded(history.WithClient(ctx, who))
 	return ctx, cancel, nil
 }
 

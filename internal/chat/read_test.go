@@ -111,7 +111,7 @@ func TestReadsWaitForTheirBudget(t *testing.T) {
 				if took := time.Since(start); took < (reads-4-1)*time.Second || took > (reads-3)*time.Second {
 					t.Errorf("%d reads took %v", reads, took)
 				}
-				if d := store.last.Debt; d < 2*time.Second || store.last.ID != "aaaaaaaa" || store.last.Address != "192.0.2.1" {
+				if d := store.last.Debt; d < 500*time.Millisecond || store.last.ID != "aaaaaaaa" || store.last.Address != "192.0.2.1" {
 					t.Errorf("the store read for %+v", store.last)
 				}
 				if n := s.Stats().Slowed["reads"]; n < reads-5 {

@@ -43,6 +43,7 @@ type Queue[T any] struct {
 	groups map[string]*group[T]
 	round  list.List // of *group[T]; the first one is next
 	came   uint64    // counts the places that were given
+	waits  int       // calls that wait
 	closed bool
 	home   sync.Cond // on mu; signalled when nothing is lent any more
 }
@@ -100,6 +101,9 @@ func (q *Queue[T]) Take(ctx context.Context, c Client) (thing T, err error) {
 	}
 	w := &waiter[T]{c.Debt, make(chan T, 1)}
 	ok := q.enterLocked(c, w)
+	if ok {
+		q.waits++
+	}
 	q.mu.Unlock()
 	if !ok {
 		return thing, ErrFull
@@ -161,17 +165,23 @@ func (q *Queue[T]) placeLocked(c *client[T]) {
 
 // leaveLocked takes w out of what c waits for, if it is still there.
 func (q *Queue[T]) leaveLocked(who Client, w *waiter[T]) {
-	is := func(other *waiter[T]) bool { return other == w }
 	if who == (Client{}) {
-		q.first = slices.DeleteFunc(q.first, is)
+		q.dropLocked(&q.first, w)
 		return
 	}
 	if g := q.groups[who.Group]; g != nil && g.clients[who.ID] != nil {
 		c := g.clients[who.ID]
-		c.waiting = slices.DeleteFunc(c.waiting, is)
+		q.dropLocked(&c.waiting, w)
 		if len(c.waiting) == 0 {
 			q.forgetLocked(g, c)
 		}
+	}
+}
+
+func (q *Queue[T]) dropLocked(from *[]*waiter[T], w *waiter[T]) {
+	if i := slices.Index(*from, w); i >= 0 {
+		*from = slices.Delete(*from, i, i+1)
+		q.waits--
 	}
 }
 
@@ -201,12 +211,13 @@ func (q *Queue[T]) Give(thing T) {
 
 // nextLocked takes out the waiter whose turn it is. If nobody waits, it returns nil.
 func (q *Queue[T]) nextLocked() (w *waiter[T]) {
+	if q.waits == 0 {
+		return nil
+	}
+	q.waits--
 	if len(q.first) > 0 {
 		w, q.first = q.first[0], q.first[1:]
 		return w
-	}
-	if q.round.Len() == 0 {
-		return nil
 	}
 	g := q.round.Front().Value.(*group[T])
 	q.round.MoveToBack(g.round)
@@ -222,16 +233,10 @@ func (q *Queue[T]) nextLocked() (w *waiter[T]) {
 }
 
 // Waiting returns the number of calls that wait.
-func (q *Queue[T]) Waiting() (n int) {
+func (q *Queue[T]) Waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n = len(q.first)
-	for _, g := range q.groups {
-		for _, c := range g.clients {
-			n += len(c.waiting)
-		}
-	}
-	return n
+	return q.waits
 }
 
 // Close fails the calls that wait and all later ones, waits until nothing is lent, and returns all
