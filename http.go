@@ -8,11 +8,13 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/parley-go/parley/internal/target"
 )
 
 // ServeHTTP serves clients at Options.Path and below it. It answers other requests with 404.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	below, ours := s.below(r.URL.Path)
+	below, ours := s.below(r.URL)
 	switch {
 	case !ours:
 		s.notFound(w, r)
@@ -24,13 +26,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // below returns the rest of a request's path after Options.Path. ours is false if the request is
-// not for this server. Clients with addTrailingSlash: false omit the last slash.
-func (s *Server) below(path string) (rest string, ours bool) {
-	rest, ours = strings.CutPrefix(path, strings.TrimSuffix(s.opts.Path, "/"))
+// not for this server, as it is if the path only becomes the right one when it is unescaped. Clients
+// with addTrailingSlash: false omit the last slash.
+func (s *Server) below(u *url.URL) (rest string, ours bool) {
+	rest, ours = strings.CutPrefix(u.Path, strings.TrimSuffix(s.opts.Path, "/"))
 	if ours && rest != "" {
 		rest, ours = strings.CutPrefix(rest, "/")
 	}
-	return rest, ours
+	return rest, ours && target.IsPlain(u)
 }
 
 // notFound answers a request for another path, and says what may be wrong.
@@ -38,7 +41,7 @@ func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	s.engine.LimitBody(w, r)
 	message := fmt.Sprintf("404: Socket.IO is not here, but at %s (Options.Path).", s.opts.Path)
 	if asked, err := url.ParseRequestURI(r.RequestURI); err == nil {
-		if _, ours := s.below(asked.Path); ours {
+		if _, ours := s.below(asked); ours {
 			const remedy = "Options.Path is compared with the whole path of a request: leave out http.StripPrefix, or set Options.Path to what it leaves"
 			message += "\n" + remedy + "."
 			s.notices.Post(slog.LevelWarn, "prefix", "parley: a handler in front cuts Options.Path off", "path", s.opts.Path, "hint", remedy)

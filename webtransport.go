@@ -42,7 +42,7 @@ type WebTransport interface {
 // which official clients treat as an error. The session is then closed with the response's status
 // and message.
 func (s *Server) ServeWebTransport(w http.ResponseWriter, r *http.Request, accept func(ctx context.Context) (WebTransport, error)) {
-	if _, ours := s.below(r.URL.Path); !ours {
+	if _, ours := s.below(r.URL); !ours {
 		s.notFound(w, r)
 		return
 	}

@@ -38,6 +38,10 @@ type Options struct {
 	RetryAbove int
 	// Window limits the bytes from one client that are in flight or unread. The default is 1 MiB.
 	Window int
+	// Middleware, if not nil, wraps the handler of the requests that open sessions, as you wrap a
+	// parley.Server for other transports. It may answer a request itself. It must pass on the
+	// ResponseWriter that it gets.
+	Middleware func(http.Handler) http.Handler
 }
 
 func (o *Options) withDefaults() Options {
@@ -100,9 +104,13 @@ type Server struct {
 // versions, since QUIC and HTTP/3 have their own.
 func NewServer(s *parley.Server, c *tls.Config, o *Options) *Server {
 	server := &Server{parley: s, opts: o.withDefaults(), tls: http3.ConfigureTLSConfig(c), withdraw: s.OfferWebTransport(), perClient: make(map[string]int), ended: make(chan struct{})}
+	var handler http.Handler = http.HandlerFunc(server.serve)
+	if m := server.opts.Middleware; m != nil {
+		handler = m(handler)
+	}
 	server.wt = wt.Server{
 		H3: &http3.Server{
-			Handler:        http.HandlerFunc(server.serve),
+			Handler:        handler,
 			MaxHeaderBytes: maxHeaderBytes,
 			IdleTimeout:    requestTimeout,
 			Logger:         slog.New(slog.DiscardHandler), // it would log the errors of clients

@@ -205,6 +205,7 @@ func TestRefusedBeforeTheSession(t *testing.T) {
 	}{
 		"another path":          {"/other/", nil, 404},
 		"a longer path":         {"/socket.iofoo", nil, 404},
+		"an escape":             {"/%73ocket.io/", nil, 404},
 		"below the path":        {"/socket.io/foo", nil, 200},
 		"foreign origin":        {"/socket.io/", origin("https://evil.example"), 403},
 		"a sub-domain":          {"/socket.io/", origin("https://a.friend.example"), 403},
@@ -619,6 +620,27 @@ func TestShutdownCuts(t *testing.T) {
 	if err := s.wt.Shutdown(t.Context()); err != nil {
 		t.Errorf("Shutdown of WebTransport: %v", err)
 	}
+}
+
+// HTTP middleware in front of a parley.Server can be put in front of WebTransport too.
+func TestMiddlewareOfHTTP(t *testing.T) {
+	s := serve(t, nil, &webtransport.Options{Middleware: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "secret" {
+				http.Error(w, "no", http.StatusUnauthorized)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}})
+	if resp, _, err := s.request("/socket.io/", nil); err == nil || resp == nil || resp.StatusCode != 401 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	_, session, err := s.request("/socket.io/", http.Header{"Authorization": {"secret"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.CloseWithError(0, "")
 }
 
 func TestOnlyWebTransport(t *testing.T) {

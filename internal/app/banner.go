@@ -31,6 +31,9 @@ func (s *Server) banner(p *Ports) string {
 	if p.Plain != nil {
 		text += fmt.Sprintf("  redirect %s\n", strings.Join(addresses("http", p.Plain.Addr()), "  "))
 	}
+	if p.Metrics != nil {
+		text += fmt.Sprintf("  metrics  %s\n", strings.Join(addresses("http", p.Metrics.Addr()), "  "))
+	}
 	return text
 }
 

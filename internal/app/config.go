@@ -39,6 +39,8 @@ type Config struct {
 	ACMEDirectory string
 	ACMERoot      string
 	HTTPRedirect  string
+	AllowedHosts  []string
+	MetricsAddr   string
 
 	Path            string
 	Transports      []string
@@ -273,6 +275,7 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		BytesPerSecond:           float64(c.BytesPerSecond),
 		InflatedBytesPerSecond:   4 * float64(c.BytesPerSecond),
 		ClientAddress:            c.clientAddress(),
+		ClientSecure:             c.clientSecure(),
 		Logger:                   log,
 	}
 	if c.EventsPerSecond == 0 {
@@ -311,4 +314,13 @@ func (c *Config) clientAddress() func(*http.Request) string {
 		return nil
 	}
 	return parley.ForwardedFor(c.TrustedProxies...)
+}
+
+// clientSecure returns the function that reports whether a client uses TLS, or nil if the connection
+// tells.
+func (c *Config) clientSecure() func(*http.Request) bool {
+	if len(c.TrustedProxies) == 0 {
+		return nil
+	}
+	return parley.ForwardedProto(c.TrustedProxies...)
 }

@@ -75,3 +75,9 @@ func HTTPLog(l *slog.Logger) *log.Logger { return log.New(httpLog{l}, "", 0) }
 
 // Budgets returns the limits of the conversations.
 func Budgets(c Config) budget.Limits { return c.budgets() }
+
+// AllowsHost reports whether a server with the configuration that listens on a answers a request for
+// the host.
+func AllowsHost(c Config, a net.Addr, host string) bool {
+	return (&Server{config: c}).hostsOn(a).allow(host)
+}

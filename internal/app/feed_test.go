@@ -333,7 +333,7 @@ func dialStream(t *testing.T, i *instance, overTLS bool, path, prefix string) *b
 	if overTLS {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 	}
-	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path)
 	lines := bufio.NewScanner(conn)
 	lines.Buffer(nil, 1<<20)
 	skipTo(t, lines, prefix)

@@ -40,21 +40,20 @@ var bodyTimeout = 30 * time.Second
 // the request's body. Tests shorten it.
 var answerTimeout = time.Minute
 
-func (s *Server) newHTTP() (*http.Server, error) {
-	h, err := s.routes()
-	if err != nil {
-		return nil, err
-	}
+// newHTTP returns the server for the main port.
+func (s *Server) newHTTP(p *Ports) (*http.Server, error) {
+	h := s.routes
 	if isSocket(s.config.Addr) {
 		h = fromThisMachine(h)
 	}
-	server := s.bounded(h)
+	server := s.bounded(s.hostsOn(p.Main.Addr()).guard(h))
 	server.ConnContext = withConn
 	if s.certs == nil {
 		return server, nil
 	}
 	server.TLSConfig = certs.Config(s.certs)
 	exempt := s.config.exemptAddresses()
+	var err error
 	s.http2, err = http2limit.Configure(server, &http2limit.Options{
 		Exempt: func(client string) bool {
 			return s.config.EventsPerSecond == 0 || address.Limited(client, exempt) == ""
@@ -107,12 +106,14 @@ func limitAnswers(next http.Handler) http.Handler {
 	})
 }
 
-// routes returns the handler for all requests.
-func (s *Server) routes() (http.Handler, error) {
+// newRoutes returns the handler for all requests.
+func (s *Server) newRoutes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", http.HandlerFunc(healthz))
 	mux.Handle("/readyz", http.HandlerFunc(s.readyz))
-	mux.Handle("/metrics", metricsHandler(s.newRegistry()))
+	if s.config.MetricsAddr == "" {
+		mux.Handle("/metrics", metricsHandler(s.newRegistry()))
+	}
 	page, err := loadAssets(web.Files, "*")
 	if err != nil {
 		return nil, err

@@ -21,6 +21,16 @@ import (
 	"github.com/parley-go/parley/sse"
 )
 
+// newTelemetry returns the server for metrics on a port of their own.
+func (s *Server) newTelemetry(p *Ports) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", metricsHandler(s.newRegistry()))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "404: the metrics are at /metrics", http.StatusNotFound)
+	})
+	return s.bounded(s.hostsOn(p.Metrics.Addr()).guard(limitAnswers(readOnly(mux))))
+}
+
 // metricsHandler serves metrics.
 func metricsHandler(r *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(withoutTwin{r}, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
@@ -40,6 +50,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 		registerFiles(r, files)
 	}
 	r.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "parley_hosts_refused_total", Help: "Requests for a host that is not allowed.",
+		}, func() float64 { return float64(s.hostsRefused.Load()) }),
 		newServerCollector(s.sockets, s.chat), s.metrics,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -12,9 +12,10 @@ import (
 
 // Ports are the ports on which a Server listens.
 type Ports struct {
-	Main  net.Listener
-	UDP   net.PacketConn // for WebTransport, with Main's number; nil without WebTransport
-	Plain net.Listener   // redirects requests to Main; nil without a redirect
+	Main    net.Listener
+	UDP     net.PacketConn // for WebTransport, with Main's number; nil without WebTransport
+	Plain   net.Listener   // redirects requests to Main; nil without a redirect
+	Metrics net.Listener   // nil if Main serves the metrics
 }
 
 // anyPortAttempts is how often Listen looks for a port that is free for both TCP and UDP.
@@ -32,17 +33,27 @@ func Listen(c Config) (*Ports, error) {
 			return nil, fmt.Errorf("http-redirect: %w", err)
 		}
 	}
+	if c.MetricsAddr != "" {
+		if p.Metrics, err = listen(c.MetricsAddr); err != nil {
+			p.Close()
+			return nil, fmt.Errorf("metrics-addr: %w", err)
+		}
+	}
 	return p, nil
 }
 
-func listenMain(c Config) (*Ports, error) {
-	if path, ok := strings.CutPrefix(c.Addr, socketPrefix); ok {
-		l, err := listenSocket(path)
-		return &Ports{Main: l}, err
+// listen listens at a TCP address or on a Unix socket.
+func listen(addr string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(addr, socketPrefix); ok {
+		return listenSocket(path)
 	}
+	return net.Listen("tcp", addr)
+}
+
+func listenMain(c Config) (*Ports, error) {
 	_, port, _ := net.SplitHostPort(c.Addr)
 	for attempt := 1; ; attempt++ {
-		l, err := net.Listen("tcp", c.Addr)
+		l, err := listen(c.Addr)
 		if err != nil || !c.webTransport() {
 			return &Ports{Main: l}, err
 		}
@@ -105,7 +116,9 @@ func (p *Ports) Close() {
 	if p.UDP != nil {
 		p.UDP.Close()
 	}
-	if p.Plain != nil {
-		p.Plain.Close()
+	for _, l := range []net.Listener{p.Plain, p.Metrics} {
+		if l != nil {
+			l.Close()
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/parley-go/parley/http2limit"
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/internal/chat"
+	"github.com/parley-go/parley/internal/notice"
 	"github.com/parley-go/parley/sse"
 	"github.com/parley-go/parley/webtransport"
 )
@@ -34,11 +35,15 @@ type Server struct {
 	chat         *chat.Service
 	feeds        *sse.Handler
 	certs        certs.Source // nil: no TLS
-	http         *http.Server
+	routes       http.Handler
+	http         *http.Server         // nil before Serve, as the servers below
 	http2        *http2limit.Limit    // nil: no TLS, so no HTTP/2
 	redirect     *http.Server         // to TLS; nil if not served
+	telemetry    *http.Server         // for metrics on a port of their own; nil if not served
 	webTransport *webtransport.Server // nil if not served
 	metrics      *storeMetrics
+	notices      *notice.Board
+	hostsRefused atomic.Uint64
 	draining     atomic.Bool
 }
 
@@ -79,7 +84,7 @@ func openStore(c Config) (history.Store, string, error) {
 
 // newServer returns a server over a store. Shutdown closes the store.
 func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error) {
-	s := &Server{config: c, log: log, store: store, metrics: newStoreMetrics(log)}
+	s := &Server{config: c, log: log, store: store, metrics: newStoreMetrics(log), notices: notice.New(log)}
 	var err error
 	if s.certs, err = openCertificates(c, log); err != nil {
 		return nil, err
@@ -89,7 +94,7 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	}
 	s.history = history.NewLog(store, &history.LogOptions{MaxMessage: int(c.MaxMessage), Observer: s.metrics, Logger: log})
 	s.openConversations()
-	if s.http, err = s.newHTTP(); err != nil {
+	if s.routes, err = s.newRoutes(); err != nil {
 		s.history.Close()
 		return nil, err
 	}
@@ -100,15 +105,24 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 // see Shutdown. Afterwards the ports are closed, and you cannot use the server again.
 func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	defer p.Close()
-	failed := make(chan error, 3)
+	var err error
+	if s.http, err = s.newHTTP(p); err != nil {
+		return errors.Join(err, s.Shutdown())
+	}
+	failed := make(chan error, 4)
 	servers := 1
+	if p.Metrics != nil {
+		s.telemetry = s.newTelemetry(p)
+		servers++
+		go func() { failed <- s.telemetry.Serve(s.sockets.Listen(p.Metrics)) }()
+	}
 	if p.Plain != nil {
 		s.redirect = s.newRedirect(p)
 		servers++
 		go func() { failed <- s.redirect.Serve(s.sockets.Listen(p.Plain)) }()
 	}
 	if p.UDP != nil {
-		s.webTransport = s.newWebTransport()
+		s.webTransport = s.newWebTransport(p)
 		servers++
 		go func() { failed <- s.webTransport.Serve(p.UDP) }()
 	}
@@ -122,7 +136,6 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	}()
 	running, stop := context.WithCancel(ctx)
 	certificates := s.runCertificates(running)
-	var err error
 	select {
 	case err = <-failed:
 		servers--
@@ -165,8 +178,10 @@ func (s *Server) Shutdown() error {
 	case <-stored:
 	case <-clients.Done():
 	}
-	if err := s.http.Shutdown(clients); err != nil {
-		s.http.Close()
+	if s.http != nil {
+		if err := s.http.Shutdown(clients); err != nil {
+			s.http.Close()
+		}
 	}
 	if s.webTransport != nil {
 		// This tells its clients.
@@ -174,8 +189,10 @@ func (s *Server) Shutdown() error {
 			s.log.Warn("clients were cut off", "error", err)
 		}
 	}
-	if s.redirect != nil {
-		s.redirect.Close() // its requests are all short
+	for _, short := range []*http.Server{s.redirect, s.telemetry} {
+		if short != nil {
+			short.Close() // its requests are all short
+		}
 	}
 	closed := make(chan error, 1)
 	go func() {

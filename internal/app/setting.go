@@ -39,6 +39,8 @@ type value struct {
 func (c *Config) settings() []setting {
 	return []setting{
 		{"Server", "addr", "", "Address to listen on, over TCP and, for WebTransport, UDP. If left out: `127.0.0.1:8080`; with TLS `:443`; with a self-signed certificate `127.0.0.1:8443`. An address without a host, such as `:8080`, means all addresses of the machine. `unix:/run/parley.sock` is a Unix socket for a proxy on this machine. The server's user and group may connect to it, and such connections count as coming from 127.0.0.1, for example for `trusted-proxies`.", addressOr(&c.Addr, "unix:/run/parley.sock", isSocket)},
+		{"", "allowed-hosts", "", "Names under which clients reach the server, separated by commas: `chat.example.com,*.example.net`. `*` means all names. Requests for another host get 421. Addresses, `localhost` and the names of `acme-domains` are always allowed. If left out, the server allows no other names if it listens on loopback or has `acme-domains`, and otherwise all. A Unix socket allows all names. A proxy forwards the names that clients use, so name them here if it connects to loopback.", hostNames(&c.AllowedHosts)},
+		{"", "metrics-addr", "", "Address of a port of its own for `/metrics`, such as `127.0.0.1:9100`, or `unix:/run/parley/metrics.sock`. If left out, `addr` serves the metrics too.", addressOr(&c.MetricsAddr, "unix:/run/parley/metrics.sock", isSocket)},
 		{"", "data", "parley-data", "Directory for the messages. The server creates it if it does not exist. `memory` keeps messages only in memory.", text(&c.Data, "a directory, or memory")},
 		{"", "shutdown-timeout", "20s", "How long a shutdown may take. The server tells its clients, and sends and stores what is queued.", duration(&c.ShutdownTimeout, 5*time.Minute)},
 		{"", "log-level", "info", "`debug`, `info`, `warn` or `error`.", level(&c.LogLevel)},
@@ -297,6 +299,27 @@ func domains(to *[]string) value {
 				return nil, errNotAllowed
 			}
 			l[i] = name
+		}
+		return l, nil
+	})
+}
+
+// hostNames accepts names without ports, "*." before a name, and "*".
+func hostNames(to *[]string) value {
+	return parsed(to, "names such as chat.example.com or *.example.com, without ports and separated by commas, or *", func(s string) ([]string, error) {
+		l := splitList(s)
+		for i, part := range l {
+			if part == "*" {
+				continue
+			}
+			name, below := strings.CutPrefix(part, "*.")
+			name, err := asciiHost(strings.TrimSuffix(name, "."))
+			if err != nil || name == "" || strings.ContainsFunc(name, notOfHost) || strings.Contains(name, ":") {
+				return nil, errNotAllowed
+			}
+			if l[i] = name; below {
+				l[i] = "*." + name
+			}
 		}
 		return l, nil
 	})

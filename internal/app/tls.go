@@ -123,7 +123,7 @@ func openCertificates(c Config, log *slog.Logger) (certs.Source, error) {
 // newRedirect returns the server for plain HTTP, which redirects browsers to TLS and answers the
 // ACME authority.
 func (s *Server) newRedirect(p *Ports) *http.Server {
-	var h http.Handler = redirect{from: port(p.Plain), to: port(p.Main)}
+	h := s.hostsOn(p.Main.Addr()).guard(redirect{from: port(p.Plain), to: port(p.Main)})
 	if a, ok := s.certs.(*certs.ACME); ok {
 		h = a.Handler(h)
 	}

@@ -20,9 +20,10 @@ import (
 
 // startTLS runs a server with a self-signed certificate, which the configuration trusts, and a
 // server that redirects to it.
-func startTLS(t *testing.T) (i *instance, plain string, trust *tls.Config) {
+func startTLS(t *testing.T, allowedHosts ...string) (i *instance, plain string, trust *tls.Config) {
 	t.Helper()
 	c := testConfig()
+	c.AllowedHosts = allowedHosts
 	c.Data, c.TLSSelfSigned = t.TempDir(), true
 	c.ShutdownTimeout = 3 * time.Second // polling clients that do not poll delay it
 	s, err := app.Open(c, quiet)
@@ -105,7 +106,7 @@ func TestTLSIsModern(t *testing.T) {
 }
 
 func TestRedirect(t *testing.T) {
-	i, plain, _ := startTLS(t)
+	i, plain, _ := startTLS(t, "*")
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(i.url, "https://"))
 	_, from, _ := net.SplitHostPort(strings.TrimPrefix(plain, "http://"))
 	for _, test := range []struct {

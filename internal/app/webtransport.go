@@ -13,12 +13,13 @@ import (
 // hashPath is where pages in development find the certificate hash to trust for WebTransport.
 const hashPath = "/certificate-hash"
 
-func (s *Server) newWebTransport() *webtransport.Server {
+func (s *Server) newWebTransport(p *Ports) *webtransport.Server {
 	// The QUIC library would log this warning itself; docs/tls.md says what to do.
 	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	o := &webtransport.Options{
 		MaxConnections: orUnlimited(s.config.MaxConnections),
 		MaxPerAddress:  s.config.MaxConnectionsPerAddress,
+		Middleware:     s.hostsOn(p.Main.Addr()).guard,
 	}
 	return webtransport.NewServer(s.sockets, certs.Config(s.certs), o)
 }
