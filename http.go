@@ -33,7 +33,7 @@ func (s *Server) below(u *url.URL) (rest string, ours bool) {
 	if ours && rest != "" {
 		rest, ours = strings.CutPrefix(rest, "/")
 	}
-	return rest, ours && target.IsPlain(u)
+	return rest, ours && target.IsPlain(u) && !strings.Contains(strings.ToUpper(u.RawPath), "%2F")
 }
 
 // notFound answers a request for another path, and says what may be wrong.

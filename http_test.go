@@ -57,7 +57,7 @@ func TestPath(t *testing.T) {
 		"/ws/":        {"/ws": true, "/ws/": true, "/wsfoo": false},
 		"/a/b":        {"/a/b/": true, "/a/b": true, "/a/bc": false, "/a": false},
 		"/":           {"/": true, "/a": true},
-		"/socket.io/": {"/socket%2Eio/": false, "/%73ocket.io": false, "/socket.io/%61": false, "/socket.io/%20": true, "//socket.io/": false},
+		"/socket.io/": {"/socket%2Eio/": false, "/socket.io%2F": false, "/socket.io%2f": false, "/%73ocket.io": false, "/socket.io/%61": false, "/socket.io/%20": true, "//socket.io/": false},
 	} {
 		srv := newServer(t, &parley.Options{Path: path})
 		for request, want := range requests {

@@ -6,7 +6,10 @@ import { after, before } from 'node:test';
 import { atEnd, PATIENCE } from './harness.mjs';
 
 const { chromium } = createRequire(new URL('../js/package.json', import.meta.url))('playwright-core');
-const flags = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
+/** A name that leads to this machine. */
+export const rebound = 'rebound.example';
+
+const flags = [`--host-resolver-rules=MAP ${rebound} 127.0.0.1`, '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
 
 let browser, site, origin;
 

@@ -198,6 +198,7 @@ func TestOtherStreamsAndDatagrams(t *testing.T) {
 func TestRefusedBeforeTheSession(t *testing.T) {
 	s := serve(t, &parley.Options{CORS: parley.CORS{Origins: []string{"https://friend.example"}}}, nil)
 	origin := func(o string) http.Header { return http.Header{"Origin": {o}} }
+	from := func(site string) http.Header { return http.Header{"Sec-Fetch-Site": {site}} }
 	for name, test := range map[string]struct {
 		path   string
 		header http.Header
@@ -214,6 +215,9 @@ func TestRefusedBeforeTheSession(t *testing.T) {
 		"friend":                {"/socket.io/", origin("https://friend.example"), 200},
 		"the server itself":     {"/socket.io/", origin("https://" + s.addr), 200},
 		"no origin":             {"/socket.io/", nil, 200},
+		"another site":          {"/socket.io/", from("cross-site"), 403},
+		"a neighbour":           {"/socket.io/", from("same-site"), 403},
+		"its own page":          {"/socket.io/", from("same-origin"), 200},
 		"no slash":              {"/socket.io", nil, 200},
 		"an older revision":     {"/socket.io/?EIO=3", nil, 400},
 		"the query that others": {"/socket.io/?EIO=4&transport=webtransport", nil, 200},

@@ -72,7 +72,7 @@ func TestHostIsCheckedOnEveryDoor(t *testing.T) {
 	address := strings.TrimPrefix(i.url, "http://")
 	_, port, _ := net.SplitHostPort(address)
 	for _, door := range doors {
-		for _, host := range []string{address, "localhost:" + port, "127.0.0.1", "LOCALHOST.", "[::1]:" + port, "chat.localhost", "192.168.1.2"} {
+		for _, host := range []string{address, "localhost:" + port, "127.0.0.1", "LOCALHOST.", "[::1]:" + port, "chat.localhost"} {
 			resp := ask(t, address, append([]string{"GET " + door.path + " HTTP/1.1", "Host: " + host}, door.header...)...)
 			if resp.StatusCode != door.status {
 				t.Errorf("%s of %s: status %d, want %d", door.path, host, resp.StatusCode, door.status)
@@ -91,12 +91,17 @@ func TestHostIsCheckedOnEveryDoor(t *testing.T) {
 		}
 		// Without a host, and with one in the target, which counts (RFC 9112, 3.2.2).
 		for lines, want := range map[string]int{
-			"GET " + door.path + " HTTP/1.0": 421,
+			"GET " + door.path + " HTTP/1.0":                                       421,
 			"GET http://evil.example" + door.path + " HTTP/1.1\r\nHost: localhost": 421,
 		} {
 			if resp := ask(t, address, append([]string{lines}, door.header...)...); resp.StatusCode != want {
 				t.Errorf("%s: status %d, want %d", lines, resp.StatusCode, want)
 			}
+		}
+	}
+	for _, path := range []string{"/", "/metrics", "/socket.io/?EIO=4&transport=polling"} {
+		if resp := ask(t, address, "GET "+path+" HTTP/1.1", "Host: 192.168.1.2"); resp.StatusCode != 200 {
+			t.Errorf("%s of an address: status %d", path, resp.StatusCode)
 		}
 	}
 	for _, path := range []string{"/healthz", "/readyz"} {
@@ -307,4 +312,26 @@ func wantSample(t *testing.T, url, name, label string, want float64) {
 		}
 	}
 	t.Errorf("%s is missing", name)
+}
+
+// A page of another site may show pages of this one, but an image or a link in it makes no session
+// and no feed.
+func TestOtherSitesGetNothing(t *testing.T) {
+	i := start(t, testConfig())
+	address := strings.TrimPrefix(i.url, "http://")
+	for _, door := range doors {
+		api := strings.Contains(door.path, "EIO=") || strings.HasSuffix(door.path, "/events")
+		for site, allowed := range map[string]bool{"same-origin": true, "none": true, "same-site": !api, "cross-site": !api} {
+			for _, mode := range []string{"no-cors", "navigate"} {
+				want := door.status
+				if !allowed {
+					want = 403
+				}
+				lines := append([]string{"GET " + door.path + " HTTP/1.1", "Host: " + address, "Sec-Fetch-Site: " + site, "Sec-Fetch-Mode: " + mode}, door.header...)
+				if resp := ask(t, address, lines...); resp.StatusCode != want {
+					t.Errorf("%s, %s, %s: status %d, want %d", door.path, site, mode, resp.StatusCode, want)
+				}
+			}
+		}
+	}
 }

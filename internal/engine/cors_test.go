@@ -133,6 +133,62 @@ func TestOriginIsCheckedForEachRequest(t *testing.T) {
 	})
 }
 
+// What a page of another site loads without a script, such as an image, has no origin. It makes no
+// session, and it reaches none.
+func TestRequestsWithoutOrigin(t *testing.T) {
+	listed := origin.Policy{Origins: []string{"https://example.com"}}
+	anyone := origin.Policy{Origins: []string{"*"}}
+	for _, tt := range []struct {
+		cors    origin.Policy
+		header  []string
+		allowed bool
+	}{
+		{origin.Policy{}, []string{"Sec-Fetch-Site", "same-origin"}, true},
+		{origin.Policy{}, []string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate"}, true}, // a person
+		{origin.Policy{}, []string{"Sec-Fetch-Site", "of the future"}, true},
+		{origin.Policy{}, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"}, false},
+		{origin.Policy{}, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}, false},
+		{origin.Policy{}, []string{"Sec-Fetch-Site", "same-site"}, false},
+		{origin.Policy{}, []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Site", "cross-site"}, false},
+		{origin.Policy{}, []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://example.com"}, false},
+		{listed, []string{"Sec-Fetch-Site", "cross-site"}, false},
+		{listed, []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://example.com"}, true},
+		{listed, []string{"Sec-Fetch-Site", "same-site", "Origin", "https://evil.test"}, false},
+		{anyone, []string{"Sec-Fetch-Site", "cross-site"}, true},
+	} {
+		bubble(t, strings.Join(tt.header, " "), func(t *testing.T) {
+			s := inMemory(t, engine.Options{CORS: tt.cors, AllowEIO3: true})
+			if tt.allowed {
+				sid := parseOpen(t, s.do("GET", newPolling, "", tt.header...).body).SID
+				s.owner().session.Close()
+				wantAnswer(t, s.do("GET", ofPolling(sid), "", tt.header...), 200, "1")
+				f, _, o := s.openSSE(tt.header...)
+				o.session.Close()
+				f.want("1")
+				f.wantEnd()
+				p, o := s.openWebSocket(tt.header...)
+				p.Close()
+				o.wantEnded(engine.TransportClose)
+				return
+			}
+			for _, query := range []string{newPolling, newPolling3, newSSE} {
+				wantRefusal(t, s.do("GET", query, "", tt.header...), 403, originRefused)
+			}
+			for _, query := range []string{newWebSocket, newWebSocket3} {
+				wantRefusal(t, s.refused(query, tt.header...), 403, "Origin not allowed")
+			}
+			s.wantSessions(0)
+			sid, o := s.open()
+			wantRefusal(t, s.do("GET", ofPolling(sid), "", tt.header...), 403, originRefused)
+			wantRefusal(t, s.do("POST", ofPolling(sid), "4a", tt.header...), 403, originRefused)
+			wantRefusal(t, s.refused(ofWebSocket(sid), tt.header...), 403, "Origin not allowed")
+			o.wantReceived()
+			o.session.Close()
+			s.poll(sid)
+		})
+	}
+}
+
 func TestPreflight(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := inMemory(t, engine.Options{CORS: origin.Policy{

@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -188,7 +190,9 @@ func TestJSONPOrigins(t *testing.T) {
 		cors                origin.Policy
 		status              int
 	}{
-		{"a program", "", "", origin.Policy{}, 200},
+		{"a page in confidence over plain HTTP, or a program", "", "", origin.Policy{}, 403},
+		{"the same, of the future", "unheard-of", "", origin.Policy{}, 403},
+		{"the same, if everybody may", "", "", origin.Policy{Origins: []string{"*"}}, 200},
 		{"a person", "none", "", origin.Policy{}, 200},
 		{"our page", "same-origin", "http://parley.test/chat", origin.Policy{}, 200},
 		{"our page, in confidence", "same-origin", "", origin.Policy{}, 200},
@@ -206,6 +210,7 @@ func TestJSONPOrigins(t *testing.T) {
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			s := inMemory(t, engine.Options{JSONP: true, CORS: tt.cors})
+			s.host = "parley.test"
 			var header []string
 			if tt.site != "" {
 				header = append(header, "Sec-Fetch-Site", tt.site)
@@ -222,6 +227,24 @@ func TestJSONPOrigins(t *testing.T) {
 				s.wantSessions(0)
 			}
 		})
+	}
+	for host, status := range map[string]int{"127.0.0.1:80": 200, "localhost": 200, "[::1]": 200, "parley.test": 403, "192.0.2.1": 403} {
+		for _, secure := range []bool{false, true} {
+			bubble(t, fmt.Sprintf("says nothing, to %s, secure %v", host, secure), func(t *testing.T) {
+				s := inMemory(t, engine.Options{JSONP: true, ClientSecure: func(*http.Request) bool { return secure }})
+				s.host = host
+				want := status
+				if secure {
+					want = 200
+				}
+				if a := s.do("GET", newPolling+"&j=0", ""); a.status != want {
+					t.Errorf("status %d, want %d", a.status, want)
+				}
+				if a := s.do("GET", newPolling+"&j=0", "", "Sec-Fetch-Site", "cross-site"); a.status != 403 {
+					t.Errorf("from another site: status %d", a.status)
+				}
+			})
+		}
 	}
 	bubble(t, "a form of another site", func(t *testing.T) {
 		s := inMemory(t, engine.Options{JSONP: true})

@@ -315,8 +315,8 @@ func TestRequestsOfSessionsThatAreNotPolling(t *testing.T) {
 		o.send("a")
 		o.session.Close()
 		check(s, sid, "closed", // the first poll has the message, the next one the farewell
-			[]int{200, 400, 400, 500, 500, 500, 200, 400, 400, 400, 400},
-			[]string{"4a", unknownSession, unknownSession, "", "", "", "1", unknownSession, unknownSession, "Session ID unknown", "Session ID unknown"})
+			[]int{200, 400, 400, 405, 405, 405, 200, 400, 400, 400, 400},
+			[]string{"4a", unknownSession, unknownSession, badRequest, badRequest, "", "1", unknownSession, unknownSession, "Session ID unknown", "Session ID unknown"})
 		o.wantReceived()
 		s.wantNothingLeft()
 	})
@@ -653,7 +653,7 @@ func TestMalformedOverHTTP2(t *testing.T) {
 	wantRefusal(t, s.do("POST", newPolling, "4a"), 400, badMethod)
 	sid, o := s.open()
 	wantRefusal(t, s.do("GET", ofWebSocket(sid), ""), 400, badRequest)
-	wantAnswer(t, s.do("PUT", ofPolling(sid), ""), 500, "")
+	wantAnswer(t, s.do("PUT", ofPolling(sid), ""), 405, badRequest)
 	wantAnswer(t, s.post(sid, "4"+long(1_000_000)), 413, "")
 	s.stillWorks(sid)
 	r, w := slowBody()

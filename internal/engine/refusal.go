@@ -58,6 +58,8 @@ var (
 		remedy: "the request breaks the protocol, or something on the way has changed it: a proxy has to pass Upgrade and Connection on"}
 	errTooLarge = &requestError{reason: "request", status: http.StatusRequestHeaderFieldsTooLarge, code: 3, message: "Request header too large",
 		remedy: "header and URL of a handshake may have as many bytes as MaxHandshake says, or 16 KiB: cookies of this site may take too much of it"}
+	errMethod = &requestError{reason: "request", status: http.StatusMethodNotAllowed, code: 3, message: "Bad request",
+		remedy: "clients send GET and POST"}
 	errForbidden = &requestError{reason: "forbidden", status: http.StatusForbidden, code: 4, message: "Forbidden",
 		remedy: "AllowRequest has refused it"}
 	errOrigin = &requestError{reason: "origin", status: http.StatusForbidden, code: 4, message: "Origin not allowed",

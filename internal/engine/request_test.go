@@ -87,15 +87,19 @@ func TestRequestsThatAreNotOfTheSession(t *testing.T) {
 		{"unknown transport", "GET", "EIO=4&transport=abc&sid=SID", 400, unknownTransport},
 		{"the last of two sids", "GET", newPolling + "&sid=SID&sid=other", 400, unknownSession},
 		{"the last of two transports", "GET", "EIO=4&transport=polling&transport=abc&sid=SID", 400, unknownTransport},
-		{"PUT", "PUT", ofPolling("SID"), 500, ""},
-		{"DELETE", "DELETE", ofPolling("SID"), 500, ""},
-		{"HEAD", "HEAD", ofPolling("SID"), 500, ""},
+		{"PUT", "PUT", ofPolling("SID"), 405, badRequest},
+		{"DELETE", "DELETE", ofPolling("SID"), 405, badRequest},
+		{"HEAD", "HEAD", ofPolling("SID"), 405, ""},
 		{"OPTIONS", "OPTIONS", ofPolling("SID"), 204, ""},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			s := inMemory(t, engine.Options{})
 			sid, o := s.open()
-			wantAnswer(t, s.do(tt.method, strings.ReplaceAll(tt.query, "SID", sid), ""), tt.status, tt.body)
+			a := s.do(tt.method, strings.ReplaceAll(tt.query, "SID", sid), "")
+			wantAnswer(t, a, tt.status, tt.body)
+			if allow := a.header.Get("Allow"); (allow == "GET, POST, OPTIONS") != (tt.status == 405) {
+				t.Errorf("Allow %q", allow)
+			}
 			o.send("still here")
 			wantAnswer(t, s.do("GET", newPolling+"&sid=other&sid="+sid, ""), 200, "4still here")
 			o.session.Close()

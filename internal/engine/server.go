@@ -136,7 +136,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost:
 		session.servePost(w, r)
 	default:
-		w.WriteHeader(http.StatusInternalServerError) // as the reference does
+		w.Header().Set("Allow", "GET, POST, OPTIONS")
+		refuse(w, errMethod)
 	}
 }
 
@@ -189,8 +190,8 @@ func (s *Server) verify(r *http.Request, q query, upgrade bool) (*Session, *requ
 		return nil, errUnknownTransport
 	}
 	allowed := s.opts.CORS.Allows
-	if q.script() {
-		allowed = s.opts.CORS.AllowsScript
+	if q.script() && s.opts.JSONP {
+		allowed = func(r *http.Request) bool { return s.opts.CORS.AllowsScript(r, s.opts.ClientSecure(r)) }
 	}
 	if !allowed(r) {
 		return nil, errOrigin

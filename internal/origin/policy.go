@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/parley-go/parley/internal/target"
 )
 
 // Policy says which pages of other origins may connect. The zero value allows none: only pages of
@@ -42,7 +44,24 @@ func (p *Policy) Check() error {
 }
 
 // Allows reports whether the page that sends the request may connect.
-func (p *Policy) Allows(r *http.Request) bool { return Same(r) || p.allowsCross(r) }
+//
+// Browsers send no Origin with what a page loads without a script, such as an image or a link that
+// somebody follows. Such a request from another site needs the origin "*": it names no site that
+// Origins could list. No client needs it, except for JSONP; see AllowsScript.
+func (p *Policy) Allows(r *http.Request) bool {
+	if r.Header["Origin"] == nil && fromElsewhere(r) {
+		return p.allowsAll()
+	}
+	return Same(r) || p.allowsCross(r)
+}
+
+// fromElsewhere reports whether a browser says that a page of another origin makes the request.
+// Browsers say so in Sec-Fetch-Site to servers whose identity they can trust, that is over TLS and on
+// loopback. "none" is a request that a person makes, for example with the address bar. The Fetch
+// Metadata specification asks servers to ignore values that they do not know (2.4).
+func fromElsewhere(r *http.Request) bool {
+	return slices.ContainsFunc(r.Header["Sec-Fetch-Site"], func(site string) bool { return site == "cross-site" || site == "same-site" })
+}
 
 func (p *Policy) allowsCross(r *http.Request) bool {
 	origins := r.Header["Origin"]
@@ -58,11 +77,13 @@ func (p *Policy) allowsCross(r *http.Request) bool {
 func (p *Policy) allowsAll() bool { return slices.Contains(p.Origins, "*") }
 
 // AllowsScript reports whether a page may connect that loads a script from this server or sends it
-// a form. Browsers send no Origin with scripts, and "null" with forms of pages that send no
-// referrer. They name the page in Referer. To servers whose identity they can trust, they also say
-// in Sec-Fetch-Site whether the page is from the same site. A page of another site can suppress
-// Referer but not Sec-Fetch-Site.
-func (p *Policy) AllowsScript(r *http.Request) bool {
+// a form. secure means that the client uses TLS.
+//
+// Browsers send no Origin with scripts, and "null" with forms of pages that send no referrer. They
+// name the page in Referer. A page of another site can suppress Referer, but not Sec-Fetch-Site. Over
+// plain HTTP, browsers send that only to loopback, so elsewhere a request that says nothing may come
+// from any page.
+func (p *Policy) AllowsScript(r *http.Request, secure bool) bool {
 	site, page := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Referer")
 	switch {
 	case site == "same-origin":
@@ -72,7 +93,7 @@ func (p *Policy) AllowsScript(r *http.Request) bool {
 	case p.allowsAll():
 		return true
 	case page == "":
-		return site == "" || site == "none" // a program, or a person
+		return site == "none" || !fromElsewhere(r) && (secure || target.IsLoopback(target.Name(r.Host)))
 	}
 	u, err := url.Parse(page)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 )
 
 // Same reports whether a page of the host that the request is sent to made it, or no page at all.
-// Browsers always send Origin, and only browsers send a user's cookies on behalf of other people's
-// pages.
+// Browsers send Origin if a page of another host could read the answer, or sends something. Only
+// browsers send a user's cookies on behalf of other people's pages.
 //
 // Host and port must be equal. Same does not compare the scheme, because behind a proxy the server
 // cannot know the scheme that its pages were loaded with. The origin's scheme decides the default
