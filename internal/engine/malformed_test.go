@@ -447,10 +447,10 @@ func TestMalformedWebSocketHandshakes(t *testing.T) {
 		status     int
 		body       string
 	}{
-		"HTTP/1.0":             {"GET /?%s HTTP/1.0", "", 505, "a WebSocket handshake needs HTTP/1.1\n"},
+		"HTTP/1.0":             {"GET /?%s HTTP/1.0", "", 400, "a WebSocket handshake needs HTTP/1.1\n"},
 		"POST":                 {"POST /?%s HTTP/1.1", "", 400, "Bad handshake method"},
 		"OPTIONS":              {"OPTIONS /?%s HTTP/1.1", "", 400, "Bad handshake method"},
-		"HTTP/1.0, an upgrade": {"GET /?%s HTTP/1.0", "SID", 505, "a WebSocket handshake needs HTTP/1.1\n"},
+		"HTTP/1.0, an upgrade": {"GET /?%s HTTP/1.0", "SID", 400, "a WebSocket handshake needs HTTP/1.1\n"},
 		"POST, an upgrade":     {"POST /?%s HTTP/1.1", "SID", 405, "a WebSocket handshake is a GET request\n"},
 		"PUT, an upgrade":      {"PUT /?%s HTTP/1.1", "SID", 405, "a WebSocket handshake is a GET request\n"},
 		"OPTIONS, an upgrade":  {"OPTIONS /?%s HTTP/1.1", "SID", 405, "a WebSocket handshake is a GET request\n"},

@@ -124,7 +124,7 @@ func checkRequest(r *http.Request) error {
 		}
 	case r.ProtoMajor != 1 || r.ProtoMinor < 1:
 		return &HandshakeError{
-			Status:  http.StatusHTTPVersionNotSupported,
+			Status:  http.StatusBadRequest, // 505 would say that the server lacks something
 			Message: "a WebSocket handshake needs HTTP/1.1",
 		}
 	case !hasToken(r.Header["Connection"], "upgrade") || !hasToken(r.Header["Upgrade"], "websocket"):

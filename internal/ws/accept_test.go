@@ -34,7 +34,7 @@ func TestAcceptRefuses(t *testing.T) {
 		headerVal string
 	}{
 		{"method", "GET", "POST", 405, "GET request", "Allow", "GET"},
-		{"HTTP/1.0", "HTTP/1.1", "HTTP/1.0", 505, "HTTP/1.1", "", ""},
+		{"HTTP/1.0", "HTTP/1.1", "HTTP/1.0", 400, "HTTP/1.1", "", ""},
 		{"no Connection", "Connection: Upgrade\r\n", "", 426, "Connection: Upgrade", "Upgrade", "websocket"},
 		{"other Connection", "Connection: Upgrade", "Connection: keep-alive", 426, "Connection: Upgrade", "Upgrade", "websocket"},
 		{"part of a token", "Connection: Upgrade", "Connection: upgraded", 426, "Connection: Upgrade", "Upgrade", "websocket"},
