@@ -199,22 +199,39 @@ spec('a long room: the document has few messages at any scroll position, and ski
   assert.deepEqual(end, end.map((_, i) => n + 3 - end.length + i), 'without a hole');
 });
 
-spec('a flood: each frame adds few messages', async (t) => {
+spec('a flood: each frame adds few messages, and a tab without frames keeps few', async (t) => {
   const room = `flood ${run}`, n = 1000;
   const filler = await fill(t, room, 1, () => 'the first');
   const page = await visit(t, room, { name: 'Ada' });
+  const frames = [];
+  page.on('websocket', (socket) => { for (const way of ['framesent', 'framereceived']) socket.on(way, ({ payload }) => frames.push(String(payload))); });
+  await page.reload();
   await sees(page, 'the first');
+  const flood = async (from, to) => {
+    for (let i = from; i < to; i += 100) await Promise.all(Array.from({ length: 100 }, (_, k) => filler.request('sendMessage', { roomId: room, message: `flood ${i + k}` })));
+  };
   await page.evaluate(() => {
     window.most = 0;
     new MutationObserver((changes) => { window.most = Math.max(window.most, changes.reduce((sum, { addedNodes }) => sum + addedNodes.length, 0)); })
       .observe(document.querySelector('#log'), { childList: true });
   });
-  for (let sent = 0; sent < n; sent += 100) {
-    await Promise.all(Array.from({ length: 100 }, (_, i) => filler.request('sendMessage', { roomId: room, message: `flood ${sent + i}` })));
-  }
+  await flood(0, n);
   await sees(page, `flood ${n - 1}`);
   const most = await page.evaluate(() => window.most);
   assert.ok(most > 0 && most <= 200, `${most} messages in a frame`);
+
+  await page.evaluate(() => { // as in a hidden tab
+    const frame = window.requestAnimationFrame;
+    window.requestAnimationFrame = () => 1;
+    window.show = () => { window.requestAnimationFrame = frame; };
+  });
+  await flood(n, n + 600);
+  while (!frames.some((frame) => frame.includes(`flood ${n + 599}`))) await page.waitForTimeout(100);
+  frames.length = 0;
+  await page.evaluate(() => window.show());
+  await page.press('#scroller', 'End');
+  await sees(page, `flood ${n + 599}`);
+  assert.ok(frames.some((frame) => /\["history",\{"roomId":"[^"]*","limit":50\}/.test(frame)), 'it loaded the newest messages again');
 });
 
 spec('texts made to harm: little of each is drawn', async (t) => {
