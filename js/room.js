@@ -33,7 +33,8 @@ export class Room {
   #limit;
   #handlers;
   #complete = false; // true if no message is missing before the next live one
-  #held = null; // live messages that wait while older ones are missing
+  #held = null; // live messages that wait while older ones are missing, at most HELD
+  #upTo = 0; // the number up to which older ones are requested
   #attempt; // identifies an attempt to join, so that answers to earlier attempts are ignored
 
   constructor(client, { roomId, userId, operatorId, name, limit, ...handlers }) {
@@ -66,7 +67,8 @@ export class Room {
         this.epoch = page.epoch;
         this.lastSeq = 0;
       }
-      this.#take(page, page.lastSeq, reset);
+      this.#upTo = page.lastSeq;
+      this.#take(page, reset);
     });
   }
 
@@ -93,7 +95,7 @@ export class Room {
     newMessage: (message) => {
       if (message.roomId !== this.#roomId) return;
       if (this.#complete) this.#deliver([message], { live: true });
-      else this.#held?.push(message); // before the answer to joinRoom, drop it: the page will contain it
+      else this.#hold(message);
     },
     presence: ({ roomId, type, member, count }) => {
       if (roomId !== this.#roomId || !this.member) return;
@@ -120,17 +122,26 @@ export class Room {
     });
   }
 
-  /** Delivers a page, and requests and delivers the next ones up to the number upTo. After that number, messages come live. */
-  #take(page, upTo, reset = false) {
+  /** Keeps a live message for later. If there are too many, it drops them all, and requests them when it has the older ones. */
+  #hold(message) {
+    if (!this.#held) return; // before the answer to joinRoom: the page will contain it
+    this.#held.push(message);
+    if (this.#held.length <= HELD) return;
+    this.#held = [];
+    this.#upTo = message.seq;
+  }
+
+  /** Delivers a page, and requests and delivers the next ones up to the number #upTo. After that number, messages come live. */
+  #take(page, reset = false) {
     this.#deliver(page.messages, { reset, hasMore: reset && page.hasMore });
-    const last = page.messages.at(-1)?.seq ?? upTo;
-    if (last < upTo) {
+    const last = page.messages.at(-1)?.seq ?? Math.max(this.lastSeq, page.lastSeq);
+    if (last < this.#upTo) {
       return this.#ask('history', { after: last, limit: this.#limit }, (next) => {
-        if (next.epoch === this.epoch) this.#take(next, upTo);
+        if (next.epoch === this.epoch) this.#take(next);
         else this.join();
       });
     }
-    this.lastSeq = Math.max(this.lastSeq, upTo);
+    this.lastSeq = Math.max(this.lastSeq, this.#upTo);
     this.#complete = true;
     for (const message of this.#held) this.#deliver([message], { live: true });
     this.#held = null;
@@ -160,6 +171,9 @@ export class Room {
     }
   }
 }
+
+/** The maximum number of live messages that wait. */
+const HELD = 500;
 
 /** Longer than the 10 s after which the server reports that its store does not answer. */
 const TIMEOUT_MS = 15_000;

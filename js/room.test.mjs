@@ -79,6 +79,25 @@ test('after a disconnect it continues where it was; live messages wait for missi
   assert.deepEqual(states, ['joining', 'joined', 'waiting', 'joining', 'joined']);
 });
 
+test('of live messages, at most 500 wait for missing ones; it requests the others when it has those', async () => {
+  const { client, room, next, take } = await enter();
+  next().answer(page(1, 3));
+  client.disconnect();
+  client.connect();
+  next().answer(page(4, 5, { hasMore: true, lastSeq: 9 }));
+  for (let seq = 10; seq <= 510; seq++) client.say(seq); // too many
+  client.say(511);
+  next().answer(page(6, 9, { lastSeq: 511 }));
+  const more = next();
+  assert.deepEqual([more.event, more.payload, room.state], ['history', { roomId: 'r', after: 9, limit: 50 }, 'joining']);
+  more.answer(page(10, 509, { lastSeq: 511 }));
+  next().answer(page(510, 510, { lastSeq: 511 }));
+  client.say(512);
+  assert.equal(room.state, 'joined');
+  assert.deepEqual(take().filter((_, i) => i !== 3), ['1,2,3 reset', '4,5', '6,7,8,9', '510', '511 live', '512 live']);
+  assert.equal(client.asked.length, 0);
+});
+
 test('a disconnect while messages are missing', async () => {
   const { client, next, take } = await enter();
   next().answer(page(1, 3));

@@ -233,8 +233,8 @@ function membersChanged() {
   peopleTimer ??= setTimeout(() => { peopleTimer = undefined; showPeople(); }, 250);
 }
 
-/** The maximum number of people in the list, and of those who are remembered as typing. */
-const LISTED = 100, TYPING = 10;
+/** The maximum number of people in the list, this user and as many as the server shows, and of those who are remembered as typing. */
+const LISTED = 101, TYPING = 10;
 
 function showPeople() {
   const { members, member, count } = room.live;

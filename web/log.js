@@ -82,6 +82,7 @@ export class Log {
   update(live = []) {
     if (live.length === 0) this.#quiet = true;
     if (!this.#following) this.#setUnseen(this.#unseen + live.filter((message) => !this.#actions.isOwn(message)).length);
+    this.#timeline.trim(this.#first, this.#last); // here too, because a hidden tab has no frames
     this.#frame ||= requestAnimationFrame(() => this.draw());
   }
 
