@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 )
@@ -15,9 +17,14 @@ type attack struct {
 	flags []string // of the server, besides the usual ones
 	plain bool     // without TLS, so without WebTransport
 
+	// outside lets everybody connect through an address of this machine that is not exempt from the
+	// limits of addresses, as 127.0.0.1 is. The server then believes nobody who a client is.
+	outside bool
+
 	// do attacks until ctx ends, or less. It runs in a process of its own.
 	do    func(ctx context.Context, a *attacker) error
-	whole bool // wait until do returns
+	whole bool                 // wait until do returns
+	until func(r *result) bool // or until this is true
 
 	// check checks more bounds than those that every attack has.
 	check func(r *result)
@@ -29,20 +36,28 @@ type attack struct {
 	prefill func(ctx context.Context, data string) error
 
 	// without are flags that switch the defence off, and broken is the bound that the attack then
-	// breaks.
-	without []string
-	broken  string
+	// breaks. If no setting does so, doWithout is the same attack in a way that the server has to
+	// bear, within limits that the flags set too low.
+	without   []string
+	doWithout func(ctx context.Context, a *attacker) error
+	broken    string
 
 	unwell bool // the attack takes the store away: the server says so
 }
 
-// usual are the flags of each server. The server believes this machine who a client is, because
-// addresses of this machine are exempt from limits.
-var usual = []string{"--trusted-proxies", "127.0.0.1"}
-
 // serverFlags returns the flags of the attack's server.
-func (a *attack) serverFlags(without bool) []string {
-	flags := append([]string(nil), usual...)
+func (a *attack) serverFlags(without bool) ([]string, error) {
+	flags := []string{"--http-redirect", "off"}
+	if a.outside {
+		address, err := outsideAddress()
+		if err != nil {
+			return nil, err
+		}
+		flags = append(flags, "--addr", net.JoinHostPort(address, "0"))
+	} else {
+		// The server believes this machine who a client is.
+		flags = append(flags, "--addr", "127.0.0.1:0", "--trusted-proxies", "127.0.0.1")
+	}
 	if !a.plain {
 		flags = append(flags, "--tls-self-signed")
 	}
@@ -50,7 +65,18 @@ func (a *attack) serverFlags(without bool) []string {
 	if without {
 		flags = append(flags, a.without...)
 	}
-	return flags
+	return flags, nil
+}
+
+// outsideAddress returns an address of this machine other than that of the loopback interface.
+func outsideAddress() (string, error) {
+	all, err := net.InterfaceAddrs()
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return n.IP.String(), nil
+		}
+	}
+	return "", errors.Join(errors.New("this machine has no address other than that of the loopback interface"), err)
 }
 
 // transports returns those of the probe.

@@ -130,7 +130,7 @@ func manyRooms(ctx context.Context, a *attacker) error {
 				if _, err := c.ask(ctx, step[0], step[1]); err != nil {
 					a.failed(ctx, err)
 					if c.end() != nil {
-						a.count("closed", 1)
+						a.ended(ctx)
 						return
 					}
 					break

@@ -30,7 +30,7 @@ type server struct {
 func start(binary, data string, flags ...string) (*server, error) {
 	s := &server{data: data, ended: make(chan error, 1)}
 	s.http = &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig(), DisableKeepAlives: true}, Timeout: patience}
-	s.cmd = exec.Command(binary, append([]string{"--addr", "127.0.0.1:0", "--http-redirect", "off", "--data", s.data}, flags...)...)
+	s.cmd = exec.Command(binary, append([]string{"--data", s.data}, flags...)...)
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
