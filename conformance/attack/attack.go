@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -42,7 +43,9 @@ type attack struct {
 	doWithout func(ctx context.Context, a *attacker) error
 	broken    string
 
-	unwell bool // the attack takes the store away: the server says so
+	// unwell says that the attack takes the store away. What needs the store is then refused as
+	// unavailable, and the server says so.
+	unwell bool
 }
 
 // serverFlags returns the flags of the attack's server.
@@ -137,7 +140,7 @@ type result struct {
 
 // check checks all bounds of an attack.
 func (r *result) check(a *attack) {
-	r.usual(a.memory)
+	r.usual(a)
 	if a.check != nil {
 		a.check(r)
 	}
@@ -163,17 +166,22 @@ func (r *result) allBroken() (broken []bound) {
 	return broken
 }
 
+// String returns the bounds that are interesting, and what was counted.
 func (r *result) String() string {
-	parts := make([]string, len(r.bounds))
-	for i, b := range r.bounds {
-		parts[i] = b.String()
+	var parts []string
+	for _, b := range r.bounds {
+		if b.limit != 0 || b.got > 0 {
+			parts = append(parts, b.String())
+		}
 	}
 	text := strings.Join(parts, ", ")
 	if len(r.Counts) > 0 {
 		text += fmt.Sprintf("; others: %d answers, %d joins, %d missed", r.probe.done, r.probe.joins, r.probe.missed)
 		text += fmt.Sprintf("; attacker: %.1f s", r.Seconds)
-		for _, name := range slices.Sorted(maps.Keys(r.Counts)) {
-			text += fmt.Sprintf(", %s %s", name, number(float64(r.Counts[name])))
+		for i, name := range slices.Sorted(maps.Keys(r.Counts)) {
+			if i < 10 {
+				text += fmt.Sprintf(", %s %s", name, number(float64(r.Counts[name])))
+			}
 		}
 	}
 	return text
@@ -196,16 +204,16 @@ func (r *result) count(name string) float64 { return float64(r.Counts[name]) }
 func (r *result) grew(name string) float64 { return r.after.sum(name) - r.before.sum(name) }
 
 // usual checks what every attack must keep.
-func (r *result) usual(memory int64) {
+func (r *result) usual(a *attack) {
 	r.most("starved", float64(len(r.probe.starved)), 0, strings.Join(r.probe.starved, ", "))
 	r.most("uneven", r.probe.uneven, 4)
 	r.most("lost", float64(r.probe.lost), 0)
 	r.most("gaps", float64(r.probe.gaps), 0)
 	n, text := r.probe.failures()
 	r.most("failed", float64(n), 0, text)
-	r.most("memory", float64(r.memory), float64(memory))
+	r.most("memory", float64(r.memory), float64(a.memory))
 	r.least("attempts", r.count("attempts"), 1)
-	bad := badLines(r.log)
+	bad := badLines(r.log, a.unwell)
 	r.most("log", float64(len(bad)), 0, first(bad))
 }
 
@@ -215,14 +223,16 @@ func first(lines []string) string { return strings.Join(lines[:min(3, len(lines)
 // marker is part of everything that may not be in the log: bodies, tokens, query strings.
 const marker = "s3cr3t-marker"
 
+var errorLine = regexp.MustCompile(`^time=\S+ level=ERROR `)
+
 // badLines returns the lines of a log that a client has written, or that should not be there.
-func badLines(log []string) (bad []string) {
+func badLines(log []string, unwell bool) (bad []string) {
 	for _, line := range log {
 		switch {
 		case !strings.HasPrefix(line, "time="),
 			strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }),
 			strings.Contains(line, marker),
-			strings.Contains(line, " level=ERROR msg="):
+			errorLine.MatchString(line) && !unwell:
 			bad = append(bad, fmt.Sprintf("%.300q", line))
 		}
 	}

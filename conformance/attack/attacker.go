@@ -30,7 +30,8 @@ type report struct {
 // attacker is the process that attacks. It is safe for concurrent use.
 type attacker struct {
 	target
-	Data string // the server's data directory
+	Data   string // the server's data directory
+	Binary string
 
 	mu     sync.Mutex
 	counts map[string]int64
@@ -240,7 +241,7 @@ func (h *harness) attack(ctx context.Context, a *attack, s *server, without bool
 		return nil, err
 	}
 	p.stdin = stdin
-	json.NewEncoder(stdin).Encode(&attacker{target: s.target, Data: s.data})
+	json.NewEncoder(stdin).Encode(&attacker{target: s.target, Data: s.data, Binary: h.binary})
 	go func() {
 		defer close(p.done)
 		for out := json.NewDecoder(stdout); ; {

@@ -45,7 +45,7 @@ func (h *harness) newTrial(ctx context.Context, a *attack, without bool) (t *tri
 	if t.idle, err = t.server.metrics(); err != nil {
 		return nil, err
 	}
-	if t.probe, err = newProbe(ctx, t.server.target, a.transports()); err != nil {
+	if t.probe, err = newProbe(ctx, t.server.target, a); err != nil {
 		return nil, err
 	}
 	if calm := t.probe.run(ctx, warmUp, func() bool { return true }); len(calm.starved) > 0 || len(calm.failed) > 0 {
@@ -183,7 +183,7 @@ func (t *trial) afterwards(ctx context.Context) []bound {
 	if err := t.server.stop(); err != nil && !t.attack.unwell {
 		r.most("end", 1, 0, err.Error())
 	}
-	bad := badLines(t.server.logged())
+	bad := badLines(t.server.logged(), t.attack.unwell)
 	r.most("log", float64(len(bad)), 0, first(bad))
 	return r.bounds
 }
