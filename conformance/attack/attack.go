@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,9 +18,14 @@ type attack struct {
 	flags []string // of the server, besides the usual ones
 	plain bool     // without TLS, so without WebTransport
 
+	// outside lets everybody connect through an address of this machine that is not exempt from the
+	// limits of addresses, as 127.0.0.1 is. The server then believes nobody who a client is.
+	outside bool
+
 	// do attacks until ctx ends, or less. It runs in a process of its own.
 	do    func(ctx context.Context, a *attacker) error
-	whole bool // wait until do returns
+	whole bool                 // wait until do returns
+	until func(r *result) bool // or until this is true
 
 	// check checks more bounds than those that every attack has.
 	check func(r *result)
@@ -29,20 +37,30 @@ type attack struct {
 	prefill func(ctx context.Context, data string) error
 
 	// without are flags that switch the defence off, and broken is the bound that the attack then
-	// breaks.
-	without []string
-	broken  string
+	// breaks. If no setting does so, doWithout is the same attack in a way that the server has to
+	// bear, within limits that the flags set too low.
+	without   []string
+	doWithout func(ctx context.Context, a *attacker) error
+	broken    string
 
-	unwell bool // the attack takes the store away: the server says so
+	// unwell says that the attack takes the store away. What needs the store is then refused as
+	// unavailable, and the server says so.
+	unwell bool
 }
 
-// usual are the flags of each server. The server believes this machine who a client is, because
-// addresses of this machine are exempt from limits.
-var usual = []string{"--trusted-proxies", "127.0.0.1"}
-
 // serverFlags returns the flags of the attack's server.
-func (a *attack) serverFlags(without bool) []string {
-	flags := append([]string(nil), usual...)
+func (a *attack) serverFlags(without bool) ([]string, error) {
+	flags := []string{"--http-redirect", "off"}
+	if a.outside {
+		address, err := outsideAddress()
+		if err != nil {
+			return nil, err
+		}
+		flags = append(flags, "--addr", net.JoinHostPort(address, "0"))
+	} else {
+		// The server believes this machine who a client is.
+		flags = append(flags, "--addr", "127.0.0.1:0", "--trusted-proxies", "127.0.0.1")
+	}
 	if !a.plain {
 		flags = append(flags, "--tls-self-signed")
 	}
@@ -50,7 +68,18 @@ func (a *attack) serverFlags(without bool) []string {
 	if without {
 		flags = append(flags, a.without...)
 	}
-	return flags
+	return flags, nil
+}
+
+// outsideAddress returns an address of this machine other than that of the loopback interface.
+func outsideAddress() (string, error) {
+	all, err := net.InterfaceAddrs()
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return n.IP.String(), nil
+		}
+	}
+	return "", errors.Join(errors.New("this machine has no address other than that of the loopback interface"), err)
 }
 
 // transports returns those of the probe.
@@ -111,7 +140,7 @@ type result struct {
 
 // check checks all bounds of an attack.
 func (r *result) check(a *attack) {
-	r.usual(a.memory)
+	r.usual(a)
 	if a.check != nil {
 		a.check(r)
 	}
@@ -137,17 +166,22 @@ func (r *result) allBroken() (broken []bound) {
 	return broken
 }
 
+// String returns the bounds that are interesting, and what was counted.
 func (r *result) String() string {
-	parts := make([]string, len(r.bounds))
-	for i, b := range r.bounds {
-		parts[i] = b.String()
+	var parts []string
+	for _, b := range r.bounds {
+		if b.limit != 0 || b.got > 0 {
+			parts = append(parts, b.String())
+		}
 	}
 	text := strings.Join(parts, ", ")
 	if len(r.Counts) > 0 {
 		text += fmt.Sprintf("; others: %d answers, %d joins, %d missed", r.probe.done, r.probe.joins, r.probe.missed)
 		text += fmt.Sprintf("; attacker: %.1f s", r.Seconds)
-		for _, name := range slices.Sorted(maps.Keys(r.Counts)) {
-			text += fmt.Sprintf(", %s %s", name, number(float64(r.Counts[name])))
+		for i, name := range slices.Sorted(maps.Keys(r.Counts)) {
+			if i < 10 {
+				text += fmt.Sprintf(", %s %s", name, number(float64(r.Counts[name])))
+			}
 		}
 	}
 	return text
@@ -170,16 +204,16 @@ func (r *result) count(name string) float64 { return float64(r.Counts[name]) }
 func (r *result) grew(name string) float64 { return r.after.sum(name) - r.before.sum(name) }
 
 // usual checks what every attack must keep.
-func (r *result) usual(memory int64) {
+func (r *result) usual(a *attack) {
 	r.most("starved", float64(len(r.probe.starved)), 0, strings.Join(r.probe.starved, ", "))
 	r.most("uneven", r.probe.uneven, 4)
 	r.most("lost", float64(r.probe.lost), 0)
 	r.most("gaps", float64(r.probe.gaps), 0)
 	n, text := r.probe.failures()
 	r.most("failed", float64(n), 0, text)
-	r.most("memory", float64(r.memory), float64(memory))
+	r.most("memory", float64(r.memory), float64(a.memory))
 	r.least("attempts", r.count("attempts"), 1)
-	bad := badLines(r.log)
+	bad := badLines(r.log, a.unwell)
 	r.most("log", float64(len(bad)), 0, first(bad))
 }
 
@@ -189,14 +223,16 @@ func first(lines []string) string { return strings.Join(lines[:min(3, len(lines)
 // marker is part of everything that may not be in the log: bodies, tokens, query strings.
 const marker = "s3cr3t-marker"
 
+var errorLine = regexp.MustCompile(`^time=\S+ level=ERROR `)
+
 // badLines returns the lines of a log that a client has written, or that should not be there.
-func badLines(log []string) (bad []string) {
+func badLines(log []string, unwell bool) (bad []string) {
 	for _, line := range log {
 		switch {
 		case !strings.HasPrefix(line, "time="),
 			strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }),
 			strings.Contains(line, marker),
-			strings.Contains(line, " level=ERROR msg="):
+			errorLine.MatchString(line) && !unwell:
 			bad = append(bad, fmt.Sprintf("%.300q", line))
 		}
 	}

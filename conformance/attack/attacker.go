@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"sync"
@@ -31,7 +30,8 @@ type report struct {
 // attacker is the process that attacks. It is safe for concurrent use.
 type attacker struct {
 	target
-	Data string // the server's data directory
+	Data   string // the server's data directory
+	Binary string
 
 	mu     sync.Mutex
 	counts map[string]int64
@@ -71,12 +71,19 @@ func (a *attacker) failed(ctx context.Context, err error) {
 // kernel's buffers at both ends.
 const inFlight = 12 << 20
 
+// littleInFlight is the same for connections of HTTP/2, whose send buffer is small because their
+// frames are.
+const littleInFlight = 3 << 20
+
 // dial opens a connection, with TLS if the server has it, that ends with ctx. Without a protocol it
 // is HTTP/1.1.
 func (a *attacker) dial(ctx context.Context, protocols ...string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.Host)
 	if err != nil {
 		return nil, err
+	}
+	if len(protocols) > 0 {
+		conn.(*net.TCPConn).SetWriteBuffer(64 << 10)
 	}
 	context.AfterFunc(ctx, func() { conn.Close() })
 	if !a.TLS {
@@ -91,6 +98,11 @@ func (a *attacker) dial(ctx context.Context, protocols ...string) (net.Conn, err
 		return nil, err
 	}
 	return secure, nil
+}
+
+// counted returns a condition: the attacker has counted so many.
+func counted(name string, n int64) func(*result) bool {
+	return func(r *result) bool { return r.Counts[name] >= n }
 }
 
 // websocket opens a WebSocket with a new session.
@@ -128,6 +140,13 @@ func (a *attacker) ended(ctx context.Context) {
 	}
 }
 
+// cut counts a write that failed as the server's doing, unless the attack is over.
+func (a *attacker) cut(ctx context.Context) {
+	if ctx.Err() == nil {
+		a.count("cut", 1)
+	}
+}
+
 // flood writes b again and again, until the server closes, ctx ends, or most bytes are written. b
 // holds a number of units, such as frames.
 func (a *attacker) flood(ctx context.Context, w io.Writer, b []byte, units int, most int64) {
@@ -136,26 +155,14 @@ func (a *attacker) flood(ctx context.Context, w io.Writer, b []byte, units int, 
 		a.count("bytes", n)
 		a.count("units", units*n/len(b))
 		if err != nil {
+			a.cut(ctx)
 			return
 		}
 	}
 }
 
-// status makes a request and counts the status. It returns the body.
-func (a *attacker) status(ctx context.Context, c *http.Client, r *http.Request) []byte {
-	resp, err := c.Do(r.WithContext(ctx))
-	if err != nil {
-		a.failed(ctx, err)
-		return nil
-	}
-	defer resp.Body.Close()
-	a.count(fmt.Sprint("status ", resp.StatusCode), 1)
-	body, _ := io.ReadAll(resp.Body)
-	return body
-}
-
 // beAttacker runs an attack in this process, until standard input ends.
-func beAttacker(at *attack) error {
+func beAttacker(at *attack, without bool) error {
 	in := bufio.NewReader(os.Stdin)
 	line, err := in.ReadBytes('\n')
 	if err != nil {
@@ -179,7 +186,11 @@ func beAttacker(at *attack) error {
 		return out.Encode(report{a.counts, time.Since(begun).Seconds()})
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- at.do(ctx, a) }()
+	do := at.do
+	if without && at.doWithout != nil {
+		do = at.doWithout
+	}
+	go func() { ended <- do(ctx, a) }()
 	for {
 		select {
 		case err := <-ended:
@@ -207,12 +218,12 @@ type hostile struct {
 }
 
 // attack starts the attacker as a process of the lowest priority.
-func (h *harness) attack(ctx context.Context, a *attack, s *server) (*hostile, error) {
+func (h *harness) attack(ctx context.Context, a *attack, s *server, without bool) (*hostile, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	command := []string{self, "-as", a.name}
+	command := []string{self, "-as", a.name, fmt.Sprint("-without=", without)}
 	if h.perf { // then the processor time that it takes from the others would be taken for harm
 		command = append([]string{"nice", "-n", "19"}, command...)
 	}
@@ -230,7 +241,7 @@ func (h *harness) attack(ctx context.Context, a *attack, s *server) (*hostile, e
 		return nil, err
 	}
 	p.stdin = stdin
-	json.NewEncoder(stdin).Encode(&attacker{target: s.target, Data: s.data})
+	json.NewEncoder(stdin).Encode(&attacker{target: s.target, Data: s.data, Binary: h.binary})
 	go func() {
 		defer close(p.done)
 		for out := json.NewDecoder(stdout); ; {

@@ -80,7 +80,7 @@ func join(ctx context.Context, t target, transport string, header http.Header, r
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.ask(ctx, "joinRoom", request); err != nil {
+	if err := c.must(ctx, "joinRoom", request); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -164,15 +164,21 @@ func (c *client) ask(ctx context.Context, event, argument string) (string, error
 	}
 	select {
 	case a := <-answer:
-		if refusal(a) {
-			return "", fmt.Errorf("%s: %.200s", event, a)
-		}
 		return a, nil
 	case <-c.over:
 		return "", c.end()
 	case <-ctx.Done():
 		return "", fmt.Errorf("%s: %w", event, ctx.Err())
 	}
+}
+
+// must is ask for events that may not be refused.
+func (c *client) must(ctx context.Context, event, argument string) error {
+	answer, err := c.ask(ctx, event, argument)
+	if err == nil && refusal(answer) {
+		err = fmt.Errorf("%s: %.200s", event, answer)
+	}
+	return err
 }
 
 // refusal reports whether an acknowledgement says that the event was refused.

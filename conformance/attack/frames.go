@@ -145,17 +145,61 @@ var frames = []*attack{
 		do: bombs(4), check: withinInflated(4), memory: 128 << 20,
 	},
 	{
-		name: "unfinished", what: "300 WebSockets, each with a message of 1 MB that never ends",
-		do: unfinishedFrames, memory: 128 << 20,
+		name: "unfinished", what: "900 WebSockets, each with a message of 1 MB that never ends", plain: true,
+		do: unfinishedFrames, until: counted("units", 900), memory: wholeMemory,
+		without: append(noRates, "--max-memory", "1000GB"), broken: "memory",
 	},
 	{
-		name: "unfinished-posts", what: "300 POSTs of 1 MB that never end",
-		do: unfinishedPosts, memory: 128 << 20,
+		name: "unfinished-posts", what: "900 POSTs of 1 MB that never end", plain: true,
+		do: unfinishedPosts, until: counted("units", 900), memory: wholeMemory,
+		without: append(noRates, "--max-memory", "1000GB"), broken: "memory",
 	},
 	{
 		name: "unfinished-webtransport", what: "50 WebTransport sessions, each with a packet of 1 MB that never ends",
-		do: unfinishedWebTransport, memory: 96 << 20,
+		do: unfinishedWebTransport, until: counted("units", 50), memory: 128 << 20,
 	},
+	{
+		name: "posts-left", what: "300 clients post 500,000 Noop packets each and go", plain: true,
+		do: leavePosts, memory: 128 << 20,
+	},
+}
+
+// wholeMemory is what a server with its defaults may use for all clients: twice max-memory, because
+// what is no longer needed is still there until it is collected, and what is not held for clients.
+var wholeMemory = 2*defaults.MaxMemory + 64<<20
+
+// leavePosts posts much that takes the server long, and closes the connections.
+func leavePosts(ctx context.Context, a *attacker) error {
+	body := strings.Repeat("6\x1e", int(defaults.MaxPayload)/2-1) + "6"
+	places := make(chan struct{}, 20)
+	a.each(300, func(int) {
+		places <- struct{}{}
+		defer func() { <-places }()
+		p := newPolling(a.target, from(attackerAddress))
+		defer p.close()
+		if _, err := p.next(); err != nil {
+			a.failed(ctx, err)
+			return
+		}
+		if err := p.send("40"); err != nil {
+			a.failed(ctx, err)
+			return
+		}
+		conn, err := a.dial(ctx)
+		if err != nil {
+			a.failed(ctx, err)
+			return
+		}
+		defer conn.Close()
+		a.flood(ctx, conn, append([]byte(a.postHeader(p.sid, len(body))), body...), 1, 1)
+	})
+	return nil
+}
+
+// postHeader returns the head of a POST.
+func (a *attacker) postHeader(sid string, length int) string {
+	return fmt.Sprintf("POST /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: %s\r\nContent-Length: %d\r\n\r\n",
+		sid, a.Host, attackerAddress, length)
 }
 
 // floodFragments floods a WebSocket with fragmented Noop packets.
@@ -252,7 +296,7 @@ var unfinished = bytes.Repeat([]byte("0"), int(defaults.MaxPayload)-10)
 func unfinishedFrames(ctx context.Context, a *attacker) error {
 	frame := ws.AppendMaskedFrame(nil, ws.OpText, append(unfinished, "0123456789"...))
 	frame = frame[:len(frame)-10]
-	a.each(300, func(int) {
+	a.each(900, func(int) {
 		conn, err := a.websocket(ctx)
 		if err != nil {
 			a.failed(ctx, err)
@@ -265,7 +309,7 @@ func unfinishedFrames(ctx context.Context, a *attacker) error {
 }
 
 func unfinishedPosts(ctx context.Context, a *attacker) error {
-	a.each(300, func(int) {
+	a.each(900, func(int) {
 		p := newPolling(a.target, from(attackerAddress))
 		defer p.close()
 		if _, err := p.next(); err != nil {
@@ -277,9 +321,7 @@ func unfinishedPosts(ctx context.Context, a *attacker) error {
 			a.failed(ctx, err)
 			return
 		}
-		head := fmt.Sprintf("POST /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: %s\r\nContent-Length: %d\r\n\r\n",
-			p.sid, a.Host, attackerAddress, len(unfinished)+10)
-		a.flood(ctx, conn, append([]byte(head), unfinished...), 1, 1)
+		a.flood(ctx, conn, append([]byte(a.postHeader(p.sid, len(unfinished)+10)), unfinished...), 1, 1)
 		a.drop(ctx, conn)
 	})
 	return nil

@@ -14,7 +14,7 @@ import (
 )
 
 // attacks are all attacks, by topic.
-var attacks = [][]*attack{frames, sessions, http2Frames, bodies, reads, roomAttacks, doors}
+var attacks = [][]*attack{frames, sessions, http2Frames, bodies, reads, roomAttacks, doors, disk}
 
 func main() {
 	list := flag.Bool("list", false, "list the attacks")
@@ -22,18 +22,19 @@ func main() {
 	perf := flag.Bool("perf", false, "compare how fast others are served with and without each attack")
 	controls := flag.Bool("controls", true, "repeat each attack with its defence switched off")
 	binary := flag.String("binary", "", "the parley binary; it is built if left out")
-	as := flag.String("as", "", "for internal use: be the attacker")
+	as := flag.String("as", "", "be the attacker, for the harness's own use")
+	without := flag.Bool("without", false, "with -as: the defence is switched off")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := run(ctx, &harness{binary: *binary, perf: *perf, controls: *controls}, *pattern, *list, *as)
+	err := run(ctx, &harness{binary: *binary, perf: *perf, controls: *controls}, *pattern, *list, *as, *without)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "attack:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, h *harness, pattern string, list bool, as string) error {
+func run(ctx context.Context, h *harness, pattern string, list bool, as string, without bool) error {
 	match, err := regexp.Compile(pattern)
 	if err != nil {
 		return err
@@ -43,7 +44,7 @@ func run(ctx context.Context, h *harness, pattern string, list bool, as string) 
 		for _, a := range topic {
 			switch {
 			case as == a.name:
-				return beAttacker(a)
+				return beAttacker(a, without)
 			case as != "" || !match.MatchString(a.name):
 			case list:
 				fmt.Printf("%-28s %s\n", a.name, a.what)

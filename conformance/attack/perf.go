@@ -45,7 +45,7 @@ func (h *harness) measure(ctx context.Context, a *attack) ([]bar.Bar, error) {
 	var calm, attacked []tally
 	for range rounds {
 		calm = append(calm, t.probe.run(ctx, measured, func() bool { return true }))
-		p, err := h.attack(ctx, a, t.server)
+		p, err := h.attack(ctx, a, t.server, false)
 		if err != nil {
 			return nil, err
 		}

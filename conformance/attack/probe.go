@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,11 @@ type probe struct {
 	target     target
 	transports []string
 	members    []*member
+	unwell     bool // a refusal as unavailable is an answer like any other
+}
+
+func (p *probe) refused(answer string) bool {
+	return refusal(answer) && !(p.unwell && strings.Contains(answer, `"code":"unavailable"`))
 }
 
 type member struct {
@@ -39,8 +45,9 @@ type member struct {
 }
 
 // newProbe connects the members, each over one of the transports in turn.
-func newProbe(ctx context.Context, t target, transports []string) (*probe, error) {
-	p := &probe{target: t, transports: transports}
+func newProbe(ctx context.Context, t target, a *attack) (*probe, error) {
+	transports := a.transports()
+	p := &probe{target: t, transports: transports, unwell: a.unwell}
 	for i := range rooms * roomSize {
 		transport := transports[i%len(transports)]
 		m := &member{name: fmt.Sprint(transport, " ", i), transport: transport, room: fmt.Sprint("probe-", i/roomSize)}
@@ -78,13 +85,14 @@ type tally struct {
 type counter struct {
 	sync.Mutex
 	tally
+	refused func(answer string) bool
 }
 
 func (c *counter) answered(event string, due time.Time, answer string) {
 	took := time.Since(due)
 	c.Lock()
 	defer c.Unlock()
-	if refusal(answer) {
+	if c.refused(answer) {
 		c.failed[answer]++
 		return
 	}
@@ -109,7 +117,7 @@ func (p *probe) run(ctx context.Context, enough int, ready func() bool) tally {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 2*patience) // for the answers
 	defer cancel()
-	c := &counter{tally: tally{failed: make(map[string]int), latencies: make(map[string][]time.Duration)}}
+	c := &counter{refused: p.refused, tally: tally{failed: make(map[string]int), latencies: make(map[string][]time.Duration)}}
 	answers := make([]atomic.Int64, len(p.members))
 	var all sync.WaitGroup
 	for i, m := range p.members {
@@ -243,15 +251,18 @@ func (p *probe) newcomers(ctx, working context.Context, c *counter) {
 		}
 		all.Go(func() {
 			defer func() { <-places }()
-			client, err := join(ctx, p.target, transport, from(address), `{"roomId":"lobby","limit":5}`)
-			if err != nil {
-				if ctx.Err() == nil {
-					c.fail("newcomer over %s from %s: %v", transport, address, err)
+			client, err := connect(ctx, p.target, transport, from(address))
+			if err == nil {
+				defer client.close()
+				var answer string
+				answer, err = client.ask(ctx, "joinRoom", `{"roomId":"lobby","limit":5}`)
+				if err == nil {
+					c.answered("joinRoom", due, answer)
 				}
-				return
 			}
-			c.answered("joinRoom", due, "")
-			client.close()
+			if err != nil && ctx.Err() == nil {
+				c.fail("newcomer over %s from %s: %v", transport, address, err)
+			}
 		})
 	})
 }

@@ -113,7 +113,7 @@ func squeezedPolls(ctx context.Context, a *attacker) error {
 		}
 		context.AfterFunc(ctx, c.wire.close)
 		for ctx.Err() == nil {
-			if _, err := c.ask(ctx, "history", `{"roomId":"archive","limit":500}`); err != nil {
+			if err := c.must(ctx, "history", `{"roomId":"archive","limit":500}`); err != nil {
 				a.failed(ctx, err)
 				return
 			}

@@ -31,7 +31,7 @@ func (a *attacker) victims(ctx context.Context, n, bytesPerSecond int) error {
 		if err != nil {
 			return err
 		}
-		if _, err := c.ask(ctx, "joinRoom", fmt.Sprintf(`{"roomId":"probe-0","userId":"slow-%d","limit":1}`, i)); err != nil {
+		if err := c.must(ctx, "joinRoom", fmt.Sprintf(`{"roomId":"probe-0","userId":"slow-%d","limit":1}`, i)); err != nil {
 			return err
 		}
 		go func() {
@@ -127,16 +127,37 @@ func manyRooms(ctx context.Context, a *attacker) error {
 				{"leaveRoom", fmt.Sprintf(`{"roomId":%q}`, room)},
 			}
 			for _, step := range steps {
-				if _, err := c.ask(ctx, step[0], step[1]); err != nil {
+				if err := c.must(ctx, step[0], step[1]); err != nil {
 					a.failed(ctx, err)
 					if c.end() != nil {
-						a.count("closed", 1)
+						a.ended(ctx)
 						return
 					}
 					break
 				}
 				a.count(step[0], 1)
 			}
+		}
+	})
+	return nil
+}
+
+// fillStorage stores messages of 10 KB.
+func fillStorage(ctx context.Context, a *attacker) error {
+	a.each(4, func(i int) {
+		c, err := join(ctx, a.target, "websocket", from(attackerAddress), fmt.Sprintf(`{"roomId":"dump-%d","limit":1}`, i))
+		if err != nil {
+			a.failed(ctx, err)
+			return
+		}
+		context.AfterFunc(ctx, c.wire.close)
+		message := fmt.Sprintf(`{"roomId":"dump-%d","message":{"text":%q}}`, i, strings.Repeat("m", 10_000))
+		for ctx.Err() == nil {
+			if err := c.must(ctx, "sendMessage", message); err != nil {
+				a.failed(ctx, err)
+				return
+			}
+			a.count("stored", 10_000)
 		}
 	})
 	return nil
@@ -152,16 +173,26 @@ var roomAttacks = []*attack{
 		without: noRates, broken: "victims",
 	},
 	{
-		// Nothing switches the defence off: a server without budgets announces typing no more often. The
-		// tests of internal/chat count the announcements.
 		name: "typing", what: "a member begins and stops typing as fast as it can, beside 20 members on lines of 8 Mbit/s",
 		do: floodRoom("websocket", "typing", func(i int) string {
 			return fmt.Sprintf(`{"roomId":"probe-0","typing":%v}`, i%2 == 0)
 		}, 100_000),
-		check: spareVictims, memory: 64 << 20,
+		check: func(r *result) {
+			spareVictims(r)
+			const perSecond, burst = 50, 100 // events-per-second
+			r.most("answered", r.count("answered"), burst+perSecond*(r.Seconds+1))
+		},
+		memory: 64 << 20, without: noRates, broken: "answered",
 	},
 	{
 		name: "rooms", what: "4 clients make rooms without end, with a message in each",
-		do: manyRooms, memory: 64 << 20,
+		flags: []string{"--rooms-per-hour", "50"}, do: manyRooms, memory: 64 << 20,
+		check:   func(r *result) { r.most("rooms", r.count("sendMessage"), 50+1) },
+		without: []string{"--rooms-per-hour", "0"}, broken: "rooms",
+	},
+	{
+		name: "storage", what: "4 clients store messages without end", flags: []string{"--stored-per-hour", "1MiB"},
+		do: fillStorage, check: func(r *result) { r.most("stored", r.count("stored"), 1<<20) }, memory: 64 << 20,
+		without: []string{"--stored-per-hour", "0"}, broken: "stored",
 	},
 }

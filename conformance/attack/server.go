@@ -26,11 +26,17 @@ type server struct {
 	log []string
 }
 
+// newServer returns a server that somebody else has started.
+func newServer(t target) *server {
+	transport := &http.Transport{TLSClientConfig: tlsConfig(), DisableKeepAlives: true}
+	return &server{target: t, ended: make(chan error, 1), http: &http.Client{Transport: transport, Timeout: patience}}
+}
+
 // start starts the binary and waits until it listens.
 func start(binary, data string, flags ...string) (*server, error) {
-	s := &server{data: data, ended: make(chan error, 1)}
-	s.http = &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig(), DisableKeepAlives: true}, Timeout: patience}
-	s.cmd = exec.Command(binary, append([]string{"--addr", "127.0.0.1:0", "--http-redirect", "off", "--data", s.data}, flags...)...)
+	s := newServer(target{})
+	s.data = data
+	s.cmd = exec.Command(binary, append([]string{"--data", s.data}, flags...)...)
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -131,8 +131,8 @@ func (c *h2) request(id uint32, path string, endStream bool) error {
 	return c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndStream: endStream, EndHeaders: true})
 }
 
-// idle opens n sessions over a transport and does not join a namespace.
-func idle(transport string, n, atOnce int) func(context.Context, *attacker) error {
+// idle opens n sessions over a transport and, unless joined, does not join a namespace.
+func idle(transport string, n, atOnce int, joined bool) func(context.Context, *attacker) error {
 	return func(ctx context.Context, a *attacker) error {
 		places := make(chan struct{}, atOnce)
 		var all sync.WaitGroup
@@ -148,6 +148,9 @@ func idle(transport string, n, atOnce int) func(context.Context, *attacker) erro
 				w, err := a.open(ctx, transport, from(attackerAddress))
 				if err == nil {
 					_, err = w.next()
+				}
+				if err == nil && joined {
+					err = w.send("40")
 				}
 				<-places
 				if err != nil {
@@ -190,33 +193,33 @@ func idleStreams(ctx context.Context, a *attacker) error {
 }
 
 // fewConnections makes attacks on their number quick.
-var fewConnections = []string{"--max-connections", "2000"}
+var fewConnections = []string{"--max-connections", "1000"}
 
-// newcomersAddresses are those of the probe: none of its clients has an address of its own that is
-// beyond a limit, apart from the attacker's.
 var sessions = []*attack{
 	{
 		name: "handshakes", what: "20,000 polling handshakes over 8 connections, none joins a namespace",
-		flags: fewConnections, do: pipelineHandshakes(20_000, 0), memory: 64 << 20,
+		flags: fewConnections, do: pipelineHandshakes(20_000, 0), whole: true, memory: 64 << 20,
 	},
 	{
 		name: "handshakes-headers", what: "6,000 of them with 14 KB of headers each",
-		do: pipelineHandshakes(6000, 14<<10), memory: 64 << 20,
+		do: pipelineHandshakes(6000, 14<<10), whole: true, memory: 64 << 20,
 	},
 	{
 		name: "handshakes-reset", what: "HTTP/2 streams with polling handshakes that are reset at once",
-		flags: fewConnections, do: resetHandshakes, memory: 64 << 20,
+		flags: fewConnections, do: resetHandshakes, until: counted("units", 40_000), memory: 64 << 20,
 	},
 	{
-		name: "handshakes-websocket", what: "3,000 WebSockets, none joins a namespace",
-		flags: fewConnections, do: idle("websocket", 3000, 16), memory: 96 << 20,
+		name: "handshakes-websocket", what: "1,500 WebSockets, none joins a namespace",
+		flags: fewConnections, do: idle("websocket", 1500, 16, false), until: counted("attempts", 1200), memory: 96 << 20,
+		without: []string{"--max-connections", "100"}, doWithout: idle("websocket", 200, 16, true), broken: "failed",
 	},
 	{
 		name: "handshakes-webtransport", what: "300 WebTransport sessions, none joins a namespace",
-		flags: []string{"--max-connections", "200"}, do: idle("webtransport", 300, 8), memory: 96 << 20,
+		flags: []string{"--max-pending-connections", "100"}, do: idle("webtransport", 300, 8, false),
+		until: counted("attempts", 200), memory: 96 << 20,
 	},
 	{
 		name: "handshakes-sse", what: "4,000 sse streams over 20 connections of HTTP/2, none joins a namespace",
-		flags: fewConnections, do: idleStreams, memory: 96 << 20,
+		flags: fewConnections, do: idleStreams, until: counted("units", 4000), memory: 96 << 20,
 	},
 }

@@ -9,17 +9,18 @@ import (
 
 // trial is an attack under way against a server of its own.
 type trial struct {
-	attack *attack
-	server *server
-	probe  *probe
-	idle   metrics // of the server before anybody came
-	memory int64   // that it used before the attack
+	attack  *attack
+	without bool // its defence is switched off
+	server  *server
+	probe   *probe
+	idle    metrics // of the server before anybody came
+	memory  int64   // that it used before the attack
 }
 
 // newTrial starts a server and lets the good clients work for a while, so that all is in place that
 // is made once.
 func (h *harness) newTrial(ctx context.Context, a *attack, without bool) (t *trial, err error) {
-	t = &trial{attack: a}
+	t = &trial{attack: a, without: without}
 	data, err := os.MkdirTemp(h.dir, "data")
 	if err != nil {
 		return nil, err
@@ -29,7 +30,11 @@ func (h *harness) newTrial(ctx context.Context, a *attack, without bool) (t *tri
 			return nil, fmt.Errorf("prefill: %w", err)
 		}
 	}
-	if t.server, err = start(h.binary, data, a.serverFlags(without)...); err != nil {
+	flags, err := a.serverFlags(without)
+	if err != nil {
+		return nil, err
+	}
+	if t.server, err = start(h.binary, data, flags...); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -40,7 +45,7 @@ func (h *harness) newTrial(ctx context.Context, a *attack, without bool) (t *tri
 	if t.idle, err = t.server.metrics(); err != nil {
 		return nil, err
 	}
-	if t.probe, err = newProbe(ctx, t.server.target, a.transports()); err != nil {
+	if t.probe, err = newProbe(ctx, t.server.target, a); err != nil {
 		return nil, err
 	}
 	if calm := t.probe.run(ctx, warmUp, func() bool { return true }); len(calm.starved) > 0 || len(calm.failed) > 0 {
@@ -63,7 +68,7 @@ func (t *trial) run(ctx context.Context, h *harness, done func(r *result) bool) 
 	if t.memory, _, err = t.server.memory(); err != nil {
 		return nil, err
 	}
-	p, err := h.attack(ctx, t.attack, t.server)
+	p, err := h.attack(ctx, t.attack, t.server, t.without)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +97,9 @@ func (h *harness) attackOnce(ctx context.Context, a *attack) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := t.run(ctx, h, func(r *result) bool { return !a.whole && r.count("attempts") > 0 && r.Seconds > span.Seconds() })
+	r, err := t.run(ctx, h, func(r *result) bool {
+		return !a.whole && r.count("attempts") > 0 && r.Seconds > span.Seconds() && (a.until == nil || a.until(r))
+	})
 	t.probe.close()
 	if err != nil {
 		t.server.kill()
@@ -176,7 +183,7 @@ func (t *trial) afterwards(ctx context.Context) []bound {
 	if err := t.server.stop(); err != nil && !t.attack.unwell {
 		r.most("end", 1, 0, err.Error())
 	}
-	bad := badLines(t.server.logged())
+	bad := badLines(t.server.logged(), t.attack.unwell)
 	r.most("log", float64(len(bad)), 0, first(bad))
 	return r.bounds
 }
