@@ -32,8 +32,8 @@
 //
 // # Reading fairly
 //
-// Each page has a [Limit] of messages and of bytes, and the store reads no more than that. A context
-// can say for whom a read is ([WithClient]), so that a store with few connections lets clients take
+// Each page has a [Limit] of messages and bytes, and the store reads no more than that. A context can
+// say for whom a read is ([WithClient]), so that a store with few connections lets clients take
 // turns. A read ends when its context does.
 //
 // # With sockets

@@ -59,8 +59,8 @@ func (s *Store) newReader(ctx context.Context) (*reader, error) {
 }
 
 // read calls f with a connection of its own, when it is the turn of ctx's client, and in a
-// transaction, so that everything that f reads is from the same moment. The transaction is short: it
-// keeps the write-ahead log from being reused.
+// transaction, so that everything that f reads is from the same moment. The transaction must be
+// short, because it keeps the write-ahead log from being reused.
 func (s *Store) read(ctx context.Context, f func(*reader) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -104,8 +104,8 @@ func (s *Store) Waiting() int { return s.readers.Waiting() }
 // has room for MaxLimit short messages: when everybody comes back at once, most pages are complete.
 const crowdedBytes = 128 << 10
 
-// readRoom calls f in a transaction. If the room does not exist, f is not called, and s stays empty.
-// While others wait, readRoom reduces l.
+// readRoom calls f in a transaction. If the room does not exist, it does not, and s stays empty.
+// While others wait, l becomes smaller.
 func (s *Store) readRoom(ctx context.Context, room string, l *history.Limit, f func(r *reader, id int64, s *history.Slice) error) (history.Slice, error) {
 	slice := history.Slice{Messages: []history.Message{}}
 	if err := history.CheckRoom(room); err != nil {
