@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"hash/maphash"
 	"regexp"
+
+	"github.com/parley-go/parley/internal/notice"
 )
 
 // Dynamic namespaces are created when a client asks for them, if a rule allows it.
@@ -24,7 +26,7 @@ func (s *Server) announce(n *Namespace) (ok bool) {
 	ok = true
 	for _, f := range created {
 		if err := guard(func() error { f(n); return nil }); err != nil {
-			s.log.Error("parley: OnNewNamespace failed; nobody may join the namespace", "namespace", n.name, "error", err)
+			s.log.Error("parley: OnNewNamespace failed; nobody may join the namespace", "namespace", notice.Quote(n.name), "error", err)
 			ok = false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/notice"
 )
 
 // counters holds what this package counts itself; the engine counts the rest.
@@ -169,16 +170,16 @@ func (s *Server) logHandlerError(socket *Socket, event string, err error) {
 	var forClient *Error
 	var refusal *ConnectError
 	if errors.As(err, &forClient) || errors.As(err, &refusal) || errors.Is(err, ErrDisconnected) {
-		s.log.Debug("parley: request refused", "socket", socket.ID(), "event", event, "error", err)
+		s.log.Debug("parley: request refused", "socket", socket.ID(), "event", notice.Quote(event), "error", err)
 		return
 	}
 	s.stats.failed.Add(1)
 	var p *PanicError
 	if errors.As(err, &p) {
-		s.log.Error("parley: handler panicked", "socket", socket.ID(), "event", event, "error", err, "stack", string(p.Stack))
+		s.log.Error("parley: handler panicked", "socket", socket.ID(), "event", notice.Quote(event), "error", err, "stack", string(p.Stack))
 		return
 	}
-	s.log.Error("parley: handler failed", "socket", socket.ID(), "event", event, "error", err)
+	s.log.Error("parley: handler failed", "socket", socket.ID(), "event", notice.Quote(event), "error", err)
 }
 
 var _ engine.Handler = (*connection)(nil)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -81,3 +82,6 @@ func Budgets(c Config) budget.Limits { return c.budgets() }
 func AllowsHost(c Config, a net.Addr, host string) bool {
 	return (&Server{config: c}).hostsOn(a).allow(host)
 }
+
+// Logger returns the logger of a server with the configuration.
+func Logger(c Config, w io.Writer) *slog.Logger { return c.logger(w) }

@@ -63,7 +63,7 @@ func (h *hosts) guard(next http.Handler) http.Handler {
 
 func (h *hosts) refuse(w http.ResponseWriter, r *http.Request) {
 	h.refused.Add(1)
-	h.notices.Post(slog.LevelInfo, "host", "request refused: its host is not allowed", "host", r.Host, "status", http.StatusMisdirectedRequest,
+	h.notices.Post(slog.LevelInfo, "host", "request refused: its host is not allowed", "host", notice.Quote(r.Host), "status", http.StatusMisdirectedRequest,
 		"hint", "if this name leads here, add it to allowed-hosts")
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, "421: this server does not know itself under this name. If the name leads here, add it to the setting allowed-hosts.", http.StatusMisdirectedRequest)

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/parley-go/parley/internal/notice"
 )
 
 // requestError is the answer to a refused request. Clients know the codes.
@@ -91,15 +93,12 @@ const MoreDescriptors = "raise the limit of open files (ulimit -n, LimitNOFILE=)
 // noUnwrap says what to do about a ResponseWriter that middleware has wrapped.
 const noUnwrap = "middleware in front wraps the ResponseWriter: give its type a method Unwrap() http.ResponseWriter, or keep it off this path"
 
-// maxLogged limits, in bytes, what a log line quotes from a request.
-const maxLogged = 100
-
 // refused counts a refusal and posts a notice of it with args.
 func (s *Server) refused(r *http.Request, e *requestError, args ...any) {
 	s.stats.Refused[slices.Index(Refusals[:], e.reason)].Add(1)
 	why := e.reason + e.message
 	args = append(args, "reason", e.reason)
-	if origin := quoted(r.Header.Get("Origin")); e.reason == "origin" {
+	if origin := notice.Quote(r.Header.Get("Origin")); e.reason == "origin" {
 		why += origin
 		args = append(args, "origin", origin)
 	}
@@ -125,9 +124,6 @@ func (s *Server) noticeTimeout(ctx context.Context) {
 			"hint", "keep http.TimeoutHandler, middleware.Timeout and their like off the path of Socket.IO")
 	}
 }
-
-// quoted returns the first maxLogged bytes of what a client has sent.
-func quoted(s string) string { return s[:min(len(s), maxLogged)] }
 
 // refuse answers an HTTP request with e as JSON, which clients expect.
 func refuse(w http.ResponseWriter, e *requestError) {

@@ -120,7 +120,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	session, err := s.verify(r, q, upgrade)
 	switch {
 	case err != nil:
-		s.refused(r, err, "transport", quoted(q.transport))
+		s.refused(r, err, "transport", notice.Quote(q.transport))
 		if upgrade {
 			s.limitAnswer(w, r)
 			refuseUpgrade(w, r, err)

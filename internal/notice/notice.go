@@ -16,6 +16,12 @@ const (
 	maxCauses = 100
 )
 
+// maxQuoted limits, in bytes, what a log line quotes from a client.
+const maxQuoted = 100
+
+// Quote returns the part of what a client has sent that a log line may have.
+func Quote(s string) string { return s[:min(len(s), maxQuoted)] }
+
 // Board logs notices. It is safe for concurrent use and holds no lock while it logs.
 type Board struct {
 	log *slog.Logger
