@@ -16,7 +16,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 	wt "github.com/quic-go/webtransport-go"
-	"golang.org/x/net/http2"
 
 	"github.com/parley-go/parley/internal/app"
 )
@@ -118,15 +117,10 @@ func TestHostIsCheckedOverTLS(t *testing.T) {
 	address := strings.TrimPrefix(i.url, "https://")
 	config := trust.Clone()
 	config.ServerName, config.NextProtos = "localhost", []string{"h2"}
-	nc, err := tls.Dial("tcp", address, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h2, err := new(http2.Transport).NewClientConn(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h2.Close()
+	h2 := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
+	}}
+	defer h2.CloseIdleConnections()
 	for host, allowed := range map[string]bool{"localhost": true, address: true, "evil.example": false, "evil.example:443": false} {
 		for _, door := range doors {
 			r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+host+door.path, nil)
@@ -145,7 +139,7 @@ func TestHostIsCheckedOverTLS(t *testing.T) {
 				t.Fatal(err)
 			}
 			resp.Body.Close()
-			if resp.StatusCode != want {
+			if resp.StatusCode != want || resp.ProtoMajor != 2 {
 				t.Errorf("%s %s of %s over HTTP/2: status %d, want %d", r.Method, door.path, host, resp.StatusCode, want)
 			}
 		}

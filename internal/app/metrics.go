@@ -51,6 +51,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	}
 	r.MustRegister(
 		newServerCollector(s.sockets, s.chat), s.metrics,
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "parley_hosts_refused_total", Help: "Requests for a host that is not allowed.",
+		}, func() float64 { return float64(s.hostsRefused.Load()) }),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
