@@ -22,7 +22,9 @@ import (
 //	MaxPerAddress         as for MaxPendingPerAddress; if none of the address is pending, the
 //	                      newcomer is refused
 //
-// So few addresses cannot push out the others. A WebTransport session is pending too until its first
+// Within an address, and among all, those make room first that share their connection with others
+// who are pending: a client that floods the server over few connections pushes out its own sessions,
+// not those of its neighbors. So few addresses cannot push out the others. A WebTransport session is pending too until its first
 // packet says what it wants.
 //
 // In revision 3 clients join unasked. There the first request that names the session shows that its
@@ -41,6 +43,7 @@ type pending struct {
 	queue   list.List // of *arrival, oldest first, and so by deadline
 	guests  map[guest]*arrival
 	clients map[string]*clientPending // by address.Limited
+	conns   map[string]int            // guests by http.Request.RemoteAddr
 	cost    int
 	timer   timer // for the first of the queue
 	armed   bool
@@ -54,6 +57,7 @@ type clientPending struct {
 type arrival struct {
 	guest   guest
 	client  string
+	conn    string // http.Request.RemoteAddr; "" if the session is pending again
 	cost    int
 	since   time.Duration // since the wheel was made
 	unasked bool          // any request that names the session shows that the client is there
@@ -86,20 +90,23 @@ func (s *Session) SetPending(waits bool) {
 	defer srv.mu.Unlock()
 	srv.pending.removeLocked(s)
 	if waits && srv.sessions[s.id] == s && srv.opts.expectsJoin() {
-		srv.pending.addLocked(s, srv.client(s.info.Address), costOf(s.info))
+		srv.pending.addLocked(s, srv.client(s.info.Address), "", costOf(s.info))
 	}
 }
 
 // addLocked adds a guest to the end of the queue.
-func (p *pending) addLocked(g guest, client string, cost int) *arrival {
+func (p *pending) addLocked(g guest, client, conn string, cost int) *arrival {
 	of := p.clients[client]
 	if of == nil {
 		of = &clientPending{}
 		p.clients[client] = of
 	}
-	a := &arrival{guest: g, client: client, cost: cost, since: p.srv.wheel.since()}
+	a := &arrival{guest: g, client: client, conn: conn, cost: cost, since: p.srv.wheel.since()}
 	a.place, a.own = p.queue.PushBack(a), of.queue.PushBack(a)
 	p.guests[g] = a
+	if conn != "" {
+		p.conns[conn]++
+	}
 	p.cost += cost
 	of.cost += cost
 	p.armLocked()
@@ -114,6 +121,11 @@ func (p *pending) removeLocked(g guest) {
 	}
 	of := p.clients[a.client]
 	delete(p.guests, g)
+	if a.conn != "" {
+		if p.conns[a.conn]--; p.conns[a.conn] == 0 {
+			delete(p.conns, a.conn)
+		}
+	}
 	p.queue.Remove(a.place)
 	of.queue.Remove(a.own)
 	p.cost -= a.cost
@@ -152,7 +164,7 @@ func (s *Server) lockWithRoom(client string, cost int, isSession bool) *requestE
 		var oldest *list.Element
 		switch {
 		case ownFull:
-			oldest = of.queue.Front()
+			oldest = p.firstLocked(&of.queue)
 		case full:
 			oldest = p.oldestLocked(of)
 		default:
@@ -185,9 +197,23 @@ func (p *pending) oldestLocked(of *clientPending) *list.Element {
 		}
 	}
 	if of.cost*len(p.clients) > p.cost {
-		return of.queue.Front()
+		return p.firstLocked(&of.queue)
 	}
-	return p.queue.Front()
+	return p.firstLocked(&p.queue)
+}
+
+// firstLocked returns the first *arrival of a queue that shares its connection. If there is none
+// among the first few, it returns the very first.
+func (p *pending) firstLocked(queue *list.List) *list.Element {
+	first := queue.Front()
+	looks := 64
+	for e := first; e != nil && looks > 0; e = e.Next() {
+		if p.conns[e.Value.(*arrival).conn] > 1 {
+			return e
+		}
+		looks--
+	}
+	return first
 }
 
 // armLocked sets the timer for the first of the queue.
@@ -258,7 +284,7 @@ func (s *Server) arrive(r *http.Request, cancel func()) (leave func()) {
 	}
 	d, client := &webTransportDoor{cancel}, s.client(s.opts.ClientAddress(r))
 	s.lockWithRoom(client, 1, false)
-	s.pending.addLocked(d, client, 1)
+	s.pending.addLocked(d, client, r.RemoteAddr, 1)
 	s.mu.Unlock()
 	return func() {
 		s.mu.Lock()

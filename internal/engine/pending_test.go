@@ -105,6 +105,31 @@ func TestPendingSessionsOfOneAddressDoNotPushOutOthers(t *testing.T) {
 	})
 }
 
+// A client that floods the server over few connections pushes out its own sessions, not those of
+// others with the same address.
+func TestPendingSessionsOfOneConnectionMakeRoomFirst(t *testing.T) {
+	for _, o := range []engine.Options{{MaxPending: 10}, {MaxPendingPerAddress: 10}} {
+		bubble(t, "", func(t *testing.T) {
+			o.ClientAddress = func(*http.Request) string { return "192.0.2.1" }
+			s := inMemory(t, o)
+			open := func(conn string) *owner {
+				r := httptest.NewRequest("GET", "/engine.io/?"+newPolling, nil)
+				r.RemoteAddr = conn
+				s.ServeHTTP(httptest.NewRecorder(), r)
+				return s.owner()
+			}
+			neighbors := []*owner{open("192.0.2.1:1"), open("192.0.2.1:2")}
+			for range 100 {
+				open("192.0.2.1:3")
+			}
+			for _, o := range append(neighbors, open("192.0.2.1:4")) {
+				o.wantOpen()
+			}
+			s.wantSessions(10)
+		})
+	}
+}
+
 // Pending sessions count for the limits of all sessions too, and make room there as well.
 func TestPendingSessionsMakeRoomForSessions(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {

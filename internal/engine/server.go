@@ -63,7 +63,7 @@ func NewServer(o Options) (*Server, error) {
 		perClient: map[string]int{},
 		idle:      make(chan struct{}),
 	}
-	s.pending = pending{srv: s, guests: map[guest]*arrival{}, clients: map[string]*clientPending{}}
+	s.pending = pending{srv: s, guests: map[guest]*arrival{}, clients: map[string]*clientPending{}, conns: map[string]int{}}
 	s.reactor.SendBuffer = max(o.SendBuffer, 0)
 	s.accepting, s.stopAccepting = context.WithCancel(context.Background())
 	s.serving, s.stopServing = context.WithCancel(context.Background())
@@ -293,7 +293,7 @@ func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *r
 		s.perClient[client]++
 	}
 	if _, isWebSocket := t.(*websocket); s.opts.expectsJoin() && !(isWebSocket && session.protocol == eio.V3) {
-		s.pending.addLocked(session, client, cost).unasked = session.protocol == eio.V3
+		s.pending.addLocked(session, client, r.RemoteAddr, cost).unasked = session.protocol == eio.V3
 	}
 	return session, nil
 }
