@@ -1,5 +1,6 @@
 # make check        the quick inner loop: formatting, vet, staticcheck, unit tests
 # make test         everything: what the tests need is installed, then all of them run
+# make audit        known vulnerabilities in dependencies; it says if a database cannot be reached
 # make cross        vet for all platforms that the README names
 # make perf         the bars on cost and speed, each beside a reference of the same run
 # make soak         what is random for much longer: kills, cuts, restarts; hours
@@ -15,7 +16,7 @@ MODULES := . internal/certs/acmetest
 STATICCHECK := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 PLATFORMS = $(shell sed -n 's/^Platforms: //p' README.md | tr -d '`,.')
 
-.PHONY: check test perf soak cross bench microbench format deps race js conformance
+.PHONY: check test perf soak audit cross bench microbench format deps race js conformance
 
 check: format
 	for dir in $(MODULES); do (cd $$dir && $(GO) vet ./... && $(STATICCHECK) ./... && $(GO) test -timeout 20m ./...); done
@@ -55,6 +56,9 @@ soak: deps
 	$(GO) test -count=1 -timeout 24h ./internal/fifo ./internal/rooms ./internal/ws ./internal/engine ./history/historytest -rapid.checks 20000
 	$(GO) test -count=1 -timeout 24h ./history/sqlite ./internal/app
 	cd conformance && npm test -- connect.test.mjs disconnect.test.mjs recovery.test.mjs
+
+audit:
+	./scripts/audit
 
 bench:
 	./bench/run

@@ -287,3 +287,19 @@ func FuzzFormData(f *testing.F) {
 		}
 	})
 }
+
+// Decoding a form takes linear time, and no more memory than a small multiple of it, whatever is in it.
+func TestOddForms(t *testing.T) {
+	const size = 8 << 20 // quadratic time would take hours
+	for name, unit := range map[string]string{
+		"fields": "a&", "empty fields": "&", "other names": "dd=1&", "escapes": "%25", "broken escapes": "%2", "newlines": `%5Cn`, "backslashes": `%5C`, "both": `%5C%5Cn`, "plain": `\\n`, "pluses": "+", "semicolons": ";",
+	} {
+		body := []byte(strings.Repeat(unit, size/len(unit)))
+		for _, form := range [][]byte{body, append([]byte("d="), body...), append(body[:len(body):len(body)], "&d=4a"...)} {
+			payload, ok := engine.FormData(form)
+			if ok && len(payload) > len(form) {
+				t.Errorf("%s: %d bytes of %d", name, len(payload), len(form))
+			}
+		}
+	}
+}
