@@ -1,6 +1,7 @@
 # make check        the quick inner loop: formatting, vet, staticcheck, unit tests
 # make test         everything: what the tests need is installed, then all of them run
 # make audit        known vulnerabilities in dependencies; it says if a database cannot be reached
+# make attack       hostile clients, and what others feel of them; part of make test
 # make cross        vet for all platforms that the README names
 # make perf         the bars on cost and speed, each beside a reference of the same run
 # make soak         what is random for much longer: kills, cuts, restarts; hours
@@ -16,14 +17,14 @@ MODULES := . internal/certs/acmetest
 STATICCHECK := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 PLATFORMS = $(shell sed -n 's/^Platforms: //p' README.md | tr -d '`,.')
 
-.PHONY: check test perf soak audit cross bench microbench format deps race js conformance
+.PHONY: check test perf soak audit cross bench microbench format deps race js conformance attack
 
 check: format
 	for dir in $(MODULES); do (cd $$dir && $(GO) vet ./... && $(STATICCHECK) ./... && $(GO) test -timeout 20m ./...); done
 
-# The race detector wants processors, and conformance mostly waits: they run beside each other.
+# The race detector wants processors, and the others mostly wait: they run beside each other.
 test: deps check
-	$(MAKE) -j 3 race js conformance
+	$(MAKE) -j 3 race js conformance attack
 
 format:
 	@files=$$(find . -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -l); \
@@ -46,6 +47,9 @@ js: deps
 
 conformance: deps
 	cd conformance && npm test
+
+attack:
+	$(GO) run ./conformance/attack
 
 perf:
 	./bench/perf

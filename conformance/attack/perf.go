@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	rounds   = 5
-	measured = 100 // calls of both events in a span: 5 s
+	rounds   = 3
+	measured = 60 // calls of both events in a span: 3 s
 
 	// slower is the bar on the 99th percentile of what others wait for an answer.
 	slower = 1.2
