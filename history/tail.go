@@ -41,6 +41,7 @@ type tail struct {
 	repair     *time.Timer // made when first needed
 	repairFrom int64       // pos when the timer was set; -1 if the timer is not running
 	cancelBus  func()      // nil: not subscribed
+	lag        *lag        // nil while nobody who is behind can take more
 }
 
 // start finds out where the room ends, after it has subscribed to live messages.
@@ -281,6 +282,9 @@ func (t *tail) deliver() {
 	for len(t.queue) > 0 && !t.closed {
 		queue, subs := t.queue, t.subs
 		t.queue = nil
+		if t.lag != nil && t.lag.reading {
+			t.lag.keep(queue)
+		}
 		t.drainLocked()
 		t.mu.Unlock()
 		for _, m := range queue {
