@@ -334,12 +334,9 @@ func (s *Socket) Drain(ctx context.Context) error {
 }
 
 // Behind reports whether the client has yet to receive so much that it is better not to send it
-// more now: over a quarter of Options.MaxOutbox is queued on its connection. If MaxOutbox is
-// negative, Behind returns false.
-func (s *Socket) Behind() bool {
-	limit := s.nsp.srv.opts.maxOutbox()
-	return limit > 0 && s.conn.session.Queued() > limit/4
-}
+// more now, if that can be sent later: over a quarter of Options.MaxOutbox is queued on its
+// connection, or 16 KiB while the server holds over half of Options.MaxMemory.
+func (s *Socket) Behind() bool { return s.conn.session.Behind() }
 
 // WhenDrained calls f once, when everything that is queued now on the client's connection has been
 // sent (see Drain), or when the connection has ended. The call is made on a goroutine of its own,

@@ -94,6 +94,16 @@ func (s *Session) Queued() int {
 	return s.queued
 }
 
+// Behind reports whether it is better to send the peer nothing more now, if that can be sent later:
+// over a quarter of OutboxLimit waits, or anything to speak of while the server holds over half of
+// what it may.
+func (s *Session) Behind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := s.srv.opts.OutboxLimit
+	return limit > 0 && s.queued > limit/4 || s.tightLocked()
+}
+
 // Drained sends what is queued and waits until at most below bytes of it are left. What is queued
 // later does not count, so a busy session drains too. Bytes stop counting once the transport has
 // handed them to the kernel, to net/http or to QUIC. The error is ErrEnded if the session ends
