@@ -25,7 +25,8 @@ import (
 
 const (
 	catchUpReaders = 2               // pages that a log reads at the same time
-	catchUpBytes   = 256 << 10       // of a page; one message always fits
+	catchUpBytes   = 256 << 10       // of a page at most; one message always fits
+	leastCatchUp   = 32 << 10        // the same, for clients that take little at a time
 	catchUpTimeout = 5 * time.Second // for one read
 )
 
@@ -134,7 +135,7 @@ func (t *tail) catchUp() {
 		since := first.position()
 		at := t.startReading()
 		ctx, cancel := context.WithTimeout(t.log.ctx, catchUpTimeout)
-		s, err := t.log.store.Changes(ctx, t.room, since, Limit{Messages: MaxLimit, Bytes: catchUpBytes})
+		s, err := t.log.store.Changes(ctx, t.room, since, Limit{Messages: MaxLimit, Bytes: max(t.pageBytes, leastCatchUp)})
 		cancel()
 		switch {
 		case t.log.ctx.Err() != nil:
@@ -150,7 +151,9 @@ func (t *tail) catchUp() {
 				return
 			}
 		default:
-			t.handOut(newPage(since, s, at))
+			p := newPage(since, s, at)
+			t.handOut(p)
+			t.pageBytes = min(2*p.size(first.position()), catchUpBytes)
 		}
 	}
 	t.mu.Lock()
@@ -254,6 +257,16 @@ func newPage(since int64, s Slice, at int64) *catchUpPage {
 		p.messages = append(p.messages, &Live{Message: s.Messages[i]})
 	}
 	return p
+}
+
+// size returns the bytes of the messages up to a number.
+func (p *catchUpPage) size(upTo int64) (bytes int) {
+	for _, m := range p.messages {
+		if m.Message.Number() <= upTo {
+			bytes += m.Message.Size()
+		}
+	}
+	return bytes
 }
 
 // handOut passes p to the subscribers that lack a part of it.

@@ -26,6 +26,8 @@ type tail struct {
 	started chan struct{} // closed when pos is known, or err set
 	err     error         // of starting
 
+	pageBytes int // twice what a subscriber has taken of the last page; whoever has the turn owns it
+
 	mu         sync.Mutex
 	pos        int64           // everything up to this number was queued; -1 before the start
 	want       int64           // the largest number known to exist

@@ -156,7 +156,7 @@ func slowSSE(t *testing.T, url string) *slowMember {
 	}
 	t.Cleanup(func() { wire.Close() })
 	wire.allow(64 << 10)
-	fmt.Fprintf(wire, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", url[strings.Index(url, "/socket.io"):])
+	fmt.Fprintf(wire, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", url[strings.Index(url, "/socket.io"):])
 	lines := bufio.NewReader(wire)
 	m := &slowMember{allow: wire.allow, open: wire.open}
 	m.take = func() ([]string, error) {
@@ -331,7 +331,7 @@ func TestFeedsWithSlowLines(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer lines[k].Close()
-		fmt.Fprintf(lines[k], "GET /rooms/r/events?lastEventId=earliest HTTP/1.1\r\nHost: x\r\n\r\n")
+		fmt.Fprintf(lines[k], "GET /rooms/r/events?lastEventId=earliest HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}
 	ends := make(chan error, 2*feeds)
 	for _, l := range lines {
@@ -361,7 +361,7 @@ func TestFeedsWithSlowLines(t *testing.T) {
 			t.Fatalf("feeds: %+v", st)
 		}
 	}
-	waitFor(t, "feeds that are behind", func() bool { return app.FeedStats(s).Behind == feeds })
+	waitFor(t, "feeds that are behind", func() bool { return app.Behind(s) == feeds })
 	for n := range 100 { // 48 MB
 		var writing sync.WaitGroup
 		for range 8 {
