@@ -236,7 +236,7 @@ func (s *failingReads) Changes(ctx context.Context, room string, since int64, l 
 // If a read fails after the feed has begun, the client and the operator are told, and a client that
 // comes back misses nothing.
 func TestFeedWhoseStoreFails(t *testing.T) {
-	const n, page = 1200, 500
+	const n = 1200
 	defer app.SetStoreTimeout(100 * time.Millisecond)()
 	for name, failure := range map[string]error{
 		"as stores fail":        history.ErrUnavailable.Wrap("read", errors.New("disk is gone")),
@@ -278,7 +278,7 @@ func TestFeedWhoseStoreFails(t *testing.T) {
 				t.Errorf("the feed broke off: %v", err)
 			}
 			var told struct{ Code, Message string }
-			if err := json.Unmarshal([]byte(last.data), &told); err != nil || got != page || last.name != "error" || last.id != "" ||
+			if err := json.Unmarshal([]byte(last.data), &told); err != nil || got == 0 || got == n || last.name != "error" || last.id != "" ||
 				told.Code == "" || told.Message == "" || strings.Contains(told.Message, "disk") {
 				t.Errorf("after %d messages: %+v", got, last)
 			}
@@ -290,8 +290,8 @@ func TestFeedWhoseStoreFails(t *testing.T) {
 				t.Error("it is not counted")
 			}
 			epoch := store.Epoch()
-			back := feedOf(t, i, "/rooms/r/events", fmt.Sprint(epoch, "-", page))
-			for k := page + 1; k <= n; k++ {
+			back := feedOf(t, i, "/rooms/r/events", fmt.Sprint(epoch, "-", got))
+			for k := got + 1; k <= n; k++ {
 				back.want(t, fmt.Sprint("newMessage ", k))
 			}
 			back.want(t, fmt.Sprint("live ", n))

@@ -103,7 +103,7 @@ func TestBehind(t *testing.T) {
 			if n := fill(o); i == 0 && n < 256<<10 || i > 1 && n != 50_000 {
 				t.Errorf("client %d is behind when %d bytes are queued", i, n)
 			}
-			if i == 15 {
+			if i == 7 {
 				break
 			}
 		}
