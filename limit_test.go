@@ -125,6 +125,18 @@ func TestDrain(t *testing.T) {
 	if err := await(t, "end of Drain", drained); err != nil {
 		t.Errorf("Drain: %v", err)
 	}
+	called := make(chan bool, 1)
+	for n := 0; !s.Behind(); n++ {
+		if err := s.Emit("page", strings.Repeat("x", 50_000)); err != nil || n > 5 {
+			t.Fatalf("after %d of 50 KB it is not behind, %v", n, err)
+		}
+	}
+	s.WhenDrained(func() { called <- true })
+	p.get()
+	await(t, "call of WhenDrained", called)
+	if s.Behind() {
+		t.Error("behind, although it has received everything")
+	}
 	s.Emit("page", 2)
 	go func() { drained <- s.Drain(t.Context()) }()
 	p.post("41") // only the socket leaves; nobody fetches the page

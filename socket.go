@@ -333,6 +333,16 @@ func (s *Socket) Drain(ctx context.Context) error {
 	return nil
 }
 
+// Behind reports whether the client has yet to receive so much that it is better not to send it
+// more now, if that can be sent later: over a quarter of Options.MaxOutbox is queued on its
+// connection, or 16 KiB while the server holds over half of Options.MaxMemory.
+func (s *Socket) Behind() bool { return s.conn.session.Behind() }
+
+// WhenDrained calls f once, when everything that is queued now on the client's connection has been
+// sent (see Drain), or when the connection has ended. The call is made on a goroutine of its own,
+// which does not exist before.
+func (s *Socket) WhenDrained(f func()) { s.conn.session.WhenDrained(f) }
+
 // gone reports whether the socket has disconnected.
 func (s *Socket) gone() bool {
 	s.mu.Lock()

@@ -23,6 +23,12 @@
 // The [Bus] between nodes is therefore only a hint: it may lose, repeat, delay and
 // reorder messages. The store is the truth.
 //
+// # Slow clients
+//
+// A subscriber that is [Paced] gets messages no faster than its client takes them. While it is
+// behind, it gets no live messages and costs no memory for them. It gets them from the store later,
+// each exactly once and in order.
+//
 // # Sending once
 //
 // A sender gives each message a client id (a UUIDv7, for example) and keeps it until the append is

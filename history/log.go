@@ -2,9 +2,11 @@ package history
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +33,9 @@ type LogOptions struct {
 	// an open room. It asks only for rooms that received nothing since the previous audit, and
 	// never without a bus. A failed read is repeated after the same time. If zero, 5 s.
 	AuditEvery time.Duration
+	// LostAfter is how long reads for a subscriber that is behind may fail, until its subscription
+	// ends; see [Paced]. They are repeated, up to ten times. If zero, 10 s.
+	LostAfter time.Duration
 	// Observer receives reports of commits and repairs. May be nil.
 	Observer Observer
 	// Logger logs errors that no caller receives. If nil, slog.Default().
@@ -46,12 +51,16 @@ type Log struct {
 	maxMessage  int
 	repairAfter time.Duration
 	auditEvery  time.Duration
+	lostAfter   time.Duration
 	observer    Observer
 	logger      *slog.Logger
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	workers workers
+
+	catchUps catchUps
+	behind   atomic.Int64 // subscriptions
 
 	mu     sync.RWMutex
 	tails  map[string]*tail
@@ -75,6 +84,9 @@ func NewLog(store Store, opt *LogOptions) *Log {
 	if o.AuditEvery <= 0 {
 		o.AuditEvery = 5 * time.Second
 	}
+	if o.LostAfter <= 0 {
+		o.LostAfter = 10 * time.Second
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -85,6 +97,7 @@ func NewLog(store Store, opt *LogOptions) *Log {
 		maxMessage:  o.MaxMessage,
 		repairAfter: o.RepairAfter,
 		auditEvery:  o.AuditEvery,
+		lostAfter:   o.LostAfter,
 		observer:    o.Observer,
 		logger:      o.Logger,
 		tails:       make(map[string]*tail),
@@ -173,6 +186,14 @@ type OpenOptions struct {
 	// Limit is the size of the newest page. A subscriber that comes back gets up to MaxLimit
 	// messages, but not more than Limit.Bytes.
 	Limit Limit
+	// CaughtUp, if not nil, lets the subscriber read on as fast as its client takes messages, however
+	// many it missed. The subscriber must be [Paced]. Opened then has no messages: LastSeq is where
+	// the subscriber begins, and what follows comes by Deliver. That is Since or, if Open cannot
+	// continue from there, the position before the newest Limit.Messages changes; a negative number
+	// means after the newest. A negative Since is the position before the earliest message that exists. CaughtUp
+	// is called once, before the first live message, with the number up to which the subscriber has
+	// everything. It must not block.
+	CaughtUp func(upTo int64)
 }
 
 // Opened is what a subscriber receives before live messages.
@@ -201,6 +222,9 @@ func (l *Log) Open(ctx context.Context, room string, o OpenOptions, sub Subscrib
 	if err := CheckRoom(room); err != nil {
 		return nil, err
 	}
+	if _, ok := sub.(Paced); o.CaughtUp != nil && !ok {
+		panic("history: OpenOptions.CaughtUp is for subscribers that are Paced")
+	}
 	t, err := l.acquire(room)
 	if err != nil {
 		return nil, err
@@ -223,10 +247,13 @@ func (l *Log) open(ctx context.Context, s *Subscription, o OpenOptions, ready fu
 	if t.err != nil {
 		return t.err
 	}
-	s.restart()
+	s.restart(o)
 	t.join(s)
+	if o.CaughtUp != nil {
+		return l.goOn(ctx, s, o, ready)
+	}
 	for range openAttempts {
-		s.restart()
+		s.restart(o)
 		at := t.position() // includes everything that arrived before the buffer was emptied
 		opened, err := l.read(ctx, t.room, o)
 		if err != nil {
@@ -238,6 +265,29 @@ func (l *Log) open(ctx context.Context, s *Subscription, o OpenOptions, ready fu
 		}
 	}
 	return ErrUnavailable.because("messages arrive faster than the room can be read")
+}
+
+// goOn opens a room for a subscriber that reads on at its own pace.
+func (l *Log) goOn(ctx context.Context, s *Subscription, o OpenOptions, ready func(Opened)) error {
+	opened := Opened{Messages: []Message{}, LastSeq: max(o.Since, 0), Epoch: l.store.Epoch()}
+	next, err := l.store.Changes(ctx, s.tail.room, opened.LastSeq, Limit{Messages: 1, Bytes: 1})
+	pruned := errors.Is(err, ErrPruned)
+	switch {
+	case err != nil && !pruned:
+		return err
+	case o.Epoch != opened.Epoch || pruned && o.Since >= 0 || opened.LastSeq > next.Head:
+		opened.Reset = o.Epoch != ""
+		opened.LastSeq = max(next.Head, next.Floor)
+		if o.Limit.Messages >= 0 {
+			opened.LastSeq = max(next.Head-int64(o.Limit.Prepare().Messages), next.Floor)
+		}
+		opened.HasMore = opened.LastSeq > next.Floor
+	case pruned:
+		opened.LastSeq = next.Floor
+	}
+	s.goOn(opened, ready)
+	s.tail.expect(next.Head)
+	return nil
 }
 
 // read returns what a subscriber with o is missing.

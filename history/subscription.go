@@ -60,27 +60,35 @@ type Subscription struct {
 	to     Subscriber
 	closed atomic.Bool
 
-	mu      sync.Mutex // held during Deliver and ready
-	pos     int64      // the subscriber has everything up to this number
-	opening *opening   // nil when live
+	mu      sync.Mutex  // held during Deliver and ready
+	behind  atomic.Bool // see Paced; changed under mu, except that end makes it false
+	pos     int64       // the subscriber has everything up to this number
+	opening *opening    // nil when it has been live
 }
 
-// opening holds messages that arrive while the page is being read.
+// opening is what a subscription needs until it is live for the first time. While the page is being
+// read, it holds the messages that arrive.
 type opening struct {
-	buffer []*Live
-	lost   bool // the buffer was full; it is empty now
+	buffer   []*Live
+	lost     bool        // the buffer was full; it is empty now
+	caughtUp func(int64) // see OpenOptions.CaughtUp; may be nil
 }
 
 const maxOpening = 1024 // messages in the buffer of an opening subscription
 
 // Close ends the subscription. It does not wait, so a Deliver that has begun may still be running,
 // but no other follows. You may call it from within Deliver, and more than once.
-func (s *Subscription) Close() {
+func (s *Subscription) Close() { s.end() }
+
+// end is Close. It reports whether this call ended the subscription.
+func (s *Subscription) end() bool {
 	if s.closed.Swap(true) {
-		return
+		return false
 	}
+	s.goAhead()
 	s.tail.leave(s)
 	s.tail.log.release(s.tail)
+	return true
 }
 
 // deliver is called by the goroutine that delivers the room's messages.
@@ -93,9 +101,9 @@ func (s *Subscription) deliver(m *Live) {
 	n := m.Message.Number()
 	switch o := s.opening; {
 	case n <= s.pos: // in the page
+	case s.behind.Load(): // the log will read it
 	case o == nil:
-		s.pos = n
-		s.to.Deliver(m)
+		s.passLocked(m)
 	case o.lost:
 	case len(o.buffer) == maxOpening:
 		o.buffer, o.lost = nil, true
@@ -104,11 +112,34 @@ func (s *Subscription) deliver(m *Live) {
 	}
 }
 
+// passLocked passes m to the subscriber. It reports false if the subscriber is behind.
+func (s *Subscription) passLocked(m *Live) bool {
+	if p, ok := s.to.(Paced); ok && p.Behind() {
+		s.fallBehindLocked()
+		p.WhenDrained(s.drained)
+		return false
+	}
+	s.pos = m.Message.Number()
+	s.to.Deliver(m)
+	return true
+}
+
+// passAllLocked passes on what the subscriber does not have. It reports false if the subscriber is
+// behind or the subscription has ended.
+func (s *Subscription) passAllLocked(messages []*Live) bool {
+	for _, m := range messages {
+		if s.closed.Load() || m.Message.Number() > s.pos && !s.passLocked(m) {
+			return false
+		}
+	}
+	return !s.closed.Load()
+}
+
 // restart empties the buffer before the page is read or read again.
-func (s *Subscription) restart() {
+func (s *Subscription) restart(o OpenOptions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.opening = &opening{}
+	s.opening = &opening{caughtUp: o.CaughtUp}
 }
 
 // goLive passes on the page, then the messages that arrived while it was being read. If there were
@@ -120,14 +151,88 @@ func (s *Subscription) goLive(o Opened, ready func(Opened)) bool {
 		return false
 	}
 	buffer := s.opening.buffer
-	s.opening = nil
 	s.pos = o.LastSeq
 	ready(o)
-	for _, m := range buffer {
-		if n := m.Message.Number(); n > s.pos && !s.closed.Load() {
-			s.pos = n
-			s.to.Deliver(m)
-		}
+	s.caughtUpLocked()
+	s.passAllLocked(buffer)
+	return true
+}
+
+// goOn makes the subscriber one that is behind, from the position in o on.
+func (s *Subscription) goOn(o Opened, ready func(Opened)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opening.buffer = nil
+	s.pos = o.LastSeq
+	s.fallBehindLocked()
+	ready(o)
+	s.drained()
+}
+
+// take passes on what the subscriber lacks of p, and makes it live if nothing follows. It reports
+// whether the subscriber takes more.
+func (s *Subscription) take(p *catchUpPage) (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.passAllLocked(p.messages) {
+		return false
+	}
+	s.pos = p.upTo
+	recent, ok := s.tail.recent()
+	if !p.last || !ok {
+		return true
+	}
+	if s.passAllLocked(recent) {
+		s.caughtUpLocked()
+		s.goAhead()
+	}
+	return false
+}
+
+// isReady reports whether the subscriber can take messages. If it is behind, it will be ready later.
+func (s *Subscription) isReady() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch p := s.to.(Paced); {
+	case s.closed.Load():
+		return false
+	case p.Behind():
+		p.WhenDrained(s.drained)
+		return false
 	}
 	return true
+}
+
+// drained is called when the client has taken what it had.
+func (s *Subscription) drained() { s.tail.ready(s) }
+
+// caughtUpLocked notes that the subscriber has everything that was stored.
+func (s *Subscription) caughtUpLocked() {
+	o := s.opening
+	if s.opening = nil; o != nil && o.caughtUp != nil {
+		o.caughtUp(s.pos)
+	}
+}
+
+// fallBehindLocked makes the subscriber one that is behind.
+func (s *Subscription) fallBehindLocked() {
+	if !s.behind.Swap(true) {
+		s.tail.log.behind.Add(1)
+	}
+	if s.closed.Load() { // meanwhile
+		s.goAhead()
+	}
+}
+
+// goAhead undoes fallBehindLocked.
+func (s *Subscription) goAhead() {
+	if s.behind.Swap(false) {
+		s.tail.log.behind.Add(-1)
+	}
+}
+
+func (s *Subscription) position() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pos
 }

@@ -26,6 +26,8 @@ type tail struct {
 	started chan struct{} // closed when pos is known, or err set
 	err     error         // of starting
 
+	pageBytes int // twice what a subscriber has taken of the last page; whoever has the turn owns it
+
 	mu         sync.Mutex
 	pos        int64           // everything up to this number was queued; -1 before the start
 	want       int64           // the largest number known to exist
@@ -41,6 +43,7 @@ type tail struct {
 	repair     *time.Timer // made when first needed
 	repairFrom int64       // pos when the timer was set; -1 if the timer is not running
 	cancelBus  func()      // nil: not subscribed
+	lag        *lag        // nil while nobody who is behind can take more
 }
 
 // start finds out where the room ends, after it has subscribed to live messages.
@@ -281,6 +284,9 @@ func (t *tail) deliver() {
 	for len(t.queue) > 0 && !t.closed {
 		queue, subs := t.queue, t.subs
 		t.queue = nil
+		if t.lag != nil && t.lag.reading {
+			t.lag.keep(queue)
+		}
 		t.drainLocked()
 		t.mu.Unlock()
 		for _, m := range queue {

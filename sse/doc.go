@@ -11,4 +11,7 @@
 // after a while, so that clients spread over the servers again, and it tells each client a
 // different time to wait before it comes back. EventSource comes back automatically with the id of
 // the last event that it has. Your Open function sends what the client missed.
+//
+// If your events are stored, ask Stream.Behind before you send one. A client that is behind need not
+// be disconnected: send the rest from the store when Stream.WhenDrained calls.
 package sse

@@ -50,7 +50,10 @@ type Handler struct {
 // preflightAge is how long browsers may cache the answer to a preflight request.
 const preflightAge = 10 * time.Minute
 
-type counters struct{ opened, refused, slow, failed, events atomic.Uint64 }
+type counters struct {
+	opened, refused, slow, failed, events atomic.Uint64
+	queued, behind                        atomic.Int64 // of all streams: bytes; streams that wait in WhenDrained
+}
 
 // New returns a Handler. A nil opt means the defaults. New panics if an origin in opt can never
 // match. It also panics if opt combines the origin * with credentials, because every site could
@@ -73,8 +76,10 @@ type Stats struct {
 	Opened  uint64 // since the start
 	Refused uint64 // requests that were refused
 	Slow    uint64 // streams that ended because the client did not read
-	Failed  uint64 // streams that ended because Open failed after they had begun
+	Failed  uint64 // streams that ended because Open failed after they had begun, or by Stream.Fail
 	Events  uint64 // events sent; each receiver counts
+	Queued  int    // bytes queued for all streams at present
+	Behind  int    // streams that are behind at present: someone waits in Stream.WhenDrained
 }
 
 // Stats returns the counters.
@@ -82,7 +87,11 @@ func (h *Handler) Stats() Stats {
 	h.mu.Lock()
 	n := len(h.streams)
 	h.mu.Unlock()
-	return Stats{n, h.stats.opened.Load(), h.stats.refused.Load(), h.stats.slow.Load(), h.stats.failed.Load(), h.stats.events.Load()}
+	c := &h.stats
+	return Stats{
+		Streams: n, Opened: c.opened.Load(), Refused: c.refused.Load(), Slow: c.slow.Load(), Failed: c.failed.Load(),
+		Events: c.events.Load(), Queued: int(c.queued.Load()), Behind: int(c.behind.Load()),
+	}
 }
 
 // Close ends all streams, after it has written what is queued for them. It does not wait; call
@@ -148,11 +157,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	case s.broken || s.ctx.Err() != nil: // the client is gone
 	case errors.As(err, &refusal):
-		h.stats.failed.Add(1)
-		if refusal.Last != nil {
-			s.Send(refusal.Last)
-		}
-		s.Close()
+		s.Fail(refusal.Last)
 		err = nil // run sends what is queued, then ends
 	default:
 		h.stats.failed.Add(1)
@@ -226,6 +231,9 @@ func (h *Handler) enter(s *Stream, r *http.Request) error {
 
 func (h *Handler) leave(s *Stream) {
 	s.Close() // from now on, nothing is queued
+	s.mu.Lock()
+	s.dropLocked()
+	s.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	host := h.streams[s]

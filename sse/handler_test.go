@@ -194,6 +194,69 @@ func TestSlowReaders(t *testing.T) {
 	}
 }
 
+// A stream says when its client is behind, and when it has drained. What is queued is counted.
+func TestBehind(t *testing.T) {
+	inBubble(t, &sse.Options{MaxQueue: 4000, MaxTotal: 1500, WriteTimeout: time.Hour}, func(t *testing.T, f *feed, client *http.Client) {
+		event := make([]byte, 1000)
+		want := func(s *sse.Stream, behind bool, queued, streams int) {
+			t.Helper()
+			synctest.Wait()
+			if st := f.Stats(); s.Behind() != behind || st.Queued != queued || st.Behind != streams {
+				t.Errorf("behind %v, %d bytes and %d streams in total; want %v, %d, %d", s.Behind(), st.Queued, st.Behind, behind, queued, streams)
+			}
+		}
+		open := func() (*sse.Stream, *bufio.Reader, func() error) {
+			resp, lines := get(t, client)
+			wantBegin(t, lines)
+			return <-f.streams, lines, resp.Body.Close
+		}
+		a, lines, _ := open()
+		b, _, end := open()
+		// The client's connection takes some.
+		for n := 0; f.Stats().Queued == 0; n++ {
+			if n > 100 {
+				t.Fatal("everything is written to a client that does not read")
+			}
+			a.SendEncoded(event)
+			synctest.Wait()
+		}
+		want(a, false, 1000, 0)
+		want(b, false, 1000, 0)
+		a.SendEncoded(event)
+		want(a, true, 2000, 0)
+		drained := 0
+		a.WhenDrained(func() { drained++ })
+		a.WhenDrained(func() { drained++ })
+		want(a, true, 2000, 1)
+		want(b, false, 2000, 1) // nothing is queued for it
+		for f.Stats().Queued < 3000 {
+			b.SendEncoded(event)
+			synctest.Wait()
+		}
+		want(b, true, 3000, 1) // although it is not much
+		b.WhenDrained(func() { t.Error("drained by a client that has gone") })
+		want(b, true, 3000, 2)
+		if _, err := io.ReadFull(lines, make([]byte, 2000)); err != nil {
+			t.Fatal(err)
+		}
+		go io.Copy(io.Discard, lines)
+		want(a, false, 1000, 1)
+		if drained != 2 {
+			t.Errorf("drained %d times", drained)
+		}
+		a.WhenDrained(func() { drained++ }) // nothing is queued
+		want(a, false, 1000, 1)
+		if drained != 3 {
+			t.Errorf("drained %d times", drained)
+		}
+		end()
+		<-f.ended
+		want(a, false, 0, 0)
+		b.WhenDrained(func() { t.Error("drained after the end") })
+		want(a, false, 0, 0)
+	})
+}
+
 func TestRefusals(t *testing.T) {
 	refuse := sse.New(func(_ *sse.Stream, r *http.Request, lastID string) (func(), error) {
 		switch lastID {
@@ -394,6 +457,17 @@ func TestFailures(t *testing.T) {
 	open(func(s *sse.Stream) error {
 		s.Send(&sse.Event{Data: []byte("first")})
 		return &sse.Refusal{Status: 503, Message: "too late for this", Last: last}
+	}, func(h *sse.Handler, lines *bufio.Reader) {
+		if rest, err := io.ReadAll(lines); err != nil || string(rest) != "data: first\n\nevent: error\ndata: sorry\n\n" {
+			t.Errorf("read %q, %v", rest, err)
+		}
+		wantFailed(h, 1)
+	})
+	open(func(s *sse.Stream) error {
+		s.Send(&sse.Event{Data: []byte("first")})
+		s.Fail(last)
+		s.Fail(last)
+		return nil
 	}, func(h *sse.Handler, lines *bufio.Reader) {
 		if rest, err := io.ReadAll(lines); err != nil || string(rest) != "data: first\n\nevent: error\ndata: sorry\n\n" {
 			t.Errorf("read %q, %v", rest, err)

@@ -20,6 +20,10 @@ type Options struct {
 	// MaxQueue is how many bytes may be queued for one client; 256 KiB. A client that is further
 	// behind is disconnected, and receives the rest when it comes back.
 	MaxQueue int
+	// MaxTotal is how many bytes may be queued for all clients together, until Stream.Behind is true
+	// for every client for which something is queued; 64 MiB. It bounds the memory of feeds that ask
+	// Behind: at most MaxTotal and one event for each.
+	MaxTotal int
 
 	MaxStreams    int // in total; no limit. Further ones get 503
 	MaxPerAddress int // of one IPv4 address, or one /64 network of IPv6; no limit. Further ones get 429
@@ -64,6 +68,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxQueue <= 0 {
 		o.MaxQueue = 256 << 10
+	}
+	if o.MaxTotal <= 0 {
+		o.MaxTotal = 64 << 20
 	}
 	return o
 }

@@ -32,10 +32,11 @@ type Stream struct {
 
 	wake chan struct{} // holds one value: there is something to do
 
-	mu     sync.Mutex
-	queue  [][]byte
-	queued int   // bytes in queue
-	ended  error // why nothing more can be queued: ErrClosed or ErrSlow
+	mu      sync.Mutex
+	queue   [][]byte
+	queued  int      // bytes in queue, and those that were taken from it and are not written yet
+	drained []func() // see WhenDrained
+	ended   error    // why nothing more can be queued: ErrClosed or ErrSlow
 }
 
 func newStream(w http.ResponseWriter, r *http.Request, o *Options, c *counters) *Stream {
@@ -69,15 +70,78 @@ func (s *Stream) SendEncoded(event []byte) error {
 	case s.head:
 		return nil
 	case s.queued+len(event) > s.opts.MaxQueue && s.queued > 0: // one event always fits
-		s.ended, s.queue, s.queued = ErrSlow, nil, 0
+		s.ended = ErrSlow
+		s.dropLocked()
 		s.signal()
 		return ErrSlow
 	}
 	s.queue = append(s.queue, event)
-	s.queued += len(event)
+	s.countLocked(len(event))
 	s.stats.events.Add(1)
 	s.signal()
 	return nil
+}
+
+// Behind reports whether the client has yet to receive so much that it is better not to send it
+// more now, if it can be sent later: over a quarter of Options.MaxQueue is queued, or anything at
+// all while over Options.MaxTotal is queued for all streams together.
+func (s *Stream) Behind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queued > s.opts.MaxQueue/4 || s.queued > 0 && s.stats.queued.Load() > int64(s.opts.MaxTotal)
+}
+
+// WhenDrained calls f once, when everything that is queued has been written to the client's
+// connection. It does not wait. If the stream ends before, f is not called. f must not block.
+func (s *Stream) WhenDrained(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return
+	}
+	if len(s.drained) == 0 {
+		s.stats.behind.Add(1)
+	}
+	s.drained = append(s.drained, f)
+	s.signal()
+}
+
+// Fail ends the stream after it has written what is queued and then last, if that is not nil. It is
+// for a feed that cannot go on; Stats.Failed counts the stream. The client comes back. Fail does not
+// wait.
+func (s *Stream) Fail(last *Event) {
+	if last != nil {
+		s.Send(last)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended == nil {
+		s.ended = ErrClosed
+		s.stats.failed.Add(1)
+	}
+	s.signal()
+}
+
+// countLocked counts bytes that are queued, or no longer queued.
+func (s *Stream) countLocked(n int) {
+	s.queued += n
+	s.stats.queued.Add(int64(n))
+}
+
+// dropLocked drops what is queued, and those who wait for it.
+func (s *Stream) dropLocked() {
+	s.queue = nil
+	s.countLocked(-s.queued)
+	s.takeDrainedLocked()
+}
+
+// takeDrainedLocked returns those who wait until nothing is queued, since they wait no longer.
+func (s *Stream) takeDrainedLocked() []func() {
+	drained := s.drained
+	if s.drained = nil; len(drained) > 0 {
+		s.stats.behind.Add(-1)
+	}
+	return drained
 }
 
 // Close ends the stream after it has written what is queued. It does not wait.
@@ -111,12 +175,19 @@ func (s *Stream) Flush() error {
 	for {
 		s.mu.Lock()
 		queue, ended := s.queue, s.ended
-		s.queue, s.queued = nil, 0
+		s.queue = nil
+		var drained []func()
+		if len(queue) == 0 {
+			drained = s.takeDrainedLocked()
+		}
 		s.mu.Unlock()
+		for _, f := range drained {
+			f()
+		}
 		if len(queue) == 0 {
 			return ended
 		}
-		if err := s.write(queue...); err != nil {
+		if err := s.write(s.wrote, queue...); err != nil {
 			return err
 		}
 	}
@@ -127,15 +198,15 @@ func (s *Stream) begin() error {
 	s.begun = true
 	s.control.SetReadDeadline(time.Time{}) // the server's deadline is meant for requests
 	s.w.WriteHeader(http.StatusOK)
-	return s.write(fmt.Appendf(nil, ":\nretry: %d\n\n", spread(s.opts.Retry, 0.5, 1.5).Milliseconds()))
+	return s.write(unqueued, fmt.Appendf(nil, ":\nretry: %d\n\n", spread(s.opts.Retry, 0.5, 1.5).Milliseconds()))
 }
 
-// write gives the client WriteTimeout for each event. The server's limit for whole responses does
-// not apply.
-func (s *Stream) write(events ...[]byte) error {
+// write writes events, drops each when it is written, and tells written. It gives the client
+// WriteTimeout for each. The server's limit for whole responses does not apply.
+func (s *Stream) write(written func(bytes int), events ...[]byte) error {
 	var deadline time.Time
 	var err error
-	for _, b := range events {
+	for i, b := range events {
 		deadline = time.Now().Add(s.opts.WriteTimeout)
 		if err = s.control.SetWriteDeadline(deadline); err != nil {
 			return err
@@ -143,6 +214,8 @@ func (s *Stream) write(events ...[]byte) error {
 		if _, err = s.w.Write(b); err != nil {
 			break
 		}
+		events[i] = nil
+		written(len(b))
 	}
 	if err == nil {
 		err = s.control.Flush()
@@ -156,6 +229,17 @@ func (s *Stream) write(events ...[]byte) error {
 	}
 	return err
 }
+
+// wrote counts bytes that were queued until now.
+func (s *Stream) wrote(bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != ErrSlow { // else nothing is queued any more
+		s.countLocked(-bytes)
+	}
+}
+
+func unqueued(int) {}
 
 // run writes until the stream ends, and returns the reason. At the end of the lifetime that is
 // ErrClosed.
@@ -177,7 +261,7 @@ func (s *Stream) run() error {
 		case <-s.wake:
 			err = s.Flush()
 		case <-keepAlive.C:
-			err = s.write([]byte(":\n\n"))
+			err = s.write(unqueued, []byte(":\n\n"))
 		case <-lifetime:
 			s.Close()
 		case <-s.ctx.Done():

@@ -18,6 +18,12 @@
 //
 //	history.OpenOptions{Epoch: q.Epoch, Since: q.After}
 //
+// # Slow clients
+//
+// A client that is behind (see parley.Socket.Behind) gets no live messages until it has taken what
+// it was sent. Then it gets what it lacks from the store, as the same events in the same order. So
+// it is not disconnected because others send much, as long as it takes something.
+//
 // # Recovery
 //
 // With parley.Options.Recovery, a client that has lost its connection may get its socket back, with
@@ -25,7 +31,7 @@
 // that it sent to each socket in each room. When the client is back, it receives what was stored
 // after that.
 //
-// This is not possible if the client missed more than [history.MaxLimit] messages, or if the store
-// fails. The membership then ends, and [Options.Lost] by default tells the client to join again. A
+// This is not possible if the store fails, or no longer has what the client missed. The membership
+// then ends, and [Options.Lost] by default tells the client to join again. A
 // client also has to join again if it lost its connection before its join was answered.
 package historyio

@@ -18,7 +18,7 @@ type memberships struct {
 	rooms map[string]*membership
 }
 
-// membership is a socket's membership of a room. It is a history.Subscriber. A nil value is a
+// membership is a socket's membership of a room. It is a history.Paced. A nil value is a
 // membership that has ended.
 type membership struct {
 	rooms        *Rooms
@@ -60,6 +60,17 @@ func (ms *memberships) remove(room string) *membership {
 	return m
 }
 
+// drop removes m, and reports whether m was the membership of its room and its client is there.
+func (ms *memberships) drop(room string, m *membership) bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	current := ms.rooms[room] == m && ms.owner == m.socket
+	if current {
+		delete(ms.rooms, room)
+	}
+	return current
+}
+
 // pause ends all memberships but keeps them, so that they can be resumed.
 func (ms *memberships) pause() {
 	for _, m := range ms.resume(nil) {
@@ -98,6 +109,20 @@ func (m *membership) Deliver(live *history.Live) {
 		m.stopped = true // before this message, so that a recovered socket starts with it
 	default:
 		m.sent = live.Message.Number()
+	}
+}
+
+// Behind implements history.Paced.
+func (m *membership) Behind() bool { return m.socket.Behind() }
+
+// WhenDrained implements history.Paced.
+func (m *membership) WhenDrained(f func()) { m.socket.WhenDrained(f) }
+
+// Lost implements history.Paced.
+func (m *membership) Lost(room string, err error) {
+	m.stop()
+	if m.rooms.of.Get(m.socket).drop(room, m) {
+		m.rooms.opts.Lost(m.socket, room, err)
 	}
 }
 

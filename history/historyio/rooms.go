@@ -10,8 +10,9 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// ErrReset says that a room cannot continue from the last message that a recovered client received.
-var ErrReset = errors.New("parley: historyio: too much was missed")
+// ErrReset says that a room cannot continue from the last message that a recovered client received,
+// because what followed was pruned, or because the store was replaced.
+var ErrReset = errors.New("parley: historyio: what was missed is gone")
 
 // Options configure [Rooms].
 type Options struct {
@@ -24,9 +25,10 @@ type Options struct {
 	// with parley.Options.Recovery: a recovered client would miss the messages that were in transit
 	// when it lost its connection.
 	EncodeOnce bool
-	// Lost is called when a recovered client cannot continue in a room. The client is then no
-	// longer a member. err is ErrReset or the log's error. If Lost is nil, the client receives the
-	// event "rejoin" with the name of the room, and should join again.
+	// Lost is called when a client cannot continue in a room: after a recovery, or because what a
+	// slow client has yet to get cannot be read. The client is then no longer a member. err is
+	// ErrReset or the log's error. If Lost is nil, the client receives the event "rejoin" with the
+	// name of the room, and should join again. Any goroutine may call Lost.
 	Lost func(s *parley.Socket, room string, err error)
 	// ReopenTimeout limits the time to reopen all rooms of a recovered client. If zero, 10 s.
 	ReopenTimeout time.Duration
@@ -113,24 +115,17 @@ func (r *Rooms) reopen(s *parley.Socket) {
 	}
 }
 
-// goOn sends s what was stored in a room after its client's last message.
+// goOn makes s a member that reads on after its client's last message.
 func (r *Rooms) goOn(ctx context.Context, s *parley.Socket, room string, old *membership) error {
-	// There may be many messages, in several rooms, so send them piece by piece.
+	// Until its client has been answered, nothing that is sent to a socket shows how fast it is.
 	if err := s.Drain(ctx); err != nil {
 		return err
 	}
 	next := &membership{rooms: r, socket: s}
-	var reset, more bool
-	err := next.open(ctx, room, history.OpenOptions{Epoch: old.epoch, Since: old.sent}, func(opened history.Opened) {
+	reset := false
+	from := history.OpenOptions{Epoch: old.epoch, Since: old.sent, CaughtUp: func(int64) {}}
+	err := next.open(ctx, room, from, func(opened history.Opened) {
 		if reset = opened.Reset; reset {
-			next.stop()
-			return
-		}
-		next.sent = old.sent
-		for i := range opened.Messages {
-			next.Deliver(&history.Live{Message: opened.Messages[i]})
-		}
-		if more = opened.HasMore; more {
 			next.stop()
 		}
 	})
@@ -142,9 +137,5 @@ func (r *Rooms) goOn(ctx context.Context, s *parley.Socket, room string, old *me
 		return ErrReset
 	}
 	r.of.Get(s).put(s, room, next)
-	if more {
-		next.end()
-		return r.goOn(ctx, s, room, next)
-	}
 	return nil
 }

@@ -239,7 +239,27 @@ func TestRecoveryInPieces(t *testing.T) {
 	}
 }
 
-// A client that missed too much, or whose room cannot be read, is told to join again.
+// A client that comes back gets what it missed, however much that is.
+func TestRecoveryOfMuch(t *testing.T) {
+	const n = 3 * history.MaxLimit
+	s := serve(t, history.NewMemory(), &parley.Recovery{MaxBytes: 100}, nil)
+	a := dial(t, s)
+	a.join(joinRequest{Room: "r"})
+	s.say(t, "r", "heard")
+	a.hear("heard")
+	a.drop(s)
+	for range n {
+		s.say(t, "r", "missed")
+	}
+	missed := said(t, a.back()...)
+	for range n - len(missed) {
+		a.hear("missed")
+	}
+	s.say(t, "r", "live")
+	a.hear("live")
+}
+
+// A client whose room was replaced, or cannot be read, is told to join again.
 func TestRecoveryThatCannotGoOn(t *testing.T) {
 	broken := &brokenStore{Store: history.NewMemory()}
 	var lost atomic.Pointer[error]
@@ -249,11 +269,7 @@ func TestRecoveryThatCannotGoOn(t *testing.T) {
 		expect  string
 		err     error
 	}{
-		"too much": {nil, func(s *server) {
-			for range history.MaxLimit + 1 {
-				s.say(t, "too much", "x")
-			}
-		}, `42["rejoin","too much",`, nil},
+		"replaced": {nil, func(*server) { epoch := "other"; broken.epoch.Store(&epoch) }, `42["rejoin","replaced",`, nil},
 		"broken": {&historyio.Options{Lost: func(s *parley.Socket, room string, err error) {
 			lost.Store(&err)
 			s.Emit("lost", room)
@@ -261,6 +277,7 @@ func TestRecoveryThatCannotGoOn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken.broken.Store(false)
+			broken.epoch.Store(nil)
 			s := serve(t, broken, &parley.Recovery{}, test.options)
 			a := dial(t, s)
 			a.join(joinRequest{Room: name})
@@ -290,6 +307,14 @@ var errDisk = errors.New("disk on fire")
 type brokenStore struct {
 	history.Store
 	broken atomic.Bool
+	epoch  atomic.Pointer[string] // if not nil
+}
+
+func (b *brokenStore) Epoch() string {
+	if epoch := b.epoch.Load(); epoch != nil {
+		return *epoch
+	}
+	return b.Store.Epoch()
 }
 
 func (b *brokenStore) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {

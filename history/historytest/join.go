@@ -38,9 +38,9 @@ func (n logNode) Open(ctx context.Context, room string, o history.OpenOptions, s
 }
 
 // RunJoin checks [history.Log] over the stores that open returns. Three nodes share a store and a
-// faulty bus. Clients open rooms, move between the nodes and continue from their last position.
-// Senders lose acknowledgements and send again to another node. Nodes die between a commit and its
-// publication. No client may miss a message, receive one twice or receive it out of order.
+// faulty bus. Clients open rooms, fall behind, move between the nodes and continue from their last
+// position. Senders lose acknowledgements and send again to another node. Nodes die between a commit
+// and its publication. No client may miss a message, receive one twice or receive it out of order.
 //
 // Time is that of a synctest bubble. Calls to the store take random times.
 func RunJoin(t *testing.T, open func(testing.TB) history.Store) {
@@ -76,6 +76,8 @@ type plan struct {
 	faults    Faults
 	storeTime time.Duration // the longest time a call to the store takes
 	pageBytes int           // limit of a page; a message has about 240
+	behind    float64       // probability that a client is behind when it is to get a message
+	drainTime time.Duration // the longest time until it has taken what it had
 	steps     []step
 }
 
@@ -86,6 +88,7 @@ const (
 	sendAgain               // lose the acknowledgement, append again at the next node
 	sendDie                 // the node dies after the commit, before it publishes
 	join                    // open the room at this node and close the one that was open elsewhere
+	readOn                  // the same, and read at the client's own pace what it missed
 	leave
 )
 
@@ -102,7 +105,7 @@ func drawPlan(t *rapid.T) plan {
 	milliseconds := func(limit int) *rapid.Generator[time.Duration] {
 		return rapid.Map(rapid.IntRange(0, limit), func(n int) time.Duration { return time.Duration(n) * time.Millisecond })
 	}
-	actions := []action{send, send, send, send, sendAgain, sendDie, join, join, join, leave}
+	actions := []action{send, send, send, send, send, send, send, send, sendAgain, sendDie, join, join, readOn, leave}
 	return plan{
 		faults: Faults{
 			Drop:      float64(rapid.IntRange(0, 50).Draw(t, "drop %")) / 100,
@@ -110,8 +113,10 @@ func drawPlan(t *rapid.T) plan {
 			Delay:     milliseconds(60).Draw(t, "delay"),
 			Seed:      rapid.Uint64().Draw(t, "seed"),
 		},
-		storeTime: milliseconds(20).Draw(t, "store time"),
 		pageBytes: rapid.SampledFrom([]int{0, 1, 800, 2500}).Draw(t, "page bytes"),
+		storeTime: rapid.SampledFrom([]time.Duration{0, time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond}).Draw(t, "store time"),
+		behind:    rapid.SampledFrom([]float64{0, 0.2, 0.5}).Draw(t, "behind"),
+		drainTime: milliseconds(30).Draw(t, "drain time"),
 		steps: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 			return step{
 				Pause:  milliseconds(12).Draw(t, "pause"),
@@ -120,7 +125,7 @@ func drawPlan(t *rapid.T) plan {
 				Node:   rapid.IntRange(0, planNodes-1).Draw(t, "node"),
 				Room:   rapid.IntRange(0, planRooms-1).Draw(t, "room"),
 			}
-		}), 20, 120).Draw(t, "steps"),
+		}), 60, 200).Draw(t, "steps"),
 	}
 }
 
@@ -133,7 +138,10 @@ func runPlan(t *testing.T, p plan, trial int, store history.Store, construct new
 func play(p plan, trial int, store history.Store, construct newNode) error {
 	network := NewNetwork(p.faults)
 	slow := &slowStore{Store: store, limit: p.storeTime, random: rand.New(rand.NewPCG(p.faults.Seed, 1))}
-	g := &game{store: store, limit: history.Limit{Messages: 5, Bytes: p.pageBytes}, sent: map[string]int{}}
+	g := &game{
+		store: store, plan: p, limit: history.Limit{Messages: 5, Bytes: p.pageBytes},
+		random: rand.New(rand.NewPCG(p.faults.Seed, 2)), sent: map[string]int{},
+	}
 	for n := range planRooms {
 		g.rooms = append(g.rooms, fmt.Sprintf("join-%d-%d", trial, n))
 	}
@@ -177,10 +185,12 @@ func play(p plan, trial int, store history.Store, construct newNode) error {
 type game struct {
 	store history.Store
 	limit history.Limit // of pages
+	plan  plan
 	nodes []node
 	rooms []string
 
 	mu     sync.Mutex
+	random *rand.Rand
 	sent   map[string]int // acknowledged client ids, with the index in rooms
 	next   int
 	faults []error
@@ -249,17 +259,20 @@ type view struct {
 }
 
 type visit struct {
-	view  *view
-	ready bool // guarded by view.mu
+	view *view
+
+	// view.mu guards these.
+	ready    bool
+	caughtUp bool
 }
 
 func (c *client) do(s step) {
 	g := c.game
 	room, node := g.rooms[s.Room], g.nodes[s.Node]
 	switch s.Action {
-	case join:
+	case join, readOn:
 		c.leave()
-		c.join(node, room)
+		c.join(node, room, s.Action == readOn)
 	case leave:
 		c.leave()
 	default:
@@ -300,7 +313,7 @@ func (c *client) send(s step, d history.Draft) {
 	g.sent[d.ClientID] = s.Room
 }
 
-func (c *client) join(n node, room string) {
+func (c *client) join(n node, room string, paced bool) {
 	v := c.seen[room]
 	if v == nil {
 		v = &view{game: c.game, room: room}
@@ -310,6 +323,9 @@ func (c *client) join(n node, room string) {
 	v.mu.Lock()
 	v.visit = now
 	o := history.OpenOptions{Epoch: v.epoch, Since: v.pos, Limit: c.game.limit}
+	if paced {
+		o.CaughtUp = now.onCaughtUp
+	}
 	v.mu.Unlock()
 	open, err := n.Open(context.Background(), room, o, now, now.onReady)
 	if err != nil {
@@ -417,6 +433,35 @@ func (v *visit) onReady(o history.Opened) {
 		view.game.fault("%s: page ends at %d, not %d", view.room, view.pos, o.LastSeq)
 	}
 }
+
+func (v *visit) onCaughtUp(upTo int64) {
+	view := v.view
+	view.mu.Lock()
+	defer view.mu.Unlock()
+	if view.visit == v && (!v.ready || v.caughtUp || upTo != view.pos) {
+		view.game.fault("%s: caught up to %d, at %d, ready %v, again %v", view.room, upTo, view.pos, v.ready, v.caughtUp)
+	}
+	v.caughtUp = true
+}
+
+// Behind implements [history.Paced].
+func (v *visit) Behind() bool {
+	g := v.view.game
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.random.Float64() < g.plan.behind
+}
+
+// WhenDrained implements [history.Paced].
+func (v *visit) WhenDrained(f func()) {
+	g := v.view.game
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	time.AfterFunc(time.Duration(g.random.Int64N(int64(g.plan.drainTime)+1)), f)
+}
+
+// Lost implements [history.Paced].
+func (v *visit) Lost(room string, err error) { v.view.game.fault("%s: lost: %v", room, err) }
 
 // Deliver implements [history.Subscriber].
 func (v *visit) Deliver(m *history.Live) {

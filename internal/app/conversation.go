@@ -31,7 +31,7 @@ func (s *Server) openConversations() {
 	s.feeds = feeds.New(service, &sse.Options{
 		// Devices on the way cut any silent connection, whatever its kind.
 		KeepAlive: min(c.PingInterval, 20*time.Second),
-		Lifetime:  c.FeedLifetime, MaxQueue: int(c.MaxOutbox),
+		Lifetime:  c.FeedLifetime, MaxQueue: int(c.MaxOutbox), MaxTotal: int(c.MaxMemory / 4),
 		MaxStreams: c.MaxConnections, MaxPerAddress: c.MaxConnectionsPerAddress,
 		ExemptAddresses: c.exemptAddresses(), ClientAddress: c.clientAddress(),
 		CORS: sse.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials},

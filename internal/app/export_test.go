@@ -85,3 +85,23 @@ func AllowsHost(c Config, a net.Addr, host string) bool {
 
 // Logger returns the logger of a server with the configuration.
 func Logger(c Config, w io.Writer) *slog.Logger { return c.logger(w) }
+
+// MostQueued returns the bytes that are queued for the socket with most of them.
+func MostQueued(s *Server) (most int) {
+	ids, _ := s.sockets.SocketIDs(context.Background())
+	for _, id := range ids {
+		if socket := s.sockets.Socket(id); socket != nil {
+			most = max(most, socket.Stats().OutboxBytes)
+		}
+	}
+	return most
+}
+
+// Behind returns how many subscriptions are behind.
+func Behind(s *Server) int { return s.history.Behind() }
+
+// LogBytes returns the size of the store's write-ahead log.
+func LogBytes(s *Server) (int64, error) {
+	_, log, err := s.store.(files).Sizes()
+	return log, err
+}

@@ -54,6 +54,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "parley_hosts_refused_total", Help: "Requests for a host that is not allowed.",
 		}, func() float64 { return float64(s.hostsRefused.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "parley_subscriptions_behind", Help: "Sockets' rooms, and feeds, that get messages from the store because their clients are slow.",
+		}, func() float64 { return float64(s.history.Behind()) }),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -106,8 +109,13 @@ func registerFeeds(r *prometheus.Registry, feeds *sse.Handler) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "parley_" + name, Help: help},
 			func() float64 { return float64(v(feeds.Stats())) }))
 	}
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "parley_feeds", Help: "Server-Sent Events feeds that are open."},
-		func() float64 { return float64(feeds.Stats().Streams) }))
+	gauge := func(name, help string, v func(sse.Stats) int) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "parley_" + name, Help: help},
+			func() float64 { return float64(v(feeds.Stats())) }))
+	}
+	gauge("feeds", "Server-Sent Events feeds that are open.", func(s sse.Stats) int { return s.Streams })
+	gauge("feeds_behind", "Feeds whose clients have yet to take what is queued.", func(s sse.Stats) int { return s.Behind })
+	gauge("feeds_queued_bytes", "Bytes queued for feeds.", func(s sse.Stats) int { return s.Queued })
 	counter("feeds_opened_total", "Feeds, since the start.", func(s sse.Stats) uint64 { return s.Opened })
 	counter("feeds_refused_total", "Requests for a feed that were refused.", func(s sse.Stats) uint64 { return s.Refused })
 	counter("feeds_slow_total", "Feeds ended since the client was too far behind.", func(s sse.Stats) uint64 { return s.Slow })

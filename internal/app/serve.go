@@ -92,7 +92,9 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	if s.sockets, err = parley.New(c.options(log)); err != nil {
 		return nil, err
 	}
-	s.history = history.NewLog(store, &history.LogOptions{MaxMessage: int(c.MaxMessage), Observer: s.metrics, Logger: log})
+	s.history = history.NewLog(store, &history.LogOptions{
+		MaxMessage: int(c.MaxMessage), LostAfter: storeTimeout, Observer: s.metrics, Logger: log,
+	})
 	s.openConversations()
 	if s.routes, err = s.newRoutes(); err != nil {
 		s.history.Close()

@@ -20,8 +20,15 @@ type Peer interface {
 	// Between Enter and Exit, the connection receives the announcements of a room.
 	Enter(room string) error
 	Exit(room string)
-	// Deliver sends a live message. The calls are made in the room's order.
+	// Deliver sends a message of a room. The calls are made in the room's order.
 	Deliver(m *history.Live)
+	// Behind and WhenDrained are those of history.Paced. While the peer is behind, it gets no live
+	// messages; it gets them from the store later.
+	Behind() bool
+	WhenDrained(f func())
+	// Lost says that messages of a room cannot be delivered. The connection must end, so that its
+	// client comes back and learns what it missed.
+	Lost()
 }
 
 // A Client is a connection with its memberships of rooms. Only one goroutine at a time may call its
@@ -116,7 +123,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	defer cancel()
 	me := Member{c.peer.ID(), who.orGuest(c.peer.ID())}
 	old := c.memberships[q.RoomID]
-	next := &membership{who: me.Principal, live: &subscriber{to: c.peer}}
+	next := &membership{who: me.Principal, live: &subscriber{service: c.service, peer: c.peer}}
 	if old != nil {
 		next.place = old.place
 	} else {
@@ -182,9 +189,10 @@ func (c *Client) Leave(room string) error {
 	return nil
 }
 
-// subscriber passes a room's live messages on, until it is stopped. It is a history.Subscriber.
+// subscriber passes a room's live messages to a peer. It is a history.Paced.
 type subscriber struct {
-	to           history.Subscriber
+	service      *Service
+	peer         Peer
 	subscription *history.Subscription // owned by the membership
 
 	mu      sync.Mutex // held while a message is passed on
@@ -196,8 +204,20 @@ func (s *subscriber) Deliver(m *history.Live) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stopped {
-		s.to.Deliver(m)
+		s.peer.Deliver(m)
 	}
+}
+
+// Behind implements history.Paced.
+func (s *subscriber) Behind() bool { return s.peer.Behind() }
+
+// WhenDrained implements history.Paced.
+func (s *subscriber) WhenDrained(f func()) { s.peer.WhenDrained(f) }
+
+// Lost implements history.Paced.
+func (s *subscriber) Lost(_ string, err error) {
+	s.service.storeError(context.Background(), "read for a client that is behind", err)
+	s.peer.Lost()
 }
 
 // stop stops the deliveries. After it returns, no message is on its way. Closing the subscription

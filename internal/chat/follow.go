@@ -4,15 +4,10 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/parley-go/parley/history"
-)
-
-// Missed messages per read. Each follower that catches up has so many in memory while its client
-// receives them.
-const (
-	catchUpPage  = 100
-	catchUpBytes = 64 << 10
+	"github.com/parley-go/parley/internal/budget"
 )
 
 // A Position is a position in a room's order of changes. Its text form is "<epoch>-<number>".
@@ -44,104 +39,113 @@ type FollowRequest struct {
 	Newest   int
 }
 
-// A Follower receives a room's messages without being in the room. The calls are Missed for each
-// message that it catches up with, then Opened, then Deliver for each live message.
+// A Follower receives a room's messages without being in the room, as fast as its client takes them.
+// The calls are Opened, then Deliver for each message that it missed, then CaughtUp, then Deliver for
+// each later message. They must not block.
 type Follower interface {
-	// Missed receives a message from before Opened. It may block. If it returns an error, Follow
-	// ends.
-	Missed(m *history.Message) error
-	// Opened receives the messages that were not passed to Missed. It must not block.
-	Opened(o Opened)
-	// Deliver receives a live message. It must not block.
+	// Opened says after which position the follower begins. reset says that this is not the position
+	// in the request, because the store does not know that: what the follower has is useless.
+	Opened(at Position, reset bool)
+	// CaughtUp says that the follower has everything up to a position.
+	CaughtUp(at Position)
+	// Deliver receives the next message.
 	Deliver(m *history.Live)
+	// Behind and WhenDrained are those of history.Paced.
+	Behind() bool
+	WhenDrained(f func())
+	// Lost says why the rest cannot be delivered, with an *Error. No call follows.
+	Lost(err error)
 }
 
-// Opened is what a follower receives before the live messages.
-type Opened struct {
-	Messages []history.Message
-	At       Position // the position after Messages
-	// Reset says that the store does not know the position in the request: what the follower has is
-	// useless, and Messages are the newest.
-	Reset bool
+// follower is a Follower as a history.Paced. Until it has caught up, it is behind not only if its
+// client is slow, but also if it has read more than its budget allows. The subscription calls its
+// methods one at a time.
+type follower struct {
+	Follower
+	service  *Service
+	reader   reader
+	paid     int           // bytes that it may still read
+	wait     time.Duration // until it may pay for more; 0 if its client is slow
+	caughtUp bool
 }
 
-// Follow passes a room's messages to f until stop is called. It returns when live messages have
-// begun, or with the error that Missed returned, or with an *Error.
-func (s *Service) Follow(ctx context.Context, q FollowRequest, f Follower) (stop func(), err error) {
+// readPiece is how many bytes a follower pays for at a time. It is about a page of history.Log.
+const readPiece = 256 << 10
+
+// Behind implements history.Paced.
+func (f *follower) Behind() bool {
+	f.wait = 0
+	switch {
+	case f.Follower.Behind():
+		return true
+	case f.caughtUp || f.paid > 0:
+		return false
+	}
+	f.wait = f.reader.reads.Allow(f.service.opts.Budgets[budget.Reads], readPiece)
+	if f.wait > 0 {
+		f.service.slowed[budget.Reads].Add(1)
+		return true
+	}
+	f.paid = readPiece
+	return false
+}
+
+// WhenDrained implements history.Paced.
+func (f *follower) WhenDrained(resume func()) {
+	if f.wait > 0 {
+		time.AfterFunc(f.wait, resume)
+		return
+	}
+	f.Follower.WhenDrained(resume)
+}
+
+// Deliver implements history.Subscriber.
+func (f *follower) Deliver(m *history.Live) {
+	f.paid -= m.Message.Size()
+	f.Follower.Deliver(m)
+}
+
+// Lost implements history.Paced.
+func (f *follower) Lost(_ string, err error) {
+	f.Follower.Lost(f.service.storeError(context.Background(), "read room", err))
+}
+
+// Follow passes a room's messages to f until stop is called. It returns after Opened, or with an
+// *Error.
+func (s *Service) Follow(ctx context.Context, q FollowRequest, to Follower) (stop func(), err error) {
 	if err := CheckRoom(q.RoomID); err != nil {
 		return nil, err
 	}
-	r := &reader{address: q.Address, id: "feed " + strconv.FormatUint(s.followers.Add(1), 10)}
+	id := "feed " + strconv.FormatUint(s.followers.Add(1), 10)
+	f := &follower{Follower: to, service: s, reader: reader{address: q.Address, id: id}}
+	reading, cancel, err := s.reading(ctx, &f.reader)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
 	epoch := s.store.Epoch()
-	newest := min(max(q.Newest, 0), s.opts.MaxPage)
-	from := history.OpenOptions{Limit: history.Limit{Messages: max(newest, 1), Bytes: s.opts.PageBytes}}
-	if q.Earliest || q.After != nil {
-		from.Epoch, from.Limit.Messages = epoch, s.opts.PageSize
+	from := history.OpenOptions{
+		Limit: history.Limit{Messages: s.opts.PageSize},
+		CaughtUp: func(upTo int64) {
+			f.caughtUp = true
+			f.CaughtUp(Position{epoch, upTo})
+		},
 	}
-	if q.After != nil {
+	switch {
+	case q.After != nil:
 		from.Epoch, from.Since = q.After.Epoch, q.After.Number
+	case q.Earliest:
+		from.Epoch, from.Since = epoch, -1
+	case q.Newest > 0:
+		from.Limit.Messages = min(q.Newest, s.opts.MaxPage)
+	default:
+		from.Limit.Messages = -1
 	}
-	for {
-		if from.Epoch == epoch {
-			if from.Since, err = s.catchUp(ctx, r, f, q.RoomID, from.Since, q.Earliest); err != nil {
-				return nil, err
-			}
-		}
-		reading, cancel, err := s.reading(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		live := &subscriber{to: f}
-		live.subscription, err = s.log.Open(reading, q.RoomID, from, live, func(o history.Opened) {
-			s.charge(r, o.Messages)
-			switch {
-			case from.Epoch == "":
-				o.Messages = o.Messages[max(len(o.Messages)-newest, 0):]
-			case o.HasMore && !o.Reset: // much has arrived since it caught up
-				live.stopped = true
-				return
-			}
-			f.Opened(Opened{o.Messages, Position{o.Epoch, o.LastSeq}, o.Reset})
-		})
-		cancel()
-		if err != nil {
-			return nil, s.storeError(ctx, "open room", err)
-		}
-		if !live.stopped {
-			return live.subscription.Close, nil
-		}
-		live.close()
+	subscription, err := s.log.Open(reading, q.RoomID, from, f, func(o history.Opened) {
+		f.Opened(Position{epoch, o.LastSeq}, o.Reset)
+	})
+	if err != nil {
+		return nil, s.storeError(ctx, "open room", err)
 	}
-}
-
-// catchUp passes the messages after since to f, page by page, as fast as f accepts them. It returns
-// the number up to which it did so. If since is not a number of this room, opening the room will
-// find out.
-func (s *Service) catchUp(ctx context.Context, r *reader, f Follower, room string, since int64, earliest bool) (int64, error) {
-	for {
-		reading, cancel, err := s.reading(ctx, r)
-		if err != nil {
-			return since, err
-		}
-		slice, err := s.store.Changes(reading, room, since, history.Limit{Messages: catchUpPage, Bytes: catchUpBytes})
-		cancel()
-		s.charge(r, slice.Messages)
-		switch {
-		case history.Code(err) == history.ErrPruned.Code && earliest && slice.Floor > since:
-			since = slice.Floor // the earliest that exists
-			continue
-		case history.Code(err) == history.ErrPruned.Code:
-			return since, nil
-		case err != nil:
-			return since, s.storeError(ctx, "read room", err)
-		case len(slice.Messages) == 0:
-			return max(since, min(slice.UpTo, slice.Head)), nil
-		}
-		for i := range slice.Messages {
-			if err := f.Missed(&slice.Messages[i]); err != nil {
-				return since, err
-			}
-		}
-		since = slice.UpTo
-	}
+	return subscription.Close, nil
 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"go/build"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,12 +32,39 @@ type peer struct {
 	address string
 	enter   error
 
-	mu   sync.Mutex
-	said []string
+	mu      sync.Mutex
+	said    []string
+	behind  bool
+	drained []func()
 }
 
 func (p *peer) ID() string      { return p.id }
 func (p *peer) Address() string { return cmp.Or(p.address, "192.0.2.1") }
+
+func (p *peer) Behind() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.behind
+}
+
+func (p *peer) WhenDrained(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drained = append(p.drained, f)
+}
+
+// take makes the peer one that is not behind.
+func (p *peer) take() {
+	p.mu.Lock()
+	drained := p.drained
+	p.behind, p.drained = false, nil
+	p.mu.Unlock()
+	for _, f := range drained {
+		f()
+	}
+}
+
+func (p *peer) Lost() { p.hear("lost") }
 
 func (p *peer) Enter(room string) error {
 	p.hall.mu.Lock()
@@ -194,6 +223,90 @@ func TestService(t *testing.T) {
 		ann.Close()
 		b.want(t, "leave of aaaaaaaa, now 1")
 		if len(*failed) > 0 {
+			t.Errorf("failed: %q", *failed)
+		}
+	})
+}
+
+// brokenReads fails to read what follows a position while it is broken.
+type brokenReads struct {
+	history.Store
+	broken atomic.Bool
+}
+
+func (s *brokenReads) Changes(ctx context.Context, room string, since int64, limit history.Limit) (history.Slice, error) {
+	if s.broken.Load() {
+		return history.Slice{}, errors.New("disk on fire")
+	}
+	return s.Store.Changes(ctx, room, since, limit)
+}
+
+// A peer that is behind gets no live messages, and everything else. What it missed follows when it
+// takes again, unless it has left the room. If it has joined again, the page has it.
+func TestPeerThatIsBehind(t *testing.T) {
+	store := &brokenReads{Store: history.NewMemory()}
+	inService(t, store, func(t *testing.T, s *chat.Service, h *hall, failed *[]string) {
+		p, other := &peer{id: "aaaaaaaa", hall: h}, &peer{id: "bbbbbbbb", hall: h}
+		c, sender := s.Connect(p), s.Connect(other)
+		defer c.Close()
+		defer sender.Close()
+		join := func(c *chat.Client, room string) (joined chat.Joined) {
+			t.Helper()
+			if err := c.Join(t.Context(), chat.Principal{UserID: "u"}, chat.JoinRequest{RoomID: room}, func(j chat.Joined) { joined = j }); err != nil {
+				t.Fatal(err)
+			}
+			return joined
+		}
+		send := func(room string, messages ...string) {
+			t.Helper()
+			for _, message := range messages {
+				q := chat.SendRequest{RoomID: room, Message: json.RawMessage(message)}
+				if err := sender.Send(t.Context(), q, func(history.Message, error) {}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+		}
+		fallBehind := func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.behind = true
+		}
+		for _, room := range []string{"r", "left", "again"} {
+			join(c, room)
+			join(sender, room)
+		}
+		p.want(t, "join of bbbbbbbb, now 2", "join of bbbbbbbb, now 2", "join of bbbbbbbb, now 2")
+		fallBehind()
+		send("r", "1", "2")
+		send("left", "3")
+		send("again", "4", "5")
+		if err := sender.Typing("r", true); err != nil {
+			t.Fatal(err)
+		}
+		p.want(t, "typing true of u")
+		if err := c.Leave("left"); err != nil {
+			t.Fatal(err)
+		}
+		if joined := join(c, "again"); len(joined.Messages) != 2 || joined.LastSeq != 2 {
+			t.Errorf("joined again: %+v", joined)
+		}
+		send("again", "6")
+		p.want(t)
+		p.take()
+		synctest.Wait()
+		slices.Sort(p.said) // the order of rooms does not matter
+		p.want(t, "message 1 by u", "message 2 by u", "message 6 by u")
+		send("r", "7")
+		p.want(t, "message 7 by u")
+
+		fallBehind()
+		send("r", "8")
+		store.broken.Store(true)
+		p.take()
+		time.Sleep(time.Minute)
+		p.want(t, "lost")
+		if len(*failed) != 1 {
 			t.Errorf("failed: %q", *failed)
 		}
 	})

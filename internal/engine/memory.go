@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/internal/address"
@@ -50,6 +51,8 @@ type memory struct {
 	earliest time.Time   // for the next audit
 	timer    *time.Timer // of the next audit; nil: none is due
 	due      time.Time
+
+	some atomic.Bool // total is so large that a part of it may be tight
 }
 
 func newMemory(limit int64) *memory {
@@ -102,12 +105,26 @@ func (m *memory) report(s *Session, bytes int64) {
 	if m.holders[s] = bytes; bytes == 0 {
 		delete(m.holders, s)
 	}
+	m.some.Store(m.total > m.limit/addressShare/2)
 	if grown > 0 && (m.total > m.limit || m.perHost[host] > m.limit/addressShare) {
 		m.grown = true
 		if !m.running {
 			m.scheduleLocked(s.srv, m.earliest)
 		}
 	}
+}
+
+// tightLocked reports whether over half of what may be held is held, for all sessions or for those of
+// this address. It does not if it holds next to nothing for this session.
+func (s *Session) tightLocked() bool {
+	m := s.srv.memory
+	if s.reported == 0 || !m.some.Load() {
+		return false
+	}
+	host := address.Client(s.info.Address)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.total > m.limit/2 || m.perHost[host] > m.limit/addressShare/2
 }
 
 // Held returns how many bytes the server holds for its clients, as far as they are reported.

@@ -84,6 +84,42 @@ func TestMemoryOfOneAddress(t *testing.T) {
 	})
 }
 
+// When much is held, a client is behind as soon as anything to speak of is queued for it. So what can
+// wait elsewhere evicts nobody.
+func TestBehind(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: byHeader})
+		crowd, other := s.stalled(30, "192.0.2.1:1"), append(s.stalled(1, "192.0.2.2:1"), s.stalled(1, "192.0.2.3:1")...)
+		fill := func(o *owner) (bytes int) {
+			for ; !o.session.Behind(); bytes += 50_000 {
+				o.session.Send(message(long(50_000)))
+			}
+			return bytes
+		}
+		if n := fill(other[0]); n < 256<<10 || n > 400_000 {
+			t.Errorf("behind when %d bytes are queued", n)
+		}
+		for i, o := range crowd {
+			if n := fill(o); i == 0 && n < 256<<10 || i > 1 && n != 50_000 {
+				t.Errorf("client %d is behind when %d bytes are queued", i, n)
+			}
+			if i == 7 {
+				break
+			}
+		}
+		if crowd[29].session.Behind() {
+			t.Error("behind, although nothing is queued")
+		}
+		if n := fill(other[1]); n < 256<<10 {
+			t.Errorf("from another address: behind when %d bytes are queued", n)
+		}
+		time.Sleep(time.Second)
+		if n := s.Stats().Evicted.Load(); n != 0 {
+			t.Errorf("%d evicted", n)
+		}
+	})
+}
+
 // A message that waits for many clients is in memory once.
 func TestMemoryOfSharedMessages(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {

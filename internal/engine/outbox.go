@@ -94,6 +94,16 @@ func (s *Session) Queued() int {
 	return s.queued
 }
 
+// Behind reports whether it is better to send the peer nothing more now, if that can be sent later:
+// over a quarter of OutboxLimit waits, or anything to speak of while the server holds over half of
+// what it may.
+func (s *Session) Behind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := s.srv.opts.OutboxLimit
+	return limit > 0 && s.queued > limit/4 || s.tightLocked()
+}
+
 // Drained sends what is queued and waits until at most below bytes of it are left. What is queued
 // later does not count, so a busy session drains too. Bytes stop counting once the transport has
 // handed them to the kernel, to net/http or to QUIC. The error is ErrEnded if the session ends
@@ -108,14 +118,12 @@ func (s *Session) Drained(ctx context.Context, below int) error {
 		s.mu.Unlock()
 		return nil
 	}
-	b := s.backlogLocked()
-	w := &waiter{left: s.queued - below, done: make(chan error, 1)}
-	b.waiters = append(b.waiters, w)
-	s.transport.wakeLocked()
+	done := make(chan error, 1)
+	b, w := s.awaitLocked(below, func(err error) { done <- err })
 	s.mu.Unlock()
 
 	select {
-	case err := <-w.done:
+	case err := <-done:
 		return err
 	case <-ctx.Done():
 		s.mu.Lock()
@@ -124,6 +132,27 @@ func (s *Session) Drained(ctx context.Context, below int) error {
 		b.settleLocked()
 		return ctx.Err()
 	}
+}
+
+// WhenDrained calls f once, on a goroutine of its own, when Drained(ctx, 0) would return. Unlike
+// that, it needs no goroutine until then.
+func (s *Session) WhenDrained(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != open || s.queued == 0 {
+		go f()
+		return
+	}
+	s.awaitLocked(0, func(error) { go f() })
+}
+
+// awaitLocked sends what is queued and calls done, under the lock, when at most below bytes of it
+// are left or when the session ends.
+func (s *Session) awaitLocked(below int, done func(error)) (*backlog, *waiter) {
+	b, w := s.backlogLocked(), &waiter{left: s.queued - below, done: done}
+	b.waiters = append(b.waiters, w)
+	s.transport.wakeLocked()
+	return b, w
 }
 
 // growLocked adds a batch of size bytes to what is queued. It returns false if this takes an open
@@ -164,8 +193,8 @@ func (s *Session) tookLocked(size int) {
 	}
 }
 
-// backlog exists while a session has more queued than its limit, or while a call of Drained waits.
-// The session's lock guards it.
+// backlog exists while a session has more queued than its limit, or while a call of Drained or
+// WhenDrained waits. The session's lock guards it.
 type backlog struct {
 	s        *Session
 	largest  int           // the largest batch of messages, in bytes, since the backlog was made
@@ -175,10 +204,10 @@ type backlog struct {
 	waiters  []*waiter
 }
 
-// waiter is a call of Drained.
+// waiter is a call of Drained or WhenDrained.
 type waiter struct {
-	left int        // bytes that the peer has yet to take
-	done chan error // capacity 1
+	left int         // bytes that the peer has yet to take
+	done func(error) // is called under the session's lock
 }
 
 func (s *Session) backlogLocked() *backlog {
@@ -195,7 +224,7 @@ func (b *backlog) settleLocked() {
 		if w.left > 0 {
 			return false
 		}
-		w.done <- nil
+		w.done(nil)
 		return true
 	})
 	if b.over && s.queued-b.largest <= limit {
@@ -210,7 +239,7 @@ func (b *backlog) settleLocked() {
 // endLocked is called when the session ends.
 func (b *backlog) endLocked() {
 	for _, w := range b.waiters {
-		w.done <- ErrEnded
+		w.done(ErrEnded)
 	}
 	b.waiters, b.over = nil, false
 	b.s.srv.wheel.clear(&b.deadline)

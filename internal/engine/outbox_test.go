@@ -221,10 +221,17 @@ func TestDrained(t *testing.T) {
 		if err := o.session.Drained(ctx, 1000); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("nobody reads: %v", err)
 		}
-		ended := make(chan error)
+		ended, called := make(chan error), make(chan bool, 2)
 		go func() { ended <- o.session.Drained(t.Context(), 1000) }()
+		o.session.WhenDrained(func() { called <- true })
 		synctest.Wait()
+		if len(called) > 0 {
+			t.Error("nobody reads, and WhenDrained calls")
+		}
 		o.session.Close()
+		<-called
+		o.session.WhenDrained(func() { called <- true })
+		<-called
 		if err := <-ended; !errors.Is(err, engine.ErrEnded) {
 			t.Errorf("the session ends: %v", err)
 		}
@@ -250,15 +257,17 @@ func TestDrained(t *testing.T) {
 					done[i] = true
 				})
 			}
+			called := make(chan bool, 1)
+			o.session.WhenDrained(func() { called <- true })
 			synctest.Wait()
-			if done != [2]bool{} {
+			if done != [2]bool{} || len(called) > 0 {
 				t.Errorf("drained %v before the peer has read", done)
 			}
 			o.session.Send(message("later")) // nobody waits for this one
 			if name != "polling" {
 				take(40)
 				synctest.Wait()
-				if done != [2]bool{true, false} {
+				if done != [2]bool{true, false} || len(called) > 0 {
 					t.Errorf("drained %v with a third left", done)
 				}
 				take(20)
@@ -266,6 +275,7 @@ func TestDrained(t *testing.T) {
 				take(60)
 			}
 			waiting.Wait()
+			<-called
 			o.session.Close()
 		})
 	}

@@ -206,6 +206,15 @@ func (p *peer) Deliver(m *history.Live) {
 	}
 }
 
+// Behind implements chat.Peer.
+func (p *peer) Behind() bool { return p.socket().Behind() }
+
+// WhenDrained implements chat.Peer.
+func (p *peer) WhenDrained(f func()) { p.socket().WhenDrained(f) }
+
+// Lost implements chat.Peer. All clients reconnect after this, and join again.
+func (p *peer) Lost() { p.socket().CloseConnection() }
+
 // Announcer returns the announcer of a service whose clients are srv's sockets.
 func Announcer(srv *parley.Server) chat.Announcer { return announcer{srv} }
 

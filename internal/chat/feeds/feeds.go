@@ -62,15 +62,23 @@ func request(r *http.Request, lastID string, clientAddress func(*http.Request) s
 	return q, nil
 }
 
-// refusal converts an error of the service for HTTP: to a status, or to the last event of a feed
-// that has begun.
+// refusal converts an error of the service to an HTTP status.
 func refusal(err error) error {
 	var e *chat.Error
 	if !errors.As(err, &e) {
-		return err // from the client's connection
+		return err // the client is gone
+	}
+	return &sse.Refusal{Status: e.Code.Status(), Message: e.Message}
+}
+
+// failed converts an error of the service to the last event of a feed that has begun.
+func failed(err error) *sse.Event {
+	var e *chat.Error
+	if !errors.As(err, &e) {
+		return nil // the client is gone
 	}
 	data, _ := json.Marshal(failure{e.Code, e.Message}) // cannot fail
-	return &sse.Refusal{Status: e.Code.Status(), Message: e.Message, Last: &sse.Event{Name: "error", Data: data}}
+	return &sse.Event{Name: "error", Data: data}
 }
 
 // failure is the data of the error event.
@@ -81,34 +89,30 @@ type failure struct {
 
 // feed is a chat.Follower.
 type feed struct {
-	stream *sse.Stream
-	room   string
-	epoch  string
-}
-
-// Missed implements chat.Follower.
-func (f *feed) Missed(m *history.Message) error {
-	f.send(f.encode(m))
-	return f.stream.Flush()
+	*sse.Stream // has Behind and WhenDrained
+	room        string
+	epoch       string
 }
 
 // Opened implements chat.Follower.
-func (f *feed) Opened(o chat.Opened) {
-	if o.Reset {
-		f.state("reset", o.At)
+func (f *feed) Opened(at chat.Position, reset bool) {
+	if reset {
+		f.state("reset", at)
 	}
-	for i := range o.Messages {
-		f.send(f.encode(&o.Messages[i]))
-	}
-	f.state("live", o.At)
 }
+
+// CaughtUp implements chat.Follower.
+func (f *feed) CaughtUp(at chat.Position) { f.state("live", at) }
+
+// Lost implements chat.Follower.
+func (f *feed) Lost(err error) { f.Fail(failed(err)) }
 
 // encoding is the kind of encoding that all feeds share.
 type encoding struct{}
 
 // Deliver implements chat.Follower.
 func (f *feed) Deliver(m *history.Live) {
-	f.send(m.Encoded(encoding{}, func(m *history.Message) any { return f.encode(m) }).([]byte))
+	f.SendEncoded(m.Encoded(encoding{}, func(m *history.Message) any { return f.encode(m) }).([]byte))
 }
 
 func (f *feed) encode(m *history.Message) []byte {
@@ -117,9 +121,6 @@ func (f *feed) encode(m *history.Message) []byte {
 	b, _ := e.Append(nil) // an epoch has no line breaks
 	return b
 }
-
-// send queues an event. If that fails, the stream has ended, and the client will come back.
-func (f *feed) send(event []byte) { f.stream.SendEncoded(event) }
 
 // roomState is the data of live and reset.
 type roomState struct {
@@ -130,5 +131,5 @@ type roomState struct {
 
 func (f *feed) state(name string, at chat.Position) {
 	data, _ := json.Marshal(roomState{f.room, at.Number, at.Epoch}) // cannot fail
-	f.stream.Send(&sse.Event{ID: at.String(), Name: name, Data: data})
+	f.Send(&sse.Event{ID: at.String(), Name: name, Data: data})
 }
