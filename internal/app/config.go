@@ -27,6 +27,7 @@ import (
 type Config struct {
 	Addr            string
 	Data            string
+	MinFreeDisk     int64
 	ShutdownTimeout time.Duration
 	LogLevel        slog.Level
 	LogFormat       string

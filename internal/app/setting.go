@@ -42,6 +42,7 @@ func (c *Config) settings() []setting {
 		{"", "allowed-hosts", "", "Names under which clients reach the server, separated by commas: `chat.example.com,*.example.net`. `*` means all names. Requests for another host get 421. Addresses, `localhost` and the names of `acme-domains` are always allowed. If left out, the server allows no other names if it listens on loopback or has `acme-domains`, and otherwise all. A Unix socket allows all names. A proxy forwards the names that clients use, so name them here if it connects to loopback.", hostNames(&c.AllowedHosts)},
 		{"", "metrics-addr", "", "Address of a port of its own for `/metrics`, such as `127.0.0.1:9100`, or `unix:/run/parley/metrics.sock`. If left out, `addr` serves the metrics too.", addressOr(&c.MetricsAddr, "unix:/run/parley/metrics.sock", isSocket)},
 		{"", "data", "parley-data", "Directory for the messages. The server creates it if it does not exist. `memory` keeps messages only in memory.", text(&c.Data, "a directory, or memory")},
+		{"", "min-free-disk", "", "How much of the disk stays free. With less, the server refuses messages (`unavailable`) before the disk is full, and `/readyz` answers 503. It accepts them again when a quarter more is free. If left out: 64 MiB, but at most 5 % of the file system. 0 means that the server stores messages until nothing is free.", minFree(&c.MinFreeDisk)},
 		{"", "shutdown-timeout", "20s", "How long a shutdown may take. The server tells its clients, and sends and stores what is queued.", duration(&c.ShutdownTimeout, 5*time.Minute)},
 		{"", "log-level", "info", "`debug`, `info`, `warn` or `error`.", level(&c.LogLevel)},
 		{"", "log-format", "text", "`text` or `json`. The log goes to standard error.", oneOf(&c.LogFormat, "text", "json")},
@@ -201,6 +202,22 @@ func size(to *int64, least, most int64) value {
 		}
 		return 0, errNotAllowed
 	})
+}
+
+// minFree sets sqlite.Options.MinFree. There, 0 is the default, and a negative number means nothing.
+func minFree(to *int64) value {
+	bytes := size(to, 0, 1<<50)
+	return value{set: func(s string) error {
+		*to = 0
+		if s == "" {
+			return nil
+		}
+		err := bytes.set(s)
+		if *to == 0 {
+			*to = -1
+		}
+		return err
+	}}
 }
 
 func level(to *slog.Level) value {
