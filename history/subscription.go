@@ -83,6 +83,10 @@ func (s *Subscription) Close() {
 	s.tail.log.release(s.tail)
 }
 
+// Head returns the room's newest number that is known here. If it is 0, the room has no messages yet,
+// as far as is known.
+func (s *Subscription) Head() int64 { return s.tail.position() }
+
 // deliver is called by the goroutine that delivers the room's messages.
 func (s *Subscription) deliver(m *Live) {
 	if s.closed.Load() {
