@@ -66,19 +66,15 @@ func backUp(ctx context.Context, path, to string) (r Report, err error) {
 }
 
 // inPlace returns ErrMoved if a store is open whose database was replaced: its lock is held, but
-// nobody has the database at path open. A store that is just being opened or closed may look the
-// same.
+// nobody has the database at path open. A store that is just being opened or closed looks the same
+// for a moment. If that cannot be found out, it returns nil.
 func inPlace(ctx context.Context, path string) error {
-	for deadline := time.Now().Add(placeTimeout); ; {
-		locked, err := isLocked(ctx, path+"-lock")
-		if err != nil || !locked {
-			return err
-		}
-		if used, err := isOpen(path); err != nil || used {
-			return err
+	for deadline := time.Now().Add(placeTimeout); isLocked(ctx, path+"-lock"); {
+		if used, err := isOpen(path); used || err != nil {
+			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%w: a server runs, and has another database open than this one", ErrMoved)
+			return fmt.Errorf("%w: a server runs here, and has another database open", ErrMoved)
 		}
 		select {
 		case <-time.After(lockEvery):
@@ -86,23 +82,17 @@ func inPlace(ctx context.Context, path string) error {
 			return ctx.Err()
 		}
 	}
+	return nil
 }
 
 const placeTimeout = 2 * time.Second
 
 // isLocked reports whether lockFile has locked the file at path.
-func isLocked(ctx context.Context, path string) (bool, error) {
-	err := withDatabase(ctx, path, func(conn *sql.Conn) error {
+func isLocked(ctx context.Context, path string) bool {
+	return isBusy(withDatabase(ctx, path, func(conn *sql.Conn) error {
 		_, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0; SELECT count(*) FROM sqlite_schema")
 		return err
-	})
-	switch {
-	case isBusy(err):
-		return true, nil
-	case errors.Is(err, ErrNoStore):
-		return false, nil
-	}
-	return false, err
+	}))
 }
 
 // Restore makes the store at path a copy of the store in the file from. That file can come from

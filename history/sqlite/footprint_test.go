@@ -25,16 +25,16 @@ func TestFootprint(t *testing.T) {
 		draft    history.Draft
 		clientID int // its length
 	}{
-		{"short", 10_000, 10, history.Draft{UserID: "ann", Message: []byte(`1`)}, 0},
-		{"short, each its room", 10_000, 0, history.Draft{UserID: "ann", Message: []byte(`1`)}, 0},
-		{"short, client ids", 10_000, 100, history.Draft{UserID: "ann", Message: []byte(`1`)}, 36},
-		{"long names", 10_000, 100, history.Draft{
+		{"short", 3000, 10, history.Draft{UserID: "ann", Message: []byte(`1`)}, 0},
+		{"short, each its room", 3000, 0, history.Draft{UserID: "ann", Message: []byte(`1`)}, 0},
+		{"short, client ids", 3000, 100, history.Draft{UserID: "ann", Message: []byte(`1`)}, 36},
+		{"long names", 3000, 100, history.Draft{
 			UserID: strings.Repeat("u", 120), OperatorID: strings.Repeat("o", 120), Message: []byte(`1`),
 		}, 120},
-		{"1 KB", 5000, 1000, history.Draft{UserID: "ann", Message: text(1000)}, 36},
-		{"3 KB", 3000, 1000, history.Draft{UserID: "ann", Message: text(3000)}, 36},
-		{"5 KB", 3000, 1000, history.Draft{UserID: "ann", Message: text(5000)}, 36},
-		{"60 KB", 300, 10, history.Draft{UserID: "ann", Message: text(60_000)}, 36},
+		{"1 KB", 2000, 500, history.Draft{UserID: "ann", Message: text(1000)}, 36},
+		{"3 KB", 1000, 300, history.Draft{UserID: "ann", Message: text(3000)}, 36},
+		{"5 KB", 1000, 300, history.Draft{UserID: "ann", Message: text(5000)}, 36},
+		{"60 KB", 100, 10, history.Draft{UserID: "ann", Message: text(60_000)}, 36},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := openAt(t, filepath.Join(t.TempDir(), "history.db"))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/sqlite"
+	"github.com/parley-go/parley/internal/soak"
 )
 
 // What may happen to the files of an open store. (On Windows nobody can do this to open files.)
@@ -117,7 +118,7 @@ func TestMovedWhileIdle(t *testing.T) {
 
 // Whatever is acknowledged while files disappear was acknowledged before.
 func TestMovedWhileAppending(t *testing.T) {
-	for range 20 {
+	for range soak.Times(3, 300) {
 		dir := filepath.Join(t.TempDir(), "data")
 		s, _ := openRecorded(t, filepath.Join(dir, "history.db"), sqlite.Options{})
 		var gone, wrong atomic.Bool

@@ -11,17 +11,17 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// What others do to the files of a running store, SQLite does not notice. If somebody removes or
-// replaces them, it writes on to files that nobody will ever read again. And a disk on which
-// nothing is free is too late a sign: then the write-ahead log cannot be moved into the database.
+// SQLite does not notice what others do to its files. If somebody removes or replaces them, it goes
+// on writing to files that nobody will read. It notices a full disk, but too late: the write-ahead
+// log then cannot be moved into the database.
 //
-// So the store looks before each commit, after it, and each watchEvery:
+// So the store looks itself, before each commit and each watchEvery:
 //
 //	files moved   appends and reads fail (unavailable) until the same files are back
 //	disk low      appends fail (full) until enough is free
 //
-// After a commit it looks again, because a message in a file that has been moved must not be
-// acknowledged. All of this takes a few microseconds, and a commit some hundreds.
+// It looks again after the commit, because a message must not be acknowledged if its file has just
+// been moved. A look takes about 5 µs, a commit some hundreds.
 
 const (
 	watchEvery = time.Second
@@ -56,17 +56,21 @@ func (s *Store) rememberFiles() error {
 	return nil
 }
 
-// moved returns nil if the store's files are in their places.
+// moved returns ErrMoved, with the code unavailable, unless the store's files are in their places.
 func (s *Store) moved() error {
 	for _, f := range s.files {
-		switch info, err := os.Stat(f.path); {
+		info, err := os.Stat(f.path)
+		switch {
 		case errors.Is(err, os.ErrNotExist):
-			return fmt.Errorf("%w: %s is gone", ErrMoved, f.path)
+			err = fmt.Errorf("%w: %s is gone", ErrMoved, f.path)
 		case err != nil:
-			return fmt.Errorf("%w: %w", ErrMoved, err)
+			err = fmt.Errorf("%w: %w", ErrMoved, err)
 		case !os.SameFile(info, f.info):
-			return fmt.Errorf("%w: %s is another file", ErrMoved, f.path)
+			err = fmt.Errorf("%w: %s is another file", ErrMoved, f.path)
+		default:
+			continue
 		}
+		return history.ErrUnavailable.Wrap("", err)
 	}
 	return nil
 }
@@ -74,45 +78,45 @@ func (s *Store) moved() error {
 // space is the size of a file system, in bytes.
 type space struct{ free, total int64 }
 
-// room returns the space of the store's file system. What the write-ahead log may need when it is
-// moved into the database is not free.
-func (s *Store) room() (space, error) {
-	room, err := s.space(filepath.Dir(s.path))
+// spaceLeft returns the space of the store's file system. What the write-ahead log needs when it is
+// moved into the database does not count as free.
+func (s *Store) spaceLeft() (space, error) {
+	left, err := s.space(filepath.Dir(s.path))
 	if err != nil {
-		return room, fmt.Errorf("parley: free space of history: %w", err)
+		return left, fmt.Errorf("parley: free space of history: %w", err)
 	}
 	if log, err := os.Stat(s.path + "-wal"); err == nil {
-		room.free = max(0, room.free-log.Size())
+		left.free = max(0, left.free-log.Size())
 	}
-	return room, nil
+	return left, nil
 }
 
 // Free returns how many bytes can still be stored in the file system, MinFree included.
 func (s *Store) Free() (int64, error) {
-	room, err := s.room()
-	return room.free, err
+	left, err := s.spaceLeft()
+	return left.free, err
 }
 
-// low returns nil if the disk has enough room. After it had too little, it needs a quarter more, so
-// that the store does not change its mind with every message.
+// low returns ErrLow, with the code full, if the disk has too little room. After that it needs a
+// quarter more, so that the store does not change its mind with every message.
 func (s *Store) low(was bool) error {
-	room, err := s.room()
+	left, err := s.spaceLeft()
 	if err != nil {
 		return nil // unknown; SQLite notices when nothing is free
 	}
 	floor := s.opt.MinFree
 	if floor == 0 {
-		floor = min(defaultMinFree, room.total/defaultMinFreeShare)
+		floor = min(defaultMinFree, left.total/defaultMinFreeShare)
 	}
 	need := floor
 	if was {
 		need += floor / 4
 	}
-	if room.free < need && !was && s.emptyLog() == nil {
-		room, err = s.room() // the log is there to be written again, so it is seldom empty
+	if left.free < need && !was && s.emptyLog() == nil {
+		left, err = s.spaceLeft() // a log that was moved is kept, to be written again
 	}
-	if err == nil && room.free < need {
-		return fmt.Errorf("%w: %d bytes are free, %d are kept", ErrLow, room.free, floor)
+	if err == nil && left.free < need {
+		return history.ErrFull.Wrap("", fmt.Errorf("%w: %d bytes are free, %d are kept", ErrLow, left.free, floor))
 	}
 	return nil
 }
@@ -131,10 +135,8 @@ func (s *Store) Fault() error {
 func (s *Store) look() *history.Error {
 	was := kind(s.fault.Load())
 	var now *history.Error
-	if err := s.moved(); err != nil {
-		now = history.ErrUnavailable.Wrap("", err)
-	} else if err := s.low(was == ErrLow); err != nil {
-		now = history.ErrFull.Wrap("", err)
+	if !errors.As(s.moved(), &now) {
+		errors.As(s.low(was == ErrLow), &now)
 	}
 	if was = kind(s.fault.Swap(now)); was == kind(now) {
 		return now

@@ -77,7 +77,7 @@ func TestLedgerIsBounded(t *testing.T) {
 		for i := range 100 {
 			l.Allow(fmt.Sprint("spender ", i), limit, 1000)
 		}
-		for i := range 10 * maxAccounts {
+		for i := range 3 * maxAccounts / 2 {
 			if wait := l.Allow(fmt.Sprint(i), limit, 1); wait != 0 {
 				t.Fatalf("newcomer %d waits %v", i, wait)
 			}
