@@ -124,7 +124,7 @@ func restore(ctx context.Context, from, path string) (r Report, replaced string,
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return r, "", err
 	}
-	lock, err := lockFile(path + "-lock")
+	lock, err := lockStore(path)
 	if err != nil {
 		return r, "", err
 	}

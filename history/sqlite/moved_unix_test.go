@@ -187,6 +187,9 @@ func TestLockRemoved(t *testing.T) {
 	if _, _, err := sqlite.Restore(t.Context(), path, path); !errors.Is(err, sqlite.ErrInUse) {
 		t.Errorf("restored while the store is open: %v", err)
 	}
+	if _, err := sqlite.Open(path, nil); !errors.Is(err, sqlite.ErrInUse) {
+		t.Errorf("opened twice, after the restore: %v", err)
+	}
 	must(t, s.Close())
 	if s = openAt(t, path); head(t, s, "a") != 1 {
 		t.Error("the message is gone")
