@@ -14,6 +14,7 @@ import "errors"
 //	unknown_outcome  yes, with the same client id: the message may have been stored
 //	unavailable      yes, later: the message was not stored
 //	busy             yes, later: the client's turn to read did not come in time
+//	full             yes, later: the store has no room for the message
 //	closed           yes, on another node: this one is shutting down
 //	pruned           no: load the newest page; the requested messages are gone
 type Error struct {
@@ -32,6 +33,7 @@ var (
 	ErrUnknownOutcome = &Error{Code: "unknown_outcome"}
 	ErrUnavailable    = &Error{Code: "unavailable"}
 	ErrBusy           = &Error{Code: "busy"}
+	ErrFull           = &Error{Code: "full"}
 	ErrClosed         = &Error{Code: "closed"}
 	ErrPruned         = &Error{Code: "pruned"}
 )

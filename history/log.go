@@ -423,7 +423,7 @@ func (l *Log) compare(tails []*tail) {
 		rooms[i] = t.room
 	}
 	heads, err := l.store.Heads(l.ctx, rooms)
-	if err != nil && l.ctx.Err() == nil {
+	if err != nil && l.ctx.Err() == nil && !errors.Is(err, ErrUnavailable) {
 		l.logger.Error("audit of open rooms", "rooms", len(rooms), "error", err)
 	}
 	for i, t := range tails {

@@ -8,6 +8,9 @@ import "context"
 // A store guarantees the following. If a message is visible, every message of its room with a
 // smaller number is visible too. The timestamps of a room never decrease, whatever the clock does.
 // A message that Append has returned is visible to every call that starts later.
+//
+// A store that notices that it cannot be used logs that itself, once, and its reads then fail with
+// ErrUnavailable. A Log does not log this error again.
 type Store interface {
 	// Append stores the drafts in one commit, entirely or not at all, and returns their outcomes in
 	// the same order. Drafts of one room get ascending numbers in this order. A draft that cannot

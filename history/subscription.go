@@ -91,6 +91,10 @@ func (s *Subscription) end() bool {
 	return true
 }
 
+// Head returns the room's newest number that is known here. If it is 0, the room has no messages yet,
+// as far as is known.
+func (s *Subscription) Head() int64 { return s.tail.position() }
+
 // deliver is called by the goroutine that delivers the room's messages.
 func (s *Subscription) deliver(m *Live) {
 	if s.closed.Load() {

@@ -231,7 +231,7 @@ func (t *tail) fillOnce() (more bool) {
 	if errors.Is(err, ErrPruned) {
 		s.UpTo, err = s.Floor, nil // nothing is left to deliver
 	}
-	if err != nil && t.log.ctx.Err() == nil {
+	if err != nil && t.log.ctx.Err() == nil && !errors.Is(err, ErrUnavailable) {
 		t.log.logger.Error("read missing messages", "room", t.room, "after", pos, "error", err)
 	}
 	repaired := 0

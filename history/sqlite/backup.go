@@ -18,6 +18,8 @@ import (
 // file with the suffix .part.) Only the file's owner may read it. The copy has no free pages, no
 // write-ahead log and no epoch. Opening it creates a new epoch; see [Restore].
 //
+// Backup fails with [ErrMoved] if a server runs whose database is no longer the one at path.
+//
 // While Backup reads, the store's write-ahead log cannot be reused, so it grows by what is appended
 // meanwhile.
 func Backup(ctx context.Context, path, to string) (Report, error) {
@@ -46,6 +48,9 @@ func backUp(ctx context.Context, path, to string) (r Report, err error) {
 		// SQLite would replay it into the copy.
 		return r, fmt.Errorf("%s-wal belongs to a database that %s was: remove both, or choose another file", to, to)
 	}
+	if err := inPlace(ctx, path); err != nil {
+		return r, err
+	}
 	temp, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+"-*.part")
 	if err != nil {
 		return r, err
@@ -58,6 +63,36 @@ func backUp(ctx context.Context, path, to string) (r Report, err error) {
 		return r, err
 	}
 	return r, rename(temp.Name(), to)
+}
+
+// inPlace returns ErrMoved if a store is open whose database was replaced: its lock is held, but
+// nobody has the database at path open. A store that is just being opened or closed looks the same
+// for a moment. If that cannot be found out, it returns nil.
+func inPlace(ctx context.Context, path string) error {
+	for deadline := time.Now().Add(placeTimeout); isLocked(ctx, path+"-lock"); {
+		if used, err := isOpen(path); used || err != nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w: a server runs here, and has another database open", ErrMoved)
+		}
+		select {
+		case <-time.After(lockEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+const placeTimeout = 2 * time.Second
+
+// isLocked reports whether lockFile has locked the file at path.
+func isLocked(ctx context.Context, path string) bool {
+	return isBusy(withDatabase(ctx, path, func(conn *sql.Conn) error {
+		_, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0; SELECT count(*) FROM sqlite_schema")
+		return err
+	}))
 }
 
 // Restore makes the store at path a copy of the store in the file from. That file can come from
@@ -89,7 +124,7 @@ func restore(ctx context.Context, from, path string) (r Report, replaced string,
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return r, "", err
 	}
-	lock, err := lockFile(path + "-lock")
+	lock, err := lockStore(path)
 	if err != nil {
 		return r, "", err
 	}

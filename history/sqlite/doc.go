@@ -5,6 +5,11 @@
 // the same time, and clients take turns at them (see [history.WithClient]). A second process cannot
 // open the file, because it would not learn of the first one's messages.
 //
+// A store does not acknowledge what nobody will find. It fails (unavailable) while the files at its
+// path are not the ones that it has open, because somebody has removed, renamed or replaced them. It
+// accepts no messages (full) while the disk has too little room to move the write-ahead log into the
+// database. It goes on by itself when the files are back, or when there is room.
+//
 // # Layout
 //
 // Rooms have numbers. A message's key is room<<32 | seq, so the messages of a room are stored

@@ -15,6 +15,12 @@ var (
 	ErrNoStore = errors.New("there is no store")
 )
 
+// Reasons why a store cannot be used at the moment; see [Store.Fault].
+var (
+	ErrMoved = errors.New("the store's files are not in their places")
+	ErrLow   = errors.New("the disk has too little room")
+)
+
 // isBusy reports whether another connection holds the lock.
 func isBusy(err error) bool { return primaryCode(err) == sqlite3.SQLITE_BUSY }
 

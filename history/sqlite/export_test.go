@@ -122,3 +122,30 @@ func (s *Store) Known() int {
 
 // Queries that must use an index, by its name.
 var Indexed = map[string]string{"messages_client": replayQuery, "messages_rev": changedQuery}
+
+// SetSpace replaces what the store learns about the disk.
+func (s *Store) SetSpace(free func() int64) {
+	s.space = func(string) (space, error) { return space{free: free(), total: 1 << 40}, nil }
+}
+
+// DiskSpace returns the space of a file system.
+func DiskSpace(dir string) (free, total int64, err error) {
+	s, err := diskSpace(dir)
+	return s.free, s.total, err
+}
+
+// DefaultMinFree is the largest default of Options.MinFree.
+const DefaultMinFree = defaultMinFree
+
+// HoldSnapshot reads from the store on another connection until release is called.
+func (s *Store) HoldSnapshot(t testing.TB) (release func()) {
+	tx, err := s.db.BeginTx(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := tx.QueryRow("SELECT count(*) FROM messages").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return func() { tx.Rollback() }
+}

@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -26,6 +28,14 @@ type Options struct {
 	// Readers limits how many history pages are read at the same time. If zero, the limit is 4 or
 	// the number of processors, whichever is larger.
 	Readers int
+	// MinFree is how many bytes of the file system are kept free: with less, appends fail
+	// (history.ErrFull). What is in the write-ahead log counts as used twice, because it will be
+	// moved into the database. If zero, 64 MiB, but at most a twentieth of the file system. If
+	// negative, nothing is kept free.
+	MinFree int64
+	// Logger gets one line when the store cannot be used any more, and one when it can be again. If
+	// nil, slog.Default().
+	Logger *slog.Logger
 }
 
 // Store is a [history.Store] in one file. It is safe for concurrent use.
@@ -33,9 +43,17 @@ type Store struct {
 	db    *sql.DB
 	lock  *sql.DB
 	opt   Options
+	log   *slog.Logger
 	path  string
 	epoch string
 	now   func() time.Time
+	space func(dir string) (space, error)
+
+	// keeper is a connection that is open as long as the store is, because SQLite removes the
+	// write-ahead log with the last connection.
+	keeper *sql.Conn
+	files  []file
+	fault  atomic.Pointer[history.Error] // see look
 
 	maxKnown int // rooms that a writer remembers
 
@@ -45,6 +63,7 @@ type Store struct {
 	closed  chan struct{}
 	// readers lends the connections that read. A nil reader must be opened first.
 	readers *turns.Queue[*reader]
+	watched chan struct{} // closed when watch has ended
 }
 
 // maxWaiting is how many reads of one client may wait for their turn.
@@ -60,7 +79,9 @@ func Open(path string, opt *Options) (*Store, error) {
 	s := &Store{
 		now:      time.Now,
 		maxKnown: 1 << 16, // about 10 MB
+		space:    diskSpace,
 		closed:   make(chan struct{}),
+		watched:  make(chan struct{}),
 		writers:  make(chan *writer, 1),
 	}
 	if opt != nil {
@@ -73,10 +94,14 @@ func Open(path string, opt *Options) (*Store, error) {
 		s.opt.Readers = max(4, runtime.GOMAXPROCS(0))
 	}
 	s.readers = turns.New(maxWaiting, make([]*reader, s.opt.Readers)...)
+	if s.log = s.opt.Logger; s.log == nil {
+		s.log = slog.Default()
+	}
 	if err := s.open(path); err != nil {
 		s.release()
 		return nil, fmt.Errorf("parley: open history %s: %w", path, err)
 	}
+	go s.watch()
 	return s, nil
 }
 
@@ -89,7 +114,7 @@ func (s *Store) open(path string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	if s.lock, err = lockFile(path + "-lock"); err != nil {
+	if s.lock, err = lockStore(path); err != nil {
 		return err
 	}
 	// Other users of the machine must not read people's messages. An existing file is not opened
@@ -118,11 +143,10 @@ func (s *Store) open(path string) (err error) {
 	s.db.SetMaxIdleConns(0) // their owners keep them; a closed one is gone
 
 	ctx := context.Background()
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
+	if s.keeper, err = s.db.Conn(ctx); err != nil {
 		return err
 	}
-	defer conn.Close()
+	conn := s.keeper
 	var mode string
 	if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
 		return err
@@ -136,6 +160,12 @@ func (s *Store) open(path string) (err error) {
 	if s.epoch, err = readEpoch(ctx, conn); err != nil {
 		return err
 	}
+	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 100"); err != nil { // see emptyLog
+		return err
+	}
+	if err := s.rememberFiles(); err != nil {
+		return err
+	}
 	w, err := s.newWriter(ctx)
 	if err != nil {
 		return err
@@ -144,22 +174,76 @@ func (s *Store) open(path string) (err error) {
 	return nil
 }
 
+// lockStore locks the store at path. If the lock file is missing although the store exists, somebody
+// has removed it, maybe while a server uses the store. The locks on the store itself show that.
+func lockStore(path string) (*sql.DB, error) {
+	_, noLock := os.Stat(path + "-lock")
+	lock, err := lockFile(path + "-lock")
+	if err != nil || !errors.Is(noLock, os.ErrNotExist) {
+		return lock, err
+	}
+	used, err := isOpen(path)
+	if used {
+		err = ErrInUse
+	}
+	if err != nil {
+		os.Remove(path + "-lock") // the next process must see the same
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
 // lockFile takes a lock that is held until its result is closed or the process ends. It uses
 // SQLite's own locks on an empty file that is never written, because they work on every platform.
 func lockFile(path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dataSource(path, nil))
+	for attempt := 1; ; attempt++ {
+		lock, err := begin(path, nil)
+		switch {
+		case err == nil:
+			return lock, nil
+		case !isBusy(err):
+			return nil, fmt.Errorf("lock: %w", err)
+		case attempt == lockAttempts:
+			return nil, ErrInUse
+		}
+		time.Sleep(lockEvery)
+	}
+}
+
+// Whoever only looks whether a lock is held, holds it for a moment.
+const (
+	lockAttempts = 5
+	lockEvery    = 50 * time.Millisecond
+)
+
+// begin begins an exclusive transaction on a database of its own connection.
+func begin(path string, query url.Values) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dataSource(path, query))
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
 	if _, err := db.Exec("BEGIN EXCLUSIVE"); err != nil {
 		db.Close()
-		if isBusy(err) {
-			return nil, ErrInUse
-		}
-		return nil, fmt.Errorf("lock: %w", err)
+		return nil, err
 	}
 	return db, nil
+}
+
+// isOpen reports whether anybody has the database at path open. With a write-ahead log, each
+// connection keeps a lock on the database as long as it is open.
+func isOpen(path string) (bool, error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	db, err := begin(path, url.Values{"mode": {"rw"}, "_pragma": {"locking_mode(EXCLUSIVE)"}})
+	if isBusy(err) {
+		return true, nil
+	} else if err != nil {
+		return false, err
+	}
+	return false, db.Close()
 }
 
 func dataSource(path string, query url.Values) string {
@@ -214,11 +298,11 @@ func (s *Store) Close() error {
 			r.close()
 		}
 	}
-	var err error
 	if w != nil {
-		_, err = w.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
 		w.close()
 	}
+	<-s.watched
+	err := s.emptyLog()
 	if e := s.release(); err == nil {
 		err = e
 	}
@@ -231,6 +315,9 @@ func (s *Store) Close() error {
 
 func (s *Store) release() error {
 	var first error
+	if s.keeper != nil {
+		first = s.keeper.Close()
+	}
 	for _, db := range []*sql.DB{s.db, s.lock} {
 		if db != nil {
 			if err := db.Close(); first == nil {

@@ -51,6 +51,9 @@ func (s *Store) newReader(ctx context.Context) (*reader, error) {
 	r.unchanged = r.prepare(ctx, "SELECT "+columns+` FROM messages m
 		WHERE id > ? AND id < ? AND rev IS NULL ORDER BY id LIMIT ?`)
 	r.changed = r.prepare(ctx, changedQuery)
+	if r.err == nil {
+		r.err = s.moved() // or it would read another database
+	}
 	if r.err != nil {
 		r.close()
 		return nil, r.err
@@ -74,6 +77,11 @@ func (s *Store) read(ctx context.Context, f func(*reader) error) error {
 		return history.ErrBusy.Wrap("wait for a turn to read", err)
 	}
 	defer func() { s.readers.Give(r) }()
+	if kind(s.fault.Load()) == ErrMoved {
+		if fault := s.look(); kind(fault) == ErrMoved { // still
+			return fault
+		}
+	}
 	if r == nil {
 		// Not with ctx: others will use the connection.
 		if r, err = s.newReader(context.WithoutCancel(ctx)); err != nil {

@@ -66,6 +66,9 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 		w.rooms[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO rooms (id, room_id, head, last_at) VALUES `+placeholders(rows, roomColumns)+`
 			ON CONFLICT (id) DO UPDATE SET head = excluded.head, last_at = excluded.last_at`)
 	}
+	if w.err == nil {
+		w.err = s.moved() // or it would write to another database
+	}
 	if w.err != nil {
 		w.close()
 		return nil, w.err
@@ -99,6 +102,9 @@ func (s *Store) Append(ctx context.Context, drafts []history.Draft) ([]history.A
 	if err := s.isClosed(); err != nil {
 		return nil, err
 	}
+	if fault := s.look(); fault != nil {
+		return nil, fault
+	}
 	ctx = context.WithoutCancel(ctx)
 	var err error
 	if w == nil {
@@ -112,6 +118,9 @@ func (s *Store) Append(ctx context.Context, drafts []history.Draft) ([]history.A
 		// A client id is already known. This is rare, so only now each one is looked up.
 		w.version = -1
 		err = w.append(ctx, prepared, results, now, true)
+	}
+	if fault := s.look(); err == nil && kind(fault) == ErrMoved {
+		err = history.ErrUnknownOutcome.Wrap("commit", fault.Cause)
 	}
 	if err != nil {
 		w.close() // it may be in any state; the next batch gets a new one

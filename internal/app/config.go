@@ -27,6 +27,7 @@ import (
 type Config struct {
 	Addr            string
 	Data            string
+	MinFreeDisk     int64
 	ShutdownTimeout time.Duration
 	LogLevel        slog.Level
 	LogFormat       string
@@ -62,6 +63,8 @@ type Config struct {
 	MaxPendingPerAddress     int
 	EventsPerSecond          float64
 	BytesPerSecond           int64
+	RoomsPerHour             int
+	StoredPerHour            int64
 	MaxPayload               int64
 	MaxOutbox                int64
 	MaxRooms                 int
@@ -246,8 +249,14 @@ const maxInboxBytes = 128 << 10
 
 // budgets returns the limits of the conversations.
 func (c *Config) budgets() budget.Limits {
-	return chat.Budgets(c.EventsPerSecond, float64(c.BytesPerSecond), int(c.MaxOutbox), c.MaxRooms)
+	l := chat.Budgets(c.EventsPerSecond, float64(c.BytesPerSecond), int(c.MaxOutbox), c.MaxRooms)
+	l[budget.Rooms] = perHour(float64(c.RoomsPerHour))
+	l[budget.Stored] = perHour(float64(c.StoredPerHour))
+	return l
 }
+
+// perHour returns the limit that a client may use up at once and has again after an hour.
+func perHour(n float64) budget.Limit { return budget.Limit{PerSecond: n / 3600, Burst: n} }
 
 // options returns the options of the Socket.IO server.
 func (c *Config) options(log *slog.Logger) *parley.Options {

@@ -1,8 +1,10 @@
 package app
 
 import (
+	"log/slog"
 	"time"
 
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/internal/chat/events"
 	"github.com/parley-go/parley/internal/chat/feeds"
@@ -22,9 +24,9 @@ func (s *Server) openConversations() {
 		MaxMessage: int(c.MaxMessage),
 		Timeout:    storeTimeout,
 		Announcer:  events.Announcer(s.sockets),
-		Budgets:    c.budgets(),
-		Appended:   s.metrics.stored,
-		Failed:     s.metrics.failed,
+		Budgets:    c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
+		Appended: s.metrics.stored,
+		Failed:   s.metrics.failed,
 	})
 	s.chat = service
 	events.Register(s.sockets, service)
@@ -36,4 +38,14 @@ func (s *Server) openConversations() {
 		ExemptAddresses: c.exemptAddresses(), ClientAddress: c.clientAddress(),
 		CORS: sse.CORS{Origins: c.CORSOrigins, Credentials: c.CORSCredentials},
 	})
+}
+
+// quotas are the settings of the kinds of budgets that are per hour.
+var quotas = map[budget.Kind]string{budget.Rooms: "rooms-per-hour", budget.Stored: "stored-per-hour"}
+
+// overQuota tells the operator that a message of an address was refused.
+func (s *Server) overQuota(kind budget.Kind, address string) {
+	s.notices.Post(slog.LevelWarn, kind.String()+address, "an address is over its quota: messages are refused",
+		"address", address, "setting", quotas[kind],
+		"hint", "if many people share this address, raise the setting; if it is a proxy, name it in trusted-proxies")
 }

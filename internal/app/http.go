@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/http2limit"
 	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/certs"
@@ -173,6 +175,16 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
 		status(w, http.StatusServiceUnavailable, "shutting down")
 		return
+	}
+	if files, ok := s.store.(files); ok {
+		switch err := files.Fault(); {
+		case errors.Is(err, sqlite.ErrMoved):
+			status(w, http.StatusServiceUnavailable, "the store's files were removed or replaced: nothing is stored or read")
+			return
+		case err != nil:
+			status(w, http.StatusServiceUnavailable, "the disk is nearly full: nothing is stored")
+			return
+		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()

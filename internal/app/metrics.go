@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"log/slog"
 	"maps"
 	"math"
@@ -16,6 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/sse"
@@ -81,10 +83,21 @@ func (g withoutTwin) Gather() ([]*dto.MetricFamily, error) {
 type files interface {
 	Sizes() (database, log int64, err error)
 	Waiting() int
+	Free() (int64, error)
+	Fault() error
 }
 
-// registerFiles adds metrics for the size of the files on the disk, and for reading them.
+// registerFiles adds metrics for the sizes of the files, for the free space, and for reading.
 func registerFiles(r *prometheus.Registry, f files) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "parley_store_free_bytes", Help: "Bytes that are free on the store's disk, without those that its log may need.",
+	}, func() float64 {
+		free, err := f.Free()
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(free)
+	}))
 	gauge := func(file string, size func(database, log int64) int64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "parley_store_bytes", Help: "Bytes that the store's files take.", ConstLabels: prometheus.Labels{"file": file},
@@ -311,8 +324,12 @@ func (m *storeMetrics) stored(duplicate bool) {
 	}
 }
 
-// failed reports an error of the store to the operator.
+// failed reports an error of the store to the operator. Faults of the whole store are in the log
+// already, once.
 func (m *storeMetrics) failed(doing string, err error) {
+	if errors.Is(err, sqlite.ErrMoved) || errors.Is(err, sqlite.ErrLow) {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if time.Since(m.alarm) < alarmEvery {

@@ -50,7 +50,7 @@ type Server struct {
 // Open opens the store and returns a server that is ready for Serve. If you never call Serve, call
 // Shutdown to close it.
 func Open(c Config, log *slog.Logger) (*Server, error) {
-	store, storedIn, err := openStore(c)
+	store, storedIn, err := openStore(c, log)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func Open(c Config, log *slog.Logger) (*Server, error) {
 }
 
 // openStore also returns a description of where messages are stored.
-func openStore(c Config) (history.Store, string, error) {
+func openStore(c Config, log *slog.Logger) (history.Store, string, error) {
 	if c.inMemory() {
 		return history.NewMemory(), "in memory only: gone when the server stops", nil
 	}
@@ -72,7 +72,7 @@ func openStore(c Config) (history.Store, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	store, err := sqlite.Open(path, nil)
+	store, err := sqlite.Open(path, &sqlite.Options{MinFree: c.MinFreeDisk, Logger: log})
 	switch {
 	case errors.Is(err, sqlite.ErrInUse):
 		return nil, "", fmt.Errorf("%w: stop that one, or choose another directory with --data", err)

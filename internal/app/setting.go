@@ -42,6 +42,7 @@ func (c *Config) settings() []setting {
 		{"", "allowed-hosts", "", "Names under which clients reach the server, separated by commas: `chat.example.com,*.example.net`. `*` means all names. Requests for another host get 421. Addresses, `localhost` and the names of `acme-domains` are always allowed. If left out, the server allows no other names if it listens on loopback or has `acme-domains`, and otherwise all. A Unix socket allows all names. A proxy forwards the names that clients use, so name them here if it connects to loopback.", hostNames(&c.AllowedHosts)},
 		{"", "metrics-addr", "", "Address of a port of its own for `/metrics`, such as `127.0.0.1:9100`, or `unix:/run/parley/metrics.sock`. If left out, `addr` serves the metrics too.", addressOr(&c.MetricsAddr, "unix:/run/parley/metrics.sock", isSocket)},
 		{"", "data", "parley-data", "Directory for the messages. The server creates it if it does not exist. `memory` keeps messages only in memory.", text(&c.Data, "a directory, or memory")},
+		{"", "min-free-disk", "", "How much of the disk stays free. With less, the server refuses messages (`unavailable`) before the disk is full, and `/readyz` answers 503. It accepts them again when a quarter more is free. If left out: 64 MiB, but at most 5 % of the file system. 0 means that the server stores messages until nothing is free.", minFree(&c.MinFreeDisk)},
 		{"", "shutdown-timeout", "20s", "How long a shutdown may take. The server tells its clients, and sends and stores what is queued.", duration(&c.ShutdownTimeout, 5*time.Minute)},
 		{"", "log-level", "info", "`debug`, `info`, `warn` or `error`.", level(&c.LogLevel)},
 		{"", "log-format", "text", "`text` or `json`. The log goes to standard error.", oneOf(&c.LogFormat, "text", "json")},
@@ -74,6 +75,8 @@ func (c *Config) settings() []setting {
 		{"", "max-pending-per-address", "0", "The same for one address, with the same exemptions as above.", integer(&c.MaxPendingPerAddress, 0, 1<<31-1)},
 		{"", "events-per-second", "50", "Events per second that one client may send, with bursts of two seconds' worth. The server reads more slowly from a client that sends more; nothing is lost. The limits of messages, joins, pages, typing and presence follow from this setting; `docs/reliability.md` lists them. 0 turns all of these limits off.", number(&c.EventsPerSecond)},
 		{"", "bytes-per-second", "256KiB", "Bytes per second that one client may send, and that all clients together may send into one room, with the same rules. At most `max-outbox`. Compressed messages may become four times as much. 0 turns all limits of bytes per second off.", size(&c.BytesPerSecond, 0, 1<<40)},
+		{"", "rooms-per-hour", "1000", "New rooms per hour from one address, with bursts of an hour's worth, and the exemptions of `max-connections-per-address`. A room begins with its first message; beyond the limit that message is refused (`rate_limited`). 0 means no limit.", integer(&c.RoomsPerHour, 0, 1<<31-1)},
+		{"", "stored-per-hour", "64MiB", "Bytes of messages per hour that the server stores for one address, with all that the database needs for them, with the same rules. 0 means no limit.", size(&c.StoredPerHour, 0, 1<<50)},
 		{"", "max-payload", "1MB", "Maximum size of one packet after decompression, or of one HTTP request's body. A client that sends more is disconnected or gets 413.", size(&c.MaxPayload, 1<<10, 1<<30)},
 		{"", "max-outbox", "1MiB", "How much may be queued for one client or feed. Once a quarter of it is queued, a room's messages wait in the store until the client has received that. A client for which more is queued, and that receives nothing, is disconnected.", size(&c.MaxOutbox, 64<<10, 1<<30)},
 		{"", "max-memory", "256MiB", "How much may be held for all clients together: queued for them, waiting to be handled, and in incomplete messages. For one address, a quarter of it. Over the limit, the clients are disconnected for which the most is held.", size(&c.MaxMemory, 16<<20, 1<<50)},
@@ -201,6 +204,22 @@ func size(to *int64, least, most int64) value {
 		}
 		return 0, errNotAllowed
 	})
+}
+
+// minFree sets sqlite.Options.MinFree. There, 0 is the default, and a negative number means nothing.
+func minFree(to *int64) value {
+	bytes := size(to, 0, 1<<50)
+	return value{set: func(s string) error {
+		*to = 0
+		if s == "" {
+			return nil
+		}
+		err := bytes.set(s)
+		if *to == 0 {
+			*to = -1
+		}
+		return err
+	}}
 }
 
 func level(to *slog.Level) value {

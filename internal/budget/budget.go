@@ -31,6 +31,8 @@ const (
 	RoomMessageBytes // their bytes
 	Typing           // announcements in a room of who is typing
 	Presence         // announcements in a room of who joins and leaves
+	Rooms            // rooms that the clients of an address create
+	Stored           // bytes that are stored for the clients of an address
 
 	Kinds = int(iota) // number of kinds
 )
@@ -41,6 +43,7 @@ const ConnectionKinds = int(Events) + 1
 var names = [Kinds]string{
 	"frames", "bytes", "inflated", "events",
 	"joins", "pages", "reads", "messages", "message_bytes", "room_messages", "room_message_bytes", "typing", "presence",
+	"rooms", "stored",
 }
 
 // String returns the kind's name in metrics and logs.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/budget"
 )
 
@@ -17,6 +18,8 @@ type Peer interface {
 	// Address is what the connection has in common with others of the same client: an IPv4 address,
 	// or a network of IPv6.
 	Address() string
+	// RemoteAddress is the client's network address itself, with or without a port.
+	RemoteAddress() string
 	// Between Enter and Exit, the connection receives the announcements of a room.
 	Enter(room string) error
 	Exit(room string)
@@ -41,6 +44,7 @@ type Client struct {
 	joins       budget.Balance
 	pages       budget.Balance
 	reader      reader
+	payer       string // whose quotas messages are charged to; empty: nobody's
 }
 
 // membership is a client's membership of one room.
@@ -54,7 +58,7 @@ type membership struct {
 func (s *Service) Connect(p Peer) *Client {
 	return &Client{
 		service: s, peer: p, memberships: make(map[string]*membership),
-		reader: reader{address: p.Address(), id: p.ID()},
+		reader: reader{address: p.Address(), id: p.ID()}, payer: address.Limited(p.RemoteAddress(), s.opts.ExemptAddresses),
 	}
 }
 

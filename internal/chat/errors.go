@@ -103,6 +103,8 @@ func storeRefusal(err error) (refusal error, alarming bool) {
 		return Refuse(UnknownOutcome, "the message may have been stored: send it again with the same clientId"), true
 	case history.ErrBusy.Code:
 		return Refuse(Unavailable, "too much is being read: try again later"), true
+	case history.ErrFull.Code:
+		return Refuse(Unavailable, "messages cannot be stored at the moment, because the server's disk is nearly full: try again later"), true
 	case history.ErrClosed.Code:
 		return Refuse(Unavailable, "the server is shutting down: try again"), false
 	}

@@ -37,10 +37,16 @@ func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Mess
 	if err := c.pay(ctx, q.RoomID, len(q.Message)+envelope); err != nil {
 		return err
 	}
+	reserved, err := c.reserve(&d)
+	if err != nil {
+		return err
+	}
 	if c.sending.Load() >= maxSending {
 		bounded, cancel := c.service.bounded(context.WithoutCancel(ctx))
 		defer cancel()
-		done(c.service.appended(c.service.log.Append(bounded, d)))
+		stored, err := c.service.log.Append(bounded, d)
+		c.service.settle(reserved, stored, err)
+		done(c.service.appended(stored, err))
 		return nil
 	}
 	late := time.AfterFunc(c.service.opts.Timeout, func() {
@@ -49,6 +55,7 @@ func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Mess
 	c.sending.Add(1)
 	err = c.service.log.AppendFunc(d, func(stored history.Appended, err error) {
 		c.sending.Add(-1)
+		c.service.settle(reserved, stored, err)
 		if late.Stop() {
 			done(c.service.appended(stored, err))
 		}
@@ -56,6 +63,7 @@ func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Mess
 	if err != nil {
 		c.sending.Add(-1)
 		late.Stop()
+		c.service.settle(reserved, history.Appended{}, err)
 		return c.service.storeError(context.Background(), "append message", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,10 @@ type Options struct {
 	// Budgets limit what one client, and all clients of a room, may send; see [Budgets]. The zero
 	// value limits nothing.
 	Budgets budget.Limits
+	// ExemptAddresses are networks whose clients have no quotas: budget.Rooms and budget.Stored.
+	ExemptAddresses []netip.Prefix
+	// OverQuota, if not nil, is called for each message that a quota does not allow.
+	OverQuota func(kind budget.Kind, address string)
 	// Appended, if not nil, is called for each acknowledged message.
 	Appended func(duplicate bool)
 	// Failed, if not nil, is called when the store fails.
@@ -46,6 +51,7 @@ type Service struct {
 	presence presence
 	slowed   counters
 	refused  counters
+	accounts accounts
 
 	followers atomic.Uint64 // since the start
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 	"strconv"
 	"strings"
@@ -45,7 +46,12 @@ type Client struct {
 
 // Connect connects to the server at an address such as http://127.0.0.1:8080.
 func Connect(ctx context.Context, url string) (*Client, error) {
-	conn, _, err := ws.Dial(ctx, url+"/socket.io/?EIO=4&transport=websocket", nil)
+	return ConnectWith(ctx, url, nil)
+}
+
+// ConnectWith is Connect with additional fields in the request's header.
+func ConnectWith(ctx context.Context, url string, header http.Header) (*Client, error) {
+	conn, _, err := ws.Dial(ctx, url+"/socket.io/?EIO=4&transport=websocket", &ws.DialOptions{Header: header})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package apptest
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -19,9 +20,20 @@ type Peer struct {
 // Dial connects for the time of the test.
 func Dial(t testing.TB, url string) *Peer {
 	t.Helper()
+	return dial(t, url, nil)
+}
+
+// DialFrom is Dial from an address, as a proxy reports it.
+func DialFrom(t testing.TB, url, address string) *Peer {
+	t.Helper()
+	return dial(t, url, http.Header{"X-Forwarded-For": {address}})
+}
+
+func dial(t testing.TB, url string, header http.Header) *Peer {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := Connect(ctx, url)
+	c, err := ConnectWith(ctx, url, header)
 	if err != nil {
 		t.Fatalf("connect: %v", err)
 	}

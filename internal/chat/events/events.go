@@ -177,7 +177,10 @@ func (p *peer) ID() string {
 }
 
 // Address implements chat.Peer.
-func (p *peer) Address() string { return address.Client(p.socket().Handshake().Address) }
+func (p *peer) Address() string { return address.Client(p.RemoteAddress()) }
+
+// RemoteAddress implements chat.Peer.
+func (p *peer) RemoteAddress() string { return p.socket().Handshake().Address }
 
 // Enter implements chat.Peer.
 func (p *peer) Enter(room string) error {
