@@ -53,6 +53,13 @@ func (l *slowListener) Deliver(m *history.Live) {
 	l.listener.Deliver(m)
 }
 
+// losses returns the calls of Lost.
+func (l *slowListener) losses() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
 // take takes what the client was sent.
 func (l *slowListener) take() {
 	l.mu.Lock()
@@ -249,18 +256,21 @@ func TestTurns(t *testing.T) {
 		var slow [rooms]*slowListener
 		for i := range slow {
 			room := fmt.Sprint("r", i)
+			mu.Lock()
 			turns[room] = 0
+			mu.Unlock()
 			slow[i] = newSlow(1)
 			slow[i].open(t, log, room, history.OpenOptions{})
 			put(t, store, room, 1+history.MaxLimit*pages)
 			mustAppend(t, log, room, 1)
 		}
 		time.Sleep(time.Second) // the log repairs what it has not published
-		clear(turns)
-		for i := range slow {
-			turns[fmt.Sprint("r", i)] = 0
+		mu.Lock()
+		for room := range turns {
+			turns[room] = 0
 		}
 		most = 0
+		mu.Unlock()
 		for _, l := range slow {
 			l.room = 1 << 30
 			l.mu.Lock()
@@ -271,9 +281,12 @@ func TestTurns(t *testing.T) {
 			l.drained[0]()
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		for _, l := range slow {
 			l.wantLive(t, 1, 2+history.MaxLimit*pages)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if most != 2 {
 			t.Errorf("%d reads at a time", most)
 		}
@@ -299,13 +312,14 @@ func TestBehindWhenTheStoreFails(t *testing.T) {
 		store.hook(broken)
 		slow.take()
 		time.Sleep(9500 * time.Millisecond)
-		if len(slow.lost) > 0 {
-			t.Errorf("lost too early: %v", slow.lost)
+		synctest.Wait()
+		if len(slow.losses()) > 0 {
+			t.Errorf("lost too early: %v", slow.losses())
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if len(slow.lost) != 1 || !errors.Is(slow.lost[0], errDisk) || !strings.HasPrefix(slow.lost[0].Error(), "r: ") {
-			t.Errorf("lost: %v", slow.lost)
+		if len(slow.losses()) != 1 || !errors.Is(slow.losses()[0], errDisk) || !strings.HasPrefix(slow.losses()[0].Error(), "r: ") {
+			t.Errorf("lost: %v", slow.losses())
 		}
 		wantBehind(t, log, 1) // the other one has not asked for more
 		store.hook(hooks{})
@@ -315,8 +329,8 @@ func TestBehindWhenTheStoreFails(t *testing.T) {
 		other.take()
 		slow.wantLive(t, 1, 2)
 		other.wantLive(t, 1, 5)
-		if len(other.lost)+len(slow.lost) != 1 {
-			t.Errorf("lost: %v, %v", slow.lost, other.lost)
+		if len(other.losses())+len(slow.losses()) != 1 {
+			t.Errorf("lost: %v, %v", slow.losses(), other.losses())
 		}
 		wantBehind(t, log, 0)
 	})
@@ -338,8 +352,8 @@ func TestBehindWhatIsPruned(t *testing.T) {
 		}})
 		slow.take()
 		other.take()
-		if len(slow.lost) != 1 || !errors.Is(slow.lost[0], history.ErrPruned) {
-			t.Errorf("lost: %v", slow.lost)
+		if len(slow.losses()) != 1 || !errors.Is(slow.losses()[0], history.ErrPruned) {
+			t.Errorf("lost: %v", slow.losses())
 		}
 		slow.wantLive(t, 1, 1)
 		other.wantLive(t, 1, 9)
@@ -357,9 +371,10 @@ func TestCloseWhileBehind(t *testing.T) {
 			synctest.Wait()
 			f(l, s)
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			wantBehind(t, log, 0)
-			if n := history.OpenRooms(log); n != 0 || len(l.lost) > 0 {
-				t.Errorf("%s: %d rooms are open, lost %v", when, n, l.lost)
+			if n := history.OpenRooms(log); n != 0 || len(l.losses()) > 0 {
+				t.Errorf("%s: %d rooms are open, lost %v", when, n, l.losses())
 			}
 		}
 		end("before it has drained", func(l *slowListener, s *history.Subscription) { s.Close(); l.take() })
