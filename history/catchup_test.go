@@ -118,7 +118,7 @@ func TestBehind(t *testing.T) {
 		}
 		slow.take()
 		slow.wantLive(t, 1, 1500) // the client's room is used up exactly
-		if *n < 4 || *n > 8 { // the first pages are small
+		if *n < 4 || *n > 8 {     // the first pages are small
 			t.Errorf("%d reads, want 4 or a few more", *n)
 		}
 		mustAppend(t, log, "r", 1)
