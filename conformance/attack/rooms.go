@@ -65,13 +65,13 @@ func (s *slowLine) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// floodRoom lets a member call an event without waiting for answers, in the room of slow members.
-func floodRoom(transport, event string, argument func(i int) string, most int) func(context.Context, *attacker) error {
+// floodRoom lets members call an event without waiting for answers, in the room of slow members.
+func floodRoom(members int, transport, event string, argument func(i int) string, most int) func(context.Context, *attacker) error {
 	return func(ctx context.Context, a *attacker) error {
 		if err := a.victims(ctx, 20, 1e6); err != nil {
 			return err
 		}
-		a.each(1, func(int) {
+		a.each(members, func(int) {
 			c, err := join(ctx, a.target, transport, from(attackerAddress), `{"roomId":"probe-0","userId":"mallory","limit":1}`)
 			if err != nil {
 				a.failed(ctx, err)
@@ -166,15 +166,23 @@ func fillStorage(ctx context.Context, a *attacker) error {
 var roomAttacks = []*attack{
 	{
 		name: "large-messages", what: "a member sends messages of 60 KB as fast as it can, beside 20 members on lines of 8 Mbit/s",
-		do: floodRoom("websocket", "sendMessage", func(int) string {
+		do: floodRoom(1, "websocket", "sendMessage", func(int) string {
 			return `{"roomId":"probe-0","message":{"text":"` + strings.Repeat("m", 60_000) + `"}}`
 		}, 5000),
 		check: spareVictims, memory: 64 << 20,
 		without: noRates, broken: "victims",
 	},
 	{
+		name: "crowd", what: "50 members of one attacker do the same together",
+		do: floodRoom(50, "websocket", "sendMessage", func(int) string {
+			return `{"roomId":"probe-0","message":{"text":"` + strings.Repeat("m", 60_000) + `"}}`
+		}, 100),
+		check: spareVictims, memory: 128 << 20,
+		without: noRates, broken: "victims",
+	},
+	{
 		name: "typing", what: "a member begins and stops typing as fast as it can, beside 20 members on lines of 8 Mbit/s",
-		do: floodRoom("websocket", "typing", func(i int) string {
+		do: floodRoom(1, "websocket", "typing", func(i int) string {
 			return fmt.Sprintf(`{"roomId":"probe-0","typing":%v}`, i%2 == 0)
 		}, 100_000),
 		check: func(r *result) {
