@@ -54,9 +54,6 @@ func (s *Server) newRegistry() *prometheus.Registry {
 			Name: "parley_hosts_refused_total", Help: "Requests for a host that is not allowed.",
 		}, func() float64 { return float64(s.hostsRefused.Load()) }),
 		newServerCollector(s.sockets, s.chat), s.metrics,
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "parley_hosts_refused_total", Help: "Requests for a host that is not allowed.",
-		}, func() float64 { return float64(s.hostsRefused.Load()) }),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
