@@ -15,7 +15,7 @@ import (
 type Kind uint8
 
 // The kinds. Package engine charges the first three for each connection, and package parley the
-// fourth. Package chat charges the others.
+// fourth. Package chat charges the others; see its Budgets.
 const (
 	Frames   Kind = iota // control frames, fragments, and packets without an event
 	Bytes                // received bytes, of any sort
