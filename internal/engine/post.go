@@ -121,10 +121,31 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request, body io.Reade
 	if r.ContentLength > s.srv.opts.MaxPayload {
 		return nil, &http.MaxBytesError{Limit: s.srv.opts.MaxPayload}
 	}
-	// Allocate in proportion to what has arrived, not to the declared length.
-	var b bytes.Buffer
-	_, err := b.ReadFrom(limited)
-	return b.Bytes(), err
+	return readAll(limited)
+}
+
+const leastPiece, largestPiece = 512, 64 << 10
+
+// readAll reads all of r. It allocates in proportion to what has arrived, not to a declared length,
+// and in pieces: a buffer that grows would take up to three times as much while the rest is awaited.
+func readAll(r io.Reader) ([]byte, error) {
+	var full [][]byte
+	piece := make([]byte, 0, leastPiece)
+	for {
+		n, err := r.Read(piece[len(piece):cap(piece)])
+		piece = piece[:len(piece)+n]
+		switch {
+		case err == io.EOF && full == nil:
+			return piece, nil
+		case err == io.EOF:
+			return bytes.Join(append(full, piece), nil), nil
+		case err != nil:
+			return nil, err
+		case len(piece) == cap(piece):
+			full = append(full, piece)
+			piece = make([]byte, 0, min(2*cap(piece), largestPiece))
+		}
+	}
 }
 
 // receivedInTurn handles one packet of the body of r, once the session is not paused. Until then the
