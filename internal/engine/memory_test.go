@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -252,5 +253,27 @@ func TestMessageOfAPausedSession(t *testing.T) {
 			t.Error("the message did not arrive")
 		}
 		o.wantOpen()
+	})
+}
+
+// The body of a POST is not read any more when its session was ended for what it holds.
+func TestBodiesOfEvictedSessions(t *testing.T) {
+	eachPosting(t, engine.Options{MaxMemory: 100_000}, func(p posting) {
+		r, w := io.Pipe()
+		defer w.Close()
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			p.try("POST", p.query, io.MultiReader(strings.NewReader("4"+long(50_000)), r)) // an address may hold a quarter
+		}()
+		start := time.Now()
+		<-p.session.ended
+		p.session.wantEnded(engine.TransportError)
+		<-answered
+		wantSince(p.t, start, 0)
+		synctest.Wait()
+		if held := p.Held(); held != 0 {
+			p.t.Errorf("%d bytes are held after the end", held)
+		}
 	})
 }

@@ -69,7 +69,7 @@ func (p *polling) wakeLocked() {
 
 func (p *polling) readyLocked() bool { return p.parked != nil }
 func (p *polling) pauseLocked(bool)  {} // see awaitResumed
-func (p *polling) cutLocked()        {}
+func (p *polling) cutLocked()        { p.post.cutLocked() }
 func (p *polling) posts() *posts     { return &p.post }
 
 func (p *polling) probedLocked() bool {

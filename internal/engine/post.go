@@ -15,8 +15,16 @@ import (
 // posts belongs to a transport whose client sends by POST, one at a time. The session's lock guards
 // the fields that change.
 type posts struct {
-	forms bool // JSONP: the body is a form
-	busy  bool
+	forms   bool // JSONP: the body is a form
+	busy    bool
+	reading *http.ResponseController // of the POST whose body is being read; while it is set others may cut it
+}
+
+// cutLocked ends the reading of a body that nobody needs any more.
+func (p *posts) cutLocked() {
+	if p.reading != nil { // so servePost has not returned
+		p.reading.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // servePost receives what the client sends.
@@ -52,12 +60,15 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	p.busy = true
+	p.busy, p.reading = true, http.NewResponseController(w)
 	s.mu.Unlock()
 
 	held := &holdingReader{r: r.Body, s: s}
 	defer held.release()
 	body, err := s.readBody(w, r, held)
+	s.mu.Lock()
+	p.reading = nil
+	s.mu.Unlock()
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -76,12 +87,12 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	if !ok || !encoding.Binary() && !utf8.Valid(body) {
 		err = eio.ErrMalformed // or else the server would pass it on to WebSockets, which must refuse it
 	} else {
-		err = encoding.Decode(body, s.receivedInTurn)
+		err = encoding.Decode(body, func(p eio.Packet) error { return s.receivedInTurn(p, r) })
 	}
 	if errors.Is(err, eio.ErrMalformed) {
 		s.end(ParseError, err)
 	}
-	s.awaitResumed(nil)
+	s.awaitTurn(r)
 	// Do this before the answer, since the client's next packet may be an upgrade.
 	s.donePosting(p)
 	h := w.Header()
@@ -110,22 +121,54 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request, body io.Reade
 	if r.ContentLength > s.srv.opts.MaxPayload {
 		return nil, &http.MaxBytesError{Limit: s.srv.opts.MaxPayload}
 	}
-	// Allocate in proportion to what has arrived, not to the declared length.
-	var b bytes.Buffer
-	_, err := b.ReadFrom(limited)
-	return b.Bytes(), err
+	return readAll(limited)
 }
 
-// receivedInTurn handles one packet of a body, once the session is not paused. Until then the
+const leastPiece, largestPiece = 512, 64 << 10
+
+// readAll reads all of r. It allocates in proportion to what has arrived, not to a declared length,
+// and in pieces: a buffer that grows would take up to three times as much while the rest is awaited.
+func readAll(r io.Reader) ([]byte, error) {
+	var full [][]byte
+	piece := make([]byte, 0, leastPiece)
+	for {
+		n, err := r.Read(piece[len(piece):cap(piece)])
+		piece = piece[:len(piece)+n]
+		switch {
+		case err == io.EOF && full == nil:
+			return piece, nil
+		case err == io.EOF:
+			return bytes.Join(append(full, piece), nil), nil
+		case err != nil:
+			return nil, err
+		case len(piece) == cap(piece):
+			full = append(full, piece)
+			piece = make([]byte, 0, min(2*cap(piece), largestPiece))
+		}
+	}
+}
+
+// receivedInTurn handles one packet of the body of r, once the session is not paused. Until then the
 // client's POST is running, even if the client has given it up, and another POST would overlap with
 // it. So a paused session holds at most one body.
-func (s *Session) receivedInTurn(p eio.Packet) error {
-	if !s.awaitResumed(nil) {
+func (s *Session) receivedInTurn(p eio.Packet, r *http.Request) error {
+	if !s.awaitTurn(r) {
 		return ErrEnded // drops the rest of the body
 	}
 	s.arrived(1, 0)
 	s.received(p)
 	return nil
+}
+
+// awaitTurn waits like awaitResumed, before the server goes on with the body of r. A client that is
+// over its budget can make that last for minutes. So if it has given up the POST, the session ends.
+func (s *Session) awaitTurn(r *http.Request) bool {
+	for s.halted.Load()&isSlowed != 0 && !s.ended() {
+		if !s.awaitResumed(r.Context().Done()) && r.Context().Err() != nil {
+			s.end(TransportError, r.Context().Err())
+		}
+	}
+	return s.awaitResumed(nil)
 }
 
 // awaitResumed waits while the session is paused, or until gone is closed. It reports whether the

@@ -111,6 +111,21 @@ func TestPostsOverBudget(t *testing.T) {
 	})
 }
 
+// A client that is over its budget and gives up its POST is gone.
+func TestPostOverBudgetThatIsGivenUp(t *testing.T) {
+	eachPosting(t, engine.Options{Budget: budget.Limits{budget.Frames: {PerSecond: 10, Burst: 20}}}, func(p posting) {
+		start := time.Now()
+		p.giveUp(strings.Repeat("6\x1e", 10_000) + "4a")
+		p.session.wantEnded(engine.TransportError)
+		wantSince(p.t, start, 0)
+		if held := p.Held(); held != 0 {
+			p.t.Errorf("%d bytes are held", held)
+		}
+		p.wantCount(0)
+		p.wantSessions(0)
+	})
+}
+
 // A client that only inflates is slowed down after the message that exceeds the budget.
 func TestInflatingOverBudget(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {

@@ -109,6 +109,7 @@ func (t *sse) pauseLocked(bool)  {} // see awaitResumed
 func (t *sse) posts() *posts     { return &t.post }
 
 func (t *sse) cutLocked() {
+	t.post.cutLocked()
 	if t.stream != nil {
 		t.stream.cutLocked()
 	}

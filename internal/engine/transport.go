@@ -81,8 +81,9 @@ type transport interface {
 	// reports whether the session must linger until the transport, or the heartbeat's timer, ends
 	// that.
 	endLocked(farewell eio.Type) (linger bool)
-	// cutLocked is called after endLocked when the client is too slow. If the client takes nothing,
-	// the transport no longer waits for it.
+	// cutLocked is called after endLocked when the client is too slow, or too much is held for it.
+	// The transport no longer waits for the client, neither for it to take something nor for the rest
+	// of a body.
 	cutLocked()
 }
 
