@@ -200,8 +200,6 @@ func (r *result) least(name string, got, limit float64, note ...string) {
 // count returns what the attacker has counted.
 func (r *result) count(name string) float64 { return float64(r.Counts[name]) }
 
-// grew returns by how much a metric grew during the attack.
-func (r *result) grew(name string) float64 { return r.after.sum(name) - r.before.sum(name) }
 
 // usual checks what every attack must keep.
 func (r *result) usual(a *attack) {
