@@ -200,7 +200,6 @@ func (r *result) least(name string, got, limit float64, note ...string) {
 // count returns what the attacker has counted.
 func (r *result) count(name string) float64 { return float64(r.Counts[name]) }
 
-
 // usual checks what every attack must keep.
 func (r *result) usual(a *attack) {
 	r.most("starved", float64(len(r.probe.starved)), 0, strings.Join(r.probe.starved, ", "))
