@@ -69,9 +69,12 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	p.reading = nil
 	s.mu.Unlock()
+	s.arrived(0, held.read)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
+		held.release()
+		s.awaitTurn(r)
 		s.donePosting(p)
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
@@ -80,7 +83,6 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	s.arrived(0, len(body))
 	if p.forms {
 		body, ok = formData(body)
 	}

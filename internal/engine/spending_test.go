@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -107,6 +108,29 @@ func TestPostsOverBudget(t *testing.T) {
 			p.t.Errorf("after %v, want 8 s", d)
 		}
 		p.session.wantOpen()
+		p.session.session.Close()
+	})
+}
+
+// Bodies that are refused for their size are charged as well.
+func TestRefusedPostsOverBudget(t *testing.T) {
+	limits := engine.Options{MaxPayload: 1000, Budget: budget.Limits{budget.Bytes: {PerSecond: 100, Burst: 2000}}}
+	eachPosting(t, limits, func(p posting) {
+		start := time.Now()
+		for range 3 { // the 1,000 bytes over the budget take 10 s
+			a, err := p.try("POST", p.query, io.MultiReader(strings.NewReader("4"+long(2000)))) // without a declared length
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			wantAnswer(p.t, a, 413, "")
+		}
+		if d := time.Since(start); d < 10*time.Second || d > 12*time.Second {
+			p.t.Errorf("after %v, want 10 s", d)
+		}
+		p.session.wantOpen()
+		if held := p.Held(); held != 0 {
+			p.t.Errorf("%d bytes are held", held)
+		}
 		p.session.session.Close()
 	})
 }
