@@ -51,9 +51,29 @@ type Handler struct {
 const preflightAge = 10 * time.Minute
 
 type counters struct {
-	opened, refused, slow, failed, events atomic.Uint64
-	queued, behind                        atomic.Int64 // of all streams: bytes; streams that wait in WhenDrained
+	opened, slow, failed, events atomic.Uint64
+	refused                      [len(Refusals)]atomic.Uint64
+	queued, behind               atomic.Int64 // of all streams: bytes; streams that wait in WhenDrained
 }
+
+// Refusals lists the reasons for refused requests, which are the keys of Stats.Refused.
+var Refusals = [...]string{
+	forMethod:  "method",  // neither GET nor HEAD
+	forOrigin:  "origin",  // a page of an origin that is not allowed
+	forWriter:  "writer",  // the ResponseWriter cannot stream
+	forStreams: "streams", // MaxStreams
+	forAddress: "address", // MaxPerAddress
+	byOpen:     "open",    // by Open
+}
+
+const (
+	forMethod = iota
+	forOrigin
+	forWriter
+	forStreams
+	forAddress
+	byOpen
+)
 
 // New returns a Handler. A nil opt means the defaults. New panics if an origin in opt can never
 // match. It also panics if opt combines the origin * with credentials, because every site could
@@ -72,14 +92,14 @@ func New(open Open, opt *Options) *Handler {
 
 // Stats are the counters of a Handler.
 type Stats struct {
-	Streams int    // currently open
-	Opened  uint64 // since the start
-	Refused uint64 // requests that were refused
-	Slow    uint64 // streams that ended because the client did not read
-	Failed  uint64 // streams that ended because Open failed after they had begun, or by Stream.Fail
-	Events  uint64 // events sent; each receiver counts
-	Queued  int    // bytes queued for all streams at present
-	Behind  int    // streams that are behind at present: someone waits in Stream.WhenDrained
+	Streams int               // currently open
+	Opened  uint64            // since the start
+	Refused map[string]uint64 // requests that were refused, by each of Refusals
+	Slow    uint64            // streams that ended because the client did not read
+	Failed  uint64            // streams that ended because Open failed after they had begun, or by Stream.Fail
+	Events  uint64            // events sent; each receiver counts
+	Queued  int               // bytes queued for all streams at present
+	Behind  int               // streams that are behind at present: someone waits in Stream.WhenDrained
 }
 
 // Stats returns the counters.
@@ -88,8 +108,12 @@ func (h *Handler) Stats() Stats {
 	n := len(h.streams)
 	h.mu.Unlock()
 	c := &h.stats
+	refused := make(map[string]uint64, len(Refusals))
+	for i, reason := range Refusals {
+		refused[reason] = c.refused[i].Load()
+	}
 	return Stats{
-		Streams: n, Opened: c.opened.Load(), Refused: c.refused.Load(), Slow: c.slow.Load(), Failed: c.failed.Load(),
+		Streams: n, Opened: c.opened.Load(), Refused: refused, Slow: c.slow.Load(), Failed: c.failed.Load(),
 		Events: c.events.Load(), Queued: int(c.queued.Load()), Behind: int(c.behind.Load()),
 	}
 }
@@ -117,9 +141,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.cors.Preflight(w, "GET, HEAD", "Last-Event-ID", "Cache-Control")
 	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions:
 		header.Set("Allow", "GET, HEAD, OPTIONS")
-		h.refuse(w, refuse(http.StatusMethodNotAllowed, "only GET and HEAD here"))
+		h.refuse(w, forMethod, refuse(http.StatusMethodNotAllowed, "only GET and HEAD here"))
 	case !allowed:
-		h.refuse(w, refuse(http.StatusForbidden, "pages of this origin may not read the feed"))
+		h.refuse(w, forOrigin, refuse(http.StatusForbidden, "pages of this origin may not read the feed"))
 	default:
 		h.serve(w, r)
 	}
@@ -129,11 +153,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	s := newStream(w, r, &h.opts, &h.stats)
 	if err := s.control.SetWriteDeadline(time.Time{}); err != nil {
 		// We could not get rid of a client that does not read.
-		h.refuse(w, refuse(http.StatusInternalServerError, "the server cannot stream"))
+		h.refuse(w, forWriter, refuse(http.StatusInternalServerError, "the server cannot stream"))
 		return
 	}
-	if err := h.enter(s, r); err != nil {
-		h.refuse(w, err)
+	if reason, err := h.enter(s, r); err != nil {
+		h.refuse(w, reason, err)
 		return
 	}
 	defer h.leave(s)
@@ -153,7 +177,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, ErrClosed) || errors.Is(err, ErrSlow):
 		err = nil // run will find it again
 	case !s.begun:
-		h.refuse(w, err)
+		h.refuse(w, byOpen, err)
 		return
 	case s.broken || s.ctx.Err() != nil: // the client is gone
 	case errors.As(err, &refusal):
@@ -211,22 +235,22 @@ func LastEventID(r *http.Request) string {
 }
 
 // enter counts the stream, or refuses it if there are too many.
-func (h *Handler) enter(s *Stream, r *http.Request) error {
+func (h *Handler) enter(s *Stream, r *http.Request) (reason int, err error) {
 	host := h.client(r)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.opts.MaxStreams > 0 && len(h.streams) >= h.opts.MaxStreams:
-		return refuse(http.StatusServiceUnavailable, "there are too many clients: try again later")
+		return forStreams, refuse(http.StatusServiceUnavailable, "there are too many clients: try again later")
 	case h.opts.MaxPerAddress > 0 && host != "" && h.perHost[host] >= h.opts.MaxPerAddress:
-		return refuse(http.StatusTooManyRequests, "there are too many clients of this address")
+		return forAddress, refuse(http.StatusTooManyRequests, "there are too many clients of this address")
 	}
 	h.streams[s] = host
 	h.perHost[host]++
 	if h.closed {
 		s.Close() // tells the client when to come back; after another status, EventSource never would
 	}
-	return nil
+	return 0, nil
 }
 
 func (h *Handler) leave(s *Stream) {
@@ -252,9 +276,9 @@ func (h *Handler) client(r *http.Request) string {
 	return address.Limited(client, h.opts.ExemptAddresses)
 }
 
-// refuse sends an answer in place of a stream.
-func (h *Handler) refuse(w http.ResponseWriter, err error) {
-	h.stats.refused.Add(1)
+// refuse sends an answer in place of a stream. reason is an index of Refusals.
+func (h *Handler) refuse(w http.ResponseWriter, reason int, err error) {
+	h.stats.refused[reason].Add(1)
 	h.limit(w)
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {

@@ -130,9 +130,13 @@ func registerFeeds(r *prometheus.Registry, feeds *sse.Handler) {
 	gauge("feeds_behind", "Feeds whose clients have yet to take what is queued.", func(s sse.Stats) int { return s.Behind })
 	gauge("feeds_queued_bytes", "Bytes queued for feeds.", func(s sse.Stats) int { return s.Queued })
 	counter("feeds_opened_total", "Feeds, since the start.", func(s sse.Stats) uint64 { return s.Opened })
-	counter("feeds_refused_total", "Requests for a feed that were refused.", func(s sse.Stats) uint64 { return s.Refused })
 	counter("feeds_slow_total", "Feeds ended since the client was too far behind.", func(s sse.Stats) uint64 { return s.Slow })
 	counter("feeds_failed_total", "Feeds ended since the store failed.", func(s sse.Stats) uint64 { return s.Failed })
+	for _, reason := range sse.Refusals {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "parley_feeds_refused_total", Help: "Requests for a feed that were refused, by reason.", ConstLabels: prometheus.Labels{"reason": reason},
+		}, func() float64 { return float64(feeds.Stats().Refused[reason]) }))
+	}
 	counter("feed_events_total", "Events to feeds, each receiver counted.", func(s sse.Stats) uint64 { return s.Events })
 }
 
