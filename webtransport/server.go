@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,9 +31,11 @@ type Options struct {
 	// MaxConnections limits the number of QUIC connections. Each of them is for one session. The
 	// default is 100,000; a negative number means no limit.
 	MaxConnections int
-	// MaxPerAddress limits the same for one IPv4 address, or one /64 network of IPv6; no limit. It
-	// does not apply to this machine.
+	// MaxPerAddress limits the same for one IPv4 address, or one /64 network of IPv6; no limit.
 	MaxPerAddress int
+	// ExemptAddresses lists networks to which MaxPerAddress does not apply, such as those of proxies
+	// for UDP. Nil means this machine: 127.0.0.0/8 and ::1.
+	ExemptAddresses []netip.Prefix
 	// RetryAbove is how many handshakes may be in progress before new clients must prove that
 	// their address is theirs, which costs them a round trip. The default is 128.
 	RetryAbove int
@@ -54,6 +57,9 @@ func (o *Options) withDefaults() Options {
 	d.MaxConnections = orDefault(d.MaxConnections, 100_000)
 	d.RetryAbove = orDefault(d.RetryAbove, 128)
 	d.Window = orDefault(d.Window, 1<<20)
+	if d.ExemptAddresses == nil {
+		d.ExemptAddresses = address.Loopback
+	}
 	return d
 }
 
@@ -93,6 +99,7 @@ type Server struct {
 	mu        sync.Mutex
 	conns     int
 	perClient map[string]int // QUIC connections, by address.Limited
+	refused   Refused
 	closed    bool
 	transport *quic.Transport
 	listener  *quic.Listener
@@ -202,7 +209,7 @@ var errTooMany = errors.New("webtransport: too many connections")
 
 // connContext counts a connection, from its first packet until its context ends.
 func (s *Server) connContext(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
-	client := address.Limited(info.RemoteAddr.String(), address.Loopback)
+	client := s.client(info.RemoteAddr.String())
 	if !s.enter(client) {
 		return nil, errTooMany
 	}
@@ -215,18 +222,38 @@ func (s *Server) connContext(ctx context.Context, info *quic.ClientInfo) (contex
 	return context.WithValue(ctx, beginning{}, begun), nil
 }
 
+// client returns the key for MaxPerAddress, or "" if that does not apply.
+func (s *Server) client(of string) string { return address.Limited(of, s.opts.ExemptAddresses) }
+
 // enter counts a connection. It returns false if there are too many.
 func (s *Server) enter(client string) bool {
 	o := &s.opts
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if o.MaxConnections > 0 && s.conns >= o.MaxConnections ||
-		o.MaxPerAddress > 0 && client != "" && s.perClient[client] >= o.MaxPerAddress {
+	switch {
+	case o.MaxConnections > 0 && s.conns >= o.MaxConnections:
+		s.refused.Connections++
+		return false
+	case o.MaxPerAddress > 0 && client != "" && s.perClient[client] >= o.MaxPerAddress:
+		s.refused.PerAddress++
 		return false
 	}
 	s.conns++
 	s.perClient[client]++
 	return true
+}
+
+// Refused counts QUIC connections that were refused, by the limit that was reached.
+type Refused struct {
+	Connections uint64 // MaxConnections
+	PerAddress  uint64 // MaxPerAddress
+}
+
+// Refused returns the connections that were refused since the server was made.
+func (s *Server) Refused() Refused {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
 }
 
 func (s *Server) leave(client string) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	wt "github.com/quic-go/webtransport-go"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/webtransport"
 )
@@ -956,7 +958,10 @@ func TestOverBudget(t *testing.T) {
 
 // QUIC connections of one address are limited, even if they never make a request.
 func TestConnectionsOfAnAddressAreLimited(t *testing.T) {
-	s := serve(t, nil, &webtransport.Options{MaxPerAddress: 1, HandshakeTimeout: time.Second})
+	s := serve(t, nil, &webtransport.Options{
+		MaxPerAddress: 1, MaxConnections: 6, HandshakeTimeout: time.Second,
+		ExemptAddresses: append(slices.Clone(address.Loopback), netip.MustParsePrefix("192.0.2.3/32")),
+	})
 	for range 3 { // this machine is exempt
 		s.join()
 	}
@@ -970,5 +975,13 @@ func TestConnectionsOfAnAddressAreLimited(t *testing.T) {
 		if !s.wt.Enter(from) {
 			t.Errorf("no place for %s after another has left", from)
 		}
+	}
+	for i, want := range []bool{true, false} { // exempt, until there is no room for anybody
+		if got := s.wt.Enter("192.0.2.3:1"); got != want {
+			t.Errorf("connection %d from an exempt address: %v, want %v", i, got, want)
+		}
+	}
+	if got, want := s.wt.Refused(), (webtransport.Refused{Connections: 1, PerAddress: 2}); got != want {
+		t.Errorf("refused: %+v, want %+v", got, want)
 	}
 }

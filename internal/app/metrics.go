@@ -21,6 +21,7 @@ import (
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/sse"
+	"github.com/parley-go/parley/webtransport"
 )
 
 // newTelemetry returns the server for metrics on a port of their own.
@@ -47,6 +48,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "parley_frames_slowed_total", Help: "Connections over HTTP/2 that sent too many frames and were read more slowly.",
 		}, func() float64 { return float64(s.http2.Slowed()) }))
+	}
+	if s.config.webTransport() {
+		registerWebTransport(r, s)
 	}
 	if files, ok := s.store.(files); ok {
 		registerFiles(r, files)
@@ -138,6 +142,18 @@ func registerFeeds(r *prometheus.Registry, feeds *sse.Handler) {
 		}, func() float64 { return float64(feeds.Stats().Refused[reason]) }))
 	}
 	counter("feed_events_total", "Events to feeds, each receiver counted.", func(s sse.Stats) uint64 { return s.Events })
+}
+
+// registerWebTransport adds the counters of the server for WebTransport.
+func registerWebTransport(r *prometheus.Registry, s *Server) {
+	counter := func(reason string, v func(webtransport.Refused) uint64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "parley_quic_refused_total", Help: "QUIC connections, for WebTransport, that were refused since there were too many, by reason.",
+			ConstLabels: prometheus.Labels{"reason": reason},
+		}, func() float64 { return float64(v(s.webTransport.Refused())) }))
+	}
+	counter("sessions", func(n webtransport.Refused) uint64 { return n.Connections })
+	counter("address", func(n webtransport.Refused) uint64 { return n.PerAddress })
 }
 
 // registerTLS adds metrics about certificates.

@@ -113,11 +113,6 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	}
 	failed := make(chan error, 4)
 	servers := 1
-	if p.Metrics != nil {
-		s.telemetry = s.newTelemetry(p)
-		servers++
-		go func() { failed <- s.telemetry.Serve(s.sockets.Listen(p.Metrics)) }()
-	}
 	if p.Plain != nil {
 		s.redirect = s.newRedirect(p)
 		servers++
@@ -127,6 +122,11 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 		s.webTransport = s.newWebTransport(p)
 		servers++
 		go func() { failed <- s.webTransport.Serve(p.UDP) }()
+	}
+	if p.Metrics != nil { // after the servers that it reports on
+		s.telemetry = s.newTelemetry(p)
+		servers++
+		go func() { failed <- s.telemetry.Serve(s.sockets.Listen(p.Metrics)) }()
 	}
 	go func() {
 		l := s.sockets.Listen(p.Main)

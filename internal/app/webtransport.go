@@ -17,9 +17,10 @@ func (s *Server) newWebTransport(p *Ports) *webtransport.Server {
 	// The QUIC library would log this warning itself; docs/tls.md says what to do.
 	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	o := &webtransport.Options{
-		MaxConnections: orUnlimited(s.config.MaxConnections),
-		MaxPerAddress:  s.config.MaxConnectionsPerAddress,
-		Middleware:     s.hostsOn(p.Main.Addr()).guard,
+		MaxConnections:  orUnlimited(s.config.MaxConnections),
+		MaxPerAddress:   s.config.MaxConnectionsPerAddress,
+		ExemptAddresses: s.config.exemptAddresses(),
+		Middleware:      s.hostsOn(p.Main.Addr()).guard,
 	}
 	return webtransport.NewServer(s.sockets, certs.Config(s.certs), o)
 }
