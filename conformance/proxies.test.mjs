@@ -144,36 +144,46 @@ for (const [name, proxy] of Object.entries(proxies)) {
     }
   });
 
+  // Limits per address do not apply to this machine. So the clients here come through one more proxy, 127.0.0.2,
+  // which is trusted too and appends the client's address, or they are 127.0.0.3 and claim to come through it.
   test(`${name}: clients' addresses, which clients cannot forge`, async (t) => {
-    const { http, https, ca, server } = await start(t, ['--trusted-proxies', '127.0.0.1', '--max-connections-per-address', '2']);
-    const forged = (i) => ({ 'X-Forwarded-For': `203.0.113.${i}`, 'X-Real-IP': `203.0.113.${i}`, Forwarded: `for=203.0.113.${i}` });
-    const socket = (url, Of) => async (localAddress, i) => {
-      const one = client(t, url, { ...ways.websocket, reconnection: false, agent: new Of({ localAddress, ca }), extraHeaders: forged(i) });
+    const { http, https, ca, server } = await start(t, ['--trusted-proxies', '127.0.0.1,127.0.0.2', '--max-connections-per-address', '2']);
+    const socket = (url, Of) => async (localAddress, extraHeaders) => {
+      const one = client(t, url, { ...ways.websocket, reconnection: false, agent: new Of({ localAddress, ca }), extraHeaders });
       return new Promise((resolve) => one.on('connect', () => resolve(200)).on('connect_error', () => resolve(429)));
     };
-    const get = (url, options, to) => async (localAddress, i) => {
+    const status = (attempt) => attempt.then((one) => one.status ?? 200, ({ message }) => Number(/^status (\d+)/.exec(message)?.[1]) || message);
+    const ask = (url, options, begin) => async (localAddress, headers) => {
       const request = await requests(t, url, { ...options, localAddress });
-      return (await request(to, { headers: forged(i) })).status;
+      return status(begin((to, more) => request(to, { ...more, headers: { ...more?.headers, ...headers } })));
     };
     const kinds = [socket(http, Agent), socket(https, SecureAgent), socket(server.url, Agent)];
     for (const [url, options] of [...roads({ http, https, ca }), [server.url]]) {
-      for (const to of ['/socket.io/?EIO=4&transport=polling', '/socket.io/?EIO=3&transport=polling&j=0', room]) kinds.push(get(url, options, to));
+      for (const begin of [poller, (request) => poller(request, { j: 0 }), (request) => request(room)]) kinds.push(ask(url, options, begin));
     }
     for (const [k, attempt] of kinds.entries()) {
+      const address = (host) => `198.18.${k}.${host}`;
       const statuses = [];
-      for (const [i, host] of [1, 1, 1, 2, 1].entries()) statuses.push(await attempt(`127.0.${k + 1}.${host}`, i));
+      for (const [i, host] of [1, 1, 1, 2, 1].entries()) {
+        const forged = `203.0.113.${i}`;
+        statuses.push(await attempt('127.0.0.2', { 'X-Forwarded-For': `${forged}, ${address(host)}`, 'X-Real-IP': forged, Forwarded: `for=${forged}` }));
+      }
       assert.deepEqual(statuses, [200, 200, 429, 200, 429], `kind ${k}`);
+      const full = address(1);
+      assert.equal(await attempt('127.0.0.3', { 'X-Forwarded-For': full, 'X-Real-IP': full, Forwarded: `for=${full}` }), 200, `kind ${k}, forged`);
     }
   });
 
   test(`${name}: its header is ignored if it is not trusted`, async (t) => {
-    const proxied = await start(t, ['--trusted-proxies', '10.0.0.0/8', '--max-connections-per-address', '2']);
-    const statuses = [];
-    for (const i of count(3)) {
-      const request = await requests(t, proxied.http, { localAddress: `127.0.1.${i + 1}` });
-      statuses.push((await request('/socket.io/?EIO=4&transport=polling')).status);
+    for (const [trusted, third] of [['10.0.0.0/8', 200], ['127.0.0.0/8', 429]]) {
+      const proxied = await start(t, ['--trusted-proxies', trusted, '--max-connections-per-address', '2']);
+      const request = await requests(t, proxied.http);
+      const statuses = [];
+      for (const _ of count(3)) {
+        statuses.push((await request(room, { headers: { 'X-Forwarded-For': '198.18.0.1' } })).status);
+      }
+      assert.deepEqual(statuses, [200, 200, third], trusted);
     }
-    assert.deepEqual(statuses, [200, 200, 429]);
   });
 
   test(`${name}: whether a client uses TLS, which clients cannot forge`, async (t) => {

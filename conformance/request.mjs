@@ -72,28 +72,30 @@ export async function feed(request, to, lastEventId) {
 }
 
 /**
- * Begins a session over sse and answers pings. ended resolves when the stream ends. failed is the error
- * of the first pong that failed, or undefined.
+ * Begins a session over sse, joins the main namespace and answers pings. ended resolves when the stream ends.
+ * failed is the error of the first pong that failed, or undefined.
  */
 export async function streamer(request) {
   const query = '/socket.io/?EIO=4&transport=sse';
   let sid;
-  const pong = async () => {
-    const response = await request(`${query}&sid=${sid}`, { method: 'POST', headers: { 'Content-Type': 'text/plain;charset=UTF-8' }, body: '3' });
+  const post = async (body) => {
+    const response = await request(`${query}&sid=${sid}`, { method: 'POST', headers: { 'Content-Type': 'text/plain;charset=UTF-8' }, body });
     if (await response.text() !== 'ok') throw new Error(`status ${response.status}`);
   };
   let failed;
   const self = await listen(request, query, undefined, ({ data }) => {
     if (data[0] === '0') ({ sid } = JSON.parse(data.slice(1)));
-    if (data === '2') pong().catch((error) => { failed ??= error; });
+    if (data === '2') post('3').catch((error) => { failed ??= error; });
   });
   await until(() => sid);
+  await post('40');
   return Object.defineProperty(self, 'failed', { get: () => failed });
 }
 
 /**
- * Begins a session over polling, or over JSONP if j is set. It answers pings until the session ends or a
- * request fails. packets has the packets received. failed is the error that ended it, or undefined.
+ * Begins a session over polling, or over JSONP if j is set, and joins the main namespace. It answers pings
+ * until the session ends or a request fails. packets has the packets received. failed is the error that
+ * ended it, or undefined.
  */
 export async function poller(request, { j } = {}) {
   const self = { packets: [], failed: undefined };
@@ -108,6 +110,8 @@ export async function poller(request, { j } = {}) {
   const of = `${query}&sid=${self.handshake.sid}`;
   const type = script ? 'application/x-www-form-urlencoded' : 'text/plain;charset=UTF-8';
   self.post = (payload) => request(of, { method: 'POST', headers: { 'Content-Type': type }, body: script ? `d=${encodeURIComponent(payload)}` : payload });
+  const taken = async (response) => { if (await response.text() !== 'ok') throw new Error(`status ${response.status}`); };
+  await taken(await self.post('40'));
   (async () => {
     for (;;) {
       for (const packet of (await read(await request(of))).split('\x1e')) {
@@ -117,7 +121,6 @@ export async function poller(request, { j } = {}) {
       }
     }
   })().catch((error) => { self.failed = error; });
-  async function taken(response) { if (await response.text() !== 'ok') throw new Error(`status ${response.status}`); }
   return self;
 }
 
