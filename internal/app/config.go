@@ -252,6 +252,10 @@ func (c *Config) budgets() budget.Limits {
 	l := chat.Budgets(c.EventsPerSecond, float64(c.BytesPerSecond), int(c.MaxOutbox), c.MaxRooms)
 	l[budget.Rooms] = perHour(float64(c.RoomsPerHour))
 	l[budget.Stored] = perHour(float64(c.StoredPerHour))
+	if n := float64(c.MaxConnectionsPerAddress); n > 0 && c.BytesPerSecond > 0 {
+		own := l[budget.Reads]
+		l[budget.AddressReads] = budget.Limit{PerSecond: max(own.PerSecond, n*(8<<10)), Burst: max(own.Burst, n*(256<<10))}
+	}
 	return l
 }
 

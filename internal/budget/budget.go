@@ -33,6 +33,7 @@ const (
 	Presence         // announcements in a room of who joins and leaves
 	Rooms            // rooms that the clients of an address create
 	Stored           // bytes that are stored for the clients of an address
+	AddressReads     // bytes of messages that are read from the store for the clients of an address
 
 	Kinds = int(iota) // number of kinds
 )
@@ -43,7 +44,7 @@ const ConnectionKinds = int(Events) + 1
 var names = [Kinds]string{
 	"frames", "bytes", "inflated", "events",
 	"joins", "pages", "reads", "messages", "message_bytes", "room_messages", "room_message_bytes", "typing", "presence",
-	"rooms", "stored",
+	"rooms", "stored", "address_reads",
 }
 
 // String returns the kind's name in metrics and logs.

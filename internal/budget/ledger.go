@@ -22,16 +22,33 @@ type Ledger struct {
 
 // Allow charges n to a client that is within its budget; see [Balance.Allow].
 func (l *Ledger) Allow(client string, limit Limit, n int) (wait time.Duration) {
+	return l.Reserve(client, limit, n, 0)
+}
+
+// Reserve returns how long a client has to wait until it is within its budget. It charges n unless
+// that is longer than most. So those who wait come in the order of their calls, and need not ask
+// again.
+func (l *Ledger) Reserve(client string, limit Limit, n int, most time.Duration) (wait time.Duration) {
 	if limit.PerSecond <= 0 {
 		return 0
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.accounts[client]
-	if b == nil {
-		b = l.openLocked(client)
+	b := l.accountLocked(client)
+	if wait = b.Charge(limit, 0); wait <= most {
+		b.Charge(limit, n)
 	}
-	return b.Allow(limit, n)
+	return wait
+}
+
+// Charge charges n, whatever the client has left.
+func (l *Ledger) Charge(client string, limit Limit, n int) {
+	if limit.PerSecond <= 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.accountLocked(client).Charge(limit, n)
 }
 
 // Refund takes back a charge of n.
@@ -46,7 +63,11 @@ func (l *Ledger) Refund(client string, limit Limit, n int) {
 // sweepEvery is how often a Ledger looks for clients to forget.
 const sweepEvery = int64(time.Minute)
 
-func (l *Ledger) openLocked(client string) *Balance {
+// accountLocked returns a client's balance, which it makes if there is none.
+func (l *Ledger) accountLocked(client string) *Balance {
+	if b := l.accounts[client]; b != nil {
+		return b
+	}
 	now := now()
 	if l.accounts == nil {
 		l.accounts = make(map[string]*Balance)

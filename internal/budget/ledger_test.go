@@ -33,6 +33,28 @@ func TestLedger(t *testing.T) {
 	})
 }
 
+// Those who reserve wait in the order of their calls. Who would wait too long is charged nothing.
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := Limit{PerSecond: 1, Burst: 3}
+		var l Ledger
+		l.Charge("a", limit, 4) // goes over the budget
+		for i, want := range []time.Duration{1, 3, 5, 5} {
+			if wait := l.Reserve("a", limit, 2, 4*time.Second); wait != want*time.Second {
+				t.Errorf("call %d: a wait of %v, want %d s", i, wait, want)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		if wait := l.Allow("a", limit, 1); wait != 0 {
+			t.Errorf("afterwards: %v", wait)
+		}
+		l.Charge("a", Limit{}, 1e9) // no limit
+		if wait := l.Reserve("a", limit, 1, 0); wait != time.Second {
+			t.Errorf("1 over the burst: %v", wait)
+		}
+	})
+}
+
 // A refund gives back no more than was charged, even long after.
 func TestRefundIsNoCredit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

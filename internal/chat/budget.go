@@ -69,16 +69,24 @@ func (s *Service) afford(ctx context.Context, kind budget.Kind, b *budget.Balanc
 		s.slowed[kind].Add(1)
 	}
 	for wait > 0 {
-		over := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			over.Stop()
-			return ErrGone
-		case <-over.C:
+		if err := pause(ctx, wait); err != nil {
+			return err
 		}
 		wait = b.Allow(limit, n)
 	}
 	return nil
+}
+
+// pause waits. It returns ErrGone if ctx ends meanwhile.
+func pause(ctx context.Context, wait time.Duration) error {
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	select {
+	case <-ctx.Done():
+		return ErrGone
+	case <-over.C:
+		return nil
+	}
 }
 
 // overBudget refuses an event that would have to wait too long.

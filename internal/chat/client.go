@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/parley-go/parley/history"
-	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/budget"
 )
 
@@ -44,7 +43,6 @@ type Client struct {
 	joins       budget.Balance
 	pages       budget.Balance
 	reader      reader
-	payer       string // whose quotas messages are charged to; empty: nobody's
 }
 
 // membership is a client's membership of one room.
@@ -58,7 +56,7 @@ type membership struct {
 func (s *Service) Connect(p Peer) *Client {
 	return &Client{
 		service: s, peer: p, memberships: make(map[string]*membership),
-		reader: reader{address: p.Address(), id: p.ID()}, payer: address.Limited(p.RemoteAddress(), s.opts.ExemptAddresses),
+		reader: reader{address: p.Address(), id: p.ID(), payer: s.payer(p.RemoteAddress())},
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/history"
-	"github.com/parley-go/parley/internal/budget"
+	"github.com/parley-go/parley/internal/address"
 )
 
 // A Position is a position in a room's order of changes. Its text form is "<epoch>-<number>".
@@ -33,7 +33,7 @@ func ParsePosition(text string) (p Position, ok bool) {
 // existing message, or otherwise with the Newest messages.
 type FollowRequest struct {
 	RoomID   string
-	Address  string // the client's; see Peer
+	Address  string // the client's network address, with or without a port
 	After    *Position
 	Earliest bool
 	Newest   int
@@ -81,9 +81,7 @@ func (f *follower) Behind() bool {
 	case f.caughtUp || f.paid > 0:
 		return false
 	}
-	f.wait = f.reader.reads.Allow(f.service.opts.Budgets[budget.Reads], readPiece)
-	if f.wait > 0 {
-		f.service.slowed[budget.Reads].Add(1)
+	if f.wait = f.service.buy(&f.reader, readPiece); f.wait > 0 {
 		return true
 	}
 	f.paid = readPiece
@@ -117,7 +115,7 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, to Follower) (sto
 		return nil, err
 	}
 	id := "feed " + strconv.FormatUint(s.followers.Add(1), 10)
-	f := &follower{Follower: to, service: s, reader: reader{address: q.Address, id: id}}
+	f := &follower{Follower: to, service: s, reader: reader{address: address.Client(q.Address), id: id, payer: s.payer(q.Address)}}
 	reading, cancel, err := s.reading(ctx, &f.reader)
 	if err != nil {
 		return nil, err

@@ -12,8 +12,8 @@ import (
 // Connections and identities would be no measure, because anybody can have any number of them.
 // Nobody waits for a quota, since that could take an hour.
 
-// accounts has what clients have left of their quotas, by address.
-type accounts struct{ rooms, stored budget.Ledger }
+// accounts has what the clients of an address have left.
+type accounts struct{ rooms, stored, reads budget.Ledger }
 
 // A reservation is what a message was charged for before it was stored.
 type reservation struct {
@@ -24,12 +24,12 @@ type reservation struct {
 
 // reserve charges a message. It takes the room to be new until one of its messages is known here.
 func (c *Client) reserve(d *history.Draft) (r reservation, err error) {
-	if c.payer == "" {
+	if c.reader.payer == "" {
 		return r, nil
 	}
 	s := c.service
 	newRoom := c.memberships[d.RoomID].live.subscription.Head() == 0
-	r = reservation{c.payer, newRoom, d.Footprint(newRoom)}
+	r = reservation{c.reader.payer, newRoom, d.Footprint(newRoom)}
 	if newRoom {
 		if wait := s.accounts.rooms.Allow(r.payer, s.opts.Budgets[budget.Rooms], 1); wait > 0 {
 			return r, c.overQuota(budget.Rooms, "too many new rooms from this address: try again later", wait)
@@ -45,7 +45,7 @@ func (c *Client) reserve(d *history.Draft) (r reservation, err error) {
 func (c *Client) overQuota(kind budget.Kind, message string, wait time.Duration) error {
 	c.service.refused[kind].Add(1)
 	if c.service.opts.OverQuota != nil {
-		c.service.opts.OverQuota(kind, c.payer)
+		c.service.opts.OverQuota(kind, c.reader.payer)
 	}
 	return &Error{RateLimited, message, wait}
 }

@@ -183,6 +183,98 @@ func TestFeedsWaitForTheirBudget(t *testing.T) {
 	})
 }
 
+// Whoever makes a new connection for each read has no more than the whole address has, and others
+// and exempt addresses do not wait for it.
+func TestReadsOfAnAddress(t *testing.T) {
+	const page = 100_000 // bytes: ten messages
+	limits := budget.Limits{
+		budget.Reads:        {PerSecond: page, Burst: 3 * page},
+		budget.AddressReads: {PerSecond: 2 * page, Burst: 6 * page},
+	}
+	store := history.NewMemory()
+	fill(t, store, "r", 120, page/10)
+	inQuotas(t, store, limits, func(t *testing.T, s *chat.Service, _ *exceeded) {
+		took := func(from string, reads int) time.Duration {
+			start := time.Now()
+			for range reads {
+				c := s.Connect(&peer{id: "aaaaaaaa", address: from, hall: &hall{members: map[string][]*peer{}}})
+				err := c.Join(t.Context(), chat.Principal{}, chat.JoinRequest{RoomID: "r", Limit: 10}, func(j chat.Joined) {
+					if len(j.Messages) != 10 {
+						t.Errorf("%d messages", len(j.Messages))
+					}
+				})
+				if err != nil {
+					t.Errorf("join from %s: %v", from, err)
+				}
+				c.Close()
+			}
+			return time.Since(start)
+		}
+		// The burst is free, and the last read is not paid for.
+		if d := took("192.0.2.1:1", 17); d < 5*time.Second || d > 6*time.Second {
+			t.Errorf("17 reads took %v", d)
+		}
+		if n := s.Stats().Slowed["address_reads"]; n < 9 {
+			t.Errorf("slowed %d times", n)
+		}
+		if d := took("192.0.2.2:1", 3) + took("127.0.0.1:1", 17); d != 0 {
+			t.Errorf("others waited %v", d)
+		}
+		// Feeds cost as much. Each alone would take 7 to 11 s.
+		time.Sleep(time.Minute)
+		start := time.Now()
+		var feeds [4]*collector
+		for i := range feeds {
+			feeds[i] = &collector{caughtUp: make(chan int, 1)}
+			stop, err := s.Follow(t.Context(), chat.FollowRequest{RoomID: "r", Address: "192.0.2.1:2", Earliest: true}, feeds[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stop()
+		}
+		for _, f := range feeds {
+			if n := <-f.caughtUp; n != 120 {
+				t.Errorf("a feed of %d messages", n)
+			}
+		}
+		if d := time.Since(start); d < 15*time.Second || d > 25*time.Second {
+			t.Errorf("%d feeds took %v", len(feeds), d)
+		}
+	})
+}
+
+// If so many connections of an address read at once that some would have to wait too long, these are
+// refused.
+func TestReadsOfACrowd(t *testing.T) {
+	limits := budget.Limits{budget.AddressReads: {PerSecond: 40_000, Burst: 40_000}}
+	inQuotas(t, history.NewMemory(), limits, func(t *testing.T, s *chat.Service, _ *exceeded) {
+		const crowd = 100
+		results := make(chan error, crowd)
+		start := time.Now()
+		for range crowd {
+			c := s.Connect(&peer{id: "aaaaaaaa", hall: &hall{members: map[string][]*peer{}}})
+			t.Cleanup(c.Close)
+			go func() {
+				results <- c.Join(t.Context(), chat.Principal{}, chat.JoinRequest{RoomID: "r"}, func(chat.Joined) {})
+			}()
+		}
+		refused := 0
+		for range crowd {
+			if err := <-results; err != nil {
+				wantOver(t, err)
+				refused++
+			}
+		}
+		// A read of an empty room costs 4 KiB: ten at once, and ten a second for five seconds.
+		if d := time.Since(start); refused < 36 || refused > 45 || d < 4*time.Second || d > 5*time.Second {
+			t.Errorf("%d of %d were refused after %v", refused, crowd, d)
+		}
+		if n := s.Stats().Refused["address_reads"]; n != uint64(refused) {
+			t.Errorf("%d refusals were counted", n)
+		}
+	})
+}
+
 // With the budgets of the binary, nobody who scrolls through a history waits for it, however fast.
 func TestScrollingIsNotSlowed(t *testing.T) {
 	for name, size := range map[string]int{"sentences": 300, "stories": 10_000} {

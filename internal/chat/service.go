@@ -26,7 +26,8 @@ type Options struct {
 	// Budgets limit what one client, and all clients of a room, may send; see [Budgets]. The zero
 	// value limits nothing.
 	Budgets budget.Limits
-	// ExemptAddresses are networks whose clients have no quotas: budget.Rooms and budget.Stored.
+	// ExemptAddresses are networks to which the budgets of an address do not apply: budget.Rooms,
+	// budget.Stored and budget.AddressReads.
 	ExemptAddresses []netip.Prefix
 	// OverQuota, if not nil, is called for each message that a quota does not allow.
 	OverQuota func(kind budget.Kind, address string)

@@ -14,7 +14,6 @@ import (
 	"strconv"
 
 	"github.com/parley-go/parley/history"
-	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/sse"
 )
@@ -40,11 +39,10 @@ func New(service *chat.Service, o *sse.Options) *sse.Handler {
 // request converts a client's request.
 func request(r *http.Request, lastID string, clientAddress func(*http.Request) string) (q chat.FollowRequest, err error) {
 	q.RoomID = r.PathValue("room")
-	from := r.RemoteAddr
+	q.Address = r.RemoteAddr
 	if clientAddress != nil {
-		from = clientAddress(r)
+		q.Address = clientAddress(r)
 	}
-	q.Address = address.Client(from)
 	if limit := r.URL.Query().Get("limit"); limit != "" {
 		if q.Newest, err = strconv.Atoi(limit); err != nil || q.Newest < 0 {
 			return q, chat.Refuse(chat.BadPayload, "limit must be a number, how many messages to begin with")
