@@ -50,7 +50,7 @@ type attack struct {
 
 // serverFlags returns the flags of the attack's server.
 func (a *attack) serverFlags(without bool) ([]string, error) {
-	flags := []string{"--http-redirect", "off"}
+	flags := []string{"--http-redirect", "off", "--ping-interval", "10s", "--ping-timeout", "15s"} // see settling
 	if a.outside {
 		address, err := outsideAddress()
 		if err != nil {

@@ -56,17 +56,15 @@ func takeStoreAway(change func(data string) error) func(context.Context, *attack
 	}
 }
 
-// storeFiles are the names of the store's files.
-const storeFiles = "parley.db*"
-
-func eachFile(data string, f func(path string) error) error {
-	files, err := filepath.Glob(filepath.Join(data, storeFiles))
-	for _, file := range files {
-		if err := f(file); err != nil {
+// removeStore removes the store's files, but not the lock. (Without it, a second server has a store of
+// its own.)
+func removeStore(data string) error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(filepath.Join(data, "parley.db"+suffix)); err != nil {
 			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // nothingLost checks what the server did without its store.
@@ -79,8 +77,7 @@ func nothingLost(r *result) {
 var disk = []*attack{
 	{
 		name: "store-removed", what: "the store's files are removed while the server runs", unwell: true,
-		do:    takeStoreAway(func(data string) error { return eachFile(data, os.Remove) }),
-		whole: true, check: nothingLost, memory: 64 << 20,
+		do: takeStoreAway(removeStore), whole: true, check: nothingLost, memory: 64 << 20,
 	},
 	{
 		name: "store-replaced", what: "a copy takes the place of the database", unwell: true,

@@ -259,6 +259,32 @@ func injectIntoLog(ctx context.Context, a *attacker) error {
 	return nil
 }
 
+// imitateGuests joins and writes as guests, whose ids only the server gives.
+func imitateGuests(ctx context.Context, a *attacker) error {
+	c, err := join(ctx, a.target, "websocket", from(attackerAddress), `{"roomId":"guests"}`)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for _, id := range []string{"guest-12345678", "guest-", "Guest-12345678", "guest-\u200b12345678", " guest-12345678"} {
+		for event, argument := range map[string]string{
+			"joinRoom":    fmt.Sprintf(`{"roomId":"guests-2","userId":"%s"}`, id),
+			"sendMessage": fmt.Sprintf(`{"roomId":"guests","userId":"%s","message":{"text":"x"}}`, id),
+		} {
+			a.count("attempts", 1)
+			answer, err := c.ask(ctx, event, argument)
+			if err != nil {
+				return err
+			}
+			if !refusal(answer) {
+				a.count("accepted", 1)
+				a.count("accepted: "+event+" "+id, 1)
+			}
+		}
+	}
+	return nil
+}
+
 var doors = []*attack{
 	{
 		name: "rebinding", what: "requests at every door for a host of another name", do: rebind, whole: true, memory: 32 << 20,
@@ -277,6 +303,10 @@ var doors = []*attack{
 	{
 		name: "smuggling", what: "bytes after a request and after an upgrade that look like a request", do: smuggle, whole: true, memory: 32 << 20,
 		check: func(r *result) { r.most("smuggled", r.count("smuggled"), 0) },
+	},
+	{
+		name: "guests", what: "a client claims the ids of guests", do: imitateGuests, whole: true, memory: 32 << 20,
+		check: func(r *result) { r.most("accepted", r.count("accepted"), 0) },
 	},
 	{
 		name: "log-injection", what: "lines, control characters and secrets in everything that could be logged",

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,12 +30,15 @@ type probe struct {
 	target     target
 	transports []string
 	members    []*member
-	unwell     bool // a refusal as unavailable is an answer like any other
+	unwell     bool // a refusal for want of the store is an answer like any other
 }
 
 func (p *probe) refused(answer string) bool {
-	return refusal(answer) && !(p.unwell && strings.Contains(answer, `"code":"unavailable"`))
+	return refusal(answer) && !(p.unwell && withoutStore.MatchString(answer))
 }
+
+// withoutStore matches the refusals of a server whose store was taken away.
+var withoutStore = regexp.MustCompile(`"code":"(unavailable|unknown_outcome)"`)
 
 type member struct {
 	*client

@@ -192,7 +192,7 @@ const (
 	// warmUp is how often members call both events before the attack.
 	warmUp = 4
 
-	// settling is how long a server may take to let everything go: longer than ping-interval and
+	// settling is how long a server may take to let everything go: much longer than ping-interval and
 	// ping-timeout together, because a client that polls is only missed then.
 	settling = 90 * time.Second
 

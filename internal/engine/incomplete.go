@@ -103,6 +103,7 @@ func (r *holdingReader) Read(b []byte) (int, error) {
 	if r.read += n; r.read-r.held >= holdStep {
 		r.s.Hold(r.read - r.held)
 		r.held = r.read
+		r.s.srv.memory.awaitAudit(r.s)
 	}
 	return n, err
 }

@@ -51,6 +51,7 @@ type memory struct {
 	earliest time.Time   // for the next audit
 	timer    *time.Timer // of the next audit; nil: none is due
 	due      time.Time
+	audited  chan struct{} // closed at the end of an audit; nil: nobody waits for it
 
 	some atomic.Bool // total is so large that a part of it may be tight
 }
@@ -106,12 +107,35 @@ func (m *memory) report(s *Session, bytes int64) {
 		delete(m.holders, s)
 	}
 	m.some.Store(m.total > m.limit/addressShare/2)
-	if grown > 0 && (m.total > m.limit || m.perHost[host] > m.limit/addressShare) {
+	if grown > 0 && m.isOverLocked(host) {
 		m.grown = true
 		if !m.running {
 			m.scheduleLocked(s.srv, m.earliest)
 		}
 	}
+}
+
+// isOverLocked reports whether the sums that concern an address are over a limit.
+func (m *memory) isOverLocked(host string) bool {
+	return m.total > m.limit || m.perHost[host] > m.limit/addressShare
+}
+
+// awaitAudit waits for the next audit if the session has just reported more and the sums are over a
+// limit now. Whoever receives something in steps waits after each one, so that little can arrive
+// before sessions end.
+func (m *memory) awaitAudit(s *Session) {
+	host := address.Client(s.info.Address)
+	m.mu.Lock()
+	if m.limit <= 0 || !m.isOverLocked(host) {
+		m.mu.Unlock()
+		return
+	}
+	if m.audited == nil {
+		m.audited = make(chan struct{})
+	}
+	audited := m.audited
+	m.mu.Unlock()
+	<-audited
 }
 
 // tightLocked reports whether over half of what may be held is held, for all sessions or for those of
@@ -166,6 +190,10 @@ func (m *memory) audit(srv *Server) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.running = false
+	if m.audited != nil {
+		close(m.audited)
+		m.audited = nil
+	}
 	m.earliest = time.Now().Add(max(leastAuditGap, auditPause*time.Since(begin)))
 	switch {
 	case !m.overLocked():

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -275,5 +276,31 @@ func TestBodiesOfEvictedSessions(t *testing.T) {
 		if held := p.Held(); held != 0 {
 			p.t.Errorf("%d bytes are held after the end", held)
 		}
+	})
+}
+
+// While too much is held, the server reads little more of bodies before it has ended sessions.
+func TestBodiesWaitForAnAudit(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		const posts, limit = 20, 1 << 20
+		s := inMemory(t, engine.Options{MaxMemory: 4 * limit}) // an address may hold a quarter
+		r, w := io.Pipe()
+		var answered sync.WaitGroup
+		for range posts {
+			sid, _ := s.open()
+			answered.Go(func() {
+				s.try("POST", ofPolling(sid), io.MultiReader(strings.NewReader("4"+long(900_000)), r))
+			})
+		}
+		synctest.Wait()
+		if held := s.Held(); held < limit || held > limit+posts*(64<<10) {
+			t.Errorf("%d bytes are held when it is noticed", held)
+		}
+		time.Sleep(5 * time.Second)
+		if held, evicted := s.Held(), s.Stats().Evicted.Load(); held > limit || held < limit/4 || evicted < posts/2 {
+			t.Errorf("%d bytes are held in the end, %d of %d clients were disconnected", held, evicted, posts)
+		}
+		w.Close()
+		answered.Wait()
 	})
 }
