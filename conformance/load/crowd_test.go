@@ -185,7 +185,7 @@ func (c *client) dial() {
 	if c.crowd.window > 0 {
 		nc.(*net.TCPConn).SetReadBuffer(c.crowd.window)
 	}
-	request := "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: load\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	request := "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	var params *ws.DeflateParams
 	if c.crowd.compress {

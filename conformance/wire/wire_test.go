@@ -128,7 +128,7 @@ func replay(t *testing.T, lines []string, file string, first int) {
 				t.Errorf("Serve: %v", err)
 			}
 		}()
-		p := newPlayer(t, "http://parley.test", l.Dial)
+		p := newPlayer(t, "http://localhost", l.Dial)
 		p.settle = synctest.Wait
 		play(t, p)
 	})
