@@ -149,8 +149,9 @@ type Options struct {
 	MaxConnections int // no limit
 	// MaxMemory is how many bytes may be held for all clients together: queued for them, waiting for
 	// handlers, and in messages that are not complete; 1 GiB. For one address it may be a quarter of
-	// that. A message that waits for many clients counts once. Over the limit, the clients are
-	// disconnected for which the most is held. Each connection may hold 16 KiB beyond this count.
+	// that, unless it is exempt (ExemptAddresses). A message that waits for many clients counts once.
+	// Over the limit, the clients are disconnected for which the most is held. Each connection may
+	// hold 16 KiB beyond this count.
 	MaxMemory int64
 	// MaxConnectionsPerAddress is how many connections one IPv4 address, or one /64 network of
 	// IPv6, may have; no limit.

@@ -79,7 +79,7 @@ func (c *Config) settings() []setting {
 		{"", "stored-per-hour", "64MiB", "Bytes of messages per hour that the server stores for one address, with all that the database needs for them, with the same rules. 0 means no limit.", size(&c.StoredPerHour, 0, 1<<50)},
 		{"", "max-payload", "1MB", "Maximum size of one packet after decompression, or of one HTTP request's body. A client that sends more is disconnected or gets 413.", size(&c.MaxPayload, 1<<10, 1<<30)},
 		{"", "max-outbox", "1MiB", "How much may be queued for one client or feed. Once a quarter of it is queued, a room's messages wait in the store until the client has received that. A client for which more is queued, and that receives nothing, is disconnected.", size(&c.MaxOutbox, 64<<10, 1<<30)},
-		{"", "max-memory", "256MiB", "How much may be held for all clients together: queued for them, waiting to be handled, and in incomplete messages. For one address, a quarter of it. Over the limit, the clients are disconnected for which the most is held.", size(&c.MaxMemory, 16<<20, 1<<50)},
+		{"", "max-memory", "256MiB", "How much may be held for all clients together: queued for them, waiting to be handled, and in incomplete messages. For one address, a quarter of it, with the exemptions of `max-connections-per-address`. Over the limit, the clients are disconnected for which the most is held.", size(&c.MaxMemory, 16<<20, 1<<50)},
 		{"", "max-rooms", "128", "Maximum number of rooms that one client may be in at the same time.", integer(&c.MaxRooms, 1, 1<<20)},
 
 		{"Conversations", "max-message", "64KiB", "Maximum size of one message, as compact JSON.", size(&c.MaxMessage, 1, history.MaxMessage)},

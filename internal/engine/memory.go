@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/fifo"
 )
@@ -25,7 +24,7 @@ import (
 
 const (
 	holdStep = 16 << 10
-	// addressShare is the part of the limit that the sessions of one address may hold.
+	// addressShare is the part of the limit that the sessions of one address may hold; see share.
 	addressShare = 4
 	// An audit takes at most a tenth of the time. While the sum stays over the limit, another one
 	// follows after auditAgain: messages that a transport was handing on may have come back.
@@ -44,7 +43,7 @@ type memory struct {
 
 	mu       sync.Mutex
 	holders  map[*Session]int64 // bytes, as reported
-	perHost  map[string]int64   // bytes by address
+	perHost  map[string]int64   // bytes by Server.client; all exempt addresses are one
 	total    int64
 	grown    bool        // while over the limit, since the last audit began
 	running  bool        // an audit
@@ -95,7 +94,7 @@ func (m *memory) report(s *Session, bytes int64) {
 	if m.limit <= 0 {
 		return
 	}
-	host := address.Client(s.info.Address)
+	host := s.srv.client(s.info.Address)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	grown := bytes - m.holders[s]
@@ -115,16 +114,24 @@ func (m *memory) report(s *Session, bytes int64) {
 	}
 }
 
+// share returns how many bytes may be held for one address. Exempt addresses may share all of it.
+func (m *memory) share(host string) int64 {
+	if host == "" {
+		return m.limit
+	}
+	return m.limit / addressShare
+}
+
 // isOverLocked reports whether the sums that concern an address are over a limit.
 func (m *memory) isOverLocked(host string) bool {
-	return m.total > m.limit || m.perHost[host] > m.limit/addressShare
+	return m.total > m.limit || m.perHost[host] > m.share(host)
 }
 
 // awaitAudit waits for the next audit if the session has just reported more and the sums are over a
 // limit now. Whoever receives something in steps waits after each one, so that little can arrive
 // before sessions end.
 func (m *memory) awaitAudit(s *Session) {
-	host := address.Client(s.info.Address)
+	host := s.srv.client(s.info.Address)
 	m.mu.Lock()
 	if m.limit <= 0 || !m.isOverLocked(host) {
 		m.mu.Unlock()
@@ -145,10 +152,10 @@ func (s *Session) tightLocked() bool {
 	if s.reported == 0 || !m.some.Load() {
 		return false
 	}
-	host := address.Client(s.info.Address)
+	host := s.srv.client(s.info.Address)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.total > m.limit/2 || m.perHost[host] > m.limit/addressShare/2
+	return m.total > m.limit/2 || m.perHost[host] > m.share(host)/2
 }
 
 // Held returns how many bytes the server holds for its clients, as far as they are reported.
@@ -169,8 +176,8 @@ func (m *memory) scheduleLocked(srv *Server, at time.Time) {
 
 // overLocked reports whether the sums are over a limit.
 func (m *memory) overLocked() bool {
-	for _, bytes := range m.perHost {
-		if bytes > m.limit/addressShare {
+	for host, bytes := range m.perHost {
+		if bytes > m.share(host) {
 			return true
 		}
 	}
@@ -218,7 +225,7 @@ func count(sessions []*Session) []holding {
 	queues := make([][]*Message, len(sessions))
 	waiting := map[*Message]int64{} // for how many sessions
 	for i, s := range sessions {
-		all[i] = holding{s, address.Client(s.info.Address), int64(s.incoming.Load())}
+		all[i] = holding{s, s.srv.client(s.info.Address), int64(s.incoming.Load())}
 		s.eachHeld(func(m *Message) {
 			queues[i] = append(queues[i], m)
 			waiting[m]++
@@ -282,7 +289,7 @@ func (m *memory) excess(all []holding) (victims []holding) {
 		victims = append(victims, largest)
 	}
 	for host := range byHost {
-		for held[host] > m.limit/addressShare {
+		for held[host] > m.share(host) {
 			end(host)
 		}
 	}

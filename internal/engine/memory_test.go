@@ -86,6 +86,30 @@ func TestMemoryOfOneAddress(t *testing.T) {
 	})
 }
 
+// Behind a proxy on this machine that does not say who its clients are, all have its address.
+func TestMemoryOfExemptAddresses(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: byHeader})
+		proxied, other := s.stalled(9, "127.0.0.1:1"), s.stalled(2, "192.0.2.1:1")
+		send := func(to []*owner, times int) {
+			for range times {
+				for _, o := range to {
+					o.session.Send(message(long(50_000)))
+				}
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if send(proxied, 7); open(proxied) != 9 {
+			t.Errorf("%d of 9 clients are left, which hold less than all may", open(proxied))
+		}
+		send(proxied, 9)
+		send(other, 5)
+		if n, held := open(proxied), s.Held(); n > 6 || open(other) != 2 || held > 4<<20 {
+			t.Errorf("%d of 9 clients and %d of 2 others are left; %d bytes are held", n, open(other), held)
+		}
+	})
+}
+
 // When much is held, a client is behind as soon as anything to speak of is queued for it. So what can
 // wait elsewhere evicts nobody.
 func TestBehind(t *testing.T) {
