@@ -59,6 +59,43 @@ func TestDefaultsSuitAChat(t *testing.T) {
 	}
 }
 
+// 0 events a second switch off all limits of counts a second, 0 bytes a second all limits of bytes.
+// What one address may create and store in an hour has settings of its own.
+func TestNoBudgets(t *testing.T) {
+	counts := []budget.Kind{budget.Joins, budget.Pages, budget.Messages, budget.RoomMessages, budget.Typing, budget.Presence}
+	bytes := []budget.Kind{budget.Reads, budget.AddressReads, budget.MessageBytes, budget.RoomMessageBytes}
+	hourly := []budget.Kind{budget.Rooms, budget.Stored}
+	if n := budget.ConnectionKinds + len(counts) + len(bytes) + len(hourly); n != budget.Kinds {
+		t.Fatalf("this test knows %d kinds of %d", n, budget.Kinds)
+	}
+	for _, off := range []struct{ counts, bytes bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
+		c := app.Defaults()
+		if off.counts {
+			c.EventsPerSecond = 0
+		}
+		if off.bytes {
+			c.BytesPerSecond = 0
+		}
+		o, limits := app.Options(c), app.Budgets(c)
+		// In parley.Options, 0 is a default for frames and for inflated bytes. The others have none.
+		if (o.EventsPerSecond == 0) != off.counts || (o.FramesPerSecond < 0) != off.counts ||
+			(o.BytesPerSecond == 0) != off.bytes || (o.InflatedBytesPerSecond < 0) != off.bytes {
+			t.Errorf("%+v: %v events, %v frames, %v bytes and %v inflated bytes a second", off,
+				o.EventsPerSecond, o.FramesPerSecond, o.BytesPerSecond, o.InflatedBytesPerSecond)
+		}
+		for _, kinds := range []struct {
+			kinds []budget.Kind
+			off   bool
+		}{{counts, off.counts}, {bytes, off.bytes}, {hourly, false}} {
+			for _, kind := range kinds.kinds {
+				if (limits[kind] == budget.Limit{}) != kinds.off {
+					t.Errorf("%+v: the limit of %v is %+v", off, kind, limits[kind])
+				}
+			}
+		}
+	}
+}
+
 // A client that sends too much is slowed down. It stays, and loses nothing.
 func TestFloodWaits(t *testing.T) {
 	for name, c := range map[string]app.Config{"defaults": app.Defaults(), "no budgets": testConfig()} {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/sse"
@@ -76,6 +77,9 @@ func HTTPLog(l *slog.Logger) *log.Logger { return log.New(httpLog{l}, "", 0) }
 
 // Budgets returns the limits of the conversations.
 func Budgets(c Config) budget.Limits { return c.budgets() }
+
+// Options returns the options of the Socket.IO server.
+func Options(c Config) *parley.Options { return c.options(slog.New(slog.DiscardHandler)) }
 
 // AllowsHost reports whether a server with the configuration that listens on a answers a request for
 // the host.
