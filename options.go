@@ -136,12 +136,11 @@ type Options struct {
 
 	EventsPerSecond float64 // events, and other packets of Socket.IO; no limit
 	BytesPerSecond  float64 // received bytes, before decompression; no limit
-	// InflatedBytesPerSecond limits the bytes that compressed messages become; 4 MiB. Bursts have
-	// 16 MiB.
+	// InflatedBytesPerSecond limits the bytes that decompression adds to messages; 16 MiB.
 	InflatedBytesPerSecond float64
 	// FramesPerSecond limits what costs work and is no message: control frames, fragments after the
-	// first, and packets of Engine.IO without a message; 1,000, in bursts 4,000. A client needs a
-	// few a minute.
+	// first of less than 1 KiB, and packets of Engine.IO without a message; 1,000, in bursts 4,000. A
+	// client needs a few a minute.
 	FramesPerSecond float64
 
 	// Limits for all clients together.

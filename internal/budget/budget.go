@@ -17,9 +17,9 @@ type Kind uint8
 // The kinds. Package engine charges the first three for each connection, and package parley the
 // fourth. Package chat charges the others; see its Budgets.
 const (
-	Frames   Kind = iota // control frames, fragments, and packets without an event
+	Frames   Kind = iota // control frames, small fragments, and packets without an event
 	Bytes                // received bytes, of any sort
-	Inflated             // bytes that compressed messages inflate to
+	Inflated             // bytes that inflating adds to compressed messages
 	Events               // events, of any name
 
 	Joins            // rooms that a connection joins or leaves

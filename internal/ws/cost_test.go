@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/parley-go/parley/internal/ws"
@@ -11,13 +12,14 @@ func TestCost(t *testing.T) {
 	var p ws.Parser
 	d := &ws.DeflateParams{ServerMaxWindowBits: 15, ClientMaxWindowBits: 15}
 	p.Init(nil, ws.Server, d)
-	frame := func(op ws.Opcode, fin bool) []byte {
-		first := byte(op)
-		if fin {
-			first |= 0x80
+	part := func(op ws.Opcode, fin bool, size int) []byte {
+		b := ws.AppendMaskedFrame(nil, op, make([]byte, size))
+		if !fin {
+			b[0] &^= 0x80
 		}
-		return []byte{first, 0x80, 0, 0, 0, 0} // empty and masked
+		return b
 	}
+	frame := func(op ws.Opcode, fin bool) []byte { return part(op, fin, 0) }
 	type cost struct{ frames, inflated int }
 	feed := func(b []byte) cost {
 		t.Helper()
@@ -36,11 +38,24 @@ func TestCost(t *testing.T) {
 	if got := feed(fragments); got != (cost{frames: 2}) {
 		t.Errorf("three fragments cost %+v", got)
 	}
+	pieces := bytes.Join([][]byte{part(ws.OpBinary, false, 4096), part(ws.OpContinuation, false, 1024), part(ws.OpContinuation, true, 1023)}, nil)
+	if got := feed(pieces); got != (cost{frames: 1}) {
+		t.Errorf("a small fragment after two large ones costs %+v", got)
+	}
+	random := make([]byte, 100_000)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	noise, err := ws.NewDeflater(ws.Client, d).AppendFrame(nil, ws.OpBinary, random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := feed(noise); noise[0]&0x40 == 0 || got != (cost{}) {
+		t.Errorf("a compressed message that does not grow costs %+v", got)
+	}
 	large, err := ws.NewDeflater(ws.Client, d).AppendFrame(nil, ws.OpText, bytes.Repeat([]byte("a"), 100_000))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := feed(large); got != (cost{inflated: 100_000}) {
+	if got := feed(large); got != (cost{inflated: 100_000 - (len(large) - 8)}) { // without a header of 8 bytes
 		t.Errorf("a message of %d bytes that inflates to 100,000 costs %+v", len(large), got)
 	}
 	if got := feed(nil); got != (cost{}) {

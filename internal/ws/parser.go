@@ -95,15 +95,19 @@ type Parser struct {
 	inflated int32 // bytes, see TakeInflated
 }
 
-// TakeFrames returns the number of frames since its last call that were not the first of a message:
-// control frames and continuations. After Mute it counts all frames.
+// freeFragment is the size in bytes from which a continuation is worth its frame. Some clients send
+// large messages in such pieces: 4 KiB, 8 KiB, and 64 KiB in Chromium.
+const freeFragment = 1024
+
+// TakeFrames returns the number of frames since its last call that brought little: control frames, and
+// continuations of less than freeFragment. After Mute it counts all frames.
 func (p *Parser) TakeFrames() int {
 	n := p.extra
 	p.extra = 0
 	return int(n)
 }
 
-// TakeInflated returns how many bytes compressed messages have become since its last call.
+// TakeInflated returns how many bytes inflating has added to compressed messages since its last call.
 func (p *Parser) TakeInflated() int {
 	n := p.inflated
 	p.inflated = 0
@@ -255,7 +259,7 @@ func (p *Parser) parseHeader(b []byte) int {
 	}
 
 	p.op, p.fin, p.remaining, p.inPayload = op, fin, int64(length), true
-	if op.isControl() || op == OpContinuation || p.muted {
+	if op.isControl() || op == OpContinuation && length < freeFragment || p.muted {
 		p.extra++
 	}
 	if !op.isControl() {
@@ -393,7 +397,7 @@ func (p *Parser) finishMessage(payload []byte, h Handler) error {
 	out := getBuffer()
 	defer putBuffer(out)
 	err := p.inflater.inflate(out, payload, p.cfg.maxMessage())
-	p.inflated += int32(len(out.b))
+	p.inflated += int32(max(0, len(out.b)-len(payload)))
 	if err != nil {
 		return err
 	}
