@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/parley-go/parley/event"
 )
@@ -29,6 +30,9 @@ const (
 type ConnectError struct {
 	Message string
 	Data    any // any value that encoding/json can encode; nil for none
+	// RetryAfter is for Options.AllowRequest: if it is positive, the client has come too soon, and is
+	// told to come back after this time.
+	RetryAfter time.Duration
 }
 
 func (e *ConnectError) Error() string { return "parley: connection refused: " + e.Message }

@@ -50,7 +50,8 @@ type Options struct {
 	// may: only pages of the same host and programs that send no Origin header.
 	CORS CORS
 	// AllowRequest, if not nil, may refuse a handshake. The client sees the message of an *Error or
-	// a *ConnectError. It sees nothing of other errors.
+	// a *ConnectError. It sees nothing of other errors. The status is 403, or 429 if
+	// ConnectError.RetryAfter is set.
 	AllowRequest func(*http.Request) error
 	// AllowEIO3 also lets clients of Socket.IO 2 connect, which speak Engine.IO 3. Such a client
 	// uses the id of its connection as the id of its socket. While it polls, anyone who knows that
@@ -331,7 +332,8 @@ func (o *Options) engine() engine.Options {
 			var exact *ConnectError
 			var coded *Error
 			if errors.As(err, &exact) || errors.As(err, &coded) {
-				return &engine.Refusal{Message: connectError(err).Message}
+				e := connectError(err)
+				return &engine.Refusal{Message: e.Message, RetryAfter: e.RetryAfter}
 			}
 			return err
 		}

@@ -12,12 +12,21 @@ func OpenRooms(l *Log) int {
 	return len(l.tails)
 }
 
-// Queued returns the number of messages in a room's tail.
-func Queued(l *Log, room string) int {
+// Queued returns the number of messages in a room's tail, and their bytes.
+func Queued(l *Log, room string) (messages, bytes int) {
 	t := tailOf(l, room)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.queue) + len(t.held)
+	for _, m := range t.queue {
+		bytes += m.Message.Size()
+	}
+	for _, m := range t.held {
+		bytes += m.Message.Size()
+	}
+	if bytes != t.queueBytes+t.heldBytes {
+		panic("the bytes of a tail are not those of its messages")
+	}
+	return len(t.queue) + len(t.held), bytes
 }
 
 // OfferAndWait offers m to an open room and waits until its subscribers have received it.

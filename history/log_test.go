@@ -208,33 +208,44 @@ func TestOpenWhileMessagesArrive(t *testing.T) {
 	})
 }
 
-// If more messages arrive than the buffer holds, the page is read again.
+// If more messages arrive than the buffer holds, or larger ones, the page is read again.
 func TestOpenOverflow(t *testing.T) {
-	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
-		reads, flood := 0, 1
-		store.hook(hooks{history: func(room string, p history.Page) (history.Slice, error) {
-			s, err := store.Store.History(context.Background(), room, p)
-			if reads++; reads <= flood {
-				mustAppend(t, log, "r", 1100)
-				synctest.Wait()
-			}
-			return s, err
-		}})
-		var a, b listener
-		a.open(t, log, "r", history.OpenOptions{}).Close()
-		a.wantPage(t, 1051, 1100, false)
-		if reads != 2 || len(a.live) != 0 {
-			t.Errorf("%d reads, %d live", reads, len(a.live))
-		}
-		flood = 1 << 30
-		_, err := log.Open(context.Background(), "r", history.OpenOptions{}, &b, b.ready)
-		if !errors.Is(err, history.ErrUnavailable) || len(b.opened)+len(b.live) != 0 {
-			t.Errorf("error %v after %d, %d", err, len(b.opened), len(b.live))
-		}
-		if n := history.OpenRooms(log); n != 0 {
-			t.Errorf("%d rooms are still open", n)
-		}
-	})
+	for name, arrive := range map[string]struct {
+		append      func(t *testing.T, log *history.Log, room string, n int)
+		messages    int
+		first, last int64 // of the page that is read again
+	}{
+		"many":  {mustAppend, 1100, 1051, 1100},
+		"large": {mustAppendLarge, 80, 73, 80},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
+				reads, flood := 0, 1
+				store.hook(hooks{history: func(room string, p history.Page) (history.Slice, error) {
+					s, err := store.Store.History(context.Background(), room, p)
+					if reads++; reads <= flood {
+						arrive.append(t, log, "r", arrive.messages)
+						synctest.Wait()
+					}
+					return s, err
+				}})
+				var a, b listener
+				a.open(t, log, "r", history.OpenOptions{}).Close()
+				a.wantPage(t, arrive.first, arrive.last, false)
+				if reads != 2 || len(a.live) != 0 {
+					t.Errorf("%d reads, %d live", reads, len(a.live))
+				}
+				flood = 1 << 30
+				_, err := log.Open(context.Background(), "r", history.OpenOptions{}, &b, b.ready)
+				if !errors.Is(err, history.ErrUnavailable) || len(b.opened)+len(b.live) != 0 {
+					t.Errorf("error %v after %d, %d", err, len(b.opened), len(b.live))
+				}
+				if n := history.OpenRooms(log); n != 0 {
+					t.Errorf("%d rooms are still open", n)
+				}
+			})
+		})
+	}
 }
 
 // Nothing is delivered before ready has returned.

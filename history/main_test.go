@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 
@@ -21,6 +22,18 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 func draft(room string, n int) history.Draft {
 	return history.Draft{RoomID: room, UserID: "ann", Message: json.RawMessage(fmt.Sprint(n))}
+}
+
+// mustAppendLarge appends messages of 60,000 bytes each.
+func mustAppendLarge(t *testing.T, log *history.Log, room string, n int) {
+	t.Helper()
+	large := draft(room, 0)
+	large.Message = json.RawMessage(`"` + strings.Repeat("x", 60_000) + `"`)
+	for range n {
+		if _, err := log.Append(context.Background(), large); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // put appends to the store without going through a log.

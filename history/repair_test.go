@@ -293,31 +293,44 @@ func TestOpenAheadOfTail(t *testing.T) {
 	})
 }
 
-// Slow subscribers do not slow down senders, and the backlog is limited: the rest is read from the
-// store when the subscribers are ready.
+// Slow subscribers do not slow down senders, and the backlog is limited, in messages and in bytes: the
+// rest is read from the store when the subscribers are ready.
 func TestSlowRoom(t *testing.T) {
-	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
-		const messages = 5000
-		var a listener
-		first := true
-		a.then = func(*history.Live) {
-			if first {
-				first = false
-				time.Sleep(time.Second)
-			}
-		}
-		a.open(t, log, "r", history.OpenOptions{})
-		start := time.Now()
-		mustAppend(t, log, "r", messages)
-		if took := time.Since(start); took != 0 {
-			t.Errorf("the senders waited %v", took)
-		}
-		time.Sleep(900 * time.Millisecond)
-		if queued := history.Queued(log, "r"); queued > 3000 {
-			t.Errorf("%d messages wait", queued)
-		}
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		a.wantLive(t, 1, messages)
-	})
+	for name, room := range map[string]struct {
+		append   func(t *testing.T, log *history.Log, room string, n int)
+		messages int
+		most     int // bytes
+	}{
+		"many":  {mustAppend, 5000, 1 << 20},
+		"large": {mustAppendLarge, 500, 9 << 20}, // 30 MB
+	} {
+		t.Run(name, func(t *testing.T) {
+			inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {
+				var a listener
+				first := true
+				a.then = func(*history.Live) {
+					if first {
+						first = false
+						time.Sleep(time.Second)
+					}
+				}
+				a.open(t, log, "r", history.OpenOptions{})
+				start := time.Now()
+				room.append(t, log, "r", room.messages)
+				if took := time.Since(start); took != 0 {
+					t.Errorf("the senders waited %v", took)
+				}
+				time.Sleep(900 * time.Millisecond)
+				if queued, bytes := history.Queued(log, "r"); queued > 3000 || bytes > room.most {
+					t.Errorf("%d messages with %d bytes wait", queued, bytes)
+				}
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				a.wantLive(t, 1, int64(room.messages))
+				if queued, bytes := history.Queued(log, "r"); queued+bytes != 0 {
+					t.Errorf("in the end %d messages with %d bytes wait", queued, bytes)
+				}
+			})
+		})
+	}
 }

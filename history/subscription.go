@@ -70,11 +70,10 @@ type Subscription struct {
 // read, it holds the messages that arrive.
 type opening struct {
 	buffer   []*Live
+	bytes    int         // of buffer
 	lost     bool        // the buffer was full; it is empty now
 	caughtUp func(int64) // see OpenOptions.CaughtUp; may be nil
 }
-
-const maxOpening = 1024 // messages in the buffer of an opening subscription
 
 // Close ends the subscription. It does not wait, so a Deliver that has begun may still be running,
 // but no other follows. You may call it from within Deliver, and more than once.
@@ -109,10 +108,11 @@ func (s *Subscription) deliver(m *Live) {
 	case o == nil:
 		s.passLocked(m)
 	case o.lost:
-	case len(o.buffer) == maxOpening:
+	case !hasRoom(len(o.buffer), o.bytes):
 		o.buffer, o.lost = nil, true
 	default:
 		o.buffer = append(o.buffer, m)
+		o.bytes += m.Message.Size()
 	}
 }
 

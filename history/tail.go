@@ -7,10 +7,16 @@ import (
 	"time"
 )
 
+// maxWaiting is how many messages of a room may wait to be delivered, or for an earlier one, or for a
+// page; maxWaitingBytes is how large they may be together, and one more message. What exceeds that
+// is read from the store later.
 const (
-	maxQueued = 1024 // messages of a room that wait to be delivered
-	maxHeld   = 1024 // messages of a room that wait for an earlier one
+	maxWaiting      = 1024
+	maxWaitingBytes = 4 << 20
 )
+
+// hasRoom reports whether another message may wait with messages that have so many bytes.
+func hasRoom(messages, bytes int) bool { return messages < maxWaiting && bytes < maxWaitingBytes }
 
 // tail follows the end of one room for the subscribers in this process. It exists while there are
 // any.
@@ -34,7 +40,9 @@ type tail struct {
 	doubtful   bool            // there may be a message after pos that nobody has reported
 	heard      bool            // a later number was reported since the last audit
 	held       map[int64]*Live // messages later than pos+1; made when first needed
-	queue      []*Live         // in order, for the delivering goroutine
+	heldBytes  int
+	queue      []*Live // in order, for the delivering goroutine
+	queueBytes int
 	subs       []*Subscription
 	leaving    []*Subscription // left during delivery
 	delivering bool
@@ -109,17 +117,17 @@ func (t *tail) offer(m Message) {
 	}
 	t.want, t.heard = max(t.want, n), true
 	switch {
-	case t.pos == n-1 && len(t.queue) < maxQueued:
-		delete(t.held, n) // held while the queue was full
-		t.queue = append(t.queue, &Live{Message: m})
-		t.pos = n
+	case t.pos == n-1 && t.queueHasRoomLocked():
+		t.unholdLocked(n) // held while the queue was full
+		t.queueLocked(&Live{Message: m})
 		t.drainLocked()
-	case len(t.held) < maxHeld:
+	case hasRoom(len(t.held), t.heldBytes):
 		if t.held == nil {
 			t.held = make(map[int64]*Live)
 		}
 		if t.held[n] == nil {
 			t.held[n] = &Live{Message: m}
+			t.heldBytes += m.Size()
 		}
 	}
 	t.settleLocked()
@@ -154,11 +162,31 @@ func (t *tail) needsAudit() bool {
 	return !heard || t.cancelBus == nil
 }
 
+// queueHasRoomLocked reports whether another message may be queued.
+func (t *tail) queueHasRoomLocked() bool { return hasRoom(len(t.queue), t.queueBytes) }
+
+// queueLocked queues the next message.
+func (t *tail) queueLocked(m *Live) {
+	t.queue = append(t.queue, m)
+	t.queueBytes += m.Message.Size()
+	t.pos = m.Message.Number()
+}
+
+// unholdLocked takes a message out of held, if it is there.
+func (t *tail) unholdLocked(n int64) *Live {
+	m := t.held[n]
+	if m != nil {
+		delete(t.held, n)
+		t.heldBytes -= m.Message.Size()
+	}
+	return m
+}
+
 // skipLocked moves pos to n. Nothing up to n is left to deliver.
 func (t *tail) skipLocked(n int64) {
 	for held := range t.held {
 		if held <= n {
-			delete(t.held, held)
+			t.unholdLocked(held)
 		}
 	}
 	t.pos = n
@@ -167,14 +195,12 @@ func (t *tail) skipLocked(n int64) {
 
 // drainLocked moves held messages to the queue if they are next.
 func (t *tail) drainLocked() {
-	for len(t.queue) < maxQueued {
-		next := t.held[t.pos+1]
+	for t.queueHasRoomLocked() {
+		next := t.unholdLocked(t.pos + 1)
 		if next == nil {
 			return
 		}
-		t.pos++
-		delete(t.held, t.pos)
-		t.queue = append(t.queue, next)
+		t.queueLocked(next)
 	}
 }
 
@@ -207,7 +233,7 @@ func (t *tail) repairLocked(after time.Duration) {
 func (t *tail) overdue() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	stuck := t.repairFrom == t.pos && len(t.queue) < maxQueued
+	stuck := t.repairFrom == t.pos && t.queueHasRoomLocked()
 	t.repairFrom = -1
 	if stuck && !t.closed && (t.want > t.pos || t.doubtful) && !t.filling {
 		t.filling = t.log.workers.start(t.fill)
@@ -257,8 +283,7 @@ func (t *tail) fillOnce() (more bool) {
 func (t *tail) takeLocked(s Slice, want int64) (repaired int, more bool) {
 	for i := range s.Messages {
 		if n := s.Messages[i].Number(); n > t.pos {
-			t.queue = append(t.queue, &Live{Message: s.Messages[i]})
-			t.pos = n
+			t.queueLocked(&Live{Message: s.Messages[i]})
 			repaired++
 		}
 	}
@@ -267,10 +292,11 @@ func (t *tail) takeLocked(s Slice, want int64) (repaired int, more bool) {
 	switch {
 	case s.UpTo < s.Head:
 		// More than a page is missing. If delivery is behind, the rest is read later.
-		return repaired, !t.closed && len(t.queue) < maxQueued
+		return repaired, !t.closed && t.queueHasRoomLocked()
 	case s.Head < want:
 		// What the store does not have does not exist, whatever the bus says.
 		clear(t.held)
+		t.heldBytes = 0
 		t.want = t.pos
 	}
 	return repaired, false
@@ -283,7 +309,7 @@ func (t *tail) deliver() {
 	defer t.mu.Unlock()
 	for len(t.queue) > 0 && !t.closed {
 		queue, subs := t.queue, t.subs
-		t.queue = nil
+		t.queue, t.queueBytes = nil, 0
 		if t.lag != nil && t.lag.reading {
 			t.lag.keep(queue)
 		}

@@ -252,9 +252,13 @@ func (c *Config) budgets() budget.Limits {
 	l := chat.Budgets(c.EventsPerSecond, float64(c.BytesPerSecond), int(c.MaxOutbox), c.MaxRooms)
 	l[budget.Rooms] = perHour(float64(c.RoomsPerHour))
 	l[budget.Stored] = perHour(float64(c.StoredPerHour))
-	if n := float64(c.MaxConnectionsPerAddress); n > 0 && c.BytesPerSecond > 0 {
-		own := l[budget.Reads]
-		l[budget.AddressReads] = budget.Limit{PerSecond: max(own.PerSecond, n*(8<<10)), Burst: max(own.Burst, n*(256<<10))}
+	if n := float64(c.MaxConnectionsPerAddress); n > 0 {
+		if own := l[budget.Reads]; c.BytesPerSecond > 0 {
+			l[budget.AddressReads] = budget.Limit{PerSecond: max(own.PerSecond, n*(8<<10)), Burst: max(own.Burst, n*(256<<10))}
+		}
+		if c.EventsPerSecond > 0 {
+			l[budget.Openings] = budget.Limit{PerSecond: n / 20, Burst: 2 * n}
+		}
 	}
 	return l
 }
@@ -320,11 +324,10 @@ func (c *Config) exemptAddresses() []netip.Prefix {
 	return slices.Concat(address.Loopback, c.TrustedProxies)
 }
 
-// clientAddress returns the function that finds a client's address, or nil if the connection's
-// address is the client's.
+// clientAddress returns the function that finds a client's address.
 func (c *Config) clientAddress() func(*http.Request) string {
 	if len(c.TrustedProxies) == 0 {
-		return nil
+		return func(r *http.Request) string { return r.RemoteAddr }
 	}
 	return parley.ForwardedFor(c.TrustedProxies...)
 }

@@ -1,9 +1,11 @@
 package app
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
+	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/internal/chat/events"
@@ -40,12 +42,26 @@ func (s *Server) openConversations() {
 	})
 }
 
-// quotas are the settings of the kinds of budgets that are per hour.
-var quotas = map[budget.Kind]string{budget.Rooms: "rooms-per-hour", budget.Stored: "stored-per-hour"}
+// admit refuses a handshake if too many came from the client's address.
+func (s *Server) admit(remote string) error {
+	var e *chat.Error
+	if err := s.chat.Admit(remote); errors.As(err, &e) {
+		return &parley.ConnectError{Message: e.Message, RetryAfter: e.RetryAfter}
+	}
+	return nil
+}
 
-// overQuota tells the operator that a message of an address was refused.
+// quotas are the settings of what an address may not go over, and what is refused then.
+var quotas = map[budget.Kind]struct{ setting, refused string }{
+	budget.Rooms:    {"rooms-per-hour", "messages"},
+	budget.Stored:   {"stored-per-hour", "messages"},
+	budget.Openings: {"max-connections-per-address", "new connections"},
+}
+
+// overQuota tells the operator that somebody at an address was refused something.
 func (s *Server) overQuota(kind budget.Kind, address string) {
-	s.notices.Post(slog.LevelWarn, kind.String()+address, "an address is over its quota: messages are refused",
-		"address", address, "setting", quotas[kind],
+	q := quotas[kind]
+	s.notices.Post(slog.LevelWarn, kind.String()+address, "an address is over its quota: "+q.refused+" are refused",
+		"address", address, "setting", q.setting,
 		"hint", "if many people share this address, raise the setting; if it is a proxy, name it in trusted-proxies")
 }

@@ -253,7 +253,7 @@ func newServerCollector(server *parley.Server, service *chat.Service) *serverCol
 			maps.Copy(slowed, s.Slowed)
 			return slowed
 		})
-	counters("over_budget_total", "Events refused since they would have waited too long, by what there was too much of.", "kind",
+	counters("over_budget_total", "Events, and openings of connections and feeds, that were refused, by what there was too much of.", "kind",
 		func(*parley.Stats) map[string]uint64 { return service.Stats().Refused })
 	counter("handler_errors_total", "Events that failed for another reason than the client's mistake.", func(s *parley.Stats) uint64 { return s.HandlerErrors })
 	return c

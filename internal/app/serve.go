@@ -89,7 +89,9 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	if s.certs, err = openCertificates(c, log); err != nil {
 		return nil, err
 	}
-	if s.sockets, err = parley.New(c.options(log)); err != nil {
+	o := c.options(log)
+	o.AllowRequest = func(r *http.Request) error { return s.admit(o.ClientAddress(r)) }
+	if s.sockets, err = parley.New(o); err != nil {
 		return nil, err
 	}
 	s.history = history.NewLog(store, &history.LogOptions{

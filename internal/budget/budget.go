@@ -34,6 +34,7 @@ const (
 	Rooms            // rooms that the clients of an address create
 	Stored           // bytes that are stored for the clients of an address
 	AddressReads     // bytes of messages that are read from the store for the clients of an address
+	Openings         // connections and feeds that the clients of an address begin
 
 	Kinds = int(iota) // number of kinds
 )
@@ -44,7 +45,7 @@ const ConnectionKinds = int(Events) + 1
 var names = [Kinds]string{
 	"frames", "bytes", "inflated", "events",
 	"joins", "pages", "reads", "messages", "message_bytes", "room_messages", "room_message_bytes", "typing", "presence",
-	"rooms", "stored", "address_reads",
+	"rooms", "stored", "address_reads", "openings",
 }
 
 // String returns the kind's name in metrics and logs.

@@ -8,12 +8,30 @@ import (
 	"github.com/parley-go/parley/internal/budget"
 )
 
-// Quotas limit what all clients with one address create and store: budget.Rooms and budget.Stored.
-// Connections and identities would be no measure, because anybody can have any number of them.
-// Nobody waits for a quota, since that could take an hour.
+// Quotas limit what all clients with one address create and store, and how often they come:
+// budget.Rooms, budget.Stored and budget.Openings. Connections and identities would be no measure,
+// because anybody can have any number of them. Nobody waits for a quota: that could take an hour, or
+// hold as many connections as somebody likes to begin.
 
 // accounts has what the clients of an address have left.
-type accounts struct{ rooms, stored, reads budget.Ledger }
+type accounts struct{ rooms, stored, reads, openings budget.Ledger }
+
+// leastRetry is how long somebody is told to wait who may not come in now. Clients come back at
+// different times after it.
+const leastRetry = 5 * time.Second
+
+// Admit charges for a connection or a feed that a client begins. remote is the client's network
+// address, with or without a port. The error says when to try again.
+func (s *Service) Admit(remote string) error {
+	payer := s.payer(remote)
+	if payer == "" {
+		return nil
+	}
+	if wait := s.accounts.openings.Allow(payer, s.opts.Budgets[budget.Openings], 1); wait > 0 {
+		return s.overQuota(budget.Openings, payer, "too many new connections from this address: try again later", max(wait, leastRetry))
+	}
+	return nil
+}
 
 // A reservation is what a message was charged for before it was stored.
 type reservation struct {
@@ -32,20 +50,20 @@ func (c *Client) reserve(d *history.Draft) (r reservation, err error) {
 	r = reservation{c.reader.payer, newRoom, d.Footprint(newRoom)}
 	if newRoom {
 		if wait := s.accounts.rooms.Allow(r.payer, s.opts.Budgets[budget.Rooms], 1); wait > 0 {
-			return r, c.overQuota(budget.Rooms, "too many new rooms from this address: try again later", wait)
+			return r, s.overQuota(budget.Rooms, r.payer, "too many new rooms from this address: try again later", wait)
 		}
 	}
 	if wait := s.accounts.stored.Allow(r.payer, s.opts.Budgets[budget.Stored], r.bytes); wait > 0 {
 		s.refundRoom(r)
-		return r, c.overQuota(budget.Stored, "too much from this address was stored: try again later", wait)
+		return r, s.overQuota(budget.Stored, r.payer, "too much from this address was stored: try again later", wait)
 	}
 	return r, nil
 }
 
-func (c *Client) overQuota(kind budget.Kind, message string, wait time.Duration) error {
-	c.service.refused[kind].Add(1)
-	if c.service.opts.OverQuota != nil {
-		c.service.opts.OverQuota(kind, c.reader.payer)
+func (s *Service) overQuota(kind budget.Kind, payer, message string, wait time.Duration) error {
+	s.refused[kind].Add(1)
+	if s.opts.OverQuota != nil {
+		s.opts.OverQuota(kind, payer)
 	}
 	return &Error{RateLimited, message, wait}
 }

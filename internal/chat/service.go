@@ -27,9 +27,10 @@ type Options struct {
 	// value limits nothing.
 	Budgets budget.Limits
 	// ExemptAddresses are networks to which the budgets of an address do not apply: budget.Rooms,
-	// budget.Stored and budget.AddressReads.
+	// budget.Stored, budget.AddressReads and budget.Openings.
 	ExemptAddresses []netip.Prefix
-	// OverQuota, if not nil, is called for each message that a quota does not allow.
+	// OverQuota, if not nil, is called for each message, connection and feed that a quota does not
+	// allow.
 	OverQuota func(kind budget.Kind, address string)
 	// Appended, if not nil, is called for each acknowledged message.
 	Appended func(duplicate bool)

@@ -91,7 +91,12 @@ type Options struct {
 }
 
 // Refusal is an error of AllowRequest with a message that the client may see.
-type Refusal struct{ Message string }
+type Refusal struct {
+	Message string
+	// RetryAfter, if positive, says that the client has come too soon: the status is then 429, with
+	// Retry-After, and not 403.
+	RetryAfter time.Duration
+}
 
 func (r *Refusal) Error() string { return "engine: request refused: " + r.Message }
 

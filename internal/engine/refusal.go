@@ -41,6 +41,7 @@ var Refusals = [...]string{
 	"protocol",    // an unsupported revision
 	"origin",      // a page of an origin that is not allowed
 	"forbidden",   // by AllowRequest
+	"rate",        // by AllowRequest, for now
 	"writer",      // the ResponseWriter cannot do what the transport needs
 	"sessions",    // MaxSessions
 	"address",     // MaxPerAddress
@@ -64,6 +65,8 @@ var (
 		remedy: "clients send GET and POST"}
 	errForbidden = &requestError{reason: "forbidden", status: http.StatusForbidden, code: 4, message: "Forbidden",
 		remedy: "AllowRequest has refused it"}
+	errTooSoon = &requestError{reason: "rate", status: http.StatusTooManyRequests, code: 4,
+		remedy: "AllowRequest has refused it for now: clients of this address connect too often"}
 	errOrigin = &requestError{reason: "origin", status: http.StatusForbidden, code: 4, message: "Origin not allowed",
 		remedy: "add it to CORS.Origins (the setting cors-origins), also where middleware for CORS is in use"}
 	errProtocolVersion = &requestError{reason: "protocol", status: http.StatusBadRequest, code: 5, message: "Unsupported protocol version",

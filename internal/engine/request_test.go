@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/parley-go/parley/internal/engine"
 )
@@ -232,10 +233,13 @@ func TestTransportsThatAreNotAllowed(t *testing.T) {
 func TestAllowRequest(t *testing.T) {
 	for _, tt := range []struct {
 		err             error
+		status, upgrade int // a WebSocket is refused with 400, as in the reference
 		body, plainText string
+		retryAfter      string
 	}{
-		{errors.New("a secret"), forbidden, "Forbidden"},
-		{&engine.Refusal{Message: `no "guests" <today>`}, `{"code":4,"message":"no \"guests\" \u003ctoday\u003e"}`, "no &#34;guests&#34; &lt;today&gt;"},
+		{errors.New("a secret"), 403, 400, forbidden, "Forbidden", ""},
+		{&engine.Refusal{Message: "later", RetryAfter: 1500 * time.Millisecond}, 429, 429, `{"code":4,"message":"later"}`, "later", "2"},
+		{&engine.Refusal{Message: `no "guests" <today>`}, 403, 400, `{"code":4,"message":"no \"guests\" \u003ctoday\u003e"}`, "no &#34;guests&#34; &lt;today&gt;", ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			asked := 0
@@ -246,9 +250,12 @@ func TestAllowRequest(t *testing.T) {
 				}
 				return tt.err
 			}})
-			wantRefusal(t, s.do("GET", newPolling, ""), 403, tt.body)
-			// A WebSocket is always refused with 400, as in the reference.
-			wantRefusal(t, s.refused(newWebSocket), 400, tt.plainText)
+			poll, upgrade := s.do("GET", newPolling, ""), s.refused(newWebSocket)
+			wantRefusal(t, poll, tt.status, tt.body)
+			wantRefusal(t, upgrade, tt.upgrade, tt.plainText)
+			if a, b := poll.header.Get("Retry-After"), upgrade.header.Get("Retry-After"); a != tt.retryAfter || b != tt.retryAfter {
+				t.Errorf("Retry-After %q and %q, want %q", a, b, tt.retryAfter)
+			}
 			p := s.upgrade("EIO=4&transport=websocket", "Authorization", "yes")
 			p.read()
 			o := s.owner()

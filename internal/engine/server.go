@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"runtime"
 	"strings"
@@ -240,6 +241,10 @@ func (s *Server) admit(r *http.Request) *requestError {
 		return nil
 	case errors.As(err, &refusal):
 		e := *errForbidden
+		if refusal.RetryAfter > 0 {
+			e = *errTooSoon
+			e.retryAfter = int(math.Ceil(refusal.RetryAfter.Seconds()))
+		}
 		e.message = refusal.Message
 		return &e
 	}
