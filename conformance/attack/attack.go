@@ -33,6 +33,9 @@ type attack struct {
 	// memory is by how many bytes the server's memory may grow.
 	memory int64
 
+	// metric is a counter that shows the attack to the operator, as the server writes it.
+	metric string
+
 	// prefill, if not nil, puts something into the data directory before the server starts.
 	prefill func(ctx context.Context, data string) error
 
@@ -210,6 +213,9 @@ func (r *result) usual(a *attack) {
 	r.most("failed", float64(n), 0, text)
 	r.most("memory", float64(r.memory), float64(a.memory))
 	r.least("attempts", r.count("attempts"), 1)
+	if a.metric != "" {
+		r.least("metric", r.after[a.metric]-r.before[a.metric], 1, a.metric)
+	}
 	bad := badLines(r.log, a.unwell)
 	r.most("log", float64(len(bad)), 0, first(bad))
 }

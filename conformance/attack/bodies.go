@@ -305,7 +305,7 @@ var bodies = []*attack{
 	},
 	{
 		name: "unread-streams", what: "10 connections of HTTP/2 with 100 streams each, none of which is read",
-		prefill: fillRoom, do: unreadStreams, memory: 500 * (1<<20 + 512<<10),
+		prefill: fillRoom, do: unreadStreams, memory: feedMemory(500),
 	},
 	{name: "race", what: "WebSockets, WebTransport and sse ask for one session at once, in both revisions", do: race, memory: 64 << 20},
 	{name: "legacy", what: "clients of Engine.IO 3 post floods, absurd lengths and broken text", do: legacy, memory: 96 << 20},

@@ -287,12 +287,12 @@ func imitateGuests(ctx context.Context, a *attacker) error {
 
 var doors = []*attack{
 	{
-		name: "rebinding", what: "requests at every door for a host of another name", do: rebind, whole: true, memory: 32 << 20,
+		name: "rebinding", metric: "parley_hosts_refused_total", what: "requests at every door for a host of another name", do: rebind, whole: true, memory: 32 << 20,
 		check:   func(r *result) { r.most("accepted", r.count("accepted"), 0) },
 		without: []string{"--allowed-hosts", "*"}, broken: "accepted",
 	},
 	{
-		name: "cross-site", what: "requests at every door that pages of other sites cause, without Origin too", do: crossSite, whole: true, memory: 32 << 20,
+		name: "cross-site", metric: `parley_connections_refused_total{reason="origin"}`, what: "requests at every door that pages of other sites cause, without Origin too", do: crossSite, whole: true, memory: 32 << 20,
 		check:   func(r *result) { r.most("accepted", r.count("accepted"), 0) },
 		without: []string{"--cors-origins", "*"}, broken: "accepted",
 	},

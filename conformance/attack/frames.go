@@ -92,21 +92,24 @@ func withinFrames(connections, size int) func(*result) {
 	}
 }
 
+// slowed is the counter of clients that were read more slowly because of a kind.
+func slowed(kind string) string { return `parley_slowed_total{kind="` + kind + `"}` }
+
 // noRates switches the budgets of rate off.
 var noRates = []string{"--events-per-second", "0", "--bytes-per-second", "0"}
 
 var frames = []*attack{
 	{
-		name: "pongs", what: "a WebSocket over TLS writes pongs as fast as it can",
+		name: "pongs", metric: slowed("frames"), what: "a WebSocket over TLS writes pongs as fast as it can",
 		do: floodFrames(1, ws.OpPong, ""), check: withinFrames(1, 6), memory: 32 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
-		name: "pongs-twice", what: "two of them",
+		name: "pongs-twice", metric: slowed("frames"), what: "two of them",
 		do: floodFrames(2, ws.OpPong, ""), check: withinFrames(2, 6), memory: 32 << 20,
 	},
 	{
-		name: "pongs-plain", what: "one without TLS", plain: true,
+		name: "pongs-plain", metric: slowed("frames"), what: "one without TLS", plain: true,
 		do: floodFrames(1, ws.OpPong, ""), check: withinFrames(1, 6), memory: 32 << 20,
 		without: noRates, broken: "bytes",
 	},
@@ -116,41 +119,41 @@ var frames = []*attack{
 		without: noRates, broken: "bytes",
 	},
 	{
-		name: "noops", what: "a WebSocket over TLS writes Noop packets",
+		name: "noops", metric: slowed("frames"), what: "a WebSocket over TLS writes Noop packets",
 		do: floodFrames(1, ws.OpText, "6"), check: withinFrames(1, 7), memory: 32 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
-		name: "noops-polling", what: "POSTs of 500,000 Noop packets, one after the other",
+		name: "noops-polling", metric: slowed("bytes"), what: "POSTs of 500,000 Noop packets, one after the other",
 		do: floodPosts("6"), check: withinFrames(1, 2), memory: 64 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
-		name: "noops-webtransport", what: "a WebTransport session writes Noop packets",
+		name: "noops-webtransport", metric: slowed("frames"), what: "a WebTransport session writes Noop packets",
 		do: floodWebTransport("6"), check: withinFrames(1, 2), memory: 64 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
-		name: "fragments", what: "a WebSocket writes messages of 1,000 empty fragments",
+		name: "fragments", metric: slowed("frames"), what: "a WebSocket writes messages of 1,000 empty fragments",
 		do: floodFragments, check: withinFrames(1, 6), memory: 32 << 20,
 		without: noRates, broken: "bytes",
 	},
 	{
-		name: "bombs", what: "frames of 1 KB that inflate to 1 MB", flags: []string{"--compression"},
+		name: "bombs", metric: slowed("inflated"), what: "frames of 1 KB that inflate to 1 MB", flags: []string{"--compression"},
 		do: bombs(1), check: withinInflated(1), memory: 96 << 20,
 		without: noRates, broken: "inflated",
 	},
 	{
-		name: "bombs-four", what: "four of them", flags: []string{"--compression"},
+		name: "bombs-four", metric: slowed("inflated"), what: "four of them", flags: []string{"--compression"},
 		do: bombs(4), check: withinInflated(4), memory: 128 << 20,
 	},
 	{
-		name: "unfinished", what: "900 WebSockets, each with a message of 1 MB that never ends", plain: true,
+		name: "unfinished", metric: "parley_evicted_total", what: "900 WebSockets, each with a message of 1 MB that never ends", plain: true,
 		do: unfinishedFrames, until: counted("units", 900), memory: wholeMemory,
 		without: append(noRates, "--max-memory", "1000GB"), broken: "memory",
 	},
 	{
-		name: "unfinished-posts", what: "900 POSTs of 1 MB that never end", plain: true,
+		name: "unfinished-posts", metric: "parley_evicted_total", what: "900 POSTs of 1 MB that never end", plain: true,
 		do: unfinishedPosts, until: counted("units", 900), memory: wholeMemory,
 		without: append(noRates, "--max-memory", "1000GB"), broken: "memory",
 	},
@@ -159,7 +162,7 @@ var frames = []*attack{
 		do: unfinishedWebTransport, until: counted("units", 50), memory: 128 << 20,
 	},
 	{
-		name: "posts-left", what: "300 clients post 500,000 Noop packets each and go", plain: true,
+		name: "posts-left", metric: slowed("bytes"), what: "300 clients post 500,000 Noop packets each and go", plain: true,
 		do: leavePosts, memory: 128 << 20,
 	},
 }

@@ -63,7 +63,7 @@ func floodContinuation(ctx context.Context, a *attacker) error {
 var http2Frames = []*attack{
 	{
 		outside: true, without: noRates, broken: "frames",
-		name: "http2-settings", what: "a connection of HTTP/2 writes SETTINGS",
+		name: "http2-settings", metric: "parley_frames_slowed_total", what: "a connection of HTTP/2 writes SETTINGS",
 		do: floodHTTP2(1, func(c *h2, i int) error {
 			return c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(i)})
 		}),
@@ -71,7 +71,7 @@ var http2Frames = []*attack{
 	},
 	{
 		outside: true, without: noRates, broken: "frames",
-		name: "http2-priority", what: "two of them write PRIORITY",
+		name: "http2-priority", metric: "parley_frames_slowed_total", what: "two of them write PRIORITY",
 		do: floodHTTP2(2, func(c *h2, i int) error {
 			return c.WritePriority(uint32(1+2*(i%1000)), http2.PriorityParam{StreamDep: 0, Weight: uint8(i)})
 		}),
@@ -79,7 +79,7 @@ var http2Frames = []*attack{
 	},
 	{
 		outside: true, without: noRates, broken: "frames",
-		name: "http2-window", what: "a connection writes WINDOW_UPDATE",
+		name: "http2-window", metric: "parley_frames_slowed_total", what: "a connection writes WINDOW_UPDATE",
 		do: floodHTTP2(1, func(c *h2, i int) error {
 			return c.WriteWindowUpdate(0, 1)
 		}),
@@ -87,7 +87,7 @@ var http2Frames = []*attack{
 	},
 	{
 		outside: true,
-		name:    "http2-ping", what: "a connection writes PING and reads the answers",
+		name:    "http2-ping", metric: "parley_frames_slowed_total", what: "a connection writes PING and reads the answers",
 		do: floodHTTP2(1, func(c *h2, i int) error {
 			return c.WritePing(false, [8]byte{byte(i)})
 		}),

@@ -123,6 +123,10 @@ func squeezedPolls(ctx context.Context, a *attacker) error {
 	return nil
 }
 
+// feedMemory is what n feeds may take: see docs/reliability.md, the whole process. The heap may be twice
+// as large as what is in use.
+func feedMemory(n int64) int64 { return 2 * (defaults.MaxMemory/4 + n*(64<<10+40_000)) }
+
 var reads = []*attack{
 	{
 		name: "history", what: "10 clients ask for 500 messages of 64 KB, 20 times at once",
@@ -131,7 +135,7 @@ var reads = []*attack{
 	},
 	{
 		name: "history-many", what: "200 clients ask for them",
-		prefill: fillRoom, memory: 400 << 20,
+		prefill: fillRoom, memory: 256 << 20,
 		do: readPages(200, "websocket", "history", `{"roomId":"archive","limit":500}`),
 	},
 	{
@@ -150,6 +154,6 @@ var reads = []*attack{
 	},
 	{
 		name: "slow-feeds", what: "200 feeds from the earliest message, each read at 16 KB a second",
-		prefill: fillRoom, memory: 200 * (1<<20 + 512<<10), do: slowFeeds(200),
+		prefill: fillRoom, memory: feedMemory(200), do: slowFeeds(200),
 	},
 }

@@ -176,7 +176,7 @@ func fillStorage(ctx context.Context, a *attacker) error {
 
 var roomAttacks = []*attack{
 	{
-		name: "large-messages", what: "a member sends messages of 60 KB as fast as it can, beside 20 members on lines of 8 Mbit/s",
+		name: "large-messages", metric: slowed("bytes"), what: "a member sends messages of 60 KB as fast as it can, beside 20 members on lines of 8 Mbit/s",
 		do: floodRoom(1, "websocket", "sendMessage", func(int) string {
 			return `{"roomId":"probe-0","message":{"text":"` + strings.Repeat("m", 60_000) + `"}}`
 		}, 5000),
@@ -192,7 +192,7 @@ var roomAttacks = []*attack{
 		without: noRates, broken: "answered",
 	},
 	{
-		name: "typing", what: "a member begins and stops typing as fast as it can, beside 20 members on lines of 8 Mbit/s",
+		name: "typing", metric: slowed("events"), what: "a member begins and stops typing as fast as it can, beside 20 members on lines of 8 Mbit/s",
 		do: floodRoom(1, "websocket", "typing", func(i int) string {
 			return fmt.Sprintf(`{"roomId":"probe-0","typing":%v}`, i%2 == 0)
 		}, 100_000),
@@ -204,13 +204,13 @@ var roomAttacks = []*attack{
 		memory: 64 << 20, without: noRates, broken: "answered",
 	},
 	{
-		name: "rooms", what: "4 clients make rooms without end, with a message in each",
+		name: "rooms", metric: `parley_over_budget_total{kind="rooms"}`, what: "4 clients make rooms without end, with a message in each",
 		flags: []string{"--rooms-per-hour", "50"}, do: manyRooms, memory: 64 << 20,
 		check:   func(r *result) { r.most("rooms", r.count("sendMessage"), 50+1) },
 		without: []string{"--rooms-per-hour", "0"}, broken: "rooms",
 	},
 	{
-		name: "storage", what: "4 clients store messages without end", flags: []string{"--stored-per-hour", "1MiB"},
+		name: "storage", metric: `parley_over_budget_total{kind="stored"}`, what: "4 clients store messages without end", flags: []string{"--stored-per-hour", "1MiB"},
 		do: fillStorage, check: func(r *result) { r.most("stored", r.count("stored"), 1<<20) }, memory: 64 << 20,
 		without: []string{"--stored-per-hour", "0"}, broken: "stored",
 	},

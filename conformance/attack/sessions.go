@@ -214,7 +214,7 @@ var sessions = []*attack{
 		without: []string{"--max-connections", "100"}, doWithout: idle("websocket", 200, 16, true), broken: "failed",
 	},
 	{
-		name: "handshakes-webtransport", what: "300 WebTransport sessions, none joins a namespace",
+		name: "handshakes-webtransport", metric: `parley_connections_unjoined_total{reason="room"}`, what: "300 WebTransport sessions, none joins a namespace",
 		flags: []string{"--max-pending-connections", "100"}, do: idle("webtransport", 300, 8, false),
 		until: counted("attempts", 200), memory: 96 << 20,
 	},
