@@ -149,22 +149,27 @@ var frames = []*attack{
 	},
 	{
 		name: "unfinished", metric: "parley_evicted_total", what: "900 WebSockets, each with a message of 1 MB that never ends", plain: true,
-		do: unfinishedFrames, until: counted("units", 900), memory: wholeMemory,
+		do: unfinishedFrames, until: ended(900), memory: wholeMemory,
 		without: append(noRates, "--max-memory", "1000GB"), broken: "memory",
 	},
 	{
 		name: "unfinished-posts", metric: "parley_evicted_total", what: "900 POSTs of 1 MB that never end", plain: true,
-		do: unfinishedPosts, until: counted("units", 900), memory: wholeMemory,
+		do: unfinishedPosts, until: ended(900), memory: wholeMemory,
 		without: append(noRates, "--max-memory", "1000GB"), broken: "memory",
 	},
 	{
 		name: "unfinished-webtransport", what: "50 WebTransport sessions, each with a packet of 1 MB that never ends",
-		do: unfinishedWebTransport, until: counted("units", 50), memory: 128 << 20,
+		do: unfinishedWebTransport, until: ended(50), memory: 128 << 20,
 	},
 	{
 		name: "posts-left", metric: slowed("bytes"), what: "300 clients post 500,000 Noop packets each and go", plain: true,
 		do: leavePosts, memory: 128 << 20,
 	},
+}
+
+// ended returns a condition: so many attempts have come to an end, whatever it was.
+func ended(n int64) func(*result) bool {
+	return func(r *result) bool { return r.Counts["units"]+r.Counts["cut"]+r.Counts["refused"] >= n }
 }
 
 // wholeMemory is what a server with its defaults may use for all clients: twice max-memory, because
