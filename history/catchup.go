@@ -24,10 +24,10 @@ import (
 // encoded once, even if the whole room has fallen behind together.
 
 const (
-	catchUpReaders = 2               // pages that a log reads at the same time
-	catchUpBytes   = 256 << 10       // of a page at most; one message always fits
-	leastCatchUp   = 32 << 10        // the same, for clients that take little at a time
-	catchUpTimeout = 5 * time.Second // for one read
+	catchUpReaders = 2                // pages that a log reads at the same time
+	catchUpBytes   = 256 << 10        // of a page at most; one message always fits
+	leastCatchUp   = 32 << 10         // the same, for clients that take little at a time
+	catchUpTimeout = 10 * time.Second // for one read, until its turn has come too
 )
 
 // A Paced is a Subscriber whose client may be slow. It does not get messages faster than its client
@@ -134,7 +134,7 @@ func (t *tail) catchUp() {
 	if first := t.firstReady(); first != nil {
 		since := first.position()
 		at := t.startReading()
-		ctx, cancel := context.WithTimeout(t.log.ctx, catchUpTimeout)
+		ctx, cancel := context.WithTimeout(withRoom(t.log.ctx, t.room), catchUpTimeout)
 		s, err := t.log.store.Changes(ctx, t.room, since, Limit{Messages: MaxLimit, Bytes: max(t.pageBytes, leastCatchUp)})
 		cancel()
 		switch {

@@ -293,6 +293,44 @@ func TestTurns(t *testing.T) {
 	})
 }
 
+// forWhom is a store that records for whom it reads pages.
+type forWhom struct {
+	history.Store
+	mu      sync.Mutex
+	clients []history.Client
+}
+
+func (s *forWhom) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
+	s.mu.Lock()
+	s.clients = append(s.clients, history.ClientOf(ctx))
+	s.mu.Unlock()
+	return s.Store.Changes(ctx, room, since, l)
+}
+
+// What is read for a room's subscribers takes turns with what clients ask for. It does not go first.
+func TestReadsForRoomsTakeTurns(t *testing.T) {
+	inLog(t, &history.LogOptions{Bus: lossy()}, func(t *testing.T, log *history.Log, store *hooked) {
+		record := &forWhom{Store: store.Store}
+		store.Store = record
+		slow, fast := newSlow(1), new(listener)
+		slow.open(t, log, "behind", history.OpenOptions{})
+		fast.open(t, log, "repaired", history.OpenOptions{})
+		mustAppend(t, log, "behind", 2)
+		synctest.Wait()
+		slow.take()
+		put(t, record.Store, "repaired", 1)
+		time.Sleep(time.Minute) // the audit finds it
+		slow.wantLive(t, 1, 2)
+		fast.wantLive(t, 1, 1)
+		record.mu.Lock()
+		defer record.mu.Unlock()
+		want := []history.Client{{Address: "rooms", ID: "behind"}, {Address: "rooms", ID: "repaired"}}
+		if !slices.Equal(record.clients, want) {
+			t.Errorf("reads for %+v, want %+v", record.clients, want)
+		}
+	})
+}
+
 // A failed read is repeated. If reads fail for too long, the subscriber is told.
 func TestBehindWhenTheStoreFails(t *testing.T) {
 	inLog(t, nil, func(t *testing.T, log *history.Log, store *hooked) {

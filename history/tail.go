@@ -253,7 +253,7 @@ func (t *tail) fillOnce() (more bool) {
 	pos, want := t.pos, t.want
 	t.doubtful = false
 	t.mu.Unlock()
-	s, err := t.log.store.Changes(t.log.ctx, t.room, pos, Limit{Messages: MaxLimit})
+	s, err := t.log.store.Changes(withRoom(t.log.ctx, t.room), t.room, pos, Limit{Messages: MaxLimit})
 	if errors.Is(err, ErrPruned) {
 		s.UpTo, err = s.Floor, nil // nothing is left to deliver
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -22,9 +23,14 @@ import (
 // budgetMetrics matches the counters, with the kind of budget and the value.
 var budgetMetrics = regexp.MustCompile(`^parley_(?:slowed|over_budget)_total\{kind="(\w+)"\} ([0-9.e+]+)$`)
 
-// byteBudgets are the kinds that follow from bytes-per-second. The other ones follow from
+// budgetSettings are the settings from which the kinds of budgets follow. The other kinds follow from
 // events-per-second.
-var byteBudgets = []string{"bytes", "inflated", "reads", "message_bytes", "room_message_bytes"}
+var budgetSettings = map[string]string{
+	"bytes": "bytes-per-second", "inflated": "bytes-per-second", "reads": "bytes-per-second",
+	"message_bytes": "bytes-per-second", "room_message_bytes": "bytes-per-second",
+	"rooms": "rooms-per-hour", "stored": "stored-per-hour",
+	"address_reads": "max-connections-per-address", "openings": "max-connections-per-address",
+}
 
 // budgets returns how often the server has held clients to each kind of budget. The map is nil if
 // the server does not say.
@@ -82,12 +88,8 @@ func (r *Result) budgetNote() string {
 	settings, times := make(map[string]bool), int64(0)
 	for kind, n := range r.Budgets {
 		times += n
-		if slices.Contains(byteBudgets, kind) {
-			settings["--bytes-per-second"] = true
-		} else {
-			settings["--events-per-second"] = true
-		}
+		settings["--"+cmp.Or(budgetSettings[kind], "events-per-second")] = true
 	}
-	return fmt.Sprintf("%s: the server held its clients to their budgets %s times (%s), so this is what it allows, not what it can do: raise %s, or set it to 0",
+	return fmt.Sprintf("%s: the server held its clients to their budgets %s times (%s), so this is what it allows, not what it can do: raise %s, or turn limits off with 0",
 		r.Scenario, integer(times), strings.Join(slices.Sorted(maps.Keys(r.Budgets)), ", "), strings.Join(slices.Sorted(maps.Keys(settings)), " and "))
 }

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/parley-go/parley/internal/bench"
+	"github.com/parley-go/parley/internal/budget"
 )
 
 // When the load exceeds what the server allows, the result says so and names the setting.
@@ -50,6 +53,32 @@ func TestNoBudgets(t *testing.T) {
 		var table strings.Builder
 		if err := r.WriteTable(&table); err != nil || strings.Contains(table.String(), "budget") {
 			t.Errorf("%s: %v\n%s", name, err, table.String())
+		}
+	}
+}
+
+// Each kind of budget names its own setting. Those of an address do not apply to this machine.
+func TestSettingsOfBudgets(t *testing.T) {
+	settings := map[string]string{
+		"rooms": "rooms-per-hour", "stored": "stored-per-hour", "openings": "max-connections-per-address", "address_reads": "max-connections-per-address",
+	}
+	for kind := range budget.Kinds {
+		name := budget.Kind(kind).String()
+		setting := settings[name]
+		switch {
+		case setting != "":
+		case name == "reads" || name == "inflated" || strings.HasSuffix(name, "bytes"):
+			setting = "bytes-per-second"
+		default:
+			setting = "events-per-second"
+		}
+		r := bench.Report{Results: []bench.Result{{Scenario: "history", Budgets: map[string]int64{name: 3}}}}
+		var table strings.Builder
+		if err := r.WriteTable(&table); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(table.String(), "3 times ("+name+")") || !strings.Contains(table.String(), "raise --"+setting+", or") {
+			t.Errorf("%s: want %s:\n%s", name, setting, &table)
 		}
 	}
 }
