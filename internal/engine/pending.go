@@ -251,9 +251,10 @@ func (p *pending) alarm(*timer) {
 // Nobody waits for it.
 func (s *Session) expel() {
 	s.mu.Lock()
-	if s.state == opening { // start ends it
-		s.halted.Store(s.halted.Load() | isExpelled)
+	if s.state == opening {
+		s.halted.Store(s.halted.Load() | isExpelled) // start ends it
 		s.mu.Unlock()
+		s.srv.remove(s) // makes room at once
 		return
 	}
 	tell := s.endLocked(closing, ForcedClose, nil, eio.Close)
