@@ -8,8 +8,8 @@ import (
 
 // A session charges its client for what it makes the server do. While the client is over its budget
 // for some kind, the server does not read from it, on whichever transport: the network makes the
-// client wait, and nothing is lost. What cannot wait is ended: a candidate that floods, and a
-// connection whose session has ended already.
+// client wait, and nothing is lost. Where waiting is no use, the server ends the connection: a candidate
+// that floods, and a connection whose session has ended already.
 
 // A session is slowed down for leastSlow at least. Shorter times would cost more than what they save.
 // It looks at its balances again after mostSlow at most, so that a session that has ended meanwhile
