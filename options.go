@@ -149,9 +149,9 @@ type Options struct {
 	MaxConnections int // no limit
 	// MaxMemory is how many bytes may be held for all clients together: queued for them, waiting for
 	// handlers, and in messages that are not complete; 1 GiB. For one address it may be a quarter of
-	// that, unless it is exempt (ExemptAddresses). A message that waits for many clients counts once.
-	// Over the limit, the clients are disconnected for which the most is held. Each connection may
-	// hold 16 KiB beyond this count.
+	// that, unless ExemptAddresses has it. A message that waits for many clients counts once. Over the
+	// limit, the server disconnects the clients for which it holds the most. Each connection may hold
+	// 16 KiB beyond this count.
 	MaxMemory int64
 	// MaxConnectionsPerAddress is how many connections one IPv4 address, or one /64 network of
 	// IPv6, may have; no limit.
@@ -159,8 +159,9 @@ type Options struct {
 	// MaxPendingConnections is how many connections may be pending; 20,000. A connection is pending
 	// until the client's first CONNECT packet, and again if no namespace lets the client in. It
 	// counts once for each 2 KiB of its handshake that it begins. Pending connections also count for
-	// the two limits above. At each limit, the oldest pending connection ends to make room for a
-	// newcomer. If one address has more of them than others, it is the oldest of that address.
+	// MaxConnections and MaxConnectionsPerAddress. At each of these limits, the oldest pending
+	// connection ends to make room for a newcomer. If one address has more of them than others, it is
+	// the oldest of that address.
 	MaxPendingConnections int
 	MaxPendingPerAddress  int // of one address; no limit of its own
 	// ExemptAddresses lists networks to which no limit per address applies. Nil means this machine:

@@ -926,7 +926,7 @@ func TestMessagesThatNeverEnd(t *testing.T) {
 	reasons := disconnects(s)
 	c := s.join()
 	c.write(append(eio.AppendStreamHeader(nil, false, 500_000), strings.Repeat("4", 100_000)...))
-	if reason := await(t, "disconnect", reasons); reason != parley.TransportClose {
+	if reason := await(t, "disconnect", reasons); reason != parley.TransportError {
 		t.Errorf("reason %q", reason)
 	}
 	for deadline := time.Now().Add(patience); s.Stats().Held > 0; time.Sleep(time.Millisecond) {

@@ -57,8 +57,8 @@ type Store struct {
 
 	maxKnown int // rooms that a writer remembers
 
-	// Whoever has taken the only token owns the connection that writes. A nil token stands for a
-	// connection that must be opened, initially or after an error.
+	// writers has one token. The goroutine that has taken it owns the connection that writes. A nil
+	// token stands for a connection that must be opened, initially or after an error.
 	writers chan *writer
 	closed  chan struct{}
 	// readers lends the connections that read. A nil reader must be opened first.
@@ -211,7 +211,7 @@ func lockFile(path string) (*sql.DB, error) {
 	}
 }
 
-// Whoever only looks whether a lock is held, holds it for a moment.
+// Another process that only looks whether the lock is held also holds it, for a moment.
 const (
 	lockAttempts = 5
 	lockEvery    = 50 * time.Millisecond

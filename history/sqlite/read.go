@@ -14,7 +14,7 @@ import (
 	"github.com/parley-go/parley/internal/turns"
 )
 
-// reader is a read-only connection. Whoever took it from Store.readers owns it.
+// reader is a read-only connection. The goroutine that took it from Store.readers owns it.
 type reader struct {
 	connection
 

@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// writer is the only connection that writes. Whoever took it from Store.writers owns it.
+// writer is the only connection that writes. The goroutine that took it from Store.writers owns it.
 type writer struct {
 	connection
 

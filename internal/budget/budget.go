@@ -1,9 +1,9 @@
 // Package budget decides what a client may cost.
 //
-// What a client makes the server do falls into kinds. Each kind may have a [Limit]: so much a
-// second, and so much at once. Each client has a [Balance] for each kind, which whoever does the
-// work charges. A client over its budget is slowed down first: the server reads less from it, and
-// the client loses nothing. Only what cannot be slowed is refused.
+// Clients make the server work, and the work falls into kinds. Each kind may have a [Limit]: so much a
+// second, and so much at once. Each client has a [Balance] for each kind, and the code that does the
+// work charges it. The server first slows down a client that is over its budget: it reads less from
+// it, and the client loses nothing. The server refuses only what it cannot slow down.
 package budget
 
 import (

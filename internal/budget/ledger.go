@@ -11,9 +11,9 @@ const maxAccounts = 1 << 16
 // A Ledger keeps balances of one kind by a client's name, such as its address. So a client gets no
 // new balance with each connection. It is safe for concurrent use, and the zero Ledger is empty.
 //
-// It forgets clients that have their whole burst again. If it has maxAccounts clients all the same,
-// it forgets one that has much left in favor of a newcomer. So whoever comes with very many names
-// can take from nobody, and what a name has spent counts as long as that is much.
+// It forgets clients that have their whole burst again. If it still has maxAccounts clients, a
+// newcomer takes the place of one that has much left. So an attacker with very many names takes
+// nothing from others, and the Ledger remembers those that have spent much.
 type Ledger struct {
 	mu       sync.Mutex
 	accounts map[string]*Balance

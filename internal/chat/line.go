@@ -14,10 +14,10 @@ import (
 const envelope = 400
 
 // A line is where messages wait while all members of a room together are over its budget. It serves
-// the addresses in turn, and the members of an address: whoever has had the least goes first. So
-// whoever sends much waits for the others, and not the other way round, and gains nothing by coming
-// with many connections. This is start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). A
-// line whose room is within its budget holds nothing but the shares, and has no timer.
+// the addresses in turn, and the members of each address: the one that has had the least goes first.
+// So members that send much wait for the others, not the other way round, and many connections gain
+// them nothing. This is start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). A line whose
+// room is within its budget holds nothing but the shares, and has no timer.
 type line struct {
 	mu        sync.Mutex
 	messages  budget.Balance

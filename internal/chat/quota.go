@@ -16,8 +16,8 @@ import (
 // accounts has what the clients of an address have left.
 type accounts struct{ rooms, stored, reads, openings budget.Ledger }
 
-// leastRetry is how long somebody is told to wait who may not come in now. Clients come back at
-// different times after it.
+// leastRetry is the shortest time after which a client that may not come in is told to try again.
+// Clients come back at different times after it.
 const leastRetry = 5 * time.Second
 
 // Admit charges for a connection or a feed that a client begins. remote is the client's network

@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley/internal/budget"
 )
 
-// A reader is for whom the service reads from the store.
+// A reader is a client for which the service reads from the store.
 type reader struct {
 	address, id string
 	payer       string // who is charged as an address; empty: nobody
@@ -24,9 +24,9 @@ func (s *Service) payer(remote string) string { return address.Limited(remote, s
 // first one.
 const readCost = 4 << 10
 
-// debtWeight is for how many seconds a client with a second of debt lets others of its address go
-// first. A client that has just read 128 KiB lets those go first that ask in the next 8 s. So many
-// connections that ask for page after page do not hold up those that rarely do.
+// A client with a second of debt lets others of its address go first if they ask within debtWeight
+// seconds. So a client that has just read 128 KiB lets those go first that ask in the next 8 s, and
+// many connections that ask for page after page do not hold up the others.
 const debtWeight = 64
 
 // reading returns a context for a read by r, when r and its address are within their budgets.
@@ -44,7 +44,7 @@ func (s *Service) reading(ctx context.Context, r *reader) (context.Context, cont
 	return ctx, cancel, nil
 }
 
-// charge charges r for what was read. What that is, nobody knows before.
+// charge charges r for what was read, since nobody knows the size of a page before.
 func (s *Service) charge(r *reader, messages []history.Message) {
 	bytes := 0
 	for i := range messages {

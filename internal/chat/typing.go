@@ -64,8 +64,8 @@ func (t *typing) newsLocked() bool {
 	return t.is != t.told || t.is && time.Since(t.at) >= typingAgain
 }
 
-// tellTypingLocked tells who types, as far as that may be told now. Whoever was told of longest ago
-// comes first.
+// tellTypingLocked announces who types, as far as the limits allow it now. It begins with the member
+// whose last announcement was longest ago.
 func (r *room) tellTypingLocked() {
 	w := &r.typers
 	for len(w.waiting) > 0 {

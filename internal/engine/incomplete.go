@@ -3,22 +3,24 @@ package engine
 import (
 	"errors"
 	"io"
-	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/internal/ws"
 )
 
 // A message that arrives in pieces is held until it is complete. It has to be complete within
-// BodyTimeout, in which time spent in a pause does not count, and what is held of it counts for the
-// limit on memory.
+// BodyTimeout, not counting the time in which the session is paused. What is held of it counts for
+// the limit on memory.
 
-// incomplete is the message that a WebSocket is receiving, if it is not small.
+// incomplete is the message that a WebSocket is receiving, if it is not small. The session's lock
+// guards it.
 type incomplete struct {
-	t     *websocket
-	held  int          // bytes, as reported to Session.Hold; owned by the goroutine that reads
-	due   atomic.Int64 // when it has to be complete, since the wheel was made; 0: it is
-	timer *time.Timer
+	t       *websocket
+	held    int           // bytes, as reported
+	left    time.Duration // for the rest of the message, when timer was set or stopped
+	timer   timer
+	due     time.Duration // when timer runs out, since the wheel was made
+	running bool          // timer is set; it is not while the session is paused
 }
 
 // leastIncomplete is the size in bytes from which an incomplete message is watched.
@@ -28,65 +30,59 @@ var errIncomplete = errors.New("engine: message not complete in time")
 
 // watchIncomplete is called after bytes were received. completed says that a message ended with them.
 func (t *websocket) watchIncomplete(completed bool) {
-	n := t.parser.Buffered()
-	i := t.incomplete
+	n, i := t.parser.Buffered(), t.incomplete
+	if i == nil && n < leastIncomplete {
+		return
+	}
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if i == nil {
-		if n < leastIncomplete {
-			return
-		}
 		i = &incomplete{t: t}
 		t.incomplete, completed = i, true
 	}
-	t.s.Hold(n - i.held)
+	s.holdLocked(n - i.held)
 	i.held = n
 	switch {
 	case n == 0:
-		i.due.Store(0)
-		if i.timer != nil {
-			i.timer.Stop()
-		}
+		i.pauseLocked(true)
 		t.incomplete = nil
-	case completed:
-		i.restart()
+	case completed: // this is another message
+		i.pauseLocked(true)
+		i.left = s.srv.opts.BodyTimeout
+		i.pauseLocked(s.transport == t && s.paused())
 	}
 }
 
-// restart gives the message BodyTimeout from now.
-func (i *incomplete) restart() {
-	d := i.t.s.srv.opts.BodyTimeout
-	if d <= 0 {
-		return
-	}
-	i.due.Store(int64(i.t.s.srv.wheel.since() + d))
-	if i.timer == nil {
-		i.timer = time.AfterFunc(d, i.alarm)
-	} else {
-		i.timer.Reset(d)
+// pauseLocked stops the time, or lets it go on. The end of a pause gives the message no new time: a
+// client may cause pauses, by spending too much.
+func (i *incomplete) pauseLocked(paused bool) {
+	w := i.t.s.srv.wheel
+	switch {
+	case i.t.s.srv.opts.BodyTimeout <= 0 || paused != i.running:
+	case paused:
+		i.left = max(0, i.due-w.since())
+		i.running = false
+		w.clear(&i.timer)
+	default:
+		i.due = w.since() + i.left
+		i.running = true
+		w.set(&i.timer, i, i.due)
 	}
 }
 
-func (i *incomplete) alarm() {
-	s, timeout := i.t.s, i.t.s.srv.opts.BodyTimeout
-	due := time.Duration(i.due.Load())
+// alarm implements alarmed: the message took too long.
+func (i *incomplete) alarm(*timer) {
+	t, s := i.t, i.t.s
 	s.mu.Lock()
-	now := s.srv.wheel.since()
-	switch {
-	case s.paused():
-		due = now + timeout
-	case s.resumed > 0:
-		due = max(due, s.resumed.since()+timeout)
-	}
-	late := i.due.Load() > 0 && due <= now
+	late := i.running && s.srv.wheel.fired(&i.timer)
 	if late {
-		i.t.closeLocked(ws.ClosePolicyViolation)
+		t.closeLocked(ws.ClosePolicyViolation)
 	}
-	current := s.transport == i.t
+	current := s.transport == t
 	s.mu.Unlock()
-	switch {
-	case late && current:
+	if late && current {
 		s.end(TransportError, errIncomplete)
-	case !late && i.due.Load() > 0: // time was spent in a pause, or it is another message by now
-		i.timer.Reset(due - now)
 	}
 }
 

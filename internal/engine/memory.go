@@ -14,9 +14,10 @@ import (
 	"github.com/parley-go/parley/internal/fifo"
 )
 
-// Each session has limits of its own. What many sessions together make the server hold has one, too:
-// what waits to be sent to them, what waits for handlers, and messages that are not complete. Over
-// this limit, the sessions end that hold the most, of the address that holds the most.
+// Each session has limits of its own. All sessions together have one, too, for what the server holds for
+// them: what waits to be sent, what waits for handlers, and messages that are not complete. Over this
+// limit, the server ends the sessions for which it holds the most, at the address for which it holds the
+// most.
 //
 // Sessions report what they hold in steps of holdStep bytes, so that sending costs nothing. A message
 // that waits for many sessions counts for each of them, though it is in memory once. So a sum over
@@ -64,17 +65,21 @@ func newMemory(limit int64) *memory {
 // later, even if the session ends.
 func (s *Session) Hold(bytes int) {
 	if bytes != 0 {
-		s.incoming.Add(int32(bytes))
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.reportLocked()
+		s.holdLocked(bytes)
 	}
+}
+
+func (s *Session) holdLocked(bytes int) {
+	s.incoming += int32(bytes)
+	s.reportLocked()
 }
 
 // heldLocked returns how many bytes the server holds for the client.
 func (s *Session) heldLocked() int {
-	held := s.queued + int(s.incoming.Load())
-	if t, ok := s.transport.(*sse); ok {
+	held := s.queued + int(s.incoming)
+	if t, ok := s.transport.(*sse); ok && s.state != closed {
 		held += t.held
 	}
 	return held
@@ -225,8 +230,8 @@ func count(sessions []*Session) []holding {
 	queues := make([][]*Message, len(sessions))
 	waiting := map[*Message]int64{} // for how many sessions
 	for i, s := range sessions {
-		all[i] = holding{s, s.srv.client(s.info.Address), int64(s.incoming.Load())}
-		s.eachHeld(func(m *Message) {
+		all[i] = holding{s: s, host: s.srv.client(s.info.Address)}
+		all[i].bytes = s.eachHeld(func(m *Message) {
 			queues[i] = append(queues[i], m)
 			waiting[m]++
 		})
@@ -239,8 +244,9 @@ func count(sessions []*Session) []holding {
 	return all
 }
 
-// eachHeld calls f for each message that waits for the client.
-func (s *Session) eachHeld(f func(*Message)) {
+// eachHeld calls f for each message that waits for the client. It returns the number of the other
+// bytes that are held for it.
+func (s *Session) eachHeld(f func(*Message)) (others int64) {
 	each := func(q *fifo.Queue[*Message]) {
 		q.Some(func(m *Message) bool {
 			f(m)
@@ -267,6 +273,7 @@ func (s *Session) eachHeld(f func(*Message)) {
 			}
 		}
 	}
+	return int64(s.incoming)
 }
 
 // excess returns the sessions to end.
@@ -296,7 +303,7 @@ func (m *memory) excess(all []holding) (victims []holding) {
 	for total > m.limit {
 		most := ""
 		for host, bytes := range held {
-			if most == "" || bytes > held[most] {
+			if bytes > held[most] {
 				most = host
 			}
 		}
@@ -305,18 +312,28 @@ func (m *memory) excess(all []holding) (victims []holding) {
 	return victims
 }
 
-// evict ends the session because the server holds too much for its clients.
+// evict ends the session because the server holds too much for its clients. If the session has ended
+// already, what it still wants to send is dropped.
 func (s *Session) evict(bytes int64) {
 	s.mu.Lock()
-	if s.state != open {
+	was := s.state
+	if was == opening || was == closed {
 		s.mu.Unlock()
 		return
 	}
 	tell := s.endLocked(closed, TransportError, fmt.Errorf("%w: %d bytes", ErrMemory, bytes), eio.Close)
+	if was != open {
+		s.changeLocked(closed)
+	}
 	s.transport.cutLocked()
 	s.mu.Unlock()
-	s.srv.stats.Evicted.Add(1)
-	s.srv.opts.Logger.Info("parley: client disconnected, because the server holds too much", "session", s.id,
-		"address", s.info.Address, "bytes", bytes, "hint", "MaxMemory (the setting max-memory) is the limit")
+	switch was {
+	case open:
+		s.srv.stats.Evicted.Add(1)
+		s.srv.opts.Logger.Info("parley: client disconnected, because the server holds too much", "session", s.id,
+			"address", s.info.Address, "bytes", bytes, "hint", "MaxMemory (the setting max-memory) is the limit")
+	case lingering:
+		s.srv.remove(s)
+	}
 	tell()
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -15,14 +14,11 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// byHeader takes a client's address from a header, so that a test can have many addresses.
-func byHeader(r *http.Request) string { return r.Header.Get("X-Address") }
-
 // stalled opens sessions from an address whose clients read nothing.
 func (s *server) stalled(n int, address string) (all []*owner) {
 	s.t.Helper()
 	for range n {
-		_, o := s.openWebSocket("X-Address", address)
+		_, o := s.openWebSocket(from(address)...)
 		all = append(all, o)
 	}
 	return all
@@ -39,10 +35,10 @@ func open(all []*owner) (n int) {
 
 func TestMemoryOfAllClients(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: byHeader})
-		modest := s.stalled(10, "192.0.2.1:1")
+		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: fromHeader})
+		modest := s.stalled(10, "192.0.2.1")
 		var greedy []*owner
-		for _, address := range []string{"192.0.2.2:1", "192.0.2.3:1", "192.0.2.4:1", "192.0.2.5:1", "192.0.2.6:1", "192.0.2.7:1"} {
+		for _, address := range []string{"192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6", "192.0.2.7"} {
 			greedy = append(greedy, s.stalled(2, address)...)
 		}
 		for _, o := range modest {
@@ -72,8 +68,8 @@ func TestMemoryOfAllClients(t *testing.T) {
 
 func TestMemoryOfOneAddress(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: byHeader})
-		greedy := append(s.stalled(3, "[2001:db8::1]:1"), s.stalled(3, "[2001:db8::2]:1")...) // one network
+		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: fromHeader})
+		greedy := append(s.stalled(3, "[2001:db8::1]"), s.stalled(3, "[2001:db8::2]")...) // one network
 		for _, o := range greedy {
 			for range 6 {
 				o.session.Send(message(long(50_000)))
@@ -89,8 +85,8 @@ func TestMemoryOfOneAddress(t *testing.T) {
 // Behind a proxy on this machine that does not say who its clients are, all have its address.
 func TestMemoryOfExemptAddresses(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: byHeader})
-		proxied, other := s.stalled(9, "127.0.0.1:1"), s.stalled(2, "192.0.2.1:1")
+		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: fromHeader})
+		proxied, other := s.stalled(9, "127.0.0.1"), s.stalled(2, "192.0.2.1")
 		send := func(to []*owner, times int) {
 			for range times {
 				for _, o := range to {
@@ -114,8 +110,8 @@ func TestMemoryOfExemptAddresses(t *testing.T) {
 // wait elsewhere evicts nobody.
 func TestBehind(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: byHeader})
-		crowd, other := s.stalled(30, "192.0.2.1:1"), append(s.stalled(1, "192.0.2.2:1"), s.stalled(1, "192.0.2.3:1")...)
+		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: fromHeader})
+		crowd, other := s.stalled(30, "192.0.2.1"), append(s.stalled(1, "192.0.2.2"), s.stalled(1, "192.0.2.3")...)
 		fill := func(o *owner) (bytes int) {
 			for ; !o.session.Behind(); bytes += 50_000 {
 				o.session.Send(message(long(50_000)))
@@ -149,8 +145,8 @@ func TestBehind(t *testing.T) {
 // A message that waits for many clients is in memory once.
 func TestMemoryOfSharedMessages(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := inMemory(t, engine.Options{MaxMemory: 32 << 20, ClientAddress: byHeader})
-		crowd := s.stalled(100, "192.0.2.1:1")
+		s := inMemory(t, engine.Options{MaxMemory: 32 << 20, ClientAddress: fromHeader})
+		crowd := s.stalled(100, "192.0.2.1")
 		for range 10 {
 			m := message(long(60_000))
 			for _, o := range crowd {
@@ -169,7 +165,7 @@ func TestMemoryOfSharedMessages(t *testing.T) {
 
 // What is held is no longer counted once it is sent, or the session has ended, over every transport.
 func TestNothingIsHeldInTheEnd(t *testing.T) {
-	eachStalled(t, engine.Options{OutboxLimit: 64 << 10, ClientAddress: byHeader}, func(t *testing.T, s *server, o *owner) {
+	eachStalled(t, engine.Options{OutboxLimit: 64 << 10, ClientAddress: fromHeader}, func(t *testing.T, s *server, o *owner) {
 		o.fill(10_000)
 		o.wantSlowConsumer(s)
 		synctest.Wait()
@@ -178,7 +174,7 @@ func TestNothingIsHeldInTheEnd(t *testing.T) {
 		}
 	})
 	bubble(t, "sent", func(t *testing.T) {
-		s := inMemory(t, engine.Options{ClientAddress: byHeader})
+		s := inMemory(t, engine.Options{ClientAddress: fromHeader})
 		sid, o := s.open()
 		o.send(long(500_000))
 		if held := s.Held(); held < 400_000 {
@@ -191,12 +187,55 @@ func TestNothingIsHeldInTheEnd(t *testing.T) {
 		}
 		o.session.Close()
 	})
+	for name, end := range map[string]func(s *server, f *streaming, sid string, o *owner){
+		"the client reads the end": func(s *server, f *streaming, sid string, o *owner) { o.session.Close(); f.want("1"); f.wantEnd() },
+		"it does not come back":    func(s *server, f *streaming, sid string, o *owner) { f.close(); synctest.Wait(); o.session.Close() },
+		"it has the messages":      func(s *server, f *streaming, sid string, o *owner) { s.resume(sid, f.last) },
+		"a violation":              func(s *server, f *streaming, sid string, o *owner) { s.postSSE(sid, "nonsense") },
+	} {
+		bubble(t, "read over sse, "+name, func(t *testing.T) {
+			s := inMemory(t, engine.Options{PingInterval: time.Hour})
+			f, sid, o := s.openSSE()
+			o.send(long(500_000))
+			f.want("4" + long(500_000))
+			synctest.Wait()
+			if held := s.Held(); held < 400_000 {
+				t.Errorf("%d bytes are held, want 500,000", held)
+			}
+			end(s, f, sid, o)
+			time.Sleep(time.Minute)
+			if held := s.Held(); held != 0 {
+				t.Errorf("%d bytes are held", held)
+			}
+		})
+	}
+}
+
+// What a session that has ended still wants to send counts too, and is dropped when too much is held.
+func TestMemoryOfEndedSessions(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := inMemory(t, engine.Options{MaxMemory: 4 << 20, ClientAddress: fromHeader})
+		for range 20 {
+			s.do("GET", newPolling, "", from("192.0.2.1")...)
+			o := s.owner()
+			o.send(long(400_000))
+			o.session.Close()
+		}
+		time.Sleep(5 * time.Second)
+		if held := s.Held(); held > 1<<20 || held < 400_000 {
+			t.Errorf("%d bytes are held", held)
+		}
+		s.wantSessions(2)
+		if n := s.Stats().Evicted.Load(); n != 0 {
+			t.Errorf("%d counted, although all had ended", n)
+		}
+	})
 }
 
 // A message that does not end is given up. Until then, what has arrived of it counts.
 func TestMessagesThatNeverEnd(t *testing.T) {
 	const size = 100_000
-	limits := engine.Options{BodyTimeout: 10 * time.Second, ClientAddress: byHeader, PingInterval: time.Minute}
+	limits := engine.Options{BodyTimeout: 10 * time.Second, ClientAddress: fromHeader, PingInterval: time.Minute}
 	frame := ws.AppendMaskedFrame(nil, ws.OpText, []byte("4"+long(size)))
 	fragments := bytes.Clone(frame)
 	fragments[0] &^= 0x80
@@ -278,6 +317,23 @@ func TestMessageOfAPausedSession(t *testing.T) {
 			t.Error("the message did not arrive")
 		}
 		o.wantOpen()
+	})
+	bubble(t, "many pauses", func(t *testing.T) { // they give no new time
+		s := inMemory(t, engine.Options{BodyTimeout: 10 * time.Second})
+		p, o := s.openWebSocket()
+		go p.discard()
+		p.Write(ws.AppendMaskedFrame(nil, ws.OpText, []byte("4"+long(100_000)))[:50_000])
+		start := time.Now()
+		for range 9 {
+			o.session.Pause()
+			time.Sleep(time.Second)
+			o.session.Resume()
+			time.Sleep(time.Second)
+		}
+		o.wantOpen()
+		<-o.ended
+		wantSince(t, start, 19*time.Second)
+		o.wantEnded(engine.TransportError)
 	})
 }
 

@@ -42,9 +42,8 @@ type Options struct {
 	Budget budget.Limits
 
 	// MaxMemory is how many bytes may be held for all clients together: in outboxes, for handlers,
-	// and in messages that are not complete; 1 GiB. A quarter of it may be held for one address,
-	// unless that is exempt.
-	// Beyond that, the sessions end that hold the most. Negative means no limit.
+	// and in messages that are not complete; 1 GiB. A quarter of it may be held for one address that
+	// is not exempt. Beyond that, the sessions end that hold the most. Negative means no limit.
 	MaxMemory int64
 
 	MaxSessions   int // in total; no limit

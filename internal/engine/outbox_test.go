@@ -299,7 +299,7 @@ func TestDrained(t *testing.T) {
 				f.want("4" + text)
 			}
 			if n == 20 { // the end of a chunk follows the last event
-				go f.packet()
+				go io.Copy(io.Discard, f.resp.Body)
 			}
 		}
 	})

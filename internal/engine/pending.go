@@ -10,9 +10,9 @@ import (
 	"github.com/parley-go/parley/internal/eio"
 )
 
-// A session is pending until its client joins, see Session.SetPending. To make a pending session
-// costs a client one request, and it need not even read the answer. So pending sessions have limits
-// of their own. At a limit the oldest of them makes room for a newcomer, who is more likely to be in
+// A session is pending until its client joins, see Session.SetPending. A pending session costs its
+// client one request, and the client need not even read the answer. So pending sessions have limits of
+// their own. At a limit the oldest of them makes room for a newcomer, who is more likely to be in
 // earnest:
 //
 //	MaxPending            the oldest of an address that has more than its share; else the
@@ -22,10 +22,10 @@ import (
 //	MaxPerAddress         as for MaxPendingPerAddress; if none of the address is pending, the
 //	                      newcomer is refused
 //
-// Within an address, and among all, those make room first that share their connection with others
-// who are pending: a client that floods the server over few connections pushes out its own sessions,
-// not those of its neighbors. So few addresses cannot push out the others. A WebTransport session is pending too until its first
-// packet says what it wants.
+// So a few addresses cannot push out the others. Sessions that share their connection with other
+// pending ones make room first: a client that floods the server over few connections pushes out its own
+// sessions, not those of its neighbors. A WebTransport session is pending too, until its first packet
+// says what it wants.
 //
 // In revision 3 clients join unasked. There the first request that names the session shows that its
 // client has read the answer to the handshake. A WebSocket shows that by itself.
@@ -251,9 +251,10 @@ func (p *pending) alarm(*timer) {
 // Nobody waits for it.
 func (s *Session) expel() {
 	s.mu.Lock()
-	if s.state == opening { // start ends it
-		s.halted.Store(s.halted.Load() | isExpelled)
+	if s.state == opening {
+		s.halted.Store(s.halted.Load() | isExpelled) // start ends it
 		s.mu.Unlock()
+		s.srv.remove(s) // makes room at once
 		return
 	}
 	tell := s.endLocked(closing, ForcedClose, nil, eio.Close)

@@ -225,21 +225,24 @@ func TestPendingSessionsCountTheirHandshake(t *testing.T) {
 
 // A session may have to make room before its handler exists.
 func TestPendingSessionMakesRoomWhileItOpens(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		var s *server
-		var nested atomic.Bool
-		s = inMemory(t, engine.Options{MaxPending: 1, Open: func(session *engine.Session) engine.Handler {
-			if !nested.Swap(true) {
-				s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/engine.io/?"+newPolling, nil))
+	for _, o := range []engine.Options{{MaxPending: 1}, {MaxPending: 100, MaxSessions: 1}} {
+		bubble(t, "", func(t *testing.T) {
+			var s *server
+			var nested atomic.Bool
+			o.Open = func(session *engine.Session) engine.Handler {
+				if !nested.Swap(true) {
+					s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/engine.io/?"+newPolling, nil))
+				}
+				return echo(session)
 			}
-			return echo(session)
-		}})
-		s.do("GET", newPolling, "")
-		second, first := s.owner(), s.owner()
-		first.wantEnded(engine.ForcedClose)
-		second.wantOpen()
-		s.wantSessions(1)
-	})
+			s = inMemory(t, o)
+			s.do("GET", newPolling, "")
+			second, first := s.owner(), s.owner()
+			first.wantEnded(engine.ForcedClose)
+			second.wantOpen()
+			s.wantSessions(1)
+		})
+	}
 }
 
 // A handshake whose request has ended leaves no session.

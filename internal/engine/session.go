@@ -46,11 +46,10 @@ type Session struct {
 	resume    chan struct{} // closed when the session is resumed or ends; made by the goroutine that waits
 	beat      heartbeat
 
-	incoming atomic.Int32  // bytes, see Hold
+	incoming int32         // bytes, see Hold
 	reported int32         // what memory knows: steps of holdStep bytes
 	halted   atomic.Uint32 // hasEnded, isPaused and isSlowed; changed under mu, read without it
 	protocol eio.Protocol  // never changes
-	resumed  ago           // when the session was last resumed
 	state    state         // see changeLocked
 	extended bool          // another packet has already extended the wait for the pong
 }
@@ -113,7 +112,6 @@ func (s *Session) haltLocked(reason uint32, on bool) {
 		s.pausedLocked()
 	}
 	if !paused {
-		s.resumed = s.srv.wheel.ago()
 		s.resumedLocked()
 	}
 	if !s.ended() { // or its client's farewell is read

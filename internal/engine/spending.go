@@ -8,12 +8,16 @@ import (
 
 // A session charges its client for what it makes the server do. While the client is over its budget
 // for some kind, the server does not read from it, on whichever transport: the network makes the
-// client wait, and nothing is lost. What cannot wait is ended: a candidate that floods, and a
-// connection whose session has ended already.
+// client wait, and nothing is lost. Where waiting is no use, the server ends the connection: a candidate
+// that floods, and a connection whose session has ended already.
 
-// leastSlow is the shortest time for which a session is slowed down. Shorter times would cost more
-// than what they save.
-const leastSlow = 50 * time.Millisecond
+// A session is slowed down for leastSlow at least. Shorter times would cost more than what they save.
+// It looks at its balances again after mostSlow at most, so that a session that has ended meanwhile
+// does not stay in memory because of its debts.
+const (
+	leastSlow = 50 * time.Millisecond
+	mostSlow  = time.Second
+)
 
 // Charge charges the client for n of a kind. If it is over its budget, the session is not read from
 // until it no longer is.
@@ -44,16 +48,20 @@ func (s *Session) slowDown(k budget.Kind) {
 	}
 	s.srv.stats.Slowed[k].Add(1)
 	s.haltLocked(isSlowed, true)
-	time.AfterFunc(max(s.debt(), leastSlow), s.goOn)
+	s.lookLater(s.debt())
 }
 
-// goOn reads from the client again, unless it was charged for more meanwhile.
+func (s *Session) lookLater(wait time.Duration) {
+	time.AfterFunc(min(max(wait, leastSlow), mostSlow), s.goOn)
+}
+
+// goOn reads from the client again, if it is within its budget.
 func (s *Session) goOn() {
-	if wait := s.debt(); wait > 0 && !s.ended() {
-		time.AfterFunc(max(wait, leastSlow), s.goOn)
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if wait := s.debt(); wait > 0 && !s.ended() {
+		s.lookLater(wait)
+		return
+	}
 	s.haltLocked(isSlowed, false)
 }

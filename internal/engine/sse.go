@@ -87,6 +87,7 @@ func (t *sse) trimLocked() {
 	m := t.log[0]
 	if t.kept() <= t.sent {
 		t.held -= m.Size()
+		t.s.reportLocked()
 	} else {
 		t.s.tookLocked(m.Size())
 	}

@@ -23,8 +23,9 @@ const (
 // websocket is a session's WebSocket, from the handshake to the end of the connection. It is the
 // session's transport or, during an upgrade, the candidate.
 //
-// The goroutine that calls Receive owns parser, incomplete, completed, deaf and current. The one
-// that calls Drain owns out, offset and deflated. The session's lock guards everything else.
+// The goroutine that calls Receive owns parser, completed, deaf and current. The one that calls Drain
+// owns out, offset and deflated. The session's lock guards everything else; only Receive's goroutine
+// changes incomplete, so it may read it without the lock.
 type websocket struct {
 	s        *Session
 	conn     reactor.Conn
@@ -76,6 +77,9 @@ func (t *websocket) wakeLocked() {
 func (t *websocket) readyLocked() bool { return !t.stalled }
 
 func (t *websocket) pauseLocked(paused bool) {
+	if t.incomplete != nil {
+		t.incomplete.pauseLocked(paused)
+	}
 	switch {
 	case t.conn == nil: // attach does it
 	case paused:
@@ -434,9 +438,8 @@ func (t *websocket) stall(n int) {
 
 // keepsLocked reports that the connection keeps n bytes which the peer has not taken.
 func (t *websocket) keepsLocked(n int) {
-	t.s.incoming.Add(int32(n) - t.unsent)
+	t.s.holdLocked(n - int(t.unsent))
 	t.unsent = int32(n)
-	t.s.reportLocked()
 }
 
 // Closed implements reactor.Handler.

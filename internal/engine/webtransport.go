@@ -312,13 +312,14 @@ func (t *webtransport) receive(packets *eio.StreamReader, bytes *counted) {
 			t.fail(ParseError, err, http.StatusBadRequest, "malformed packet")
 			return
 		case err != nil:
+			reason := TransportClose
 			switch {
 			case errors.Is(err, io.EOF):
 				err = nil
 			case bytes.reads > 1 && errors.Is(err, os.ErrDeadlineExceeded):
-				err = errIncomplete
+				reason, err = TransportError, errIncomplete
 			}
-			t.fail(TransportClose, err, 0, "")
+			t.fail(reason, err, 0, "")
 			return
 		case t.current && s.ended(): // only the end of the stream matters now
 			continue

@@ -1,10 +1,10 @@
-// Package turns lends few things, such as database connections, to many clients in turn.
+// Package turns lends a few things, such as database connections, to many clients in turn.
 //
-// Clients belong to groups, such as the addresses that they connect from. When a thing is free, it
-// goes to the group whose last turn was longest ago. There it goes to the client that has waited
-// longest; who owes something counts as having come later by so much. So a client waits for one
-// thing of each other client at most, however many the others want; a group of many clients gets no
-// more than a group of one; and who has had much lets those go first who have not.
+// Clients belong to groups, such as the addresses that they connect from. A free thing goes to the
+// group whose last turn was longest ago, and there to the client that has waited longest. A client
+// with a debt counts as having come later by that time. Debts aside, each other client comes before
+// you at most once, however many things it wants. A group of many clients gets no more than a group
+// of one, and clients that have had much let the others go first.
 package turns
 
 import (
@@ -29,7 +29,7 @@ var (
 type Client struct {
 	Group string
 	ID    string        // within the group
-	Debt  time.Duration // how much later than others of the group it may have its turn
+	Debt  time.Duration // by how much its turn may come later than that of others in the group
 }
 
 // A Queue lends things of type T. It is safe for concurrent use.
