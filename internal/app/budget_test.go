@@ -62,7 +62,7 @@ func TestDefaultsSuitAChat(t *testing.T) {
 // 0 events a second switch off all limits of counts a second, 0 bytes a second all limits of bytes.
 // What one address may create and store in an hour has settings of its own.
 func TestNoBudgets(t *testing.T) {
-	counts := []budget.Kind{budget.Joins, budget.Pages, budget.Messages, budget.RoomMessages, budget.Typing, budget.Presence}
+	counts := []budget.Kind{budget.Joins, budget.Pages, budget.Messages, budget.RoomMessages, budget.Typing, budget.Presence, budget.Openings}
 	bytes := []budget.Kind{budget.Reads, budget.AddressReads, budget.MessageBytes, budget.RoomMessageBytes}
 	hourly := []budget.Kind{budget.Rooms, budget.Stored}
 	if n := budget.ConnectionKinds + len(counts) + len(bytes) + len(hourly); n != budget.Kinds {
