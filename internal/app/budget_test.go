@@ -60,12 +60,12 @@ func TestDefaultsSuitAChat(t *testing.T) {
 }
 
 // 0 events a second switch off all limits of counts a second, 0 bytes a second all limits of bytes.
-// What one address may create and store in an hour has settings of its own.
+// What one address may create and store in an hour, and in how many rooms it may be, has other settings.
 func TestNoBudgets(t *testing.T) {
-	counts := []budget.Kind{budget.Joins, budget.Pages, budget.Messages, budget.RoomMessages, budget.Typing, budget.Presence}
+	counts := []budget.Kind{budget.Joins, budget.Pages, budget.Messages, budget.RoomMessages, budget.Typing, budget.Presence, budget.Openings}
 	bytes := []budget.Kind{budget.Reads, budget.AddressReads, budget.MessageBytes, budget.RoomMessageBytes}
-	hourly := []budget.Kind{budget.Rooms, budget.Stored}
-	if n := budget.ConnectionKinds + len(counts) + len(bytes) + len(hourly); n != budget.Kinds {
+	others := []budget.Kind{budget.Rooms, budget.Stored, budget.Memberships}
+	if n := budget.ConnectionKinds + len(counts) + len(bytes) + len(others); n != budget.Kinds {
 		t.Fatalf("this test knows %d kinds of %d", n, budget.Kinds)
 	}
 	for _, off := range []struct{ counts, bytes bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
@@ -86,7 +86,7 @@ func TestNoBudgets(t *testing.T) {
 		for _, kinds := range []struct {
 			kinds []budget.Kind
 			off   bool
-		}{{counts, off.counts}, {bytes, off.bytes}, {hourly, false}} {
+		}{{counts, off.counts}, {bytes, off.bytes}, {others, false}} {
 			for _, kind := range kinds.kinds {
 				if (limits[kind] == budget.Limit{}) != kinds.off {
 					t.Errorf("%+v: the limit of %v is %+v", off, kind, limits[kind])

@@ -53,9 +53,10 @@ func (s *Server) admit(remote string) error {
 
 // quotas are the settings of what an address may not go over, and what is refused then.
 var quotas = map[budget.Kind]struct{ setting, refused string }{
-	budget.Rooms:    {"rooms-per-hour", "messages"},
-	budget.Stored:   {"stored-per-hour", "messages"},
-	budget.Openings: {"max-connections-per-address", "new connections"},
+	budget.Rooms:       {"rooms-per-hour", "messages"},
+	budget.Stored:      {"stored-per-hour", "messages"},
+	budget.Openings:    {"max-connections-per-address", "new connections"},
+	budget.Memberships: {"max-connections-per-address", "further rooms"},
 }
 
 // overQuota tells the operator that somebody at an address was refused something.

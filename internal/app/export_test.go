@@ -54,6 +54,9 @@ func Metrics(s *Server) (descriptions []string) {
 	return descriptions
 }
 
+// MetricsHandler serves metrics.
+func MetricsHandler(r *prometheus.Registry) http.Handler { return metricsHandler(r) }
+
 // Append sends a message to a room without any connected client.
 func Append(s *Server, d history.Draft) error {
 	_, err := s.history.Append(context.Background(), d)

@@ -110,8 +110,7 @@ func limitAnswers(next http.Handler) http.Handler {
 // newRoutes returns the handler for all requests.
 func (s *Server) newRoutes() (http.Handler, error) {
 	mux := http.NewServeMux()
-	mux.Handle("/healthz", http.HandlerFunc(healthz))
-	mux.Handle("/readyz", http.HandlerFunc(s.readyz))
+	s.handleHealth(mux)
 	if s.config.MetricsAddr == "" {
 		mux.Handle("/metrics", metricsHandler(s.newRegistry()))
 	}
@@ -144,6 +143,12 @@ func (s *Server) newRoutes() (http.Handler, error) {
 	all.Handle("/rooms/{room}/events", smallBuffer(s.feeds))
 	all.Handle("/", limitAnswers(readOnly(mux)))
 	return all, nil
+}
+
+// handleHealth adds the probes of health.
+func (s *Server) handleHealth(mux *http.ServeMux) {
+	mux.HandleFunc("/healthz", healthz)
+	mux.HandleFunc("/readyz", s.readyz)
 }
 
 // readOnly refuses methods that change something, and sets security headers.

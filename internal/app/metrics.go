@@ -24,9 +24,10 @@ import (
 	"github.com/parley-go/parley/webtransport"
 )
 
-// newTelemetry returns the server for metrics on a port of their own.
+// newTelemetry returns the server for metrics and probes of health on a port of their own.
 func (s *Server) newTelemetry(p *Ports) *http.Server {
 	mux := http.NewServeMux()
+	s.handleHealth(mux)
 	mux.Handle("/metrics", metricsHandler(s.newRegistry()))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "404: the metrics are at /metrics", http.StatusNotFound)
@@ -36,7 +37,7 @@ func (s *Server) newTelemetry(p *Ports) *http.Server {
 
 // metricsHandler serves metrics.
 func metricsHandler(r *prometheus.Registry) http.Handler {
-	return promhttp.HandlerFor(withoutTwin{r}, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
+	return promhttp.HandlerFor(gatherer{r, make(chan struct{}, 1)}, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
 }
 
 // newRegistry contains all metrics. docs/operations.md lists each of them.
@@ -73,12 +74,19 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	return r
 }
 
-// withoutTwin omits a gauge that duplicates go_memstats_heap_alloc_bytes. OpenMetrics removes
-// "_total" from the names of counters, so the gauge would have the name of another metric
-// (go_memstats_alloc_bytes_total).
-type withoutTwin struct{ prometheus.Gatherer }
+// gatherer gathers for one request after the other, since each time costs as much as a hundred events.
+// Whoever asks for metrics without end then takes part of the machine, and not all of it.
+//
+// It omits a gauge that duplicates go_memstats_heap_alloc_bytes. OpenMetrics removes "_total" from the
+// names of counters, so the gauge would have the name of another metric (go_memstats_alloc_bytes_total).
+type gatherer struct {
+	prometheus.Gatherer
+	turn chan struct{} // holds one value while somebody gathers
+}
 
-func (g withoutTwin) Gather() ([]*dto.MetricFamily, error) {
+func (g gatherer) Gather() ([]*dto.MetricFamily, error) {
+	g.turn <- struct{}{}
+	defer func() { <-g.turn }()
 	families, err := g.Gatherer.Gather()
 	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "go_memstats_alloc_bytes" }), err
 }

@@ -1,12 +1,18 @@
 package app_test
 
 import (
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parley-go/parley/internal/app"
 	"github.com/parley-go/parley/internal/engine"
@@ -129,6 +135,37 @@ func TestOpenMetrics(t *testing.T) {
 			t.Errorf("the %s has %v bytes", file, n)
 		}
 	}
+}
+
+// slowCollector is a metric that takes a second.
+type slowCollector struct{ prometheus.Gauge }
+
+func (c slowCollector) Collect(ch chan<- prometheus.Metric) {
+	time.Sleep(time.Second)
+	c.Gauge.Collect(ch)
+}
+
+// Requests for metrics are served one after the other.
+func TestMetricsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := prometheus.NewRegistry()
+		r.MustRegister(slowCollector{prometheus.NewGauge(prometheus.GaugeOpts{Name: "g", Help: "h"})})
+		h := app.MetricsHandler(r)
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				w := httptest.NewRecorder()
+				if h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil)); w.Code != 200 || !strings.Contains(w.Body.String(), "g 0") {
+					t.Errorf("%d %s", w.Code, w.Body)
+				}
+			})
+		}
+		wg.Wait()
+		if d := time.Since(start); d != 5*time.Second {
+			t.Errorf("5 requests took %v, want 5 s", d)
+		}
+	})
 }
 
 // docs/operations.md lists each metric with its labels and type, and no others.

@@ -24,8 +24,8 @@ parley or parley-… (` + "`PARLEY_PORT=tcp://…`, `PARLEY_ADMIN_SERVICE_HOST=1
 Write durations as ` + "`25s` or `1m30s`" + `, sizes in bytes or as ` + "`64KiB` or `1MB`" + `, and lists with
 commas. In the file, a list may also be an array of strings.
 
-Everyone who can reach the address can also read ` + "`/metrics`, `/healthz` and `/readyz`" + `. If others
-should not see them, block them in the proxy in front.
+Everyone who can reach the address can also read ` + "`/healthz`, `/readyz` and, without `metrics-addr`, `/metrics`" + `.
+If others should not see them, block them in the proxy in front.
 `
 
 // Reference returns the documentation of all settings as markdown.

@@ -62,8 +62,10 @@ func (s *Service) Connect(p Peer) *Client {
 
 // Close ends all memberships. The peer itself leaves the rooms.
 func (c *Client) Close() {
-	for _, m := range c.memberships {
+	for room, m := range c.memberships {
+		delete(c.memberships, room)
 		m.end()
+		c.service.accounts.memberships.leave(c.reader.payer)
 	}
 }
 
@@ -129,7 +131,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	if old != nil {
 		next.place = old.place
 	} else {
-		if err := c.peer.Enter(q.RoomID); err != nil {
+		if err := c.enter(q.RoomID); err != nil {
 			return err
 		}
 		next.place = c.service.presence.place(q.RoomID, c.peer)
@@ -150,7 +152,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	})
 	if err != nil {
 		if old == nil {
-			c.peer.Exit(q.RoomID)
+			c.exit(q.RoomID)
 			next.place.leave()
 		}
 		return c.service.storeError(ctx, "open room", err)
@@ -185,7 +187,7 @@ func (c *Client) Leave(room string) error {
 	}
 	if m := c.memberships[room]; m != nil {
 		delete(c.memberships, room)
-		c.peer.Exit(room)
+		c.exit(room)
 		m.end()
 	}
 	return nil

@@ -40,7 +40,7 @@ var codes = map[Code]struct {
 	IdentityMismatch: {"`sendMessage` names somebody else than `joinRoom` did, or an id is that of a guest, and not the client's own", http.StatusForbidden},
 	TooLarge:         {"the message is larger than `max-message`", http.StatusRequestEntityTooLarge},
 	KeyReuse:         {"this `clientId` belongs to another message of the same author", http.StatusUnprocessableEntity},
-	TooManyRooms:     {"the socket is in `max-rooms` rooms", http.StatusTooManyRequests},
+	TooManyRooms:     {"the socket is in `max-rooms` rooms, or all clients of its address together are in too many", http.StatusTooManyRequests},
 	RateLimited:      {"too much at once, more than can wait; nothing was stored. `data` is `{retryAfter}`, in seconds", http.StatusTooManyRequests},
 	UnknownEvent:     {"there is no such event", http.StatusNotFound},
 	Unavailable:      {"the store cannot be written or read, or the server is shutting down; nothing was stored. Presence, typing and what can be read go on", http.StatusServiceUnavailable},

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/parley-go/parley/history"
@@ -13,8 +14,60 @@ import (
 // because anybody can have any number of them. Nobody waits for a quota: that could take an hour, or
 // hold as many connections as somebody likes to begin.
 
-// accounts has what the clients of an address have left.
-type accounts struct{ rooms, stored, reads, openings budget.Ledger }
+// accounts has what the clients of an address have left, and the rooms that they are in.
+type accounts struct {
+	rooms, stored, reads, openings budget.Ledger
+	memberships                    memberships
+}
+
+// memberships counts the rooms that the clients of an address are in, each client by itself.
+type memberships struct {
+	mu sync.Mutex
+	of map[string]int // by payer
+}
+
+// enter counts a room for a client of a payer, if there may be one more. The caller calls leave for
+// it later.
+func (m *memberships) enter(payer string, most float64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if payer != "" && most > 0 && float64(m.of[payer]) >= most {
+		return false
+	}
+	if m.of == nil {
+		m.of = make(map[string]int)
+	}
+	m.of[payer]++
+	return true
+}
+
+func (m *memberships) leave(payer string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.of[payer]--; m.of[payer] == 0 {
+		delete(m.of, payer)
+	}
+}
+
+// enter makes the peer a member of a room that it is not in.
+func (c *Client) enter(room string) error {
+	s, payer := c.service, c.reader.payer
+	if !s.accounts.memberships.enter(payer, s.opts.Budgets[budget.Memberships].Burst) {
+		s.countOverQuota(budget.Memberships, payer)
+		return Refuse(TooManyRooms, "all clients of this address together are in too many rooms")
+	}
+	err := c.peer.Enter(room)
+	if err != nil {
+		s.accounts.memberships.leave(payer)
+	}
+	return err
+}
+
+// exit undoes enter.
+func (c *Client) exit(room string) {
+	c.peer.Exit(room)
+	c.service.accounts.memberships.leave(c.reader.payer)
+}
 
 // leastRetry is the shortest time after which a client that may not come in is told to try again.
 // Clients come back at different times after it.
@@ -61,11 +114,15 @@ func (c *Client) reserve(d *history.Draft) (r reservation, err error) {
 }
 
 func (s *Service) overQuota(kind budget.Kind, payer, message string, wait time.Duration) error {
+	s.countOverQuota(kind, payer)
+	return &Error{RateLimited, message, wait}
+}
+
+func (s *Service) countOverQuota(kind budget.Kind, payer string) {
 	s.refused[kind].Add(1)
 	if s.opts.OverQuota != nil {
 		s.opts.OverQuota(kind, payer)
 	}
-	return &Error{RateLimited, message, wait}
 }
 
 // settle takes back what the store did not need.

@@ -204,3 +204,46 @@ func (f *failing) Append(ctx context.Context, d []history.Draft) ([]history.Appe
 	}
 	return f.Store.Append(ctx, d)
 }
+
+// All clients of an address together are in so many rooms at the same time. A room counts for each of
+// them. To join again costs nothing, and who leaves or goes makes room.
+func TestMembershipsOfAnAddress(t *testing.T) {
+	inQuotas(t, history.NewMemory(), budget.Limits{budget.Memberships: {Burst: 4}}, func(t *testing.T, s *chat.Service, e *exceeded) {
+		join := func(c *chat.Client, room string) error {
+			return c.Join(t.Context(), chat.Principal{}, chat.JoinRequest{RoomID: room}, func(chat.Joined) {})
+		}
+		wantRefused := func(c *chat.Client, room string) {
+			t.Helper()
+			var refusal *chat.Error
+			if err := join(c, room); !errors.As(err, &refusal) || refusal.Code != chat.TooManyRooms {
+				t.Errorf("joining %s: %v", room, err)
+			}
+		}
+		wantJoined := func(c *chat.Client, rooms ...string) {
+			t.Helper()
+			for _, room := range rooms {
+				if err := join(c, room); err != nil {
+					t.Errorf("joining %s: %v", room, err)
+				}
+			}
+		}
+		a, b := connect(t, s, "aaaaaaaa", "192.0.2.1:1", "r1", "r2"), connect(t, s, "bbbbbbbb", "192.0.2.1:2", "r1", "r2")
+		wantRefused(a, "r3")
+		wantRefused(b, "r3")
+		e.want(t, "memberships of 192.0.2.1", "memberships of 192.0.2.1")
+		if n := s.Stats().Refused["memberships"]; n != 2 {
+			t.Errorf("%d counted", n)
+		}
+		wantJoined(a, "r1", "r2")
+		wantJoined(connect(t, s, "cccccccc", "192.0.2.2:1"), "r1", "r2", "r3", "r4")
+		wantJoined(connect(t, s, "dddddddd", "127.0.0.1:1"), "r1", "r2", "r3", "r4", "r5")
+		if err := a.Leave("r1"); err != nil {
+			t.Error(err)
+		}
+		wantJoined(b, "r3")
+		wantRefused(a, "r4")
+		b.Close()
+		wantJoined(a, "r4", "r5", "r6")
+		wantRefused(a, "r7")
+	})
+}
