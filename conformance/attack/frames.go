@@ -52,7 +52,7 @@ func floodPosts(packet string) func(context.Context, *attacker) error {
 			}
 			n := int(defaults.MaxPayload) / (len(packet) + 1)
 			body := strings.Repeat(packet+"\x1e", n-1) + packet
-			for sent := 0; sent < volume && ctx.Err() == nil; sent += len(body) {
+			for sent := int64(0); sent < volume && ctx.Err() == nil; sent += int64(len(body)) {
 				if err := p.send(body); err != nil {
 					a.failed(ctx, err)
 					return

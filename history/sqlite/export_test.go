@@ -73,7 +73,7 @@ func (s *Store) ReadForever(ctx context.Context, found bool, reading chan<- stru
 			to = math.MaxInt64
 		}
 		close(reading)
-		_, _, err := query(ctx, stmt, "a", history.Limit{Messages: 1 << 40, Bytes: 1 << 60}, 0, to)
+		_, _, err := query(ctx, stmt, "a", history.Limit{Messages: math.MaxInt32, Bytes: math.MaxInt32}, 0, to)
 		return err
 	})
 }

@@ -63,7 +63,7 @@ func (l *line) allow(n int) {
 // open allows everything.
 func (l *line) open() {
 	l.Conn.(*net.TCPConn).SetReadBuffer(1 << 20)
-	l.allow(1 << 40)
+	l.allow(1 << 30)
 }
 
 func (l *line) Close() error {

@@ -54,10 +54,14 @@ type membership struct {
 
 // Connect returns a client that is in no room. You must close it.
 func (s *Service) Connect(p Peer) *Client {
-	return &Client{
+	c := &Client{
 		service: s, peer: p, memberships: make(map[string]*membership),
 		reader: reader{address: p.Address(), id: p.ID(), payer: s.payer(p.RemoteAddress())},
 	}
+	if c.reader.payer != "" {
+		s.accounts.openings.Charge(c.reader.payer, s.opts.Budgets[budget.Openings], 1)
+	}
+	return c
 }
 
 // Close ends all memberships. The peer itself leaves the rooms.

@@ -114,6 +114,9 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, to Follower) (sto
 	if err := CheckRoom(q.RoomID); err != nil {
 		return nil, err
 	}
+	if err := s.open(q.Address, 1); err != nil {
+		return nil, err
+	}
 	id := "feed " + strconv.FormatUint(s.followers.Add(1), 10)
 	f := &follower{Follower: to, service: s, reader: reader{address: address.Client(q.Address), id: id, payer: s.payer(q.Address)}}
 	reading, cancel, err := s.reading(ctx, &f.reader)

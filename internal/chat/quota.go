@@ -73,14 +73,21 @@ func (c *Client) exit(room string) {
 // Clients come back at different times after it.
 const leastRetry = 5 * time.Second
 
-// Admit charges for a connection or a feed that a client begins. remote is the client's network
-// address, with or without a port. The error says when to try again.
-func (s *Service) Admit(remote string) error {
+// Admit reports whether a client may begin a connection. remote is its network address, with or
+// without a port. The error says when to try again.
+//
+// A connection is charged for when its client first asks for something, see Connect. One that does
+// not get that far must not keep its neighbors out: for those, there is a limit on pending
+// connections.
+func (s *Service) Admit(remote string) error { return s.open(remote, 0) }
+
+// open charges for n connections or feeds.
+func (s *Service) open(remote string, n int) error {
 	payer := s.payer(remote)
 	if payer == "" {
 		return nil
 	}
-	if wait := s.accounts.openings.Allow(payer, s.opts.Budgets[budget.Openings], 1); wait > 0 {
+	if wait := s.accounts.openings.Allow(payer, s.opts.Budgets[budget.Openings], n); wait > 0 {
 		return s.overQuota(budget.Openings, payer, "too many new connections from this address: try again later", max(wait, leastRetry))
 	}
 	return nil

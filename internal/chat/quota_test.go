@@ -247,3 +247,30 @@ func TestMembershipsOfAnAddress(t *testing.T) {
 		wantRefused(a, "r7")
 	})
 }
+
+// Connections count when their clients ask for something, not before.
+func TestQuotaOfOpenings(t *testing.T) {
+	limits := budget.Limits{budget.Openings: {PerSecond: 1, Burst: 3}}
+	inQuotas(t, history.NewMemory(), limits, func(t *testing.T, s *chat.Service, e *exceeded) {
+		for range 100 {
+			if err := s.Admit("192.0.2.1:1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 5 {
+			connect(t, s, fmt.Sprint("client-", i), "192.0.2.1")
+		}
+		var refusal *chat.Error
+		if err := s.Admit("192.0.2.1:2"); !errors.As(err, &refusal) || refusal.Code != chat.RateLimited || refusal.RetryAfter < 2*time.Second {
+			t.Errorf("after five connections: %v", err)
+		}
+		if err := s.Admit("192.0.2.2:1"); err != nil {
+			t.Errorf("another address: %v", err)
+		}
+		e.want(t, "openings of 192.0.2.1")
+		time.Sleep(10 * time.Second)
+		if err := s.Admit("192.0.2.1:3"); err != nil {
+			t.Errorf("after a rest: %v", err)
+		}
+	})
+}

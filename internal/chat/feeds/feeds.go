@@ -28,9 +28,6 @@ func New(service *chat.Service, o *sse.Options) *sse.Handler {
 		if err != nil {
 			return nil, refusal(err)
 		}
-		if err := service.Admit(q.Address); err != nil {
-			return nil, refusal(err)
-		}
 		stop, err := service.Follow(s.Context(), q, &feed{s, q.RoomID, service.Epoch()})
 		if err != nil {
 			return nil, refusal(err)
