@@ -184,7 +184,7 @@ func slowPolling(t *testing.T, url string) *slowMember {
 			polls <- true
 		}
 	}
-	m.open = func() { m.allow(1 << 40) }
+	m.open = func() { m.allow(1 << 30) }
 	poll := func(sid string) ([]string, error) {
 		resp, err := client.Get(url + sid)
 		if err != nil {
