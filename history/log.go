@@ -187,12 +187,12 @@ type OpenOptions struct {
 	// messages, but not more than Limit.Bytes.
 	Limit Limit
 	// CaughtUp, if not nil, lets the subscriber read on as fast as its client takes messages, however
-	// many it missed. The subscriber must be [Paced]. Opened then has no messages: LastSeq is where
-	// the subscriber begins, and what follows comes by Deliver. That is Since or, if Open cannot
-	// continue from there, the position before the newest Limit.Messages changes; a negative number
-	// means after the newest. A negative Since is the position before the earliest message that exists. CaughtUp
-	// is called once, before the first live message, with the number up to which the subscriber has
-	// everything. It must not block.
+	// many it missed. The subscriber must be [Paced]. Opened then has no messages, and all that
+	// follows LastSeq comes by Deliver. LastSeq is Since or, if Open cannot continue from there, the
+	// position before the newest Limit.Messages changes. If Limit.Messages is negative, that is the
+	// position after the newest. A negative Since is the position before the earliest message that
+	// exists. Open calls CaughtUp once, before the first live message, with the number up to which
+	// the subscriber has everything. CaughtUp must not block.
 	CaughtUp func(upTo int64)
 }
 

@@ -14,10 +14,10 @@ import (
 	"github.com/parley-go/parley/internal/fifo"
 )
 
-// Each session has limits of its own. All sessions together have one, too, for what the server holds for
-// them: what waits to be sent, what waits for handlers, and messages that are not complete. Over this
-// limit, the server ends the sessions for which it holds the most, at the address for which it holds the
-// most.
+// Each session has limits of its own. All sessions together have one, too, for what the server holds
+// for them: what waits to be sent, what waits for handlers, and messages that are not complete. Over
+// this limit, the server ends the sessions for which it holds the most, at the address for which it
+// holds the most.
 //
 // Sessions report what they hold in steps of holdStep bytes, so that sending costs nothing. A message
 // that waits for many sessions counts for each of them, though it is in memory once. So a sum over
