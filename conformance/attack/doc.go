@@ -1,7 +1,7 @@
 // Command attack attacks the parley binary as hostile clients would, and checks that only they feel
 // it.
 //
-//	go run ./conformance/attack                 all attacks, each followed by its negative control
+//	go run ./conformance/attack                 all attacks, each followed by its negative control, if it has one
 //	go run ./conformance/attack -list           what there is
 //	go run ./conformance/attack -run '^pongs'   the attacks whose names match
 //	go run ./conformance/attack -perf           how much slower the server answers others meanwhile
@@ -17,8 +17,8 @@
 // take is compared with its budget for the time that passed. Times are checked with -perf only, as
 // ratios.
 //
-// A check that cannot fail proves nothing. So each attack also names the setting that switches its
-// defence off. The attack is repeated with it, and the named bound must then be broken.
+// A check that cannot fail proves nothing. So if a setting switches a defence off, the attack names
+// it. The attack is repeated with it, and the named bound must then be broken.
 //
 // It needs Linux, whose /proc tells how much memory the server used.
 package main
