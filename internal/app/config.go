@@ -256,7 +256,7 @@ func (c *Config) budgets() budget.Limits {
 		if own := l[budget.Reads]; c.BytesPerSecond > 0 {
 			l[budget.AddressReads] = budget.Limit{PerSecond: max(own.PerSecond, n*(8<<10)), Burst: max(own.Burst, n*(256<<10))}
 		}
-		l[budget.Memberships] = budget.Limit{Burst: max(20*n, float64(c.MaxRooms))}
+		l[budget.Memberships] = budget.Limit{Burst: max(5*n, float64(c.MaxRooms))}
 		if c.EventsPerSecond > 0 {
 			l[budget.Openings] = budget.Limit{PerSecond: n / 20, Burst: 2 * n}
 		}
