@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/parley-go/parley/internal/ws"
 )
@@ -108,17 +107,5 @@ func TestMoreClientsThanDescriptors(t *testing.T) {
 		t.Errorf("the log says %q", got)
 	} else if n := strings.Count(got, "level=WARN"); n > 2 { // one for refusing, one for accepting
 		t.Errorf("%d warnings: %q", n, got)
-	}
-}
-
-// waitFor waits until cond holds.
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for start := time.Now(); !cond(); <-tick.C {
-		if time.Since(start) > 2*time.Minute {
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }

@@ -20,6 +20,19 @@ import (
 // NewServer is Open with a store that the test provides.
 var NewServer = newServer
 
+// ExemptNobody makes the limit of TCP connections apply to all addresses. Call it before Serve.
+func ExemptNobody(s *Server) { s.crowd.exempt = nil }
+
+// CrowdRefused returns how many TCP connections were refused.
+func CrowdRefused(s *Server) uint64 { return s.crowd.refused.Load() }
+
+// CrowdSize returns the number of addresses with TCP connections.
+func CrowdSize(s *Server) int {
+	s.crowd.mu.Lock()
+	defer s.crowd.mu.Unlock()
+	return len(s.crowd.conns)
+}
+
 // SetStoreTimeout returns a function that restores the old value.
 func SetStoreTimeout(d time.Duration) (undo func()) {
 	old := storeTimeout

@@ -71,6 +71,7 @@ func (s *Server) bounded(h http.Handler) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          log.New(httpLog{s.log}, "", 0),
+		ConnState:         s.crowd.connState,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -102,6 +103,18 @@ func runOn(t *testing.T, s *app.Server, p *app.Ports) *instance {
 		}
 	})
 	return i
+}
+
+// waitFor waits until cond holds.
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for start := time.Now(); !cond(); <-tick.C {
+		if time.Since(start) > 2*time.Minute {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
 }
 
 func (i *instance) dial(t *testing.T) *apptest.Peer {

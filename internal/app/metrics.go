@@ -59,6 +59,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	r.MustRegister(
 		newServerCollector(s.sockets, s.chat), s.metrics,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "parley_tcp_refused_total", Help: "TCP connections that were closed at once since their address had too many.",
+		}, func() float64 { return float64(s.crowd.refused.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "parley_hosts_refused_total", Help: "Requests for a host that is not allowed.",
 		}, func() float64 { return float64(s.hostsRefused.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
