@@ -144,6 +144,12 @@ func (p *pending) heardLocked(s *Session) {
 	}
 }
 
+// What to do when pending sessions make room.
+const (
+	morePending      = "a client floods the server with handshakes; if your clients only come in great numbers, raise MaxPendingConnections (the setting max-pending-connections)"
+	moreOfOnePending = "a client floods the server with handshakes; if many clients have this address, raise MaxPendingPerAddress (the setting max-pending-per-address)"
+)
+
 // lockWithRoom locks Server.mu when there is room for a newcomer of the client. For that it may end
 // others. If the newcomer is a session and nobody can make room, it returns the refusal.
 func (s *Server) lockWithRoom(client string, cost int, isSession bool) *requestError {
@@ -153,13 +159,21 @@ func (s *Server) lockWithRoom(client string, cost int, isSession bool) *requestE
 		of := p.clients[client]
 		full := o.MaxPending > 0 && p.cost+cost > o.MaxPending && p.queue.Len() > 0
 		ownFull := o.MaxPendingPerAddress > 0 && client != "" && of != nil && of.cost+cost > o.MaxPendingPerAddress
+		remedy := morePending
+		if ownFull {
+			remedy = moreOfOnePending
+		}
 		if isSession {
 			if refusal := s.fullLocked(client); refusal != nil {
 				s.mu.Unlock()
 				return refusal
 			}
-			full = full || s.atMaxSessionsLocked()
-			ownFull = ownFull || s.atMaxPerAddressLocked(client)
+			if s.atMaxSessionsLocked() {
+				full, remedy = true, errTooManySessions.remedy
+			}
+			if s.atMaxPerAddressLocked(client) {
+				ownFull, remedy = true, errTooManyOfOne.remedy
+			}
 		}
 		var oldest *list.Element
 		switch {
@@ -174,8 +188,7 @@ func (s *Server) lockWithRoom(client string, cost int, isSession bool) *requestE
 		p.removeLocked(g)
 		s.mu.Unlock()
 		s.stats.MadeRoom.Add(1)
-		s.notices.Post(slog.LevelWarn, "pending", "parley: connections that had not joined made room for newer ones",
-			"hint", "a client floods the server with handshakes; if your clients only come in great numbers, raise MaxPendingConnections (the setting max-pending-connections)")
+		s.notices.Post(slog.LevelWarn, remedy, "parley: connections that had not joined made room for newer ones", "hint", remedy)
 		g.expel()
 	}
 }

@@ -86,6 +86,26 @@ func TestMaxPendingPerAddress(t *testing.T) {
 	})
 }
 
+// The log names the limit for which pending sessions make room.
+func TestMadeRoomIsLogged(t *testing.T) {
+	for setting, o := range map[string]engine.Options{
+		"max-pending-connections":     {MaxPending: 1},
+		"max-pending-per-address":     {MaxPendingPerAddress: 1},
+		"max-connections)":            {MaxSessions: 1, MaxPending: 9},
+		"max-connections-per-address": {MaxPerAddress: 1, MaxPending: 9},
+	} {
+		bubble(t, setting, func(t *testing.T) {
+			var l log
+			o.Logger, o.ClientAddress = l.logger(), fromHeader
+			s := inMemory(t, o)
+			for range 3 {
+				s.openFrom("192.0.2.1")
+			}
+			l.want(t, "made room", setting)
+		})
+	}
+}
+
 // One address that floods the server pushes out its own sessions, not the older ones of others.
 func TestPendingSessionsOfOneAddressDoNotPushOutOthers(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
