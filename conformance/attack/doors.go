@@ -285,7 +285,49 @@ func imitateGuests(ctx context.Context, a *attacker) error {
 	return nil
 }
 
+// pipelineRequests writes a request again and again over n connections, without waiting for answers.
+func pipelineRequests(n int, path, header string) func(context.Context, *attacker) error {
+	return func(ctx context.Context, a *attacker) error {
+		const atOnce = 100
+		request := "GET " + path + " HTTP/1.1\r\nHost: " + a.Host + "\r\nX-Forwarded-For: " + attackerAddress + "\r\n" + header + "\r\n"
+		a.each(n, func(int) {
+			conn, err := a.dial(ctx)
+			if err != nil {
+				a.failed(ctx, err)
+				return
+			}
+			go a.flood(ctx, conn, []byte(strings.Repeat(request, atOnce)), atOnce, 1<<40)
+			for in := bufio.NewReader(conn); ; {
+				resp, err := http.ReadResponse(in, nil)
+				if err != nil {
+					a.ended(ctx)
+					return
+				}
+				io.Copy(io.Discard, resp.Body)
+				a.count("answered", 1)
+			}
+		})
+		return nil
+	}
+}
+
+// heldToRequests checks that an address got no more answers than its budget allows.
+func heldToRequests(r *result) {
+	const perSecond, burst = 4000, 50_000
+	r.most("answered", r.count("answered"), burst+perSecond*(r.Seconds+1))
+}
+
 var doors = []*attack{
+	{
+		name: "requests", what: "100 connections ask for a page as fast as they can, without waiting for answers",
+		plain: true, do: pipelineRequests(100, "/healthz", ""), memory: 64 << 20,
+		check: heldToRequests, without: noRates, broken: "answered",
+	},
+	{
+		name: "requests-dear", what: "the same with a thousand ranges and thousands of header fields", plain: true, memory: 64 << 20,
+		do:    pipelineRequests(50, "/", "Range: bytes="+strings.Repeat("0-1,", 1000)+"2-3\r\n"+strings.Repeat("A:\r\n", 3000)),
+		check: heldToRequests,
+	},
 	{
 		name: "rebinding", metric: "parley_hosts_refused_total", what: "requests at every door for a host of another name", do: rebind, whole: true, memory: 32 << 20,
 		check:   func(r *result) { r.most("accepted", r.count("accepted"), 0) },

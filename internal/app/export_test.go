@@ -97,6 +97,9 @@ func Budgets(c Config) budget.Limits { return c.budgets() }
 // Options returns the options of the Socket.IO server.
 func Options(c Config) *parley.Options { return c.options(slog.New(slog.DiscardHandler)) }
 
+// LimitRequests limits how many requests the clients of an address may make.
+func LimitRequests(c Config, next http.Handler) http.Handler { return c.newRequests().guard(next) }
+
 // AllowsHost reports whether a server with the configuration that listens on a answers a request for
 // the host.
 func AllowsHost(c Config, a net.Addr, host string) bool {

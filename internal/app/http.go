@@ -48,7 +48,7 @@ func (s *Server) newHTTP(p *Ports) (*http.Server, error) {
 	if isSocket(s.config.Addr) {
 		h = fromThisMachine(h)
 	}
-	server := s.bounded(s.hostsOn(p.Main.Addr()).guard(h))
+	server := s.bounded(s.requests.guard(s.hostsOn(p.Main.Addr()).guard(h)))
 	server.ConnContext = withConn
 	if s.certs == nil {
 		return server, nil
@@ -250,6 +250,7 @@ var contentTypes = map[string]string{
 }
 
 func (a *asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Header.Del("Range") // many small ranges of a small file cost far more than the file
 	h := w.Header()
 	ext := path.Ext(a.name)
 	if t, ok := contentTypes[ext]; ok {

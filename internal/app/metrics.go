@@ -18,6 +18,7 @@ import (
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/history/sqlite"
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/sse"
@@ -57,7 +58,7 @@ func (s *Server) newRegistry() *prometheus.Registry {
 		registerFiles(r, files)
 	}
 	r.MustRegister(
-		newServerCollector(s.sockets, s.chat), s.metrics,
+		newServerCollector(s.sockets, s.chat, s.requests), s.metrics,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "parley_tcp_refused_total", Help: "TCP connections that were closed at once since their address had too many.",
 		}, func() float64 { return float64(s.crowd.refused.Load()) }),
@@ -200,7 +201,7 @@ type serverMetric struct {
 	parts func(*parley.Stats) map[string]uint64 // values by label, in place of value
 }
 
-func newServerCollector(server *parley.Server, service *chat.Service) *serverCollector {
+func newServerCollector(server *parley.Server, service *chat.Service, q *requests) *serverCollector {
 	c := &serverCollector{server: server}
 	add := func(m serverMetric, name, help string, labels ...string) {
 		m.desc = prometheus.NewDesc("parley_"+name, help, labels, nil)
@@ -262,10 +263,15 @@ func newServerCollector(server *parley.Server, service *chat.Service) *serverCol
 		func(s *parley.Stats) map[string]uint64 {
 			slowed := service.Stats().Slowed
 			maps.Copy(slowed, s.Slowed)
+			slowed[budget.Requests.String()] = q.slowed.Load()
 			return slowed
 		})
-	counters("over_budget_total", "Events, and openings of connections and feeds, that were refused, by what there was too much of.", "kind",
-		func(*parley.Stats) map[string]uint64 { return service.Stats().Refused })
+	counters("over_budget_total", "Events, openings of connections and feeds, and requests that were refused, by what there was too much of.", "kind",
+		func(*parley.Stats) map[string]uint64 {
+			refused := service.Stats().Refused
+			refused[budget.Requests.String()] = q.refused.Load()
+			return refused
+		})
 	counter("handler_errors_total", "Events that failed for another reason than the client's mistake.", func(s *parley.Stats) uint64 { return s.HandlerErrors })
 	return c
 }

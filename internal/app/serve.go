@@ -44,6 +44,7 @@ type Server struct {
 	metrics      *storeMetrics
 	notices      *notice.Board
 	crowd        *crowd
+	requests     *requests
 	hostsRefused atomic.Uint64
 	draining     atomic.Bool
 }
@@ -86,7 +87,7 @@ func openStore(c Config, log *slog.Logger) (history.Store, string, error) {
 // newServer returns a server over a store. Shutdown closes the store.
 func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error) {
 	s := &Server{config: c, log: log, store: store, metrics: newStoreMetrics(log), notices: notice.New(log)}
-	s.crowd = s.newCrowd()
+	s.crowd, s.requests = s.newCrowd(), c.newRequests()
 	var err error
 	if s.certs, err = openCertificates(c, log); err != nil {
 		return nil, err

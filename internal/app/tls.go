@@ -127,7 +127,7 @@ func (s *Server) newRedirect(p *Ports) *http.Server {
 	if a, ok := s.certs.(*certs.ACME); ok {
 		h = a.Handler(h)
 	}
-	return s.bounded(limitAnswers(h))
+	return s.bounded(s.requests.guard(limitAnswers(h)))
 }
 
 // redirect redirects requests from one port to https on another.

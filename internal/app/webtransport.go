@@ -20,7 +20,9 @@ func (s *Server) newWebTransport(p *Ports) *webtransport.Server {
 		MaxConnections:  orUnlimited(s.config.MaxConnections),
 		MaxPerAddress:   s.config.MaxConnectionsPerAddress,
 		ExemptAddresses: s.config.exemptAddresses(),
-		Middleware:      s.hostsOn(p.Main.Addr()).guard,
+		Middleware: func(h http.Handler) http.Handler {
+			return s.requests.guard(s.hostsOn(p.Main.Addr()).guard(h))
+		},
 	}
 	return webtransport.NewServer(s.sockets, certs.Config(s.certs), o)
 }

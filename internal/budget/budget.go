@@ -36,6 +36,7 @@ const (
 	AddressReads     // bytes of messages that are read from the store for the clients of an address
 	Openings         // connections and feeds that the clients of an address begin
 	Memberships      // rooms that the clients of an address are in: Limit.Burst of them at the same time
+	Requests         // requests over HTTP of the clients of an address
 
 	Kinds = int(iota) // number of kinds
 )
@@ -46,7 +47,7 @@ const ConnectionKinds = int(Events) + 1
 var names = [Kinds]string{
 	"frames", "bytes", "inflated", "events",
 	"joins", "pages", "reads", "messages", "message_bytes", "room_messages", "room_message_bytes", "typing", "presence",
-	"rooms", "stored", "address_reads", "openings", "memberships",
+	"rooms", "stored", "address_reads", "openings", "memberships", "requests",
 }
 
 // String returns the kind's name in metrics and logs.
