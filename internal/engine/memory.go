@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -330,7 +331,7 @@ func (s *Session) evict(bytes int64) {
 	switch was {
 	case open:
 		s.srv.stats.Evicted.Add(1)
-		s.srv.opts.Logger.Info("parley: client disconnected, because the server holds too much", "session", s.id,
+		s.srv.notices.Post(slog.LevelInfo, "memory", "parley: client disconnected, because the server holds too much", "session", s.id,
 			"address", s.info.Address, "bytes", bytes, "hint", "MaxMemory (the setting max-memory) is the limit")
 	case lingering:
 		s.srv.remove(s)

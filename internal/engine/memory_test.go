@@ -384,3 +384,34 @@ func TestBodiesWaitForAnAudit(t *testing.T) {
 		answered.Wait()
 	})
 }
+
+// Clients can be disconnected as often as they like, because of what is held for them or because they
+// take nothing. Each of these causes has one line in the log a minute.
+func TestDisconnectsFloodNoLog(t *testing.T) {
+	for _, tt := range []struct {
+		message string
+		o       engine.Options
+	}{
+		{"the server holds too much", engine.Options{MaxMemory: 1 << 20, WriteTimeout: -1}},
+		{"slow consumer", engine.Options{OutboxLimit: 64 << 10}},
+	} {
+		bubble(t, tt.message, func(t *testing.T) {
+			var l log
+			tt.o.Logger = l.logger()
+			s := inMemory(t, tt.o)
+			for range 2 {
+				all := s.stalled(10, "192.0.2.1:1")
+				for range 4 {
+					for _, o := range all {
+						o.session.Send(message(long(50_000)))
+					}
+				}
+				time.Sleep(time.Minute)
+				if n := open(all); n > 8 {
+					t.Errorf("%d of 10 clients are left", n)
+				}
+				l.want(t, tt.message)
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -282,7 +283,7 @@ func (s *Session) slowLocked(why string, stalled time.Duration) (tell func()) {
 	s.transport.cutLocked()
 	s.srv.stats.SlowConsumers.Add(1)
 	return func() {
-		s.srv.opts.Logger.Info("parley: slow consumer disconnected", "session", s.id, "address", s.info.Address,
+		s.srv.notices.Post(slog.LevelInfo, "slow", "parley: slow consumer disconnected", "session", s.id, "address", s.info.Address,
 			"transport", transport, "reason", why, "queued", queued, "stalled", stalled)
 		end()
 	}

@@ -102,7 +102,7 @@ func (s *Server) refused(r *http.Request, e *requestError, args ...any) {
 	why := e.reason + e.message
 	args = append(args, "reason", e.reason)
 	if origin := notice.Quote(r.Header.Get("Origin")); e.reason == "origin" {
-		why += origin
+		why += "\n" + origin
 		args = append(args, "origin", origin)
 	}
 	s.notices.Post(e.level, why, "parley: request refused", append(args, "status", e.status, "answer", e.message, "hint", e.remedy)...)

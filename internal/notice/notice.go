@@ -4,6 +4,7 @@ package notice
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -11,8 +12,8 @@ import (
 const (
 	// Every is the shortest time between two log lines of one cause.
 	Every = time.Minute
-	// maxCauses limits how many causes are told apart, since clients invent some of them. Further
-	// causes count as one until older ones are forgotten.
+	// maxCauses limits how many causes are told apart, since clients invent details of some of them.
+	// Further ones count without their details until older ones are forgotten.
 	maxCauses = 100
 )
 
@@ -41,7 +42,8 @@ func New(log *slog.Logger) *Board {
 }
 
 // Post logs the message with args, as slog.Logger.Log does, unless the cause why was logged within
-// the last minute. The next line of that cause says how many notices were not logged.
+// the last minute. The next line of that cause says how many notices were not logged. If clients
+// choose a part of why, put it after a line feed. Then they cannot suppress notices of other causes.
 func (b *Board) Post(level slog.Level, why, message string, args ...any) {
 	if !b.log.Enabled(context.Background(), level) {
 		return
@@ -64,7 +66,7 @@ func (b *Board) due(why string, now time.Time) (silent int, due bool) {
 	if c == nil && len(b.causes) >= maxCauses {
 		b.forgetLocked(now)
 		if len(b.causes) >= maxCauses {
-			why = ""
+			why, _, _ = strings.Cut(why, "\n")
 			c = b.causes[why]
 		}
 	}

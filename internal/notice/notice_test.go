@@ -64,13 +64,15 @@ func TestCausesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, logged := board()
 		for i := range 10_000 {
-			b.Post(slog.LevelInfo, fmt.Sprint("origin ", i), "refused")
+			b.Post(slog.LevelInfo, fmt.Sprint("origin\n", i), "refused")
 		}
 		if n := len(logged()); n != 101 { // a hundred, plus one for all others
 			t.Errorf("%d lines, want 101", n)
 		}
+		b.Post(slog.LevelWarn, "descriptors", "none left") // no client chooses this cause
+		want(t, logged(), "level=WARN msg=\"none left\"")
 		time.Sleep(time.Minute)
-		b.Post(slog.LevelInfo, "another origin", "refused")
+		b.Post(slog.LevelInfo, "origin\nanother", "refused")
 		want(t, logged(), "level=INFO msg=refused")
 	})
 }
