@@ -57,12 +57,13 @@ var quotas = map[budget.Kind]struct{ setting, refused string }{
 	budget.Stored:      {"stored-per-hour", "messages"},
 	budget.Openings:    {"max-connections-per-address", "new connections"},
 	budget.Memberships: {"max-connections-per-address", "further rooms"},
+	budget.Requests:    {"max-connections-per-address", "requests"},
 }
 
 // overQuota tells the operator that somebody at an address was refused something.
 func (s *Server) overQuota(kind budget.Kind, address string) {
 	q := quotas[kind]
-	s.notices.Post(slog.LevelWarn, kind.String()+address, "an address is over its quota: "+q.refused+" are refused",
+	s.notices.Post(slog.LevelWarn, kind.String()+"\n"+address, "an address is over its quota: "+q.refused+" are refused",
 		"address", address, "setting", q.setting,
 		"hint", "if many people share this address, raise the setting; if it is a proxy, name it in trusted-proxies")
 }

@@ -98,7 +98,9 @@ func Budgets(c Config) budget.Limits { return c.budgets() }
 func Options(c Config) *parley.Options { return c.options(slog.New(slog.DiscardHandler)) }
 
 // LimitRequests limits how many requests the clients of an address may make.
-func LimitRequests(c Config, next http.Handler) http.Handler { return c.newRequests().guard(next) }
+func LimitRequests(c Config, next http.Handler) http.Handler {
+	return c.newRequests(func(string) {}).guard(next)
+}
 
 // AllowsHost reports whether a server with the configuration that listens on a answers a request for
 // the host.

@@ -24,11 +24,12 @@ type requests struct {
 	limit   budget.Limit
 	clients budget.Ledger
 	payer   func(*http.Request) string // an address; empty: nobody
+	over    func(payer string)         // is called when a request is refused
 	slowed  atomic.Uint64
 	refused atomic.Uint64
 }
 
-func (c *Config) newRequests() *requests {
+func (c *Config) newRequests(over func(payer string)) *requests {
 	exempt, find := c.exemptAddresses(), c.clientAddress()
 	if find == nil {
 		find = func(r *http.Request) string { return r.RemoteAddr }
@@ -36,6 +37,7 @@ func (c *Config) newRequests() *requests {
 	return &requests{
 		limit: c.budgets()[budget.Requests],
 		payer: func(r *http.Request) string { return address.Limited(find(r), exempt) },
+		over:  over,
 	}
 }
 
@@ -65,6 +67,7 @@ func (q *requests) wait(r *http.Request) (wait time.Duration) {
 		return 0
 	case wait > requestPatience:
 		q.refused.Add(1)
+		q.over(payer)
 	default:
 		q.slowed.Add(1)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/http2limit"
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/internal/notice"
@@ -87,7 +88,8 @@ func openStore(c Config, log *slog.Logger) (history.Store, string, error) {
 // newServer returns a server over a store. Shutdown closes the store.
 func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error) {
 	s := &Server{config: c, log: log, store: store, metrics: newStoreMetrics(log), notices: notice.New(log)}
-	s.crowd, s.requests = s.newCrowd(), c.newRequests()
+	s.crowd = s.newCrowd()
+	s.requests = c.newRequests(func(address string) { s.overQuota(budget.Requests, address) })
 	var err error
 	if s.certs, err = openCertificates(c, log); err != nil {
 		return nil, err
