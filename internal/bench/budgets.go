@@ -30,7 +30,7 @@ var budgetSettings = map[string]string{
 	"message_bytes": "bytes-per-second", "room_message_bytes": "bytes-per-second",
 	"rooms": "rooms-per-hour", "stored": "stored-per-hour",
 	"address_reads": "max-connections-per-address", "openings": "max-connections-per-address",
-	"requests": "max-connections-per-address",
+	"requests": "max-connections-per-address", "memberships": "max-connections-per-address",
 }
 
 // budgets returns how often the server has held clients to each kind of budget. The map is nil if
