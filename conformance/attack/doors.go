@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -311,6 +312,30 @@ func pipelineRequests(n int, path, header string) func(context.Context, *attacke
 	}
 }
 
+// idleConnections opens n connections that send the beginning of a TLS handshake. They come from an
+// address that is not exempt.
+func idleConnections(n int) func(context.Context, *attacker) error {
+	return func(ctx context.Context, a *attacker) error {
+		address, err := outsideAddress()
+		if err != nil {
+			return err
+		}
+		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+		a.each(n, func(int) {
+			conn, err := from.DialContext(ctx, "tcp", a.Host)
+			if err != nil {
+				a.failed(ctx, err)
+				return
+			}
+			context.AfterFunc(ctx, func() { conn.Close() })
+			io.WriteString(conn, "\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03")
+			a.count("opened", 1)
+			a.drop(ctx, conn)
+		})
+		return nil
+	}
+}
+
 // heldToRequests checks that an address got no more answers than its budget allows.
 func heldToRequests(r *result) {
 	const perSecond, burst = 4000, 50_000
@@ -322,6 +347,12 @@ var doors = []*attack{
 		name: "requests", what: "100 connections ask for a page as fast as they can, without waiting for answers",
 		plain: true, do: pipelineRequests(100, "/healthz", ""), memory: 64 << 20,
 		check: heldToRequests, without: noRates, broken: "answered",
+	},
+	{
+		name: "idle-connections", what: "1,500 connections begin a TLS handshake and go no further",
+		flags: []string{"--max-connections-per-address", "50"}, do: idleConnections(1500), until: counted("closed", 1300), memory: 24 << 20,
+		check:   func(r *result) { r.least("closed", r.count("closed"), 1300) }, // 4 × 50 may stay
+		without: []string{"--max-connections-per-address", "0"}, broken: "memory",
 	},
 	{
 		name: "requests-dear", what: "the same with a thousand ranges and thousands of header fields", plain: true, memory: 64 << 20,
