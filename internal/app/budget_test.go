@@ -62,7 +62,7 @@ func TestDefaultsSuitAChat(t *testing.T) {
 // 0 events a second switch off all limits of counts a second, 0 bytes a second all limits of bytes.
 // What one address may create and store in an hour, and in how many rooms it may be, has other settings.
 func TestNoBudgets(t *testing.T) {
-	counts := []budget.Kind{budget.Joins, budget.Pages, budget.Messages, budget.RoomMessages, budget.Typing, budget.Presence, budget.Openings, budget.Requests}
+	counts := []budget.Kind{budget.Joins, budget.Pages, budget.Messages, budget.RoomMessages, budget.Typing, budget.Presence, budget.Openings, budget.Requests, budget.AddressEvents}
 	bytes := []budget.Kind{budget.Reads, budget.AddressReads, budget.MessageBytes, budget.RoomMessageBytes}
 	others := []budget.Kind{budget.Rooms, budget.Stored, budget.Memberships}
 	if n := budget.ConnectionKinds + len(counts) + len(bytes) + len(others); n != budget.Kinds {

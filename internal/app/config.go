@@ -258,6 +258,7 @@ func (c *Config) budgets() budget.Limits {
 		}
 		l[budget.Memberships] = budget.Limit{Burst: max(5*n, float64(c.MaxRooms))}
 		if c.EventsPerSecond > 0 {
+			l[budget.AddressEvents] = budget.Limit{PerSecond: max(c.EventsPerSecond, n), Burst: max(2*c.EventsPerSecond, 50*n)}
 			l[budget.Openings] = budget.Limit{PerSecond: n / 20, Burst: 2 * n}
 			l[budget.Requests] = budget.Limit{PerSecond: n * 4 / 5, Burst: 10 * n}
 		}

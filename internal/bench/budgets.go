@@ -29,7 +29,8 @@ var budgetSettings = map[string]string{
 	"bytes": "bytes-per-second", "inflated": "bytes-per-second", "reads": "bytes-per-second",
 	"message_bytes": "bytes-per-second", "room_message_bytes": "bytes-per-second",
 	"rooms": "rooms-per-hour", "stored": "stored-per-hour",
-	"address_reads": "max-connections-per-address", "openings": "max-connections-per-address",
+	"address_events": "max-connections-per-address",
+	"address_reads":  "max-connections-per-address", "openings": "max-connections-per-address",
 	"requests": "max-connections-per-address", "memberships": "max-connections-per-address",
 }
 

@@ -61,7 +61,7 @@ func TestNoBudgets(t *testing.T) {
 func TestSettingsOfBudgets(t *testing.T) {
 	settings := map[string]string{
 		"rooms": "rooms-per-hour", "stored": "stored-per-hour", "openings": "max-connections-per-address", "address_reads": "max-connections-per-address",
-		"requests": "max-connections-per-address", "memberships": "max-connections-per-address",
+		"requests": "max-connections-per-address", "memberships": "max-connections-per-address", "address_events": "max-connections-per-address",
 	}
 	for kind := range budget.Kinds {
 		name := budget.Kind(kind).String()

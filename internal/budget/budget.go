@@ -33,6 +33,7 @@ const (
 	Presence         // announcements in a room of who joins and leaves
 	Rooms            // rooms that the clients of an address create
 	Stored           // bytes that are stored for the clients of an address
+	AddressEvents    // events of the clients of an address
 	AddressReads     // bytes of messages that are read from the store for the clients of an address
 	Openings         // connections and feeds that the clients of an address begin
 	Memberships      // rooms that the clients of an address are in: Limit.Burst of them at the same time
@@ -47,7 +48,7 @@ const ConnectionKinds = int(Events) + 1
 var names = [Kinds]string{
 	"frames", "bytes", "inflated", "events",
 	"joins", "pages", "reads", "messages", "message_bytes", "room_messages", "room_message_bytes", "typing", "presence",
-	"rooms", "stored", "address_reads", "openings", "memberships", "requests",
+	"rooms", "stored", "address_events", "address_reads", "openings", "memberships", "requests",
 }
 
 // String returns the kind's name in metrics and logs.

@@ -64,6 +64,12 @@ func (s *Service) Connect(p Peer) *Client {
 	return c
 }
 
+// Begin charges the client's address for an event. If the address is over its budget, Begin waits
+// first. Call it before everything that the client asks for.
+func (c *Client) Begin(ctx context.Context) error {
+	return c.service.affordTogether(ctx, &c.reader, budget.AddressEvents, &c.service.accounts.events, 1)
+}
+
 // Close ends all memberships. The peer itself leaves the rooms.
 func (c *Client) Close() {
 	for room, m := range c.memberships {

@@ -16,8 +16,8 @@ import (
 
 // accounts has what the clients of an address have left, and the rooms that they are in.
 type accounts struct {
-	rooms, stored, reads, openings budget.Ledger
-	memberships                    memberships
+	rooms, stored, events, reads, openings budget.Ledger
+	memberships                            memberships
 }
 
 // memberships counts the rooms that the clients of an address are in, each client by itself.

@@ -274,3 +274,43 @@ func TestQuotaOfOpenings(t *testing.T) {
 		}
 	})
 }
+
+// All connections of an address have a budget of events together.
+func TestEventsOfAnAddress(t *testing.T) {
+	limits := budget.Limits{budget.AddressEvents: {PerSecond: 1, Burst: 4}}
+	inQuotas(t, history.NewMemory(), limits, func(t *testing.T, s *chat.Service, _ *exceeded) {
+		start := time.Now()
+		begin := func(c *chat.Client, after time.Duration) {
+			t.Helper()
+			if err := c.Begin(t.Context()); err != nil || time.Since(start) != after {
+				t.Errorf("an event begins after %v (%v), want %v", time.Since(start), err, after)
+			}
+		}
+		a, b := connect(t, s, "aaaaaaaa", "192.0.2.1"), connect(t, s, "bbbbbbbb", "192.0.2.1")
+		other, here := connect(t, s, "cccccccc", "192.0.2.2"), connect(t, s, "dddddddd", "127.0.0.1")
+		for range 2 {
+			begin(a, 0)
+			begin(b, 0)
+		}
+		begin(a, 0) // the burst allows one more than it has
+		begin(b, time.Second)
+		begin(other, time.Second)
+		for range 100 {
+			begin(here, time.Second)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := a.Begin(ctx); err != chat.ErrGone {
+			t.Errorf("an event of a client that is gone: %v", err)
+		}
+		var refusal *chat.Error
+		for err := error(nil); !errors.As(err, &refusal); {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel() // do not wait
+			err = b.Begin(ctx)
+		}
+		if refusal.Code != chat.RateLimited || refusal.RetryAfter <= 5*time.Second {
+			t.Errorf("%+v", refusal)
+		}
+	})
+}

@@ -35,7 +35,7 @@ func (s *Service) reading(ctx context.Context, r *reader) (context.Context, cont
 	if err := s.afford(ctx, budget.Reads, &r.reads, readCost); err != nil {
 		return nil, nil, err
 	}
-	if err := s.affordTogether(ctx, r); err != nil {
+	if err := s.affordTogether(ctx, r, budget.AddressReads, &s.accounts.reads, readCost); err != nil {
 		return nil, nil, err
 	}
 	who := history.Client{Address: r.address, ID: r.id}
@@ -56,19 +56,19 @@ func (s *Service) charge(r *reader, messages []history.Message) {
 	}
 }
 
-// affordTogether charges the address of r for a read. If the address is over its budget, it waits
-// first. Without this budget, whoever makes a new connection for each request would have the whole
-// burst of [budget.Reads] each time.
-func (s *Service) affordTogether(ctx context.Context, r *reader) error {
+// affordTogether charges the address of r for n of a kind. If the address is over its budget, it
+// waits first. Without such budgets, whoever makes a new connection for each request would have the
+// whole burst of a client each time.
+func (s *Service) affordTogether(ctx context.Context, r *reader, kind budget.Kind, of *budget.Ledger, n int) error {
 	if r.payer == "" {
 		return nil
 	}
-	wait := s.accounts.reads.Reserve(r.payer, s.opts.Budgets[budget.AddressReads], readCost, patience)
+	wait := of.Reserve(r.payer, s.opts.Budgets[kind], n, patience)
 	switch {
 	case wait > patience:
-		return s.overBudget(budget.AddressReads, wait)
+		return s.overBudget(kind, wait)
 	case wait > 0:
-		s.slowed[budget.AddressReads].Add(1)
+		s.slowed[kind].Add(1)
 		return pause(ctx, wait)
 	}
 	return nil

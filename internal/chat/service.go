@@ -26,8 +26,8 @@ type Options struct {
 	// Budgets limit what one client, and all clients of a room, may send; see [Budgets]. The zero
 	// value limits nothing.
 	Budgets budget.Limits
-	// ExemptAddresses are networks to which the budgets of an address do not apply: budget.Rooms,
-	// budget.Stored, budget.AddressReads and budget.Openings.
+	// ExemptAddresses are networks to which the budgets of an address do not apply: budget.Rooms
+	// and those that follow it.
 	ExemptAddresses []netip.Prefix
 	// OverQuota, if not nil, is called for each message, connection and feed that a quota does not
 	// allow.

@@ -28,6 +28,7 @@ type binding struct{ service *chat.Service }
 // announcer must be the result of Announcer.
 func Register(srv *parley.Server, service *chat.Service) {
 	b := &binding{service}
+	srv.UseEvent(b.begin)
 	srv.On("joinRoom", b.joinRoom)
 	srv.On("sendMessage", b.sendMessage)
 	srv.On("history", b.history)
@@ -57,6 +58,15 @@ func (b *binding) client(p *parley.Packet) *chat.Client {
 		p.Socket().SetData(c)
 	}
 	return c
+}
+
+// begin runs before every event.
+func (b *binding) begin(p *parley.Packet) error {
+	err := b.client(p).Begin(p.Context())
+	if err == chat.ErrGone {
+		return parley.ErrDisconnected // so that the event's handler does not run
+	}
+	return refusal(err)
 }
 
 func (b *binding) joinRoom(p *parley.Packet) error {

@@ -62,3 +62,17 @@ func TestRateLimited(t *testing.T) {
 		}
 	}
 }
+
+// Every event counts for its address, even one that there is not.
+func TestEveryEventCountsForItsAddress(t *testing.T) {
+	url := serve(t, budget.Limits{budget.AddressEvents: {PerSecond: 0.01, Burst: 2}})
+	type object = map[string]any
+	apptest.Dial(t, url).Ask("joinRoom", object{"roomId": "r"}, new(object))
+	p := apptest.Dial(t, url)
+	var answer struct{ Error struct{ Code string } }
+	for _, want := range []string{"unknown_event", "unknown_event", "rate_limited"} {
+		if p.Ask("nothing", object{}, &answer); answer.Error.Code != want {
+			t.Errorf("answered with %q, want %q", answer.Error.Code, want)
+		}
+	}
+}
