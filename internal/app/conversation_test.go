@@ -91,8 +91,13 @@ func TestConversation(t *testing.T) {
 
 func TestJoiningAgainIsIdempotent(t *testing.T) {
 	i := start(t, testConfig())
-	a, b := i.dial(t), i.dial(t)
+	a, b, witness := i.dial(t), i.dial(t), i.dial(t)
+	join(t, witness, object{"roomId": "r", "userId": "w"})
 	join(t, b, object{"roomId": "r", "userId": "b"})
+	// The others are told after the answer. Wait for that, or a could be one of them.
+	witness.Expect("presence", new(presence))
+	witness.Ask("leaveRoom", object{"roomId": "r"}, new(answer))
+	b.Expect("presence", new(presence))
 	join(t, a, object{"roomId": "r", "userId": "a", "name": "old"})
 	// b learns exactly this: no second join without a change, and nothing twice.
 	expectJoin := func(name string) {
