@@ -440,3 +440,44 @@ func TestPingsGoOnWhilePausedOftenEnough(t *testing.T) {
 		})
 	}
 }
+
+// A client that upgrades waits for the answer to its POST, and what the session is paused for may wait
+// for the client to take something, which it does after the upgrade. So that POST does not wait.
+func TestUpgradeWhilePaused(t *testing.T) {
+	play := func(p posting, sid string, probed func()) {
+		answered := make(chan answer, 1)
+		go func() { answered <- p.do("POST", p.query, bodyOf(100)) }()
+		synctest.Wait()
+		p.wantCount(8)
+		candidate := p.upgrade(ofWebSocket(sid))
+		candidate.text("2probe")
+		candidate.wantText("3probe")
+		probed()
+		wantAnswer(p.t, <-answered, 200, "ok")
+		p.wantCount(100)
+		if !p.session.session.Stats().Paused {
+			p.t.Error("the session is no longer paused")
+		}
+		p.session.send("a")
+		candidate.text("5")
+		candidate.wantText("4a")
+		go candidate.Write(ws.AppendMaskedFrame(nil, ws.OpText, []byte("4100")))
+		synctest.Wait()
+		p.wantCount(100) // it is paused on its new transport, too
+		p.session.session.Resume()
+		synctest.Wait()
+		p.wantCount(101)
+		candidate.Close()
+		p.session.wantEnded(engine.TransportClose)
+	}
+	bubble(t, "polling", func(t *testing.T) {
+		s := inMemory(t, engine.Options{Open: pauseOften})
+		sid, own := s.open()
+		play(posting{s, t, ofPolling(sid), own}, sid, func() {})
+	})
+	bubble(t, "sse", func(t *testing.T) {
+		s := inMemory(t, engine.Options{Open: pauseOften})
+		f, sid, own := s.openSSE()
+		play(posting{s, t, ofSSE(sid), own}, sid, func() { f.want("6") })
+	})
+}

@@ -18,6 +18,35 @@ type posts struct {
 	forms   bool // JSONP: the body is a form
 	busy    bool
 	reading *http.ResponseController // of the POST whose body is being read; while it is set others may cut it
+
+	// through is set for a POST that is handed on even while the session is paused. A client that
+	// upgrades waits for the answer to its last POST before it goes on, and handlers may wait until
+	// the client has taken something, which it does after the upgrade.
+	through  bool
+	throughs uint8 // how often that was
+}
+
+// maxThroughs limits the upgrades of a session for which a POST is let through. A client tries each
+// transport once.
+const maxThroughs = 4
+
+func (p *posts) letThrough() {
+	if p.throughs < maxThroughs {
+		p.throughs++
+		p.through = true
+	}
+}
+
+// letsThroughLocked reports whether the running POST is let through.
+func (s *Session) letsThroughLocked() bool {
+	t, posted := s.transport.(original)
+	return posted && t.posts().through
+}
+
+func (s *Session) letsThrough() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.letsThroughLocked()
 }
 
 // cutLocked ends the reading of a body that nobody needs any more.
@@ -61,6 +90,9 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.busy, p.reading = true, http.NewResponseController(w)
+	if s.probedLocked() { // it was sent before the client knew
+		p.letThrough()
+	}
 	s.mu.Unlock()
 
 	held := &holdingReader{r: r.Body, s: s}
@@ -105,7 +137,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 
 func (s *Session) donePosting(p *posts) {
 	s.mu.Lock()
-	p.busy = false
+	p.busy, p.through = false, false
 	s.mu.Unlock()
 }
 
@@ -165,7 +197,7 @@ func (s *Session) receivedInTurn(p eio.Packet, r *http.Request) error {
 // awaitTurn waits like awaitResumed, before the server goes on with the body of r. A client that is
 // over its budget can make that last for minutes. So if it has given up the POST, the session ends.
 func (s *Session) awaitTurn(r *http.Request) bool {
-	for s.halted.Load()&isSlowed != 0 && !s.ended() {
+	for s.halted.Load()&isSlowed != 0 && !s.ended() && !s.letsThrough() {
 		if !s.awaitResumed(r.Context().Done()) && r.Context().Err() != nil {
 			s.end(TransportError, r.Context().Err())
 		}
@@ -179,7 +211,7 @@ func (s *Session) awaitTurn(r *http.Request) bool {
 func (s *Session) awaitResumed(gone <-chan struct{}) bool {
 	for {
 		s.mu.Lock()
-		if !s.paused() || s.state != open {
+		if !s.paused() || s.state != open || s.letsThroughLocked() {
 			defer s.mu.Unlock()
 			return s.state == open
 		}

@@ -87,7 +87,8 @@ func (s *Session) Transport() string {
 //
 // After Pause has returned, Handler.Message is called for at most one more message, which was about
 // to be handed on. What the transport has already read waits: one read buffer (reactor.BufferSize)
-// over WebSocket, or the body of one POST over polling and sse.
+// over WebSocket, or the body of one POST over polling and sse. A POST that the client waits for in
+// order to upgrade is handed on whole: the handler may be waiting for the client to go on.
 func (s *Session) Pause() { s.setPaused(true) }
 
 // Resume reads from the peer again.

@@ -84,6 +84,10 @@ func (s *Session) probing(c candidate, p eio.Packet) {
 			break
 		}
 		s.upgrade.probed = true
+		if p := from.posts(); p.busy && !p.through {
+			p.letThrough()
+			s.resumedLocked()
+		}
 		c.pongLocked()
 	case p.Type == eio.Upgrade && s.upgrade.probed && from.leaveLocked():
 		s.upgrade = nil
