@@ -1,43 +1,23 @@
 package app_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/parley-go/parley/internal/ws"
 )
-
-// buffer may be written and read concurrently.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 // The server has fewer descriptors than there are clients. It either accepts and keeps a client, or
 // tells it at once to come back later. When some clients have gone, others get in.
 func TestMoreClientsThanDescriptors(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `ulimit -n 64; exec "$0" "$@"`, os.Args[0], "--addr", "127.0.0.1:0", "--data", "memory")
 	cmd.Env = append(os.Environ(), asServer+"=1")
-	var log buffer
+	var log lockedBuffer
 	c := launch(t, cmd, &log)
 
 	type outcome struct {

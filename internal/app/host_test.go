@@ -223,7 +223,7 @@ func TestAllowedHosts(t *testing.T) {
 // The answer and the log say which setting to change. Whoever asks again and again does not fill the
 // log.
 func TestRefusedHostsAreExplained(t *testing.T) {
-	log := new(buffer)
+	log := new(lockedBuffer)
 	s, err := app.Open(testConfig(), slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)

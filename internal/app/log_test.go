@@ -29,7 +29,7 @@ func TestNothingIsInjected(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		c := testConfig()
 		c.LogFormat, c.LogLevel = format, slog.LevelDebug
-		log := new(buffer)
+		log := new(lockedBuffer)
 		s, err := app.Open(c, app.Logger(c, log))
 		if err != nil {
 			t.Fatal(err)
