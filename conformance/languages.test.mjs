@@ -55,7 +55,9 @@ const clients = {
   'socket.io-client-java 1.0.2': { command: java('1.0.2'), args: ['old'] },
   'socket.io-client 4.8.4 in Bun': { skip: !x64, command: [bun, 'clients/js/client.mjs'] },
   'socket.io-client 4.8.4 in Deno': { skip: !x64, command: [deno, 'run', '--allow-all', '--no-remote', 'clients/js/client.mjs'] },
-  'rust_socketio 0.6.0': { command: ['.bin/clients/rust/debug/client'], lacks: ['answers'] },
+  // Over polling, its thread that answers pings posts beside the one that sends events. The protocol
+  // forbids that: if both post at the same moment, servers answer 400 and end the session.
+  'rust_socketio 0.6.0': { command: ['.bin/clients/rust/debug/client'], lacks: ['answers'], overlaps: /IncompleteHttp\(400\)/ },
   'zishang520/socket.io 3.0.6': { command: ['.bin/clients/zishang'], ways: ['websocket', 'upgrade'] },
   'googollee/go-socket.io 1.7.0': {
     command: ['.bin/clients/googollee'],
@@ -100,10 +102,14 @@ suite('clients of other languages', { concurrency: 6 }, () => {
         const start = () => serve(t, '-legacy', '-ping-interval', '300ms', '-ping-timeout', '6s');
         let server = await start();
         const between = await proxy(t, server.url);
-        const done = await run(t, client, 'scenario', between.url, way, async () => {
+        const scenario = () => run(t, client, 'scenario', between.url, way, async () => {
           await server.stop();
           server = await start();
           between.target = server.url;
+        });
+        const done = await scenario().catch((error) => {
+          if (way !== 'polling' || !client.overlaps?.test(error.message)) throw error;
+          return scenario();
         });
         assert.deepEqual(done, steps.filter((step) => !client.lacks?.includes(step)));
       });

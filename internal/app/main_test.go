@@ -185,3 +185,14 @@ func send(t *testing.T, p *apptest.Peer, request object) message {
 	}
 	return stored.message
 }
+
+// shortDir returns a directory whose path is short enough for a socket's name.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "parley")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}

@@ -20,17 +20,6 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// shortDir returns a directory whose path is short enough for a socket's name.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "parley")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // Everything is served over a Unix socket. Only the user and the group may use it, and it is
 // removed at the end. Its clients are proxies on this machine, which may set the client's address.
 func TestSocket(t *testing.T) {
