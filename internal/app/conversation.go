@@ -60,10 +60,13 @@ var quotas = map[budget.Kind]struct{ setting, refused string }{
 	budget.Requests:    {"max-connections-per-address", "requests"},
 }
 
+// sharedAddress says what to do about an address that is over a limit for one address.
+const sharedAddress = "if many people share this address, raise the setting; if it is a proxy, name it in trusted-proxies"
+
 // overQuota tells the operator that somebody at an address was refused something.
 func (s *Server) overQuota(kind budget.Kind, address string) {
 	q := quotas[kind]
 	s.notices.Post(slog.LevelWarn, kind.String()+"\n"+address, "an address is over its quota: "+q.refused+" are refused",
 		"address", address, "setting", q.setting,
-		"hint", "if many people share this address, raise the setting; if it is a proxy, name it in trusted-proxies")
+		"hint", sharedAddress)
 }

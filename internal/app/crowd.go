@@ -34,7 +34,7 @@ func (s *Server) newCrowd() *crowd {
 		refuse: func(client string) {
 			s.notices.Post(slog.LevelWarn, "crowd"+client, "an address has too many TCP connections: new ones are closed",
 				"address", client, "setting", "max-connections-per-address",
-				"hint", "if many people share this address, raise the setting; if it is a proxy, name it in trusted-proxies")
+				"hint", sharedAddress)
 		},
 	}
 }

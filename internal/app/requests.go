@@ -31,9 +31,6 @@ type requests struct {
 
 func (c *Config) newRequests(over func(payer string)) *requests {
 	exempt, find := c.exemptAddresses(), c.clientAddress()
-	if find == nil {
-		find = func(r *http.Request) string { return r.RemoteAddr }
-	}
 	return &requests{
 		limit: c.budgets()[budget.Requests],
 		payer: func(r *http.Request) string { return address.Limited(find(r), exempt) },

@@ -444,14 +444,22 @@ func TestPingsGoOnWhilePausedOftenEnough(t *testing.T) {
 // A client that upgrades waits for the answer to its POST, and what the session is paused for may wait
 // for the client to take something, which it does after the upgrade. So that POST does not wait.
 func TestUpgradeWhilePaused(t *testing.T) {
-	play := func(p posting, sid string, probed func()) {
+	play := func(p posting, sid string, late bool, probed func()) {
 		answered := make(chan answer, 1)
-		go func() { answered <- p.do("POST", p.query, bodyOf(100)) }()
-		synctest.Wait()
-		p.wantCount(8)
+		post := func() {
+			go func() { answered <- p.do("POST", p.query, bodyOf(100)) }()
+			synctest.Wait()
+		}
+		if !late {
+			post()
+			p.wantCount(8)
+		}
 		candidate := p.upgrade(ofWebSocket(sid))
 		candidate.text("2probe")
 		candidate.wantText("3probe")
+		if late { // the client sent it before it had read the answer to its probe
+			post()
+		}
 		probed()
 		wantAnswer(p.t, <-answered, 200, "ok")
 		p.wantCount(100)
@@ -470,14 +478,16 @@ func TestUpgradeWhilePaused(t *testing.T) {
 		candidate.Close()
 		p.session.wantEnded(engine.TransportClose)
 	}
-	bubble(t, "polling", func(t *testing.T) {
-		s := inMemory(t, engine.Options{Open: pauseOften})
-		sid, own := s.open()
-		play(posting{s, t, ofPolling(sid), own}, sid, func() {})
-	})
-	bubble(t, "sse", func(t *testing.T) {
-		s := inMemory(t, engine.Options{Open: pauseOften})
-		f, sid, own := s.openSSE()
-		play(posting{s, t, ofSSE(sid), own}, sid, func() { f.want("6") })
-	})
+	for _, late := range []bool{false, true} {
+		bubble(t, fmt.Sprint("polling, late ", late), func(t *testing.T) {
+			s := inMemory(t, engine.Options{Open: pauseOften})
+			sid, own := s.open()
+			play(posting{s, t, ofPolling(sid), own}, sid, late, func() {})
+		})
+		bubble(t, fmt.Sprint("sse, late ", late), func(t *testing.T) {
+			s := inMemory(t, engine.Options{Open: pauseOften})
+			f, sid, own := s.openSSE()
+			play(posting{s, t, ofSSE(sid), own}, sid, late, func() { f.want("6") })
+		})
+	}
 }
