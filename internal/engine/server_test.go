@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -350,6 +351,9 @@ func patience() time.Duration {
 
 func (s *server) wantSessions(n int) {
 	s.t.Helper()
+	if !s.bubble { // the end of a session is reported before it is counted
+		eventually(s.t, fmt.Sprintf("%d sessions", n), func() bool { return s.Sessions() == n })
+	}
 	if got := s.Sessions(); got != n {
 		s.t.Errorf("%d sessions, want %d", got, n)
 	}
