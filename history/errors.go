@@ -17,6 +17,10 @@ import "errors"
 //	full             yes, later: the store has no room for the message
 //	closed           yes, on another node: this one is shutting down
 //	pruned           no: load the newest page; the requested messages are gone
+//	not_found        no: there is no such thing
+//	conflict         no: it is no longer as the caller believes; see Conflict
+//	not_ready        yes, later: an index is missing or still being built
+//	not_supported    no: the store does not have this capability
 type Error struct {
 	Code   string
 	Reason string // for people; may be empty
@@ -36,7 +40,19 @@ var (
 	ErrFull           = &Error{Code: "full"}
 	ErrClosed         = &Error{Code: "closed"}
 	ErrPruned         = &Error{Code: "pruned"}
+	ErrNotFound       = &Error{Code: "not_found"}
+	ErrConflict       = &Error{Code: "conflict"}
+	ErrNotReady       = &Error{Code: "not_ready"}
+	ErrNotSupported   = &Error{Code: "not_supported"}
 )
+
+// A Conflict is the Cause of an [ErrConflict]: the thing as it is now.
+type Conflict struct {
+	Room    *Room
+	Message *Message
+}
+
+func (c *Conflict) Error() string { return "it has changed meanwhile" }
 
 func (e *Error) Error() string {
 	s := "parley: history: " + e.Code

@@ -43,6 +43,10 @@ type Message struct {
 	Timestamp Time            `json:"timestamp"`
 	// ClientID is the sender's own id of the message, by which the sender recognizes it.
 	ClientID string `json:"clientId,omitempty"`
+	// EditedAt is the time of the last change; zero if there was none.
+	EditedAt Time `json:"editedAt,omitzero"`
+	// Deleted says that the message is a tombstone: Message is null, and will stay so.
+	Deleted bool `json:"deleted,omitempty"`
 }
 
 // Number is the number of the message's last change in the room's order of changes.
@@ -71,6 +75,12 @@ func (m *Message) AppendJSON(dst []byte) []byte {
 	dst = m.Timestamp.UTC().AppendFormat(append(dst, `,"timestamp":`...), timeLayout)
 	if m.ClientID != "" {
 		dst = appendString(append(dst, `,"clientId":`...), m.ClientID)
+	}
+	if !m.EditedAt.IsZero() {
+		dst = m.EditedAt.UTC().AppendFormat(append(dst, `,"editedAt":`...), timeLayout)
+	}
+	if m.Deleted {
+		dst = append(dst, `,"deleted":true`...)
 	}
 	return append(dst, '}')
 }
@@ -129,6 +139,13 @@ type Draft struct {
 	ClientID string
 	// Message is any JSON. The store keeps a copy.
 	Message json.RawMessage
+
+	// Conversation, if not nil, makes the room a conversation if it does not exist yet. Stores that
+	// are not Rooms ignore this and the next field.
+	Conversation *Conversation
+	// KeepOperator is asked if the message reopens a closed conversation that has an operator. If it
+	// returns false, the conversation loses its operator. Nil keeps it. It must not block.
+	KeepOperator func(operatorID string) bool
 
 	prepared bool
 }

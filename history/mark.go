@@ -1,0 +1,38 @@
+package history
+
+import "context"
+
+// A Member is a user or an operator: at most one of the fields is set.
+type Member struct {
+	UserID, OperatorID string
+}
+
+// MaxUnread is where counting unread messages ends. A larger number is not known.
+const MaxUnread = 100
+
+// A Mark says how far a member has read a room.
+type Mark struct {
+	Member Member
+	Seq    int64 // everything up to this number was read
+	At     Time  // when it was set
+}
+
+// Reads is the capability of a store to know what members have read.
+type Reads interface {
+	// MarkRead sets a member's mark to seq, or to the room's newest number if that is smaller. A mark
+	// never goes back: with a smaller seq the present mark is returned. Moved says whether it has
+	// changed.
+	MarkRead(ctx context.Context, room string, by Member, seq int64) (m Marked, err error)
+	// MarkUnread sets a member's mark back, so that the message seq is the first unread one. It moves
+	// a mark forward never.
+	MarkUnread(ctx context.Context, room string, by Member, seq int64) (m Marked, err error)
+	// Marks returns the marks of all members of a room.
+	Marks(ctx context.Context, room string) ([]Mark, error)
+}
+
+// Marked is the outcome of setting a mark.
+type Marked struct {
+	Seq    int64 // the mark now
+	Unread int   // messages after it that others wrote and nobody deleted, up to MaxUnread
+	Moved  bool  // it has changed
+}
