@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -92,60 +93,73 @@ func (s *Store) Append(ctx context.Context, drafts []history.Draft) ([]history.A
 	for i, d := range drafts {
 		prepared[i], results[i].Err = d.Prepare()
 	}
-	var w *writer
-	select {
-	case w = <-s.writers:
-	case <-ctx.Done():
-		return nil, history.ErrUnavailable.Wrap("append", ctx.Err())
-	}
-	defer func() { s.writers <- w }()
-	if err := s.isClosed(); err != nil {
-		return nil, err
-	}
-	if fault := s.look(); fault != nil {
-		return nil, fault
-	}
-	ctx = context.WithoutCancel(ctx)
-	var err error
-	if w == nil {
-		if w, err = s.newWriter(ctx); err != nil {
-			return nil, history.ErrUnavailable.Wrap("open the writing connection", err)
+	err := s.write(ctx, "append", func(ctx context.Context, w *writer) error {
+		now := s.now().UnixMilli()
+		err := w.append(ctx, prepared, results, now, false)
+		if isConstraint(err) {
+			// A client id is already known. This is rare, so only now each one is looked up.
+			w.version = -1
+			err = w.append(ctx, prepared, results, now, true)
 		}
-	}
-	now := s.now().UnixMilli()
-	err = w.append(ctx, prepared, results, now, false)
-	if isConstraint(err) {
-		// A client id is already known. This is rare, so only now each one is looked up.
-		w.version = -1
-		err = w.append(ctx, prepared, results, now, true)
-	}
-	if fault := s.look(); err == nil && kind(fault) == ErrMoved {
-		err = history.ErrUnknownOutcome.Wrap("commit", fault.Cause)
-	}
+		return err
+	})
 	if err != nil {
-		w.close() // it may be in any state; the next batch gets a new one
-		w = nil
-		var known *history.Error
-		if !errors.As(err, &known) {
-			err = history.ErrUnavailable.Wrap("append", err)
-		}
 		return nil, err
 	}
 	return results, nil
 }
 
-// append stores the drafts that have no error yet, in one transaction. If replays is true, it looks
-// up each client id first. Otherwise a known client id makes the transaction fail.
-func (w *writer) append(ctx context.Context, drafts []history.Draft, results []history.Appended, now int64, replays bool) error {
+// write calls f with the connection that writes, when it is its turn. Canceling ctx has an effect only
+// until then. An error of f that is no *history.Error becomes ErrUnavailable. After an error the
+// connection is replaced, unless the error is refused.
+func (s *Store) write(ctx context.Context, doing string, f func(context.Context, *writer) error) error {
+	var w *writer
+	select {
+	case w = <-s.writers:
+	case <-ctx.Done():
+		return history.ErrUnavailable.Wrap(doing, ctx.Err())
+	}
+	defer func() { s.writers <- w }()
+	if err := s.isClosed(); err != nil {
+		return err
+	}
+	if fault := s.look(); fault != nil {
+		return fault
+	}
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	if w == nil {
+		if w, err = s.newWriter(ctx); err != nil {
+			return history.ErrUnavailable.Wrap("open the writing connection", err)
+		}
+	}
+	err = f(ctx, w)
+	if fault := s.look(); err == nil && kind(fault) == ErrMoved {
+		err = history.ErrUnknownOutcome.Wrap("commit", fault.Cause)
+	}
+	var refusal refused
+	if err == nil || errors.As(err, &refusal) {
+		return cmp.Or(refusal.error, err)
+	}
+	w.close() // it may be in any state; the next call gets a new one
+	w = nil
+	var known *history.Error
+	if !errors.As(err, &known) {
+		err = history.ErrUnavailable.Wrap(doing, err)
+	}
+	return err
+}
+
+// refused is an error that leaves the writing connection as good as it was: what was asked for is
+// not possible, and nothing was written.
+type refused struct{ error }
+
+// transact calls f in a transaction that holds the write lock, and commits.
+func (w *writer) transact(ctx context.Context, f func() error) error {
 	if _, err := w.begin.ExecContext(ctx); err != nil {
 		return err
 	}
-	b := batch{writer: w, touched: make(map[string]*room)}
-	err := b.fill(ctx, drafts, results, now, replays)
-	if err == nil {
-		err = b.flush(ctx)
-	}
-	if err != nil {
+	if err := f(); err != nil {
 		w.rollback.ExecContext(ctx) // fails if the error has already ended the transaction
 		return err
 	}
@@ -153,6 +167,22 @@ func (w *writer) append(ctx context.Context, drafts []history.Draft, results []h
 		return err // not even the last page of the commit was written
 	} else if err != nil {
 		return history.ErrUnknownOutcome.Wrap("commit", err)
+	}
+	return nil
+}
+
+// append stores the drafts that have no error yet, in one transaction. If replays is true, it looks
+// up each client id first. Otherwise a known client id makes the transaction fail.
+func (w *writer) append(ctx context.Context, drafts []history.Draft, results []history.Appended, now int64, replays bool) error {
+	b := batch{writer: w, touched: make(map[string]*room)}
+	err := w.transact(ctx, func() error {
+		if err := b.fill(ctx, drafts, results, now, replays); err != nil {
+			return err
+		}
+		return b.flush(ctx)
+	})
+	if err != nil {
+		return err
 	}
 	if len(w.known)+len(b.touched) > w.maxKnown {
 		clear(w.known)
