@@ -17,7 +17,7 @@ const (
 	StartTyping       = event.RPC[TypingRequest, RoomRequest]("typing")
 	ListRooms         = event.RPC[ListRequest, RoomList]("listRooms")
 	WatchRooms        = event.RPC[WatchRequest, Watched]("watchRooms")
-	UnwatchRooms      = event.RPC[event.None, Empty]("unwatchRooms")
+	UnwatchRooms      = event.RPC[Empty, Empty]("unwatchRooms")
 	ClaimRoom         = event.RPC[RoomRequest, Room]("claimRoom")
 	TransferRoom      = event.RPC[TransferRequest, Room]("transferRoom")
 	CloseRoom         = event.RPC[CloseRequest, Room]("closeRoom")
@@ -40,6 +40,7 @@ const (
 	NewNote         = event.Event[Message]("newNote")
 	NoteChanged     = event.Event[Message]("noteChanged")
 	RoomChanged     = event.Event[RoomNews]("roomChanged")
+	OwnRoomChanged  = event.Event[OwnRoomNews]("roomChanged") // the same event, as the conversation's user gets it
 	RoomGone        = event.Event[RoomLoss]("roomGone")
 	Read            = event.Event[ReadNews]("read")
 	Typing          = event.Event[TypingNews]("typing")
@@ -47,5 +48,10 @@ const (
 	OperatorChanged = event.Event[OperatorPresence]("operatorChanged")
 	VisitorChanged  = event.Event[VisitorNews]("visitorChanged")
 	TokenExpiring   = event.Event[Expiry]("tokenExpiring")
-	ErrorNotice     = event.Event[Notice]("error")
+
+	// A client that asks for no acknowledgement gets these instead of the answers to History and
+	// JoinRoom, and of a refusal.
+	PageSent    = event.Event[Page]("history")
+	JoinedSent  = event.Event[Joined]("history")
+	ErrorNotice = event.Event[Notice]("error")
 )

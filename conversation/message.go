@@ -9,6 +9,26 @@ import (
 // Message is a stored message.
 type Message = history.Message
 
+// Messages are stored messages.
+type Messages []Message
+
+// MarshalJSON implements [json.Marshaler]. It is faster than encoding/json, which would look at each
+// member of each message.
+func (m Messages) MarshalJSON() ([]byte, error) {
+	size := 2
+	for i := range m {
+		size += m[i].Size()
+	}
+	dst := append(make([]byte, 0, size), '[')
+	for i := range m {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = m[i].AppendJSON(dst)
+	}
+	return append(dst, ']'), nil
+}
+
 // JoinRequest joins a room.
 type JoinRequest struct {
 	RoomID     string `json:"roomId"`
@@ -28,7 +48,7 @@ type Joined struct {
 	Reset   bool      `json:"reset,omitempty" doc:"the server could not continue from after"`
 	Member  Member    `json:"member" doc:"the client itself"`
 	Members []Member  `json:"members" doc:"those that are shown, in the order of joining"`
-	Count   int       `json:"count" doc:"of all members"`
+	Count   int       `json:"count" doc:"of all members; for the user of a conversation, of those that it sees"`
 	Room    *Room     `json:"room,omitempty" doc:"of a conversation"`
 	Read    *ReadSeqs `json:"read,omitempty" doc:"of a conversation"`
 	Notes   *Page     `json:"notes,omitempty" doc:"the notes, with which newNote continues without a gap"`
@@ -50,13 +70,13 @@ type Member struct {
 
 // Page is a part of a room's history.
 type Page struct {
-	RoomID    string    `json:"roomId"`
-	Messages  []Message `json:"messages" doc:"ascending by seq; after an absence, ascending by the number of their last change"`
-	HasMore   bool      `json:"hasMore" doc:"there are more in the direction that was asked for"`
-	HasBefore bool      `json:"hasBefore"`
-	HasAfter  bool      `json:"hasAfter"`
-	LastSeq   int64     `json:"lastSeq" doc:"the newest number that the page covers"`
-	Epoch     string    `json:"epoch" doc:"of lastSeq"`
+	RoomID    string   `json:"roomId"`
+	Messages  Messages `json:"messages" ts:"Message[]" doc:"ascending by seq; after an absence, ascending by the number of their last change"`
+	HasMore   bool     `json:"hasMore" doc:"there are more in the direction that was asked for"`
+	HasBefore bool     `json:"hasBefore"`
+	HasAfter  bool     `json:"hasAfter"`
+	LastSeq   int64    `json:"lastSeq" doc:"the newest number that the page covers"`
+	Epoch     string   `json:"epoch" doc:"of lastSeq"`
 }
 
 // SendRequest sends a message.
@@ -173,9 +193,9 @@ type TypingNews struct {
 // PresenceNews says that the members of a room have changed.
 type PresenceNews struct {
 	RoomID string  `json:"roomId"`
-	Type   string  `json:"type" enum:"join,leave,count"`
-	Member *Member `json:"member,omitempty"`
-	Count  int     `json:"count"`
+	Type   string  `json:"type" enum:"join,leave,count" doc:"join: the member is new or has changed; leave: it is gone; count: only the number has changed"`
+	Member *Member `json:"member,omitempty" doc:"absent if only the number has changed"`
+	Count  int     `json:"count" doc:"see Joined"`
 }
 
 // Content is what the pages write as a message, and how they understand one: a string, or this
@@ -204,7 +224,7 @@ type FileRef struct {
 	Size   int64  `json:"size"`
 	Width  int    `json:"width,omitempty"`
 	Height int    `json:"height,omitempty"`
-	Blur   string `json:"blur,omitempty" doc:"4 by 3 colors, 72 hexadecimal digits"`
+	Blur   string `json:"blur,omitempty" doc:"4 by 3 colors of 3 hexadecimal digits each"`
 }
 
 // NoteContent is the message of a note: of a text that an operator wrote, or of what was done.
@@ -213,7 +233,7 @@ type NoteContent struct {
 	Format   string    `json:"format,omitempty" enum:"md"`
 	Files    []FileRef `json:"files,omitempty"`
 	Mentions []string  `json:"mentions,omitempty" doc:"operatorIds"`
-	Event    string    `json:"event,omitempty" enum:"claimed,transferred,closed,reopened,answered,updated,labelled,merged,edited,deleted" doc:"what was done; then the author is who did it"`
+	Event    string    `json:"event,omitempty" enum:"claimed,transferred,closed,reopened,answered,updated,labelled,merged,banned,edited,deleted" doc:"what was done; then the author is who did it"`
 	From     string    `json:"from,omitempty"`
 	To       string    `json:"to,omitempty"`
 	Note     string    `json:"note,omitempty"`

@@ -16,8 +16,8 @@ type Room struct {
 	OperatorID   string          `json:"operatorId,omitempty" doc:"who has the conversation; absent: nobody"`
 	Operator     *OperatorShown  `json:"operator,omitempty"`
 	Subject      string          `json:"subject,omitempty"`
-	Labels       []string        `json:"labels"`
-	Attributes   json.RawMessage `json:"attributes,omitempty" doc:"an object"`
+	Labels       []string        `json:"labels" doc:"for operators; others get none"`
+	Attributes   json.RawMessage `json:"attributes,omitempty" doc:"an object; for operators"`
 	LastSeq      int64           `json:"lastSeq" doc:"the room's newest number"`
 	LastMessage  *Excerpt        `json:"lastMessage,omitempty"`
 	LastAt       history.Time    `json:"lastAt"`
@@ -149,8 +149,31 @@ type StatusRequest struct {
 type TransferRequest struct {
 	RoomID     string  `json:"roomId"`
 	OperatorID *string `json:"operatorId" doc:"null: to nobody"`
-	From       *string `json:"from,omitempty" doc:"the operator that the sender believes has it, null for nobody; compared if present"`
+	From       Holder  `json:"from,omitzero" ts:"string | null" doc:"the operator that the sender believes has it, null for nobody; compared if present"`
 	Note       string  `json:"note,omitempty" doc:"at most 2,000 bytes"`
+}
+
+// Holder is who a client believes has a conversation. The zero value says nothing.
+type Holder struct {
+	Given      bool
+	OperatorID string // empty: nobody
+}
+
+// IsZero makes the JSON member absent.
+func (h Holder) IsZero() bool { return !h.Given }
+
+// MarshalJSON implements [json.Marshaler].
+func (h Holder) MarshalJSON() ([]byte, error) {
+	if h.OperatorID == "" {
+		return []byte("null"), nil
+	}
+	return json.Marshal(h.OperatorID)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. It accepts a string or null.
+func (h *Holder) UnmarshalJSON(data []byte) error {
+	*h = Holder{Given: true}
+	return json.Unmarshal(data, &h.OperatorID)
 }
 
 // CloseRequest closes a conversation.
@@ -170,8 +193,21 @@ type UpdateRequest struct {
 
 // RoomNews says that a conversation has changed.
 type RoomNews struct {
-	Room     Room   `json:"room" doc:"for a visitor: roomId, status, operator and subject"`
+	Room     Room   `json:"room"`
 	Position *int64 `json:"position,omitempty" doc:"in the lobby: the highest change folded in"`
+}
+
+// OwnRoomNews says to the user of a conversation that it has changed.
+type OwnRoomNews struct {
+	Room OwnRoom `json:"room"`
+}
+
+// OwnRoom is what the user of a conversation learns of changes.
+type OwnRoom struct {
+	RoomID   string         `json:"roomId"`
+	Status   history.Status `json:"status" enum:"open,closed"`
+	Operator *OperatorShown `json:"operator,omitempty" doc:"absent: nobody has the conversation"`
+	Subject  string         `json:"subject,omitempty"`
 }
 
 // RoomLoss says that a conversation was erased or pruned away.

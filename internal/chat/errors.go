@@ -4,52 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
+	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 )
 
-// A Code says why a request was refused. docs/protocol.md says how clients should react to it.
-type Code string
+// A Code says why a request was refused. Package conversation has the table of all of them.
+type Code = conversation.Code
 
 // Codes of all bindings.
 const (
-	BadPayload       Code = "bad_payload"
-	BadRoom          Code = "bad_room"
-	NotJoined        Code = "not_joined"
-	IdentityMismatch Code = "identity_mismatch"
-	TooLarge         Code = "too_large"
-	KeyReuse         Code = "key_reuse"
-	TooManyRooms     Code = "too_many_rooms"
-	RateLimited      Code = "rate_limited"
-	UnknownEvent     Code = "unknown_event"
-	Unavailable      Code = "unavailable"
-	UnknownOutcome   Code = "unknown_outcome"
-	Internal         Code = "internal"
+	BadPayload       = conversation.BadPayload
+	BadRoom          = conversation.BadRoom
+	NotJoined        = conversation.NotJoined
+	IdentityMismatch = conversation.IdentityMismatch
+	TooLarge         = conversation.TooLarge
+	KeyReuse         = conversation.KeyReuse
+	TooManyRooms     = conversation.TooManyRooms
+	RateLimited      = conversation.RateLimited
+	UnknownEvent     = conversation.UnknownEvent
+	Unavailable      = conversation.Unavailable
+	UnknownOutcome   = conversation.UnknownOutcome
+	Internal         = conversation.Internal
 )
-
-// codes is the only table of codes: what each means, and its HTTP status.
-var codes = map[Code]struct {
-	meaning string
-	status  int
-}{
-	BadPayload:       {"the argument is not an object, or a member is missing, of the wrong type or out of bounds", http.StatusBadRequest},
-	BadRoom:          {"`roomId` cannot be the id of a room", http.StatusBadRequest},
-	NotJoined:        {"the room was not joined", http.StatusForbidden},
-	IdentityMismatch: {"`sendMessage` names somebody else than `joinRoom` did, or an id is that of a guest, and not the client's own", http.StatusForbidden},
-	TooLarge:         {"the message is larger than `max-message`", http.StatusRequestEntityTooLarge},
-	KeyReuse:         {"this `clientId` belongs to another message of the same author", http.StatusUnprocessableEntity},
-	TooManyRooms:     {"the socket is in `max-rooms` rooms, or all clients of its address together are in too many", http.StatusTooManyRequests},
-	RateLimited:      {"too much at once, more than can wait; nothing was stored. `data` is `{retryAfter}`, in seconds", http.StatusTooManyRequests},
-	UnknownEvent:     {"there is no such event", http.StatusNotFound},
-	Unavailable:      {"the store cannot be written or read, or the server is shutting down; nothing was stored. Presence, typing and what can be read go on", http.StatusServiceUnavailable},
-	UnknownOutcome:   {"the message may have been stored, or not", http.StatusGatewayTimeout},
-	Internal:         {"the server's fault", http.StatusInternalServerError},
-}
-
-// Status returns the code's HTTP status.
-func (c Code) Status() int { return codes[c].status }
 
 // An Error is a refusal that a client may see.
 type Error struct {

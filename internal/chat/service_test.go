@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"go/build"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -358,37 +357,10 @@ func TestRoomThatCannotBeEntered(t *testing.T) {
 	})
 }
 
-// docs/protocol.md lists the codes with the same meanings, and each has an HTTP status.
-func TestCodesAreDocumented(t *testing.T) {
-	b, err := os.ReadFile("../../docs/protocol.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(b), "| code | meaning |")
-	table, _, _ = strings.Cut(table, "\n\n")
-	documented := map[chat.Code]string{}
-	for _, row := range strings.Split(table, "\n")[2:] {
-		cells := strings.Split(row, " | ")
-		documented[chat.Code(strings.Trim(cells[0], "| `"))] = cells[1]
-	}
-	for code, meaning := range chat.Meanings() {
-		if documented[code] != meaning {
-			t.Errorf("%s is documented as %q, want %q", code, documented[code], meaning)
-		}
-		if code.Status() < 400 {
-			t.Errorf("%s has the status %d", code, code.Status())
-		}
-		delete(documented, code)
-	}
-	if len(documented) > 0 {
-		t.Errorf("documented, but unknown: %v", documented)
-	}
-}
-
 // The service must not know how clients reach it.
 func TestImports(t *testing.T) {
 	const module = "github.com/parley-go/parley"
-	below := []string{"/history", "/internal/address", "/internal/budget", "/internal/jsonscan"}
+	below := []string{"/conversation", "/history", "/internal/address", "/internal/budget", "/internal/jsonscan"}
 	p, err := build.ImportDir(".", 0)
 	if err != nil {
 		t.Fatal(err)
