@@ -106,9 +106,9 @@ type ListRequest struct {
 
 // RoomList is a page of the list.
 type RoomList struct {
-	Rooms  []Room             `json:"rooms"`
-	Next   string             `json:"next,omitempty" doc:"the cursor of the next page"`
-	Counts history.RoomCounts `json:"counts"`
+	Rooms  []Room              `json:"rooms"`
+	Next   string              `json:"next,omitempty" doc:"the cursor of the next page"`
+	Counts *history.RoomCounts `json:"counts,omitempty" doc:"operators: with the first page"`
 }
 
 // WatchRequest joins the lobby.

@@ -45,6 +45,9 @@ type Room struct {
 	// conversations: of its messages and of everything above.
 	Change int64
 
+	// User has the name, the address and Verified of the user's Person; nil if the store does not know
+	// the user. Stores read it together with the room, so that a list costs no query for each room.
+	User *Person
 	Last *Message // the newest message that is not deleted; nil: none
 	// What the member that asked has read and has not; see Reads.
 	ReadSeq int64
