@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 )
@@ -11,9 +12,10 @@ type Editor interface {
 	// ErrPruned.
 	Message(ctx context.Context, room string, seq int64) (Message, error)
 	// Edit changes a message. The change takes the room's next number, which is the message's Rev
-	// from then on. If the message already is so, nothing changes and no number is taken. If IfRev
-	// does not hold, the error is ErrConflict, with the message as it is. A deleted message stays
-	// deleted: the error is ErrConflict as well.
+	// from then on. If the message already is so, nothing changes and no number is taken, whatever
+	// IfRev says: so you may repeat an edit. If IfRev does not hold, the error is ErrConflict, with
+	// the message as it is. A deleted message stays deleted: the error is ErrConflict as well. If
+	// there is no such message, the error is ErrNotFound; if it was pruned, ErrPruned.
 	Edit(ctx context.Context, e Edit) (Edited, error)
 }
 
@@ -26,8 +28,53 @@ type Edit struct {
 	// IfRev, if not zero, is the number that the message's last change must have; see
 	// Message.Number.
 	IfRev int64
-	// Note, if not nil, is appended to another room in the same commit.
+	// Note, if not nil, is appended to another room in the same commit. If it cannot be, nothing
+	// changes.
 	Note *Draft
+
+	prepared bool
+}
+
+// Prepare checks the edit against the limits. It returns the edit with its content and its note as
+// they are stored; see [Draft.Prepare]. Stores prepare every edit that they receive.
+func (e Edit) Prepare() (Edit, error) {
+	if e.prepared {
+		return e, nil
+	}
+	if err := CheckRoom(e.RoomID); err != nil {
+		return e, err
+	}
+	if e.Message != nil {
+		var err error
+		if e.Message, err = prepareContent(e.Message); err != nil {
+			return e, err
+		}
+	}
+	if e.Note != nil {
+		note, err := e.Note.Prepare()
+		switch {
+		case err != nil:
+			return e, err
+		case note.RoomID == e.RoomID:
+			return e, ErrBadDraft.because("a note in the room of its message")
+		}
+		e.Note = &note
+	}
+	e.prepared = true
+	return e, nil
+}
+
+// Changes reports whether a prepared edit changes m. If it must not, the error is [ErrConflict].
+// Stores call it in the commit.
+func (e *Edit) Changes(m *Message) (bool, error) {
+	deletes := e.Message == nil
+	switch {
+	case m.Deleted == deletes && (deletes || bytes.Equal(m.Message, e.Message)):
+		return false, nil
+	case m.Deleted, e.IfRev != 0 && e.IfRev != m.Number():
+		return false, ErrConflict.Wrap("edit", &Conflict{Message: m})
+	}
+	return true, nil
 }
 
 // Edited is the outcome of an edit.

@@ -10,6 +10,21 @@ type Member struct {
 // MaxUnread is where counting unread messages ends. A larger number is not known.
 const MaxUnread = 100
 
+// Check returns [ErrBadDraft] unless m is a user or an operator.
+func (m Member) Check() error {
+	switch {
+	case m.UserID == "" && m.OperatorID == "":
+		return ErrBadDraft.because("neither userId nor operatorId")
+	case m.UserID != "" && m.OperatorID != "":
+		return ErrBadDraft.because("both userId and operatorId")
+	case !validID(m.UserID, MaxMemberID):
+		return ErrBadDraft.because("userId")
+	case !validID(m.OperatorID, MaxMemberID):
+		return ErrBadDraft.because("operatorId")
+	}
+	return nil
+}
+
 // A Mark says how far a member has read a room.
 type Mark struct {
 	Member Member
@@ -20,13 +35,14 @@ type Mark struct {
 // Reads is the capability of a store to know what members have read.
 type Reads interface {
 	// MarkRead sets a member's mark to seq, or to the room's newest number if that is smaller. A mark
-	// never goes back: with a smaller seq the present mark is returned. Moved says whether it has
-	// changed.
-	MarkRead(ctx context.Context, room string, by Member, seq int64) (m Marked, err error)
-	// MarkUnread sets a member's mark back, so that the message seq is the first unread one. It moves
-	// a mark forward never.
-	MarkUnread(ctx context.Context, room string, by Member, seq int64) (m Marked, err error)
-	// Marks returns the marks of all members of a room.
+	// never goes back: with a smaller seq the present mark is returned. In a room that does not exist,
+	// nothing changes.
+	MarkRead(ctx context.Context, room string, by Member, seq int64) (Marked, error)
+	// MarkUnread sets a member's mark back, so that the message seq is the first unread one. It never
+	// moves a mark forward.
+	MarkUnread(ctx context.Context, room string, by Member, seq int64) (Marked, error)
+	// Marks returns the marks of all members of a room who have one, operators first, in the order
+	// of their ids.
 	Marks(ctx context.Context, room string) ([]Mark, error)
 }
 

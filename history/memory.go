@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"sort"
 	"strconv"
 	"sync"
 	"time"
@@ -20,15 +21,22 @@ type Memory struct {
 	closed bool
 }
 
+// memoryRoom is a room. Memory.mu guards it.
 type memoryRoom struct {
 	number   int64     // distinguishes the room in message ids
-	messages []Message // messages[i] has seq i+1
+	head     int64     // the newest number
+	lastAt   int64     // the time of the newest message, in milliseconds
+	messages []Message // in the order of their seqs
+	edited   []int64   // the seqs of the messages that have a Rev, in the order of the Revs
 	clients  map[memoryKey]int64
+	marks    map[Member]Mark
 }
 
-// memoryKey is the scope of a client id within a room. A prefix in author distinguishes a user from
-// an operator with the same name.
-type memoryKey struct{ author, clientID string }
+// memoryKey is the scope of a client id within a room.
+type memoryKey struct {
+	author   Member
+	clientID string
+}
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
@@ -37,20 +45,28 @@ func NewMemory() *Memory {
 
 // Append implements [Store].
 func (s *Memory) Append(ctx context.Context, drafts []Draft) ([]Appended, error) {
+	var results []Appended
+	err := s.write(ctx, "append", func(now int64) error {
+		results = make([]Appended, len(drafts))
+		for i, d := range drafts {
+			results[i] = s.appendLocked(d, now)
+		}
+		return nil
+	})
+	return results, err
+}
+
+// write calls f with the lock and the time in milliseconds.
+func (s *Memory) write(ctx context.Context, doing string, f func(now int64) error) error {
 	if err := ctx.Err(); err != nil {
-		return nil, ErrUnavailable.Wrap("append", err)
+		return ErrUnavailable.Wrap(doing, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
-	now := s.now().UnixMilli()
-	results := make([]Appended, len(drafts))
-	for i, d := range drafts {
-		results[i] = s.appendLocked(d, now)
-	}
-	return results, nil
+	return f(s.now().UnixMilli())
 }
 
 func (s *Memory) appendLocked(d Draft, now int64) Appended {
@@ -60,39 +76,51 @@ func (s *Memory) appendLocked(d Draft, now int64) Appended {
 	}
 	room := s.rooms[d.RoomID]
 	if room == nil {
-		room = &memoryRoom{number: int64(len(s.rooms) + 1), clients: make(map[memoryKey]int64)}
+		room = &memoryRoom{
+			number:  int64(len(s.rooms) + 1),
+			clients: make(map[memoryKey]int64),
+			marks:   make(map[Member]Mark),
+		}
 		s.rooms[d.RoomID] = room
 	}
-	key := memoryKey{"u" + d.UserID, d.ClientID}
-	if d.OperatorID != "" {
-		key.author = "o" + d.OperatorID
-	}
+	key := memoryKey{d.Author(), d.ClientID}
 	if seq, ok := room.clients[key]; ok && d.ClientID != "" {
-		original := room.messages[seq-1]
-		if !bytes.Equal(original.Message, d.Message) {
+		original := *room.message(seq)
+		if original.Rev == 0 && !bytes.Equal(original.Message, d.Message) {
 			return Appended{Err: ErrKeyReuse}
 		}
 		return Appended{Message: original, Dup: true}
 	}
-	seq := int64(len(room.messages) + 1)
-	if seq > 1 {
-		now = max(now, room.messages[seq-2].Timestamp.UnixMilli())
-	}
+	room.head++
+	room.lastAt = max(room.lastAt, now)
 	m := Message{
-		ID:         strconv.FormatInt(room.number<<32|seq, 10),
+		ID:         strconv.FormatInt(room.number<<32|room.head, 10),
 		RoomID:     d.RoomID,
-		Seq:        seq,
+		Seq:        room.head,
 		UserID:     d.UserID,
 		OperatorID: d.OperatorID,
 		Message:    d.Message,
-		Timestamp:  TimeMilli(now),
+		Timestamp:  TimeMilli(room.lastAt),
 		ClientID:   d.ClientID,
 	}
 	room.messages = append(room.messages, m)
 	if d.ClientID != "" {
-		room.clients[key] = seq
+		room.clients[key] = m.Seq
 	}
 	return Appended{Message: m}
+}
+
+// after returns where the first message is that has a larger seq.
+func (r *memoryRoom) after(seq int64) int {
+	return sort.Search(len(r.messages), func(i int) bool { return r.messages[i].Seq > seq })
+}
+
+// message returns the message with a seq, or nil.
+func (r *memoryRoom) message(seq int64) *Message {
+	if i := r.after(seq - 1); i < len(r.messages) && r.messages[i].Seq == seq {
+		return &r.messages[i]
+	}
+	return nil
 }
 
 // History implements [Store].
@@ -101,75 +129,101 @@ func (s *Memory) History(ctx context.Context, room string, p Page) (Slice, error
 	if err != nil {
 		return Slice{}, err
 	}
-	messages, err := s.read(ctx, room)
-	if err != nil {
-		return Slice{}, err
-	}
-	// The seq of messages[i] is i+1. So messages[seq] is the message after seq.
-	head := int64(len(messages))
-	from, older, newer := head, p.Limit, Limit{} // the page grows from here in both directions
-	switch {
-	case p.After != 0:
-		from, older, newer = min(max(p.After, 0), head), Limit{}, p.Limit
-	case p.Around != 0:
-		from = min(p.Around-1, head)
-		older, newer = p.Limit.Halves()
-	case p.Before != 0:
-		from = min(p.Before-1, head)
-	}
-	to := from
-	for from > 0 && older.Take(&messages[from-1]) {
-		from--
-	}
-	for to < head && newer.Take(&messages[to]) {
-		to++
-	}
-	return Slice{
-		Messages:   append([]Message{}, messages[from:to]...),
-		Head:       head,
-		MoreBefore: from > 0,
-		MoreAfter:  to < head,
-	}, nil
+	slice := Slice{Messages: []Message{}}
+	err = s.read(ctx, room, func(r *memoryRoom) error {
+		from, older, newer := len(r.messages), p.Limit, Limit{} // the page grows from here in both directions
+		switch {
+		case p.After != 0:
+			from, older, newer = r.after(p.After), Limit{}, p.Limit
+		case p.Around != 0:
+			from = r.after(p.Around - 1)
+			older, newer = p.Limit.Halves()
+		case p.Before != 0:
+			from = r.after(p.Before - 1)
+		}
+		to := from
+		for from > 0 && older.Take(&r.messages[from-1]) {
+			from--
+		}
+		for to < len(r.messages) && newer.Take(&r.messages[to]) {
+			to++
+		}
+		slice = Slice{
+			Messages:   append([]Message{}, r.messages[from:to]...),
+			Head:       r.head,
+			MoreBefore: from > 0,
+			MoreAfter:  to < len(r.messages),
+		}
+		return nil
+	})
+	return slice, err
 }
 
 // Changes implements [Store].
 func (s *Memory) Changes(ctx context.Context, room string, since int64, l Limit) (Slice, error) {
-	messages, err := s.read(ctx, room)
-	if err != nil {
-		return Slice{}, err
-	}
-	head := int64(len(messages))
-	from := min(max(since, 0), head)
-	to := from
-	for l = l.Prepare(); to < head && l.Take(&messages[to]); {
-		to++
-	}
-	return Slice{
-		Messages:   append([]Message{}, messages[from:to]...),
-		Head:       head,
-		MoreBefore: from > 0,
-		MoreAfter:  to < head,
-		UpTo:       to,
-	}, nil
+	since, l = max(since, 0), l.Prepare()
+	slice := Slice{Messages: []Message{}}
+	err := s.read(ctx, room, func(r *memoryRoom) error {
+		slice.Head, slice.UpTo, slice.MoreBefore = r.head, r.head, since > 0
+		for m := range r.changes(since) {
+			if !l.Take(m) {
+				// At least one message fits.
+				slice.UpTo, slice.MoreAfter = slice.Messages[len(slice.Messages)-1].Number(), true
+				break
+			}
+			slice.Messages = append(slice.Messages, *m)
+		}
+		return nil
+	})
+	return slice, err
 }
 
-// read returns the room's messages; the slice is only ever appended to.
-func (s *Memory) read(ctx context.Context, room string) ([]Message, error) {
+// changes yields the messages whose last change has a larger number, in the order of the changes.
+func (r *memoryRoom) changes(since int64) func(yield func(*Message) bool) {
+	return func(yield func(*Message) bool) {
+		unchanged := r.messages[r.after(since):]
+		first := sort.Search(len(r.edited), func(i int) bool { return r.message(r.edited[i]).Rev > since })
+		changed := r.edited[first:]
+		for {
+			for len(unchanged) > 0 && unchanged[0].Rev != 0 {
+				unchanged = unchanged[1:]
+			}
+			var next *Message
+			if len(changed) > 0 {
+				next = r.message(changed[0])
+			}
+			switch {
+			case len(unchanged) > 0 && (next == nil || unchanged[0].Seq < next.Rev):
+				next, unchanged = &unchanged[0], unchanged[1:]
+			case next == nil:
+				return
+			default:
+				changed = changed[1:]
+			}
+			if !yield(next) {
+				return
+			}
+		}
+	}
+}
+
+// read calls f with a room and the lock. If the room does not exist, it does not.
+func (s *Memory) read(ctx context.Context, room string, f func(*memoryRoom) error) error {
 	if err := CheckRoom(room); err != nil {
-		return nil, err
+		return err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	if r := s.rooms[room]; r != nil {
-		return r.messages, nil
+		return f(r)
 	}
-	return nil, nil
+	return nil
 }
 
 // Heads implements [Store].
@@ -185,7 +239,7 @@ func (s *Memory) Heads(ctx context.Context, rooms []string) (map[string]int64, e
 	heads := make(map[string]int64, len(rooms))
 	for _, room := range rooms {
 		if r := s.rooms[room]; r != nil {
-			heads[room] = int64(len(r.messages))
+			heads[room] = r.head
 		}
 	}
 	return heads, nil

@@ -49,6 +49,9 @@ type Message struct {
 	Deleted bool `json:"deleted,omitempty"`
 }
 
+// Author returns who wrote m.
+func (m *Message) Author() Member { return author(m.UserID, m.OperatorID) }
+
 // Number is the number of the message's last change in the room's order of changes.
 func (m *Message) Number() int64 { return max(m.Seq, m.Rev) }
 
@@ -150,6 +153,16 @@ type Draft struct {
 	prepared bool
 }
 
+// Author returns who the author of the message will be.
+func (d *Draft) Author() Member { return author(d.UserID, d.OperatorID) }
+
+func author(userID, operatorID string) Member {
+	if operatorID != "" {
+		return Member{OperatorID: operatorID}
+	}
+	return Member{UserID: userID}
+}
+
 // Prepare checks the draft against the limits. It returns the draft with a compacted copy of its
 // message, in which \ufffd replaces each escape of half a surrogate pair. This form is stored, and
 // compared when a client id is repeated. Two messages are equal if these bytes are equal; the order
@@ -173,21 +186,31 @@ func (d Draft) Prepare() (Draft, error) {
 		return d, ErrBadDraft.because("operatorId")
 	case !validID(d.ClientID, MaxClientID):
 		return d, ErrBadDraft.because("clientId")
-	case !utf8.Valid(d.Message):
-		return d, ErrBadDraft.because("message is not UTF-8")
 	}
-	var compact bytes.Buffer
-	compact.Grow(len(d.Message))
-	if err := json.Compact(&compact, d.Message); err != nil {
-		return d, ErrBadDraft.because("message is not JSON")
+	var err error
+	if d.Message, err = prepareContent(d.Message); err != nil {
+		return d, err
 	}
-	if compact.Len() > MaxMessage {
-		return d, ErrTooLarge.because(strconv.Itoa(compact.Len()) + " bytes")
-	}
-	d.Message = compact.Bytes()
-	mendSurrogates(d.Message)
 	d.prepared = true
 	return d, nil
+}
+
+// prepareContent returns the form in which the content of a message is stored; see [Draft.Prepare].
+func prepareContent(content json.RawMessage) (json.RawMessage, error) {
+	if !utf8.Valid(content) {
+		return nil, ErrBadDraft.because("message is not UTF-8")
+	}
+	var compact bytes.Buffer
+	compact.Grow(len(content))
+	if err := json.Compact(&compact, content); err != nil {
+		return nil, ErrBadDraft.because("message is not JSON")
+	}
+	if compact.Len() > MaxMessage {
+		return nil, ErrTooLarge.because(strconv.Itoa(compact.Len()) + " bytes")
+	}
+	content = compact.Bytes()
+	mendSurrogates(content)
+	return content, nil
 }
 
 // CheckRoom returns [ErrBadRoom] unless room is a valid room id: 1 to [MaxRoomID] bytes of UTF-8

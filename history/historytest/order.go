@@ -1,6 +1,7 @@
 package historytest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -127,18 +128,50 @@ func testContention(t *testing.T, store history.Store) {
 	}
 }
 
+// model is what a store must contain, by room.
+type model map[string]*modelRoom
+
+type modelRoom struct {
+	messages []history.Message // in the order of seq
+	head     int64
+}
+
+// at returns a room of the model, and makes it if necessary.
+func (m model) at(name string) *modelRoom {
+	if m[name] == nil {
+		m[name] = new(modelRoom)
+	}
+	return m[name]
+}
+
+// changes returns the room's messages in the order of their last changes.
+func (r *modelRoom) changes() []history.Message {
+	return slices.SortedFunc(slices.Values(r.messages), func(a, b history.Message) int { return int(a.Number() - b.Number()) })
+}
+
+// split returns the messages before one with a number, and the rest.
+func split(messages []history.Message, n int64, number func(*history.Message) int64) (before, rest []history.Message) {
+	i := 0
+	for i < len(messages) && number(&messages[i]) < n {
+		i++
+	}
+	return messages[:i], messages[i:]
+}
+
+func seqOf(m *history.Message) int64 { return m.Seq }
+
 // testModel compares the store with one slice per room, under random calls.
 func testModel(t *testing.T, store history.Store) {
 	trial := 0
 	rapid.Check(t, func(t *rapid.T) {
 		trial++
-		model := make(map[string][]history.Message)
-		names := []string{fmt.Sprint("x", trial), fmt.Sprint("y", trial)}
-		room := rapid.SampledFrom(names)
-		t.Repeat(map[string]func(*rapid.T){
+		model := make(model)
+		room := rapid.SampledFrom([]string{fmt.Sprint("x", trial), fmt.Sprint("y", trial)})
+		content := rapid.IntRange(0, 2)
+		actions := map[string]func(*rapid.T){
 			"append": func(t *rapid.T) {
 				drafts := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) history.Draft {
-					d := draft(room.Draw(t, "room"), rapid.IntRange(0, 2).Draw(t, "message"))
+					d := draft(room.Draw(t, "room"), content.Draw(t, "message"))
 					d.UserID = rapid.SampledFrom([]string{"ann", "bob", ""}).Draw(t, "user")
 					d.ClientID = rapid.SampledFrom([]string{"", "1", "2", "3", "4", "5", "6"}).Draw(t, "client id")
 					return d
@@ -154,44 +187,86 @@ func testModel(t *testing.T, store history.Store) {
 			"history": func(t *rapid.T) {
 				p := history.Page{Limit: drawLimit(t)}
 				n := rapid.Int64Range(1, 200).Draw(t, "n")
-				all := model[room.Draw(t, "room")]
-				head := int64(len(all))
-				from, to := head, head
-				switch rapid.SampledFrom([]string{"newest", "before", "after"}).Draw(t, "page") {
+				name := room.Draw(t, "room")
+				older, newer := model.at(name).messages, []history.Message(nil)
+				before, after := p.Limit, history.Limit{}
+				switch rapid.SampledFrom([]string{"newest", "before", "after", "around"}).Draw(t, "page") {
 				case "before":
 					p.Before = n
-					to = min(n-1, head)
-					from = to - fitting(p.Limit, slices.Backward(all[:to]))
+					older, newer = split(older, n, seqOf)
 				case "after":
 					p.After = n
-					from = min(n, head)
-					to = from + fitting(p.Limit, slices.All(all[from:]))
-				default:
-					from = to - fitting(p.Limit, slices.Backward(all[:to]))
+					older, newer = split(older, n+1, seqOf)
+					before, after = after, p.Limit
+				case "around":
+					p.Around = n
+					older, newer = split(older, n, seqOf)
+					before, after = p.Limit.Halves()
 				}
-				if head == 0 {
-					return // the model does not know the room's name
+				from := len(older) - fitting(before, slices.Backward(older))
+				to := fitting(after, slices.All(newer))
+				s, err := store.History(context.Background(), name, p)
+				compareMessages(t, s, err, slices.Concat(older[from:], newer[:to]), model.at(name).head)
+				if s.MoreBefore != (from > 0) || s.MoreAfter != (to < len(newer)) {
+					t.Fatalf("%+v: more %v %v, want %v %v", p, s.MoreBefore, s.MoreAfter, from > 0, to < len(newer))
 				}
-				s, err := store.History(context.Background(), all[0].RoomID, p)
-				compareMessages(t, s, err, all[from:to], head)
 			},
 			"changes": func(t *rapid.T) {
-				all := model[room.Draw(t, "room")]
-				head := int64(len(all))
-				if head == 0 {
-					return
-				}
+				name := room.Draw(t, "room")
+				head := model.at(name).head
 				since := rapid.Int64Range(0, head).Draw(t, "since")
 				limit := drawLimit(t)
-				to := since + fitting(limit, slices.All(all[since:]))
-				s, err := store.Changes(context.Background(), all[0].RoomID, since, limit)
-				compareMessages(t, s, err, all[since:to], head)
-				if s.UpTo != to {
-					t.Fatalf("up to %d, want %d", s.UpTo, to)
+				_, want := split(model.at(name).changes(), since+1, (*history.Message).Number)
+				to, upTo := fitting(limit, slices.All(want)), head
+				if to < len(want) {
+					upTo = want[to-1].Number()
+				}
+				s, err := store.Changes(context.Background(), name, since, limit)
+				compareMessages(t, s, err, want[:to], head)
+				if s.UpTo != upTo {
+					t.Fatalf("up to %d, want %d", s.UpTo, upTo)
 				}
 			},
-		})
+		}
+		if store, ok := store.(history.Editor); ok {
+			actions["edit"] = func(t *rapid.T) {
+				e := edit(room.Draw(t, "room"), rapid.Int64Range(1, 100).Draw(t, "seq"), content.Draw(t, "message"))
+				if rapid.IntRange(0, 3).Draw(t, "delete") == 0 {
+					e.Message = nil
+				}
+				e.IfRev = rapid.SampledFrom([]int64{0, 0, e.Seq, model.at(e.RoomID).head}).Draw(t, "if")
+				edited, err := store.Edit(context.Background(), e)
+				compareEdited(t, model.at(e.RoomID), e, edited, err)
+			}
+		}
+		t.Repeat(actions)
 	})
+}
+
+// compareEdited checks the outcome of an edit, and makes it in the model.
+func compareEdited(t *rapid.T, room *modelRoom, e history.Edit, got history.Edited, err error) {
+	var m *history.Message
+	if before, rest := split(room.messages, e.Seq, seqOf); len(rest) > 0 && rest[0].Seq == e.Seq {
+		m = &room.messages[len(before)]
+	}
+	want, same := "", false
+	switch {
+	case m == nil:
+		want = history.ErrNotFound.Code
+	case m.Deleted == (e.Message == nil) && string(m.Message) == string(e.Message):
+		same = true
+	case m.Deleted, e.IfRev != 0 && e.IfRev != m.Number():
+		want = history.ErrConflict.Code
+	}
+	if history.Code(err) != want || err == nil && got.Changed == same {
+		t.Fatalf("%+v of %+v: %+v, %v; want code %q, the same %v", e, m, got, err, want, same)
+	}
+	if err != nil || same {
+		return
+	}
+	room.head++
+	m.Rev, m.Message, m.Deleted, m.EditedAt = room.head, e.Message, e.Message == nil, got.Message.EditedAt
+	compareMessage(t, got.Message, *m)
 }
 
 func drawLimit(t *rapid.T) history.Limit {
@@ -199,11 +274,11 @@ func drawLimit(t *rapid.T) history.Limit {
 }
 
 // fitting returns how many of the messages a page may have.
-func fitting(l history.Limit, messages iter.Seq2[int, history.Message]) (n int64) {
+func fitting(l history.Limit, messages iter.Seq2[int, history.Message]) (n int) {
 	bytes := 0
 	for _, m := range messages {
 		bytes += m.Size()
-		if int(n) == l.Messages || n > 0 && bytes > l.Bytes {
+		if n == l.Messages || n > 0 && bytes > l.Bytes {
 			break
 		}
 		n++
@@ -211,21 +286,25 @@ func fitting(l history.Limit, messages iter.Seq2[int, history.Message]) (n int64
 	return n
 }
 
-func compareAppended(t *rapid.T, model map[string][]history.Message, d history.Draft, got history.Appended) {
+func compareAppended(t *rapid.T, model model, d history.Draft, got history.Appended) {
 	var want string
-	known := model[d.RoomID]
-	switch original := find(known, d); {
+	room := model.at(d.RoomID)
+	switch original := find(room.messages, d); {
 	case d.UserID == "":
 		want = history.ErrBadDraft.Code
 	case original == nil:
-		if got.Err == nil && (got.Dup || got.Message.Seq != int64(len(known)+1)) {
-			t.Fatalf("%+v became %+v after %d messages", d, got, len(known))
+		room.head++
+		if got.Err == nil && (got.Dup || got.Message.Seq != room.head) {
+			t.Fatalf("%+v became %+v after number %d", d, got, room.head-1)
 		}
-		model[d.RoomID] = append(known, got.Message)
-	case string(original.Message) != string(d.Message):
+		room.messages = append(room.messages, got.Message)
+	case original.Rev == 0 && string(original.Message) != string(d.Message):
 		want = history.ErrKeyReuse.Code
-	case !got.Dup || got.Message.ID != original.ID:
-		t.Fatalf("replay of %+v: %+v", original, got)
+	case got.Err == nil:
+		if !got.Dup {
+			t.Fatalf("stored again: %+v", got)
+		}
+		compareMessage(t, got.Message, *original)
 	}
 	if history.Code(got.Err) != want {
 		t.Fatalf("%+v: error %v, want code %q", d, got.Err, want)
@@ -246,9 +325,12 @@ func compareMessages(t *rapid.T, got history.Slice, err error, want []history.Me
 		t.Fatalf("%d messages, head %d, %v; want %d, head %d", len(got.Messages), got.Head, err, len(want), head)
 	}
 	for i := range want {
-		g, w := got.Messages[i], want[i]
-		if g.ID != w.ID || g.Seq != w.Seq || string(g.Message) != string(w.Message) || g.ClientID != w.ClientID || !g.Timestamp.Equal(w.Timestamp.Time) {
-			t.Fatalf("got %+v, want %+v", g, w)
-		}
+		compareMessage(t, got.Messages[i], want[i])
+	}
+}
+
+func compareMessage(t *rapid.T, got, want history.Message) {
+	if g, w := got.AppendJSON(nil), want.AppendJSON(nil); !bytes.Equal(g, w) {
+		t.Fatalf("got %s, want %s", g, w)
 	}
 }

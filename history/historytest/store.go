@@ -13,33 +13,49 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// Run checks that the stores that open returns behave as [history.Store] requires. open must return
-// an empty store that is closed when the test ends.
+// Run checks that the stores that open returns behave as [history.Store] requires, and as each of its
+// capabilities does that they have. open must return an empty store that is closed when the test
+// ends.
 func Run(t *testing.T, open func(testing.TB) history.Store) {
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, history.Store)
-	}{
-		{"Append", testAppend},
-		{"Refused", testRefused},
-		{"AnyJSON", testAnyJSON},
-		{"Replay", testReplay},
-		{"ReplayWithinBatch", testReplayWithinBatch},
-		{"Scope", testScope},
-		{"Pages", testPages},
-		{"Changes", testChanges},
-		{"Bytes", testBytes},
-		{"Heads", testHeads},
-		{"EmptyRoom", testEmptyRoom},
-		{"Cancelled", testCancelled},
-		{"Closed", testClosed},
-		{"Visibility", testVisibility},
-		{"Atomicity", testAtomicity},
-		{"Contention", testContention},
-		{"Model", testModel},
-	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+	run(t, open, storeTests)
+	run(t, open, editTests)
+	run(t, open, markTests)
+}
+
+// test is a test of stores with the capability S.
+type test[S any] struct {
+	name string
+	run  func(*testing.T, S)
+}
+
+// run runs tests if the stores have the capability S.
+func run[S any](t *testing.T, open func(testing.TB) history.Store, tests []test[S]) {
+	if _, ok := open(t).(S); !ok {
+		return
 	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { test.run(t, open(t).(S)) })
+	}
+}
+
+var storeTests = []test[history.Store]{
+	{"Append", testAppend},
+	{"Refused", testRefused},
+	{"AnyJSON", testAnyJSON},
+	{"Replay", testReplay},
+	{"ReplayWithinBatch", testReplayWithinBatch},
+	{"Scope", testScope},
+	{"Pages", testPages},
+	{"Changes", testChanges},
+	{"Bytes", testBytes},
+	{"Heads", testHeads},
+	{"EmptyRoom", testEmptyRoom},
+	{"Cancelled", testCancelled},
+	{"Closed", testClosed},
+	{"Visibility", testVisibility},
+	{"Atomicity", testAtomicity},
+	{"Contention", testContention},
+	{"Model", testModel},
 }
 
 func draft(room string, n int) history.Draft {
