@@ -17,6 +17,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
@@ -69,9 +70,26 @@ type Config struct {
 	MaxOutbox                int64
 	MaxRooms                 int
 
-	MaxMessage int64
-	PageSize   int
-	MaxPage    int
+	MaxMessage           int64
+	PageSize             int
+	MaxPage              int
+	EditWindow           time.Duration
+	MaxOpenConversations int
+	Preview              bool
+	Search               bool
+
+	InsecureOpen    bool
+	Visitors        bool
+	WidgetOrigins   []string
+	OpenRooms       auth.Grants
+	TokenSecrets    []string
+	TokenSecretFile string
+	TokenKeys       []string
+	TokenIssuer     string
+	JWKS            map[string]string // addresses of key sets, by issuer
+	TokenAudience   string
+	TokenMaxAge     time.Duration
+	TokenType       string
 }
 
 // Defaults returns the configuration with all defaults.
@@ -125,6 +143,9 @@ func LoadConfig(environ []string, flags map[string]string) (Config, error) {
 				return c, fmt.Errorf("%s: there is no such setting; see parley help config", source.title(name))
 			}
 			if err := s.set(source.values[name]); err != nil {
+				if s.secret {
+					return c, fmt.Errorf("%s: want %w", source.title(name), err)
+				}
 				return c, fmt.Errorf("%s: %q is not allowed: want %w", source.title(name), source.values[name], err)
 			}
 		}

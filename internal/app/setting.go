@@ -16,8 +16,10 @@ import (
 
 	"golang.org/x/net/idna"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/origin"
+	"github.com/parley-go/parley/internal/target"
 )
 
 // setting is a row of the table that flags, environment, file and reference share.
@@ -33,6 +35,8 @@ type setting struct {
 type value struct {
 	set func(string) error // the error says what is allowed: "a duration such as 25s"
 	yes bool               // the flag may stand without a value
+
+	secret bool // errors and lists of settings do not show the value
 }
 
 // settings returns the table, bound to c.
@@ -85,6 +89,23 @@ func (c *Config) settings() []setting {
 		{"Conversations", "max-message", "64KiB", "Maximum size of one message, as compact JSON.", size(&c.MaxMessage, 1, history.MaxMessage)},
 		{"", "page-size", "50", "Number of messages in a page of history if the client gives no limit.", integer(&c.PageSize, 1, history.MaxLimit)},
 		{"", "max-page-size", strconv.Itoa(history.MaxLimit), "Maximum number of messages in a page.", integer(&c.MaxPage, 1, history.MaxLimit)},
+		{"", "edit-window", "24h", "How long users may change and delete their messages. 0 means never. Operators may always.", durationOrZero(&c.EditWindow, 100*365*24*time.Hour)},
+		{"", "max-open-conversations", "1", "How many open conversations a user may have. Who starts another one gets the newest open one instead.", integer(&c.MaxOpenConversations, 1, 1000)},
+		{"", "preview", "false", "Show operators what visitors are typing before they send it. Tell your visitors if you turn this on.", boolean(&c.Preview)},
+		{"", "search", "false", "Keep an index of the words of all messages, so that operators can search in all rooms. It takes about as much disk space as the messages. Searching in one room needs no index.", boolean(&c.Search)},
+
+		{"Access", "visitors", "false", "Let people chat who have no account: the server makes up a user for each browser, and signs its token. Nothing is stored before the first message.", boolean(&c.Visitors)},
+		{"", "widget-origins", "", "Sites whose pages may ask for visitors' tokens, such as `https://shop.example`, separated by commas; `*` means all sites. The server's own page always may.", origins(&c.WidgetOrigins)},
+		{"", "open-rooms", "", "Rooms that everybody with an identity may use, and the rights there, separated by commas: `news=r,lounge-*=rwp`. A room may be a prefix that ends with `*`, and contain `{sub}` for the user's id. The rights are `r` (read), `w` (write), `p` (see who is there) and `m` (manage).", grants(&c.OpenRooms)},
+		{"", "token-secret", "", "Secrets that sign the tokens of your users with HS256, separated by commas; each at least 32 bytes. The first one is for `parley token create`; all of them verify, so you can change a secret without signing anybody out. Better give this in `token-secret-file` than on a command line.", secrets(&c.TokenSecrets)},
+		{"", "token-secret-file", "", "File with such secrets, one per line.", optional(&c.TokenSecretFile)},
+		{"", "token-keys", "", "Files with public keys, separated by commas, whose owners sign tokens with RS256, PS256, ES256 or EdDSA: PEM or JWK. Write `NAME=FILE` to give a key the `kid` NAME.", listOfAny(&c.TokenKeys)},
+		{"", "token-issuer", "", "The issuer (`iss`) that tokens of `token-secret` and `token-keys` must have. If left out, it does not matter.", optional(&c.TokenIssuer)},
+		{"", "jwks", "", "Identity providers whose tokens count, as `ISSUER=URL` of their key set, separated by commas: `https://id.example=https://id.example/jwks.json`. The server reads the keys again every hour, and keeps them while a provider is down.", keySets(&c.JWKS)},
+		{"", "token-audience", "parley", "The audience (`aud`) that tokens must have. Tokens signed with a `token-secret` may have none.", text(&c.TokenAudience, "a name")},
+		{"", "token-max-age", "24h", "How far away the expiry (`exp`) of a token may be.", duration(&c.TokenMaxAge, 365*24*time.Hour)},
+		{"", "token-type", "", "The type (`typ`) that tokens must have, such as `at+jwt`. If left out, it does not matter.", optional(&c.TokenType)},
+		{"", "insecure-open", "false", "Without any of `visitors`, `token-secret`, `token-secret-file`, `token-keys`, `jwks`, and an operator (`parley operator add`), the server is open: it believes who clients say they are. Then it refuses to listen where others reach it, unless you insist with this setting.", boolean(&c.InsecureOpen)},
 	}
 }
 
@@ -155,6 +176,17 @@ func duration(to *time.Duration, most time.Duration) value {
 		}
 		return allowed(d, d >= time.Millisecond && d <= most)
 	})
+}
+
+// durationOrZero accepts 0 as well.
+func durationOrZero(to *time.Duration, most time.Duration) value {
+	return value{set: func(s string) error {
+		if s == "0" {
+			*to = 0
+			return nil
+		}
+		return duration(to, most).set(s)
+	}}
 }
 
 func boolean(to *bool) value {
@@ -252,6 +284,57 @@ func listOf(to *[]string, choices ...string) value {
 		l := splitList(s)
 		unknown := slices.ContainsFunc(l, func(part string) bool { return !slices.Contains(choices, part) })
 		return allowed(l, len(l) > 0 && !unknown)
+	})
+}
+
+func listOfAny(to *[]string) value {
+	return parsed(to, "", func(s string) ([]string, error) { return splitList(s), nil })
+}
+
+// secrets does not repeat a value that it refuses.
+func secrets(to *[]string) value {
+	v := parsed(to, "secrets of at least 32 bytes, separated by commas", func(s string) ([]string, error) {
+		l := splitList(s)
+		short := slices.ContainsFunc(l, func(secret string) bool { return len(secret) < leastSecret })
+		return allowed(l, !short)
+	})
+	v.secret = true
+	return v
+}
+
+// leastSecret is the least length of a secret in bytes: that of the hash of HS256 (RFC 7518, 3.2).
+const leastSecret = 32
+
+func keySets(to *map[string]string) value {
+	return parsed(to, "pairs such as https://id.example=https://id.example/jwks.json, separated by commas", func(s string) (map[string]string, error) {
+		sets := make(map[string]string)
+		for _, part := range splitList(s) {
+			issuer, address, ok := strings.Cut(part, "=")
+			u, err := url.Parse(address)
+			if !ok || issuer == "" || err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && target.IsLoopback(u.Hostname())) {
+				return nil, errNotAllowed
+			}
+			sets[issuer] = address
+		}
+		return sets, nil
+	})
+}
+
+func grants(to *auth.Grants) value {
+	return parsed(to, "rooms with rights such as news=r,lounge-*=rwp", func(s string) (auth.Grants, error) {
+		var l auth.Grants
+		for _, part := range splitList(s) {
+			i := strings.LastIndexByte(part, '=')
+			if i < 1 {
+				return nil, errNotAllowed
+			}
+			rights, err := auth.ParseRights(part[i+1:])
+			if err != nil {
+				return nil, err
+			}
+			l = append(l, auth.Grant{Pattern: part[:i], Rights: rights})
+		}
+		return l, nil
 	})
 }
 
