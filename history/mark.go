@@ -48,7 +48,22 @@ type Reads interface {
 
 // Marked is the outcome of setting a mark.
 type Marked struct {
-	Seq    int64 // the mark now
-	Unread int   // messages after it that others wrote and nobody deleted, up to MaxUnread
-	Moved  bool  // it has changed
+	Seq int64 // the mark now
+	// Unread is the number of messages after it that others wrote and nobody deleted, up to MaxUnread.
+	// In a conversation, others are the other side: users for an operator, operators for a user.
+	Unread int
+	Moved  bool // it has changed
+}
+
+// unread reports whether a message after the member's mark counts as unread, in a conversation or in
+// another room.
+func (m Member) unread(message *Message, conversation bool) bool {
+	switch by := message.Author(); {
+	case message.Deleted, m == Member{}:
+		return false
+	case conversation:
+		return (by.OperatorID == "") != (m.OperatorID == "")
+	default:
+		return by != m
+	}
 }

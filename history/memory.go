@@ -16,13 +16,21 @@ type Memory struct {
 	epoch string
 	now   func() time.Time
 
-	mu     sync.RWMutex
-	rooms  map[string]*memoryRoom
-	closed bool
+	mu       sync.RWMutex
+	rooms    map[string]*memoryRoom
+	lastRoom int64 // the number of the newest room
+	people   map[string]Person
+	visitors map[string][]string // that a user was, sorted
+	// change is the newest change of all conversations. changed has the changes in order. Those up to
+	// changeFloor are not complete, because something was erased.
+	change, changeFloor int64
+	changed             []memoryChange
+	closed              bool
 }
 
 // memoryRoom is a room. Memory.mu guards it.
 type memoryRoom struct {
+	name     string
 	number   int64     // distinguishes the room in message ids
 	head     int64     // the newest number
 	lastAt   int64     // the time of the newest message, in milliseconds
@@ -30,6 +38,8 @@ type memoryRoom struct {
 	edited   []int64   // the seqs of the messages that have a Rev, in the order of the Revs
 	clients  map[memoryKey]int64
 	marks    map[Member]Mark
+
+	conversation *Room // what is not above; nil: the room belongs to nobody
 }
 
 // memoryKey is the scope of a client id within a room.
@@ -40,7 +50,10 @@ type memoryKey struct {
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{epoch: rand.Text(), now: time.Now, rooms: make(map[string]*memoryRoom)}
+	return &Memory{
+		epoch: rand.Text(), now: time.Now,
+		rooms: make(map[string]*memoryRoom), people: make(map[string]Person), visitors: make(map[string][]string),
+	}
 }
 
 // Append implements [Store].
@@ -74,17 +87,13 @@ func (s *Memory) appendLocked(d Draft, now int64) Appended {
 	if err != nil {
 		return Appended{Err: err}
 	}
-	room := s.rooms[d.RoomID]
-	if room == nil {
-		room = &memoryRoom{
-			number:  int64(len(s.rooms) + 1),
-			clients: make(map[memoryKey]int64),
-			marks:   make(map[Member]Mark),
-		}
-		s.rooms[d.RoomID] = room
+	isNew := s.rooms[d.RoomID] == nil
+	room := s.makeLocked(d.RoomID)
+	if isNew && d.Conversation != nil {
+		s.converseLocked(room, d.Conversation, now)
 	}
 	key := memoryKey{d.Author(), d.ClientID}
-	if seq, ok := room.clients[key]; ok && d.ClientID != "" {
+	if seq, ok := s.replayLocked(room, &d); ok {
 		original := *room.message(seq)
 		if original.Rev == 0 && !bytes.Equal(original.Message, d.Message) {
 			return Appended{Err: ErrKeyReuse}
@@ -103,11 +112,38 @@ func (s *Memory) appendLocked(d Draft, now int64) Appended {
 		Timestamp:  TimeMilli(room.lastAt),
 		ClientID:   d.ClientID,
 	}
+	if r := room.conversation; r != nil {
+		if m.OperatorID != "" {
+			m.UserID = r.UserID
+		}
+		r.Receive(&m, d.KeepOperator)
+		r.LastAt = m.Timestamp
+		s.changedLocked(room)
+	}
 	room.messages = append(room.messages, m)
 	if d.ClientID != "" {
 		room.clients[key] = m.Seq
 	}
 	return Appended{Message: m}
+}
+
+// replayLocked returns the seq of the message that d repeats. A user may repeat what it has sent as
+// the visitor that it was.
+func (s *Memory) replayLocked(r *memoryRoom, d *Draft) (seq int64, found bool) {
+	if d.ClientID == "" {
+		return 0, false
+	}
+	author := d.Author()
+	seq, found = r.clients[memoryKey{author, d.ClientID}]
+	if found || author.UserID == "" || r.conversation == nil || r.conversation.UserID != author.UserID {
+		return seq, found
+	}
+	for _, visitor := range s.visitors[author.UserID] {
+		if seq, found := r.clients[memoryKey{Member{UserID: visitor}, d.ClientID}]; found {
+			return seq, true
+		}
+	}
+	return 0, false
 }
 
 // after returns where the first message is that has a larger seq.
@@ -212,6 +248,16 @@ func (s *Memory) read(ctx context.Context, room string, f func(*memoryRoom) erro
 	if err := CheckRoom(room); err != nil {
 		return err
 	}
+	return s.look(ctx, func() error {
+		if r := s.rooms[room]; r != nil {
+			return f(r)
+		}
+		return nil
+	})
+}
+
+// look calls f with the lock for reading.
+func (s *Memory) look(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -220,29 +266,21 @@ func (s *Memory) read(ctx context.Context, room string, f func(*memoryRoom) erro
 	if s.closed {
 		return ErrClosed
 	}
-	if r := s.rooms[room]; r != nil {
-		return f(r)
-	}
-	return nil
+	return f()
 }
 
 // Heads implements [Store].
 func (s *Memory) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return nil, ErrClosed
-	}
 	heads := make(map[string]int64, len(rooms))
-	for _, room := range rooms {
-		if r := s.rooms[room]; r != nil {
-			heads[room] = r.head
+	err := s.look(ctx, func() error {
+		for _, room := range rooms {
+			if r := s.rooms[room]; r != nil && r.head > 0 {
+				heads[room] = r.head
+			}
 		}
-	}
-	return heads, nil
+		return nil
+	})
+	return heads, err
 }
 
 // Epoch implements [Store].
@@ -253,6 +291,6 @@ func (s *Memory) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.rooms = nil
+	s.rooms, s.people, s.visitors, s.changed = nil, nil, nil, nil
 	return nil
 }

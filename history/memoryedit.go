@@ -47,6 +47,7 @@ func (s *Memory) Edit(ctx context.Context, e Edit) (edited Edited, err error) {
 			edited.Note = &note.Message
 		}
 		edited.Message = room.edit(e.Seq, e.Message, now)
+		s.changedLocked(room)
 		return nil
 	})
 	if err != nil {

@@ -44,7 +44,7 @@ func (s *Memory) mark(ctx context.Context, room string, by Member, move func(*me
 // unread counts the messages after a mark that others wrote, up to MaxUnread.
 func (r *memoryRoom) unread(by Member, mark int64) (n int) {
 	for i := r.after(mark); i < len(r.messages) && n < MaxUnread; i++ {
-		if m := &r.messages[i]; !m.Deleted && m.Author() != by {
+		if by.unread(&r.messages[i], r.conversation != nil) {
 			n++
 		}
 	}

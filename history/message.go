@@ -143,8 +143,8 @@ type Draft struct {
 	// Message is any JSON. The store keeps a copy.
 	Message json.RawMessage
 
-	// Conversation, if not nil, makes the room a conversation if it does not exist yet. Stores that
-	// are not Rooms ignore this and the next field.
+	// Conversation, if not nil, makes the room a conversation if it does not exist yet; see
+	// [CheckConversation]. Stores that are not Rooms ignore this and the next field.
 	Conversation *Conversation
 	// KeepOperator is asked if the message reopens a closed conversation that has an operator. If it
 	// returns false, the conversation loses its operator. Nil keeps it. It must not block.
@@ -186,6 +186,16 @@ func (d Draft) Prepare() (Draft, error) {
 		return d, ErrBadDraft.because("operatorId")
 	case !validID(d.ClientID, MaxClientID):
 		return d, ErrBadDraft.because("clientId")
+	}
+	if d.Conversation != nil {
+		if err := CheckConversation(d.RoomID); err != nil {
+			return d, err
+		}
+		c, err := d.Conversation.Prepare()
+		if err != nil {
+			return d, err
+		}
+		d.Conversation = &c
 	}
 	var err error
 	if d.Message, err = prepareContent(d.Message); err != nil {

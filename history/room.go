@@ -34,15 +34,15 @@ type Room struct {
 	Attributes json.RawMessage // a JSON object, or nil
 	Head       int64           // the newest number
 	Floor      int64           // the largest number that was pruned
-	LastAt     Time            // of the newest message
-	CreatedAt  Time
-	ClosedAt   Time // zero: open
+	LastAt     Time            // of the newest message; of a conversation without messages, CreatedAt
+	CreatedAt  Time            // zero: not a conversation
+	ClosedAt   Time            // zero: open
 	// WaitingSince is the time of the first message of the user that nobody has answered; zero if
 	// there is none. A user's message sets it unless it is set. A message of an operator, closing,
 	// and RoomUpdate.Answered clear it.
 	WaitingSince Time
 	// Change is the number of the last change of the conversation among the changes of all
-	// conversations: of its messages and of everything above.
+	// conversations: of its messages, of everything above, and of the user's name and address.
 	Change int64
 
 	// User has the name, the address and Verified of the user's Person; nil if the store does not know
@@ -64,7 +64,8 @@ type Conversation struct {
 	Labels     []string
 	Attributes json.RawMessage // a JSON object, or nil
 	// Name and Email describe the user; Verified says that a signed token says so. They are stored
-	// as a Person in the same commit.
+	// as a Person in the same commit. They do not replace what a signed token has said, unless one
+	// says them as well.
 	Name, Email string
 	Verified    bool
 }
@@ -76,22 +77,29 @@ type Rooms interface {
 	// Room returns a room as seen by a member, who may be the zero Member. If the room does not
 	// exist, the error is ErrNotFound.
 	Room(ctx context.Context, room string, by Member) (Room, error)
-	// ListRooms returns a page of the conversations that match q.
+	// ListRooms returns a page of the conversations that match q. The work for a page is bounded: if
+	// few conversations match, a page may have less than Limit of them, or none, and still a Next.
 	ListRooms(ctx context.Context, q RoomQuery) (RoomList, error)
 	// ChangedRooms returns the conversations whose last change is larger than after, in the order of
 	// these changes, each once and as it is now. Limit is at most MaxLimit. Next is the change up to
 	// which the result is complete; Head the newest change. If conversations were erased since, the
 	// error is ErrPruned: load the list anew.
 	ChangedRooms(ctx context.Context, after int64, limit int, by Member) (ChangedRooms, error)
-	// CountRooms counts open conversations, as seen by a member, up to 1,000 of each kind.
+	// CountRooms counts open conversations, up to MaxCount of each kind. For a user, it counts only
+	// those of the user.
 	CountRooms(ctx context.Context, by Member) (RoomCounts, error)
 	// CreateRoom makes a conversation that has no messages yet. If the room exists, the error is
-	// ErrConflict, with the room as it is.
+	// ErrConflict, with the room as it is. See [CheckConversation] for its id.
 	CreateRoom(ctx context.Context, room string, c Conversation) (Room, error)
-	// UpdateRoom changes a conversation, and appends to its log of notes in the same commit. If a
-	// condition does not hold, nothing changes, and the error is ErrConflict, with the room as it is.
+	// UpdateRoom changes a conversation, and appends to its log of notes in the same commit. If the
+	// conversation already is so, nothing changes, whatever the conditions say: so you may repeat an
+	// update. Otherwise, if a condition does not hold, nothing changes, and the error is ErrConflict,
+	// with the room as it is. If the room is no conversation, the error is ErrNotFound.
 	UpdateRoom(ctx context.Context, u RoomUpdate) (Updated, error)
 }
+
+// MaxCount is where counting conversations ends. A larger number is not known.
+const MaxCount = 1000
 
 // RoomUpdate is a change of a conversation. Pointers that are nil leave a thing as it is.
 type RoomUpdate struct {
@@ -107,12 +115,13 @@ type RoomUpdate struct {
 	UserID       *string // who owns it from now on
 	Subject      *string
 	AddLabels    []string
-	RemoveLabels []string
+	RemoveLabels []string        // a label that is in both goes
 	Attributes   json.RawMessage // a merge patch (RFC 7396) of the attributes
 	Answered     bool            // clears WaitingSince
 
-	// Note, if not nil, is appended to another room in the same commit. If nothing else changes
-	// because the room is already so, nothing is appended.
+	// Note, if not nil, is appended to another room in the same commit; see [NotesRoom]. If it cannot
+	// be, nothing changes. If nothing else changes because the room is already so, nothing is
+	// appended.
 	Note *Draft
 }
 
@@ -143,7 +152,7 @@ const (
 // RoomSort is the order of a list of conversations.
 type RoomSort string
 
-// The orders of lists. Rooms of equal keys follow the order of their creation.
+// The orders of lists. Of rooms with equal keys, the order of creation decides in the same direction.
 const (
 	ByActivity RoomSort = "activity" // the newest message first; the default
 	ByWaiting  RoomSort = "waiting"  // those that wait, the longest first; then the others by activity
@@ -203,12 +212,20 @@ type People interface {
 	// Person returns a user. If the store does not know it, the error is ErrNotFound.
 	Person(ctx context.Context, userID string) (Person, error)
 	// PutPerson stores what p says: empty members leave a thing as it is, Attributes is a merge patch
-	// (RFC 7396). It creates the person if necessary.
+	// (RFC 7396), SeenAt never goes back. Became and CreatedAt are ignored. It creates the person if
+	// necessary. If the name, the address or Verified changes, that is a change of each conversation
+	// of the user.
 	PutPerson(ctx context.Context, p Person) (Person, error)
 	// Merge makes the conversations of a visitor those of a user, in one commit, and appends note to
-	// the notes of each. It returns their rooms. Repeating it does nothing. If the visitor was merged
-	// into somebody else, or the visitor is verified, the error is ErrConflict.
+	// the notes of each, if note is not nil and returns a draft. It returns their rooms. Repeating it
+	// does nothing. If the visitor was merged into somebody else or is verified, or if the user was
+	// merged itself, the error is ErrConflict. What the visitor has read, the user has read.
+	//
+	// Messages keep the visitor's id as their author: whether a message is a user's own must be
+	// decided by Identities. If the user repeats the append of a message that it has sent as the
+	// visitor, with the same client id, the store finds the original.
 	Merge(ctx context.Context, visitor, user string, note func(room string) *Draft) ([]Updated, error)
-	// Became returns all ids of a user: its own, and those of the visitors that it was.
+	// Identities returns all ids of a user: its own first, and those of the visitors that it was,
+	// sorted.
 	Identities(ctx context.Context, userID string) ([]string, error)
 }
