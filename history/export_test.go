@@ -14,7 +14,7 @@ func OpenRooms(l *Log) int {
 
 // Queued returns the number of messages in a room's tail, and their bytes.
 func Queued(l *Log, room string) (messages, bytes int) {
-	t := tailOf(l, room)
+	t := l.tail(room)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, m := range t.queue {
@@ -31,7 +31,7 @@ func Queued(l *Log, room string) (messages, bytes int) {
 
 // OfferAndWait offers m to an open room and waits until its subscribers have received it.
 func OfferAndWait(l *Log, m Message) {
-	t := tailOf(l, m.RoomID)
+	t := l.tail(m.RoomID)
 	t.offer(m)
 	for {
 		t.mu.Lock()
@@ -42,12 +42,6 @@ func OfferAndWait(l *Log, m Message) {
 		}
 		runtime.Gosched()
 	}
-}
-
-func tailOf(l *Log, room string) *tail {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.tails[room]
 }
 
 // SetClock replaces the store's clock.

@@ -60,6 +60,7 @@ type Log struct {
 	workers workers
 
 	catchUps catchUps
+	onChange atomic.Pointer[func()]
 	behind   atomic.Int64 // subscriptions
 
 	mu     sync.RWMutex
@@ -103,7 +104,7 @@ func NewLog(store Store, opt *LogOptions) *Log {
 		tails:       make(map[string]*tail),
 	}
 	l.batcher.committed = l.publish
-	l.batcher.uncertain = l.doubt
+	l.batcher.uncertain = l.uncertain
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l
 }
@@ -140,40 +141,6 @@ func (l *Log) prepare(d Draft) (Draft, error) {
 		err = ErrTooLarge
 	}
 	return d, err
-}
-
-// publish passes on what a commit has stored, in order. The batcher calls it before it notifies the
-// waiting callers, so that many messages for one room are delivered together.
-func (l *Log) publish(stored []Appended) {
-	for i := range stored {
-		if stored[i].Err != nil {
-			continue
-		}
-		m := &stored[i].Message
-		l.mu.RLock()
-		t := l.tails[m.RoomID]
-		l.mu.RUnlock()
-		if t != nil {
-			t.offer(*m)
-		}
-		if l.bus != nil {
-			kept := *m // otherwise the bus would keep the whole commit alive
-			l.bus.Publish(&kept)
-		}
-	}
-}
-
-// doubt is called when it is unknown whether a commit has stored its drafts. The sender may never
-// come back to find out, and then everyone who has the room open would miss the message.
-func (l *Log) doubt(drafts []Draft) {
-	for i := range drafts {
-		l.mu.RLock()
-		t := l.tails[drafts[i].RoomID]
-		l.mu.RUnlock()
-		if t != nil {
-			t.doubt()
-		}
-	}
 }
 
 // OpenOptions say what a subscriber already has.
@@ -319,6 +286,11 @@ func (l *Log) read(ctx context.Context, room string, o OpenOptions) (Opened, err
 // History returns a page of a room's messages.
 func (l *Log) History(ctx context.Context, room string, p Page) (Slice, error) {
 	return l.store.History(ctx, room, p)
+}
+
+// Changes returns the first messages that have changed since a number; see [Store].
+func (l *Log) Changes(ctx context.Context, room string, since int64, limit Limit) (Slice, error) {
+	return l.store.Changes(ctx, room, since, limit)
 }
 
 // acquire returns the room's tail and counts one more user of it.

@@ -45,6 +45,15 @@ func (s *Store) HoldWriteLock(t testing.TB) (unlock func()) {
 	return func() { conn.Close() }
 }
 
+// MaxGroup is how many changes one commit makes.
+const MaxGroup = maxGroup
+
+// HoldWriter takes the writing connection until release is called.
+func (s *Store) HoldWriter() (release func()) {
+	w := <-s.writers
+	return func() { s.writers <- w }
+}
+
 // HoldReader takes a reading connection until release is called.
 func (s *Store) HoldReader() (release func()) {
 	r, err := s.readers.Take(context.Background(), turns.Client{})
@@ -67,7 +76,7 @@ func (s *Store) ReadForever(ctx context.Context, found bool, reading chan<- stru
 			return err
 		}
 		stmt := r.prepare(ctx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
-			SELECT i, '', '', '', 0, '', 0 FROM n WHERE i > ? AND i < ? LIMIT ?`)
+			SELECT i, '', '', '', 0, '', 0, 0, 0 FROM n WHERE i > ? AND i < ? LIMIT ?`)
 		to := int64(0)
 		if found {
 			to = math.MaxInt64

@@ -60,6 +60,7 @@ type Store struct {
 	// writers has one token. The goroutine that has taken it owns the connection that writes. A nil
 	// token stands for a connection that must be opened, initially or after an error.
 	writers chan *writer
+	groups  groups
 	closed  chan struct{}
 	// readers lends the connections that read. A nil reader must be opened first.
 	readers *turns.Queue[*reader]

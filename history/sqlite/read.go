@@ -23,11 +23,14 @@ type reader struct {
 	room, heads        *sql.Stmt
 	before, after      *sql.Stmt
 	unchanged, changed *sql.Stmt
+	exists, message    *sql.Stmt
+	readSeq            *sql.Stmt
+	unread, marks      *sql.Stmt
 }
 
 // columns are the columns of a message, in the order of scanMessage.
 const columns = `m.id, coalesce(m.user_id, ''), coalesce(m.operator_id, ''), m.message, m.timestamp,
-	coalesce(m.client_id, ''), coalesce(m.rev, 0)`
+	coalesce(m.client_id, ''), coalesce(m.rev, 0), coalesce(m.edited_at, 0), m.deleted`
 
 // changedQuery uses the index messages_rev.
 const changedQuery = "SELECT " + columns + ` FROM messages m
@@ -51,6 +54,11 @@ func (s *Store) newReader(ctx context.Context) (*reader, error) {
 	r.unchanged = r.prepare(ctx, "SELECT "+columns+` FROM messages m
 		WHERE id > ? AND id < ? AND rev IS NULL ORDER BY id LIMIT ?`)
 	r.changed = r.prepare(ctx, changedQuery)
+	r.exists = r.prepare(ctx, "SELECT EXISTS (SELECT 1 FROM messages WHERE id > ? AND id < ?)")
+	r.message = r.prepare(ctx, messageQuery)
+	r.readSeq = r.prepare(ctx, readSeqQuery)
+	r.unread = r.prepare(ctx, unreadQuery)
+	r.marks = r.prepare(ctx, "SELECT member, read_seq, at FROM cursors WHERE room = ? ORDER BY member")
 	if r.err == nil {
 		r.err = s.moved() // or it would read another database
 	}
@@ -149,7 +157,9 @@ func (s *Store) History(ctx context.Context, room string, p history.Page) (histo
 		case p.After != 0:
 			from := max(p.After, 0)
 			s.Messages, s.MoreAfter, err = query(ctx, r.after, room, p.Limit, at(id, from), end)
-			s.MoreBefore = from > s.Floor
+			if err == nil && from > 0 {
+				err = r.exists.QueryRowContext(ctx, first, at(id, from)+1).Scan(&s.MoreBefore)
+			}
 		case p.Around != 0:
 			var older, newer []history.Message
 			before, from := p.Limit.Halves()
@@ -162,7 +172,9 @@ func (s *Store) History(ctx context.Context, room string, p history.Page) (histo
 		case p.Before != 0:
 			s.Messages, s.MoreBefore, err = query(ctx, r.before, room, p.Limit, first, at(id, p.Before))
 			slices.Reverse(s.Messages)
-			s.MoreAfter = p.Before <= s.Head
+			if err == nil && p.Before <= s.Head {
+				err = r.exists.QueryRowContext(ctx, at(id, p.Before)-1, end).Scan(&s.MoreAfter)
+			}
 		default:
 			s.Messages, s.MoreBefore, err = query(ctx, r.before, room, p.Limit, first, end)
 			slices.Reverse(s.Messages)
@@ -270,8 +282,15 @@ func query(ctx context.Context, stmt *sql.Stmt, room string, l history.Limit, fr
 // scanMessage reads columns.
 func scanMessage(row interface{ Scan(...any) error }, room string, m *history.Message) error {
 	var id, timestamp int64
-	err := row.Scan(&id, &m.UserID, &m.OperatorID, (*[]byte)(&m.Message), &timestamp, &m.ClientID, &m.Rev)
+	var editedAt int64
+	err := row.Scan(&id, &m.UserID, &m.OperatorID, (*[]byte)(&m.Message), &timestamp, &m.ClientID, &m.Rev, &editedAt, &m.Deleted)
 	m.ID, m.RoomID, m.Seq, m.Timestamp = messageID(id), room, id&0xffffffff, history.TimeMilli(timestamp)
+	if editedAt != 0 {
+		m.EditedAt = history.TimeMilli(editedAt)
+	}
+	if m.Deleted {
+		m.Message = nil
+	}
 	return err
 }
 

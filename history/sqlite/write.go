@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/parley-go/parley/history"
@@ -17,6 +18,8 @@ type writer struct {
 	begin, commit, rollback *sql.Stmt
 	dataVersion             *sql.Stmt // changes when another connection has written
 	room, lastRoom, replay  *sql.Stmt
+	message, floor, edit    *sql.Stmt
+	readSeq, mark           *sql.Stmt
 	messages                [len(rowsAtOnce)]*sql.Stmt
 	rooms                   [len(rowsAtOnce)]*sql.Stmt
 
@@ -61,6 +64,12 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 	w.room = w.prepare(ctx, "SELECT id, head, last_at FROM rooms WHERE room_id = ?")
 	w.lastRoom = w.prepare(ctx, "SELECT coalesce(max(id), 0) FROM rooms")
 	w.replay = w.prepare(ctx, replayQuery)
+	w.message = w.prepare(ctx, messageQuery)
+	w.floor = w.prepare(ctx, "SELECT floor FROM rooms WHERE id = ?")
+	w.edit = w.prepare(ctx, "UPDATE OR ROLLBACK messages SET message = ?, rev = ?, deleted = ?, edited_at = ? WHERE id = ?")
+	w.readSeq = w.prepare(ctx, readSeqQuery)
+	w.mark = w.prepare(ctx, `INSERT OR ROLLBACK INTO cursors (room, member, read_seq, at) VALUES (?, ?, ?, ?)
+		ON CONFLICT (room, member) DO UPDATE SET read_seq = excluded.read_seq, at = excluded.at`)
 	for i, rows := range rowsAtOnce {
 		w.messages[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO messages
 			(id, user_id, operator_id, message, timestamp, client_id) VALUES `+placeholders(rows, messageColumns))
@@ -174,9 +183,17 @@ func (w *writer) transact(ctx context.Context, f func() error) error {
 // append stores the drafts that have no error yet, in one transaction. If replays is true, it looks
 // up each client id first. Otherwise a known client id makes the transaction fail.
 func (w *writer) append(ctx context.Context, drafts []history.Draft, results []history.Appended, now int64, replays bool) error {
+	return w.batch(ctx, func(b *batch) error { return b.fill(ctx, drafts, results, now, replays) })
+}
+
+// batch calls f in a transaction, and writes what f has numbered.
+func (w *writer) batch(ctx context.Context, f func(*batch) error) error {
 	b := batch{writer: w, touched: make(map[string]*room)}
 	err := w.transact(ctx, func() error {
-		if err := b.fill(ctx, drafts, results, now, replays); err != nil {
+		if err := b.refresh(ctx); err != nil {
+			return err
+		}
+		if err := f(&b); err != nil {
 			return err
 		}
 		return b.flush(ctx)
@@ -199,18 +216,15 @@ type batch struct {
 	*writer
 	touched  map[string]*room
 	newRooms int64
-	rows     []any // arguments of the insert into messages
+	rows     []any                         // arguments of the insert into messages
+	earlier  map[replayKey]history.Message // messages in rows, if replays are looked up
 }
 
 // fill assigns numbers to the drafts. It only reads the database.
 func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []history.Appended, now int64, replays bool) error {
-	if err := b.refresh(ctx); err != nil {
-		return err
-	}
-	b.rows = make([]any, 0, len(drafts)*messageColumns)
-	var earlier map[replayKey]int // earlier drafts of this batch, by client id
-	if replays {
-		earlier = make(map[replayKey]int)
+	b.rows = slices.Grow(b.rows, len(drafts)*messageColumns)
+	if replays && b.earlier == nil {
+		b.earlier = make(map[replayKey]history.Message)
 	}
 	for i := range drafts {
 		d, result := &drafts[i], &results[i]
@@ -222,25 +236,20 @@ func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []hist
 			return err
 		}
 		if replays && d.ClientID != "" {
-			key := replayKey{r.id, author(d), d.ClientID}
-			original, found, err := b.original(ctx, key, d.RoomID)
+			original, found, err := b.original(ctx, r.id, d)
 			if err != nil {
 				return err
 			}
-			if j, ok := earlier[key]; ok && !found {
-				original, found = results[j].Message, true
-			}
 			if found {
 				*result = history.Appended{Message: original, Dup: true}
-				if string(original.Message) != string(d.Message) {
+				if original.Rev == 0 && string(original.Message) != string(d.Message) {
 					*result = history.Appended{Err: history.ErrKeyReuse}
 				}
 				continue
 			}
-			earlier[key] = i
 		}
-		if r.head >= 1<<32-1 {
-			*result = history.Appended{Err: history.ErrUnavailable.Wrap("the room is full", nil)}
+		if r.head >= maxNumber {
+			*result = history.Appended{Err: errRoomFull}
 			continue
 		}
 		r.head++
@@ -257,6 +266,9 @@ func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []hist
 			ClientID:   d.ClientID,
 		}}
 		b.rows = append(b.rows, id, orNull(d.UserID), orNull(d.OperatorID), string(d.Message), r.lastAt, orNull(d.ClientID))
+		if replays && d.ClientID != "" {
+			b.earlier[keyOf(r.id, d)] = result.Message
+		}
 	}
 	return nil
 }
@@ -279,24 +291,43 @@ func (b *batch) refresh(ctx context.Context) error {
 	return nil
 }
 
-// roomOf returns the room as it is after the previous drafts.
+// find returns a room as it is after the previous changes.
+func (b *batch) find(ctx context.Context, name string) (r room, found bool, err error) {
+	if r := b.touched[name]; r != nil {
+		return *r, true, nil
+	}
+	if r, found = b.known[name]; found {
+		return r, true, nil
+	}
+	err = b.room.QueryRowContext(ctx, name).Scan(&r.id, &r.head, &r.lastAt)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, false, nil
+	}
+	return r, err == nil, err
+}
+
+// roomOf returns a room as it is after the previous changes, to change it. If it does not exist, it
+// will.
 func (b *batch) roomOf(ctx context.Context, name string) (*room, error) {
 	if r := b.touched[name]; r != nil {
 		return r, nil
 	}
-	r, ok := b.known[name]
-	if !ok {
-		err := b.room.QueryRowContext(ctx, name).Scan(&r.id, &r.head, &r.lastAt)
-		if errors.Is(err, sql.ErrNoRows) {
-			r.id = b.nextID + b.newRooms
-			b.newRooms++
-		} else if err != nil {
-			return nil, err
-		}
+	r, found, err := b.find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		r.id = b.nextID + b.newRooms
+		b.newRooms++
 	}
 	b.touched[name] = &r
 	return &r, nil
 }
+
+// maxNumber is the largest number of a room: half of a message's key.
+const maxNumber = 1<<32 - 1
+
+var errRoomFull = history.ErrUnavailable.Wrap("the room is full", nil)
 
 // replayKey is the scope in which a message is stored once.
 type replayKey struct {
@@ -304,16 +335,25 @@ type replayKey struct {
 	author, clientID string
 }
 
-// author must agree with the SQL of the index messages_client.
-func author(d *history.Draft) string {
-	if d.OperatorID != "" {
-		return "o" + d.OperatorID
+// author is a member in the index messages_client and in the table cursors.
+func author(m history.Member) string {
+	if m.OperatorID != "" {
+		return "o" + m.OperatorID
 	}
-	return "u" + d.UserID
+	return "u" + m.UserID
 }
 
-func (b *batch) original(ctx context.Context, key replayKey, roomID string) (m history.Message, found bool, err error) {
-	err = scanMessage(b.replay.QueryRowContext(ctx, key.clientID, key.room, key.author), roomID, &m)
+func keyOf(room int64, d *history.Draft) replayKey {
+	return replayKey{room, author(d.Author()), d.ClientID}
+}
+
+// original returns the message that is known by the client id of d.
+func (b *batch) original(ctx context.Context, room int64, d *history.Draft) (m history.Message, found bool, err error) {
+	key := keyOf(room, d)
+	if m, found = b.earlier[key]; found {
+		return m, true, nil
+	}
+	err = scanMessage(b.replay.QueryRowContext(ctx, key.clientID, key.room, key.author), d.RoomID, &m)
 	if errors.Is(err, sql.ErrNoRows) {
 		return m, false, nil
 	}

@@ -1,0 +1,125 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/parley-go/parley/history"
+)
+
+const messageQuery = "SELECT " + columns + " FROM messages m WHERE id = ?"
+
+// Message implements [history.Editor].
+func (s *Store) Message(ctx context.Context, room string, seq int64) (m history.Message, err error) {
+	err = history.ErrNotFound
+	_, e := s.readRoom(ctx, room, &history.Limit{}, func(r *reader, id int64, s *history.Slice) error {
+		var known bool
+		if m, known, err = message(ctx, r.message, room, id, seq); err == nil && !known {
+			err = missing(seq, s.Floor)
+		}
+		return nil
+	})
+	if e != nil {
+		err = e
+	}
+	return m, err
+}
+
+// message reads a message by its seq.
+func message(ctx context.Context, stmt *sql.Stmt, name string, room, seq int64) (m history.Message, found bool, err error) {
+	if seq < 1 || seq >= 1<<32 {
+		return m, false, nil
+	}
+	err = scanMessage(stmt.QueryRowContext(ctx, room<<32|seq), name, &m)
+	if errors.Is(err, sql.ErrNoRows) {
+		return history.Message{}, false, nil
+	}
+	return m, err == nil, err
+}
+
+// missing returns why there is no message with a seq.
+func missing(seq, floor int64) error {
+	if seq > 0 && seq <= floor {
+		return history.ErrPruned
+	}
+	return history.ErrNotFound
+}
+
+// Edit implements [history.Editor]. Canceling ctx has an effect only until it is the edit's turn.
+func (s *Store) Edit(ctx context.Context, e history.Edit) (edited history.Edited, err error) {
+	if e, err = e.Prepare(); err != nil {
+		return edited, err
+	}
+	err = s.together(ctx, "edit", func(ctx context.Context, b *batch) (err error) {
+		edited, err = b.edit(ctx, &e, s.now().UnixMilli())
+		return err
+	})
+	if err != nil {
+		return history.Edited{}, err
+	}
+	return edited, nil
+}
+
+func (b *batch) edit(ctx context.Context, e *history.Edit, now int64) (edited history.Edited, err error) {
+	known, found, err := b.find(ctx, e.RoomID)
+	if err != nil {
+		return edited, err
+	}
+	if !found {
+		return edited, refused{history.ErrNotFound}
+	}
+	m, found, err := message(ctx, b.message, e.RoomID, known.id, e.Seq)
+	if err != nil {
+		return edited, err
+	}
+	if !found {
+		var floor int64
+		if err := b.floor.QueryRowContext(ctx, known.id).Scan(&floor); err != nil {
+			return edited, err
+		}
+		return edited, refused{missing(e.Seq, floor)}
+	}
+	edited.Message = m
+	if edited.Changed, err = e.Changes(&m); err != nil {
+		return edited, refused{err}
+	}
+	if !edited.Changed {
+		return edited, nil
+	}
+	r, err := b.roomOf(ctx, e.RoomID)
+	if err != nil {
+		return edited, err
+	}
+	if r.head >= maxNumber {
+		return edited, refused{errRoomFull}
+	}
+	if edited.Note, err = b.note(ctx, e.Note, now); err != nil {
+		return edited, err
+	}
+	r.head++
+	m.Rev, m.EditedAt = r.head, history.TimeMilli(max(now, r.lastAt))
+	m.Message, m.Deleted = e.Message, e.Message == nil
+	content := "null"
+	if !m.Deleted {
+		content = string(m.Message)
+	}
+	_, err = b.writer.edit.ExecContext(ctx, content, m.Rev, m.Deleted, m.EditedAt.UnixMilli(), r.id<<32|m.Seq)
+	edited.Message = m
+	return edited, err
+}
+
+// note appends a note if it is not nil. If it cannot be stored, the error is refused.
+func (b *batch) note(ctx context.Context, note *history.Draft, now int64) (*history.Message, error) {
+	if note == nil {
+		return nil, nil
+	}
+	var result [1]history.Appended
+	if err := b.fill(ctx, []history.Draft{*note}, result[:], now, true); err != nil {
+		return nil, err
+	}
+	if result[0].Err != nil {
+		return nil, refused{result[0].Err}
+	}
+	return &result[0].Message, nil
+}

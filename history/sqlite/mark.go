@@ -1,0 +1,106 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/parley-go/parley/history"
+)
+
+const (
+	readSeqQuery = "SELECT read_seq FROM cursors WHERE room = ? AND member = ?"
+
+	// unreadQuery reads no more rows than it counts, except for the member's own.
+	unreadQuery = `SELECT count(*) FROM (SELECT 1 FROM messages WHERE id > ? AND id < ? AND deleted = 0
+		AND iif(operator_id IS NULL, 'u' || user_id, 'o' || operator_id) != ? LIMIT ?)`
+)
+
+// MarkRead implements [history.Reads].
+func (s *Store) MarkRead(ctx context.Context, room string, by history.Member, seq int64) (history.Marked, error) {
+	return s.mark(ctx, room, by, func(mark, head int64) int64 { return max(mark, min(seq, head)) })
+}
+
+// MarkUnread implements [history.Reads].
+func (s *Store) MarkUnread(ctx context.Context, room string, by history.Member, seq int64) (history.Marked, error) {
+	return s.mark(ctx, room, by, func(mark, _ int64) int64 { return min(mark, max(seq, 1)-1) })
+}
+
+// mark moves a mark to where move says. Only if it moves, the connection that writes is needed. What is
+// unread is counted before that, where clients take turns, because somebody may have written very
+// many messages since the mark.
+func (s *Store) mark(ctx context.Context, room string, by history.Member, move func(mark, head int64) int64) (m history.Marked, err error) {
+	if err := by.Check(); err != nil {
+		return m, err
+	}
+	member := author(by)
+	for {
+		var was int64
+		m.Seq, m.Unread = 0, 0
+		_, err = s.readRoom(ctx, room, &history.Limit{}, func(r *reader, id int64, s *history.Slice) (err error) {
+			if was, err = readSeq(ctx, r.readSeq, id, member); err != nil {
+				return err
+			}
+			m.Seq = move(was, s.Head)
+			return r.unread.QueryRowContext(ctx, at(id, m.Seq), (id+1)<<32, member, history.MaxUnread).Scan(&m.Unread)
+		})
+		if err != nil || m.Seq == was {
+			return m, err
+		}
+		target := m.Seq
+		err = s.together(ctx, "mark", func(ctx context.Context, b *batch) error {
+			r, found, err := b.find(ctx, room)
+			if err != nil || !found {
+				return err
+			}
+			if was, err = readSeq(ctx, b.readSeq, r.id, member); err != nil {
+				return err
+			}
+			if m.Moved = move(was, target) == target && was != target; m.Moved {
+				_, err = b.writer.mark.ExecContext(ctx, r.id, member, target, s.now().UnixMilli())
+			}
+			return err
+		})
+		if err != nil || m.Moved {
+			return m, err
+		}
+		// Somebody else has moved it meanwhile.
+	}
+}
+
+func readSeq(ctx context.Context, stmt *sql.Stmt, room int64, member string) (seq int64, err error) {
+	err = stmt.QueryRowContext(ctx, room, member).Scan(&seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return seq, err
+}
+
+// Marks implements [history.Reads].
+func (s *Store) Marks(ctx context.Context, room string) ([]history.Mark, error) {
+	marks := []history.Mark{}
+	_, err := s.readRoom(ctx, room, &history.Limit{}, func(r *reader, id int64, _ *history.Slice) error {
+		rows, err := r.marks.QueryContext(ctx, id)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var member string
+			var m history.Mark
+			var at int64
+			if err := rows.Scan(&member, &m.Seq, &at); err != nil {
+				return err
+			}
+			if member[0] == 'o' {
+				m.Member.OperatorID = member[1:]
+			} else {
+				m.Member.UserID = member[1:]
+			}
+			m.At = history.TimeMilli(at)
+			marks = append(marks, m)
+		}
+		return rows.Err()
+	})
+	return marks, err
+}
