@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/internal/sio"
 )
 
@@ -202,12 +203,16 @@ type SocketInfo struct {
 	Handshake Handshake
 	Rooms     []string
 	Data      any
+	Identity  *auth.Identity // who the client is; nil without Options.Authorize
 
 	stored any
 }
 
 // Value returns the value of a Key. It works for sockets of this server only.
 func (i SocketInfo) Value(key any) any {
+	if key == (identityKey{}) {
+		return i.Identity
+	}
 	d, _ := i.stored.(*keyed)
 	v, _ := d.value(key)
 	return v
@@ -221,7 +226,9 @@ func (i SocketInfo) Value(key any) any {
 func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
 	return each(ctx, b, func(s *Socket) SocketInfo {
 		stored := s.stored()
-		return SocketInfo{ID: s.ID(), Handshake: s.Handshake(), Rooms: s.Rooms(), Data: dataOf(stored), stored: stored}
+		return SocketInfo{
+			ID: s.ID(), Handshake: s.Handshake(), Rooms: s.Rooms(), Data: dataOf(stored), Identity: s.Identity(), stored: stored,
+		}
 	})
 }
 

@@ -3,6 +3,8 @@ package parley
 import (
 	"slices"
 	"time"
+
+	"github.com/parley-go/parley/auth"
 )
 
 // comeback is the state that a client may come back to. It belongs to one socket at a time. It is
@@ -14,12 +16,22 @@ type comeback struct {
 
 	socket   *Socket       // the current owner, until its last handler has run; otherwise nil
 	live     bool          // socket is connected
+	barred   bool          // nobody may come back to it
+	turn     int32         // counts how often it has started to wait
 	finished chan struct{} // closed when socket becomes nil; made by whoever waits for that
 	claimant *Socket       // the socket that is about to take over
 
-	turn int // counts how often it has started to wait
-	left time.Time
-	data any
+	identity *auth.Identity // of the former socket; see who
+	left     time.Time
+	data     any
+}
+
+// who returns the identity that the comeback's client has proved; nil without Options.Authorize.
+func (c *comeback) who() *auth.Identity {
+	if c.live {
+		return c.socket.Identity() // it may have been renewed
+	}
+	return c.identity
 }
 
 // stay is a period in which a socket was in a room: the events after from, up to and including to.

@@ -267,13 +267,17 @@ func (c *connection) connect(namespace string, auth json.RawMessage) {
 	}
 	c.mu.Unlock()
 
+	if c.srv.opts.Authorize != nil {
+		c.negotiate(func() { c.authorize(namespace, attempt, auth) })
+		return
+	}
 	n := c.srv.existing(namespace)
 	if n == nil {
-		c.negotiate(func() { c.discover(namespace, attempt, auth) })
+		c.negotiate(func() { c.discover(namespace, attempt, auth, nil) })
 		return
 	}
 	blocks := c.revision().recovers() && n.local.recovery != nil || n.screens()
-	s := newSocket(n, c, auth, !blocks && !n.welcomes())
+	s := newSocket(n, c, auth, nil, !blocks && !n.welcomes())
 	switch {
 	case !c.seat(s, attempt):
 	case blocks:
@@ -298,43 +302,81 @@ func (c *connection) negotiate(f func()) {
 	}()
 }
 
-// discover resolves the namespace, which may create it, then continues with the join.
-func (c *connection) discover(namespace string, attempt int, auth json.RawMessage) {
+// resolving returns a context that ends when the client disconnects or gives this attempt up.
+func (c *connection) resolving(attempt int) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(c.parent())
-	defer cancel()
 	c.mu.Lock()
-	i := c.attemptLocked(attempt)
-	if i >= 0 {
+	defer c.mu.Unlock()
+	if i := c.attemptLocked(attempt); i >= 0 {
 		c.seats[i].cancel = cancel
+	} else {
+		cancel()
 	}
-	c.mu.Unlock()
-	if i < 0 { // the client has disconnected or given up
-		return
+	return ctx, cancel
+}
+
+// authorize asks who the client is, then continues with the join. Only a client that is known may
+// learn which namespaces there are, and have one created.
+func (c *connection) authorize(namespace string, attempt int, auth json.RawMessage) {
+	ctx, cancel := c.resolving(attempt)
+	p, err := c.prove(ctx, namespace, auth)
+	cancel()
+	if err != nil {
+		c.turnAway(namespace, attempt, err)
+	} else if n := c.srv.existing(namespace); n != nil {
+		c.approach(n, attempt, auth, p)
+	} else {
+		c.discover(namespace, attempt, auth, p)
 	}
-	n, err := c.srv.resolve(ctx, namespace, auth)
+}
+
+// discover resolves the namespace, which may create it, then continues with the join.
+func (c *connection) discover(namespace string, attempt int, auth json.RawMessage, p *proof) {
+	ctx, cancel := c.resolving(attempt)
+	defer cancel()
+	var n *Namespace
+	var err error
+	if ctx.Err() == nil {
+		n, err = c.srv.resolve(ctx, namespace, auth)
+	}
 	if err != nil && ctx.Err() == nil {
 		c.srv.log.Error("parley: rule for namespaces failed", "error", err)
 	}
 	if n != nil {
-		if s := newSocket(n, c, auth, false); c.seat(s, attempt) {
-			c.screen(s)
-		}
+		c.approach(n, attempt, auth, p)
 		return
 	}
+	c.srv.proofs.forget(p)
+	c.turnAway(namespace, attempt, errInvalidNamespace)
+}
+
+// approach lets the client join a namespace that exists.
+func (c *connection) approach(n *Namespace, attempt int, auth json.RawMessage, p *proof) {
+	if s := newSocket(n, c, auth, p, false); c.seat(s, attempt) {
+		c.screen(s)
+	}
+}
+
+// turnAway refuses a client that has no socket yet, unless it has given this attempt up.
+func (c *connection) turnAway(namespace string, attempt int, err error) {
 	c.mu.Lock()
-	i = c.attemptLocked(attempt)
+	i := c.attemptLocked(attempt)
 	if i >= 0 {
 		c.vacateLocked(i)
 	}
 	c.mu.Unlock()
 	if i >= 0 {
-		c.refuse(namespace, errInvalidNamespace)
+		c.refuse(namespace, err)
 	}
 }
 
 // screen runs everything that may block before a socket is admitted: recovery and middleware.
 func (c *connection) screen(s *Socket) {
 	n := s.nsp
+	if !c.srv.proofs.attach(s.proof, s) {
+		s.expel(errRevoked)
+		return
+	}
 	if r := s.recovery(); r != nil {
 		r.claim(s)
 	}
@@ -400,6 +442,16 @@ func (c *connection) vacateLocked(i int) {
 	c.seats = slices.Delete(c.seats, i, i+1)
 	if len(c.seats) == 0 && len(c.left) == 0 {
 		c.session.SetPending(true)
+	}
+}
+
+// closeUnused closes the connection if its client is in no namespace and does not join one.
+func (c *connection) closeUnused() {
+	c.mu.Lock()
+	unused := len(c.seats) == 0
+	c.mu.Unlock()
+	if unused {
+		c.session.Close()
 	}
 }
 

@@ -63,6 +63,13 @@
 // Options.ConnContext took from the HTTP request, and those that middleware stored on the socket
 // under a Key.
 //
+// # Who a client is
+//
+// Options.Authorize says who each client is, before it joins a namespace. Package auth/jwtauth does
+// that with JSON Web Tokens. Socket.Identity and IdentityOf return the result. When an identity
+// expires, its socket is disconnected; see Server.OnExpiring and Socket.Renew. When you revoke one,
+// call Server.DisconnectIdentities.
+//
 // # Slow clients
 //
 // Emit never waits for a client. What the client has not yet received is queued, up to

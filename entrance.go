@@ -120,6 +120,10 @@ func (s *Socket) admit() {
 	if s.recovered {
 		s.nsp.srv.stats.recovered.Add(1)
 	}
+	s.nsp.srv.proofs.admit(s.proof)
+	if !welcomed {
+		s.forgetAuth()
+	}
 	switch {
 	case welcomed:
 		s.nsp.srv.work.add(1)
@@ -143,6 +147,7 @@ func (s *Socket) runConnection() {
 			}
 		}
 	}
+	s.forgetAuth()
 	s.answer()
 }
 

@@ -27,3 +27,10 @@ func (t RecoveryForTest) Kept() []int {
 
 // HandlersForTest is the type that registers handlers.
 type HandlersForTest = handlers
+
+// ProofsForTest returns how many identities the server watches.
+func (s *Server) ProofsForTest() int {
+	s.proofs.mu.Lock()
+	defer s.proofs.mu.Unlock()
+	return len(s.proofs.line) + len(s.proofs.asking)
+}

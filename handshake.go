@@ -14,9 +14,12 @@ type Handshake struct {
 	URL         string      // path and query
 	Address     string      // the client's, as host:port; see Options.ClientAddress
 	Time        time.Time
-	Secure      bool            // over TLS; see Options.ClientSecure
-	CrossOrigin bool            // the request has an Origin header
-	Auth        json.RawMessage // the client's auth payload for the namespace: a JSON object, or nil
+	Secure      bool // over TLS; see Options.ClientSecure
+	CrossOrigin bool // the request has an Origin header
+	// Auth is the client's auth payload for the namespace: a JSON object, or nil. With
+	// Options.Authorize, it is kept only until the handlers of OnConnection have run, so that no token
+	// stays in memory.
+	Auth json.RawMessage
 }
 
 // Handshake returns the request data with which the client connected. Each call makes a new copy.
@@ -24,15 +27,35 @@ func (s *Socket) Handshake() Handshake {
 	h := s.conn.session.Handshake()
 	return Handshake{
 		Headers: h.Header(), Query: h.Query(), URL: h.URI, Address: h.Address, Time: h.Time(), Secure: h.Secure,
-		CrossOrigin: h.CrossOrigin, Auth: s.auth,
+		CrossOrigin: h.CrossOrigin, Auth: s.payload(),
+	}
+}
+
+// payload returns a copy of the client's auth payload, or nil.
+func (s *Socket) payload() json.RawMessage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.auth == "" {
+		return nil
+	}
+	return json.RawMessage(s.auth)
+}
+
+// forgetAuth drops the auth payload if it has served its purpose, which is to say who the client is.
+func (s *Socket) forgetAuth() {
+	if s.proof != nil {
+		s.mu.Lock()
+		s.auth = ""
+		s.mu.Unlock()
 	}
 }
 
 // DecodeAuth decodes the client's auth payload into v, as json.Unmarshal does. If the client sent
 // none, v stays unchanged.
 func (s *Socket) DecodeAuth(v any) error {
-	if len(s.auth) == 0 {
+	auth := s.payload()
+	if auth == nil {
 		return nil
 	}
-	return json.Unmarshal(s.auth, v)
+	return json.Unmarshal(auth, v)
 }

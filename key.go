@@ -117,6 +117,9 @@ func (s *Socket) setValue(key, value any) {
 // Value returns the value of a Key: the socket's own, or else that of the context from
 // Options.ConnContext. It makes a Socket a Valuer.
 func (s *Socket) Value(key any) any {
+	if key == (identityKey{}) {
+		return s.Identity()
+	}
 	d, _ := s.stored().(*keyed)
 	if v, ok := d.value(key); ok {
 		return v

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/origin"
@@ -25,6 +27,7 @@ import (
 //
 //   - the whole server: Path, Parser, Recovery, Logger
 //   - which clients may connect: CORS, AllowRequest, AllowEIO3
+//   - who a client is: Authorize, IdentityGrace
 //   - information about a client: ClientAddress, ClientSecure, ConnContext, KeepHeaders
 //   - transports: Transports, NoUpgrades, JSONP, Cookie, Compression,
 //     HTTPCompressionThreshold, SendBuffer
@@ -57,6 +60,19 @@ type Options struct {
 	// uses the id of its connection as the id of its socket. While it polls, anyone who knows that
 	// id can take over the connection, so do not show Socket.ID to other clients.
 	AllowEIO3 bool
+
+	// Who a client is.
+
+	// Authorize, if not nil, says who each client is. It is asked whenever a client joins a namespace,
+	// over every transport, also after a reconnection or a recovery. See Socket.Identity.
+	//
+	// Of the handshake's headers it gets those of KeepHeaders and Authorization, which is kept as long
+	// as the connection if the client sends it. Clients of Socket.IO 2 can send nothing else for the
+	// main namespace, except a query. What else you need, such as a cookie, take with ConnContext.
+	Authorize auth.Authorizer
+	// IdentityGrace is how long a socket stays connected after its identity has expired, so that its
+	// client can renew it; 25 s. If negative, it does not stay at all. See Socket.Renew.
+	IdentityGrace time.Duration
 
 	// Information about a client.
 
@@ -257,6 +273,10 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	o.IdentityGrace = max(orDefault(o.IdentityGrace, 25*time.Second), 0)
+	if o.Authorize != nil && o.KeepHeaders != nil && !slices.Contains(o.KeepHeaders, "Authorization") {
+		o.KeepHeaders = with(o.KeepHeaders, "Authorization")
 	}
 	o.ConnectTimeout = orDefault(o.ConnectTimeout, 10*time.Second)
 	o.AttachmentTimeout = orDefault(o.AttachmentTimeout, 30*time.Second)

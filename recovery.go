@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/internal/engine"
 )
 
@@ -74,7 +75,7 @@ type record struct {
 // wait is an entry for a comeback that waits for its client.
 type wait struct {
 	comeback *comeback
-	turn     int
+	turn     int32
 }
 
 // offsetDigits is the fixed width of an offset's number in base 36. It is enough for three years of
@@ -275,22 +276,22 @@ func (r *recovery) dropLocked(c *comeback) {
 // claim makes s, which is not connected yet, continue the client's former socket, if the client
 // names one and that is possible. It waits for the old socket's handlers.
 func (r *recovery) claim(s *Socket) {
-	var auth struct {
+	var last struct {
 		PID    string `json:"pid"`
 		Offset string `json:"offset"`
 	}
-	if s.DecodeAuth(&auth) != nil || auth.PID == "" {
+	if s.DecodeAuth(&last) != nil || last.PID == "" {
 		return
 	}
-	since, ours := uint64(0), auth.Offset == ""
+	since, ours := uint64(0), last.Offset == ""
 	if !ours {
-		if since, ours = r.parse(auth.Offset); !ours {
+		if since, ours = r.parse(last.Offset); !ours {
 			return
 		}
 	}
 	r.mu.Lock()
-	c := r.comebacks[auth.PID]
-	if c == nil {
+	c := r.comebacks[last.PID]
+	if c == nil || !c.who().Same(s.Identity()) {
 		r.unlock()
 		return
 	}
@@ -314,7 +315,7 @@ func (r *recovery) claim(s *Socket) {
 	for c.claimant == s && c.socket != nil && s.Context().Err() == nil {
 		r.awaitFinishedLocked(s.Context(), c)
 	}
-	if auth.Offset == "" {
+	if last.Offset == "" {
 		since = c.floor
 	}
 	switch {
@@ -414,8 +415,8 @@ func (r *recovery) enterLocked(s *Socket, e *entrance) (ok bool) {
 // kept is then true.
 func (r *recovery) leaveLocked(s *Socket, reason Reason) (kept bool) {
 	c := s.comeback
-	c.live = false
-	if !recoverable(reason) {
+	c.live, c.identity = false, s.Identity()
+	if c.barred || !recoverable(reason) {
 		delete(r.comebacks, c.pid)
 		c.claimant = nil
 		return false
@@ -425,6 +426,27 @@ func (r *recovery) leaveLocked(s *Socket, reason Reason) (kept bool) {
 		r.awaitLocked(c)
 	}
 	return true
+}
+
+// bar forgets the comebacks of these identities, so that a revoked client does not come back. A client
+// that is coming back has proved its identity again, and that one counts.
+func (r *recovery) bar(which *auth.Match) {
+	r.mu.Lock()
+	defer r.unlock()
+	for _, c := range r.comebacks {
+		who := c.who()
+		if c.claimant != nil {
+			who = c.claimant.Identity()
+		}
+		switch {
+		case !which.Matches(who):
+		case c.live: // it is about to disconnect
+			c.barred = true
+			delete(r.comebacks, c.pid)
+		default:
+			r.dropLocked(c)
+		}
+	}
 }
 
 // done is called after the last handler of a socket has run.

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/notice"
 	"github.com/parley-go/parley/internal/sio"
@@ -31,6 +33,7 @@ type Server struct {
 	work    tally // inboxes being worked on, and sockets that are connecting
 	workers workers
 	stats   counters
+	proofs  proofs
 	// listened is set when someone wants to see all outgoing events. That has a cost.
 	listened atomic.Bool
 	seed     maphash.Seed
@@ -41,6 +44,7 @@ type Server struct {
 	children   int
 	rules      bool // one of parents is a function
 	created    []func(*Namespace)
+	expiring   []func(*Socket, time.Time)
 	httpServer *http.Server // created by Serve
 	closed     bool
 }
@@ -57,6 +61,7 @@ func New(o *Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, limits: opts.limits(), log: opts.Logger, namespaces: map[string]*Namespace{}, seed: maphash.MakeSeed()}
 	s.notices = notice.New(s.log)
+	s.proofs.grace, s.proofs.asking = opts.IdentityGrace, map[*proof][]auth.Match{}
 	eo := opts.engine()
 	eo.Open = func(session *engine.Session) engine.Handler { return newConnection(s, session) }
 	if s.engine, err = engine.NewServer(eo); err != nil {

@@ -34,7 +34,7 @@ type Socket struct {
 	member rooms.Member[*Socket] // holds the id
 	nsp    *Namespace
 	conn   *connection
-	auth   json.RawMessage
+	proof  *proof // of who the client is; nil without Options.Authorize
 
 	comeback *comeback                // what the client may come back to; nil without recovery
 	handlers atomic.Pointer[handlers] // nil until something is registered
@@ -48,6 +48,7 @@ type Socket struct {
 	full      bool // it counts in conn.full
 	dismissed bool // the server has disconnected it: events in the inbox are not handled
 
+	auth     string    // the client's payload for the namespace, see forgetAuth
 	entrance *entrance // while the client joins
 	inbox    fifo.Queue[task]
 	acks     map[int64]func(payload, error)
@@ -66,8 +67,8 @@ const (
 )
 
 // newSocket makes a connecting socket. direct says that it will be admitted at once.
-func newSocket(n *Namespace, c *connection, auth json.RawMessage, direct bool) *Socket {
-	s := &Socket{nsp: n, conn: c, auth: auth}
+func newSocket(n *Namespace, c *connection, auth json.RawMessage, p *proof, direct bool) *Socket {
+	s := &Socket{nsp: n, conn: c, auth: string(auth), proof: p}
 	s.member.ID = c.revision().socketID(n, c.session)
 	s.member.Value = s
 	if !direct {
@@ -404,15 +405,24 @@ func (s *Socket) Disconnect(closeConnection bool) {
 
 // disconnect ends the socket and tells the client, which then does not reconnect automatically.
 func (s *Socket) disconnect() {
-	if !s.Connected() {
-		return
+	if s.Connected() {
+		s.expel(nil)
 	}
+}
+
+// expel is disconnect for a socket that may not be connected yet. Its client is then refused with err.
+func (s *Socket) expel(err error) {
 	s.dismiss()
 	// The seat is free before the client is told, since it may ask again at once. Of several calls,
 	// one frees it.
-	if s.conn.unseat(s) {
+	if !s.conn.unseat(s) {
+		return
+	}
+	switch s.close(ServerNamespaceDisconnect) {
+	case connecting:
+		s.conn.refuse(s.nsp.name, err)
+	case connected:
 		s.conn.session.Send(s.nsp.encodeControl(sio.Disconnect, nil).messages...)
-		s.close(ServerNamespaceDisconnect)
 	}
 }
 
@@ -430,13 +440,13 @@ func (s *Socket) dismiss() {
 // client has sent but no handler has started on are dropped.
 func (s *Socket) CloseConnection() { s.conn.close() }
 
-// close ends the socket for the given reason, in any state.
-func (s *Socket) close(reason Reason) {
+// close ends the socket for the given reason, in any state. It returns the state before.
+func (s *Socket) close(reason Reason) (before socketState) {
 	s.mu.Lock()
-	before := s.state
+	before = s.state
 	if before == disconnected {
 		s.mu.Unlock()
-		return
+		return before
 	}
 	s.state = disconnected
 	if s.done != nil {
@@ -454,6 +464,7 @@ func (s *Socket) close(reason Reason) {
 	for _, f := range after {
 		go (*f)()
 	}
+	s.nsp.srv.proofs.forget(s.proof)
 	s.conn.unseat(s)
 	for _, f := range acks {
 		f(payload{}, ErrDisconnected)
@@ -479,6 +490,7 @@ func (s *Socket) close(reason Reason) {
 	if !kept {
 		s.nsp.srv.release(s.nsp)
 	}
+	return before
 }
 
 func (s *Socket) runDisconnect(reason Reason) {

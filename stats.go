@@ -20,6 +20,9 @@ type counters struct {
 	malformed  atomic.Uint64
 	flooded    atomic.Uint64
 	failed     atomic.Uint64
+
+	unauthorized atomic.Uint64
+	expired      atomic.Uint64
 }
 
 var reasons = [...]Reason{
@@ -68,6 +71,9 @@ type Stats struct {
 	Slowed        map[string]uint64
 	InboxFloods   uint64 // clients rejected for too many events while they owed an acknowledgement
 	HandlerErrors uint64 // except those meant for the client
+
+	Unauthorized uint64 // attempts to join or to renew an identity that were refused
+	Expired      uint64 // sockets that were disconnected because their identity had expired
 }
 
 // Stats returns the current values.
@@ -97,6 +103,8 @@ func (s *Server) Stats() Stats {
 		Slowed:        map[string]uint64{},
 		InboxFloods:   s.stats.flooded.Load(),
 		HandlerErrors: s.stats.failed.Load(),
+		Unauthorized:  s.stats.unauthorized.Load(),
+		Expired:       s.stats.expired.Load(),
 	}
 	for i, t := range engine.Transports {
 		st.Open[t] = int(e.Open[i].Load())
@@ -167,19 +175,24 @@ func (s *Socket) Stats() SocketStats {
 // logHandlerError logs the failure of a handler. Errors meant for the client, mistakes of the
 // client and lost connections do not concern the operator, so they are logged at debug level only.
 func (s *Server) logHandlerError(socket *Socket, event string, err error) {
+	s.logError(err, "socket", socket.ID(), "event", notice.Quote(event))
+}
+
+func (s *Server) logError(err error, where ...any) {
 	var forClient *Error
 	var refusal *ConnectError
+	where = append(where, "error", err)
 	if errors.As(err, &forClient) || errors.As(err, &refusal) || errors.Is(err, ErrDisconnected) {
-		s.log.Debug("parley: request refused", "socket", socket.ID(), "event", notice.Quote(event), "error", err)
+		s.log.Debug("parley: request refused", where...)
 		return
 	}
 	s.stats.failed.Add(1)
 	var p *PanicError
 	if errors.As(err, &p) {
-		s.log.Error("parley: handler panicked", "socket", socket.ID(), "event", notice.Quote(event), "error", err, "stack", string(p.Stack))
+		s.log.Error("parley: handler panicked", append(where, "stack", string(p.Stack))...)
 		return
 	}
-	s.log.Error("parley: handler failed", "socket", socket.ID(), "event", notice.Quote(event), "error", err)
+	s.log.Error("parley: handler failed", where...)
 }
 
 var _ engine.Handler = (*connection)(nil)

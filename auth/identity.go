@@ -42,3 +42,11 @@ type Identity struct {
 
 // IsOperator reports whether the identity is an operator's or an admin's.
 func (i *Identity) IsOperator() bool { return i.Role == Operator || i.Role == Admin }
+
+// Same reports whether both identities are of the same subject in the same role. Either may be nil.
+func (i *Identity) Same(other *Identity) bool {
+	if i == nil || other == nil {
+		return i == other
+	}
+	return i.Subject == other.Subject && i.Role == other.Role
+}

@@ -272,6 +272,8 @@ func newServerCollector(server *parley.Server, service *chat.Service, q *request
 			refused[budget.Requests.String()] = q.refused.Load()
 			return refused
 		})
+	counter("unauthorized_total", "Refused attempts to join or to renew an identity.", func(s *parley.Stats) uint64 { return s.Unauthorized })
+	counter("identities_expired_total", "Sockets disconnected since their identity had expired.", func(s *parley.Stats) uint64 { return s.Expired })
 	counter("handler_errors_total", "Events that failed for another reason than the client's mistake.", func(s *parley.Stats) uint64 { return s.HandlerErrors })
 	return c
 }
