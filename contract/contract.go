@@ -45,6 +45,7 @@ type Refusal struct {
 	Code    string
 	Meaning string // as Markdown
 	Again   string // when a client may try again, as Markdown
+	Status  int    // over HTTP; 0: none
 }
 
 type refusal struct {

@@ -3,6 +3,8 @@ package contract
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -21,14 +23,32 @@ func (c *Contract) Markdown(w io.Writer) error {
 	for _, d := range c.decls {
 		d.table(&b)
 	}
-	if len(c.refusal.codes) > 0 {
-		b.WriteString("\n## Codes\n\n| code | meaning | again? |\n|---|---|---|\n")
-	}
-	for _, r := range c.refusal.codes {
-		row(&b, "`"+r.Code+"`", r.Meaning, r.Again)
-	}
+	c.codeTable(&b)
 	_, err := io.WriteString(w, strings.TrimPrefix(b.String(), "\n"))
 	return err
+}
+
+// codeTable writes the codes of refusals.
+func (c *Contract) codeTable(b *strings.Builder) {
+	if len(c.refusal.codes) == 0 {
+		return
+	}
+	b.WriteString("\n## Codes\n\n")
+	rows := [][]string{{"code", "meaning", "again?"}, {"---", "---", "---"}}
+	status := slices.ContainsFunc(c.refusal.codes, func(r Refusal) bool { return r.Status != 0 })
+	if status {
+		rows[0], rows[1] = append(rows[0], "over HTTP"), append(rows[1], "---")
+	}
+	for _, r := range c.refusal.codes {
+		cells := []string{"`" + r.Code + "`", r.Meaning, r.Again}
+		if status {
+			cells = append(cells, strings.TrimPrefix(strconv.Itoa(r.Status), "0"))
+		}
+		rows = append(rows, cells)
+	}
+	for _, cells := range rows {
+		row(b, cells...)
+	}
 }
 
 // eventTable writes the events of one side, with the columns for which there is something.

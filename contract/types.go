@@ -172,10 +172,11 @@ func (c *Contract) declare(t reflect.Type) *decl {
 func (c *Contract) fill(d *decl, t reflect.Type) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "-" && options == "" {
+		tag := f.Tag.Get("json")
+		if tag == "-" {
 			continue
 		}
+		name, options, _ := strings.Cut(tag, ",")
 		if embedded := f.Type; f.Anonymous && name == "" {
 			partial := embedded.Kind() == reflect.Pointer
 			if partial {

@@ -44,7 +44,7 @@ func Contract() *contract.Contract {
 		Client(clientEvents...).Server(serverEvents...)
 	var codes []contract.Refusal
 	for _, code := range conversation.Codes() {
-		codes = append(codes, contract.Refusal{Code: string(code), Meaning: code.Meaning(), Again: code.Again()})
+		codes = append(codes, contract.Refusal{Code: string(code), Meaning: code.Meaning(), Again: code.Again(), Status: code.Status()})
 	}
 	c.Refusals(conversation.RefusalData{}, codes...)
 	for _, event := range clientEvents {
@@ -70,8 +70,8 @@ const eventsHead = `# Events
 
 These are all events between the server and its clients, made from the types of the Go package
 [` + "`conversation`" + `](../conversation). [protocol.md](protocol.md) says how they work together.
-[` + "`protocol.d.ts`" + `](../js/protocol.d.ts), which the server serves at ` + "`/protocol.d.ts`" + `, has the same for
-TypeScript, also as typed events for ` + "`socket.io-client`" + `.
+[` + "`protocol.d.ts`" + `](../js/protocol.d.ts) has the same for TypeScript, also as typed events for
+` + "`socket.io-client`" + `: its callbacks for answers are not optional.
 
 An event has one argument, an object. The server ignores members that are not listed here. Its answer,
 the acknowledgement, is an object too, or ` + "`{error: {code, message, data?}}`" + ` if it refuses the event.
@@ -80,8 +80,8 @@ A server in open mode believes who clients say they are, and rights do not matte
 client needs an identity, and the rights that stand in the column "who":
 
 %s
-Operators are admins and programs too. Every event may be refused with %s.
-The column "codes" has the others.
+Operators include admins and programs. Every event may be refused with
+%s. The column "codes" has the others.
 
 `
 
