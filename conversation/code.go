@@ -90,7 +90,7 @@ func (c Code) row() (meaning, again string, status int) {
 
 // Notice is the payload of the event "error": a refusal of an event without acknowledgement.
 type Notice struct {
-	Code    Code   `json:"code"`
+	Code    Code   `json:"code" ts:"RefusalCode"`
 	Message string `json:"message" doc:"for people"`
 	Data    any    `json:"data,omitempty" ts:"RefusalData"`
 	Event   string `json:"event" doc:"the name of the refused event"`

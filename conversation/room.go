@@ -89,7 +89,7 @@ type Started struct {
 // Filter selects conversations.
 type Filter struct {
 	Status   string          `json:"status,omitempty" enum:"open,closed,all" doc:"open if absent"`
-	Assignee json.RawMessage `json:"assignee,omitempty" ts:"'me' | 'none' | 'others' | 'any' | {operatorId: string}"`
+	Assignee json.RawMessage `json:"assignee,omitempty" ts:"'me' | 'none' | 'others' | 'any' | { operatorId: string }"`
 	Waiting  bool            `json:"waiting,omitempty" doc:"only those that wait"`
 	Unread   bool            `json:"unread,omitempty" doc:"only those with messages that the asker has not read"`
 	Label    string          `json:"label,omitempty"`

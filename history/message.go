@@ -30,23 +30,23 @@ type Message struct {
 	ID     string `json:"id"`
 	RoomID string `json:"roomId"`
 	// Seq is the number of the append among all changes of the room, from 1.
-	Seq int64 `json:"seq"`
+	Seq int64 `json:"seq" doc:"its number in the room, by which messages are ordered"`
 	// Rev is the number of the last change of the message; 0 if it was never changed.
-	Rev int64 `json:"rev,omitempty"`
+	Rev int64 `json:"rev,omitempty" doc:"the number of its last change; absent if there was none"`
 	// OperatorID, if set, is the author of the message. Otherwise UserID is. In a conversation (a
 	// room that belongs to a user), an operator's message also carries that user's id.
-	UserID     string `json:"userId,omitempty"`
-	OperatorID string `json:"operatorId,omitempty"`
+	UserID     string `json:"userId,omitempty" doc:"the author, unless operatorId is present; otherwise the user whose conversation it is"`
+	OperatorID string `json:"operatorId,omitempty" doc:"the author, if it is an operator"`
 	// Message is the content: any JSON, without insignificant white space. An escape of half a
 	// surrogate pair, which is not a character, has been replaced by \ufffd.
-	Message   json.RawMessage `json:"message"`
+	Message   json.RawMessage `json:"message" ts:"any" doc:"any JSON; null if the message was deleted"`
 	Timestamp Time            `json:"timestamp"`
 	// ClientID is the sender's own id of the message, by which the sender recognizes it.
-	ClientID string `json:"clientId,omitempty"`
+	ClientID string `json:"clientId,omitempty" doc:"the sender's own id of the message"`
 	// EditedAt is the time of the last change; zero if there was none.
-	EditedAt Time `json:"editedAt,omitzero"`
+	EditedAt Time `json:"editedAt,omitzero" doc:"the time of the last change"`
 	// Deleted says that the message is a tombstone: Message is null, and will stay so.
-	Deleted bool `json:"deleted,omitempty"`
+	Deleted bool `json:"deleted,omitempty" doc:"the message is a tombstone"`
 }
 
 // Author returns who wrote m.

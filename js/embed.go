@@ -1,6 +1,7 @@
 // Package js holds the JavaScript clients, for programs that serve them to browsers. parley.js is the
 // Socket.IO client. room.js uses it to join a room of the parley server. transports.js has more
 // transports for it. feed.js reads feeds.
+// protocol.d.ts, generated from package conversation, has the types of all events.
 package js
 
 import (
@@ -8,7 +9,7 @@ import (
 	"io/fs"
 )
 
-//go:embed parley.js parley.d.ts room.js room.d.ts feed.js feed.d.ts transports.js transports.d.ts
+//go:embed parley.js parley.d.ts room.js room.d.ts protocol.d.ts feed.js feed.d.ts transports.js transports.d.ts
 var files embed.FS
 
 // Files contains the clients and their TypeScript declarations. It is read-only and safe for

@@ -1,6 +1,8 @@
 import type { Client, ParleyError } from './parley.js';
+import type { ClientRequests, Member, Message, PresenceNews, ServerToClientEvents } from './protocol.js';
 
-// The events of conversations. docs/protocol.md describes them.
+// protocol.d.ts has the types of all events. docs/protocol.md describes them.
+export type { Joined, Member, Message, Page, Refusal, RefusalCode } from './protocol.js';
 
 /** The identity that a client claims. */
 export interface Identity {
@@ -9,75 +11,13 @@ export interface Identity {
   name?: string;
 }
 
-/** A connection in a room. */
-export interface Member extends Identity {
-  id: string;
-}
-
-export interface Message {
-  id: string;
-  roomId: string;
-  /** The message's number in its room: 1, 2, 3 and so on. */
-  seq: number;
-  userId?: string;
-  operatorId?: string;
-  message: any;
-  /** RFC 3339, in UTC. */
-  timestamp: string;
-  clientId?: string;
-}
-
-export interface Page {
-  roomId: string;
-  messages: Message[];
-  hasMore: boolean;
-  lastSeq: number;
-  epoch: string;
-}
-
-export interface Joined extends Page {
-  reset?: boolean;
-  member: Member;
-  members: Member[];
-  count: number;
-}
-
-/** If the server refuses an event, request() rejects with a ParleyError that has this code. */
-export type RefusalCode =
-  | 'bad_payload'
-  | 'bad_room'
-  | 'not_joined'
-  | 'identity_mismatch'
-  | 'too_large'
-  | 'key_reuse'
-  | 'too_many_rooms'
-  | 'unknown_event'
-  | 'unavailable'
-  | 'unknown_outcome'
-  | 'internal';
-
-/** The acknowledgement of a refused event on the wire. Official clients get it in this form. */
-export interface Refusal {
-  error: { code: RefusalCode; message: string; data?: unknown };
-}
-
 /** The events that the server sends: the first type argument of Client, and of socket.io-client's Socket. */
-export type FromServer = {
-  newMessage(message: Message): void;
-  presence(presence: { roomId: string; count: number } & ({ type: 'join' | 'leave'; member: Member } | { type: 'count'; member?: undefined })): void;
-  typing(typing: Identity & { roomId: string; typing: boolean }): void;
-  history(page: Page | Joined): void;
-  error(error: Refusal['error'] & { event: string }): void;
+export type FromServer = Omit<ServerToClientEvents, 'presence'> & {
+  presence(presence: PresenceNews & ({ type: 'join' | 'leave'; member: Member } | { type: 'count'; member?: undefined })): void;
 };
 
 /** The events that the server takes, with its answers: the second type argument of Client. */
-export type ToServer = {
-  joinRoom(join: Identity & { roomId: string; after?: number; epoch?: string; limit?: number }): Joined;
-  sendMessage(send: Omit<Identity, 'name'> & { roomId: string; message: any; clientId?: string }): Message;
-  history(page: { roomId: string; before?: number; after?: number; limit?: number }): Page;
-  typing(typing: { roomId: string; typing?: boolean }): { roomId: string };
-  leaveRoom(room: { roomId: string }): { roomId: string };
-};
+export type ToServer = ClientRequests;
 
 export type RoomState = 'waiting' | 'joining' | 'joined' | 'refused' | 'left';
 

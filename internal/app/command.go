@@ -31,6 +31,7 @@ const usage = `Parley is a Socket.IO server that keeps the messages of rooms.
   parley restore FILE      replace the store by a backup; the server has to be stopped
   parley check [FILE]      look for damage in the store, or in a backup
   parley bench [flags] URL measure a Socket.IO server, this one or another
+  parley types             print the events and their payloads, as TypeScript or otherwise
   parley version           print the version
   parley help [COMMAND]    print this, or what a command does
   parley help config       print all settings, as markdown
@@ -52,6 +53,8 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 		return serve(ctx, args, environ, stdout, stderr)
 	case "bench":
 		return bench.Main(ctx, args, stdout, stderr)
+	case "types":
+		return printTypes(args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, "parley", version(), runtime.Version())
 		return exitOK
@@ -64,6 +67,8 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 			fmt.Fprint(stdout, Reference())
 		case topic == "bench":
 			bench.PrintUsage(stdout)
+		case topic == "types":
+			fmt.Fprint(stdout, typesUsage)
 		case topic == "", topic == "serve":
 			printUsage(stdout)
 		default:

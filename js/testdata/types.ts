@@ -2,6 +2,8 @@
 import { Client, PollingTransport, SSETransport, WebSocketTransport, connect, type TransportClass } from '../parley.js';
 import { JSONPTransport, WebTransportTransport, allForSocketIO, forSocketIO, socketIOTransports } from '../transports.js';
 import { Feed } from '../feed.js';
+import type { ClientToServerEvents, Content, Room as Conversation, ServerToClientEvents } from '../protocol.js';
+import type { Socket } from 'socket.io';
 import { Room, type FromServer as RoomEvents, type Refusal, type RefusalCode, type ToServer } from '../room.js';
 
 interface FromServer {
@@ -48,7 +50,7 @@ chat.request('joinRoom', { roomId: 'a', userId: 'u' }).then(({ members, reset })
 chat.request('sendMessage', { roomId: 'a', message: { any: 1 } }).catch((error) => error.code === ('key_reuse' satisfies RefusalCode));
 chat.on('presence', (news) => (news.type === 'count' ? news.count : news.member.id)).on('error', ({ code, event }) => code + event);
 const refusal: Refusal = { error: { code: 'bad_room', message: '' } };
-refusal.error.data = 1;
+refusal.error.data = { retryAfter: 1 };
 // @ts-expect-error no such code
 refusal.error.code = 'no_code';
 // @ts-expect-error no message
@@ -58,3 +60,19 @@ room.join({ name: 'Ada' });
 room.error?.code;
 // @ts-expect-error only the room may change it
 room.count = 1;
+
+chat.request('listRooms', { filter: { assignee: 'none' }, sort: 'waiting' }).then(({ rooms }) => rooms.map((row: Conversation) => row.user?.name));
+chat.on('roomChanged', ({ room: row }) => row.operator?.online);
+chat.request('transferRoom', { roomId: 'a', operatorId: null, from: 'anna' });
+const content: Content = { text: 'Hi', choices: ['yes'] };
+chat.request('sendMessage', { roomId: 'a', message: content });
+// @ts-expect-error no such order
+chat.request('listRooms', { sort: 'size' });
+
+// The official client's Socket has the same types as this one.
+declare const official: Socket<ServerToClientEvents, ClientToServerEvents>;
+official.on('newMessage', (message) => message.seq.toFixed());
+official.emit('joinRoom', { roomId: 'a' }, (joined) => ('error' in joined ? joined.error.code : joined.members.length));
+official.timeout(5).emitWithAck('claimRoom', { roomId: 'a' }).then((row) => 'error' in row || row.change.toFixed());
+// @ts-expect-error no such event
+official.emit('jionRoom', { roomId: 'a' });
