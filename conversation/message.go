@@ -195,7 +195,7 @@ type PresenceNews struct {
 	RoomID string  `json:"roomId"`
 	Type   string  `json:"type" enum:"join,leave,count" doc:"join: the member is new or has changed; leave: it is gone; count: only the number has changed"`
 	Member *Member `json:"member,omitempty" doc:"absent if only the number has changed"`
-	Count  int     `json:"count" doc:"see Joined"`
+	Count  int     `json:"count,omitempty" doc:"of all members; the user of a conversation does not learn it"`
 }
 
 // Content is what the pages write as a message, and how they understand one: a string, or this

@@ -30,6 +30,7 @@ type Me struct {
 	Name       string    `json:"name,omitempty"`
 	Role       auth.Role `json:"role,omitempty" enum:"user,operator,admin,service"`
 	Visitor    bool      `json:"visitor,omitempty" doc:"the server made this user up"`
+	Was        []string  `json:"was,omitempty" doc:"ids of the visitors that this user was: their messages are its own"`
 }
 
 // Settings are what pages need to know.

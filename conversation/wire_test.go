@@ -30,7 +30,7 @@ func TestWire(t *testing.T) {
 		},
 		{conversation.RoomRequest{RoomID: "r"}, `{"roomId":"r"}`},
 		{conversation.PresenceNews{RoomID: "r", Type: "join", Member: &member, Count: 2}, `{"roomId":"r","type":"join","member":{"id":"s1","userId":"u7","name":"Ann"},"count":2}`},
-		{conversation.PresenceNews{RoomID: "r", Type: "count"}, `{"roomId":"r","type":"count","count":0}`},
+		{conversation.PresenceNews{RoomID: "r", Type: "count", Count: 3}, `{"roomId":"r","type":"count","count":3}`},
 		{conversation.TypingNews{RoomID: "r", OperatorID: "anna", Typing: false}, `{"roomId":"r","operatorId":"anna","typing":false}`},
 		{conversation.Notice{Code: conversation.NotJoined, Message: "m", Event: "typing"}, `{"code":"not_joined","message":"m","event":"typing"}`},
 		{conversation.Notice{Code: conversation.RateLimited, Message: "m", Data: conversation.RefusalData{RetryAfter: 3}, Event: "typing"}, `{"code":"rate_limited","message":"m","data":{"retryAfter":3},"event":"typing"}`},

@@ -63,6 +63,9 @@ func TestDefaultsSuitAChat(t *testing.T) {
 // What one address may create and store in an hour, and in how many rooms it may be, has other settings.
 func TestNoBudgets(t *testing.T) {
 	counts := []budget.Kind{budget.Joins, budget.Pages, budget.Messages, budget.RoomMessages, budget.Typing, budget.Presence, budget.Openings, budget.Requests, budget.AddressEvents}
+	for kind := budget.UserMessages; kind <= budget.OperatorSearches; kind++ {
+		counts = append(counts, kind) // of identities
+	}
 	bytes := []budget.Kind{budget.Reads, budget.AddressReads, budget.MessageBytes, budget.RoomMessageBytes}
 	others := []budget.Kind{budget.Rooms, budget.Stored, budget.Memberships}
 	if n := budget.ConnectionKinds + len(counts) + len(bytes) + len(others); n != budget.Kinds {

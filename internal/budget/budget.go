@@ -39,6 +39,21 @@ const (
 	Memberships      // rooms that the clients of an address are in: Limit.Burst of them at the same time
 	Requests         // requests over HTTP of the clients of an address
 
+	// Budgets of identities, and of all users of an address. Package chat charges them.
+	UserMessages         // messages of a user
+	UserMessagesHourly   // the same, in the long run
+	AddressMessages      // messages of all users of an address
+	OperatorMessages     // messages of an operator or a program
+	Conversations        // conversations that a user begins
+	AddressConversations // conversations that all users of an address begin
+	UserTyping           // times that a user says that it is typing
+	UserVisits           // pages that a user visits
+	UserMarks            // times that a user says what it has read
+	OperatorSignals      // all of these, of an operator or a program
+	UserSearches         // searches of a user
+	AddressSearches      // searches of all users of an address
+	OperatorSearches     // searches of an operator or a program
+
 	Kinds = int(iota) // number of kinds
 )
 
@@ -49,6 +64,8 @@ var names = [Kinds]string{
 	"frames", "bytes", "inflated", "events",
 	"joins", "pages", "reads", "messages", "message_bytes", "room_messages", "room_message_bytes", "typing", "presence",
 	"rooms", "stored", "address_events", "address_reads", "openings", "memberships", "requests",
+	"user_messages", "user_messages_hourly", "address_messages", "operator_messages", "conversations", "address_conversations",
+	"user_typing", "user_visits", "user_marks", "operator_signals", "user_searches", "address_searches", "operator_searches",
 }
 
 // String returns the kind's name in metrics and logs.

@@ -28,6 +28,9 @@ func Budgets(events, bytes float64, maxOutbox, maxRooms int) (l budget.Limits) {
 		l[budget.RoomMessages] = budget.Limit{PerSecond: 2 * events, Burst: 4 * events}
 		l[budget.Typing] = budget.Limit{PerSecond: events / 2.5, Burst: events}
 		l[budget.Presence] = budget.Limit{PerSecond: events / 2.5, Burst: 2 * maxShown}
+		for kind, limit := range allowances {
+			l[kind] = limit
+		}
 	}
 	if bytes > 0 {
 		l[budget.Reads] = budget.Limit{PerSecond: float64(maxOutbox), Burst: 8 * float64(maxOutbox)}

@@ -279,11 +279,11 @@ func TestTypingFlood(t *testing.T) {
 		defer bob.Close()
 		heard.forget()
 		for range 10_000 {
-			bob.Typing("r", false)
+			bob.Typing("r", false, "")
 		}
 		heard.want(t)
 		for i := range 10_001 {
-			bob.Typing("r", i%2 == 0)
+			bob.Typing("r", i%2 == 0, "")
 			time.Sleep(100 * time.Microsecond)
 		}
 		time.Sleep(time.Second)
@@ -291,14 +291,14 @@ func TestTypingFlood(t *testing.T) {
 			t.Errorf("%d events for 1 s of changes: %q", n, heard.all())
 		}
 		for range 100 {
-			bob.Typing("r", true)
+			bob.Typing("r", true, "")
 			time.Sleep(100 * time.Millisecond)
 		}
 		if n := heard.heard("typing true"); n < 9 || n > 14 {
 			t.Errorf("%d events for 10 s of typing", n)
 		}
 		heard.forget()
-		bob.Typing("r", false)
+		bob.Typing("r", false, "")
 		time.Sleep(time.Minute)
 		heard.want(t, "typing false of bob")
 	})
@@ -316,10 +316,10 @@ func TestTypingInARoom(t *testing.T) {
 		}
 		for i := range 100 {
 			for _, c := range clients[2:] {
-				c.Typing("r", i%2 == 0)
+				c.Typing("r", i%2 == 0, "")
 			}
 			if i == 50 {
-				ann.Typing("r", true)
+				ann.Typing("r", true, "")
 			}
 			time.Sleep(100 * time.Millisecond)
 			if i == 51 && heard.heard("typing true of ann") != 1 {

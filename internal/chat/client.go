@@ -1,11 +1,11 @@
 package chat
 
 import (
-	"cmp"
 	"context"
-	"sync"
 	"sync/atomic"
 
+	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/budget"
 )
@@ -19,10 +19,12 @@ type Peer interface {
 	Address() string
 	// RemoteAddress is the client's network address itself, with or without a port.
 	RemoteAddress() string
-	// Between Enter and Exit, the connection receives the announcements of a room.
-	Enter(room string) error
-	Exit(room string)
-	// Deliver sends a message of a room. The calls are made in the room's order.
+	// Between Enter and Exit, the connection receives the announcements of a channel.
+	Enter(channel string) error
+	Exit(channel string)
+	// Tell sends an event to this connection alone.
+	Tell(event string, payload any)
+	// Deliver sends a stored message; see Event. The calls are made in the room's order.
 	Deliver(m *history.Live)
 	// Behind and WhenDrained are those of history.Paced. While the peer is behind, it gets no live
 	// messages; it gets them from the store later.
@@ -38,18 +40,25 @@ type Peer interface {
 type Client struct {
 	service     *Service
 	peer        Peer
-	memberships map[string]*membership // by room
-	sending     atomic.Int32           // messages that wait for the store without a waiting caller
+	who         atomic.Pointer[auth.Identity] // nil: it has proved nothing
+	memberships map[string]*membership        // by room
+	sending     atomic.Int32                  // messages that wait for the store without a waiting caller
 	joins       budget.Balance
 	pages       budget.Balance
 	reader      reader
+	refusals    refusals
 }
 
-// membership is a client's membership of one room.
+// membership is a client's membership of one room. It belongs to the client's goroutine, except that
+// others may evict it.
 type membership struct {
-	who   Principal
-	place *place
-	live  *subscriber
+	client *Client
+	who    Principal
+	access atomic.Pointer[access]
+	place  *place
+	live   *subscriber
+	notes  *subscriber // nil: without notes
+	gone   atomic.Bool // evicted
 }
 
 // Connect returns a client that is in no room. You must close it.
@@ -64,6 +73,38 @@ func (s *Service) Connect(p Peer) *Client {
 	return c
 }
 
+// SetIdentity says who the client is from now on. The client leaves the rooms that its new identity
+// must not read. In an open server this is what the client says; a client that says nothing has no
+// identity, and names itself in each room.
+func (c *Client) SetIdentity(ctx context.Context, who *auth.Identity) error {
+	old := c.who.Swap(who)
+	if old == nil || member(old) != member(who) {
+		c.service.connected.enter(member(who), c)
+		if old != nil {
+			c.service.connected.leave(member(old), c)
+		}
+	}
+	for room, m := range c.memberships {
+		if m.gone.Load() {
+			c.forget(room)
+			continue
+		}
+		now := *m.access.Load()
+		if err := c.service.decide(ctx, who, room, &now); err != nil {
+			return err
+		}
+		m.settle(&now)
+		m.who = principalOf(who)
+	}
+	return nil
+}
+
+// Identity returns who the client is, or nil.
+func (c *Client) Identity() *auth.Identity { return c.who.Load() }
+
+// cut implements connection.
+func (c *Client) cut(*Error) { c.peer.Lost() }
+
 // Begin charges the client's address for an event. If the address is over its budget, Begin waits
 // first. Call it before everything that the client asks for.
 func (c *Client) Begin(ctx context.Context) error {
@@ -72,6 +113,9 @@ func (c *Client) Begin(ctx context.Context) error {
 
 // Close ends all memberships. The peer itself leaves the rooms.
 func (c *Client) Close() {
+	if who := c.who.Load(); who != nil {
+		c.service.connected.leave(member(who), c)
+	}
 	for room, m := range c.memberships {
 		delete(c.memberships, room)
 		m.end()
@@ -82,7 +126,31 @@ func (c *Client) Close() {
 // end ends the membership. No message of the room follows.
 func (m *membership) end() {
 	m.live.close()
+	m.notes.close()
 	m.place.leave()
+}
+
+// settle gives the membership a new access. If that is not enough to stay, or the member sees the room
+// in another way, it ends: the client is told, and may join again. Any goroutine may call it.
+func (m *membership) settle(now *access) {
+	old := m.access.Swap(now)
+	if now.rights.Has(auth.Read) && now.view() == old.view() || m.gone.Swap(true) {
+		return
+	}
+	room := m.place.room.id
+	m.client.peer.Exit(old.view().channel(room))
+	m.end()
+	m.client.peer.Tell(string(conversation.ErrorNotice), conversation.Notice{
+		Code: conversation.Forbidden, Message: "your rights in this room have changed", Event: string(conversation.JoinRoom),
+		Data: conversation.RefusalData{RoomID: room},
+	})
+}
+
+// forget ends a membership that was evicted, and returns the refusal of what the client wanted there.
+func (c *Client) forget(room string) error {
+	delete(c.memberships, room)
+	c.service.accounts.memberships.leave(c.reader.payer)
+	return Refuse(NotJoined, "your rights in this room have changed: join it again")
 }
 
 // member returns the client's membership of a room.
@@ -90,104 +158,14 @@ func (c *Client) member(room string) (*membership, error) {
 	if err := CheckRoom(room); err != nil {
 		return nil, err
 	}
-	if m := c.memberships[room]; m != nil {
+	switch m := c.memberships[room]; {
+	case m == nil:
+		return nil, Refuse(NotJoined, "join the room first")
+	case m.gone.Load():
+		return nil, c.forget(room)
+	default:
 		return m, nil
 	}
-	return nil, Refuse(NotJoined, "join the room first")
-}
-
-// A JoinRequest says which room to join. A client that comes back also says what it has: all
-// messages up to the number After in the numbering Epoch. An empty Epoch means the store's current
-// one. For a client that has nothing, Limit is the size of the page.
-type JoinRequest struct {
-	RoomID string
-	After  *int64
-	Epoch  string
-	Limit  int
-}
-
-// Joined is what a client receives before the live messages of a room.
-type Joined struct {
-	Page
-	Reset   bool     `json:"reset,omitempty"` // the server could not continue from the client's After
-	Member  Member   `json:"member"`          // the client itself
-	Members []Member `json:"members"`         // the members that are shown, in order of joining
-	Count   int      `json:"count"`           // number of all members
-}
-
-// Join makes the client a member of a room, under the identity who. It calls answer before any live
-// message and before the others in the room learn of it. answer must not block. If Join fails, it
-// does not call answer. Joining again is harmless: the client receives a new page, and live
-// messages continue after it.
-func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer func(Joined)) error {
-	from, err := c.service.openOptions(&q)
-	if err != nil {
-		return err
-	}
-	if err := who.check(c.peer.ID()); err != nil {
-		return err
-	}
-	if err := c.service.afford(ctx, budget.Joins, &c.joins, 1); err != nil {
-		return err
-	}
-	reading, cancel, err := c.service.reading(ctx, &c.reader)
-	if err != nil {
-		return err
-	}
-	defer cancel()
-	me := Member{c.peer.ID(), who.orGuest(c.peer.ID())}
-	old := c.memberships[q.RoomID]
-	next := &membership{who: me.Principal, live: &subscriber{service: c.service, peer: c.peer}}
-	if old != nil {
-		next.place = old.place
-	} else {
-		if err := c.enter(q.RoomID); err != nil {
-			return err
-		}
-		next.place = c.service.presence.place(q.RoomID, c.peer)
-	}
-	subscription, err := c.service.log.Open(reading, q.RoomID, from, next.live, func(opened history.Opened) {
-		if old != nil {
-			old.live.stop() // what it has not delivered is in the page or follows it
-		}
-		c.service.charge(&c.reader, opened.Messages)
-		joined := Joined{
-			Page:  Page{q.RoomID, opened.Messages, opened.HasMore, opened.LastSeq, opened.Epoch},
-			Reset: opened.Reset, Member: me,
-		}
-		next.place.enter(me, func(shown []Member, count int) {
-			joined.Members, joined.Count = shown, count
-			answer(joined)
-		})
-	})
-	if err != nil {
-		if old == nil {
-			c.exit(q.RoomID)
-			next.place.leave()
-		}
-		return c.service.storeError(ctx, "open room", err)
-	}
-	next.live.subscription = subscription
-	if old != nil {
-		old.live.close()
-	}
-	c.memberships[q.RoomID] = next
-	return nil
-}
-
-// openOptions checks which part of a room a client asks for.
-func (s *Service) openOptions(q *JoinRequest) (o history.OpenOptions, err error) {
-	if err := CheckRoom(q.RoomID); err != nil {
-		return o, err
-	}
-	if o.Limit, err = s.limit(q.Limit); err != nil || q.After == nil {
-		return o, err
-	}
-	if *q.After < 0 {
-		return o, Refuse(BadPayload, "after cannot be negative")
-	}
-	o.Since, o.Epoch = *q.After, cmp.Or(q.Epoch, s.store.Epoch())
-	return o, nil
 }
 
 // Leave ends the membership of a room, if there is one.
@@ -195,55 +173,14 @@ func (c *Client) Leave(room string) error {
 	if err := CheckRoom(room); err != nil {
 		return err
 	}
-	if m := c.memberships[room]; m != nil {
+	switch m := c.memberships[room]; {
+	case m == nil:
+	case m.gone.Load():
+		c.forget(room)
+	default:
 		delete(c.memberships, room)
-		c.exit(room)
+		c.exit(room, m.access.Load().view())
 		m.end()
 	}
 	return nil
-}
-
-// subscriber passes a room's live messages to a peer. It is a history.Paced.
-type subscriber struct {
-	service      *Service
-	peer         Peer
-	subscription *history.Subscription // owned by the membership
-
-	mu      sync.Mutex // held while a message is passed on
-	stopped bool
-}
-
-// Deliver implements history.Subscriber.
-func (s *subscriber) Deliver(m *history.Live) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.stopped {
-		s.peer.Deliver(m)
-	}
-}
-
-// Behind implements history.Paced.
-func (s *subscriber) Behind() bool { return s.peer.Behind() }
-
-// WhenDrained implements history.Paced.
-func (s *subscriber) WhenDrained(f func()) { s.peer.WhenDrained(f) }
-
-// Lost implements history.Paced.
-func (s *subscriber) Lost(_ string, err error) {
-	s.service.storeError(context.Background(), "read for a client that is behind", err)
-	s.peer.Lost()
-}
-
-// stop stops the deliveries. After it returns, no message is on its way. Closing the subscription
-// alone would not wait for a running delivery.
-func (s *subscriber) stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopped = true
-}
-
-// close stops the deliveries and closes the subscription.
-func (s *subscriber) close() {
-	s.stop()
-	s.subscription.Close()
 }

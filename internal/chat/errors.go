@@ -27,6 +27,13 @@ const (
 	Unavailable      = conversation.Unavailable
 	UnknownOutcome   = conversation.UnknownOutcome
 	Internal         = conversation.Internal
+	Forbidden        = conversation.Forbidden
+	Conflicted       = conversation.Conflicted
+	NotFound         = conversation.NotFound
+	Gone             = conversation.Gone
+	TooLate          = conversation.TooLate
+	BadToken         = conversation.BadToken
+	NotReady         = conversation.NotReady
 )
 
 // An Error is a refusal that a client may see.
@@ -34,7 +41,8 @@ type Error struct {
 	Code    Code
 	Message string // for people
 
-	RetryAfter time.Duration // when to try again; 0 if unknown
+	RetryAfter time.Duration             // when to try again; 0 if unknown
+	Data       *conversation.RefusalData // what else the client learns; nil: nothing
 }
 
 func (e *Error) Error() string { return "parley: chat: " + string(e.Code) + ": " + e.Message }
@@ -69,6 +77,16 @@ func storeRefusal(err error) (refusal error, alarming bool) {
 		reason = e.Reason
 	}
 	switch history.Code(err) {
+	case history.ErrNotFound.Code:
+		return Refuse(NotFound, "there is no such thing"), false
+	case history.ErrPruned.Code:
+		return Refuse(Gone, "it was deleted for its age"), false
+	case history.ErrConflict.Code:
+		return &Error{Code: Conflicted, Message: "somebody else was faster"}, false
+	case history.ErrNotReady.Code:
+		return Refuse(NotReady, "the index for this is missing, or still being built"), false
+	case history.ErrNotSupported.Code:
+		return Refuse(Unavailable, "the store cannot do this"), false
 	case history.ErrBadRoom.Code:
 		return Refuse(BadRoom, "this cannot be the id of a room"), false
 	case history.ErrBadDraft.Code, history.ErrBadPage.Code:

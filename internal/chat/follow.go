@@ -4,8 +4,11 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/address"
 )
@@ -33,7 +36,8 @@ func ParsePosition(text string) (p Position, ok bool) {
 // existing message, or otherwise with the Newest messages.
 type FollowRequest struct {
 	RoomID   string
-	Address  string // the client's network address, with or without a port
+	Who      *auth.Identity // nil: has proved nothing
+	Address  string         // the client's network address, with or without a port
 	After    *Position
 	Earliest bool
 	Newest   int
@@ -63,10 +67,17 @@ type Follower interface {
 type follower struct {
 	Follower
 	service  *Service
+	room     string
+	who      *auth.Identity
 	reader   reader
 	paid     int           // bytes that it may still read
 	wait     time.Duration // until it may pay for more; 0 if its client is slow
 	caughtUp bool
+
+	mu           sync.Mutex
+	subscription *history.Subscription // nil: ended, or has not begun
+	ended        bool
+	expiry       *time.Timer // nil: never
 }
 
 // readPiece is how many bytes a follower pays for at a time. It is about a page of history.Log.
@@ -105,11 +116,58 @@ func (f *follower) Deliver(m *history.Live) {
 
 // Lost implements history.Paced.
 func (f *follower) Lost(_ string, err error) {
-	f.Follower.Lost(f.service.storeError(context.Background(), "read room", err))
+	if f.end() {
+		f.Follower.Lost(f.service.storeError(context.Background(), "read room", err))
+	}
 }
 
-// Follow passes a room's messages to f until stop is called. It returns after Opened, or with an
-// *Error.
+// Identity implements connection.
+func (f *follower) Identity() *auth.Identity { return f.who }
+
+// cut implements connection.
+func (f *follower) cut(why *Error) {
+	if f.end() {
+		f.Follower.Lost(why)
+	}
+}
+
+// end ends the feed. It reports false if the feed had ended.
+func (f *follower) end() bool {
+	f.mu.Lock()
+	subscription, ended := f.subscription, f.ended
+	f.ended = true
+	if f.expiry != nil {
+		f.expiry.Stop()
+	}
+	f.mu.Unlock()
+	if ended {
+		return false
+	}
+	if f.who != nil {
+		f.service.connected.leave(member(f.who), f)
+	}
+	if subscription != nil {
+		subscription.Close()
+	}
+	return true
+}
+
+// begin gives the feed its subscription, unless it has ended meanwhile.
+func (f *follower) begin(subscription *history.Subscription) {
+	f.mu.Lock()
+	ended := f.ended
+	f.subscription = subscription
+	f.mu.Unlock()
+	if ended {
+		subscription.Close()
+	}
+}
+
+// Grace is how long a client may stay after its identity has ended.
+const Grace = 25 * time.Second
+
+// Follow passes a room's messages to f until stop is called, or the right to read ends. It returns
+// after Opened, or with an *Error.
 func (s *Service) Follow(ctx context.Context, q FollowRequest, to Follower) (stop func(), err error) {
 	if err := CheckRoom(q.RoomID); err != nil {
 		return nil, err
@@ -118,12 +176,34 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, to Follower) (sto
 		return nil, err
 	}
 	id := "feed " + strconv.FormatUint(s.followers.Add(1), 10)
-	f := &follower{Follower: to, service: s, reader: reader{address: address.Client(q.Address), id: id, payer: s.payer(q.Address)}}
+	f := &follower{
+		Follower: to, service: s, room: q.RoomID, who: q.Who,
+		reader: reader{address: address.Client(q.Address), id: id, payer: s.payer(q.Address)},
+	}
 	reading, cancel, err := s.reading(ctx, &f.reader)
 	if err != nil {
 		return nil, err
 	}
 	defer cancel()
+	if q.Who != nil { // from now on, changes of rights are noticed
+		s.connected.enter(member(q.Who), f)
+		if !q.Who.Expires.IsZero() {
+			f.mu.Lock()
+			f.expiry = time.AfterFunc(time.Until(q.Who.Expires)+Grace, func() {
+				f.cut(&Error{Code: conversation.TokenExpired, Message: "the token has expired"})
+			})
+			f.mu.Unlock()
+		}
+	}
+	if s.opts.Closed {
+		if a, _, err := s.access(reading, q.Who, q.RoomID); err != nil {
+			f.end()
+			return nil, err
+		} else if err := a.need(auth.Read); err != nil {
+			f.end()
+			return nil, err
+		}
+	}
 	epoch := s.store.Epoch()
 	from := history.OpenOptions{
 		Limit: history.Limit{Messages: s.opts.PageSize},
@@ -146,7 +226,9 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, to Follower) (sto
 		f.Opened(Position{epoch, o.LastSeq}, o.Reset)
 	})
 	if err != nil {
+		f.end()
 		return nil, s.storeError(ctx, "open room", err)
 	}
-	return subscription.Close, nil
+	f.begin(subscription)
+	return func() { f.end() }, nil
 }

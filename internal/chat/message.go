@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
+	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/jsonscan"
@@ -18,13 +21,7 @@ const maxSending = 16
 // A SendRequest is a message to send. UserID and OperatorID add to the identity that the client
 // gave when it joined the room. ClientID is the sender's own id of the message, which makes sure
 // that it is stored only once; it may be empty.
-type SendRequest struct {
-	RoomID     string
-	UserID     string
-	OperatorID string
-	ClientID   string
-	Message    json.RawMessage
-}
+type SendRequest = conversation.SendRequest
 
 // Send stores a message. Unless it returns an error, it calls done once, with the stored message or
 // an error, when the store has answered or the time is up. That may be before Send returns. done
@@ -32,6 +29,9 @@ type SendRequest struct {
 func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Message, error)) error {
 	d, err := c.draft(&q)
 	if err != nil {
+		return err
+	}
+	if err := c.spendMessage(q.Message, q.ClientID); err != nil {
 		return err
 	}
 	if err := c.pay(ctx, q.RoomID, len(q.Message)+envelope); err != nil {
@@ -88,33 +88,61 @@ func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
 	if err != nil {
 		return d, err
 	}
-	if q.Message == nil {
-		return d, Refuse(BadPayload, "message is missing")
+	a := m.access.Load()
+	if err := a.need(auth.Write); err != nil {
+		return d, err
 	}
-	switch jsonscan.Check(q.Message, maxDepth) {
-	case jsonscan.ErrDepth:
-		return d, Refuse(BadPayload, "message is nested more than %d deep", maxDepth)
-	case jsonscan.ErrSyntax:
-		return d, Refuse(BadPayload, "message is not JSON")
-	}
-	if limit := c.service.opts.MaxMessage; limit > 0 && len(q.Message) > limit {
-		var compact bytes.Buffer
-		json.Compact(&compact, q.Message) // it is JSON
-		if q.Message = compact.Bytes(); len(q.Message) > limit {
-			return d, Refuse(TooLarge, "the message is too large")
-		}
+	if q.Message, err = c.service.content(q.Message); err != nil {
+		return d, err
 	}
 	if err := checkText("clientId", q.ClientID, history.MaxClientID); err != nil {
 		return d, err
+	}
+	if identity := c.who.Load(); identity != nil && identity.Role == auth.Service && (q.UserID != "" || q.OperatorID != "") {
+		m = &membership{} // it acts as anybody
 	}
 	who, err := m.who.complete(c.peer.ID(), q.UserID, q.OperatorID)
 	if err != nil {
 		return d, err
 	}
+	if a.owner != "" && who.OperatorID != "" {
+		if who.UserID != "" && who.UserID != a.owner {
+			return d, Refuse(IdentityMismatch, "the conversation is that of another user")
+		}
+		who.UserID = a.owner
+	}
 	return history.Draft{
 		RoomID: q.RoomID, UserID: who.UserID, OperatorID: who.OperatorID,
 		ClientID: q.ClientID, Message: q.Message,
+		Conversation: a.pending, KeepOperator: c.service.operatorIsThere,
 	}, nil
+}
+
+// content checks the content of a message. If it is too large, content tries whether it is without
+// white space.
+func (s *Service) content(message json.RawMessage) (json.RawMessage, error) {
+	if message == nil {
+		return nil, Refuse(BadPayload, "message is missing")
+	}
+	switch jsonscan.Check(message, maxDepth) {
+	case jsonscan.ErrDepth:
+		return nil, Refuse(BadPayload, "message is nested more than %d deep", maxDepth)
+	case jsonscan.ErrSyntax:
+		return nil, Refuse(BadPayload, "message is not JSON")
+	}
+	if limit := s.opts.MaxMessage; limit > 0 && len(message) > limit {
+		var compact bytes.Buffer
+		json.Compact(&compact, message) // it is JSON
+		if message = compact.Bytes(); len(message) > limit {
+			return nil, Refuse(TooLarge, "the message is too large")
+		}
+	}
+	return message, nil
+}
+
+// operatorIsThere reports whether an operator keeps a conversation that its user reopens.
+func (s *Service) operatorIsThere(id string) bool {
+	return len(s.connected.clients(history.Member{OperatorID: id})) > 0
 }
 
 // appended converts the store's result to what the sender receives.
@@ -128,8 +156,27 @@ func (s *Service) appended(stored history.Appended, err error) (history.Message,
 	return stored.Message, nil
 }
 
-// EncodeMessage returns a stored message as JSON.
+// Event returns the event that tells clients of a stored message.
+func Event(m *history.Message) string {
+	note := strings.HasPrefix(m.RoomID, notesPrefix)
+	switch {
+	case note && m.Rev > 0:
+		return string(conversation.NoteChanged)
+	case note:
+		return string(conversation.NewNote)
+	case m.Rev > 0:
+		return string(conversation.MessageChanged)
+	}
+	return string(conversation.NewMessage)
+}
+
+// EncodeMessage returns a stored message as JSON. A note has the id of its conversation.
 func EncodeMessage(m *history.Message) json.RawMessage {
 	const others = 250 // approximate bytes of the other members
+	if room, ok := strings.CutPrefix(m.RoomID, notesPrefix); ok {
+		note := *m
+		note.RoomID = room
+		m = &note
+	}
 	return m.AppendJSON(make([]byte, 0, others+len(m.Message)))
 }

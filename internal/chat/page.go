@@ -4,54 +4,30 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/budget"
 )
 
-// A Page is a part of a room's history.
-type Page struct {
-	RoomID   string   `json:"roomId"`
-	Messages Messages `json:"messages"`
-	HasMore  bool     `json:"hasMore"` // there are more in the requested direction
-	LastSeq  int64    `json:"lastSeq"` // the room's
-	Epoch    string   `json:"epoch"`   // qualifies LastSeq
-}
+// Pages of a room's history.
+type (
+	Page           = conversation.Page
+	HistoryRequest = conversation.HistoryRequest
+)
 
-// Messages are stored messages in ascending order.
-type Messages []history.Message
-
-// MarshalJSON implements json.Marshaler. It is faster than encoding/json, which would look at each
-// member of each message.
-func (m Messages) MarshalJSON() ([]byte, error) {
-	size := 2
-	for i := range m {
-		size += m[i].Size()
-	}
-	dst := append(make([]byte, 0, size), '[')
-	for i := range m {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = m[i].AppendJSON(dst)
-	}
-	return append(dst, ']'), nil
-}
-
-// A HistoryRequest asks for a page: the newest messages, the last messages before a number, or the
-// first messages after one.
-type HistoryRequest struct {
-	RoomID string
-	Before *int64
-	After  *int64
-	Limit  int
-}
-
-// History returns a page of a room that the client is in.
+// History returns a page of a room that the client is in, or of its notes.
 func (c *Client) History(ctx context.Context, q HistoryRequest) (Page, error) {
-	if _, err := c.member(q.RoomID); err != nil {
+	m, err := c.member(q.RoomID)
+	if err != nil {
 		return Page{}, err
 	}
-	s := c.service
+	s, log := c.service, q.RoomID
+	if q.Notes {
+		if err := m.access.Load().operator(); err != nil {
+			return Page{}, err
+		}
+		log = notesOf(q.RoomID)
+	}
 	wanted, err := s.page(&q)
 	if err != nil {
 		return Page{}, err
@@ -64,16 +40,29 @@ func (c *Client) History(ctx context.Context, q HistoryRequest) (Page, error) {
 		return Page{}, err
 	}
 	defer cancel()
-	slice, err := s.log.History(reading, q.RoomID, wanted)
+	slice, err := s.log.History(reading, log, wanted)
 	if err != nil {
 		return Page{}, s.storeError(ctx, "read page", err)
 	}
 	s.charge(&c.reader, slice.Messages)
-	more := slice.MoreBefore
-	if q.After != nil {
-		more = slice.MoreAfter
+	if q.Notes {
+		named(slice.Messages, q.RoomID)
 	}
-	return Page{q.RoomID, slice.Messages, more, slice.Head, s.store.Epoch()}, nil
+	page := Page{
+		RoomID: q.RoomID, Messages: slice.Messages, LastSeq: slice.Head, Epoch: s.store.Epoch(),
+		HasMore: slice.MoreBefore, HasBefore: slice.MoreBefore, HasAfter: slice.MoreAfter,
+	}
+	if q.After != nil {
+		page.HasMore = slice.MoreAfter
+	}
+	return page, nil
+}
+
+// named gives notes the id of their conversation, because clients know no other one.
+func named(notes []history.Message, room string) {
+	for i := range notes {
+		notes[i].RoomID = room
+	}
 }
 
 func (s *Service) page(q *HistoryRequest) (history.Page, error) {
@@ -83,8 +72,12 @@ func (s *Service) page(q *HistoryRequest) (history.Page, error) {
 	}
 	o := history.Page{Limit: limit}
 	switch {
-	case q.Before != nil && q.After != nil:
-		return o, Refuse(BadPayload, "before and after exclude each other")
+	case q.Before != nil && q.After != nil, q.Around != nil && (q.Before != nil || q.After != nil):
+		return o, Refuse(BadPayload, "before, after and around exclude each other")
+	case q.Around != nil && *q.Around < 1:
+		return o, Refuse(BadPayload, "around must be at least 1")
+	case q.Around != nil:
+		o.Around = *q.Around
 	case q.Before != nil && *q.Before < 1:
 		return o, Refuse(BadPayload, "before must be at least 1")
 	case q.After != nil && *q.After < 0:

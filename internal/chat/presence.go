@@ -2,33 +2,19 @@ package chat
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/internal/budget"
 )
 
-// A Member is a connection in a room.
-type Member struct {
-	ID string `json:"id"` // the id by which others know the connection
-	Principal
-}
-
-// Presence is a change of a room's members.
-type Presence struct {
-	RoomID string       `json:"roomId"`
-	Type   PresenceType `json:"type"`
-	Member *Member      `json:"member,omitempty"`
-	Count  int          `json:"count"`
-}
-
-// PresenceType is the kind of change.
-type PresenceType string
-
+// The kinds of changes of a room's members.
 const (
-	PresenceJoin  PresenceType = "join" // or changed
-	PresenceLeave PresenceType = "leave"
-	PresenceCount PresenceType = "count" // only the number has changed
+	presenceJoin  = "join" // or changed
+	presenceLeave = "leave"
+	presenceCount = "count" // only the number has changed
 )
 
 // maxShown is how many members of a room are shown to the others. presenceEvery is how often a room
@@ -86,6 +72,8 @@ type place struct {
 	share    share  // of the same
 
 	// Guarded by room.mu.
+	of      *membership // the present one; nil: has not entered the room
+	left    bool
 	member  Member
 	element *list.Element // nil: has not entered the room
 	shown   bool
@@ -105,12 +93,37 @@ func (p *presence) place(id string, peer Peer) *place {
 	return &place{room: r, peer: peer, address: r.line.enroll(peer.Address())}
 }
 
-// enter makes m a member, or changes what the others know of it. It calls answer with the current
-// members before it announces anything to the room.
-func (p *place) enter(m Member, answer func(shown []Member, count int)) {
+// memberships returns the memberships of a room.
+func (p *presence) memberships(id string) (all []*membership) {
+	p.mu.Lock()
+	r := p.rooms[id]
+	p.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range []*list.List{&r.shown, &r.hidden} {
+		for e := l.Front(); e != nil; e = e.Next() {
+			if place := e.Value.(*place); !place.left {
+				all = append(all, place.of)
+			}
+		}
+	}
+	return all
+}
+
+// enter makes m a member, or changes what the others know of it. It calls answer with the members
+// that it may see, before it announces anything to the room. If the place was left meanwhile, enter
+// does nothing and reports false.
+func (p *place) enter(of *membership, m Member, answer func(shown []Member, count int)) bool {
 	r := p.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if p.left {
+		return false
+	}
+	p.of = of
 	news := p.element == nil || p.member != m
 	p.member = m
 	old := r.parted[m.ID]
@@ -131,21 +144,38 @@ func (p *place) enter(m Member, answer func(shown []Member, count int)) {
 	if !p.shown && len(shown) < maxShown {
 		shown = append(shown, m)
 	}
-	answer(shown, count)
+	answer(of.access.Load().view().seen(m, shown, count))
 	switch {
 	case !news || !p.shown:
 	case r.overLocked():
 		r.stale = put(r.stale, p, true)
 		r.laterLocked()
 	default:
-		r.tellLocked(PresenceJoin, p)
+		r.tellLocked(presenceJoin, p)
 	}
+	return true
 }
 
-// leave gives up the place.
+// seen returns what me sees of the members of a room.
+func (v view) seen(me Member, shown []Member, count int) ([]Member, int) {
+	if v == whole {
+		return shown, count
+	}
+	shown = slices.DeleteFunc(shown, func(m Member) bool {
+		return m.ID != me.ID && (v == quiet || m.OperatorID == "")
+	})
+	return shown, len(shown)
+}
+
+// leave gives up the place. It may be called more than once.
 func (p *place) leave() {
 	r := p.room
 	r.mu.Lock()
+	if p.left {
+		r.mu.Unlock()
+		return
+	}
+	p.left = true
 	if p.element != nil {
 		r.endTypingLocked(p)
 		delete(r.stale, p)
@@ -158,7 +188,7 @@ func (p *place) leave() {
 			r.laterLocked()
 		default:
 			r.shown.Remove(p.element)
-			r.tellLocked(PresenceLeave, p)
+			r.tellLocked(presenceLeave, p)
 			if r.hidden.Len() > 0 {
 				r.laterLocked()
 			}
@@ -184,19 +214,28 @@ func (r *room) membersLocked() (shown []Member, count int) {
 	return shown, r.countLocked()
 }
 
-// tellLocked announces a change to everyone in the room except the member that it is about.
-func (r *room) tellLocked(t PresenceType, about *place) {
+// tellLocked announces a change to everyone who sees the members, except the one that it is about.
+// The user of a conversation learns of operators only, and not of how many there are.
+func (r *room) tellLocked(change string, about *place) {
 	r.told = r.countLocked()
 	r.budget.Charge(r.limit(budget.Presence), 1)
-	p := Presence{RoomID: r.id, Type: t, Count: r.told}
-	announcer := r.of.service.opts.Announcer
+	p := conversation.PresenceNews{RoomID: r.id, Type: change, Count: r.told}
 	if about == nil {
-		announcer.Presence(p, nil)
+		r.announceLocked(whole, string(conversation.PresenceChanged), p, nil)
 		return
 	}
 	member := about.member
 	p.Member = &member
-	announcer.Presence(p, about.peer)
+	r.announceLocked(whole, string(conversation.PresenceChanged), p, about.peer)
+	if member.OperatorID != "" && about.of.access.Load().owner != "" {
+		p.Count = 0
+		r.announceLocked(trimmed, string(conversation.PresenceChanged), p, about.peer)
+	}
+}
+
+// announceLocked sends an event to those who see the room in a view.
+func (r *room) announceLocked(to view, event string, payload any, except Peer) {
+	r.of.service.opts.Announcer.Announce(to.channel(r.id), event, payload, except)
 }
 
 // overLocked reports whether the room is over its budget of announcements.
@@ -232,22 +271,22 @@ func (r *room) catchUp() {
 		}
 		delete(r.parted, id)
 		r.shown.Remove(p.element)
-		r.tellLocked(PresenceLeave, p)
+		r.tellLocked(presenceLeave, p)
 	}
 	for p := range r.stale {
 		if !within() {
 			break
 		}
 		delete(r.stale, p)
-		r.tellLocked(PresenceJoin, p)
+		r.tellLocked(presenceJoin, p)
 	}
 	for r.shown.Len() < maxShown && r.hidden.Len() > 0 && within() {
 		p := r.hidden.Remove(r.hidden.Front()).(*place)
 		p.shown, p.element = true, r.shown.PushBack(p)
-		r.tellLocked(PresenceJoin, p)
+		r.tellLocked(presenceJoin, p)
 	}
 	if r.countLocked() != r.told {
-		r.tellLocked(PresenceCount, nil)
+		r.tellLocked(presenceCount, nil)
 	}
 	if len(r.parted) > 0 || len(r.stale) > 0 || r.hidden.Len() > 0 && r.shown.Len() < maxShown {
 		r.laterLocked()

@@ -5,6 +5,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/history"
 )
 
@@ -13,11 +14,73 @@ const (
 	maxDepth = 64  // nesting of arrays and objects in a message
 )
 
-// A Principal says who acts. The service believes it; verifying it is the binding's job.
+// A Principal says who acts. A client that has an identity is that, and otherwise what it says.
 type Principal struct {
-	UserID     string `json:"userId,omitempty"`
-	OperatorID string `json:"operatorId,omitempty"`
-	Name       string `json:"name,omitempty"`
+	UserID     string
+	OperatorID string
+	Name       string
+}
+
+// principalOf returns an identity as a principal. A service acts as an operator, unless it says as
+// whom.
+func principalOf(who *auth.Identity) (p Principal) {
+	switch {
+	case who == nil:
+	case operates(who):
+		p = Principal{OperatorID: who.Subject, Name: who.Name}
+	default:
+		p = Principal{UserID: who.Subject, Name: who.Name}
+	}
+	return p
+}
+
+// member returns an identity as the store knows it.
+func member(who *auth.Identity) history.Member { return principalOf(who).reader() }
+
+// reader returns the member whose marks are p's.
+func (p Principal) reader() history.Member {
+	if p.OperatorID != "" {
+		return history.Member{OperatorID: p.OperatorID}
+	}
+	return history.Member{UserID: p.UserID}
+}
+
+// member returns p as a member of a room.
+func (p Principal) member(id string) Member {
+	return Member{ID: id, UserID: p.UserID, OperatorID: p.OperatorID, Name: p.Name}
+}
+
+// principal returns who the client is in a room that it joins, where it claims to be somebody. What
+// its identity proves must agree with the claim. Its name comes from the identity; only visitors,
+// about whom nobody knows more than they say, and those who prove nothing name themselves.
+func (c *Client) principal(claimed Principal) (Principal, error) {
+	who := c.who.Load()
+	if err := claimed.check(c.peer.ID()); err != nil {
+		return claimed, err
+	}
+	switch {
+	case who == nil:
+		return claimed.orGuest(c.peer.ID()), nil
+	case who.Role == auth.Service && (claimed.UserID != "" || claimed.OperatorID != ""):
+		return claimed, nil
+	}
+	p, err := principalOf(who).complete(c.peer.ID(), claimed.UserID, claimed.OperatorID)
+	if p.Name == "" && (who.Visitor || !c.service.opts.Closed) {
+		p.Name = claimed.Name
+	}
+	return p, err
+}
+
+// actor returns the identity that decides what the client may do as who. In an open server, somebody
+// without an identity is who it says.
+func (c *Client) actor(who Principal) *auth.Identity {
+	switch identity := c.who.Load(); {
+	case identity != nil || c.service.opts.Closed:
+		return identity
+	case who.OperatorID != "":
+		return &auth.Identity{Subject: who.OperatorID, Role: auth.Operator, Name: who.Name}
+	}
+	return &auth.Identity{Subject: who.UserID, Role: auth.User, Name: who.Name}
 }
 
 // check refuses what the client with the member id cannot be.
@@ -44,8 +107,8 @@ func (p Principal) check(id string) error {
 	return nil
 }
 
-// complete returns p with the identity that a message of the client with the member id adds. It
-// fails if the message contradicts p.
+// complete returns p with the ids that a message of the client with the member id adds. It fails if
+// they contradict p. Only an operator may add one: that of the user to whom it writes.
 func (p Principal) complete(id, userID, operatorID string) (Principal, error) {
 	for _, f := range []struct {
 		field string
@@ -59,7 +122,7 @@ func (p Principal) complete(id, userID, operatorID string) (Principal, error) {
 			continue
 		}
 		if *f.ours != "" && *f.ours != f.added {
-			return p, Refuse(IdentityMismatch, "%s is not the one that joined the room", f.field)
+			return p, Refuse(IdentityMismatch, "%s is not the client's own", f.field)
 		}
 		*f.ours = f.added
 	}
@@ -115,6 +178,8 @@ func CheckRoom(room string) error {
 		return Refuse(BadPayload, "roomId is missing")
 	case history.CheckRoom(room) != nil || strings.ContainsRune(room, utf8.RuneError):
 		return Refuse(BadRoom, "roomId must have at most %d bytes of UTF-8 without control characters and U+FFFD", history.MaxRoomID)
+	case strings.HasPrefix(room, reserved):
+		return Refuse(BadRoom, "roomId cannot begin with %q", reserved)
 	case room == "." || room == "..":
 		return Refuse(BadRoom, "roomId cannot be %q, which no path of a URL can have", room)
 	}

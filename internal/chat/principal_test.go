@@ -61,7 +61,7 @@ func TestGuestsAreTheServices(t *testing.T) {
 		}
 
 		// A guest may say who it is, and nobody has used its client id.
-		if again, err := join(guest, me.Principal); err != nil || again != me {
+		if again, err := join(guest, chat.Principal{UserID: me.UserID, Name: me.Name}); err != nil || again != me {
 			t.Errorf("the guest itself: %+v, %v", again, err)
 		}
 		first, err := send(guest, chat.SendRequest{UserID: me.UserID, Message: json.RawMessage(`"mine"`)})

@@ -50,13 +50,13 @@ func (m *memberships) leave(payer string) {
 }
 
 // enter makes the peer a member of a room that it is not in.
-func (c *Client) enter(room string) error {
+func (c *Client) enter(room string, as view) error {
 	s, payer := c.service, c.reader.payer
 	if !s.accounts.memberships.enter(payer, s.opts.Budgets[budget.Memberships].Burst) {
 		s.countOverQuota(budget.Memberships, payer)
 		return Refuse(TooManyRooms, "all clients of this address together are in too many rooms")
 	}
-	err := c.peer.Enter(room)
+	err := c.peer.Enter(as.channel(room))
 	if err != nil {
 		s.accounts.memberships.leave(payer)
 	}
@@ -64,8 +64,8 @@ func (c *Client) enter(room string) error {
 }
 
 // exit undoes enter.
-func (c *Client) exit(room string) {
-	c.peer.Exit(room)
+func (c *Client) exit(room string, as view) {
+	c.peer.Exit(as.channel(room))
 	c.service.accounts.memberships.leave(c.reader.payer)
 }
 
@@ -122,7 +122,7 @@ func (c *Client) reserve(d *history.Draft) (r reservation, err error) {
 
 func (s *Service) overQuota(kind budget.Kind, payer, message string, wait time.Duration) error {
 	s.countOverQuota(kind, payer)
-	return &Error{RateLimited, message, wait}
+	return &Error{Code: RateLimited, Message: message, RetryAfter: wait}
 }
 
 func (s *Service) countOverQuota(kind budget.Kind, payer string) {

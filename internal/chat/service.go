@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/budget"
 )
@@ -21,8 +22,25 @@ type Options struct {
 	MaxMessage int
 	// Timeout limits how long a client waits for the store.
 	Timeout time.Duration
-	// Announcer tells the members of a room about things that are not stored.
+	// Announcer tells several clients about things that are not stored.
 	Announcer Announcer
+	// Closed says that each client has proved who it is, see [Client.SetIdentity], and that it may do
+	// only what its identity allows. Otherwise clients are who they say, and every room is open to
+	// them.
+	Closed bool
+	// OpenRooms are rights that every identity without grants of its own has, in a closed server.
+	OpenRooms auth.Grants
+	// EditWindow is how long users may change and delete their messages. 0: they may not.
+	EditWindow time.Duration
+	// MaxOpenConversations is how many open conversations a user may have. If zero, 1.
+	MaxOpenConversations int
+	// Preview shows operators what users are typing.
+	Preview bool
+	// Verify, if not nil, returns the identity that a token proves. Its errors are *Error.
+	Verify func(ctx context.Context, token string) (*auth.Identity, error)
+	// OperatorName, if not nil, returns the name of an operator, who may not be connected. If it is
+	// empty, the id stands for it.
+	OperatorName func(operatorID string) string
 	// Budgets limit what one client, and all clients of a room, may send; see [Budgets]. The zero
 	// value limits nothing.
 	Budgets budget.Limits
@@ -38,29 +56,53 @@ type Options struct {
 	Failed func(doing string, err error)
 }
 
-// An Announcer tells all members of a room, or all but one, about things that are not stored. Its
-// methods are called in the room's order, so they must not block.
+// An Announcer sends events about things that are not stored. A call reaches every peer that has
+// entered the channel, except one; nil: all. So a binding encodes each event once. The calls for a
+// channel come in the order in which its peers have to receive them, so they must not block.
 type Announcer interface {
-	Presence(p Presence, except Peer) // nil: all members
-	Typing(t Typing, except Peer)
+	Announce(channel, event string, payload any, except Peer)
 }
 
 // A Service implements the conversations. It is safe for concurrent use.
 type Service struct {
-	store    history.Store
-	log      *history.Log
-	opts     Options
-	presence presence
-	slowed   counters
-	refused  counters
-	accounts accounts
+	store      history.Store
+	log        *history.Log
+	opts       Options
+	can        capabilities
+	presence   presence
+	connected  connected
+	pending    pendings
+	repeats    repeats
+	allowances [budget.Kinds]budget.Ledger // those of identities
+	slowed     counters
+	refused    counters
+	accounts   accounts
 
 	followers atomic.Uint64 // since the start
+	changes   atomic.Uint64 // of conversations, as far as this service has made them
+}
+
+// capabilities are what the store can do beside storing messages. Nil: it cannot.
+type capabilities struct {
+	rooms  history.Rooms
+	people history.People
+	editor history.Editor
+	reads  history.Reads
+	search history.Searcher
+}
+
+func capabilitiesOf(store history.Store) (c capabilities) {
+	c.rooms, _ = store.(history.Rooms)
+	c.people, _ = store.(history.People)
+	c.editor, _ = store.(history.Editor)
+	c.reads, _ = store.(history.Reads)
+	c.search, _ = store.(history.Searcher)
+	return c
 }
 
 // New returns a service over log, whose store is store. You do not need to close it.
 func New(store history.Store, log *history.Log, o Options) *Service {
-	s := &Service{store: store, log: log, opts: o}
+	s := &Service{store: store, log: log, opts: o, can: capabilitiesOf(store)}
 	s.presence = presence{service: s, rooms: make(map[string]*room)}
 	return s
 }

@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
@@ -85,6 +86,22 @@ func (p *peer) Exit(room string) {
 	}
 }
 
+func (p *peer) Tell(event string, payload any) {
+	switch v := payload.(type) {
+	case conversation.PresenceNews:
+		var id string
+		if v.Member != nil {
+			id = v.Member.ID
+		}
+		p.hear("%s of %s, now %d", v.Type, id, v.Count)
+	case conversation.TypingNews:
+		p.hear("typing %v of %s", v.Typing, v.UserID+v.OperatorID)
+	default:
+		encoded, _ := json.Marshal(payload)
+		p.hear("%s %s", event, encoded)
+	}
+}
+
 func (p *peer) Deliver(m *history.Live) {
 	p.hear("message %s by %s", m.Message.Message, m.Message.UserID)
 }
@@ -113,26 +130,14 @@ type hall struct {
 	members map[string][]*peer
 }
 
-func (h *hall) tell(room string, except chat.Peer, format string, args ...any) {
+func (h *hall) Announce(channel, event string, payload any, except chat.Peer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, p := range h.members[room] {
+	for _, p := range h.members[channel] {
 		if chat.Peer(p) != except {
-			p.hear(format, args...)
+			p.Tell(event, payload)
 		}
 	}
-}
-
-func (h *hall) Presence(p chat.Presence, except chat.Peer) {
-	var id string
-	if p.Member != nil {
-		id = p.Member.ID
-	}
-	h.tell(p.RoomID, except, "%s of %s, now %d", p.Type, id, p.Count)
-}
-
-func (h *hall) Typing(p chat.Typing, except chat.Peer) {
-	h.tell(p.RoomID, except, "typing %v of %s", p.Typing, p.UserID)
 }
 
 const maxMessage = 100 << 10
@@ -199,7 +204,7 @@ func TestService(t *testing.T) {
 		send(ann, "1")
 		a.want(t, "message 1 by ann")
 		b.want(t, "message 1 by ann")
-		if err := bob.Typing("r", true); err != nil {
+		if err := bob.Typing("r", true, ""); err != nil {
 			t.Error(err)
 		}
 		a.want(t, "typing true of guest-bbbbbbbb")
@@ -213,7 +218,7 @@ func TestService(t *testing.T) {
 		a.want(t, "typing false of guest-bbbbbbbb", "leave of bbbbbbbb, now 1")
 		send(ann, "2")
 		b.want(t)
-		wantCode(t, bob.Typing("r", true), chat.NotJoined)
+		wantCode(t, bob.Typing("r", true, ""), chat.NotJoined)
 		after := int64(1)
 		join(bob, chat.Principal{UserID: "bob"}, chat.JoinRequest{RoomID: "r", After: &after})
 		if len(joined.Messages) != 1 || joined.Messages[0].Seq != 2 || joined.Reset {
@@ -281,7 +286,7 @@ func TestPeerThatIsBehind(t *testing.T) {
 		send("r", "1", "2")
 		send("left", "3")
 		send("again", "4", "5")
-		if err := sender.Typing("r", true); err != nil {
+		if err := sender.Typing("r", true, ""); err != nil {
 			t.Fatal(err)
 		}
 		p.want(t, "typing true of u")
@@ -342,7 +347,7 @@ func TestStoreThatTakesTooLong(t *testing.T) {
 		if len(h.members["r"]) > 0 {
 			t.Error("it stayed in the room")
 		}
-		wantCode(t, c.Typing("r", true), chat.NotJoined)
+		wantCode(t, c.Typing("r", true, ""), chat.NotJoined)
 	})
 }
 
@@ -360,7 +365,7 @@ func TestRoomThatCannotBeEntered(t *testing.T) {
 // The service must not know how clients reach it.
 func TestImports(t *testing.T) {
 	const module = "github.com/parley-go/parley"
-	below := []string{"/conversation", "/history", "/internal/address", "/internal/budget", "/internal/jsonscan"}
+	below := []string{"/auth", "/conversation", "/history", "/internal/address", "/internal/budget", "/internal/jsonscan"}
 	p, err := build.ImportDir(".", 0)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,10 @@ package chat
 import (
 	"slices"
 	"time"
+	"unicode/utf8"
 
+	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/internal/budget"
 )
 
@@ -14,26 +17,37 @@ const (
 	typingAgain = time.Second
 )
 
-// Typing says that a member has started or stopped typing.
-type Typing struct {
-	RoomID string `json:"roomId"`
-	Principal
-	Typing bool `json:"typing"`
-}
+// maxPreview is the maximum number of characters of a text that is being typed.
+const maxPreview = 500
 
-// Typing tells the others in the room whether the client is typing.
-func (c *Client) Typing(room string, typing bool) error {
+// Typing tells the others in the room whether the client is typing and, if the service has previews,
+// tells operators what.
+func (c *Client) Typing(room string, typing bool, text string) error {
 	m, err := c.member(room)
 	if err != nil {
 		return err
 	}
-	m.place.types(typing)
+	a := m.access.Load()
+	if err := a.need(auth.Write); err != nil {
+		return err
+	}
+	if utf8.RuneCountInString(text) > maxPreview {
+		return Refuse(BadPayload, "text must have at most %d characters", maxPreview)
+	}
+	if !c.service.opts.Preview || a.view() != trimmed || !typing {
+		text = ""
+	}
+	if !typing || c.may(typingOf) { // the end must arrive
+		m.place.types(typing, text)
+	}
 	return nil
 }
 
 // typing is what is known of one member.
 type typing struct {
 	is     bool      // it types
+	text   string    // what, for operators
+	fresh  bool      // they do not know the text yet
 	told   bool      // what the others know
 	at     time.Time // when they were told
 	queued bool      // it is in typers.waiting
@@ -47,11 +61,12 @@ type typers struct {
 }
 
 // types notes whether the member types, and tells the others if that is news.
-func (p *place) types(is bool) {
+func (p *place) types(is bool, text string) {
 	r, t := p.room, &p.typing
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t.is = is
+	t.fresh = t.fresh || text != t.text
+	t.is, t.text = is, text
 	if t.queued || !t.newsLocked() {
 		return
 	}
@@ -61,7 +76,7 @@ func (p *place) types(is bool) {
 }
 
 func (t *typing) newsLocked() bool {
-	return t.is != t.told || t.is && time.Since(t.at) >= typingAgain
+	return t.is != t.told || t.is && (t.fresh || time.Since(t.at) >= typingAgain)
 }
 
 // tellTypingLocked announces who types, as far as the limits allow it now. It begins with the member
@@ -90,8 +105,14 @@ func (r *room) tellTypingLocked() {
 // sayTypingLocked tells the others whether a member types.
 func (r *room) sayTypingLocked(p *place) {
 	t := &p.typing
-	t.told, t.at = t.is, time.Now()
-	r.of.service.opts.Announcer.Typing(Typing{r.id, p.member.Principal, t.is}, p.peer)
+	t.told, t.at, t.fresh = t.is, time.Now(), false
+	m := &p.member
+	news := conversation.TypingNews{RoomID: r.id, UserID: m.UserID, OperatorID: m.OperatorID, Name: m.Name, Typing: t.is, Text: t.text}
+	r.announceLocked(whole, string(conversation.Typing), news, p.peer)
+	if p.of.access.Load().owner != "" {
+		news.Text = ""
+		r.announceLocked(trimmed, string(conversation.Typing), news, p.peer)
+	}
 }
 
 // endTypingLocked is called when a member leaves.
@@ -99,7 +120,7 @@ func (r *room) endTypingLocked(p *place) {
 	if p.typing.queued {
 		r.typers.dropLocked(p)
 	}
-	if p.typing.is = false; p.typing.told {
+	if p.typing.is, p.typing.text = false, ""; p.typing.told {
 		r.sayTypingLocked(p)
 	}
 }

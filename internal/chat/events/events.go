@@ -10,12 +10,15 @@
 package events
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"math"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/event"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/chat"
@@ -29,18 +32,24 @@ type binding struct{ service *chat.Service }
 func Register(srv *parley.Server, service *chat.Service) {
 	b := &binding{service}
 	srv.UseEvent(b.begin)
-	srv.On("joinRoom", b.joinRoom)
-	srv.On("sendMessage", b.sendMessage)
-	srv.On("history", b.history)
-	srv.On("leaveRoom", b.leaveRoom)
-	srv.On("typing", b.typing)
+	srv.On(string(conversation.JoinRoom), b.joinRoom)
+	srv.On(string(conversation.SendMessage), b.sendMessage)
+	srv.On(string(conversation.History), b.history)
+	on(srv, b, conversation.LeaveRoom, func(c *chat.Client, _ context.Context, q conversation.RoomRequest) (conversation.RoomRequest, error) {
+		return q, c.Leave(q.RoomID)
+	})
+	on(srv, b, conversation.StartTyping, func(c *chat.Client, _ context.Context, q conversation.TypingRequest) (conversation.RoomRequest, error) {
+		return conversation.RoomRequest{RoomID: q.RoomID}, c.Typing(q.RoomID, q.Typing == nil || *q.Typing, q.Text)
+	})
 	srv.OnUnhandled(func(p *parley.Packet) error {
 		return refusal(chat.Refuse(chat.UnknownEvent, "there is no event %.100q", p.Name()))
 	})
 	srv.OnError(func(s *parley.Socket, err error) {
 		if e, ok := err.(*parley.EventError); ok && !e.Answered {
 			told := e.Client()
-			s.Emit("error", errorNotice{told.Code, told.Message, told.Data, e.Event})
+			conversation.ErrorNotice.Emit(s, conversation.Notice{
+				Code: conversation.Code(told.Code), Message: told.Message, Data: told.Data, Event: e.Event,
+			})
 		}
 	})
 	srv.OnDisconnect(func(s *parley.Socket, _ parley.Reason) {
@@ -70,7 +79,7 @@ func (b *binding) begin(p *parley.Packet) error {
 }
 
 func (b *binding) joinRoom(p *parley.Packet) error {
-	var q joinRequest
+	var q conversation.JoinRequest
 	if err := decode(p, &q); err != nil {
 		return err
 	}
@@ -78,18 +87,17 @@ func (b *binding) joinRoom(p *parley.Packet) error {
 	if !turn(p) {
 		return nil
 	}
-	wanted := chat.JoinRequest{RoomID: q.RoomID, After: q.After, Epoch: q.Epoch, Limit: q.Limit}
-	return refusal(b.client(p).Join(p.Context(), who, wanted, func(joined chat.Joined) {
+	return refusal(b.client(p).Join(p.Context(), who, q, func(joined chat.Joined) {
 		answer(p, joined) // joined can always be encoded
 	}))
 }
 
 func (b *binding) sendMessage(p *parley.Packet) error {
-	var q sendRequest
+	var q conversation.SendRequest
 	if err := decode(p, &q); err != nil {
 		return err
 	}
-	return refusal(b.client(p).Send(p.Context(), chat.SendRequest(q), func(stored history.Message, err error) {
+	return refusal(b.client(p).Send(p.Context(), q, func(stored history.Message, err error) {
 		if err == nil {
 			err = p.Ack(chat.EncodeMessage(&stored))
 		}
@@ -100,40 +108,33 @@ func (b *binding) sendMessage(p *parley.Packet) error {
 }
 
 func (b *binding) history(p *parley.Packet) error {
-	var q historyRequest
+	var q conversation.HistoryRequest
 	if err := decode(p, &q); err != nil {
 		return err
 	}
 	if !turn(p) {
 		return nil
 	}
-	page, err := b.client(p).History(p.Context(), chat.HistoryRequest(q))
+	page, err := b.client(p).History(p.Context(), q)
 	if err != nil {
 		return refusal(err)
 	}
 	return answer(p, page)
 }
 
-func (b *binding) leaveRoom(p *parley.Packet) error {
-	var q roomRequest
-	if err := decode(p, &q); err != nil {
-		return err
-	}
-	if err := b.client(p).Leave(q.RoomID); err != nil {
-		return refusal(err)
-	}
-	return refusal(p.Ack(q))
-}
-
-func (b *binding) typing(p *parley.Packet) error {
-	var q typingRequest
-	if err := decode(p, &q); err != nil {
-		return err
-	}
-	if err := b.client(p).Typing(q.RoomID, q.Typing == nil || *q.Typing); err != nil {
-		return refusal(err)
-	}
-	return refusal(p.Ack(roomRequest{q.RoomID}))
+// on answers an event with a method of the sender's client.
+func on[Q, R any](srv *parley.Server, b *binding, e event.RPC[Q, R], method func(*chat.Client, context.Context, Q) (R, error)) {
+	srv.On(string(e), func(p *parley.Packet) error {
+		var q Q
+		if err := decode(p, &q); err != nil {
+			return err
+		}
+		r, err := method(b.client(p), p.Context(), q)
+		if err != nil || !p.WantsAck() {
+			return refusal(err)
+		}
+		return refusal(p.Ack(r))
+	})
 }
 
 // turn waits until the client has received the pages that it asked for before. Otherwise a client
@@ -156,8 +157,11 @@ func refusal(err error) error {
 	switch {
 	case errors.As(err, &e):
 		refused := &parley.Error{Code: string(e.Code), Message: e.Message}
-		if e.RetryAfter > 0 {
-			refused.Data = retry{int(math.Ceil(e.RetryAfter.Seconds()))}
+		switch {
+		case e.RetryAfter > 0:
+			refused.Data = conversation.RefusalData{RetryAfter: int(math.Ceil(e.RetryAfter.Seconds()))}
+		case e.Data != nil:
+			refused.Data = e.Data
 		}
 		return refused
 	case err == parley.ErrDisconnected || err == chat.ErrGone:
@@ -165,10 +169,6 @@ func refusal(err error) error {
 	}
 	return err
 }
-
-// channel is the name of the Socket.IO room for a chat room. The prefix separates these rooms from
-// those that Socket.IO names after socket ids.
-func channel(room string) string { return "room:" + room }
 
 // peer is a socket as a chat.Peer.
 type peer parley.Socket
@@ -192,9 +192,10 @@ func (p *peer) Address() string { return address.Client(p.RemoteAddress()) }
 // RemoteAddress implements chat.Peer.
 func (p *peer) RemoteAddress() string { return p.socket().Handshake().Address }
 
-// Enter implements chat.Peer.
-func (p *peer) Enter(room string) error {
-	switch err := p.socket().Join(channel(room)); err {
+// Enter implements chat.Peer. The names of channels have a prefix, so they are none of those that
+// Socket.IO makes of socket ids.
+func (p *peer) Enter(channel string) error {
+	switch err := p.socket().Join(channel); err {
 	case nil:
 		return nil
 	case parley.ErrTooManyRooms:
@@ -205,13 +206,16 @@ func (p *peer) Enter(room string) error {
 }
 
 // Exit implements chat.Peer.
-func (p *peer) Exit(room string) { p.socket().Leave(channel(room)) }
+func (p *peer) Exit(channel string) { p.socket().Leave(channel) }
+
+// Tell implements chat.Peer.
+func (p *peer) Tell(event string, payload any) { p.socket().Emit(event, payload) } // it can be encoded
 
 // Deliver implements chat.Peer.
 func (p *peer) Deliver(m *history.Live) {
 	nsp := p.socket().Namespace()
 	e := m.Encoded(nsp, func(m *history.Message) any {
-		encoded, _ := nsp.Encode("newMessage", chat.EncodeMessage(m)) // nil if the stored message is not JSON
+		encoded, _ := nsp.Encode(chat.Event(m), chat.EncodeMessage(m)) // nil if the stored message is not JSON
 		return encoded
 	})
 	if encoded := e.(*parley.Encoded); encoded != nil {
@@ -233,25 +237,14 @@ func Announcer(srv *parley.Server) chat.Announcer { return announcer{srv} }
 
 type announcer struct{ srv *parley.Server }
 
-// to selects the room's members, except one.
-func (a announcer) to(room string, except chat.Peer) *parley.Broadcast {
-	to := a.srv.To(channel(room))
+// Announce implements chat.Announcer.
+func (a announcer) Announce(channel, event string, payload any, except chat.Peer) {
+	to := a.srv.To(channel)
 	if p, ok := except.(*peer); ok {
 		to = to.Except(p.socket().ID())
 	}
-	return to
-}
-
-// Presence implements chat.Announcer.
-func (a announcer) Presence(p chat.Presence, except chat.Peer) {
-	a.to(p.RoomID, except).Emit("presence", p) // p can always be encoded
-}
-
-// Typing implements chat.Announcer.
-func (a announcer) Typing(t chat.Typing, except chat.Peer) {
-	to := a.to(t.RoomID, except)
-	if t.Typing {
+	if t, ok := payload.(conversation.TypingNews); ok && t.Typing {
 		to = to.Volatile() // the end must arrive; otherwise the beginning would stay on the screen
 	}
-	to.Emit("typing", t) // t can always be encoded
+	to.Emit(event, payload) // it can be encoded
 }

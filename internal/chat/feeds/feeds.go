@@ -115,7 +115,7 @@ func (f *feed) Deliver(m *history.Live) {
 
 func (f *feed) encode(m *history.Message) []byte {
 	id := chat.Position{Epoch: f.epoch, Number: m.Number()}.String()
-	e := sse.Event{ID: id, Name: "newMessage", Data: chat.EncodeMessage(m)}
+	e := sse.Event{ID: id, Name: chat.Event(m), Data: chat.EncodeMessage(m)}
 	b, _ := e.Append(nil) // an epoch has no line breaks
 	return b
 }

@@ -1,0 +1,100 @@
+package chat
+
+import (
+	"context"
+	"sync"
+
+	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/history"
+)
+
+// A connection is a client or a feed that has an identity.
+type connection interface {
+	Identity() *auth.Identity
+	// cut ends it, and says why if there is a way to say it.
+	cut(why *Error)
+}
+
+// connected knows the connections that have an identity, by who they are. It is safe for concurrent
+// use.
+type connected struct {
+	mu sync.Mutex
+	of map[history.Member]map[connection]bool
+}
+
+func (o *connected) enter(who history.Member, c connection) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.of = put(o.of, who, put(o.of[who], c, true))
+}
+
+func (o *connected) leave(who history.Member, c connection) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.of[who], c)
+	if len(o.of[who]) == 0 {
+		delete(o.of, who)
+	}
+}
+
+// clients returns the clients of somebody.
+func (o *connected) clients(who history.Member) (clients []*Client) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for c := range o.of[who] {
+		if client, ok := c.(*Client); ok {
+			clients = append(clients, client)
+		}
+	}
+	return clients
+}
+
+// all returns the connections for which a function is true.
+func (o *connected) all(match func(connection) bool) (matching []connection) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, of := range o.of {
+		for c := range of {
+			if match(c) {
+				matching = append(matching, c)
+			}
+		}
+	}
+	return matching
+}
+
+// Cut ends the clients and feeds whose identities match, because these are no longer valid. It
+// returns their number.
+func (s *Service) Cut(match func(*auth.Identity) bool, code Code, message string) int {
+	cut := s.connected.all(func(c connection) bool { return match(c.Identity()) })
+	for _, c := range cut {
+		c.cut(&Error{Code: code, Message: message})
+	}
+	return len(cut)
+}
+
+// reconsider decides again who may stay in a room, after its owner has changed.
+func (s *Service) reconsider(room, owner string) {
+	s.changes.Add(1)
+	for _, m := range s.presence.memberships(room) {
+		now := *m.access.Load()
+		now.owner, now.pending = owner, nil
+		s.decideNow(m.client.actor(m.who), room, &now)
+		m.settle(&now)
+	}
+	for _, c := range s.connected.all(func(c connection) bool { f, ok := c.(*follower); return ok && f.room == room }) {
+		now := access{owner: owner}
+		if s.decideNow(c.Identity(), room, &now); now.need(auth.Read) != nil {
+			c.cut(&Error{Code: Forbidden, Message: "your rights in this room have changed"})
+		}
+	}
+}
+
+// decideNow is decide, without rights if it cannot be known who a user was.
+func (s *Service) decideNow(who *auth.Identity, room string, a *access) {
+	ctx, cancel := s.bounded(context.Background())
+	defer cancel()
+	if s.decide(ctx, who, room, a) != nil {
+		a.rights = 0
+	}
+}

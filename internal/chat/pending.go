@@ -1,0 +1,90 @@
+package chat
+
+import (
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/history"
+)
+
+// A conversation that begins without a message is no row in the store. Until its first message comes,
+// it is only here: for pendingFor, and no longer than the server runs. A client whose pending
+// conversation is gone begins another one.
+const (
+	pendingFor = time.Hour
+	maxPending = 1 << 14
+)
+
+// pendings are the conversations that have no message yet, one for each user.
+type pendings struct {
+	mu     sync.Mutex
+	rooms  map[string]*pendingRoom
+	byUser map[string]*pendingRoom
+}
+
+type pendingRoom struct {
+	id    string
+	until time.Time
+	history.Conversation
+}
+
+// begin returns the pending conversation of a user. If there is none, it is c, with a new id.
+func (p *pendings) begin(id string, c history.Conversation) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if old := p.byUser[c.UserID]; old != nil && time.Now().Before(old.until) {
+		old.Conversation, old.until = c, time.Now().Add(pendingFor)
+		return old.id
+	}
+	if len(p.rooms) >= maxPending {
+		p.sweepLocked()
+	}
+	r := &pendingRoom{id, time.Now().Add(pendingFor), c}
+	if old := p.byUser[c.UserID]; old != nil {
+		delete(p.rooms, old.id)
+	}
+	p.rooms, p.byUser = put(p.rooms, id, r), put(p.byUser, c.UserID, r)
+	return id
+}
+
+// sweepLocked forgets what is too old or, if nothing is, any.
+func (p *pendings) sweepLocked() {
+	now := time.Now()
+	for _, r := range p.rooms {
+		if now.After(r.until) {
+			p.dropLocked(r)
+		}
+	}
+	for _, r := range p.rooms {
+		if len(p.rooms) < maxPending {
+			break
+		}
+		p.dropLocked(r)
+	}
+}
+
+func (p *pendings) dropLocked(r *pendingRoom) {
+	delete(p.rooms, r.id)
+	delete(p.byUser, r.UserID)
+}
+
+// of returns what a room will be with its first message; nil: it is not pending.
+func (p *pendings) of(room string) *history.Conversation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.rooms[room]
+	if r == nil || time.Now().After(r.until) {
+		return nil
+	}
+	c := r.Conversation
+	return &c
+}
+
+// begun says that a room has its first message.
+func (p *pendings) begun(room string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.rooms[room]; r != nil {
+		p.dropLocked(r)
+	}
+}
