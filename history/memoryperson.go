@@ -90,7 +90,7 @@ func (s *Memory) Merge(ctx context.Context, visitor, user string, note func(room
 			}
 			delete(r.marks, from)
 			s.changedLocked(r)
-			updated[i].Room, updated[i].Changed = r.view(Member{}), true
+			updated[i].Changed = true
 		}
 		if !known && len(rooms) == 0 {
 			return nil
@@ -107,6 +107,9 @@ func (s *Memory) Merge(ctx context.Context, visitor, user string, note func(room
 		}
 		delete(s.visitors, visitor)
 		slices.Sort(s.visitors[user])
+		for i, r := range rooms {
+			updated[i].Room = s.viewLocked(r, Member{})
+		}
 		return nil
 	})
 	if err != nil {

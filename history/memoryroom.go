@@ -17,14 +17,14 @@ func (s *Memory) Room(ctx context.Context, room string, by Member) (view Room, e
 		if r == nil {
 			return ErrNotFound
 		}
-		view = r.view(by)
+		view = s.viewLocked(r, by)
 		return nil
 	})
 	return view, err
 }
 
-// view returns the room as seen by a member.
-func (r *memoryRoom) view(by Member) Room {
+// viewLocked returns a room as seen by a member.
+func (s *Memory) viewLocked(r *memoryRoom, by Member) Room {
 	view := Room{RoomID: r.name}
 	if r.conversation != nil {
 		view = *r.conversation
@@ -46,6 +46,9 @@ func (r *memoryRoom) view(by Member) Room {
 	}
 	if view.UserID != "" {
 		view.UserReadSeq = r.marks[Member{UserID: view.UserID}].Seq
+		if p, ok := s.people[view.UserID]; ok {
+			view.User = &Person{UserID: p.UserID, Name: p.Name, Email: p.Email, Verified: p.Verified}
+		}
 	}
 	view.ReadSeq = r.marks[by].Seq
 	view.Unread = r.unread(by, view.ReadSeq)
@@ -112,7 +115,7 @@ func (s *Memory) ChangedRooms(ctx context.Context, after int64, limit int, by Me
 				changed.Next = changed.Rooms[limit-1].Change
 				break
 			}
-			changed.Rooms = append(changed.Rooms, c.room.view(by))
+			changed.Rooms = append(changed.Rooms, s.viewLocked(c.room, by))
 		}
 		return nil
 	})
@@ -170,7 +173,7 @@ func (s *Memory) ListRooms(ctx context.Context, q RoomQuery) (list RoomList, err
 			list.Next = q.Next(found[q.Limit-1].RoomPosition)
 		}
 		for _, e := range found {
-			list.Rooms = append(list.Rooms, e.room.view(q.By))
+			list.Rooms = append(list.Rooms, s.viewLocked(e.room, q.By))
 		}
 		return nil
 	})
@@ -210,20 +213,20 @@ func (s *Memory) CreateRoom(ctx context.Context, room string, c Conversation) (v
 	}
 	err = s.write(ctx, "create room", func(now int64) error {
 		if r := s.rooms[room]; r != nil {
-			return r.conflict()
+			return s.conflictLocked(r)
 		}
 		r := s.makeLocked(room)
 		s.converseLocked(r, &c, now)
 		s.changedLocked(r)
-		view = r.view(Member{})
+		view = s.viewLocked(r, Member{})
 		return nil
 	})
 	return view, err
 }
 
-// conflict returns an [ErrConflict] with the room.
-func (r *memoryRoom) conflict() error {
-	view := r.view(Member{})
+// conflictLocked returns an [ErrConflict] with the room.
+func (s *Memory) conflictLocked(r *memoryRoom) error {
+	view := s.viewLocked(r, Member{})
 	return ErrConflict.Wrap("room", &Conflict{Room: &view})
 }
 
@@ -241,7 +244,7 @@ func (s *Memory) UpdateRoom(ctx context.Context, u RoomUpdate) (updated Updated,
 		updated.Changed, err = u.Apply(&room, TimeMilli(now))
 		switch {
 		case err == ErrConflict:
-			return r.conflict()
+			return s.conflictLocked(r)
 		case err != nil:
 			return err
 		case updated.Changed:
@@ -251,7 +254,7 @@ func (s *Memory) UpdateRoom(ctx context.Context, u RoomUpdate) (updated Updated,
 			r.conversation = &room
 			s.changedLocked(r)
 		}
-		updated.Room = r.view(Member{})
+		updated.Room = s.viewLocked(r, Member{})
 		return nil
 	})
 	if err != nil {

@@ -20,6 +20,8 @@ func Run(t *testing.T, open func(testing.TB) history.Store) {
 	run(t, open, storeTests)
 	run(t, open, editTests)
 	run(t, open, markTests)
+	run(t, open, roomTests)
+	run(t, open, markedRoomTests)
 }
 
 // test is a test of stores with the capability S.
