@@ -25,6 +25,7 @@ func (s *Server) openConversations() {
 		PageBytes:  int(c.MaxOutbox) / 2, // otherwise the page itself would make the client a slow one
 		MaxMessage: int(c.MaxMessage),
 		Timeout:    storeTimeout,
+		EditWindow: c.EditWindow, MaxOpenConversations: c.MaxOpenConversations, Preview: c.Preview, OpenRooms: c.OpenRooms,
 		Announcer:  events.Announcer(s.sockets),
 		Budgets:    c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
 		Appended: s.metrics.stored,
@@ -32,7 +33,7 @@ func (s *Server) openConversations() {
 	})
 	s.chat = service
 	events.Register(s.sockets, service)
-	s.feeds = feeds.New(service, &sse.Options{
+	s.feeds = feeds.New(service, nil, &sse.Options{
 		// Devices on the way cut any silent connection, whatever its kind.
 		KeepAlive: min(c.PingInterval, 20*time.Second),
 		Lifetime:  c.FeedLifetime, MaxQueue: int(c.MaxOutbox), MaxTotal: int(c.MaxMemory / 4),

@@ -50,10 +50,10 @@ var allowances = map[budget.Kind]budget.Limit{
 
 // wait charges the client for an activity. If it may not pursue it now, wait charges nothing and
 // returns the time until it may.
-func (c *Client) wait(of *allowance) (budget.Kind, time.Duration) {
+func (c *Client) wait(of *allowance) time.Duration {
 	s, who := c.service, c.who.Load()
 	if !s.opts.Closed || who == nil {
-		return 0, 0
+		return 0
 	}
 	m := member(who)
 	type account struct {
@@ -82,14 +82,14 @@ func (c *Client) wait(of *allowance) (budget.Kind, time.Duration) {
 			s.allowances[paid.kind].Refund(paid.name, s.opts.Budgets[paid.kind], 1)
 		}
 		s.refused[a.kind].Add(1)
-		return a.kind, wait
+		return wait
 	}
-	return 0, 0
+	return 0
 }
 
 // spend charges the client for an activity, or refuses it.
 func (c *Client) spend(of *allowance) error {
-	if _, wait := c.wait(of); wait > 0 {
+	if wait := c.wait(of); wait > 0 {
 		return c.tooMuch("too much at once: try again later", wait)
 	}
 	return nil
@@ -97,8 +97,7 @@ func (c *Client) spend(of *allowance) error {
 
 // may charges the client for an activity whose refusal nobody needs to hear of.
 func (c *Client) may(of *allowance) bool {
-	_, wait := c.wait(of)
-	return wait == 0
+	return c.wait(of) == 0
 }
 
 // tooMuch refuses an activity. A client that goes on all the same is disconnected.

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"sync/atomic"
 
@@ -47,13 +48,14 @@ type Client struct {
 	pages       budget.Balance
 	reader      reader
 	refusals    refusals
+	late        lateMarks
+	visit       *visit // nil: it has not said where it is
 }
 
 // membership is a client's membership of one room. It belongs to the client's goroutine, except that
 // others may evict it.
 type membership struct {
 	client *Client
-	who    Principal
 	access atomic.Pointer[access]
 	place  *place
 	live   *subscriber
@@ -93,8 +95,11 @@ func (c *Client) SetIdentity(ctx context.Context, who *auth.Identity) error {
 		if err := c.service.decide(ctx, who, room, &now); err != nil {
 			return err
 		}
-		m.settle(&now)
-		m.who = principalOf(who)
+		now.who = principalOf(who)
+		now.who.Name = cmp.Or(now.who.Name, m.access.Load().who.Name)
+		if m.settle(&now) {
+			m.place.enter(m, now.who.member(c.peer.ID()), func([]Member, int) {})
+		}
 	}
 	return nil
 }
@@ -131,11 +136,17 @@ func (m *membership) end() {
 }
 
 // settle gives the membership a new access. If that is not enough to stay, or the member sees the room
-// in another way, it ends: the client is told, and may join again. Any goroutine may call it.
-func (m *membership) settle(now *access) {
+// in another way, it ends: the client is told, and may join again. Settle reports whether the member
+// stays. Any goroutine may call it.
+func (m *membership) settle(now *access) (stays bool) {
 	old := m.access.Swap(now)
-	if now.rights.Has(auth.Read) && now.view() == old.view() || m.gone.Swap(true) {
-		return
+	switch {
+	case m.gone.Load():
+		return false
+	case now.rights.Has(auth.Read) && now.view() == old.view():
+		return true
+	case m.gone.Swap(true):
+		return false
 	}
 	room := m.place.room.id
 	m.client.peer.Exit(old.view().channel(room))
@@ -144,6 +155,7 @@ func (m *membership) settle(now *access) {
 		Code: conversation.Forbidden, Message: "your rights in this room have changed", Event: string(conversation.JoinRoom),
 		Data: conversation.RefusalData{RoomID: room},
 	})
+	return false
 }
 
 // forget ends a membership that was evicted, and returns the refusal of what the client wanted there.

@@ -79,7 +79,7 @@ func (s *Service) reconsider(room, owner string) {
 	for _, m := range s.presence.memberships(room) {
 		now := *m.access.Load()
 		now.owner, now.pending = owner, nil
-		s.decideNow(m.client.actor(m.who), room, &now)
+		s.decideNow(m.client.actor(now.who), room, &now)
 		m.settle(&now)
 	}
 	for _, c := range s.connected.all(func(c connection) bool { f, ok := c.(*follower); return ok && f.room == room }) {

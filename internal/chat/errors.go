@@ -58,7 +58,11 @@ var ErrGone = errors.New("parley: chat: the client is gone")
 // storeError converts an error of the store into one for the client. It reports the error to the
 // operator unless the client caused it or the client's context has ended.
 func (s *Service) storeError(ctx context.Context, doing string, err error) error {
-	if ctx.Err() != nil {
+	var refused *Error
+	switch {
+	case errors.As(err, &refused):
+		return refused
+	case ctx.Err() != nil:
 		return ErrGone
 	}
 	refusal, alarming := storeRefusal(err)

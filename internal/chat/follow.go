@@ -196,7 +196,7 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, to Follower) (sto
 		}
 	}
 	if s.opts.Closed {
-		if a, _, err := s.access(reading, q.Who, q.RoomID); err != nil {
+		if a, _, err := s.access(reading, principalOf(q.Who), q.Who, q.RoomID); err != nil {
 			f.end()
 			return nil, err
 		} else if err := a.need(auth.Read); err != nil {

@@ -39,7 +39,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	}
 	defer cancel()
 	before := s.changes.Load()
-	can, row, err := s.access(reading, c.actor(who), q.RoomID)
+	can, row, err := s.access(reading, who, c.actor(who), q.RoomID)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 		c.Leave(q.RoomID)
 		old = nil
 	}
-	next := &membership{client: c, who: who}
+	next := &membership{client: c}
 	next.access.Store(&can)
 	next.live = &subscriber{service: s, peer: c.peer}
 	if old != nil {
@@ -78,7 +78,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	}
 	// Now the peer hears of changes, so the answer must have those that came before.
 	if row != nil && s.changes.Load() != before {
-		if can, row, err = s.access(reading, c.actor(who), q.RoomID); err == nil {
+		if can, row, err = s.access(reading, who, c.actor(who), q.RoomID); err == nil {
 			err = can.need(auth.Read)
 		}
 		if err != nil {
@@ -87,8 +87,12 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	}
 	joined := Joined{Member: who.member(c.peer.ID())}
 	if row != nil {
+		next.place.room.learn(row)
 		shown := s.show(row, &can)
 		joined.Room, joined.Read = &shown, &conversation.ReadSeqs{Operators: row.OperatorsReadSeq, User: row.UserReadSeq}
+	} else if can.pending != nil {
+		shown := s.show(pendingRow(q.RoomID, can.pending), &can)
+		joined.Room, joined.Read = &shown, &conversation.ReadSeqs{}
 	}
 	if q.Notes {
 		if err := c.openNotes(reading, &q, next, &joined); err != nil {
@@ -133,7 +137,8 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 
 // recheck decides about a membership again.
 func (c *Client) recheck(ctx context.Context, room string, m *membership) error {
-	now, _, err := c.service.access(ctx, c.actor(m.who), room)
+	who := m.access.Load().who
+	now, _, err := c.service.access(ctx, who, c.actor(who), room)
 	if err == nil {
 		m.settle(&now)
 	}
@@ -185,7 +190,7 @@ func (c *Client) openNotes(ctx context.Context, q *JoinRequest, m *membership, j
 		return err
 	}
 	m.notes = &subscriber{service: s, peer: c.peer, held: true}
-	subscription, err := s.log.Open(ctx, notesOf(q.RoomID), from, m.notes, func(opened history.Opened) {
+	subscription, err := s.log.Open(ctx, history.NotesRoom(q.RoomID), from, m.notes, func(opened history.Opened) {
 		s.charge(&c.reader, opened.Messages)
 		named(opened.Messages, q.RoomID)
 		page := openedPage(q.RoomID, &opened, q.NotesAfter != nil)

@@ -27,17 +27,21 @@ type SendRequest = conversation.SendRequest
 // an error, when the store has answered or the time is up. That may be before Send returns. done
 // must not block. The message is stored even if ctx ends, unless it still waits for a budget.
 func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Message, error)) error {
-	d, err := c.draft(&q)
+	m, err := c.member(q.RoomID)
+	if err != nil {
+		return err
+	}
+	d, err := c.draft(m, &q)
 	if err != nil {
 		return err
 	}
 	if err := c.spendMessage(q.Message, q.ClientID); err != nil {
 		return err
 	}
-	if err := c.pay(ctx, q.RoomID, len(q.Message)+envelope); err != nil {
+	if err := c.pay(ctx, m.place, len(q.Message)+envelope); err != nil {
 		return err
 	}
-	reserved, err := c.reserve(&d)
+	reserved, err := c.reserve(&d, m.live.subscription.Head() == 0)
 	if err != nil {
 		return err
 	}
@@ -46,6 +50,7 @@ func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Mess
 		defer cancel()
 		stored, err := c.service.log.Append(bounded, d)
 		c.service.settle(reserved, stored, err)
+		m.sent(&d, err)
 		done(c.service.appended(stored, err))
 		return nil
 	}
@@ -56,6 +61,7 @@ func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Mess
 	err = c.service.log.AppendFunc(d, func(stored history.Appended, err error) {
 		c.sending.Add(-1)
 		c.service.settle(reserved, stored, err)
+		m.sent(&d, err)
 		if late.Stop() {
 			done(c.service.appended(stored, err))
 		}
@@ -69,9 +75,26 @@ func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Mess
 	return nil
 }
 
+// sent notes that a message was stored, unless there was an error.
+func (m *membership) sent(d *history.Draft, err error) {
+	if err != nil {
+		return
+	}
+	s := m.client.service
+	if d.Conversation != nil {
+		s.pending.begun(d.RoomID)
+		old := m.access.Load()
+		now := *old
+		now.pending = nil
+		m.access.CompareAndSwap(old, &now) // otherwise somebody else has decided meanwhile
+	}
+	if d.OperatorID == "" && m.place.room.closed.Swap(false) {
+		go s.reopened(d.RoomID)
+	}
+}
+
 // pay waits until the client, and then the room, may send a message of size bytes.
-func (c *Client) pay(ctx context.Context, room string, size int) error {
-	p := c.memberships[room].place
+func (c *Client) pay(ctx context.Context, p *place, size int) error {
 	err := c.service.afford(ctx, budget.Messages, &p.messages, 1)
 	if err == nil {
 		err = c.service.afford(ctx, budget.MessageBytes, &p.bytes, size)
@@ -83,11 +106,7 @@ func (c *Client) pay(ctx context.Context, room string, size int) error {
 }
 
 // draft checks a message and converts it to a draft.
-func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
-	m, err := c.member(q.RoomID)
-	if err != nil {
-		return d, err
-	}
+func (c *Client) draft(m *membership, q *SendRequest) (d history.Draft, err error) {
 	a := m.access.Load()
 	if err := a.need(auth.Write); err != nil {
 		return d, err
@@ -98,10 +117,11 @@ func (c *Client) draft(q *SendRequest) (d history.Draft, err error) {
 	if err := checkText("clientId", q.ClientID, history.MaxClientID); err != nil {
 		return d, err
 	}
+	who := a.who
 	if identity := c.who.Load(); identity != nil && identity.Role == auth.Service && (q.UserID != "" || q.OperatorID != "") {
-		m = &membership{} // it acts as anybody
+		who = Principal{} // it acts as anybody
 	}
-	who, err := m.who.complete(c.peer.ID(), q.UserID, q.OperatorID)
+	who, err = who.complete(c.peer.ID(), q.UserID, q.OperatorID)
 	if err != nil {
 		return d, err
 	}

@@ -26,7 +26,7 @@ func (c *Client) History(ctx context.Context, q HistoryRequest) (Page, error) {
 		if err := m.access.Load().operator(); err != nil {
 			return Page{}, err
 		}
-		log = notesOf(q.RoomID)
+		log = history.NotesRoom(q.RoomID)
 	}
 	wanted, err := s.page(&q)
 	if err != nil {

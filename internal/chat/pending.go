@@ -80,6 +80,25 @@ func (p *pendings) of(room string) *history.Conversation {
 	return &c
 }
 
+// user returns the pending conversation of a user; empty: there is none.
+func (p *pendings) user(id string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.byUser[id]; r != nil && time.Now().Before(r.until) {
+		return r.id
+	}
+	return ""
+}
+
+// drop forgets the pending conversation of a user.
+func (p *pendings) drop(user string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.byUser[user]; r != nil {
+		p.dropLocked(r)
+	}
+}
+
 // begun says that a room has its first message.
 func (p *pendings) begun(room string) {
 	p.mu.Lock()

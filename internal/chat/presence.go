@@ -4,9 +4,11 @@ import (
 	"container/list"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/budget"
 )
 
@@ -47,17 +49,19 @@ type room struct {
 	id   string
 	refs int // guarded by of.mu
 
-	line line
+	line   line
+	closed atomic.Bool // of a conversation: it was, when this service last looked
 
-	mu     sync.Mutex
-	shown  list.List // of *place, in order of joining
-	hidden list.List
-	parted map[string]*place // shown, but no longer there; by member id
-	stale  map[*place]bool   // shown as they were before they changed
-	told   int               // the last count that was announced
-	budget budget.Balance    // of announcements
-	round  *time.Timer       // runs while something is waiting to be announced
-	typers typers
+	mu      sync.Mutex
+	shown   list.List // of *place, in order of joining
+	hidden  list.List
+	parted  map[string]*place // shown, but no longer there; by member id
+	stale   map[*place]bool   // shown as they were before they changed
+	told    int               // the last count that was announced
+	budget  budget.Balance    // of announcements
+	round   *time.Timer       // runs while something is waiting to be announced
+	typers  typers
+	readers readers
 }
 
 // place is the place of one connection in a room.
@@ -93,11 +97,33 @@ func (p *presence) place(id string, peer Peer) *place {
 	return &place{room: r, peer: peer, address: r.line.enroll(peer.Address())}
 }
 
+// known returns a room that somebody is in, or nil.
+func (p *presence) known(id string) *room {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rooms[id]
+}
+
+// learn takes over what a row of the store says of the room.
+func (r *room) learn(row *history.Room) {
+	if row.Status == history.Closed {
+		r.closed.Store(true)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.readers.operators = max(r.readers.operators, row.OperatorsReadSeq)
+}
+
+// setClosed notes whether a conversation is closed.
+func (p *presence) setClosed(id string, closed bool) {
+	if r := p.known(id); r != nil {
+		r.closed.Store(closed)
+	}
+}
+
 // memberships returns the memberships of a room.
 func (p *presence) memberships(id string) (all []*membership) {
-	p.mu.Lock()
-	r := p.rooms[id]
-	p.mu.Unlock()
+	r := p.known(id)
 	if r == nil {
 		return nil
 	}

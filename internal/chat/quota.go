@@ -100,13 +100,12 @@ type reservation struct {
 	bytes   int
 }
 
-// reserve charges a message. It takes the room to be new until one of its messages is known here.
-func (c *Client) reserve(d *history.Draft) (r reservation, err error) {
+// reserve charges a message. newRoom says that the room is new as far as is known here.
+func (c *Client) reserve(d *history.Draft, newRoom bool) (r reservation, err error) {
 	if c.reader.payer == "" {
 		return r, nil
 	}
 	s := c.service
-	newRoom := c.memberships[d.RoomID].live.subscription.Head() == 0
 	r = reservation{c.reader.payer, newRoom, d.Footprint(newRoom)}
 	if newRoom {
 		if wait := s.accounts.rooms.Allow(r.payer, s.opts.Budgets[budget.Rooms], 1); wait > 0 {

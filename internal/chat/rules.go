@@ -9,14 +9,12 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// reserved begins the ids of rooms that only the service uses. notesOf is such a room: the notes of
-// a conversation, which its user never sees.
+// reserved begins the ids of rooms that only the service uses, such as those of notes, which the user
+// of a conversation never sees.
 const (
 	reserved    = "~"
 	notesPrefix = reserved + "notes/"
 )
-
-func notesOf(room string) string { return notesPrefix + room }
 
 // everything are all rights. In a conversation, they are those of operators. Users of a conversation
 // have rights of their own.
@@ -25,8 +23,10 @@ const (
 	ofUsers    = auth.Read | auth.Write | auth.See
 )
 
-// An access is what a client may do in a room.
+// An access is as whom a client acts in a room, and what it may do there. It is immutable once others
+// know it.
 type access struct {
+	who    Principal
 	rights auth.Rights
 	// owner is the user whose conversation the room is; empty: nobody's.
 	owner string
@@ -81,14 +81,15 @@ func operates(who *auth.Identity) bool {
 	return who != nil && (who.IsOperator() || who.Role == auth.Service)
 }
 
-// access returns what an identity may do in a room, and the room if it is a conversation that exists.
-func (s *Service) access(ctx context.Context, who *auth.Identity, room string) (access, *history.Room, error) {
-	a := access{pending: s.pending.of(room)}
+// access returns what an identity may do in a room, where it acts as a principal, and the room if it is
+// a conversation that exists.
+func (s *Service) access(ctx context.Context, as Principal, who *auth.Identity, room string) (access, *history.Room, error) {
+	a := access{who: as, pending: s.pending.of(room)}
 	var row *history.Room
 	if a.pending != nil {
 		a.owner = a.pending.UserID
 	} else if s.can.rooms != nil {
-		found, err := s.can.rooms.Room(ctx, room, member(who))
+		found, err := s.can.rooms.Room(ctx, room, as.reader())
 		switch {
 		case history.Code(err) == history.ErrNotFound.Code:
 		case err != nil:
@@ -160,32 +161,24 @@ func (a *access) operator() error {
 	return nil
 }
 
-// A standing is as whom a client acts in a room, and what it may do there.
-type standing struct {
-	who Principal
-	access
-}
-
-// in returns the client's standing in a room. Only somebody who has an identity need not have joined
+// in returns the client's access to a room. Only somebody who has an identity need not have joined
 // the room.
-func (c *Client) in(ctx context.Context, room string) (standing, error) {
-	if err := CheckRoom(room); err != nil {
-		return standing{}, err
-	}
-	if m := c.memberships[room]; m != nil {
-		if m.gone.Load() {
-			return standing{}, c.forget(room)
-		}
-		return standing{m.who, *m.access.Load()}, nil
-	}
+func (c *Client) in(ctx context.Context, room string) (*access, error) {
 	who := c.who.Load()
-	if who == nil {
-		return standing{}, Refuse(NotJoined, "join the room first")
+	if who == nil || c.memberships[room] != nil {
+		m, err := c.member(room)
+		if err != nil {
+			return nil, err
+		}
+		return m.access.Load(), nil
+	}
+	if err := CheckRoom(room); err != nil {
+		return nil, err
 	}
 	reading, cancel := c.service.bounded(ctx)
 	defer cancel()
-	a, _, err := c.service.access(reading, who, room)
-	return standing{principalOf(who), a}, err
+	a, _, err := c.service.access(reading, principalOf(who), who, room)
+	return &a, err
 }
 
 // view is how much of a room a member sees of what is not stored. Each view is a channel.

@@ -11,14 +11,8 @@ import (
 func (s *Service) show(r *history.Room, a *access) conversation.Room {
 	row := conversation.Room{
 		RoomID: r.RoomID, Status: r.Status, UserID: r.UserID, OperatorID: r.OperatorID, Subject: r.Subject, Labels: []string{},
-		LastSeq: r.Head, LastAt: r.LastAt, CreatedAt: r.CreatedAt,
+		LastSeq: r.Head, LastAt: r.LastAt, CreatedAt: r.CreatedAt, ClosedAt: present(r.ClosedAt), WaitingSince: present(r.WaitingSince),
 		OperatorsReadSeq: r.OperatorsReadSeq, UserReadSeq: r.UserReadSeq, Unread: &r.Unread, ReadSeq: &r.ReadSeq,
-	}
-	if !r.ClosedAt.IsZero() {
-		row.ClosedAt = &r.ClosedAt
-	}
-	if !r.WaitingSince.IsZero() {
-		row.WaitingSince = &r.WaitingSince
 	}
 	if r.OperatorID != "" {
 		row.Operator = s.operatorShown(r.OperatorID)
@@ -36,4 +30,12 @@ func (s *Service) operatorShown(id string) *conversation.OperatorShown {
 		name = s.opts.OperatorName(id)
 	}
 	return &conversation.OperatorShown{Name: cmp.Or(name, id), Online: s.operatorIsThere(id)}
+}
+
+// present returns nil for the zero time.
+func present(t history.Time) *history.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }

@@ -13,8 +13,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"math"
+	"time"
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/conversation"
@@ -35,11 +37,33 @@ func Register(srv *parley.Server, service *chat.Service) {
 	srv.On(string(conversation.JoinRoom), b.joinRoom)
 	srv.On(string(conversation.SendMessage), b.sendMessage)
 	srv.On(string(conversation.History), b.history)
+	srv.On(string(conversation.MarkRead), b.markRead)
+	srv.On(string(conversation.Refresh), b.refresh)
 	on(srv, b, conversation.LeaveRoom, func(c *chat.Client, _ context.Context, q conversation.RoomRequest) (conversation.RoomRequest, error) {
 		return q, c.Leave(q.RoomID)
 	})
 	on(srv, b, conversation.StartTyping, func(c *chat.Client, _ context.Context, q conversation.TypingRequest) (conversation.RoomRequest, error) {
 		return conversation.RoomRequest{RoomID: q.RoomID}, c.Typing(q.RoomID, q.Typing == nil || *q.Typing, q.Text)
+	})
+	on(srv, b, conversation.Hello, (*chat.Client).Hello)
+	on(srv, b, conversation.StartConversation, (*chat.Client).StartConversation)
+	on(srv, b, conversation.EditMessage, (*chat.Client).EditMessage)
+	on(srv, b, conversation.DeleteMessage, (*chat.Client).DeleteMessage)
+	on(srv, b, conversation.MarkUnread, (*chat.Client).MarkUnread)
+	on(srv, b, conversation.ClaimRoom, (*chat.Client).ClaimRoom)
+	on(srv, b, conversation.TransferRoom, (*chat.Client).TransferRoom)
+	on(srv, b, conversation.CloseRoom, (*chat.Client).CloseRoom)
+	on(srv, b, conversation.ReopenRoom, (*chat.Client).ReopenRoom)
+	on(srv, b, conversation.Answered, (*chat.Client).Answered)
+	on(srv, b, conversation.UpdateRoom, (*chat.Client).UpdateRoom)
+	on(srv, b, conversation.AddNote, (*chat.Client).AddNote)
+	on(srv, b, conversation.Search, (*chat.Client).Search)
+	on(srv, b, conversation.Identify, (*chat.Client).Identify)
+	on(srv, b, conversation.GetPerson, (*chat.Client).GetPerson)
+	on(srv, b, conversation.UpdatePerson, (*chat.Client).UpdatePerson)
+	srv.OnExpiring(func(s *parley.Socket, expires time.Time) {
+		at := history.TimeMilli(expires.UnixMilli())
+		conversation.TokenExpiring.Emit(s, conversation.Expiry{ExpiresAt: &at})
 	})
 	srv.OnUnhandled(func(p *parley.Packet) error {
 		return refusal(chat.Refuse(chat.UnknownEvent, "there is no event %.100q", p.Name()))
@@ -65,6 +89,9 @@ func (b *binding) client(p *parley.Packet) *chat.Client {
 	if !ok {
 		c = b.service.Connect((*peer)(p.Socket()))
 		p.Socket().SetData(c)
+		if who := p.Socket().Identity(); who != nil {
+			c.SetIdentity(p.Context(), who) // cannot fail: it is in no room
+		}
 	}
 	return c
 }
@@ -105,6 +132,42 @@ func (b *binding) sendMessage(p *parley.Packet) error {
 			p.Fail(err)
 		}
 	}))
+}
+
+func (b *binding) markRead(p *parley.Packet) error {
+	var q conversation.MarkRequest
+	if err := decode(p, &q); err != nil {
+		return err
+	}
+	return refusal(b.client(p).MarkRead(p.Context(), q, func(marked conversation.Marked, err error) {
+		if err == nil {
+			err = p.Ack(marked)
+		}
+		if err = refusal(err); err != nil {
+			p.Fail(err)
+		}
+	}))
+}
+
+// refresh gives the socket, and then its client, the identity that a new token proves.
+func (b *binding) refresh(p *parley.Packet) error {
+	var q conversation.TokenRequest
+	if err := decode(p, &q); err != nil {
+		return err
+	}
+	if p.Socket().Identity() == nil {
+		return refusal(chat.Refuse(chat.Forbidden, "the client has no identity that could expire"))
+	}
+	payload, _ := json.Marshal(q) // cannot fail
+	who, err := p.Socket().Renew(p.Context(), payload)
+	if err != nil {
+		return refusal(err)
+	}
+	expiry, err := b.client(p).Refresh(p.Context(), who)
+	if err != nil {
+		return refusal(err)
+	}
+	return refusal(p.Ack(expiry))
 }
 
 func (b *binding) history(p *parley.Packet) error {

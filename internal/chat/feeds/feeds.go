@@ -1,10 +1,11 @@
 // Package feeds binds the conversations to Server-Sent Events: GET /rooms/{room}/events delivers
 // what a room's members receive, without joining the room. docs/protocol.md describes it.
 //
-//	newMessage  a message; its id is the position after it
-//	live        everything up to its id is complete
-//	reset       the feed cannot continue from the client's id; the newest page follows
-//	error       the store failed; the feed ends, and a client that comes back misses nothing
+//	newMessage      a message; its id is the position after it
+//	messageChanged  a message that has changed; likewise
+//	live            everything up to its id is complete
+//	reset           the feed cannot continue from the client's id; the newest page follows
+//	error           the store failed, or a right has ended; the feed ends, and a client that comes back misses nothing
 package feeds
 
 import (
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/sse"
@@ -21,12 +23,18 @@ import (
 // earliest, as a last event id, is the position before all messages.
 const earliest = "earliest"
 
-// New returns the handler for all feeds. It takes the room from the path's wildcard {room}.
-func New(service *chat.Service, o *sse.Options) *sse.Handler {
+// New returns the handler for all feeds. It takes the room from the path's wildcard {room}. Identify
+// returns who asks, or an error, which may be a *chat.Error; nil: nobody has to say who they are.
+func New(service *chat.Service, identify func(*http.Request) (*auth.Identity, error), o *sse.Options) *sse.Handler {
 	return sse.New(func(s *sse.Stream, r *http.Request, lastID string) (func(), error) {
 		q, err := request(r, lastID, o.ClientAddress)
 		if err != nil {
 			return nil, refusal(err)
+		}
+		if identify != nil {
+			if q.Who, err = identify(r); err != nil {
+				return nil, refusal(err)
+			}
 		}
 		stop, err := service.Follow(s.Context(), q, &feed{s, q.RoomID, service.Epoch()})
 		if err != nil {

@@ -1,0 +1,78 @@
+package chat_test
+
+import (
+	"testing"
+
+	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/chat"
+)
+
+// A conversation from its first message until it is closed, as both sides see it.
+func TestConversation(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ctx := d.Context()
+		ann, anna, bob := d.user("ann"), d.operator("anna"), d.operator("bob")
+		room := ann.start("hello")
+		joined := ann.join(room)
+		if joined.Room == nil || joined.Room.Status != history.Open || joined.Room.WaitingSince == nil || joined.Read == nil || len(joined.Messages) != 1 {
+			t.Fatalf("the user joined %+v", joined)
+		}
+		seen, err := anna.tryJoin(conversation.JoinRequest{RoomID: room, Notes: true})
+		if err != nil || seen.Notes == nil || seen.Count != 2 || seen.Room == nil || seen.Room.UserID != "ann" {
+			t.Fatalf("the operator joined %+v, %v", seen, err)
+		}
+		ann.hears("join of socket02, now 0")
+		bob.join(room)
+		anna.hears("join of socket03, now 3")
+		ann.hears("join of socket03, now 0")
+
+		row, err := anna.ClaimRoom(ctx, conversation.RoomRequest{RoomID: room})
+		if err != nil || row.OperatorID != "anna" || row.Operator.Name == "" || !row.Operator.Online {
+			t.Errorf("claimed: %+v, %v", row, err)
+		}
+		ann.hears(`roomChanged {"room":{"roomId":"` + room + `","status":"open","operator":{`)
+		anna.hears("claimed", "roomChanged")
+		bob.hears(`"operatorId":"anna"`)
+		// A retry changes nothing; somebody else is too late, and sees who has it.
+		if _, err := anna.ClaimRoom(ctx, conversation.RoomRequest{RoomID: room}); err != nil {
+			t.Error(err)
+		}
+		_, err = bob.ClaimRoom(ctx, conversation.RoomRequest{RoomID: room})
+		wantCode(t, err, chat.Conflicted)
+		if e, ok := err.(*chat.Error); !ok || e.Data == nil || e.Data.Room == nil || e.Data.Room.OperatorID != "anna" {
+			t.Errorf("the conflict says %+v", err)
+		}
+
+		if m := anna.send(room, "hi"); m.OperatorID != "anna" || m.UserID != "ann" {
+			t.Errorf("the operator's message is %+v", m)
+		}
+		ann.hears("message")
+		to := "bob"
+		if _, err := anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: &to, From: conversation.Holder{Given: true}}); err == nil {
+			t.Error("it was transferred from nobody")
+		}
+		if row, err = anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: &to, Note: "yours"}); err != nil || row.OperatorID != "bob" {
+			t.Errorf("transferred: %+v, %v", row, err)
+		}
+		if row, err = ann.CloseRoom(ctx, conversation.CloseRequest{RoomID: room}); err != nil || row.Status != history.Closed {
+			t.Errorf("closed: %+v, %v", row, err)
+		}
+		bob.Close()
+		ann.heard()
+		ann.send(room, "one more thing")
+		ann.hears("message", `"status":"open"}`) // bob is away, so nobody has it
+		got := d.notes(room)
+		want := []string{
+			`{"event":"claimed","to":"anna"}`, `{"event":"transferred","from":"anna","to":"bob","note":"yours"}`, `{"event":"closed"}`,
+		}
+		if len(got) != len(want) {
+			t.Fatalf("the notes are %q", got)
+		}
+		for i := range want {
+			if got[i] != want[i] {
+				t.Errorf("note %s, want %s", got[i], want[i])
+			}
+		}
+	})
+}

@@ -1,0 +1,180 @@
+package chat
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/history"
+)
+
+// readEvery is how often the others learn how far a member has read, at most. The last state always
+// arrives.
+const readEvery = time.Second
+
+// lateMarks are marks of a client that are set later, because it marks more often than it may.
+type lateMarks struct {
+	mu sync.Mutex
+	of map[string]*lateMark // by room
+}
+
+type lateMark struct {
+	seq  int64
+	done []func(conversation.Marked, error)
+}
+
+// MarkRead says that the client has read a room up to a number. It calls done once unless it returns
+// an error. That may be later: if the client marks more often than it may, only the last of its marks
+// counts, and all get the same answer. done must not block.
+func (c *Client) MarkRead(ctx context.Context, q conversation.MarkRequest, done func(conversation.Marked, error)) error {
+	st, err := c.marking(ctx, string(conversation.MarkRead), &q)
+	if err != nil {
+		return err
+	}
+	c.late.mu.Lock()
+	if late := c.late.of[q.RoomID]; late != nil {
+		late.seq = max(late.seq, q.Seq)
+		late.done = append(late.done, done)
+		c.late.mu.Unlock()
+		return nil
+	}
+	if wait := c.wait(marksOf); wait > 0 {
+		late := &lateMark{q.Seq, []func(conversation.Marked, error){done}}
+		c.late.of = put(c.late.of, q.RoomID, late)
+		time.AfterFunc(wait, func() { c.markLate(st, q.RoomID, late) })
+		c.late.mu.Unlock()
+		return nil
+	}
+	c.late.mu.Unlock()
+	done(c.service.markRead(ctx, st, q.RoomID, q.Seq))
+	return nil
+}
+
+func (c *Client) markLate(st *access, room string, late *lateMark) {
+	c.late.mu.Lock()
+	delete(c.late.of, room)
+	c.late.mu.Unlock()
+	c.may(marksOf)
+	marked, err := c.service.markRead(context.Background(), st, room, late.seq)
+	for _, done := range late.done {
+		done(marked, err)
+	}
+}
+
+// marking checks a request to set a mark.
+func (c *Client) marking(ctx context.Context, event string, q *conversation.MarkRequest) (*access, error) {
+	st, err := c.in(ctx, q.RoomID)
+	switch {
+	case err != nil:
+		return st, err
+	case q.Seq < 0:
+		return st, Refuse(BadPayload, "seq cannot be negative")
+	case c.service.can.reads == nil:
+		return st, errLacking
+	}
+	return st, st.may(event)
+}
+
+// markRead sets a member's mark, and tells the others.
+func (s *Service) markRead(ctx context.Context, st *access, room string, seq int64) (conversation.Marked, error) {
+	ctx, cancel := s.bounded(context.WithoutCancel(ctx))
+	defer cancel()
+	marked, err := s.can.reads.MarkRead(ctx, room, st.who.reader(), seq)
+	if err != nil {
+		return conversation.Marked{}, s.storeError(ctx, "mark read", err)
+	}
+	if marked.Moved && st.owner != "" {
+		s.presence.read(room, st.who.reader(), marked.Seq)
+	}
+	return conversation.Marked{RoomID: room, Seq: marked.Seq, Unread: marked.Unread}, nil
+}
+
+// MarkUnread makes a message the first one that the operator has not read. Only this operator's
+// connections learn of it.
+func (c *Client) MarkUnread(ctx context.Context, q conversation.MarkRequest) (conversation.Marked, error) {
+	st, err := c.marking(ctx, string(conversation.MarkUnread), &q)
+	if err != nil {
+		return conversation.Marked{}, err
+	}
+	s := c.service
+	if err := c.spend(marksOf); err != nil {
+		return conversation.Marked{}, err
+	}
+	bounded, cancel := s.bounded(context.WithoutCancel(ctx))
+	defer cancel()
+	me := st.who.reader()
+	marked, err := s.can.reads.MarkUnread(bounded, q.RoomID, me, q.Seq)
+	if err != nil {
+		return conversation.Marked{}, s.storeError(ctx, "mark unread", err)
+	}
+	news := conversation.ReadNews{RoomID: q.RoomID, Seq: marked.Seq, By: byOperators, OperatorID: me.OperatorID}
+	for _, own := range s.connected.clients(me) {
+		own.peer.Tell(string(conversation.Read), news)
+	}
+	return conversation.Marked{RoomID: q.RoomID, Seq: marked.Seq, Unread: marked.Unread}, nil
+}
+
+// Who has read.
+const (
+	byUser      = "user"
+	byOperators = "operators"
+)
+
+// readers is what the members of a conversation know of how far others have read. The room's lock
+// guards it.
+type readers struct {
+	of        map[history.Member]*readTill
+	operators int64 // the highest mark of any operator that the user knows of
+}
+
+type readTill struct {
+	seq  int64
+	told bool // the others know
+}
+
+// read tells the members of a room, if there are any, how far one of them has read.
+func (p *presence) read(id string, who history.Member, seq int64) {
+	r := p.known(id)
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if till := r.readers.of[who]; till != nil { // they were told a moment ago
+		till.seq, till.told = max(till.seq, seq), false
+		return
+	}
+	till := &readTill{seq: seq}
+	r.readers.of = put(r.readers.of, who, till)
+	r.tellReadLocked(who, till)
+}
+
+// tellReadLocked tells the others how far a member has read, and again after a while if there is news.
+// The user of a conversation learns of the operators as one.
+func (r *room) tellReadLocked(who history.Member, till *readTill) {
+	till.told = true
+	time.AfterFunc(readEvery, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if till.told {
+			delete(r.readers.of, who)
+			return
+		}
+		r.tellReadLocked(who, till)
+	})
+	event := string(conversation.Read)
+	news := conversation.ReadNews{RoomID: r.id, Seq: till.seq, By: byUser}
+	if who.OperatorID == "" {
+		r.announceLocked(whole, event, news, nil)
+		r.announceLocked(trimmed, event, news, nil)
+		return
+	}
+	news.By, news.OperatorID = byOperators, who.OperatorID
+	r.announceLocked(whole, event, news, nil)
+	if till.seq > r.readers.operators {
+		r.readers.operators = till.seq
+		news.OperatorID = ""
+		r.announceLocked(trimmed, event, news, nil)
+	}
+}

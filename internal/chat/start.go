@@ -1,0 +1,215 @@
+package chat
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/history"
+)
+
+// StartConversation begins a conversation of the user that the client is. If the user has as many open
+// ones as it may have, the newest of them is the answer, and the message goes there.
+//
+// Without a message, the conversation is the user's alone, and nothing of it is stored until its first
+// message comes. With a message that has a client id, you may repeat the call: the id of the
+// conversation follows from the client id, and the message is stored once.
+func (c *Client) StartConversation(ctx context.Context, q conversation.StartRequest) (answer conversation.Started, err error) {
+	s, who := c.service, c.who.Load()
+	if who == nil || who.Role != auth.User {
+		return answer, Refuse(Forbidden, "only users start conversations; a client says who it is in the auth of CONNECT")
+	}
+	if s.can.rooms == nil {
+		return answer, errLacking
+	}
+	begun, err := c.beginning(who, &q)
+	if err != nil {
+		return answer, err
+	}
+	room := conversationID(who.Subject, q.ClientID)
+	a := access{owner: who.Subject, own: true, role: who.Role, rights: s.rights(who, room, who.Subject, true), pending: begun}
+	if err := a.may(string(conversation.StartConversation)); err != nil {
+		return answer, err
+	}
+	if err := a.need(auth.Write); err != nil {
+		return answer, err
+	}
+	most := cmp.Or(s.opts.MaxOpenConversations, 1)
+	reading, cancel, err := s.reading(ctx, &c.reader)
+	if err != nil {
+		return answer, err
+	}
+	defer cancel()
+	open, err := s.can.rooms.ListRooms(reading, history.RoomQuery{UserID: who.Subject, Status: history.Open, Limit: most, By: member(who)})
+	if err != nil {
+		return answer, s.storeError(ctx, "list conversations", err)
+	}
+	switch {
+	case len(open.Rooms) >= most:
+		answer.Existing, room, a.pending = true, open.Rooms[0].RoomID, nil
+		if q.Message == nil {
+			answer.Room = s.show(&open.Rooms[0], &a)
+			return answer, nil
+		}
+	case q.Message == nil:
+		pending := s.pending.user(who.Subject)
+		if pending == "" {
+			if err := c.spend(conversationsOf); err != nil {
+				return answer, err
+			}
+		}
+		room = s.pending.begin(cmp.Or(pending, room), *begun)
+		answer.Room = s.show(pendingRow(room, begun), &a)
+		return answer, nil
+	default:
+		if err := c.spend(conversationsOf); err != nil {
+			return answer, err
+		}
+	}
+	stored, err := c.sendFrom(ctx, &a, room, &q)
+	if err != nil {
+		return answer, err
+	}
+	answer.Message = &stored
+	row, err := s.can.rooms.Room(reading, room, member(who))
+	if err != nil {
+		return answer, s.storeError(ctx, "read room", err)
+	}
+	answer.Room = s.show(&row, &a)
+	return answer, nil
+}
+
+// errLacking refuses what needs a capability that the store does not have.
+var errLacking = Refuse(Unavailable, "the store cannot do this")
+
+// beginning checks what a user says of a new conversation.
+func (c *Client) beginning(who *auth.Identity, q *conversation.StartRequest) (*history.Conversation, error) {
+	if err := checkText("subject", q.Subject, history.MaxSubject); err != nil {
+		return nil, err
+	}
+	if err := checkText("clientId", q.ClientID, history.MaxClientID); err != nil {
+		return nil, err
+	}
+	attributes := map[string]json.RawMessage{}
+	if q.Attributes != nil {
+		if err := checkAttributes(q.Attributes); err != nil {
+			return nil, err
+		}
+		json.Unmarshal(q.Attributes, &attributes) // it is an object
+	}
+	if err := checkPage(q.Page); err != nil {
+		return nil, err
+	}
+	delete(attributes, "visit")
+	visit := c.visit.or(q.Page)
+	encoded := withVisit(attributes, visit)
+	if len(encoded) > history.MaxAttributes && visit != nil && visit.Page != nil { // the page where the visitor came from is the first to go
+		short := *visit
+		short.Page = &conversation.VisitedPage{URL: visit.Page.URL, Title: visit.Page.Title}
+		if encoded = withVisit(attributes, &short); len(encoded) > history.MaxAttributes {
+			encoded = withVisit(attributes, nil)
+		}
+	}
+	return &history.Conversation{
+		UserID: who.Subject, Subject: q.Subject, Attributes: encoded,
+		Name: who.Name, Email: who.Email, Verified: c.service.opts.Closed && !who.Visitor,
+	}, nil
+}
+
+func withVisit(attributes map[string]json.RawMessage, v *visit) json.RawMessage {
+	if v != nil {
+		attributes["visit"], _ = json.Marshal(v) // cannot fail
+	} else {
+		delete(attributes, "visit")
+	}
+	if len(attributes) == 0 {
+		return nil
+	}
+	encoded, _ := json.Marshal(attributes) // neither can this
+	return encoded
+}
+
+// checkAttributes refuses what cannot be attributes, or a merge patch of some.
+func checkAttributes(object json.RawMessage) error {
+	if len(object) > history.MaxAttributes || !bytes.HasPrefix(bytes.TrimLeft(object, " \t\r\n"), []byte("{")) || !json.Valid(object) {
+		return Refuse(BadPayload, "attributes must be an object of at most %d bytes", history.MaxAttributes)
+	}
+	return nil
+}
+
+var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// conversationID returns the id of a new conversation: one that nobody can guess or, with a client
+// id, the same one each time that the user asks for it.
+func conversationID(user, clientID string) string {
+	if clientID == "" {
+		return "c_" + strings.ToLower(rand.Text())
+	}
+	sum := sha256.Sum256([]byte("startConversation\n" + user + "\n" + clientID))
+	return "c_" + lowerBase32.EncodeToString(sum[:])[:26]
+}
+
+// pendingRow returns a conversation that has no message yet.
+func pendingRow(room string, c *history.Conversation) *history.Room {
+	now := history.TimeMilli(time.Now().UnixMilli())
+	return &history.Room{
+		RoomID: room, UserID: c.UserID, Status: history.Open, Subject: c.Subject, Labels: c.Labels, Attributes: c.Attributes,
+		CreatedAt: now, LastAt: now,
+	}
+}
+
+// sendFrom stores a message of the client's user in a room that it need not have joined.
+func (c *Client) sendFrom(ctx context.Context, a *access, room string, q *conversation.StartRequest) (history.Message, error) {
+	s := c.service
+	content, err := s.content(q.Message)
+	if err != nil {
+		return history.Message{}, err
+	}
+	d := history.Draft{
+		RoomID: room, UserID: c.who.Load().Subject, ClientID: q.ClientID, Message: content,
+		Conversation: a.pending, KeepOperator: s.operatorIsThere,
+	}
+	stored, err := c.append(ctx, d, a.pending != nil)
+	return stored, err
+}
+
+// append stores a message and returns when it is stored. It charges everybody whom Send would charge.
+func (c *Client) append(ctx context.Context, d history.Draft, newRoom bool) (history.Message, error) {
+	s := c.service
+	if err := c.spendMessage(d.Message, d.ClientID); err != nil {
+		return history.Message{}, err
+	}
+	if err := c.payIn(ctx, d.RoomID, len(d.Message)+envelope); err != nil {
+		return history.Message{}, err
+	}
+	reserved, err := c.reserve(&d, newRoom)
+	if err != nil {
+		return history.Message{}, err
+	}
+	bounded, cancel := s.bounded(context.WithoutCancel(ctx))
+	defer cancel()
+	stored, err := s.log.Append(bounded, d)
+	s.settle(reserved, stored, err)
+	if r := s.presence.known(d.RoomID); err == nil && d.OperatorID == "" && r != nil && r.closed.Swap(false) {
+		s.reopened(d.RoomID)
+	}
+	return s.appended(stored, err)
+}
+
+// payIn is pay, for a room that the client need not have joined.
+func (c *Client) payIn(ctx context.Context, room string, size int) error {
+	if m := c.memberships[room]; m != nil && !m.gone.Load() {
+		return c.pay(ctx, m.place, size)
+	}
+	p := c.service.presence.place(room, c.peer)
+	defer p.leave()
+	return c.pay(ctx, p, size)
+}
