@@ -19,6 +19,8 @@ type Memory struct {
 	mu     sync.RWMutex
 	rooms  map[string]*memoryRoom
 	closed bool
+
+	records memoryRecords
 }
 
 // memoryRoom is a room. Memory.mu guards it.
@@ -253,6 +255,6 @@ func (s *Memory) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.rooms = nil
+	s.rooms, s.records = nil, memoryRecords{}
 	return nil
 }
