@@ -26,6 +26,8 @@ type Memory struct {
 	change, changeFloor int64
 	changed             []memoryChange
 	closed              bool
+
+	records memoryRecords
 }
 
 // memoryRoom is a room. Memory.mu guards it.
@@ -292,5 +294,6 @@ func (s *Memory) Close() error {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.rooms, s.people, s.visitors, s.changed = nil, nil, nil, nil
+	s.records = memoryRecords{}
 	return nil
 }

@@ -20,6 +20,8 @@ func openMemory(t testing.TB) history.Store {
 
 func TestMemory(t *testing.T) { historytest.Run(t, openMemory) }
 
+func TestMemoryRecords(t *testing.T) { historytest.RunRecords(t, openMemory) }
+
 // bounded is a store that changes limits or pages.
 type bounded struct {
 	history.Store

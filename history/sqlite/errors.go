@@ -21,6 +21,9 @@ var (
 	ErrLow   = errors.New("the disk has too little room")
 )
 
+// errReading says that the write-ahead log is still needed.
+var errReading = errors.New("somebody reads an earlier state of the store")
+
 // isBusy reports whether another connection holds the lock.
 func isBusy(err error) bool { return primaryCode(err) == sqlite3.SQLITE_BUSY }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,7 +131,8 @@ func (s *Store) Known() int {
 }
 
 // Queries that must use an index, by its name.
-var Indexed = map[string]string{"messages_client": replayQuery, "messages_rev": changedQuery}
+var Indexed = map[string]string{"messages_client": replayQuery, "messages_rev": changedQuery,
+	"records_version": strings.ReplaceAll(strings.ReplaceAll(sinceQuery, "?1", "1"), "?2", "''")}
 
 // SetSpace replaces what the store learns about the disk.
 func (s *Store) SetSpace(free func() int64) {
@@ -157,4 +159,31 @@ func (s *Store) HoldSnapshot(t testing.TB) (release func()) {
 		t.Fatal(err)
 	}
 	return func() { tx.Rollback() }
+}
+
+// Wipe empties the write-ahead log after changes that were made secretly.
+func (s *Store) Wipe() error { return s.wipe() }
+
+// Scrub scrubs a table, and returns how many of its pages had something in their unused parts.
+func (s *Store) Scrub(table string) (pages int, err error) {
+	ctx := context.Background()
+	err = s.write(ctx, "scrub", func(ctx context.Context, w *writer) error {
+		return w.transact(ctx, func() error {
+			numbers, err := w.pagesOf(ctx, table)
+			for _, number := range numbers {
+				var page []byte
+				if err := w.conn.QueryRowContext(ctx, "SELECT data FROM sqlite_dbpage WHERE pgno = ?", number).Scan(&page); err != nil {
+					return err
+				}
+				if scrubPage(page) {
+					pages++
+				}
+			}
+			if err != nil {
+				return err
+			}
+			return w.scrub(ctx, table)
+		})
+	})
+	return pages, err
 }

@@ -54,6 +54,8 @@ type Store struct {
 	keeper *sql.Conn
 	files  []file
 	fault  atomic.Pointer[history.Error] // see look
+	// residue says that the write-ahead log may contain what was deleted secretly.
+	residue atomic.Bool
 
 	maxKnown int // rooms that a writer remembers
 
@@ -125,6 +127,9 @@ func (s *Store) open(path string) (err error) {
 		file.Close()
 	} else if !errors.Is(err, os.ErrExist) {
 		return err
+	}
+	if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+		s.residue.Store(true) // of a process that was killed
 	}
 	// FULL: a commit is on the disk before Append returns. With NORMAL, a power cut loses
 	// acknowledged messages.

@@ -25,6 +25,7 @@ import (
 
 const (
 	watchEvery = time.Second
+	wipeEvery  = time.Minute
 
 	// defaultMinFree is enough for what SQLite writes in between, but no more than a share of a small
 	// file system.
@@ -170,10 +171,14 @@ func kind(fault *history.Error) error {
 // wherever that is now. If the files were moved, what was acknowledged is there if that database
 // comes back, and no other database at the path inherits the log. If the disk is low, the log gives
 // back its space.
+//
+// It does the same after a change that was made secretly, so that the log keeps no earlier content:
+// at the next tick at which nobody reads, but at most once in wipeEvery, because others wait for it.
 func (s *Store) watch() {
 	defer close(s.watched)
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
+	var wiped time.Time
 	for {
 		select {
 		case <-s.closed:
@@ -181,6 +186,8 @@ func (s *Store) watch() {
 		case <-tick.C:
 			if s.look() != nil {
 				_ = s.emptyLog() // or at the next tick
+			} else if time.Since(wiped) >= wipeEvery && s.residue.Load() && s.wipe() == nil {
+				wiped = time.Now()
 			}
 		}
 	}
@@ -189,5 +196,23 @@ func (s *Store) watch() {
 // emptyLog moves the write-ahead log into the database. It waits only briefly for those who read.
 func (s *Store) emptyLog() error {
 	_, err := s.keeper.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
+	return err
+}
+
+// wipe moves the write-ahead log into the database and empties it, because it may contain what was
+// deleted secretly. It fails while somebody reads.
+func (s *Store) wipe() error {
+	s.residue.Store(false)
+	var busy, log, moved int
+	var err error
+	for _, mode := range []string{"PASSIVE", "TRUNCATE"} { // the first one moves most of it while others write
+		err = s.keeper.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &log, &moved)
+	}
+	if err == nil && busy != 0 {
+		err = errReading
+	}
+	if err != nil {
+		s.residue.Store(true)
+	}
 	return err
 }
