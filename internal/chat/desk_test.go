@@ -172,3 +172,10 @@ func (d *desk) notes(room string) (contents []string) {
 	}
 	return contents
 }
+
+// ears is a feed that records what it gets.
+type ears struct{ peer }
+
+func (e *ears) Opened(chat.Position, bool) {}
+func (e *ears) CaughtUp(chat.Position)     {}
+func (e *ears) Lost(err error)             { e.hear("lost: %v", err) }

@@ -16,14 +16,19 @@ const maxQuery = 200 // bytes
 // operators in all, and everybody in the room that the request names.
 func (c *Client) Search(ctx context.Context, q conversation.SearchRequest) (found conversation.Found, err error) {
 	s := c.service
-	if s.can.search == nil {
-		return found, errLacking
-	}
 	if err := checkTexts([]text{{"query", q.Query, maxQuery}, {"userId", q.UserID, history.MaxMemberID}, {"operatorId", q.OperatorID, history.MaxMemberID}}); err != nil {
 		return found, err
 	}
 	if q.Limit < 0 {
 		return found, Refuse(BadPayload, "limit cannot be negative")
+	}
+	if q.RoomID != "" {
+		if err := c.searchIn(ctx, &q); err != nil {
+			return found, err
+		}
+	}
+	if s.can.search == nil {
+		return found, errLacking
 	}
 	if err := c.spend(searchesOf); err != nil {
 		return found, err
@@ -39,9 +44,6 @@ func (c *Client) Search(ctx context.Context, q conversation.SearchRequest) (foun
 	}
 	allowed := func(string) (bool, error) { return true, nil }
 	if q.RoomID != "" {
-		if err := c.searchIn(ctx, &q); err != nil {
-			return found, err
-		}
 		wanted.Rooms = []string{q.RoomID}
 	} else if wanted.Rooms, allowed, err = c.searchable(reading, &q); err != nil {
 		return found, err
