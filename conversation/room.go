@@ -122,13 +122,13 @@ type WatchRequest struct {
 
 // Watched is the answer to WatchRooms.
 type Watched struct {
-	Rooms     []Room             `json:"rooms" doc:"with after: every conversation that has changed since; otherwise the first page"`
-	Position  int64              `json:"position"`
-	Epoch     string             `json:"epoch"`
-	Reset     bool               `json:"reset,omitempty" doc:"drop what you have: the client's position is too old, or of another epoch"`
-	Next      string             `json:"next,omitempty" doc:"the cursor of the next page, for listRooms"`
-	Counts    history.RoomCounts `json:"counts"`
-	Operators []OperatorPresence `json:"operators"`
+	Rooms     []Room              `json:"rooms" doc:"with after: every conversation that has changed since; otherwise the first page"`
+	Position  int64               `json:"position"`
+	Epoch     string              `json:"epoch"`
+	Reset     bool                `json:"reset,omitempty" doc:"drop what you have: the client's position is too old, or of another epoch"`
+	Next      string              `json:"next,omitempty" doc:"the cursor of the next page, for listRooms"`
+	Counts    *history.RoomCounts `json:"counts,omitempty" doc:"of operators who may read all conversations"`
+	Operators []OperatorPresence  `json:"operators"`
 }
 
 // OperatorPresence is an operator as colleagues see it.

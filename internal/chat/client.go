@@ -27,6 +27,8 @@ type Peer interface {
 	Tell(event string, payload any)
 	// Deliver sends a stored message; see Event. The calls are made in the room's order.
 	Deliver(m *history.Live)
+	// Announce sends an event that others get too, after everything that was sent before.
+	Announce(n *Notice)
 	// Behind and WhenDrained are those of history.Paced. While the peer is behind, it gets no live
 	// messages; it gets them from the store later.
 	Behind() bool
@@ -49,7 +51,8 @@ type Client struct {
 	reader      reader
 	refusals    refusals
 	late        lateMarks
-	visit       *visit // nil: it has not said where it is
+	visit       *visit                  // nil: it has not said where it is
+	watcher     atomic.Pointer[watcher] // nil: does not watch the lobby
 }
 
 // membership is a client's membership of one room. It belongs to the client's goroutine, except that
@@ -121,6 +124,7 @@ func (c *Client) Close() {
 	if who := c.who.Load(); who != nil {
 		c.service.connected.leave(member(who), c)
 	}
+	c.Unwatch()
 	for room, m := range c.memberships {
 		delete(c.memberships, room)
 		m.end()

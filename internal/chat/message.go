@@ -162,7 +162,8 @@ func (s *Service) content(message json.RawMessage) (json.RawMessage, error) {
 
 // operatorIsThere reports whether an operator keeps a conversation that its user reopens.
 func (s *Service) operatorIsThere(id string) bool {
-	return len(s.connected.clients(history.Member{OperatorID: id})) > 0
+	_, online := s.staff.shown(id)
+	return online
 }
 
 // appended converts the store's result to what the sender receives.
@@ -170,6 +171,7 @@ func (s *Service) appended(stored history.Appended, err error) (history.Message,
 	if err != nil {
 		return history.Message{}, s.storeError(context.Background(), "append message", err)
 	}
+	s.lobby.hint()
 	if s.opts.Appended != nil {
 		s.opts.Appended(stored.Dup)
 	}

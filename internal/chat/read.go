@@ -50,6 +50,10 @@ func (s *Service) charge(r *reader, messages []history.Message) {
 	for i := range messages {
 		bytes += messages[i].Size()
 	}
+	s.chargeBytes(r, bytes)
+}
+
+func (s *Service) chargeBytes(r *reader, bytes int) {
 	r.reads.Charge(s.opts.Budgets[budget.Reads], bytes)
 	if r.payer != "" {
 		s.accounts.reads.Charge(r.payer, s.opts.Budgets[budget.AddressReads], bytes)

@@ -71,6 +71,9 @@ type Service struct {
 	can        capabilities
 	presence   presence
 	connected  connected
+	lobby      lobby
+	staff      staff
+	visitors   visitors
 	pending    pendings
 	repeats    repeats
 	allowances [budget.Kinds]budget.Ledger // those of identities
@@ -104,6 +107,9 @@ func capabilitiesOf(store history.Store) (c capabilities) {
 func New(store history.Store, log *history.Log, o Options) *Service {
 	s := &Service{store: store, log: log, opts: o, can: capabilitiesOf(store)}
 	s.presence = presence{service: s, rooms: make(map[string]*room)}
+	s.lobby.service = s
+	s.staff.service, s.staff.herald = s, herald{every: staffEvery, announce: s.staff.announce}
+	s.visitors.service, s.visitors.herald = s, herald{every: visitorEvery, announce: s.visitors.announce}
 	return s
 }
 

@@ -106,6 +106,14 @@ func (p *peer) Deliver(m *history.Live) {
 	p.hear("message %s by %s", m.Message.Message, m.Message.UserID)
 }
 
+func (p *peer) Announce(n *chat.Notice) {
+	payload, err := json.Marshal(n.Payload)
+	if err != nil {
+		panic(err)
+	}
+	p.hear("%s %s", n.Event, payload)
+}
+
 func (p *peer) hear(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

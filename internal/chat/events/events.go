@@ -286,6 +286,16 @@ func (p *peer) Deliver(m *history.Live) {
 	}
 }
 
+// Announce implements chat.Peer.
+func (p *peer) Announce(n *chat.Notice) {
+	nsp := p.socket().Namespace()
+	e := n.Encoded(func(event string, payload any) any {
+		encoded, _ := nsp.Encode(event, payload) // it can always be encoded
+		return encoded
+	})
+	p.socket().Send(e.(*parley.Encoded))
+}
+
 // Behind implements chat.Peer.
 func (p *peer) Behind() bool { return p.socket().Behind() }
 

@@ -1,0 +1,202 @@
+package chat
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/history"
+)
+
+const (
+	// staffEvery is the shortest time between two announcements of an operator.
+	staffEvery = 250 * time.Millisecond
+	// staffLeaves is how long an operator whose last connection has ended counts as there, so that a
+	// connection that breaks is not taken for an operator who goes.
+	staffLeaves = 10 * time.Second
+	// staffCounts is the shortest time between two counts of what operators have.
+	staffCounts = 2 * time.Second
+	// maxViewing is how many rooms an announcement names.
+	maxViewing = 50
+)
+
+// staff knows the operators that are connected to this node, and what they are doing. Whoever watches
+// the lobby is told of changes. It is safe for concurrent use.
+type staff struct {
+	service *Service
+	herald  herald
+
+	mu       sync.Mutex
+	byID     map[string]*operator
+	counting time.Time // when the conversations of operators were last counted
+	stale    bool      // these numbers may have changed
+}
+
+// An operator is there while it has connections, and for a while after that. staff.mu guards it.
+type operator struct {
+	name        string
+	connections int
+	away        bool
+	viewing     map[string]int // rooms, with the number of connections that are in them
+	open        int
+	leaves      *time.Timer // runs while there are no connections; made when first needed
+}
+
+// arrive counts a connection of an operator. Call depart when it ends.
+func (s *staff) arrive(id, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.byID[id]
+	if o == nil {
+		o = new(operator)
+		s.byID = put(s.byID, id, o)
+		s.counting, s.stale = time.Time{}, true
+		s.service.lobby.hint()
+	} else if o.connections == 0 {
+		o.leaves.Stop()
+	}
+	o.connections++
+	o.name = cmp.Or(name, o.name)
+	s.changedLocked(id)
+}
+
+func (s *staff) depart(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.byID[id]
+	if o.connections--; o.connections > 0 {
+		return
+	}
+	if o.leaves == nil {
+		o.leaves = time.AfterFunc(staffLeaves, func() { s.forget(id, o) })
+	} else {
+		o.leaves.Reset(staffLeaves)
+	}
+}
+
+// forget drops an operator that has not come back.
+func (s *staff) forget(id string, o *operator) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.connections == 0 && s.byID[id] == o {
+		delete(s.byID, id)
+		s.changedLocked(id)
+	}
+}
+
+// view counts n connections of an operator more, or fewer, that are in a room.
+func (s *staff) view(id, room string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.byID[id]
+	o.viewing = put(o.viewing, room, o.viewing[room]+n)
+	switch {
+	case o.viewing[room] == 0:
+		delete(o.viewing, room)
+	case o.viewing[room] != n:
+		return
+	}
+	s.changedLocked(id)
+}
+
+// setAway says whether an operator is away.
+func (s *staff) setAway(id string, away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.byID[id]; o != nil && o.away != away {
+		o.away = away
+		s.changedLocked(id)
+	}
+}
+
+// shown returns an operator's name, and whether it is there and not away.
+func (s *staff) shown(id string) (name string, online bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.presenceLocked(id)
+	return p.Name, p.Status == "online"
+}
+
+// all returns the operators that are there.
+func (s *staff) all() []conversation.OperatorPresence {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]conversation.OperatorPresence, 0, len(s.byID))
+	for id := range s.byID {
+		all = append(all, s.presenceLocked(id))
+	}
+	slices.SortFunc(all, func(a, b conversation.OperatorPresence) int { return strings.Compare(a.OperatorID, b.OperatorID) })
+	return all
+}
+
+// presenceLocked returns an operator as colleagues see it.
+func (s *staff) presenceLocked(id string) conversation.OperatorPresence {
+	p := conversation.OperatorPresence{OperatorID: id, Status: "offline"}
+	if o := s.byID[id]; o != nil {
+		p.Name, p.Status, p.Open = o.name, "online", o.open
+		if o.away {
+			p.Status = "away"
+		}
+		p.Viewing = slices.Sorted(maps.Keys(o.viewing))
+		p.Viewing = p.Viewing[:min(len(p.Viewing), maxViewing)]
+	}
+	if p.Name == "" && s.service.opts.OperatorName != nil {
+		p.Name = s.service.opts.OperatorName(id)
+	}
+	p.Name = cmp.Or(p.Name, id)
+	return p
+}
+
+// changedLocked has an operator announced, if somebody listens.
+func (s *staff) changedLocked(id string) {
+	if s.service.lobby.watched.Load() > 0 {
+		s.herald.changed(id)
+	}
+}
+
+// announce tells those that watch the lobby how an operator is now.
+func (s *staff) announce(id string) {
+	s.mu.Lock()
+	p := s.presenceLocked(id)
+	s.mu.Unlock()
+	s.service.lobby.tell(newNotice(conversation.OperatorChanged, p))
+}
+
+// recount counts the conversations of the operators that are there, if that is due.
+func (s *staff) recount(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.stale || time.Since(s.counting) < staffCounts {
+		s.mu.Unlock()
+		return nil
+	}
+	s.stale, s.counting = false, time.Now()
+	ids := slices.Collect(maps.Keys(s.byID))
+	s.mu.Unlock()
+	for _, id := range ids {
+		counts, err := s.service.can.rooms.CountRooms(ctx, history.Member{OperatorID: id})
+		s.mu.Lock()
+		if o := s.byID[id]; err != nil {
+			s.stale = true
+		} else if o != nil && o.open != counts.Mine {
+			o.open = counts.Mine
+			s.changedLocked(id)
+		}
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changed says that operators may have other conversations than before.
+func (s *staff) changed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stale = true
+}

@@ -1,0 +1,151 @@
+package chat
+
+import (
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/conversation"
+)
+
+// visitorEvery is the shortest time between two announcements of a visitor.
+const visitorEvery = 2 * time.Second
+
+// visitors knows the users that are connected to this node, and the pages on which they are. Nothing of
+// this is stored. It is safe for concurrent use.
+//
+// Most visitors of a site never write, and operators do not see them in any list. So only those are
+// announced whose conversation an operator was shown: to all who watch the lobby, and to those who have
+// such a conversation open.
+type visitors struct {
+	service *Service
+	herald  herald
+
+	mu   sync.Mutex
+	byID map[string]*visitor
+}
+
+// A visitor is known while it has connections, or somebody has one of its conversations open.
+// visitors.mu guards it.
+type visitor struct {
+	connections int
+	page        *conversation.VisitedPage
+	listed      bool            // an operator was shown one of its conversations
+	readers     map[*Client]int // operators that have its conversations open, with the number of these
+}
+
+// knownLocked returns the visitor with an id, which it makes if necessary.
+func (v *visitors) knownLocked(id string) *visitor {
+	known := v.byID[id]
+	if known == nil {
+		known = new(visitor)
+		v.byID = put(v.byID, id, known)
+	}
+	return known
+}
+
+// dropLocked forgets a visitor if nobody needs to know of it.
+func (v *visitors) dropLocked(id string) {
+	if known := v.byID[id]; known.connections == 0 && len(known.readers) == 0 {
+		delete(v.byID, id)
+	}
+}
+
+// arrive counts a connection of a user. Call depart when it ends.
+func (v *visitors) arrive(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.knownLocked(id)
+	if known.connections++; known.connections == 1 {
+		v.changedLocked(id, known)
+	}
+}
+
+func (v *visitors) depart(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.byID[id]
+	if known.connections--; known.connections == 0 {
+		known.page = nil
+		v.changedLocked(id, known)
+		v.dropLocked(id)
+	}
+}
+
+// visit says on which page a connected user is.
+func (v *visitors) visit(id string, page *conversation.VisitedPage) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.byID[id]
+	if known == nil || known.page != nil && page != nil && *known.page == *page {
+		return
+	}
+	known.page = page
+	v.changedLocked(id, known)
+}
+
+// list says that a conversation of a user exists, so that operators are told where the user is.
+func (v *visitors) list(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if known := v.byID[id]; known != nil && !known.listed {
+		known.listed = true
+		v.changedLocked(id, known)
+	}
+}
+
+// read counts n conversations of a user more, or fewer, that an operator's client has open.
+func (v *visitors) read(id string, c *Client, n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.knownLocked(id)
+	if known.readers = put(known.readers, c, known.readers[c]+n); known.readers[c] == 0 {
+		delete(known.readers, c)
+	}
+	v.dropLocked(id)
+}
+
+// shown returns where a user is, for a row that an operator is shown.
+func (v *visitors) shown(id string) (page *conversation.VisitedPage, online bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.byID[id]
+	if known == nil {
+		return nil, false
+	}
+	known.listed = true
+	return known.page, known.connections > 0
+}
+
+// changedLocked has a visitor announced, if somebody listens.
+func (v *visitors) changedLocked(id string, known *visitor) {
+	if len(known.readers) > 0 || known.listed && v.service.lobby.watched.Load() > 0 {
+		v.herald.changed(id)
+	}
+}
+
+// notice returns an announcement of a user.
+func (v *visitors) notice(id string) *Notice {
+	page, online := v.shown(id)
+	n := newNotice(conversation.VisitorChanged, conversation.VisitorNews{UserID: id, Page: page, Online: online})
+	n.about = id
+	return n
+}
+
+// announce tells those whom it concerns where a user is now.
+func (v *visitors) announce(id string) {
+	n := v.notice(id)
+	v.mu.Lock()
+	var readers []*Client
+	if known := v.byID[id]; known != nil {
+		for c := range known.readers {
+			readers = append(readers, c)
+		}
+	}
+	v.mu.Unlock()
+	v.service.lobby.tell(n)
+	for _, c := range readers {
+		if c.watcher.Load() == nil {
+			c.peer.Announce(n)
+		}
+	}
+}
