@@ -53,6 +53,7 @@ type Client struct {
 	late        lateMarks
 	visit       *visit                  // nil: it has not said where it is
 	watcher     atomic.Pointer[watcher] // nil: does not watch the lobby
+	viewing     atomic.Pointer[viewing] // nil: is no operator's
 }
 
 // membership is a client's membership of one room. It belongs to the client's goroutine, except that
@@ -89,6 +90,9 @@ func (c *Client) SetIdentity(ctx context.Context, who *auth.Identity) error {
 			c.service.connected.leave(member(old), c)
 		}
 	}
+	if old == nil || old.Subject != who.Subject || old.Role != who.Role {
+		c.appear(old, who)
+	}
 	for room, m := range c.memberships {
 		if m.gone.Load() {
 			c.forget(room)
@@ -123,8 +127,8 @@ func (c *Client) Begin(ctx context.Context) error {
 func (c *Client) Close() {
 	if who := c.who.Load(); who != nil {
 		c.service.connected.leave(member(who), c)
+		c.appear(who, nil)
 	}
-	c.Unwatch()
 	for room, m := range c.memberships {
 		delete(c.memberships, room)
 		m.end()
@@ -134,6 +138,7 @@ func (c *Client) Close() {
 
 // end ends the membership. No message of the room follows.
 func (m *membership) end() {
+	m.client.left(m.place.room.id)
 	m.live.close()
 	m.notes.close()
 	m.place.leave()
@@ -164,6 +169,7 @@ func (m *membership) settle(now *access) (stays bool) {
 
 // forget ends a membership that was evicted, and returns the refusal of what the client wanted there.
 func (c *Client) forget(room string) error {
+	c.left(room)
 	delete(c.memberships, room)
 	c.service.accounts.memberships.leave(c.reader.payer)
 	return Refuse(NotJoined, "your rights in this room have changed: join it again")

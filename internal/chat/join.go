@@ -122,6 +122,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 		old.notes.close()
 	}
 	c.memberships[q.RoomID] = next
+	c.entered(q.RoomID, next)
 	if !entered { // old was evicted meanwhile
 		next.live.close()
 		next.notes.close()

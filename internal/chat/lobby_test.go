@@ -37,9 +37,13 @@ type console struct {
 }
 
 func newConsole(t *testing.T, s *chat.Service, h *hall, id string) *console {
-	c := &console{peer: &peer{id: id + "-12345678", hall: h}}
+	return newConsoleOf(t, s, h, &auth.Identity{Subject: id, Role: auth.Operator})
+}
+
+func newConsoleOf(t *testing.T, s *chat.Service, h *hall, who *auth.Identity) *console {
+	c := &console{peer: &peer{id: who.Subject + "-12345678", hall: h}}
 	c.client = s.Connect(c)
-	c.become(t, &auth.Identity{Subject: id, Role: auth.Operator})
+	c.become(t, who)
 	return c
 }
 
