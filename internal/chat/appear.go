@@ -115,27 +115,9 @@ func (c *Client) SetStatus(q conversation.StatusRequest) (conversation.StatusReq
 	return q, nil
 }
 
-// Limits of a visited page.
-const (
-	maxURL   = 2000 // bytes
-	maxTitle = 200
-)
-
-// Visit says on which page a user is. Operators learn of it soon. Nil, and a page of somebody else, are
-// ignored.
-func (c *Client) Visit(page *conversation.VisitedPage) error {
-	who := c.Identity()
-	if page == nil || who == nil || who.Role != auth.User {
-		return nil
-	}
-	if err := checkText("page.url", page.URL, maxURL); err != nil {
-		return err
-	}
-	if err := checkText("page.title", page.Title, maxTitle); err != nil {
-		return err
-	}
-	if c.may(visitsOf) {
+// visits says on which page the client is, if it is a user's. Operators learn of it soon.
+func (c *Client) visits(page *conversation.VisitedPage) {
+	if who := c.Identity(); page != nil && who != nil && who.Role == auth.User {
 		c.service.visitors.visit(who.Subject, &conversation.VisitedPage{URL: page.URL, Title: page.Title})
 	}
-	return nil
 }

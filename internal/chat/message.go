@@ -171,7 +171,6 @@ func (s *Service) appended(stored history.Appended, err error) (history.Message,
 	if err != nil {
 		return history.Message{}, s.storeError(context.Background(), "append message", err)
 	}
-	s.lobby.hint()
 	if s.opts.Appended != nil {
 		s.opts.Appended(stored.Dup)
 	}

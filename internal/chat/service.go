@@ -108,6 +108,7 @@ func New(store history.Store, log *history.Log, o Options) *Service {
 	s := &Service{store: store, log: log, opts: o, can: capabilitiesOf(store)}
 	s.presence = presence{service: s, rooms: make(map[string]*room)}
 	s.lobby.service = s
+	log.OnChange(s.lobby.hint)
 	s.staff.service, s.staff.herald = s, herald{every: staffEvery, announce: s.staff.announce}
 	s.visitors.service, s.visitors.herald = s, herald{every: visitorEvery, announce: s.visitors.announce}
 	return s

@@ -65,6 +65,7 @@ func Register(srv *parley.Server, service *chat.Service) {
 		at := history.TimeMilli(expires.UnixMilli())
 		conversation.TokenExpiring.Emit(s, conversation.Expiry{ExpiresAt: &at})
 	})
+	registerLobby(srv, b)
 	srv.OnUnhandled(func(p *parley.Packet) error {
 		return refusal(chat.Refuse(chat.UnknownEvent, "there is no event %.100q", p.Name()))
 	})
