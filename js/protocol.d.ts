@@ -113,6 +113,8 @@ export interface Me {
   role?: 'user' | 'operator' | 'admin' | 'service';
   /** the server made this user up */
   visitor?: boolean;
+  /** ids of the visitors that this user was: their messages are its own */
+  was?: string[];
 }
 
 export interface Room {
@@ -408,7 +410,8 @@ export interface Watched {
   reset?: boolean;
   /** the cursor of the next page, for listRooms */
   next?: string;
-  counts: RoomCounts;
+  /** of operators who may read all conversations */
+  counts?: RoomCounts;
   operators: OperatorPresence[];
 }
 
@@ -590,8 +593,8 @@ export interface PresenceNews {
   type: 'join' | 'leave' | 'count';
   /** absent if only the number has changed */
   member?: Member;
-  /** see Joined */
-  count: number;
+  /** of all members; the user of a conversation does not learn it */
+  count?: number;
 }
 
 export interface VisitorNews {

@@ -115,8 +115,8 @@ func (c *Client) SetStatus(q conversation.StatusRequest) (conversation.StatusReq
 	return q, nil
 }
 
-// visits says on which page the client is, if it is a user's. Operators learn of it soon.
-func (c *Client) visits(page *conversation.VisitedPage) {
+// isAt says on which page the client is, if it is a user's. Operators learn of it soon.
+func (c *Client) isAt(page *conversation.VisitedPage) {
 	if who := c.Identity(); page != nil && who != nil && who.Role == auth.User {
 		c.service.visitors.visit(who.Subject, &conversation.VisitedPage{URL: page.URL, Title: page.Title})
 	}

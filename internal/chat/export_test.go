@@ -2,5 +2,5 @@ package chat
 
 import "github.com/parley-go/parley/conversation"
 
-// Visits is Client.visits.
-func (c *Client) Visits(page *conversation.VisitedPage) { c.visits(page) }
+// IsAt is Client.isAt.
+func (c *Client) IsAt(page *conversation.VisitedPage) { c.isAt(page) }

@@ -2,6 +2,7 @@ package chat_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
@@ -59,6 +60,7 @@ func TestConversation(t *testing.T) {
 			t.Errorf("closed: %+v, %v", row, err)
 		}
 		bob.Close()
+		time.Sleep(time.Minute) // a connection that breaks is not taken for an operator who goes
 		ann.heard()
 		ann.send(room, "one more thing")
 		ann.hears("message", `"status":"open"}`) // bob is away, so nobody has it

@@ -62,20 +62,21 @@ func (c *Client) readRooms(ctx context.Context, read func(context.Context) (rows
 	return nil
 }
 
-// mayRead reports whether somebody on the operators' side may read a conversation.
+// mayRead reports whether who may read a conversation of the list that it asks for, which is the user's
+// own if who is one.
 func (s *Service) mayRead(who *auth.Identity, room, owner string) bool {
-	return s.rights(who, room, owner, false).Has(auth.Read)
+	return s.rights(who, room, owner, !operates(who)).Has(auth.Read)
 }
 
 // rows returns what who may see of conversations.
 func (s *Service) rows(who *auth.Identity, rooms []history.Room) []conversation.Room {
-	rows := make([]conversation.Room, 0, len(rooms))
+	rows, v := make([]conversation.Room, 0, len(rooms)), forUser
+	if operates(who) {
+		v = forAsker
+	}
 	for i := range rooms {
-		switch r := &rooms[i]; {
-		case !operates(who):
-			rows = append(rows, s.row(r, forUser))
-		case s.mayRead(who, r.RoomID, r.UserID):
-			rows = append(rows, s.row(r, forAsker))
+		if r := &rooms[i]; s.mayRead(who, r.RoomID, r.UserID) {
+			rows = append(rows, s.row(r, v))
 		}
 	}
 	return rows

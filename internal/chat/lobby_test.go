@@ -183,7 +183,7 @@ func TestLobby(t *testing.T) {
 		}
 		ann, _ := guest(t, s, h, "user of c_1", "c_1", "c_2")
 		defer ann.Close()
-		time.Sleep(time.Minute + 500*time.Millisecond) // not when the lobby looks by itself
+		time.Sleep(time.Minute + 500*time.Millisecond)                // not when the lobby looks by itself
 		if err := say(t.Context(), ann, "c_1", "again"); err != nil { // the service hints
 			t.Fatal(err)
 		}

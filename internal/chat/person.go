@@ -45,7 +45,9 @@ func (c *Client) Hello(ctx context.Context, q conversation.HelloRequest) (conver
 	} else {
 		query.UserID = who.Subject
 	}
-	answer.Open, err = c.list(reading, who, query)
+	if answer.Open, err = c.list(reading, who, query); len(answer.Open) > 0 {
+		s.visitors.list(query.UserID)
+	}
 	return answer, err
 }
 
@@ -57,6 +59,7 @@ func (c *Client) visits(q *conversation.HelloRequest) {
 			c.visit = &v
 		}
 	}
+	c.isAt(q.Page)
 }
 
 // list returns conversations that an identity may read, as it sees them.

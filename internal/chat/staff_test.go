@@ -156,7 +156,7 @@ func TestVisitorsAreSeen(t *testing.T) {
 		}
 		visit := func(c *console, url string) {
 			t.Helper()
-			c.client.Visits(&conversation.VisitedPage{URL: url, Referrer: "https://elsewhere"})
+			c.client.IsAt(&conversation.VisitedPage{URL: url, Referrer: "https://elsewhere"})
 		}
 		want := func(who *console, want ...string) {
 			t.Helper()
