@@ -52,7 +52,7 @@ var allowances = map[budget.Kind]budget.Limit{
 // returns the time until it may.
 func (c *Client) wait(of *allowance) time.Duration {
 	s, who := c.service, c.who.Load()
-	if !s.opts.Closed || who == nil {
+	if !s.isClosed() || who == nil {
 		return 0
 	}
 	m := member(who)
@@ -180,7 +180,7 @@ func (r *repeats) add(now time.Time, what repeat, clientID string) time.Duration
 // spendMessage charges the client for a message.
 func (c *Client) spendMessage(content json.RawMessage, clientID string) error {
 	who := c.who.Load()
-	if !c.service.opts.Closed || who == nil {
+	if !c.service.isClosed() || who == nil {
 		return nil
 	}
 	if who.Role == auth.User {

@@ -43,7 +43,7 @@ func atDesk(t *testing.T, setUp func(*chat.Options), f func(d *desk)) {
 		h := &hall{members: map[string][]*peer{}}
 		o := chat.Options{
 			PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, MaxMessage: maxMessage, Timeout: 10 * time.Second, Announcer: h,
-			Closed: true, EditWindow: 24 * time.Hour,
+			Closed: func() bool { return true }, EditWindow: 24 * time.Hour,
 			Failed: func(doing string, err error) { t.Errorf("%s: %v", doing, err) },
 		}
 		if setUp != nil {

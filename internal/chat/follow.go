@@ -195,7 +195,7 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, to Follower) (sto
 			f.mu.Unlock()
 		}
 	}
-	if s.opts.Closed {
+	if s.isClosed() {
 		if a, _, err := s.access(reading, principalOf(q.Who), q.Who, q.RoomID); err != nil {
 			f.end()
 			return nil, err

@@ -151,7 +151,7 @@ func inClosed(t *testing.T, store history.Store, f func(t *testing.T, s *chat.Se
 		log := history.NewLog(store, nil)
 		defer log.Close()
 		h := &hall{members: map[string][]*peer{}}
-		f(t, chat.New(store, log, chat.Options{PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, Timeout: time.Second, Announcer: h, Closed: true}), h)
+		f(t, chat.New(store, log, chat.Options{PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, Timeout: time.Second, Announcer: h, Closed: func() bool { return true }}), h)
 	})
 }
 

@@ -23,7 +23,7 @@ func (c *Client) Hello(ctx context.Context, q conversation.HelloRequest) (conver
 	answer := conversation.HelloAnswer{
 		Open: []conversation.Room{},
 		Settings: conversation.Settings{
-			Open: !s.opts.Closed, Preview: s.opts.Preview, MaxMessage: s.opts.MaxMessage,
+			Open: !s.isClosed(), Preview: s.opts.Preview, MaxMessage: s.opts.MaxMessage,
 			EditWindow: s.opts.EditWindow.Milliseconds(), Search: s.can.search != nil,
 		},
 	}

@@ -65,7 +65,7 @@ func (c *Client) principal(claimed Principal) (Principal, error) {
 		return claimed, nil
 	}
 	p, err := principalOf(who).complete(c.peer.ID(), claimed.UserID, claimed.OperatorID)
-	if p.Name == "" && (who.Visitor || !c.service.opts.Closed) {
+	if p.Name == "" && (who.Visitor || !c.service.isClosed()) {
 		p.Name = claimed.Name
 	}
 	return p, err
@@ -75,7 +75,7 @@ func (c *Client) principal(claimed Principal) (Principal, error) {
 // without an identity is who it says.
 func (c *Client) actor(who Principal) *auth.Identity {
 	switch identity := c.who.Load(); {
-	case identity != nil || c.service.opts.Closed:
+	case identity != nil || c.service.isClosed():
 		return identity
 	case who.OperatorID != "":
 		return &auth.Identity{Subject: who.OperatorID, Role: auth.Operator, Name: who.Name}

@@ -54,7 +54,7 @@ type access struct {
 //	a conversation, an operator  everything
 //	OpenRooms                    the longest that matches
 func (s *Service) rights(who *auth.Identity, room, owner string, own bool) auth.Rights {
-	if !s.opts.Closed {
+	if !s.isClosed() {
 		if owner != "" && operates(who) {
 			return everything
 		}

@@ -24,10 +24,10 @@ type Options struct {
 	Timeout time.Duration
 	// Announcer tells several clients about things that are not stored.
 	Announcer Announcer
-	// Closed says that each client has proved who it is, see [Client.SetIdentity], and that it may do
-	// only what its identity allows. Otherwise clients are who they say, and every room is open to
-	// them.
-	Closed bool
+	// Closed reports whether each client has to prove who it is, see [Client.SetIdentity], and may do
+	// only what its identity allows. Otherwise, or if Closed is nil, clients are who they say, and
+	// every room is open to them. When that changes, the clients must connect again.
+	Closed func() bool
 	// OpenRooms are rights that every identity without grants of its own has, in a closed server.
 	OpenRooms auth.Grants
 	// EditWindow is how long users may change and delete their messages. 0: they may not.
@@ -113,6 +113,8 @@ func New(store history.Store, log *history.Log, o Options) *Service {
 	s.visitors.service, s.visitors.herald = s, herald{every: visitorEvery, announce: s.visitors.announce}
 	return s
 }
+
+func (s *Service) isClosed() bool { return s.opts.Closed != nil && s.opts.Closed() }
 
 // Epoch identifies the numbering of the messages; see history.Store.
 func (s *Service) Epoch() string { return s.store.Epoch() }

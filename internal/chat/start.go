@@ -120,7 +120,7 @@ func (c *Client) beginning(who *auth.Identity, q *conversation.StartRequest) (*h
 	}
 	return &history.Conversation{
 		UserID: who.Subject, Subject: q.Subject, Attributes: encoded,
-		Name: who.Name, Email: who.Email, Verified: c.service.opts.Closed && !who.Visitor,
+		Name: who.Name, Email: who.Email, Verified: c.service.isClosed() && !who.Visitor,
 	}, nil
 }
 
