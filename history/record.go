@@ -13,7 +13,7 @@ import (
 // Limits of records.
 const (
 	MaxRecord   = 16 << 10 // bytes of a record's value as compact JSON
-	MaxRecordID = 200      // bytes of a record's kind, and of its id
+	MaxRecordID = 256      // bytes of a record's kind, and of its id
 )
 
 // KeepRemoved is how long RecordsSince lists a record that was removed. Whoever follows the records

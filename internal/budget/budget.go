@@ -15,7 +15,7 @@ import (
 type Kind uint8
 
 // The kinds. Package engine charges the first three for each connection, and package parley the
-// fourth. Package chat charges the others; see its Budgets.
+// fourth. Package access charges the last three, and package chat the others; see its Budgets.
 const (
 	Frames   Kind = iota // control frames, small fragments, and packets without an event
 	Bytes                // received bytes, of any sort
@@ -54,6 +54,10 @@ const (
 	AddressSearches      // searches of all users of an address
 	OperatorSearches     // searches of an operator or a program
 
+	SignIns  // attempts of the clients of an address to sign in as an operator
+	Logins   // attempts to sign in with the same name, from anywhere
+	Visitors // tokens of new visitors for the clients of an address
+
 	Kinds = int(iota) // number of kinds
 )
 
@@ -66,6 +70,7 @@ var names = [Kinds]string{
 	"rooms", "stored", "address_events", "address_reads", "openings", "memberships", "requests",
 	"user_messages", "user_messages_hourly", "address_messages", "operator_messages", "conversations", "address_conversations",
 	"user_typing", "user_visits", "user_marks", "operator_signals", "user_searches", "address_searches", "operator_searches",
+	"sign_ins", "logins", "visitors",
 }
 
 // String returns the kind's name in metrics and logs.
