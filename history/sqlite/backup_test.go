@@ -316,15 +316,32 @@ func TestRestoreBesideAnotherProgram(t *testing.T) {
 
 func TestCheckFinds(t *testing.T) {
 	for name, test := range map[string]struct{ change, want string }{
-		"room":    {"DELETE FROM rooms WHERE room_id = 'a'", "is of a room that does not exist"},
-		"JSON":    {"UPDATE messages SET message = '{' WHERE id = 1 << 32 | 2", "message 4294967298 is no JSON"},
-		"head":    {"UPDATE rooms SET head = 2 WHERE room_id = 'a'", "room 'a' has given the number 3, and knows only 2"},
-		"changed": {"UPDATE messages SET rev = 9 WHERE id = 1 << 32 | 2", "room 'a' has given the number 9, and knows only 3"},
+		"room":       {"DELETE FROM rooms WHERE room_id = 'a'", "is of a room that does not exist"},
+		"JSON":       {"UPDATE messages SET message = '{' WHERE id = 1 << 32 | 2", "message 4294967298 is no JSON"},
+		"head":       {"UPDATE rooms SET head = 2 WHERE room_id = 'a'", "room 'a' has given the number 3, and knows only 2"},
+		"free":       {"UPDATE rooms SET status = 'open' WHERE room_id = 'a'", "room 'a' belongs to nobody"},
+		"status":     {"UPDATE rooms SET status = 'snoozed' WHERE room_id = 'c'", "conversation 'c' has the status 'snoozed'"},
+		"opened":     {"UPDATE rooms SET closed_at = 1 WHERE room_id = 'c'", "conversation 'c' is open, and was closed"},
+		"closed":     {"UPDATE rooms SET status = 'closed', waiting_at = NULL WHERE room_id = 'c'", "conversation 'c' is closed, and nobody knows when"},
+		"waiting":    {"UPDATE rooms SET status = 'closed', closed_at = 1 WHERE room_id = 'c'", "conversation 'c' is closed, and its user waits"},
+		"change":     {"UPDATE rooms SET change = 0 WHERE room_id = 'c'", "conversation 'c' has no change"},
+		"labels":     {"UPDATE rooms SET labels = '{}' WHERE room_id = 'c'", "the labels of room 'c'"},
+		"attributes": {"UPDATE rooms SET attributes = '[' WHERE room_id = 'c'", "the attributes of room 'c'"},
+		"person":     {"UPDATE people SET attributes = '1'", "the attributes of person 'cy'"},
+		"merged":     {"UPDATE people SET became = 'cy'", "became somebody else"},
+		"changed":    {"UPDATE messages SET rev = 9 WHERE id = 1 << 32 | 2", "room 'a' has given the number 9, and knows only 3"},
 	} {
 		path := filepath.Join(t.TempDir(), "history.db")
 		s := openAt(t, path)
 		put(t, s, "a", 3)
 		put(t, s, "b", 3)
+		d := history.Draft{RoomID: "c", UserID: "cy", Message: []byte("1"), Conversation: &history.Conversation{UserID: "cy"}}
+		if _, err := s.Append(t.Context(), []history.Draft{d}); err != nil {
+			t.Fatal(err)
+		}
+		if err := sound(path); err != nil {
+			t.Fatal(err)
+		}
 		if err := s.Exec(test.change); err != nil {
 			t.Fatal(err)
 		}

@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Report is the result of a check.
@@ -25,7 +27,7 @@ var errDamaged = errors.New("the database is damaged")
 
 // Check reads all of the store at path, while other processes use it, and reports what is wrong:
 // inconsistent pages and indexes, messages whose room does not exist or does not know their
-// numbers, and messages that are not JSON. An error means that the store could not be checked.
+// numbers, messages that are not JSON, and conversations whose state contradicts itself. An error means that the store could not be checked.
 func Check(ctx context.Context, path string) (r Report, err error) {
 	err = withStore(ctx, path, func(conn *sql.Conn) (err error) {
 		r, err = check(ctx, conn)
@@ -51,6 +53,14 @@ func check(ctx context.Context, conn *sql.Conn) (r Report, err error) {
 	if len(integrity) != 1 || integrity[0] != "ok" {
 		return Report{Findings: integrity, Damaged: true}, nil
 	}
+	version, err := schemaVersion(ctx, conn, math.MaxInt)
+	if err != nil {
+		return r, err
+	}
+	queries := findings
+	if version >= 2 { // a backup may be older
+		queries = slices.Concat(findings, conversationFindings)
+	}
 	tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // rooms and messages from the same moment
 	if err != nil {
 		return r, err
@@ -61,7 +71,7 @@ func check(ctx context.Context, conn *sql.Conn) (r Report, err error) {
 	if err != nil {
 		return r, err
 	}
-	for _, query := range findings {
+	for _, query := range queries {
 		found, err := column(ctx, tx, fmt.Sprintf("%s LIMIT %d", query, maxFindings))
 		if err != nil {
 			return r, err
@@ -82,11 +92,31 @@ var findings = []string{
 		FROM rooms r) WHERE used > head`,
 }
 
+// conversationFindings are the same for stores that have conversations.
+var conversationFindings = []string{
+	`SELECT format('room %Q belongs to nobody, and is open, assigned, waiting or changed', room_id) FROM rooms
+		WHERE user_id IS NULL AND (status IS NOT NULL OR operator_id IS NOT NULL OR waiting_at IS NOT NULL OR closed_at IS NOT NULL OR change != 0)`,
+	`SELECT format('conversation %Q has the status %Q', room_id, status) FROM rooms
+		WHERE user_id IS NOT NULL AND (status IS NULL OR status NOT IN ('open', 'closed'))`,
+	`SELECT format('conversation %Q is open, and was closed', room_id) FROM rooms WHERE status = 'open' AND closed_at IS NOT NULL`,
+	`SELECT format('conversation %Q is closed, and nobody knows when', room_id) FROM rooms WHERE status = 'closed' AND closed_at IS NULL`,
+	`SELECT format('conversation %Q is closed, and its user waits', room_id) FROM rooms WHERE status = 'closed' AND waiting_at IS NOT NULL`,
+	`SELECT format('conversation %Q has no change', room_id) FROM rooms WHERE user_id IS NOT NULL AND change < 1`,
+	`SELECT format('the labels of room %Q are no list', room_id) FROM rooms
+		WHERE iif(json_valid(labels), json_type(labels), '') != 'array'`,
+	`SELECT format('the attributes of room %Q are no object', room_id) FROM rooms
+		WHERE iif(json_valid(attributes), json_type(attributes), '') != 'object'`,
+	`SELECT format('the attributes of person %Q are no object', id) FROM people
+		WHERE iif(json_valid(attributes), json_type(attributes), '') != 'object'`,
+	`SELECT format('person %Q became %Q, who became somebody else', p.id, u.id) FROM people p JOIN people u ON u.id = p.became
+		WHERE u.became IS NOT NULL`,
+}
+
 // column returns the rows of a query with one text column.
 func column(ctx context.Context, q interface {
 	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
-}, query string) (texts []string, err error) {
-	rows, err := q.QueryContext(ctx, query)
+}, query string, args ...any) (texts []string, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -98,6 +98,7 @@ func (b *batch) edit(ctx context.Context, e *history.Edit, now int64) (edited hi
 		return edited, err
 	}
 	r.head++
+	b.bump(r)
 	m.Rev, m.EditedAt = r.head, history.TimeMilli(max(now, r.lastAt))
 	m.Message, m.Deleted = e.Message, e.Message == nil
 	content := "null"

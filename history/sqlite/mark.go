@@ -11,9 +11,15 @@ import (
 const (
 	readSeqQuery = "SELECT read_seq FROM cursors WHERE room = ? AND member = ?"
 
-	// unreadQuery reads no more rows than it counts, except for the member's own.
-	unreadQuery = `SELECT count(*) FROM (SELECT 1 FROM messages WHERE id > ? AND id < ? AND deleted = 0
-		AND iif(operator_id IS NULL, 'u' || user_id, 'o' || operator_id) != ? LIMIT ?)`
+	// countsAsUnread says whether the message n of the room r counts for the member ?1. In a
+	// conversation, the other side's messages do.
+	countsAsUnread = `n.deleted = 0 AND ?1 != '' AND iif(r.user_id IS NULL,
+		iif(n.operator_id IS NULL, 'u' || n.user_id, 'o' || n.operator_id) != ?1,
+		(n.operator_id IS NULL) = (?1 GLOB 'o*'))`
+
+	// unreadQuery reads no more rows than it counts, except for those that do not count.
+	unreadQuery = `SELECT count(*) FROM (SELECT 1 FROM rooms r CROSS JOIN messages n
+		WHERE r.id = ?2 >> 32 AND n.id > ?2 AND n.id < (r.id + 1) << 32 AND ` + countsAsUnread + ` LIMIT ?3)`
 )
 
 // MarkRead implements [history.Reads].
@@ -42,7 +48,7 @@ func (s *Store) mark(ctx context.Context, room string, by history.Member, move f
 				return err
 			}
 			m.Seq = move(was, s.Head)
-			return r.unread.QueryRowContext(ctx, at(id, m.Seq), (id+1)<<32, member, history.MaxUnread).Scan(&m.Unread)
+			return r.unread.QueryRowContext(ctx, member, at(id, m.Seq), history.MaxUnread).Scan(&m.Unread)
 		})
 		if err != nil || m.Seq == was {
 			return m, err

@@ -26,6 +26,9 @@ type reader struct {
 	exists, message    *sql.Stmt
 	readSeq            *sql.Stmt
 	unread, marks      *sql.Stmt
+	view, positions    *sql.Stmt
+	changedRooms       *sql.Stmt
+	person, identities *sql.Stmt
 }
 
 // columns are the columns of a message, in the order of scanMessage.
@@ -48,7 +51,7 @@ func (s *Store) newReader(ctx context.Context) (*reader, error) {
 	r.commit = r.prepare(ctx, "COMMIT")
 	r.rollback = r.prepare(ctx, "ROLLBACK")
 	r.room = r.prepare(ctx, "SELECT id, head, floor FROM rooms WHERE room_id = ?")
-	r.heads = r.prepare(ctx, "SELECT room_id, head FROM rooms WHERE room_id IN (SELECT value FROM json_each(?))")
+	r.heads = r.prepare(ctx, "SELECT room_id, head FROM rooms WHERE head > 0 AND room_id IN (SELECT value FROM json_each(?))")
 	r.before = r.prepare(ctx, "SELECT "+columns+" FROM messages m WHERE id > ? AND id < ? ORDER BY id DESC LIMIT ?")
 	r.after = r.prepare(ctx, "SELECT "+columns+" FROM messages m WHERE id > ? AND id < ? ORDER BY id LIMIT ?")
 	r.unchanged = r.prepare(ctx, "SELECT "+columns+` FROM messages m
@@ -57,6 +60,11 @@ func (s *Store) newReader(ctx context.Context) (*reader, error) {
 	r.exists = r.prepare(ctx, "SELECT EXISTS (SELECT 1 FROM messages WHERE id > ? AND id < ?)")
 	r.message = r.prepare(ctx, messageQuery)
 	r.readSeq = r.prepare(ctx, readSeqQuery)
+	r.view = r.prepare(ctx, viewQuery)
+	r.positions = r.prepare(ctx, positionsQuery)
+	r.changedRooms = r.prepare(ctx, changedRoomsQuery)
+	r.person = r.prepare(ctx, personQuery)
+	r.identities = r.prepare(ctx, "SELECT id FROM people WHERE became = ? ORDER BY id")
 	r.unread = r.prepare(ctx, unreadQuery)
 	r.marks = r.prepare(ctx, "SELECT member, read_seq, at FROM cursors WHERE room = ? ORDER BY member")
 	if r.err == nil {

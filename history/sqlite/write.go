@@ -20,18 +20,24 @@ type writer struct {
 	room, lastRoom, replay  *sql.Stmt
 	message, floor, edit    *sql.Stmt
 	readSeq, mark           *sql.Stmt
+	view, newestChange      *sql.Stmt
+	replayMerged, person    *sql.Stmt
 	messages                [len(rowsAtOnce)]*sql.Stmt
-	rooms                   [len(rowsAtOnce)]*sql.Stmt
+	rooms, conversations    [len(rowsAtOnce)]*sql.Stmt
 
 	version  int64           // the data version for which the fields below are valid
 	known    map[string]room // rooms that the last commits touched
 	maxKnown int             // maximum size of known
 	nextID   int64           // id of the next new room
+	change   int64           // the newest change of all conversations
 }
 
 // room is a row of rooms.
 type room struct {
 	id, head, lastAt int64
+	conversation     *conversation // nil: the room belongs to nobody
+	absent           bool          // the row does not exist; nothing needs it yet
+	dirty            bool          // the row must be written
 }
 
 // rowsAtOnce are the sizes of inserts: the call of a statement costs more than a row.
@@ -61,7 +67,13 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 	w.commit = w.prepare(ctx, "COMMIT")
 	w.rollback = w.prepare(ctx, "ROLLBACK")
 	w.dataVersion = w.prepare(ctx, "PRAGMA data_version")
-	w.room = w.prepare(ctx, "SELECT id, head, last_at FROM rooms WHERE room_id = ?")
+	w.room = w.prepare(ctx, `SELECT id, head, last_at, coalesce(user_id, ''), coalesce(operator_id, ''), coalesce(status, ''),
+		coalesce(closed_at, 0), coalesce(waiting_at, 0), change, EXISTS (SELECT 1 FROM people WHERE became = user_id)
+		FROM rooms WHERE room_id = ?`)
+	w.newestChange = w.prepare(ctx, newestChangeQuery)
+	w.view = w.prepare(ctx, viewQuery)
+	w.person = w.prepare(ctx, personQuery)
+	w.replayMerged = w.prepare(ctx, replayMergedQuery)
 	w.lastRoom = w.prepare(ctx, "SELECT coalesce(max(id), 0) FROM rooms")
 	w.replay = w.prepare(ctx, replayQuery)
 	w.message = w.prepare(ctx, messageQuery)
@@ -73,6 +85,7 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 	for i, rows := range rowsAtOnce {
 		w.messages[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO messages
 			(id, user_id, operator_id, message, timestamp, client_id) VALUES `+placeholders(rows, messageColumns))
+		w.conversations[i] = w.prepare(ctx, conversationUpsert(rows))
 		w.rooms[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO rooms (id, room_id, head, last_at) VALUES `+placeholders(rows, roomColumns)+`
 			ON CONFLICT (id) DO UPDATE SET head = excluded.head, last_at = excluded.last_at`)
 	}
@@ -205,7 +218,9 @@ func (w *writer) batch(ctx context.Context, f func(*batch) error) error {
 		clear(w.known)
 	}
 	for name, r := range b.touched {
-		w.known[name] = *r
+		if !r.absent {
+			w.known[name] = *r
+		}
 	}
 	w.nextID += b.newRooms
 	return nil
@@ -235,8 +250,8 @@ func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []hist
 		if err != nil {
 			return err
 		}
-		if replays && d.ClientID != "" {
-			original, found, err := b.original(ctx, r.id, d)
+		if d.ClientID != "" && (replays || r.conversation.mergedInto(d)) {
+			original, found, err := b.original(ctx, r, d)
 			if err != nil {
 				return err
 			}
@@ -252,6 +267,12 @@ func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []hist
 			*result = history.Appended{Err: errRoomFull}
 			continue
 		}
+		if r.absent && d.Conversation != nil {
+			if err := b.converse(ctx, d.RoomID, r, d.Conversation, now); err != nil {
+				return err
+			}
+		}
+		r.absent = false
 		r.head++
 		r.lastAt = max(r.lastAt, now)
 		id := r.id<<32 | r.head
@@ -265,7 +286,11 @@ func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []hist
 			Timestamp:  history.TimeMilli(r.lastAt),
 			ClientID:   d.ClientID,
 		}}
-		b.rows = append(b.rows, id, orNull(d.UserID), orNull(d.OperatorID), string(d.Message), r.lastAt, orNull(d.ClientID))
+		if r.conversation != nil {
+			r.conversation.receive(&result.Message, d.KeepOperator)
+			b.bump(r)
+		}
+		b.rows = append(b.rows, id, orNull(result.Message.UserID), orNull(d.OperatorID), string(d.Message), r.lastAt, orNull(d.ClientID))
 		if replays && d.ClientID != "" {
 			b.earlier[keyOf(r.id, d)] = result.Message
 		}
@@ -287,6 +312,9 @@ func (b *batch) refresh(ctx context.Context) error {
 	if err := b.lastRoom.QueryRowContext(ctx).Scan(&last); err != nil {
 		return err
 	}
+	if err := b.newestChange.QueryRowContext(ctx).Scan(&b.writer.change); err != nil {
+		return err
+	}
 	b.version, b.known, b.nextID = version, make(map[string]room), last+1
 	return nil
 }
@@ -294,14 +322,19 @@ func (b *batch) refresh(ctx context.Context) error {
 // find returns a room as it is after the previous changes.
 func (b *batch) find(ctx context.Context, name string) (r room, found bool, err error) {
 	if r := b.touched[name]; r != nil {
-		return *r, true, nil
+		return *r, !r.absent, nil
 	}
 	if r, found = b.known[name]; found {
 		return r, true, nil
 	}
-	err = b.room.QueryRowContext(ctx, name).Scan(&r.id, &r.head, &r.lastAt)
+	var c conversation
+	err = b.room.QueryRowContext(ctx, name).Scan(&r.id, &r.head, &r.lastAt,
+		&c.userID, &c.operatorID, &c.status, &c.closedAt, &c.waitingAt, &c.change, &c.merged)
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, false, nil
+	}
+	if c.userID != "" {
+		r.conversation = &c
 	}
 	return r, err == nil, err
 }
@@ -310,6 +343,7 @@ func (b *batch) find(ctx context.Context, name string) (r room, found bool, err 
 // will.
 func (b *batch) roomOf(ctx context.Context, name string) (*room, error) {
 	if r := b.touched[name]; r != nil {
+		r.dirty = true
 		return r, nil
 	}
 	r, found, err := b.find(ctx, name)
@@ -319,7 +353,13 @@ func (b *batch) roomOf(ctx context.Context, name string) (*room, error) {
 	if !found {
 		r.id = b.nextID + b.newRooms
 		b.newRooms++
+		r.absent = true
 	}
+	if r.conversation != nil {
+		own := *r.conversation // the known one stays as it is until the commit
+		r.conversation = &own
+	}
+	r.dirty = true
 	b.touched[name] = &r
 	return &r, nil
 }
@@ -348,30 +388,44 @@ func keyOf(room int64, d *history.Draft) replayKey {
 }
 
 // original returns the message that is known by the client id of d.
-func (b *batch) original(ctx context.Context, room int64, d *history.Draft) (m history.Message, found bool, err error) {
-	key := keyOf(room, d)
+func (b *batch) original(ctx context.Context, r *room, d *history.Draft) (m history.Message, found bool, err error) {
+	key := keyOf(r.id, d)
 	if m, found = b.earlier[key]; found {
 		return m, true, nil
 	}
 	err = scanMessage(b.replay.QueryRowContext(ctx, key.clientID, key.room, key.author), d.RoomID, &m)
+	if errors.Is(err, sql.ErrNoRows) && r.conversation.mergedInto(d) {
+		err = scanMessage(b.replayMerged.QueryRowContext(ctx, key.clientID, key.room, d.UserID), d.RoomID, &m)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return m, false, nil
 	}
 	return m, err == nil, err
 }
 
-// flush writes what fill has numbered.
+// flush writes what fill has numbered, and the rooms that have changed.
 func (b *batch) flush(ctx context.Context) error {
 	if err := insert(ctx, &b.messages, b.rows, messageColumns); err != nil {
 		return err
 	}
+	b.rows = b.rows[:0]
 	rows := make([]any, 0, len(b.touched)*roomColumns)
+	var conversations []any
 	for name, r := range b.touched {
-		if r.head > 0 {
+		switch {
+		case r.absent || !r.dirty:
+			continue
+		case r.conversation != nil:
+			conversations = r.conversation.appendRow(conversations, name, r)
+		default:
 			rows = append(rows, r.id, name, r.head, r.lastAt)
 		}
+		r.dirty = false
 	}
-	return insert(ctx, &b.rooms, rows, roomColumns)
+	if err := insert(ctx, &b.rooms, rows, roomColumns); err != nil {
+		return err
+	}
+	return insert(ctx, &b.conversations, conversations, conversationColumns)
 }
 
 // insert writes rows with as few calls as possible.

@@ -7,10 +7,14 @@ ALTER TABLE rooms ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}'; -- JSON obje
 ALTER TABLE rooms ADD COLUMN change     INTEGER NOT NULL DEFAULT 0; -- number of its last change among all conversations
 
 CREATE UNIQUE INDEX rooms_change ON rooms (change) WHERE change > 0;
-CREATE INDEX rooms_queue    ON rooms (waiting_at) WHERE waiting_at IS NOT NULL AND operator_id IS NULL;
-CREATE INDEX rooms_operator ON rooms (operator_id, last_at) WHERE operator_id IS NOT NULL AND status = 'open';
-CREATE INDEX rooms_user     ON rooms (user_id, last_at) WHERE user_id IS NOT NULL;
-CREATE INDEX rooms_activity ON rooms (status, last_at) WHERE user_id IS NOT NULL;
+
+-- Lists. Each index has only conversations, so rooms that belong to nobody cost nothing.
+CREATE INDEX rooms_activity ON rooms (status, last_at)              WHERE user_id IS NOT NULL;
+CREATE INDEX rooms_operator ON rooms (operator_id, status, last_at) WHERE user_id IS NOT NULL;
+CREATE INDEX rooms_user     ON rooms (user_id, last_at)             WHERE user_id IS NOT NULL;
+CREATE INDEX rooms_created  ON rooms (status)                       WHERE user_id IS NOT NULL; -- then by id
+CREATE INDEX rooms_waiting  ON rooms (waiting_at)                   WHERE waiting_at IS NOT NULL;
+CREATE INDEX rooms_queue    ON rooms (operator_id, waiting_at)      WHERE waiting_at IS NOT NULL;
 
 ALTER TABLE messages ADD COLUMN edited_at INTEGER;         -- milliseconds since 1970
 ALTER TABLE cursors  ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
