@@ -187,3 +187,44 @@ func (s *Store) Scrub(table string) (pages int, err error) {
 	})
 	return pages, err
 }
+
+// Queries of rooms, for the tests of their plans.
+const (
+	ChangedRoomsQuery = changedRoomsQuery
+	NewestChangeQuery = newestChangeQuery
+	ReplayMergedQuery = replayMergedQuery
+	ViewQuery         = viewQuery
+	MaxScan           = maxScan
+)
+
+// ListQuery returns the query of a part of a list.
+func ListQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition) (query string, args []any) {
+	return listQuery(q, rest, after, maxScan)
+}
+
+// CountQueries returns the queries of CountRooms. Each has at most two arguments.
+func CountQueries(by history.Member) (queries []string) {
+	for _, c := range counts(by, new(history.RoomCounts)) {
+		queries = append(queries, c.query())
+	}
+	return queries
+}
+
+// Plan returns the steps of a query.
+func (s *Store) Plan(query string, args ...any) (steps []string, err error) {
+	args = args[:min(len(args), strings.Count(query, "?"))]
+	rows, err := s.db.Query("EXPLAIN QUERY PLAN "+query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			return nil, err
+		}
+		steps = append(steps, step)
+	}
+	return steps, rows.Err()
+}

@@ -232,7 +232,7 @@ func (s *Store) Room(ctx context.Context, room string, by history.Member) (view 
 	return view, err
 }
 
-const changedRoomsQuery = "SELECT id, change FROM rooms WHERE change > max(?, 0) ORDER BY change LIMIT ?"
+const changedRoomsQuery = "SELECT id, change FROM rooms WHERE change > 0 AND change > ? ORDER BY change LIMIT ?"
 
 // ChangedRooms implements [history.Rooms].
 func (s *Store) ChangedRooms(ctx context.Context, after int64, limit int, by history.Member) (changed history.ChangedRooms, err error) {

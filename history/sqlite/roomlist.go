@@ -215,8 +215,7 @@ func filter(q *history.RoomQuery, rest bool, o *order) (expression string, args 
 func (s *Store) CountRooms(ctx context.Context, by history.Member) (n history.RoomCounts, err error) {
 	err = s.read(ctx, func(r *reader) error {
 		for _, count := range counts(by, &n) {
-			query := "SELECT count(*) FROM (SELECT 1 FROM rooms INDEXED BY " + count.from + " LIMIT ?)"
-			if err := r.conn.QueryRowContext(ctx, query, append(count.args, history.MaxCount)...).Scan(count.to); err != nil {
+			if err := r.conn.QueryRowContext(ctx, count.query(), append(count.args, history.MaxCount)...).Scan(count.to); err != nil {
 				return err
 			}
 		}
@@ -230,6 +229,10 @@ type count struct {
 	to   *int
 	from string // an index, and what it selects
 	args []any
+}
+
+func (c *count) query() string {
+	return "SELECT count(*) FROM (SELECT 1 FROM rooms INDEXED BY " + c.from + " LIMIT ?)"
 }
 
 func counts(by history.Member, n *history.RoomCounts) []count {
