@@ -30,6 +30,12 @@ export interface RoomOptions extends Identity {
    * earlier ones; the first call has it too. hasMore: the room has older messages. live: they have just been sent.
    */
   onmessages?(messages: Message[], how: { reset: boolean; hasMore: boolean; live: boolean }): void;
+  /**
+   * Gets messages that were edited or deleted, each change once and in order, except those that a later
+   * change of the same message has replaced. Show each in place of the one with its seq. Keep those
+   * that you have not loaded: a page that was read before the change may arrive later.
+   */
+  onchanges?(messages: Message[], how: { live: boolean }): void;
   /** Called when members, count or member changes. */
   onmembers?(): void;
   ontyping?(typing: Identity & { roomId: string; typing: boolean }): void;
@@ -53,3 +59,6 @@ export class Room {
   /** Leaves the room. It calls no handler afterwards. */
   leave(): void;
 }
+
+/** The number of a message's last change in the room's order of changes. Of two versions of a message, the newer one has the larger number. */
+export function numberOf(message: Pick<Message, 'seq' | 'rev'>): number;

@@ -8,11 +8,18 @@
  *   const room = new Room(client, {
  *     roomId: 'support-42', userId: 'ada', name: 'Ada',
  *     onmessages(messages, { reset }) { if (reset) clear(); messages.forEach(show); },
+ *     onchanges(messages) { messages.forEach(replace); },
  *   });
  *   await client.request('sendMessage', { roomId: 'support-42', message: 'Hello', clientId: crypto.randomUUID() });
  *
  * onmessages gets each message once, in the order of seq, without a gap. Live messages that arrive
- * before the older ones are complete wait for those. The types are in room.d.ts.
+ * before the older ones are complete wait for those. onchanges gets messages that were edited or deleted
+ * (`deleted`). Show each in place of the one with its seq. If you have not loaded that one, keep the
+ * changed one until you have: a page of history that was read before the change may arrive after it. Of
+ * two versions of a message, the one with the larger numberOf is the newer one.
+ *
+ * If a message was both sent and changed while you were away or slow, onmessages may get it later than
+ * its seq says. The types are in room.d.ts.
  */
 export class Room {
   /** waiting (for the client's connection), joining, joined, refused (see error and join) or left. */
@@ -24,7 +31,7 @@ export class Room {
   /** The members by id. In a large room, the server lists only a part of the `count` members. */
   members = new Map();
   count = 0;
-  /** epoch identifies the numbering of the messages. lastSeq is the number of the last message delivered. */
+  /** epoch identifies the numbering. lastSeq is the number of the last message or change delivered. */
   epoch;
   lastSeq = 0;
   #client;
@@ -32,6 +39,7 @@ export class Room {
   #who;
   #limit;
   #handlers;
+  #skipped = new Set(); // numbers that did not come: of messages that come later because they have changed, or of changes that were superseded
   #complete = false; // true if no message is missing before the next live one
   #held = null; // live messages that wait while older ones are missing, at most HELD
   #upTo = 0; // the number up to which older ones are requested
@@ -92,11 +100,8 @@ export class Room {
       this.#become('waiting');
       this.#tell('onmembers');
     },
-    newMessage: (message) => {
-      if (message.roomId !== this.#roomId) return;
-      if (this.#complete) this.#deliver([message], { live: true });
-      else this.#hold(message);
-    },
+    newMessage: (message) => this.#hear(message),
+    messageChanged: (message) => this.#hear(message),
     presence: ({ roomId, type, member, count }) => {
       if (roomId !== this.#roomId || !this.member) return;
       if (type === 'join') this.members.set(member.id, member);
@@ -122,36 +127,54 @@ export class Room {
     });
   }
 
+  #hear(message) {
+    if (message.roomId !== this.#roomId) return;
+    if (this.#complete) this.#deliver([message], { live: true });
+    else this.#hold(message);
+  }
+
   /** Keeps a live message for later. If there are too many, it drops them all, and requests them when it has the older ones. */
   #hold(message) {
     if (!this.#held) return; // before the answer to joinRoom: the page will contain it
     this.#held.push(message);
     if (this.#held.length <= HELD) return;
     this.#held = [];
-    this.#upTo = message.seq;
+    this.#upTo = numberOf(message);
   }
 
   /** Delivers a page, and requests and delivers the next ones up to the number #upTo. After that number, messages come live. */
   #take(page, reset = false) {
     this.#deliver(page.messages, { reset, hasMore: reset && page.hasMore });
-    const last = page.messages.at(-1)?.seq ?? Math.max(this.lastSeq, page.lastSeq);
-    if (last < this.#upTo) {
-      return this.#ask('history', { after: last, limit: this.#limit }, (next) => {
+    // The newest page is complete. Another one that is not ends with its last change.
+    const last = page.messages.at(-1);
+    const reached = !reset && page.hasMore && last ? numberOf(last) : Math.max(this.lastSeq, page.lastSeq);
+    this.lastSeq = Math.max(this.lastSeq, reached);
+    if (reached < this.#upTo) {
+      return this.#ask('history', { after: reached, limit: this.#limit }, (next) => {
         if (next.epoch === this.epoch) this.#take(next);
         else this.join();
       });
     }
-    this.lastSeq = Math.max(this.lastSeq, this.#upTo);
     this.#complete = true;
+    this.#skipped.clear(); // what was a message has come
     for (const message of this.#held) this.#deliver([message], { live: true });
     this.#held = null;
     this.#become('joined');
   }
 
+  /** Delivers what was not delivered yet. A message that has changed is new if its own number was skipped. */
   #deliver(messages, { reset = false, live = false, hasMore = false }) {
-    const fresh = messages.filter(({ seq }) => seq > this.lastSeq);
-    this.lastSeq = fresh.at(-1)?.seq ?? this.lastSeq;
-    if (fresh.length > 0 || reset) this.#tell('onmessages', fresh, { reset, live, hasMore });
+    const added = reset ? messages : [], changed = [];
+    for (const message of reset ? [] : messages) {
+      const number = numberOf(message);
+      if (number <= this.lastSeq) continue;
+      for (let skipped = Math.max(this.lastSeq + 1, number - SKIPPED); skipped < number; skipped++) this.#skipped.add(skipped);
+      this.lastSeq = number;
+      (message.rev && !this.#skipped.delete(message.seq) ? changed : added).push(message);
+    }
+    for (const number of this.#skipped) if (this.#skipped.size > SKIPPED) this.#skipped.delete(number);
+    if (added.length > 0 || reset) this.#tell('onmessages', added.sort((a, b) => a.seq - b.seq), { reset, live, hasMore });
+    if (changed.length > 0) this.#tell('onchanges', changed, { live });
   }
 
   #become(state) {
@@ -172,8 +195,11 @@ export class Room {
   }
 }
 
-/** The maximum number of live messages that wait. */
-const HELD = 500;
+/** The number of a message's last change in the room's order of changes. */
+export const numberOf = ({ seq, rev = 0 }) => Math.max(seq, rev);
+
+/** The maximum number of live messages that wait, and of skipped numbers that are remembered. */
+const HELD = 500, SKIPPED = 1000;
 
 /** Longer than the 10 s after which the server reports that its store does not answer. */
 const TIMEOUT_MS = 15_000;

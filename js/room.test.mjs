@@ -22,19 +22,22 @@ class FakeClient {
     for (const { refuse } of this.asked.splice(0)) refuse(new ParleyError('disconnected', ''));
     this.fire('disconnect', 'transport close');
   }
+  change(seq, rev, roomId = 'r') { this.fire('messageChanged', { roomId, seq, rev }); }
   say(seq, roomId = 'r') { this.fire('newMessage', { roomId, seq }); }
 }
 
 const ada = { id: 's1', userId: 'ada' }, bob = { id: 's2', userId: 'bob' };
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => ({ roomId: 'r', seq: from + i }));
-const page = (from, to, more) => ({ roomId: 'r', epoch: 'e1', messages: range(from, to), hasMore: false, lastSeq: to, member: ada, members: [ada], count: 1, ...more });
+const page = (from, to, more) => ({ roomId: 'r', epoch: 'e1', messages: range(from, to), hasMore: to < more?.lastSeq, lastSeq: to, member: ada, members: [ada], count: 1, ...more });
 
 async function enter(options) {
   const client = new FakeClient();
   const got = [], states = [];
+  const names = (messages) => messages.map(({ seq, rev }) => (rev ? `${seq}@${rev}` : `${seq}`));
   const room = new Room(client, {
     roomId: 'r', userId: 'ada', name: 'Ada', limit: 50, ...options,
-    onmessages: (messages, { reset, live, hasMore }) => got.push(`${messages.map(({ seq }) => seq)}${reset ? ' reset' : ''}${live ? ' live' : ''}${hasMore ? ' more' : ''}`),
+    onmessages: (messages, { reset, live, hasMore }) => got.push(`${names(messages)}${reset ? ' reset' : ''}${live ? ' live' : ''}${hasMore ? ' more' : ''}`),
+    onchanges: (messages, { live }) => got.push(`changed ${names(messages)}${live ? ' live' : ''}`),
     onstate: (state) => states.push(state),
   });
   await null;
@@ -142,6 +145,45 @@ test('joining again under another identity loses and repeats nothing', async () 
   join.answer(page(4, 5));
   client.say(6);
   assert.deepEqual(take(), ['1,2,3 reset', '4 live', '5', '6 live']);
+});
+
+test('changes come in the order of numbers, each once, and apart from new messages', async () => {
+  const { client, room, next, take } = await enter();
+  const changed = (seq, rev) => ({ roomId: 'r', seq, rev });
+  next().answer(page(2, 3, { messages: [changed(2, 5), ...range(3, 3)], lastSeq: 6, hasMore: true })); // 1 was changed by 6
+  client.change(3, 7);
+  client.change(3, 7);
+  client.change(2, 5); // is in the page
+  client.change(3, 8, 'another room');
+  client.say(8);
+  assert.deepEqual([take(), room.lastSeq], [['2@5,3 reset more', 'changed 3@7 live', '8 live'], 8]);
+
+  client.disconnect();
+  client.connect();
+  const join = next();
+  assert.equal(join.payload.after, 8);
+  // 9 was changed by 13, 10 by 12, 11 was superseded.
+  join.answer(page(0, 0, { messages: [changed(10, 12), changed(9, 13)], lastSeq: 16, hasMore: true }));
+  client.change(10, 17);
+  const more = next();
+  assert.deepEqual([more.event, more.payload.after, room.lastSeq], ['history', 13, 13]);
+  more.answer(page(0, 0, { messages: [...range(14, 14), changed(3, 15), changed(10, 17), changed(9, 18)], lastSeq: 18, hasMore: false }));
+  client.change(10, 19);
+  assert.deepEqual(take(), ['9@13,10@12', '14', 'changed 3@15,10@17,9@18', 'changed 10@19 live']);
+  assert.deepEqual([room.lastSeq, room.state], [19, 'joined']);
+
+  // A client that was slow lacks numbers that were superseded: 20 is a message that was changed by 22.
+  client.say(21);
+  client.change(20, 22);
+  client.change(20, 23);
+  assert.deepEqual(take(), ['21 live', '20@22 live', 'changed 20@23 live']);
+
+  // Only superseded changes are missing.
+  client.disconnect();
+  client.connect();
+  next().answer(page(0, 0, { messages: [changed(1, 40)], lastSeq: 40, hasMore: false }));
+  client.say(41);
+  assert.deepEqual([take(), room.lastSeq, client.asked], [['changed 1@40', '41 live'], 41, []]);
 });
 
 test('a refusal is reported, and joining can be retried', async () => {

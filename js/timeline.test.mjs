@@ -26,6 +26,30 @@ test('a resent message that is older than the loaded ones leaves no hole', () =>
   assert.equal(timeline.add({ seq: 7, clientId: 'c1' }, { live: true }), true);
 });
 
+test('the newer version of a message stays, whatever comes first', () => {
+  const timeline = new Timeline();
+  const shown = () => timeline.messages.map(({ seq, rev }) => (rev ? `${seq}@${rev}` : `${seq}`)).join();
+  timeline.hasOlder = true;
+  for (const seq of [10, 11, 12]) timeline.add({ seq }, { live: true });
+  timeline.change({ seq: 11, rev: 14 });
+  timeline.change({ seq: 11, rev: 13 });
+  timeline.change({ seq: 9, rev: 15 }); // is not here
+  timeline.change({ seq: 9, rev: 16 });
+  assert.equal(shown(), '10,11@14,12');
+  // Pages that were read before and after the changes.
+  assert.equal(timeline.add({ seq: 9 }), true);
+  assert.equal(timeline.add({ seq: 11 }), false);
+  assert.equal(timeline.add({ seq: 10, rev: 17 }), false);
+  assert.equal(shown(), '9@16,10@17,11@14,12');
+  for (let seq = 1; seq <= 502; seq++) timeline.change({ seq: 1000 + seq, rev: 9000 }); // it remembers the last 500
+  for (const seq of [1001, 1002, 1003]) timeline.add({ seq });
+  assert.equal(shown(), '9@16,10@17,11@14,12,1001,1002,1003@9000');
+  timeline.change({ seq: 8, rev: 18 });
+  timeline.reset('e2');
+  timeline.add({ seq: 8 });
+  assert.equal(shown(), '8');
+});
+
 test('a timeline keeps a bounded part of a long room, around what is shown', () => {
   const timeline = new Timeline();
   const add = (from, to, live, message = 'x') => { for (let seq = from; seq <= to; seq++) timeline.add({ seq, message }, { live }); };

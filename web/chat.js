@@ -71,7 +71,7 @@ const roomInUrl = () => {
 function enter(roomId) {
   room?.live.leave();
   const live = new Room(client, {
-    roomId, userId: me.userId, name: me.name, limit: PAGE, onmessages: arrived, onmembers: membersChanged, ontyping: heardTyping, onstate: changed,
+    roomId, userId: me.userId, name: me.name, limit: PAGE, onmessages: arrived, onchanges: edited, onmembers: membersChanged, ontyping: heardTyping, onstate: changed,
   });
   room = { id: roomId, live, timeline: new Timeline(), loading: false, typing: new Map(), typedAt: 0 };
   room.timeline.drafts = drafts(remember.get(`outbox.${roomId}`, 'sessionStorage'));
@@ -112,6 +112,11 @@ function arrived(messages, { reset, hasMore, live }) {
   showRoom();
 }
 
+function edited(messages) {
+  for (const message of messages) room.timeline.change(message);
+  log.update();
+}
+
 /** Adds messages to the timeline: a page of history, or what Room delivers, which follows the newest messages and may be live. */
 function store(messages, { delivered = true, live = false }) {
   const { timeline } = room;
@@ -130,12 +135,13 @@ async function load(which) {
   here.loading = which;
   showRoom();
   try {
-    const place = { older: { before: oldest }, newer: { after: newest }, newest: {} }[which];
-    const page = await client.request('history', { roomId: here.id, ...place, limit: PAGE });
+    // Half of a page around a message is before it.
+    const place = { older: { before: oldest }, newer: { around: newest + 1, limit: 2 * PAGE }, newest: {} }[which];
+    const page = await client.request('history', { roomId: here.id, limit: PAGE, ...place });
     // Meanwhile the timeline may have dropped the message next to the page.
     if (room !== here || page.epoch !== timeline.epoch || (which === 'older' ? timeline.oldest !== oldest : timeline.newest !== newest)) return;
     if (which === 'newest') timeline.reset(page.epoch);
-    if (which === 'newer') timeline.hasNewer = page.hasMore || page.lastSeq < live.lastSeq;
+    if (which === 'newer') timeline.hasNewer = page.hasAfter || page.lastSeq < live.lastSeq;
     else timeline.hasOlder = page.hasMore && page.messages.length > 0;
     store(page.messages, { delivered: false });
     if (which === 'newest') {

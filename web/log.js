@@ -1,7 +1,7 @@
 // The list of messages on the page. It inserts what other people wrote only as text.
 
 import { content, label, links, parts, plain } from './text.js';
-import { Timeline, personKey } from './timeline.js';
+import { Timeline, numberOf, personKey } from './timeline.js';
 
 const GROUP_MS = 5 * 60_000;
 const NEAR_END_PX = 80;
@@ -128,7 +128,7 @@ export class Log {
     const wanted = new Map(items.map((item) => [item.seq ?? item.clientId, item]));
     for (const [key, entry] of this.#entries) {
       const item = wanted.get(key);
-      if (item && (item.seq !== undefined || item.error === entry.error)) continue;
+      if (item && (item.seq !== undefined ? numberOf(item) === entry.number : item.error === entry.error)) continue;
       entry.remove();
       this.#entries.delete(key);
     }
@@ -166,7 +166,8 @@ export class Log {
 
   /** Makes the element of a stored message or of a draft, which has no seq. */
   #entry(item) {
-    return item.seq !== undefined ? this.#bubble(item, { own: this.#actions.isOwn(item) }) : this.#draft(item);
+    if (item.seq === undefined) return this.#draft(item);
+    return Object.assign(this.#bubble(item, { own: this.#actions.isOwn(item) }), { number: numberOf(item) });
   }
 
   #draft(draft) {
@@ -196,7 +197,8 @@ export class Log {
           element('bdi', { title: plain(author) }, shownName),
           message.operatorId ? element('span', { className: 'badge' }, 'operator') : ''),
         element('div', { className: 'body' },
-          ...this.#text(text, json),
+          ...(message.deleted ? [element('p', { className: 'deleted' }, 'deleted')] : this.#text(text, json)),
+          message.rev && !message.deleted ? element('span', { className: 'edited' }, 'edited') : '',
           element('time', known ? { dateTime: at.toISOString(), title: full.format(at) } : {}, known ? clock.format(at) : ''))));
     paint(entry, personKey(message));
     Object.assign(entry.dataset, {

@@ -3,6 +3,12 @@
 /** How many messages a timeline keeps, and how many UTF-16 units of them as JSON. */
 const KEPT = 500, KEPT_UNITS = 4_000_000;
 
+/** How many changes of messages that are not here a timeline remembers. */
+const CHANGES = 500;
+
+/** The number of a message's last change. Of two versions of a message, the newer one has the larger number. */
+export const numberOf = ({ seq, rev = 0 }) => Math.max(seq, rev);
+
 const unitsOf = (message) => JSON.stringify(message).length;
 
 /**
@@ -18,6 +24,7 @@ export class Timeline {
   /** True if the room has messages after the last one here. Then live messages are not added: loading that part brings them. */
   hasNewer = false;
   #units = 0;
+  #changes = new Map(); // by seq: changed messages that are not here; a page that was read before the change must not bring back what it was
 
   get oldest() {
     return this.messages[0]?.seq;
@@ -28,7 +35,7 @@ export class Timeline {
   }
 
   /**
-   * Adds a stored message. Returns false if it is already here. Returns false too if it is live but not next
+   * Adds a stored message. Returns false if it is already here; then the newer version stays. Returns false too if it is live but not next
    * to the loaded messages. It is older than those if the server stored a draft long ago. Scrolling there
    * loads it together with its neighbours.
    */
@@ -36,10 +43,32 @@ export class Timeline {
     this.drafts = this.drafts.filter(({ clientId }) => clientId !== message.clientId);
     if (live && ((this.hasOlder && message.seq < this.oldest) || (this.hasNewer && message.seq > this.newest))) return false;
     const place = this.indexOf(message.seq);
-    if (this.messages[place]?.seq === message.seq) return false;
+    if (this.messages[place]?.seq === message.seq) {
+      this.#replace(place, message);
+      return false;
+    }
+    const changed = this.#changes.get(message.seq);
+    this.#changes.delete(message.seq);
     this.messages.splice(place, 0, message);
     this.#units += unitsOf(message);
+    if (changed) this.#replace(place, changed);
     return true;
+  }
+
+  /** Takes a changed message. If it is not here, the change counts when it comes. */
+  change(message) {
+    const place = this.indexOf(message.seq);
+    if (this.messages[place]?.seq === message.seq) return this.#replace(place, message);
+    this.#changes.delete(message.seq);
+    this.#changes.set(message.seq, message);
+    if (this.#changes.size > CHANGES) this.#changes.delete(this.#changes.keys().next().value);
+  }
+
+  #replace(place, message) {
+    const old = this.messages[place];
+    if (numberOf(message) <= numberOf(old)) return;
+    this.#units += unitsOf(message) - unitsOf(old);
+    this.messages[place] = message;
   }
 
   /** Drops messages if there are too many: those that are farthest from the ones with the numbers first to last, which stay. */
@@ -70,6 +99,7 @@ export class Timeline {
     this.epoch = epoch;
     this.hasOlder = this.hasNewer = false;
     this.#units = 0;
+    this.#changes.clear();
   }
 }
 

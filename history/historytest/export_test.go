@@ -22,7 +22,7 @@ var (
 
 // Failures plays n plans and returns how many of them failed.
 func Failures(t *testing.T, n int, store history.Store, make NewNode) (failed int) {
-	plans := rapid.Custom(drawPlan)
+	plans := rapid.Custom(func(t *rapid.T) plan { return drawPlan(t, true) })
 	for i := range n {
 		if runPlan(t, plans.Example(i), i, store, make) != nil {
 			failed++

@@ -1,6 +1,7 @@
 package historytest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 // the suite must catch.
 type node interface {
 	Append(context.Context, history.Draft) (history.Appended, error)
+	Edit(context.Context, history.Edit) (history.Edited, error)
 	Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (closer, error)
 	Close()
 }
@@ -39,16 +41,19 @@ func (n logNode) Open(ctx context.Context, room string, o history.OpenOptions, s
 
 // RunJoin checks [history.Log] over the stores that open returns. Three nodes share a store and a
 // faulty bus. Clients open rooms, fall behind, move between the nodes and continue from their last
-// position. Senders lose acknowledgements and send again to another node. Nodes die between a commit
-// and its publication. No client may miss a message, receive one twice or receive it out of order.
+// position. Senders lose acknowledgements and send again to another node. If the store is a
+// [history.Editor], they also edit and delete messages. Nodes die between a commit and its
+// publication. No client may miss a message or its last change, receive a change twice or receive it
+// out of order.
 //
 // Time is that of a synctest bubble. Calls to the store take random times.
 func RunJoin(t *testing.T, open func(testing.TB) history.Store) {
 	store := open(t)
+	_, edits := store.(history.Editor)
 	trial := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		trial++
-		if err := runPlan(t, drawPlan(rt), trial, store, newLogNode(nil)); err != nil {
+		if err := runPlan(t, drawPlan(rt, edits), trial, store, newLogNode(nil)); err != nil {
 			rt.Fatal(err)
 		}
 	})
@@ -84,11 +89,15 @@ type plan struct {
 type action int
 
 const (
-	send      action = iota // append and receive the acknowledgement
-	sendAgain               // lose the acknowledgement, append again at the next node
-	sendDie                 // the node dies after the commit, before it publishes
-	join                    // open the room at this node and close the one that was open elsewhere
-	readOn                  // the same, and read at the client's own pace what it missed
+	send        action = iota // append and receive the acknowledgement
+	sendAgain                 // lose the acknowledgement, append again at the next node
+	sendDie                   // the node dies after the commit, before it publishes
+	change                    // edit or delete a message
+	changeAgain               // lose the acknowledgement, do it again at the next node
+	changeDie                 // the node dies after the commit, before it publishes
+	join                      // open the room at this node and close the one that was open elsewhere
+	readOn                    // the same, and read at the client's own pace what it missed
+	look                      // read a page around a message; changes may overtake it
 	leave
 )
 
@@ -101,11 +110,14 @@ type step struct {
 	Room   int
 }
 
-func drawPlan(t *rapid.T) plan {
+func drawPlan(t *rapid.T, edits bool) plan {
 	milliseconds := func(limit int) *rapid.Generator[time.Duration] {
 		return rapid.Map(rapid.IntRange(0, limit), func(n int) time.Duration { return time.Duration(n) * time.Millisecond })
 	}
-	actions := []action{send, send, send, send, send, send, send, send, sendAgain, sendDie, join, join, readOn, leave}
+	actions := []action{send, send, send, send, send, send, send, send, sendAgain, sendDie, join, join, readOn, look, leave}
+	if edits {
+		actions = append(actions, change, change, change, change, changeAgain, changeDie)
+	}
 	return plan{
 		faults: Faults{
 			Drop:      float64(rapid.IntRange(0, 50).Draw(t, "drop %")) / 100,
@@ -135,11 +147,12 @@ func runPlan(t *testing.T, p plan, trial int, store history.Store, construct new
 	return err
 }
 
-func play(p plan, trial int, store history.Store, construct newNode) error {
+func play(p plan, trial int, stored history.Store, construct newNode) error {
 	network := NewNetwork(p.faults)
-	slow := &slowStore{Store: store, limit: p.storeTime, random: rand.New(rand.NewPCG(p.faults.Seed, 1))}
+	store := newLedger(stored)
+	slow := &slowStore{ledger: store, limit: p.storeTime, random: rand.New(rand.NewPCG(p.faults.Seed, 1))}
 	g := &game{
-		store: store, plan: p, limit: history.Limit{Messages: 5, Bytes: p.pageBytes},
+		store: store, slow: slow, plan: p, limit: history.Limit{Messages: 5, Bytes: p.pageBytes},
 		random: rand.New(rand.NewPCG(p.faults.Seed, 2)), sent: map[string]int{},
 	}
 	for n := range planRooms {
@@ -183,7 +196,8 @@ func play(p plan, trial int, store history.Store, construct newNode) error {
 
 // game is the shared state of a trial's clients.
 type game struct {
-	store history.Store
+	store *ledger
+	slow  *slowStore
 	limit history.Limit // of pages
 	plan  plan
 	nodes []node
@@ -216,10 +230,13 @@ func (g *game) checkStore() {
 				return
 			}
 			for _, m := range s.Messages {
-				if m.Seq != pos+1 || stored[m.ClientID] {
-					g.fault("%s: %d follows %d, client id %s", room, m.Seq, pos, m.ClientID)
+				if err := g.store.superseded(room, pos, m.Number()); err != nil || m.Number() <= pos || stored[m.ClientID] {
+					g.fault("%s: %d follows %d, client id %s: %v", room, m.Number(), pos, m.ClientID, err)
 				}
-				pos, stored[m.ClientID] = m.Seq, true
+				if !same(m, g.store.latest(room, m.Seq)) {
+					g.fault("%s: stored is %+v", room, m)
+				}
+				pos, stored[m.ClientID] = m.Number(), true
 			}
 			if s.UpTo == s.Head {
 				break
@@ -232,6 +249,9 @@ func (g *game) checkStore() {
 		}
 	}
 }
+
+// same compares messages as clients see them.
+func same(a, b history.Message) bool { return bytes.Equal(a.AppendJSON(nil), b.AppendJSON(nil)) }
 
 // client has at most one room open, at one node. Its goroutine owns it.
 type client struct {
@@ -249,8 +269,10 @@ type view struct {
 
 	mu    sync.Mutex
 	epoch string
-	pos   int64
-	visit *visit // the current one
+	start int64                     // the position of the first page
+	pos   int64                     // the view has everything up to this number
+	held  map[int64]history.Message // by seq
+	visit *visit                    // the current one
 	// The page of a client that comes back may not reach the live messages. They wait until the
 	// client has read up to where they begin.
 	behind bool
@@ -275,6 +297,10 @@ func (c *client) do(s step) {
 		c.join(node, room, s.Action == readOn)
 	case leave:
 		c.leave()
+	case look:
+		c.look(s)
+	case change, changeAgain, changeDie:
+		c.change(s, room)
 	default:
 		g.mu.Lock()
 		g.next++
@@ -313,10 +339,72 @@ func (c *client) send(s step, d history.Draft) {
 	g.sent[d.ClientID] = s.Room
 }
 
+// change edits a message of the room, or deletes it.
+func (c *client) change(s step, room string) {
+	g, ctx := c.game, context.Background()
+	g.mu.Lock()
+	g.next++
+	e := edit(room, g.store.any(room, g.random), g.next)
+	if g.random.IntN(4) == 0 {
+		e.Message = nil
+	}
+	g.mu.Unlock()
+	if e.Seq == 0 {
+		return // there is none
+	}
+	switch s.Action {
+	case change:
+		g.check(g.nodes[s.Node].Edit(ctx, e))
+	case changeAgain:
+		short, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
+		g.nodes[s.Node].Edit(short, e)
+		cancel()
+		g.check(g.nodes[(s.Node+1)%planNodes].Edit(ctx, e))
+	case changeDie:
+		g.check(g.store.Edit(ctx, e))
+	}
+}
+
+// check checks the outcome of an edit.
+func (g *game) check(edited history.Edited, err error) {
+	var conflict *history.Conflict
+	if err != nil && !(errors.As(err, &conflict) && conflict.Message.Deleted) {
+		g.fault("edit: %+v, %v", edited, err)
+	}
+}
+
+// look reads a page around a message. What the client holds wins unless the page has a later change.
+func (c *client) look(s step) {
+	if c.open == nil {
+		return
+	}
+	v, g := c.view, c.game
+	g.mu.Lock()
+	around := g.store.any(v.room, g.random)
+	g.mu.Unlock()
+	page, err := g.slow.History(context.Background(), v.room, history.Page{Around: max(around, 1), Limit: g.limit})
+	if err != nil {
+		g.fault("%s: look at %d: %v", v.room, around, err)
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for i := range page.Messages {
+		v.hold(&page.Messages[i])
+	}
+}
+
+// hold keeps a message unless a later change of it is held.
+func (v *view) hold(m *history.Message) {
+	if held, ok := v.held[m.Seq]; !ok || held.Number() < m.Number() {
+		v.held[m.Seq] = *m
+	}
+}
+
 func (c *client) join(n node, room string, paced bool) {
 	v := c.seen[room]
 	if v == nil {
-		v = &view{game: c.game, room: room}
+		v = &view{game: c.game, room: room, held: map[int64]history.Message{}}
 		c.seen[room] = v
 	}
 	now := &visit{view: v}
@@ -352,22 +440,19 @@ func (c *client) readOn() (more bool) {
 	if !behind {
 		return false
 	}
-	page := history.Page{After: pos, Limit: g.limit}
-	if pos == 0 {
-		page.After = -1
-	}
-	s, err := g.store.History(context.Background(), v.room, page)
+	s, err := g.store.Changes(context.Background(), v.room, pos, g.limit)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if err != nil || len(s.Messages) == 0 {
-		g.fault("%s: read on after %d: %d messages, %v", v.room, pos, len(s.Messages), err)
+	if err != nil || s.UpTo <= pos {
+		g.fault("%s: read on after %d: %d messages up to %d, %v", v.room, pos, len(s.Messages), s.UpTo, err)
 		return false
 	}
 	for i := range s.Messages {
-		if m := &s.Messages[i]; m.Seq <= v.upTo {
+		if m := &s.Messages[i]; m.Number() <= v.upTo {
 			v.apply("later", m)
 		}
 	}
+	v.reach(min(s.UpTo, v.upTo))
 	if v.behind = v.pos < v.upTo; !v.behind {
 		for _, m := range v.live {
 			v.apply("live", &m.Message)
@@ -402,7 +487,24 @@ func (c *client) finish() {
 	if err != nil || pos != heads[room] {
 		c.game.fault("%s: a client is at %d of %d, %v", room, pos, heads[room], err)
 	}
+	c.view.check()
 	c.leave()
+}
+
+// check compares what the view holds with what was committed, when everything has settled.
+func (v *view) check() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, m := range v.game.store.since(v.room, v.start) {
+		if _, ok := v.held[m.Seq]; !ok {
+			v.game.fault("%s: message %d, last changed by %d, is missing", v.room, m.Seq, m.Number())
+		}
+	}
+	for seq, held := range v.held {
+		if m := v.game.store.latest(v.room, seq); !same(held, m) {
+			v.game.fault("%s: message %d is held as of %d, not %d", v.room, seq, held.Number(), m.Number())
+		}
+	}
 }
 
 func (v *visit) onReady(o history.Opened) {
@@ -418,18 +520,29 @@ func (v *visit) onReady(o history.Opened) {
 	}
 	first := view.epoch == ""
 	if first {
-		// The newest page itself says where it begins.
-		view.pos = o.LastSeq - int64(len(o.Messages))
-		if o.HasMore != (view.pos > 0) {
-			view.game.fault("%s: has more %v before %d", view.room, o.HasMore, view.pos)
+		view.pos, view.start = o.LastSeq, o.LastSeq
+		begin := o.LastSeq + 1
+		for i := range o.Messages {
+			m := &o.Messages[i]
+			if m.Number() > o.LastSeq || i > 0 && m.Seq <= o.Messages[i-1].Seq {
+				view.game.fault("%s: the newest page up to %d has %d, changed by %d", view.room, o.LastSeq, m.Seq, m.Number())
+			}
+			view.hold(m)
+			begin = min(begin, m.Seq)
 		}
+		if o.HasMore == view.game.store.firstIs(view.room, begin) {
+			view.game.fault("%s: has more %v before %d", view.room, o.HasMore, begin)
+		}
+		view.epoch = o.Epoch
+		return
 	}
-	view.epoch = o.Epoch
 	for i := range o.Messages {
 		view.apply("page", &o.Messages[i])
 	}
-	view.behind, view.upTo = o.HasMore && !first, o.LastSeq
-	if view.pos != o.LastSeq && (!view.behind || view.pos > o.LastSeq || len(o.Messages) == 0) {
+	view.behind, view.upTo = o.HasMore, o.LastSeq
+	if !view.behind {
+		view.reach(o.LastSeq)
+	} else if view.pos > o.LastSeq || len(o.Messages) == 0 {
 		view.game.fault("%s: page ends at %d, not %d", view.room, view.pos, o.LastSeq)
 	}
 }
@@ -438,8 +551,11 @@ func (v *visit) onCaughtUp(upTo int64) {
 	view := v.view
 	view.mu.Lock()
 	defer view.mu.Unlock()
-	if view.visit == v && (!v.ready || v.caughtUp || upTo != view.pos) {
+	if view.visit == v && (!v.ready || v.caughtUp || upTo < view.pos) {
 		view.game.fault("%s: caught up to %d, at %d, ready %v, again %v", view.room, upTo, view.pos, v.ready, v.caughtUp)
+	}
+	if view.visit == v {
+		view.reach(upTo)
 	}
 	v.caughtUp = true
 }
@@ -481,16 +597,28 @@ func (v *visit) Deliver(m *history.Live) {
 	view.apply("live", &m.Message)
 }
 
+// apply takes the next change.
 func (v *view) apply(how string, m *history.Message) {
-	if m.RoomID != v.room || m.Seq != v.pos+1 {
-		v.game.fault("%s: %s message %d of %s after %d", v.room, how, m.Seq, m.RoomID, v.pos)
+	n := m.Number()
+	err := v.game.store.superseded(v.room, v.pos, n)
+	if m.RoomID != v.room || n <= v.pos || err != nil {
+		v.game.fault("%s: %s change %d of %s after %d: %v", v.room, how, n, m.RoomID, v.pos, err)
 	}
-	v.pos = max(v.pos, m.Seq)
+	v.pos = max(v.pos, n)
+	v.hold(m)
+}
+
+// reach moves the position to where a page ends: what is between was superseded.
+func (v *view) reach(upTo int64) {
+	if err := v.game.store.superseded(v.room, v.pos, upTo+1); err != nil || upTo < v.pos {
+		v.game.fault("%s: up to %d after %d: %v", v.room, upTo, v.pos, err)
+	}
+	v.pos = max(v.pos, upTo)
 }
 
 // slowStore waits before and after each call, so that other calls get in between.
 type slowStore struct {
-	history.Store
+	*ledger
 	limit time.Duration
 
 	mu     sync.Mutex
@@ -507,23 +635,29 @@ func (s *slowStore) pause() {
 func (s *slowStore) Append(ctx context.Context, drafts []history.Draft) ([]history.Appended, error) {
 	s.pause()
 	defer s.pause()
-	return s.Store.Append(ctx, drafts)
+	return s.ledger.Append(ctx, drafts)
 }
 
 func (s *slowStore) History(ctx context.Context, room string, p history.Page) (history.Slice, error) {
 	s.pause()
 	defer s.pause()
-	return s.Store.History(ctx, room, p)
+	return s.ledger.History(ctx, room, p)
 }
 
 func (s *slowStore) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
 	s.pause()
 	defer s.pause()
-	return s.Store.Changes(ctx, room, since, l)
+	return s.ledger.Changes(ctx, room, since, l)
 }
 
 func (s *slowStore) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {
 	s.pause()
 	defer s.pause()
-	return s.Store.Heads(ctx, rooms)
+	return s.ledger.Heads(ctx, rooms)
+}
+
+func (s *slowStore) Edit(ctx context.Context, e history.Edit) (history.Edited, error) {
+	s.pause()
+	defer s.pause()
+	return s.ledger.Edit(ctx, e)
 }

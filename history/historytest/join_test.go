@@ -2,6 +2,7 @@ package historytest_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -36,6 +37,12 @@ func TestJoinCatches(t *testing.T) {
 		{"reading on without what comes meanwhile", func(s history.Store, b history.Bus) historytest.Node {
 			return impatient{history.NewLog(s, &history.LogOptions{Bus: b}), s}
 		}},
+		{"changes of old messages count as old", func(s history.Store, b history.Bus) historytest.Node {
+			return bySeq{history.NewLog(s, &history.LogOptions{Bus: b})}
+		}},
+		{"after an absence, a page by seq", func(s history.Store, b history.Bus) historytest.Node {
+			return pageBySeq{history.NewLog(s, &history.LogOptions{Bus: b})}
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := historytest.Failures(t, plans, openMemory(t), test.node)
@@ -68,6 +75,36 @@ func (n silent) Open(ctx context.Context, room string, o history.OpenOptions, su
 	})
 }
 
+// bySeq drops messages that do not follow the last one by seq. Otherwise it is a Log.
+type bySeq struct{ *history.Log }
+
+func (n bySeq) Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (historytest.Closer, error) {
+	return n.Log.Open(ctx, room, o, &bySeqSub{Paced: sub.(history.Paced)}, ready)
+}
+
+type bySeqSub struct {
+	history.Paced
+	last int64
+}
+
+func (s *bySeqSub) Deliver(m *history.Live) {
+	if m.Message.Seq > s.last {
+		s.last = m.Message.Seq
+		s.Paced.Deliver(m)
+	}
+}
+
+// pageBySeq gives a client that comes back what has a larger seq. Otherwise it is a Log.
+type pageBySeq struct{ *history.Log }
+
+func (n pageBySeq) Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (historytest.Closer, error) {
+	o.CaughtUp = nil
+	return n.Log.Open(ctx, room, o, sub, func(opened history.Opened) {
+		opened.Messages = slices.DeleteFunc(opened.Messages, func(m history.Message) bool { return m.Seq <= o.Since })
+		ready(opened)
+	})
+}
+
 // passOn follows the room, then reads the page, then passes on what the bus delivers unless it is
 // old. It does not look for missing messages.
 type passOn struct {
@@ -82,6 +119,14 @@ func (n passOn) Append(ctx context.Context, d history.Draft) (history.Appended, 
 	}
 	n.bus.Publish(&results[0].Message)
 	return results[0], results[0].Err
+}
+
+func (n passOn) Edit(ctx context.Context, e history.Edit) (history.Edited, error) {
+	edited, err := n.store.(history.Editor).Edit(ctx, e)
+	if err == nil {
+		n.bus.Publish(&edited.Message)
+	}
+	return edited, err
 }
 
 func (n passOn) Open(ctx context.Context, room string, o history.OpenOptions, sub history.Subscriber, ready func(history.Opened)) (historytest.Closer, error) {
@@ -126,8 +171,8 @@ func (s *passOnSub) deliver(m history.Message) {
 }
 
 func (s *passOnSub) passLocked(m history.Message) {
-	if m.Seq > s.pos {
-		s.pos = m.Seq
+	if n := m.Number(); n > s.pos {
+		s.pos = n
 		s.to.Deliver(&history.Live{Message: m})
 	}
 }

@@ -3,6 +3,7 @@ package chat
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
@@ -40,7 +41,12 @@ func (c *Client) History(ctx context.Context, q HistoryRequest) (Page, error) {
 		return Page{}, err
 	}
 	defer cancel()
-	slice, err := s.log.History(reading, log, wanted)
+	var slice history.Slice
+	if q.After != nil {
+		slice, err = s.changesAfter(reading, log, *q.After, wanted.Limit)
+	} else {
+		slice, err = s.log.History(reading, log, wanted)
+	}
 	if err != nil {
 		return Page{}, s.storeError(ctx, "read page", err)
 	}
@@ -84,12 +90,18 @@ func (s *Service) page(q *HistoryRequest) (history.Page, error) {
 		return o, Refuse(BadPayload, "after cannot be negative")
 	case q.Before != nil:
 		o.Before = *q.Before
-	case q.After != nil && *q.After == 0:
-		o.After = -1 // from the very first
-	case q.After != nil:
-		o.After = *q.After
 	}
 	return o, nil
+}
+
+// changesAfter returns the first messages that have changed after a number. 0 is the beginning, also
+// of a room whose oldest messages are gone.
+func (s *Service) changesAfter(ctx context.Context, log string, after int64, l history.Limit) (history.Slice, error) {
+	slice, err := s.log.Changes(ctx, log, after, l)
+	if after == 0 && errors.Is(err, history.ErrPruned) {
+		slice, err = s.log.Changes(ctx, log, slice.Floor, l)
+	}
+	return slice, err
 }
 
 // limit returns the limit of a page for which a client asks for a number of messages.
