@@ -27,6 +27,8 @@ func Run(t *testing.T, open func(testing.TB) history.Store) {
 	run(t, open, pruneTests)
 	run(t, open, prunedRoomTests)
 	run(t, open, searchTests)
+	run(t, open, eraseTests)
+	run(t, open, erasePersonTests)
 }
 
 // test is a test of stores with the capability S.

@@ -16,14 +16,13 @@ import (
 
 // Erasing leaves no byte in any file, because:
 //
-//	the table    the writing connection always overwrites what it deletes (secure_delete). Only
-//	             during the erasure would not be enough: moving a row to another page leaves a copy
-//	an old file  was written without that, so the first erasure writes all of it anew (VACUUM)
-//	the log      is moved into the database and emptied, which waits for those who read
-//	the index    is a file of its own; see index
+//	the rows      are overwritten when they are deleted: the writing connection always does that
+//	their copies  in unused parts of pages are overwritten afterwards; see scrubAll
+//	the log       is moved into the database and emptied, which waits for those who read
+//	the index     is a file of its own, of which the same is true
 //
-// It works in steps of some thousand messages, so that others can write in between. The person goes
-// last: an erasure that was interrupted can be repeated.
+// It works in steps of some hundred messages or pages, so that others can write in between. The person
+// goes last: an erasure that was interrupted can be repeated.
 
 const (
 	eraseRows = 1000   // messages that are erased in one commit
@@ -378,32 +377,17 @@ func (w *writer) erasedHead(ctx context.Context, room string) (head int64, err e
 	return head, err
 }
 
-// clean removes what was erased from the files: from the index, from a table that an older version
-// wrote, and from the write-ahead log.
+// clean removes the rest of what was erased from the files.
 func (s *Store) clean(ctx context.Context) error {
 	if err := s.index.clean(ctx); err != nil {
 		return err
 	}
-	err := s.write(ctx, "clean", func(ctx context.Context, w *writer) error {
-		var clean bool
-		if err := w.conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM meta WHERE k = 'clean')").Scan(&clean); err != nil || clean {
-			return err
-		}
-		w.version = -1
-		for _, statement := range []string{
-			"PRAGMA temp_store = FILE", // the whole database does not fit into memory
-			"VACUUM",
-			"PRAGMA temp_store = MEMORY",
-			"INSERT OR REPLACE INTO meta VALUES ('clean', '1')",
-		} {
-			if _, err := w.conn.ExecContext(ctx, statement); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+	if err := scrubAll(ctx, func(f func(context.Context, *sql.Conn) error) error {
+		return s.write(ctx, "scrub", func(ctx context.Context, w *writer) error {
+			return w.transact(ctx, func() error { return f(ctx, w.conn) })
+		})
+	}); err != nil {
+		return history.ErrUnavailable.Wrap("the erasure is not complete; repeat it", err)
 	}
 	return emptyLog(ctx, s.keeper, s.closed)
 }

@@ -250,3 +250,8 @@ func (s *Store) ExecIndex(query string) error {
 
 // IndexFailures returns how many of the last steps of the index have failed.
 func (s *Store) IndexFailures() int64 { return s.index.failures.Load() }
+
+// EraseRows is EraseRoom without what cleans the files afterwards.
+func (s *Store) EraseRows(ctx context.Context, room string) error {
+	return s.eraseRoom(ctx, room, new(history.Erased))
+}

@@ -485,7 +485,13 @@ func (x *index) clean(ctx context.Context) error {
 	if x.conn == nil {
 		return history.ErrUnavailable.Wrap("erase from the index", nil)
 	}
-	if _, err := x.conn.ExecContext(ctx, "INSERT INTO words (words) VALUES ('optimize')"); err != nil {
+	_, err := x.conn.ExecContext(ctx, "INSERT INTO words (words) VALUES ('optimize')") // what was deleted is only marked before
+	if err == nil {
+		err = scrubAll(ctx, func(f func(context.Context, *sql.Conn) error) error {
+			return x.commit(ctx, func() error { return f(ctx, x.conn) })
+		})
+	}
+	if err != nil {
 		x.reset()
 		return history.ErrUnavailable.Wrap("erase from the index", err)
 	}

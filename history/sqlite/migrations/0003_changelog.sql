@@ -21,6 +21,3 @@ CREATE TABLE erased (
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO meta VALUES ('erased_key', lower(hex(randomblob(16))));
-
--- This version overwrites what it deletes. An older one did not: the first erasure cleans the file.
-INSERT INTO meta SELECT 'clean', '1' WHERE NOT EXISTS (SELECT 1 FROM rooms);
