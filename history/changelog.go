@@ -35,4 +35,6 @@ const (
 	MessageChanged
 	RoomChanged
 	RoomErased
+	// MessagesPruned says that the messages up to Number are gone.
+	MessagesPruned
 )

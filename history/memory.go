@@ -27,7 +27,9 @@ type Memory struct {
 	changed             []memoryChange
 	closed              bool
 
-	records memoryRecords
+	records   memoryRecords
+	changelog memoryChangelog
+	erased    memoryErased
 }
 
 // memoryRoom is a room. Memory.mu guards it.
@@ -35,6 +37,7 @@ type memoryRoom struct {
 	name     string
 	number   int64     // distinguishes the room in message ids
 	head     int64     // the newest number
+	floor    int64     // the largest number that was pruned
 	lastAt   int64     // the time of the newest message, in milliseconds
 	messages []Message // in the order of their seqs
 	edited   []int64   // the seqs of the messages that have a Rev, in the order of the Revs
@@ -122,6 +125,7 @@ func (s *Memory) appendLocked(d Draft, now int64) Appended {
 		r.LastAt = m.Timestamp
 		s.changedLocked(room)
 	}
+	s.logLocked(MessageAdded, room.name, m.Seq, m.Seq)
 	room.messages = append(room.messages, m)
 	if d.ClientID != "" {
 		room.clients[key] = m.Seq
@@ -189,6 +193,7 @@ func (s *Memory) History(ctx context.Context, room string, p Page) (Slice, error
 		slice = Slice{
 			Messages:   append([]Message{}, r.messages[from:to]...),
 			Head:       r.head,
+			Floor:      r.floor,
 			MoreBefore: from > 0,
 			MoreAfter:  to < len(r.messages),
 		}
@@ -202,7 +207,10 @@ func (s *Memory) Changes(ctx context.Context, room string, since int64, l Limit)
 	since, l = max(since, 0), l.Prepare()
 	slice := Slice{Messages: []Message{}}
 	err := s.read(ctx, room, func(r *memoryRoom) error {
-		slice.Head, slice.UpTo, slice.MoreBefore = r.head, r.head, since > 0
+		if slice.Head, slice.Floor = r.head, r.floor; since < r.floor {
+			return ErrPruned
+		}
+		slice.UpTo, slice.MoreBefore = r.head, since > r.floor
 		for m := range r.changes(since) {
 			if !l.Take(m) {
 				// At least one message fits.
@@ -294,6 +302,6 @@ func (s *Memory) Close() error {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.rooms, s.people, s.visitors, s.changed = nil, nil, nil, nil
-	s.records = memoryRecords{}
+	s.records, s.changelog = memoryRecords{}, memoryChangelog{}
 	return nil
 }

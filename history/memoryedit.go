@@ -8,15 +8,17 @@ import (
 
 // Message implements [Editor].
 func (s *Memory) Message(ctx context.Context, room string, seq int64) (m Message, err error) {
-	found := false
+	missing := error(ErrNotFound)
 	err = s.read(ctx, room, func(r *memoryRoom) error {
 		if known := r.message(seq); known != nil {
-			m, found = *known, true
+			m, missing = *known, nil
+		} else {
+			missing = r.missing(seq)
 		}
 		return nil
 	})
-	if err == nil && !found {
-		err = ErrNotFound
+	if err == nil {
+		err = missing
 	}
 	return m, err
 }
@@ -33,7 +35,7 @@ func (s *Memory) Edit(ctx context.Context, e Edit) (edited Edited, err error) {
 		}
 		m := room.message(e.Seq)
 		if m == nil {
-			return ErrNotFound
+			return room.missing(e.Seq)
 		}
 		edited.Message = *m
 		if edited.Changed, err = e.Changes(m); err != nil || !edited.Changed {
@@ -48,12 +50,21 @@ func (s *Memory) Edit(ctx context.Context, e Edit) (edited Edited, err error) {
 		}
 		edited.Message = room.edit(e.Seq, e.Message, now)
 		s.changedLocked(room)
+		s.logLocked(MessageChanged, room.name, edited.Message.Rev, e.Seq)
 		return nil
 	})
 	if err != nil {
 		return Edited{}, err
 	}
 	return edited, nil
+}
+
+// missing returns why there is no message with a seq.
+func (r *memoryRoom) missing(seq int64) error {
+	if seq > 0 && seq <= r.floor {
+		return ErrPruned
+	}
+	return ErrNotFound
 }
 
 // edit changes a message, which takes the next number.

@@ -90,6 +90,7 @@ func (s *Memory) Merge(ctx context.Context, visitor, user string, note func(room
 			}
 			delete(r.marks, from)
 			s.changedLocked(r)
+			s.logLocked(RoomChanged, r.name, s.change, 0)
 			updated[i].Changed = true
 		}
 		if !known && len(rooms) == 0 {

@@ -30,7 +30,7 @@ func (s *Memory) viewLocked(r *memoryRoom, by Member) Room {
 		view = *r.conversation
 		view.Labels = slices.Clone(view.Labels)
 	}
-	view.Head = r.head
+	view.Head, view.Floor = r.head, r.floor
 	if len(r.messages) > 0 {
 		view.LastAt = TimeMilli(r.lastAt)
 	}
@@ -63,6 +63,7 @@ func (s *Memory) makeLocked(name string) *memoryRoom {
 		r = &memoryRoom{
 			name: name, number: s.lastRoom,
 			clients: make(map[memoryKey]int64), marks: make(map[Member]Mark),
+			head: s.erased.heads[name], floor: s.erased.heads[name],
 		}
 		s.rooms[name] = r
 	}
@@ -218,6 +219,7 @@ func (s *Memory) CreateRoom(ctx context.Context, room string, c Conversation) (v
 		r := s.makeLocked(room)
 		s.converseLocked(r, &c, now)
 		s.changedLocked(r)
+		s.logLocked(RoomChanged, r.name, s.change, 0)
 		view = s.viewLocked(r, Member{})
 		return nil
 	})
@@ -253,6 +255,7 @@ func (s *Memory) UpdateRoom(ctx context.Context, u RoomUpdate) (updated Updated,
 			}
 			r.conversation = &room
 			s.changedLocked(r)
+			s.logLocked(RoomChanged, r.name, s.change, 0)
 		}
 		updated.Room = s.viewLocked(r, Member{})
 		return nil

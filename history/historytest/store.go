@@ -22,6 +22,13 @@ func Run(t *testing.T, open func(testing.TB) history.Store) {
 	run(t, open, markTests)
 	run(t, open, roomTests)
 	run(t, open, markedRoomTests)
+	run(t, open, changelogTests)
+	run(t, open, changelogEditTests)
+	run(t, open, pruneTests)
+	run(t, open, prunedRoomTests)
+	run(t, open, searchTests)
+	run(t, open, eraseTests)
+	run(t, open, erasePersonTests)
 }
 
 // test is a test of stores with the capability S.

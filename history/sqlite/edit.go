@@ -106,6 +106,7 @@ func (b *batch) edit(ctx context.Context, e *history.Edit, now int64) (edited hi
 		content = string(m.Message)
 	}
 	_, err = b.writer.edit.ExecContext(ctx, content, m.Rev, m.Deleted, m.EditedAt.UnixMilli(), r.id<<32|m.Seq)
+	b.changed(history.MessageChanged, r.id, m.Rev, m.Seq)
 	edited.Message = m
 	return edited, err
 }

@@ -228,3 +228,30 @@ func (s *Store) Plan(query string, args ...any) (steps []string, err error) {
 	}
 	return steps, rows.Err()
 }
+
+// Built returns how far the first build of the index has come.
+func (s *Store) Built() int64 {
+	s.index.mu.Lock()
+	defer s.index.mu.Unlock()
+	return s.index.built
+}
+
+// HoldIndex stops the index until release is called.
+func (s *Store) HoldIndex() (release func()) {
+	s.index.mu.Lock()
+	return s.index.mu.Unlock
+}
+
+// ExecIndex executes SQL on the database of the index.
+func (s *Store) ExecIndex(query string) error {
+	_, err := s.index.db.Load().Exec(query)
+	return err
+}
+
+// IndexFailures returns how many of the last steps of the index have failed.
+func (s *Store) IndexFailures() int64 { return s.index.failures.Load() }
+
+// EraseRows is EraseRoom without what cleans the files afterwards.
+func (s *Store) EraseRows(ctx context.Context, room string) error {
+	return s.eraseRoom(ctx, room, new(history.Erased))
+}

@@ -33,6 +33,10 @@ type Options struct {
 	// moved into the database. If zero, 64 MiB, but at most a twentieth of the file system. If
 	// negative, nothing is kept free.
 	MinFree int64
+	// Search keeps an index of words beside the store, in path-search, so that Search finds messages
+	// in all rooms. It costs about as much room as the messages. Without it, an index that was there
+	// is removed.
+	Search bool
 	// Logger gets one line when the store cannot be used any more, and one when it can be again. If
 	// nil, slog.Default().
 	Logger *slog.Logger
@@ -57,6 +61,9 @@ type Store struct {
 	// residue says that the write-ahead log may contain what was deleted secretly.
 	residue atomic.Bool
 
+	prunings prunings
+	index    *index // nil: none
+
 	maxKnown int // rooms that a writer remembers
 
 	// writers has one token. The goroutine that has taken it owns the connection that writes. A nil
@@ -64,6 +71,7 @@ type Store struct {
 	writers chan *writer
 	groups  groups
 	closed  chan struct{}
+	news    chan struct{} // has a token after a commit that a follower may not have seen
 	// readers lends the connections that read. A nil reader must be opened first.
 	readers *turns.Queue[*reader]
 	watched chan struct{} // closed when watch has ended
@@ -85,6 +93,7 @@ func Open(path string, opt *Options) (*Store, error) {
 		space:    diskSpace,
 		closed:   make(chan struct{}),
 		watched:  make(chan struct{}),
+		news:     make(chan struct{}, 1),
 		writers:  make(chan *writer, 1),
 	}
 	if opt != nil {
@@ -103,6 +112,11 @@ func Open(path string, opt *Options) (*Store, error) {
 	if err := s.open(path); err != nil {
 		s.release()
 		return nil, fmt.Errorf("parley: open history %s: %w", path, err)
+	}
+	if err := s.openIndex(context.Background()); err != nil {
+		close(s.watched)
+		s.Close()
+		return nil, fmt.Errorf("parley: open the index of history %s: %w", path, err)
 	}
 	go s.watch()
 	return s, nil
@@ -299,6 +313,7 @@ func (s *Store) Close() error {
 	default:
 		close(s.closed)
 	}
+	s.index.close()
 	for _, r := range s.readers.Close() {
 		if r != nil {
 			r.close()

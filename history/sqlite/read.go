@@ -29,6 +29,8 @@ type reader struct {
 	view, positions    *sql.Stmt
 	changedRooms       *sql.Stmt
 	person, identities *sql.Stmt
+	changelog, source  *sql.Stmt
+	owner              *sql.Stmt
 }
 
 // columns are the columns of a message, in the order of scanMessage.
@@ -67,6 +69,9 @@ func (s *Store) newReader(ctx context.Context) (*reader, error) {
 	r.identities = r.prepare(ctx, "SELECT id FROM people WHERE became = ? ORDER BY id")
 	r.unread = r.prepare(ctx, unreadQuery)
 	r.marks = r.prepare(ctx, "SELECT member, read_seq, at FROM cursors WHERE room = ? ORDER BY member")
+	r.changelog = r.prepare(ctx, changesQuery)
+	r.owner = r.prepare(ctx, ownerQuery)
+	r.source = r.prepare(ctx, "SELECT iif(deleted, 'null', message), timestamp FROM messages WHERE id = ?")
 	if r.err == nil {
 		r.err = s.moved() // or it would read another database
 	}

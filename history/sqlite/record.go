@@ -68,9 +68,7 @@ func (s *Store) PutRecords(ctx context.Context, records ...history.Record) ([]hi
 	}
 	err = s.write(ctx, "put records", func(ctx context.Context, w *writer) error {
 		s.residue.Store(true)
-		return w.secretly(ctx, func() error {
-			return w.transact(ctx, func() error { return w.putRecords(ctx, records, s.now()) })
-		})
+		return w.transact(ctx, func() error { return w.putRecords(ctx, records, s.now()) })
 	})
 	if err != nil {
 		return nil, err

@@ -97,6 +97,7 @@ func TestRecordsLeaveNothing(t *testing.T) {
 func TestRecordsWithoutSecureDelete(t *testing.T) {
 	dir := t.TempDir()
 	s := openAt(t, filepath.Join(dir, "history.db"))
+	must(t, s.ExecWriter("PRAGMA secure_delete = OFF"))
 	gone, _ := changeRecords(t, func(records ...history.Record) (err error) {
 		for _, r := range records {
 			var value any

@@ -2,26 +2,14 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"encoding/binary"
-
-	"github.com/parley-go/parley/history"
 )
 
-// SQLite's secure_delete overwrites a row where it is deleted, but not the copies that are left in the
-// unused part of a page when its rows move to another page. So whoever deletes secretly also scrubs.
-
-// secretly calls f so that what its statements delete or replace is overwritten with zeros in the
-// pages that they write. The write-ahead log has the earlier pages until it is emptied; see residue.
-func (w *writer) secretly(ctx context.Context, f func() error) error {
-	if _, err := w.conn.ExecContext(ctx, "PRAGMA secure_delete = ON"); err != nil {
-		return err
-	}
-	err := f()
-	if _, e := w.conn.ExecContext(ctx, "PRAGMA secure_delete = OFF"); err == nil && e != nil {
-		return history.ErrUnknownOutcome.Wrap("after the commit", e)
-	}
-	return err
-}
+// The writing connection overwrites with zeros what its statements delete or replace, and the pages
+// that become free (secure_delete). That does not reach the copies that are left in the unused part of
+// a page when its rows move to another page. So whoever deletes secretly also scrubs. The write-ahead
+// log has the earlier pages until it is emptied; see residue.
 
 // scrub overwrites the unused parts of all pages of tables and indexes, within a transaction. It reads
 // all of them, so it is meant for small ones.
@@ -32,14 +20,52 @@ func (w *writer) scrub(ctx context.Context, names ...string) error {
 			return err
 		}
 		for _, number := range numbers {
-			var page []byte
-			err := w.conn.QueryRowContext(ctx, "SELECT data FROM sqlite_dbpage WHERE pgno = ?", number).Scan(&page)
-			if err == nil && scrubPage(page) {
-				_, err = w.conn.ExecContext(ctx, "UPDATE sqlite_dbpage SET data = ? WHERE pgno = ?", page, number)
-			}
-			if err != nil {
+			if err := scrubPages(ctx, w.conn, number, number); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// scrubRows is how many pages are scrubbed in one commit.
+const scrubRows = 500
+
+// scrubAll scrubs a whole database, a part in each transaction. What was deleted before is not in
+// unused parts of pages then, also if others write meanwhile: they move only rows that exist.
+func scrubAll(ctx context.Context, transaction func(func(context.Context, *sql.Conn) error) error) error {
+	for from, pages := int64(2), int64(2); from <= pages; from += scrubRows { // the first page has no rows of people
+		err := transaction(func(ctx context.Context, conn *sql.Conn) error {
+			if err := conn.QueryRowContext(ctx, "PRAGMA page_count").Scan(&pages); err != nil {
+				return err
+			}
+			return scrubPages(ctx, conn, from, min(pages, from+scrubRows-1))
+		})
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scrubPages scrubs the pages with some numbers, within a transaction.
+func scrubPages(ctx context.Context, conn *sql.Conn, from, to int64) error {
+	read, err := conn.PrepareContext(ctx, "SELECT data FROM sqlite_dbpage WHERE pgno = ?")
+	if err != nil {
+		return err
+	}
+	defer read.Close()
+	for number := from; number <= to; number++ {
+		var page []byte
+		err := read.QueryRowContext(ctx, number).Scan(&page)
+		if err == nil && scrubPage(page) {
+			_, err = conn.ExecContext(ctx, "UPDATE sqlite_dbpage SET data = ? WHERE pgno = ?", page, number)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

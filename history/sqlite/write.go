@@ -24,12 +24,17 @@ type writer struct {
 	replayMerged, person    *sql.Stmt
 	messages                [len(rowsAtOnce)]*sql.Stmt
 	rooms, conversations    [len(rowsAtOnce)]*sql.Stmt
+	changelog               [len(rowsAtOnce)]*sql.Stmt
+	follow                  *sql.Stmt
+	news                    chan<- struct{} // see tellFollower
 
-	version  int64           // the data version for which the fields below are valid
-	known    map[string]room // rooms that the last commits touched
-	maxKnown int             // maximum size of known
-	nextID   int64           // id of the next new room
-	change   int64           // the newest change of all conversations
+	version   int64           // the data version for which the fields below are valid
+	known     map[string]room // rooms that the last commits touched
+	maxKnown  int             // maximum size of known
+	nextID    int64           // id of the next new room
+	change    int64           // the newest change of all conversations
+	anyErased bool            // some room was erased
+	changes   changes
 }
 
 // room is a row of rooms.
@@ -58,8 +63,9 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{connection: connection{conn: conn}, version: -1, maxKnown: s.maxKnown}
+	w := &writer{connection: connection{conn: conn}, version: -1, maxKnown: s.maxKnown, news: s.news}
 	w.setCache(ctx, s.opt.CacheBytes)
+	w.exec(ctx, "PRAGMA secure_delete = ON") // what was deleted or moved to another page is overwritten; see erase
 	// The outcome of the whole batch depends on this transaction, so it takes the write lock at
 	// once. A conflict ends the transaction (OR ROLLBACK). This avoids the journal that is needed
 	// to undo a single statement.
@@ -74,7 +80,8 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 	w.view = w.prepare(ctx, viewQuery)
 	w.person = w.prepare(ctx, personQuery)
 	w.replayMerged = w.prepare(ctx, replayMergedQuery)
-	w.lastRoom = w.prepare(ctx, "SELECT coalesce(max(id), 0) FROM rooms")
+	w.lastRoom = w.prepare(ctx, lastRoomQuery)
+	w.follow = w.prepare(ctx, followQuery)
 	w.replay = w.prepare(ctx, replayQuery)
 	w.message = w.prepare(ctx, messageQuery)
 	w.floor = w.prepare(ctx, "SELECT floor FROM rooms WHERE id = ?")
@@ -86,6 +93,7 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 		w.messages[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO messages
 			(id, user_id, operator_id, message, timestamp, client_id) VALUES `+placeholders(rows, messageColumns))
 		w.conversations[i] = w.prepare(ctx, conversationUpsert(rows))
+		w.changelog[i] = w.prepare(ctx, "INSERT INTO changelog (position, room, kind, number, seq) VALUES "+placeholders(rows, changeColumns))
 		w.rooms[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO rooms (id, room_id, head, last_at) VALUES `+placeholders(rows, roomColumns)+`
 			ON CONFLICT (id) DO UPDATE SET head = excluded.head, last_at = excluded.last_at`)
 	}
@@ -181,7 +189,12 @@ func (w *writer) transact(ctx context.Context, f func() error) error {
 	if _, err := w.begin.ExecContext(ctx); err != nil {
 		return err
 	}
-	if err := f(); err != nil {
+	w.changes.rows = w.changes.rows[:0]
+	err := f()
+	if err == nil {
+		err = w.writeChanges(ctx)
+	}
+	if err != nil {
 		w.rollback.ExecContext(ctx) // fails if the error has already ended the transaction
 		return err
 	}
@@ -190,6 +203,7 @@ func (w *writer) transact(ctx context.Context, f func() error) error {
 	} else if err != nil {
 		return history.ErrUnknownOutcome.Wrap("commit", err)
 	}
+	w.tellFollower()
 	return nil
 }
 
@@ -233,6 +247,7 @@ type batch struct {
 	newRooms int64
 	rows     []any                         // arguments of the insert into messages
 	earlier  map[replayKey]history.Message // messages in rows, if replays are looked up
+	again    []int64                       // new rooms that were erased before, each with its floor
 }
 
 // fill assigns numbers to the drafts. It only reads the database.
@@ -290,6 +305,7 @@ func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []hist
 			r.conversation.receive(&result.Message, d.KeepOperator)
 			b.bump(r)
 		}
+		b.changed(history.MessageAdded, r.id, r.head, r.head)
 		b.rows = append(b.rows, id, orNull(result.Message.UserID), orNull(d.OperatorID), string(d.Message), r.lastAt, orNull(d.ClientID))
 		if replays && d.ClientID != "" {
 			b.earlier[keyOf(r.id, d)] = result.Message
@@ -300,22 +316,25 @@ func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []hist
 
 // refresh forgets the known rooms if another connection has written, for example a person in a
 // shell. Within a transaction that holds the write lock, the answer stays true.
-func (b *batch) refresh(ctx context.Context) error {
+func (w *writer) refresh(ctx context.Context) error {
 	var version int64
-	if err := b.dataVersion.QueryRowContext(ctx).Scan(&version); err != nil {
+	if err := w.dataVersion.QueryRowContext(ctx).Scan(&version); err != nil {
 		return err
 	}
-	if version == b.version {
+	if version == w.version {
 		return nil
 	}
 	var last int64
-	if err := b.lastRoom.QueryRowContext(ctx).Scan(&last); err != nil {
+	if err := w.lastRoom.QueryRowContext(ctx).Scan(&last); err != nil {
 		return err
 	}
-	if err := b.newestChange.QueryRowContext(ctx).Scan(&b.writer.change); err != nil {
+	if err := w.newestChange.QueryRowContext(ctx).Scan(&w.change); err != nil {
 		return err
 	}
-	b.version, b.known, b.nextID = version, make(map[string]room), last+1
+	if err := w.follow.QueryRowContext(ctx).Scan(&w.changes.followed, &w.changes.position, &w.anyErased); err != nil {
+		return err
+	}
+	w.version, w.known, w.nextID = version, make(map[string]room), last+1
 	return nil
 }
 
@@ -354,6 +373,12 @@ func (b *batch) roomOf(ctx context.Context, name string) (*room, error) {
 		r.id = b.nextID + b.newRooms
 		b.newRooms++
 		r.absent = true
+		if r.head, err = b.erasedHead(ctx, name); err != nil {
+			return nil, err
+		}
+		if r.head > 0 {
+			b.again = append(b.again, r.id, r.head)
+		}
 	}
 	if r.conversation != nil {
 		own := *r.conversation // the known one stays as it is until the commit
@@ -425,7 +450,10 @@ func (b *batch) flush(ctx context.Context) error {
 	if err := insert(ctx, &b.rooms, rows, roomColumns); err != nil {
 		return err
 	}
-	return insert(ctx, &b.conversations, conversations, conversationColumns)
+	if err := insert(ctx, &b.conversations, conversations, conversationColumns); err != nil {
+		return err
+	}
+	return b.raiseFloors(ctx, b.again)
 }
 
 // insert writes rows with as few calls as possible.

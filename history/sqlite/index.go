@@ -1,0 +1,515 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/words"
+)
+
+// The index of words is a database of its own beside the store, path-search, so that writing it
+// never holds up a commit, and so that backups do not need it. One goroutine follows the changelog
+// and, at first, goes through the messages that exist:
+//
+//	changes: read what has changed, then read these messages as they are now
+//	build:   read the next messages in the order of their keys
+//	commit:  the words, and how far both have come
+//	pass:    the changelog may forget what was committed
+//
+// An index that does not belong to the store (another epoch, or another changelog) is made anew.
+//
+// Documents have numbers that ascend with time, so that the newest are found first: the second of the
+// message in the upper bits. No text is stored, only words with the numbers of documents, and what is
+// found is compared with the message. So the index may be behind, and nobody sees it.
+
+const (
+	indexFollower = "search"
+	indexRows     = 500 // messages that are indexed in one commit
+	docBits       = 24  // of the number of a document within its second
+	passEvery     = 1000
+
+	indexPause = 200 * time.Millisecond // in which changes are collected
+	buildPause = 5 * time.Millisecond
+	indexRetry = time.Second // after a failure
+
+	indexSchema = `
+		CREATE TABLE state (k TEXT PRIMARY KEY, v TEXT NOT NULL) STRICT, WITHOUT ROWID;
+		CREATE TABLE docs (doc INTEGER PRIMARY KEY, message INTEGER NOT NULL UNIQUE) STRICT;
+		CREATE VIRTUAL TABLE words USING fts5(text, content='', contentless_delete=1,
+			tokenize='unicode61 remove_diacritics 0')`
+)
+
+// index finds words. It is safe for concurrent use.
+type index struct {
+	store    *Store
+	ctx      context.Context // ends with close
+	cancel   context.CancelFunc
+	done     chan struct{}          // closed when the goroutine has ended
+	complete atomic.Bool            // the first build is over
+	failures atomic.Int64           // of the last steps, without a success between
+	db       atomic.Pointer[sql.DB] // nil: not opened yet
+
+	mu       sync.Mutex // held during a step
+	conn     *sql.Conn  // the only connection that writes; nil: to be opened
+	position int64      // of the changelog
+	passed   int64      // the same, as the changelog knows it
+	built    int64      // key of the last message of the first build
+}
+
+// openIndex starts the index. It fails only if there can be none.
+func (s *Store) openIndex(ctx context.Context) error {
+	path := s.path + indexSuffix
+	if !s.opt.Search {
+		if err := removeAll(path, path+"-wal", path+"-shm"); err != nil {
+			return err
+		}
+		return s.unfollowIndex(ctx)
+	}
+	x := &index{store: s, done: make(chan struct{})}
+	x.ctx, x.cancel = context.WithCancel(context.Background())
+	s.index = x
+	go x.run()
+	return nil
+}
+
+const indexSuffix = "-search"
+
+// unfollowIndex removes what an index has left in the store. If the disk is full, the next start does.
+func (s *Store) unfollowIndex(ctx context.Context) error {
+	var left bool
+	err := s.keeper.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM followers WHERE name = ?)", indexFollower).Scan(&left)
+	if err == nil && left {
+		err = s.Unfollow(ctx, indexFollower)
+	}
+	if errors.Is(err, history.ErrFull) {
+		return nil
+	}
+	return err
+}
+
+// close ends the index. It is nil if there is none.
+func (x *index) close() {
+	if x == nil {
+		return
+	}
+	x.cancel()
+	<-x.done
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.closeDB()
+}
+
+// run follows the store until the index is closed. After a failure it tries again. It logs only the
+// first of several failures.
+func (x *index) run() {
+	defer close(x.done)
+	for x.ctx.Err() == nil {
+		more, err := x.step(x.ctx)
+		pause, news := indexPause, (<-chan struct{})(nil)
+		switch {
+		case x.ctx.Err() != nil:
+			return
+		case err != nil:
+			pause = indexRetry
+			if x.failures.Load() == 0 && x.store.fault.Load() == nil && !errors.Is(err, history.ErrClosed) {
+				x.store.log.Error("the index of words cannot be written: search finds nothing new", "error", err)
+			}
+		case more:
+			pause = buildPause
+		default:
+			news = x.store.news
+		}
+		if err != nil {
+			x.failures.Add(1)
+		} else if x.failures.Swap(0) > 0 {
+			x.store.log.Info("the index of words is written again")
+		}
+		if news != nil {
+			select {
+			case <-news:
+			case <-x.ctx.Done():
+			}
+		}
+		select {
+		case <-time.After(pause):
+		case <-x.ctx.Done():
+		}
+	}
+}
+
+// step brings the index forward. More says that there is more to do now.
+func (x *index) step(ctx context.Context) (more bool, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.conn == nil {
+		if err := x.open(ctx); err != nil {
+			return false, err
+		}
+	}
+	changes, err := x.follow(ctx)
+	if err == nil && !x.complete.Load() {
+		err = x.build(ctx)
+	}
+	if err == nil && (x.position-x.passed >= passEvery || changes == 0 && x.position > x.passed) {
+		if err = x.store.PassChanges(ctx, indexFollower, x.position); err == nil {
+			x.passed = x.position
+		}
+	}
+	if err != nil {
+		x.reset()
+	}
+	return changes > 0 || !x.complete.Load(), err
+}
+
+// reset closes a connection that may be in any state, so that nobody gets it from the pool.
+func (x *index) reset() {
+	if x.conn != nil {
+		x.conn.Raw(func(any) error { return driver.ErrBadConn })
+		x.conn = nil
+	}
+}
+
+// open opens the index and finds out how far it has come. One that does not belong to the store is
+// made anew.
+func (x *index) open(ctx context.Context) (err error) {
+	if x.passed, err = x.store.FollowChanges(ctx, indexFollower); err != nil {
+		return err
+	}
+	usable, err := x.openFile(ctx)
+	if err != nil && !isDamage(err) {
+		x.reset()
+		return err
+	}
+	if usable && err == nil {
+		return nil
+	}
+	x.closeDB()
+	x.complete.Store(false)
+	path := x.store.path + indexSuffix
+	if err := removeAll(path, path+"-wal", path+"-shm"); err != nil {
+		return err
+	}
+	if err := x.store.Unfollow(ctx, indexFollower); err != nil {
+		return err
+	}
+	if x.passed, err = x.store.FollowChanges(ctx, indexFollower); err != nil {
+		return err
+	}
+	if err = x.makeFile(ctx, path); err != nil {
+		x.closeDB()
+		return err
+	}
+	x.position, x.built = x.passed, 0
+	return nil
+}
+
+// connect opens a database for the index, and the connection that writes.
+func (x *index) connect(ctx context.Context) (db *sql.DB, err error) {
+	if db = x.db.Load(); db == nil {
+		// The file exists: otherwise a reader could make one.
+		db, err = sql.Open("sqlite", dataSource(x.store.path+indexSuffix, url.Values{"mode": {"rw"}, "_pragma": {
+			"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)",
+			fmt.Sprintf("journal_size_limit(%d)", walLimit), "temp_store(MEMORY)"}}))
+		if err != nil {
+			return nil, err
+		}
+		db.SetMaxOpenConns(1 + x.store.opt.Readers)
+		db.SetMaxIdleConns(1 + x.store.opt.Readers)
+	}
+	x.conn, err = db.Conn(ctx)
+	if err != nil && x.db.Load() == nil {
+		db.Close()
+	}
+	return db, err
+}
+
+// closeDB closes all connections. Searches that are running end first.
+func (x *index) closeDB() {
+	x.reset()
+	if db := x.db.Swap(nil); db != nil {
+		db.Close()
+	}
+}
+
+// openFile opens the index, and reports whether it is one of this store.
+func (x *index) openFile(ctx context.Context) (usable bool, err error) {
+	if _, err := os.Stat(x.store.path + indexSuffix); errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	db, err := x.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() {
+		if usable {
+			x.db.Store(db)
+		} else if x.db.Load() == nil {
+			x.reset()
+			db.Close()
+		}
+	}()
+	var tables int
+	if err := x.conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'state'").Scan(&tables); err != nil || tables == 0 {
+		return false, err
+	}
+	var epoch string
+	var complete bool
+	err = x.conn.QueryRowContext(ctx, `SELECT coalesce(max(iif(k = 'epoch', v, NULL)), ''), coalesce(max(iif(k = 'position', CAST(v AS INTEGER), NULL)), -1),
+		coalesce(max(iif(k = 'built', CAST(v AS INTEGER), NULL)), 0), coalesce(max(iif(k = 'complete', CAST(v AS INTEGER), NULL)), 0) FROM state`).
+		Scan(&epoch, &x.position, &x.built, &complete)
+	if err != nil || epoch != x.store.epoch || x.position < x.passed {
+		return false, err
+	}
+	x.complete.Store(complete)
+	return true, nil
+}
+
+// makeFile makes an empty index.
+func (x *index) makeFile(ctx context.Context, path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	db, err := x.connect(ctx)
+	if err != nil {
+		return err
+	}
+	err = x.commit(ctx, func() error {
+		if _, err := x.conn.ExecContext(ctx, indexSchema); err != nil {
+			return err
+		}
+		_, err := x.conn.ExecContext(ctx, "INSERT INTO state VALUES ('epoch', ?), ('position', ?), ('built', '0'), ('complete', '0')",
+			x.store.epoch, x.passed)
+		return err
+	})
+	if err != nil {
+		x.reset()
+		db.Close()
+		return err
+	}
+	x.db.Store(db)
+	return nil
+}
+
+// commit calls f in a transaction.
+func (x *index) commit(ctx context.Context, f func() error) error {
+	if _, err := x.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	err := f()
+	if err == nil {
+		_, err = x.conn.ExecContext(ctx, "COMMIT")
+	}
+	return err // the connection is closed then
+}
+
+// put notes how far the index has come.
+func (x *index) put(ctx context.Context, key string, v int64) error {
+	_, err := x.conn.ExecContext(ctx, "UPDATE state SET v = ? WHERE k = ?", v, key)
+	return err
+}
+
+// source is a message to index.
+type source struct {
+	id, timestamp int64
+	message       []byte
+}
+
+// follow indexes what has changed, and returns the number of changes.
+func (x *index) follow(ctx context.Context) (int, error) {
+	changes, err := x.store.readChanges(ctx, x.position, indexRows)
+	if err != nil || len(changes) == 0 {
+		return 0, err
+	}
+	keys := make([]int64, 0, len(changes))
+	known := make(map[int64]bool)
+	for _, c := range changes {
+		if id := c.room<<32 | c.Seq; (c.Kind == history.MessageAdded || c.Kind == history.MessageChanged) && !known[id] {
+			known[id] = true
+			keys = append(keys, id)
+		}
+	}
+	messages := make(map[int64]source, len(keys))
+	err = x.store.read(ctx, func(r *reader) error {
+		for _, id := range keys {
+			m := source{id: id}
+			err := r.source.QueryRowContext(ctx, id).Scan(&m.message, &m.timestamp)
+			if err == nil {
+				messages[id] = m
+			} else if !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	last := changes[len(changes)-1].Position
+	err = x.commit(ctx, func() error {
+		for _, id := range keys {
+			if err := x.set(ctx, id, messages[id]); err != nil {
+				return err
+			}
+		}
+		for _, c := range changes {
+			var err error
+			switch c.Kind {
+			case history.MessagesPruned:
+				err = x.remove(ctx, c.room<<32, at(c.room, c.Number))
+			case history.RoomErased:
+				err = x.remove(ctx, c.room<<32, (c.room+1)<<32-1)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return x.put(ctx, "position", last)
+	})
+	if err != nil {
+		return 0, err
+	}
+	x.position = last
+	return len(changes), nil
+}
+
+// build indexes the next messages of the first build.
+func (x *index) build(ctx context.Context) error {
+	var messages []source
+	err := x.store.read(ctx, func(r *reader) error {
+		rows, err := r.conn.QueryContext(ctx, "SELECT id, timestamp, iif(deleted, 'null', message) FROM messages WHERE id > ? ORDER BY id LIMIT ?", x.built, indexRows)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var m source
+			if err := rows.Scan(&m.id, &m.timestamp, &m.message); err != nil {
+				return err
+			}
+			messages = append(messages, m)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return err
+	}
+	built, complete := x.built, len(messages) < indexRows
+	err = x.commit(ctx, func() error {
+		for _, m := range messages {
+			if err := x.set(ctx, m.id, m); err != nil {
+				return err
+			}
+			built = m.id
+		}
+		if complete {
+			if err := x.put(ctx, "complete", 1); err != nil {
+				return err
+			}
+		}
+		return x.put(ctx, "built", built)
+	})
+	if err != nil {
+		return err
+	}
+	x.built = built
+	x.complete.Store(complete)
+	return nil
+}
+
+// set makes the words of a message those that the index has. A message without words is not in it.
+func (x *index) set(ctx context.Context, id int64, m source) error {
+	text := strings.Join(words.Split(words.Text(m.message)), " ")
+	var doc int64
+	err := x.conn.QueryRowContext(ctx, "SELECT doc FROM docs WHERE message = ?", id).Scan(&doc)
+	switch {
+	case err == nil:
+		if text == "" {
+			return x.remove(ctx, id-1, id)
+		}
+		_, err = x.conn.ExecContext(ctx, "DELETE FROM words WHERE rowid = ?", doc)
+	case text == "" && errors.Is(err, sql.ErrNoRows):
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		err = x.conn.QueryRowContext(ctx, `INSERT INTO docs SELECT coalesce(max(doc) + 1, ?1), ?3 FROM docs WHERE doc >= ?1 AND doc < ?2 RETURNING doc`,
+			docAt(m.timestamp), docAt(m.timestamp+1000), id).Scan(&doc)
+	}
+	if err == nil {
+		_, err = x.conn.ExecContext(ctx, "INSERT INTO words (rowid, text) VALUES (?, ?)", doc, text)
+	}
+	return err
+}
+
+// docAt returns the first number of a document in the second of a time.
+func docAt(timestamp int64) int64 { return timestamp / 1000 << docBits }
+
+// remove removes the messages after a key, up to another.
+func (x *index) remove(ctx context.Context, after, upTo int64) error {
+	for _, statement := range []string{
+		"DELETE FROM words WHERE rowid IN (SELECT doc FROM docs WHERE message > ? AND message <= ?)",
+		"DELETE FROM docs WHERE message > ? AND message <= ?",
+	} {
+		if _, err := x.conn.ExecContext(ctx, statement, after, upTo); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clean removes what was deleted in the store from the file of the index.
+func (x *index) clean(ctx context.Context) error {
+	if x == nil {
+		return nil
+	}
+	for more := true; more; {
+		var err error
+		if more, err = x.catchUp(ctx); err != nil {
+			return history.ErrUnavailable.Wrap("erase from the index", err)
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.conn == nil {
+		return history.ErrUnavailable.Wrap("erase from the index", nil)
+	}
+	_, err := x.conn.ExecContext(ctx, "INSERT INTO words (words) VALUES ('optimize')") // what was deleted is only marked before
+	if err == nil {
+		err = scrubAll(ctx, func(f func(context.Context, *sql.Conn) error) error {
+			return x.commit(ctx, func() error { return f(ctx, x.conn) })
+		})
+	}
+	if err != nil {
+		x.reset()
+		return history.ErrUnavailable.Wrap("erase from the index", err)
+	}
+	return emptyLog(ctx, x.conn, x.store.closed)
+}
+
+// catchUp follows what has changed until now.
+func (x *index) catchUp(ctx context.Context) (more bool, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.conn == nil {
+		if err := x.open(ctx); err != nil {
+			return false, err
+		}
+	}
+	n, err := x.follow(ctx)
+	if err != nil {
+		x.reset()
+	}
+	return n > 0, err
+}

@@ -1,0 +1,255 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/parley-go/parley/history"
+)
+
+// Few rooms that are not large are searched message by message, which needs no index. Everything else
+// is looked up in the index. A page looks at a bounded number of messages, so it can have fewer hits
+// than its limit, or none, and still a cursor.
+
+const (
+	searchedMessages = 2000    // that a page looks at
+	searchedBytes    = 4 << 20 // of these messages
+	scannedRooms     = 100     // that are searched without the index, if there is one
+	scannedMessages  = 20_000  // in these rooms, if there is one
+	scanChunk        = 100     // messages that are read from a room at once
+)
+
+// Search implements [history.Searcher].
+func (s *Store) Search(ctx context.Context, q history.SearchQuery) (found history.Found, err error) {
+	p, err := q.Prepare()
+	if err != nil {
+		return history.Found{}, err
+	}
+	err = s.read(ctx, func(r *reader) error {
+		rooms, total, err := r.searchedRooms(ctx, &p)
+		if err != nil {
+			return err
+		}
+		small := rooms != nil && len(rooms) <= scannedRooms && total <= scannedMessages
+		switch {
+		case strings.HasPrefix(p.Cursor, "i"):
+			small = false
+		case p.Cursor != "":
+			small = true
+		}
+		switch {
+		case rooms != nil && (small || s.index == nil || !s.index.complete.Load() && len(rooms) <= scannedRooms):
+			found, err = r.scanRooms(ctx, &p, rooms)
+		case s.index == nil:
+			return history.ErrNotReady.Wrap("there is no index of words", nil)
+		default:
+			found, err = s.index.search(ctx, r, &p)
+		}
+		return err
+	})
+	return found, err
+}
+
+// searched is a room in which to look.
+type searched struct {
+	id, before int64 // messages with a smaller seq are next
+	name       string
+	buffer     []history.Message
+	end        bool // nothing follows buffer
+}
+
+// searchedRooms returns the rooms to look in, with their notes if asked for, and how many messages they
+// have at most. Nil means all rooms.
+func (r *reader) searchedRooms(ctx context.Context, q *history.SearchQuery) (rooms []*searched, total int64, err error) {
+	if q.Rooms == nil && q.UserID == "" {
+		return nil, 0, nil
+	}
+	names := any(nil)
+	if q.Rooms != nil {
+		text, err := json.Marshal(q.Rooms)
+		if err != nil {
+			return nil, 0, err
+		}
+		names = string(text)
+	}
+	query := "SELECT id, room_id, head - floor FROM rooms WHERE user_id = ?1"
+	if names != nil {
+		query = "SELECT id, room_id, head - floor FROM rooms WHERE room_id IN (SELECT value FROM json_each(?2)) AND (?1 = '' OR user_id = ?1)"
+	}
+	query = "SELECT * FROM (" + query + ") WHERE room_id NOT GLOB '~*' ORDER BY id"
+	rows, err := r.conn.QueryContext(ctx, query, q.UserID, names)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	rooms = []*searched{}
+	for rows.Next() {
+		var room searched
+		var messages int64
+		if err := rows.Scan(&room.id, &room.name, &messages); err != nil {
+			return nil, 0, err
+		}
+		room.before = 1 << 32
+		rooms, total = append(rooms, &room), total+messages
+	}
+	if err := rows.Err(); err != nil || !q.Notes {
+		return rooms, total, err
+	}
+	for _, room := range rooms {
+		notes := searched{name: history.NotesRoom(room.name), before: 1 << 32}
+		var head, floor int64
+		err := r.room.QueryRowContext(ctx, notes.name).Scan(&notes.id, &head, &floor)
+		if err == nil {
+			rooms, total = append(rooms, &notes), total+head-floor
+		} else if !errors.Is(err, sql.ErrNoRows) {
+			return nil, 0, err
+		}
+	}
+	return rooms, total, nil
+}
+
+// scanRooms looks at the messages of rooms, the newest first.
+func (r *reader) scanRooms(ctx context.Context, q *history.SearchQuery, rooms []*searched) (found history.Found, err error) {
+	found = history.Found{Hits: []history.Hit{}, Complete: true}
+	if q.Cursor != "" {
+		var positions map[string]int64 // by number of room; a room that came since has nothing older
+		if err := json.Unmarshal([]byte(q.Cursor), &positions); err != nil {
+			return found, history.ErrBadPage.Wrap("cursor", err)
+		}
+		for _, room := range rooms {
+			room.before = positions[strconv.FormatInt(room.id, 10)]
+		}
+	}
+	for n, bytes := 0, 0; ; n++ {
+		var next *searched
+		for _, room := range rooms {
+			if err := r.fill(ctx, room); err != nil {
+				return found, err
+			}
+			if len(room.buffer) > 0 && (next == nil || next.buffer[0].Timestamp.Before(room.buffer[0].Timestamp.Time)) {
+				next = room
+			}
+		}
+		switch {
+		case next == nil, q.TooOld(&next.buffer[0]):
+			return found, nil
+		case len(found.Hits) == q.Limit, n == searchedMessages, bytes > searchedBytes:
+			positions := make(map[string]int64, len(rooms))
+			for _, room := range rooms {
+				positions[strconv.FormatInt(room.id, 10)] = room.before
+			}
+			cursor, err := json.Marshal(positions)
+			found.Next = string(cursor)
+			return found, err
+		}
+		m := &next.buffer[0]
+		if hit, ok := q.Match(m); ok {
+			found.Hits = append(found.Hits, hit)
+		}
+		bytes += m.Size()
+		next.buffer, next.before = next.buffer[1:], m.Seq
+	}
+}
+
+// fill reads the next messages of a room, if it needs any.
+func (r *reader) fill(ctx context.Context, room *searched) (err error) {
+	if len(room.buffer) > 0 || room.end {
+		return nil
+	}
+	var more bool
+	room.buffer, more, err = query(ctx, r.before, room.name, history.Limit{Messages: scanChunk, Bytes: history.DefaultBytes},
+		room.id<<32, at(room.id, room.before))
+	room.end = !more
+	return err
+}
+
+// candidatesQuery uses only the index of words.
+const candidatesQuery = `SELECT w.rowid, d.message FROM words w JOIN docs d ON d.doc = w.rowid
+	WHERE words MATCH ? AND w.rowid < ? AND w.rowid >= ? ORDER BY w.rowid DESC LIMIT ?`
+
+// search looks up a query in the index.
+func (x *index) search(ctx context.Context, r *reader, q *history.SearchQuery) (found history.Found, err error) {
+	found = history.Found{Hits: []history.Hit{}, Complete: x.complete.Load()}
+	before, since := int64(1<<62), int64(0)
+	if q.Cursor != "" {
+		if before, err = strconv.ParseInt(q.Cursor[1:], 36, 64); err != nil {
+			return found, history.ErrBadPage.Wrap("cursor", err)
+		}
+	} else if !q.Until.IsZero() {
+		before = docAt(q.Until.UnixMilli() + 1000)
+	}
+	if !q.Since.IsZero() {
+		since = docAt(q.Since.UnixMilli())
+	}
+	// The words have only letters and digits, so quoting makes them plain words of the syntax.
+	expression := `"` + strings.Join(q.Words(), `" "`) + `"*`
+	db := x.db.Load()
+	if db == nil {
+		found.Complete = false
+		return found, nil // it is just being opened
+	}
+	rows, err := db.QueryContext(ctx, candidatesQuery, expression, before, since, searchedMessages)
+	if err != nil {
+		return found, err
+	}
+	defer rows.Close()
+	n, bytes := 0, 0
+	for rows.Next() {
+		if len(found.Hits) == q.Limit || bytes > searchedBytes {
+			found.Next = "i" + strconv.FormatInt(before, 36)
+			return found, nil
+		}
+		var id int64
+		if err := rows.Scan(&before, &id); err != nil {
+			return found, err
+		}
+		n++
+		m, ok, err := r.searchedMessage(ctx, q, id)
+		if err != nil {
+			return found, err
+		}
+		if !ok {
+			continue
+		}
+		bytes += m.Size()
+		if hit, ok := q.Match(&m); ok {
+			found.Hits = append(found.Hits, hit)
+		}
+	}
+	if n == searchedMessages {
+		found.Next = "i" + strconv.FormatInt(before, 36)
+	}
+	return found, rows.Err()
+}
+
+// searchedMessage reads a message if it is in a room to look in.
+func (r *reader) searchedMessage(ctx context.Context, q *history.SearchQuery, id int64) (m history.Message, ok bool, err error) {
+	var room, user string
+	err = r.owner.QueryRowContext(ctx, id>>32).Scan(&room, &user)
+	if errors.Is(err, sql.ErrNoRows) {
+		return m, false, nil
+	} else if err != nil {
+		return m, false, err
+	}
+	of, notes := history.NotesOf(room)
+	if !notes {
+		of = room
+	}
+	if notes && !q.Notes || strings.HasPrefix(of, "~") || q.Rooms != nil && !slices.Contains(q.Rooms, of) || q.UserID != "" && q.UserID != user {
+		return m, false, nil
+	}
+	err = scanMessage(r.message.QueryRowContext(ctx, id), room, &m)
+	if errors.Is(err, sql.ErrNoRows) {
+		return m, false, nil
+	}
+	return m, err == nil, err
+}
+
+// ownerQuery returns a room and whose conversation it, or the room of the notes, is.
+const ownerQuery = `SELECT r.room_id, coalesce(r.user_id, (SELECT c.user_id FROM rooms c
+	WHERE r.room_id GLOB '~notes/*' AND c.room_id = substr(r.room_id, 8)), '') FROM rooms r WHERE r.id = ?`
