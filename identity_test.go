@@ -1,11 +1,13 @@
 package parley_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -578,4 +580,79 @@ func TestRecoveredSocketExpires(t *testing.T) {
 			t.Errorf("after it expired: %v, %v", first, again)
 		}
 	})
+}
+
+func TestDisconnectNetwork(t *testing.T) {
+	srv, url := serve(t, &parley.Options{Authorize: &door{}, ClientAddress: func(r *http.Request) string { return r.Header.Get("X-From") }})
+	open := func(from string) *client {
+		conn, _, err := ws.Dial(t.Context(), url+"/socket.io/?EIO=4&transport=websocket", &ws.DialOptions{Header: http.Header{"X-From": {from}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &client{t: t, conn: conn}
+		t.Cleanup(c.cut)
+		c.recv()
+		c.connect("", token("ann"))
+		return c
+	}
+	banned := open("192.0.2.7:80")
+	open("192.0.3.7:80")
+	if err := srv.DisconnectIdentities(t.Context(), auth.Match{Network: netip.MustParsePrefix("192.0.2.0/24")}); err != nil {
+		t.Fatal(err)
+	}
+	banned.expect("41")
+	banned.expectClosed()
+	if n := howMany(t, srv); n != 1 {
+		t.Errorf("%d sockets", n)
+	}
+}
+
+// Each transport asks, and ends with the identity.
+func TestAuthorizeOverHTTP(t *testing.T) {
+	for _, transport := range []string{"polling", "sse"} {
+		t.Run(transport, func(t *testing.T) {
+			d := &door{banned: map[string]bool{"eve": true}}
+			srv, url := serve(t, &parley.Options{Authorize: d})
+			url += "/socket.io/?EIO=4&transport=" + transport
+			p := &poller{t, url}
+			next := p.get // returns what comes next
+			if transport == "sse" {
+				resp, err := http.Get(url)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer http.DefaultClient.CloseIdleConnections()
+				defer resp.Body.Close()
+				lines := bufio.NewScanner(resp.Body)
+				next = func() string {
+					for lines.Scan() {
+						if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+							return data
+						}
+					}
+					return "the end"
+				}
+			}
+			var open struct{ SID string }
+			if err := json.Unmarshal([]byte(strings.TrimPrefix(next(), "0")), &open); err != nil {
+				t.Fatal(err)
+			}
+			p.url += "&sid=" + open.SID
+			p.post("40" + token("eve"))
+			if got := next(); got != `44{"message":"You are banned","data":{"code":"banned","message":"You are banned"}}` {
+				t.Errorf("received %q", got)
+			}
+			p.post("40" + token("ann"))
+			if got := next(); !strings.HasPrefix(got, `40{"sid"`) {
+				t.Errorf("received %q", got)
+			}
+			if err := srv.DisconnectIdentities(t.Context(), auth.Match{Subject: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+			if got := next(); got != "41" && got != "41\x1e1" {
+				t.Errorf("received %q", got)
+			}
+			eventually(t, "end of the session", func() bool { return srv.Stats().Sessions == 0 })
+		})
+	}
 }
