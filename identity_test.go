@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,14 +79,26 @@ func (d *door) Authorize(ctx context.Context, r *auth.Request) (*auth.Identity, 
 	return id, nil
 }
 
+func (d *door) ban(token string, banned bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.banned[token] = banned
+}
+
+func (d *door) requests() []auth.Request {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.asked)
+}
+
 func token(name string) string { return `{"token":"` + name + `"}` }
 
 func TestAuthorize(t *testing.T) {
 	d := &door{banned: map[string]bool{"eve": true}}
 	srv, url := serve(t, &parley.Options{Authorize: d})
-	var seen []string
+	seen := make(chan [3]string, 100)
 	srv.Use(func(ctx context.Context, s *parley.Socket) error {
-		seen = append(seen, s.Identity().Subject, parley.IdentityOf(ctx).Subject, parley.IdentityOf(s).Subject)
+		seen <- [3]string{s.Identity().Subject, parley.IdentityOf(ctx).Subject, parley.IdentityOf(s).Subject}
 		return nil
 	})
 	srv.On("who", func(p *parley.Packet) error { return p.Ack(parley.IdentityOf(p.Context()).Subject) })
@@ -109,13 +122,15 @@ func TestAuthorize(t *testing.T) {
 	// Who is not known does not even learn that there is no such namespace.
 	refused("/none,", token("eve"), `{"message":"You are banned","data":{"code":"banned","message":"You are banned"}}`)
 
-	seen = nil
+	for len(seen) > 0 {
+		<-seen
+	}
 	c := dial(t, url)
-	c.connect("", token("ann"))
+	c.connect("", token("bob"))
 	c.send(`420["who"]`)
-	c.expect(`430["ann"]`)
-	if len(seen) != 3 || seen[0] != "ann" || seen[1] != "ann" || seen[2] != "ann" {
-		t.Errorf("middleware saw %q", seen)
+	c.expect(`430["bob"]`)
+	if got := await(t, "middleware", seen); got != [3]string{"bob", "bob", "bob"} {
+		t.Errorf("middleware saw %q", got)
 	}
 	infos, err := srv.FetchSockets(t.Context())
 	if err != nil {
@@ -123,12 +138,12 @@ func TestAuthorize(t *testing.T) {
 	}
 	found := 0
 	for _, i := range infos {
-		if i.Identity.Subject == "ann" && parley.IdentityOf(i) == i.Identity {
+		if i.Identity.Subject == "bob" && parley.IdentityOf(i) == i.Identity {
 			found++
 		}
 	}
-	if found != len(infos) || found == 0 {
-		t.Errorf("%d of %d sockets are Ann's", found, len(infos))
+	if found != 1 {
+		t.Errorf("%d of %d sockets are Bob's", found, len(infos))
 	}
 	if n := srv.Stats().Unauthorized; n != 6 {
 		t.Errorf("%d refusals are counted", n)
@@ -164,14 +179,14 @@ func TestSocketSize(t *testing.T) {
 func TestAuthorizeEachNamespace(t *testing.T) {
 	d := &door{banned: map[string]bool{"eve": true}}
 	srv, url := serve(t, &parley.Options{Authorize: d})
-	created := 0
-	srv.OnNewNamespace(func(*parley.Namespace) { created++ })
+	var created atomic.Int32
+	srv.OnNewNamespace(func(*parley.Namespace) { created.Add(1) })
 	srv.OfFunc(func(_ context.Context, name string, _ json.RawMessage) bool { return name == "/room" })
 	c := dial(t, url)
 	c.connect("", token("ann"))
 	c.send("40/room," + token("eve"))
 	c.expect(`44/room,{"message":"You are banned","data":{"code":"banned","message":"You are banned"}}`)
-	if created != 0 {
+	if created.Load() != 0 {
 		t.Error("a namespace was created for a client that is banned")
 	}
 	c.connect("/room", token("bob"))
@@ -181,8 +196,8 @@ func TestAuthorizeEachNamespace(t *testing.T) {
 			t.Errorf("%s: %+v, %v", namespace, infos, err)
 		}
 	}
-	if len(d.asked) != 3 || d.asked[0].Namespace != "/" || d.asked[1].Namespace != "/room" {
-		t.Errorf("asked: %+v", d.asked)
+	if asked := d.requests(); len(asked) != 3 || asked[0].Namespace != "/" || asked[1].Namespace != "/room" {
+		t.Errorf("asked: %+v", asked)
 	}
 }
 
@@ -211,7 +226,7 @@ func TestAuthorizeRequest(t *testing.T) {
 					t.Errorf("payload %q, want %q", got, want)
 				}
 			}
-			r := d.asked[0]
+			r := d.requests()[0]
 			h := http.Header(r.Header)
 			if r.Bearer() != "carl" || (h.Get("X-A") == "a") != (name != "none") || (h.Get("X-B") == "b") != (name == "all") {
 				t.Errorf("headers: %v", h)
@@ -505,9 +520,7 @@ func TestDisconnectIdentities(t *testing.T) {
 	other.send("41")
 
 	// She does not come back, even when she is no longer banned.
-	d.mu.Lock()
-	d.banned["eve"] = false
-	d.mu.Unlock()
+	d.ban("eve", false)
 	again := dial(t, url)
 	got := again.connect("", `{"token":"eve","pid":"`+lost.PID+`"}`)
 	if got.SID == lost.SID || got.PID == lost.PID {
@@ -549,11 +562,11 @@ func TestRecoveryNeedsTheSameIdentity(t *testing.T) {
 			t.Errorf("%s: recovered", who)
 		}
 	}
-	d.banned["ann"] = true
+	d.ban("ann", true)
 	if _, got := come("ann"); !strings.HasPrefix(got, `44{"message":"You are banned"`) {
 		t.Errorf("banned: received %q", got)
 	}
-	d.banned["ann"] = false
+	d.ban("ann", false)
 	back, got := come("ann")
 	if !strings.HasPrefix(got, `42["missed",`) {
 		t.Errorf("received %q", got)
