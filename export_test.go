@@ -1,5 +1,7 @@
 package parley
 
+import "unsafe"
+
 // RecoveryForTest lets a test inspect a recovery log.
 type RecoveryForTest struct{ r *recovery }
 
@@ -34,3 +36,6 @@ func (s *Server) ProofsForTest() int {
 	defer s.proofs.mu.Unlock()
 	return len(s.proofs.line) + len(s.proofs.asking)
 }
+
+// SocketSize is the size of a Socket in bytes.
+const SocketSize = unsafe.Sizeof(Socket{})

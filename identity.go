@@ -102,7 +102,7 @@ func (s *Server) DisconnectIdentities(ctx context.Context, which auth.Match) err
 
 // prove asks who the client is. The caller must pass the proof on to a socket, or forget it.
 func (c *connection) prove(ctx context.Context, namespace string, payload json.RawMessage) (*proof, error) {
-	p := c.srv.proofs.begin()
+	p := c.srv.proofs.begin(c.address())
 	id, err := c.ask(ctx, namespace, payload)
 	if err != nil {
 		c.srv.proofs.forget(p)
@@ -115,6 +115,9 @@ func (c *connection) prove(ctx context.Context, namespace string, payload json.R
 	p.identity.Store(id)
 	return p, nil
 }
+
+// address returns the client's address, host:port.
+func (c *connection) address() string { return c.session.Handshake().Address }
 
 func (c *connection) ask(ctx context.Context, namespace string, payload json.RawMessage) (id *auth.Identity, err error) {
 	if err := ctx.Err(); err != nil {

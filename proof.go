@@ -31,10 +31,16 @@ type proofs struct {
 	grace time.Duration
 
 	mu     sync.Mutex
-	line   line                    // of the sockets
-	asking map[*proof][]auth.Match // not in line yet, with what has been revoked since
-	timer  *time.Timer             // runs while line is not empty; made when first needed
-	wakes  int64                   // when timer fires
+	line   line // of the sockets
+	asking map[*proof]*question
+	timer  *time.Timer // runs while line is not empty; made when first needed
+	wakes  int64       // when timer fires
+}
+
+// question is what a client is being asked: who it is.
+type question struct {
+	from    string       // the client's address
+	revoked []auth.Match // since the question
 }
 
 const (
@@ -69,19 +75,21 @@ func (l *line) Pop() any {
 	return p
 }
 
-// begin returns the proof of a client that is about to be asked who it is.
-func (ps *proofs) begin() *proof {
+// begin returns the proof of a client at this address that is about to be asked who it is.
+func (ps *proofs) begin(from string) *proof {
 	p := &proof{}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.asking[p] = nil
+	if ps.asking == nil {
+		ps.asking = map[*proof]*question{}
+	}
+	ps.asking[p] = &question{from: from}
 	return p
 }
 
-// revokedLocked reports whether the identity of a proof that is not in line has been revoked since
-// the client was asked.
-func (ps *proofs) revokedLocked(p *proof) bool {
-	return slices.ContainsFunc(ps.asking[p], func(m auth.Match) bool { return m.Matches(p.identity.Load()) })
+// revokes reports whether the identity of a proof has been revoked since the question.
+func (q *question) revokes(p *proof) bool {
+	return q != nil && slices.ContainsFunc(q.revoked, func(m auth.Match) bool { return m.Matches(p.identity.Load(), q.from) })
 }
 
 // attach puts a proof in line that belongs to a connecting socket from now on. It reports false if it
@@ -92,10 +100,10 @@ func (ps *proofs) attach(p *proof, s *Socket) bool {
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	_, known := ps.asking[p]
-	revoked := ps.revokedLocked(p)
+	q := ps.asking[p]
+	revoked := q.revokes(p)
 	delete(ps.asking, p)
-	if !known || revoked { // it is not known if the socket has closed meanwhile
+	if q == nil || revoked { // without q, the socket has closed meanwhile
 		return !revoked
 	}
 	p.socket = s
@@ -122,7 +130,7 @@ func (ps *proofs) renew(p, fresh *proof) error {
 	switch {
 	case p.socket == nil || p.over:
 		return ErrDisconnected
-	case ps.revokedLocked(fresh):
+	case ps.asking[fresh].revokes(fresh):
 		return errRevoked
 	}
 	p.identity.Store(fresh.identity.Load())
@@ -158,11 +166,11 @@ func (ps *proofs) over(p *proof) bool {
 func (ps *proofs) revoke(which *auth.Match) (sockets []*Socket) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	for p := range ps.asking {
-		ps.asking[p] = append(ps.asking[p], *which)
+	for _, q := range ps.asking {
+		q.revoked = append(q.revoked, *which)
 	}
 	for _, p := range ps.line {
-		if which.Matches(p.identity.Load()) {
+		if which.Matches(p.identity.Load(), p.socket.conn.address()) {
 			sockets = append(sockets, p.socket)
 		}
 	}

@@ -434,12 +434,12 @@ func (r *recovery) bar(which *auth.Match) {
 	r.mu.Lock()
 	defer r.unlock()
 	for _, c := range r.comebacks {
-		who := c.who()
+		who, from := c.who(), "" // whoever comes back shows its address again
 		if c.claimant != nil {
-			who = c.claimant.Identity()
+			who, from = c.claimant.Identity(), c.claimant.conn.address()
 		}
 		switch {
-		case !which.Matches(who):
+		case !which.Matches(who, from):
 		case c.live: // it is about to disconnect
 			c.barred = true
 			delete(r.comebacks, c.pid)

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/notice"
 	"github.com/parley-go/parley/internal/sio"
@@ -61,7 +60,7 @@ func New(o *Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, limits: opts.limits(), log: opts.Logger, namespaces: map[string]*Namespace{}, seed: maphash.MakeSeed()}
 	s.notices = notice.New(s.log)
-	s.proofs.grace, s.proofs.asking = opts.IdentityGrace, map[*proof][]auth.Match{}
+	s.proofs.grace = opts.IdentityGrace
 	eo := opts.engine()
 	eo.Open = func(session *engine.Session) engine.Handler { return newConnection(s, session) }
 	if s.engine, err = engine.NewServer(eo); err != nil {

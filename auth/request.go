@@ -3,8 +3,11 @@ package auth
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/parley-go/parley/internal/address"
 )
 
 // Request is what a client shows to prove who it is. The maps have the types of http.Header and
@@ -57,8 +60,8 @@ func (f AuthorizerFunc) Authorize(ctx context.Context, r *Request) (*Identity, e
 	return f(ctx, r)
 }
 
-// Match selects identities, for example those that have been revoked. It selects the identities for
-// which all of its fields that are set agree. The zero Match selects all identities.
+// Match selects clients by their identities, for example those that have been revoked. It selects the
+// clients for which all of its fields that are set agree. The zero Match selects all clients.
 type Match struct {
 	Subject string
 	Role    Role // Operator also selects admins, who share the operators' ids
@@ -67,14 +70,22 @@ type Match struct {
 	// IssuedBefore selects identities that were proved before this time. Those without an IssuedAt
 	// count as older.
 	IssuedBefore time.Time
+	Network      netip.Prefix // of the client's address
 }
 
-// Matches reports whether m selects the identity. The identity may be nil; no Match selects it.
-func (m *Match) Matches(i *Identity) bool {
+// Matches reports whether m selects a client. The identity may be nil; no Match selects it. From is
+// the client's address and may be a host, or host and port; if it is neither, no Match with a Network selects it.
+func (m *Match) Matches(i *Identity, from string) bool {
 	return i != nil &&
 		(m.Subject == "" || m.Subject == i.Subject) &&
 		(m.Role == "" || m.Role == i.Role || m.Role == Operator && i.Role == Admin) &&
 		(m.Issuer == "" || m.Issuer == i.Issuer) &&
 		(m.TokenID == "" || m.TokenID == i.TokenID) &&
-		(m.IssuedBefore.IsZero() || i.IssuedAt.Before(m.IssuedBefore))
+		(m.IssuedBefore.IsZero() || i.IssuedAt.Before(m.IssuedBefore)) &&
+		(m.Network == netip.Prefix{} || m.contains(from))
+}
+
+func (m *Match) contains(from string) bool {
+	a, ok := address.Parse(from)
+	return ok && m.Network.Contains(a)
 }

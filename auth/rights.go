@@ -51,7 +51,8 @@ type Grant struct {
 	Rights  Rights
 }
 
-// Grants are several grants. The one that matches with the longest pattern decides.
+// Grants are several grants. The one that matches the longest part of the id decides; the id itself comes
+// before a prefix of it.
 type Grants []Grant
 
 // In returns the rights of a subject in a room. Ok reports whether a grant matches; it may give no
@@ -59,15 +60,14 @@ type Grants []Grant
 func (g Grants) In(room, subject string) (r Rights, ok bool) {
 	longest := -1
 	for _, grant := range g {
-		pattern := strings.ReplaceAll(grant.Pattern, "{sub}", subject)
 		prefix, isPrefix := strings.CutSuffix(grant.Pattern, "*")
 		prefix = strings.ReplaceAll(prefix, "{sub}", subject)
-		matches := room == pattern
+		matches, length := room == prefix, 2*len(prefix)+1
 		if isPrefix {
-			matches = strings.HasPrefix(room, prefix)
+			matches, length = strings.HasPrefix(room, prefix), 2*len(prefix)
 		}
-		if matches && len(pattern) > longest {
-			r, ok, longest = grant.Rights, true, len(pattern)
+		if matches && length > longest {
+			r, ok, longest = grant.Rights, true, length
 		}
 	}
 	return r, ok

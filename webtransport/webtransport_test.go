@@ -18,6 +18,7 @@ import (
 	wt "github.com/quic-go/webtransport-go"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/webtransport"
@@ -338,6 +339,27 @@ func TestMiddleware(t *testing.T) {
 	if got := c.recv(); !strings.HasPrefix(got, `40/secret,{"sid"`) {
 		t.Errorf("with a token: %q", got)
 	}
+}
+
+func TestAuthorize(t *testing.T) {
+	s := serve(t, &parley.Options{Authorize: auth.AuthorizerFunc(func(_ context.Context, r *auth.Request) (*auth.Identity, error) {
+		if string(r.Payload) != `{"token":"ann"}` || !r.Secure {
+			return nil, &parley.Error{Code: "bad_token", Message: "Log in first"}
+		}
+		return &auth.Identity{Subject: "ann"}, nil
+	})}, nil)
+	c := s.begin()
+	c.send("40")
+	c.expect(`44{"message":"Log in first","data":{"code":"bad_token","message":"Log in first"}}`)
+	c.send(`40{"token":"ann"}`)
+	if got := c.recv(); !strings.HasPrefix(got, `40{"sid"`) {
+		t.Errorf("with a token: %q", got)
+	}
+	if err := s.DisconnectIdentities(t.Context(), auth.Match{Subject: "ann"}); err != nil {
+		t.Error(err)
+	}
+	c.expect("41")
+	c.expectSessionClosed(0, "")
 }
 
 func TestHeartbeat(t *testing.T) {
