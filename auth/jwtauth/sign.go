@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -124,3 +125,15 @@ func sign(id *auth.Identity, secret []byte, kid, audience string) (string, error
 	}
 	return signed, nil
 }
+
+// String returns no secret.
+func (k RingKey) String() string { return "key " + k.ID }
+
+// GoString returns no secret.
+func (k RingKey) GoString() string { return k.String() }
+
+// LogValue implements [slog.LogValuer]. It has no secret.
+func (k RingKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// LogValue implements [slog.LogValuer]. It has no secret.
+func (k Keyring) LogValue() slog.Value { return slog.AnyValue(fmt.Sprint(k.Keys)) }

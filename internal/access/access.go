@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/auth/jwtauth"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/budget"
 )
@@ -19,8 +21,6 @@ type Options struct {
 	TokenKeys bool
 	// Visitors allows visitors' tokens.
 	Visitors bool
-	// Sign signs the token of a visitor, with HS256. It is needed only for Visitors.
-	Sign func(SigningKey, *auth.Identity) (string, error)
 	// Budgets are limits of the kinds SignIns, Logins and Visitors. Those that are zero are as in
 	// DefaultBudgets.
 	Budgets budget.Limits
@@ -29,11 +29,15 @@ type Options struct {
 	// RefreshEvery is how often Follow reads what other nodes have changed. If zero, never.
 	RefreshEvery time.Duration
 
-	// Ended is called after identities have lost their access, in the memory of this node already, so
-	// that the caller closes their connections. It must not call the Access.
-	Ended func(End)
-	// KeysChanged is called after the signing keys have changed.
-	KeysChanged func()
+	// These are called in the order of the changes. They may ask the Access, but not change it.
+	//
+	// Revoked is called after identities have lost their access, so that the caller closes their
+	// connections. Check refuses them already.
+	Revoked func(auth.Match)
+	// Banned is the same for a network that was banned: of its connections, those go that Check refuses.
+	Banned func(netip.Prefix)
+	// KeysChanged is called after the keys of visitors' tokens have changed.
+	KeysChanged func(*jwtauth.Keyring)
 	// Failed is called if Follow cannot read or write the store. It goes on.
 	Failed func(doing string, err error)
 }
@@ -45,17 +49,6 @@ func DefaultBudgets() (l budget.Limits) {
 	l[budget.Logins] = budget.Limit{PerSecond: 10. / (15 * 60), Burst: 10 - 1}
 	l[budget.Visitors] = budget.Limit{PerSecond: 60. / (60 * 60), Burst: 60 - 1}
 	return l
-}
-
-// An End selects connections that have lost their access: those for which all fields that are set
-// agree. The zero End selects all connections.
-type End struct {
-	Subject         string
-	Role            auth.Role // Operator also selects admins
-	Issuer, TokenID string
-	IssuedBefore    time.Time // identities without a time count as older
-	// Network selects by address, and identities other than operators and services.
-	Network netip.Prefix
 }
 
 // Access is what the package is about. It is safe for concurrent use.
@@ -75,7 +68,7 @@ type Access struct {
 	mu          sync.RWMutex
 	operators   table[operator]
 	sessions    table[Session]
-	signing     table[SigningKey]
+	keyrings    table[jwtauth.Keyring]
 	apiKeys     table[APIKey]
 	revocations table[Revocation]
 	bans        table[Ban]
@@ -90,7 +83,7 @@ type Access struct {
 func New(ctx context.Context, store history.Records, opt *Options) (*Access, error) {
 	a := &Access{
 		store: store, turn: make(chan struct{}, 1), hasher: newHasher(),
-		operators: table[operator]{}, sessions: table[Session]{}, signing: table[SigningKey]{},
+		operators: table[operator]{}, sessions: table[Session]{}, keyrings: table[jwtauth.Keyring]{},
 		apiKeys: table[APIKey]{}, revocations: table[Revocation]{}, bans: table[Ban]{},
 		networks: make(map[int]int), keyNames: make(map[string]string),
 	}
@@ -119,20 +112,26 @@ func New(ctx context.Context, store history.Records, opt *Options) (*Access, err
 
 // news is what others must hear of a change.
 type news struct {
-	ends []End
-	keys bool
+	revoked []auth.Match
+	banned  []netip.Prefix
+	keys    *jwtauth.Keyring // nil: as before
 }
 
-func (n *news) end(e End) { n.ends = append(n.ends, e) }
+func (n *news) end(m auth.Match) { n.revoked = append(n.revoked, m) }
 
-// tell is called without locks.
+// tell is called with the turn, so that others hear of changes in their order, and without locks.
 func (a *Access) tell(n *news) {
-	if n.keys && a.opts.KeysChanged != nil {
-		a.opts.KeysChanged()
+	if n.keys != nil && a.opts.KeysChanged != nil {
+		a.opts.KeysChanged(n.keys)
 	}
-	for _, e := range n.ends {
-		if a.opts.Ended != nil {
-			a.opts.Ended(e)
+	for _, m := range n.revoked {
+		if a.opts.Revoked != nil {
+			a.opts.Revoked(m)
+		}
+	}
+	for _, p := range n.banned {
+		if a.opts.Banned != nil {
+			a.opts.Banned(p)
 		}
 	}
 }
@@ -154,8 +153,8 @@ func (a *Access) Refresh(ctx context.Context) error {
 	}
 	var n news
 	err := a.refresh(ctx, &n)
-	<-a.turn
 	a.tell(&n)
+	<-a.turn
 	return err
 }
 
@@ -196,7 +195,7 @@ func (a *Access) missing(records []history.Record) (removed []history.Record) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	for kind, ids := range map[string]func(func(string, int64)){
-		operatorKind: a.operators.each, sessionKind: a.sessions.each, signingKind: a.signing.each,
+		operatorKind: a.operators.each, sessionKind: a.sessions.each, keyKind: a.keyrings.each,
 		apiKeyKind: a.apiKeys.each, revocationKind: a.revocations.each, banKind: a.bans.each,
 	} {
 		ids(func(id string, version int64) {
@@ -216,8 +215,8 @@ func (a *Access) change(ctx context.Context, build func(now time.Time) ([]histor
 	}
 	var n news
 	err := a.attempt(ctx, build, &n)
-	<-a.turn
 	a.tell(&n)
+	<-a.turn
 	return err
 }
 
@@ -257,8 +256,8 @@ func (a *Access) apply(records []history.Record, n *news) error {
 			err = a.operators.follow(r, func(was, is *operator) { operatorChanged(r.ID, was, is, n) })
 		case sessionKind:
 			err = a.sessions.follow(r, func(_, is *Session) { a.sessionChanged(r.ID, is, n) })
-		case signingKind:
-			err = a.signing.follow(r, func(_, _ *SigningKey) { n.keys = true })
+		case keyKind:
+			err = a.keyrings.follow(r, func(_, is *jwtauth.Keyring) { n.keys = cmp.Or(is, n.keys) })
 		case apiKeyKind:
 			err = a.apiKeys.follow(r, func(was, is *APIKey) { a.apiKeyChangedLocked(was, is, n) })
 		case revocationKind:
@@ -272,7 +271,7 @@ func (a *Access) apply(records []history.Record, n *news) error {
 	}
 	if !a.closed.Load() && a.mustCloseLocked() {
 		a.closed.Store(true)
-		n.end(End{}) // whoever is connected has proved nothing
+		n.end(auth.Match{}) // whoever is connected has proved nothing
 	}
 	return nil
 }

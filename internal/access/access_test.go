@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/auth/jwtauth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/access"
@@ -29,7 +31,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type node struct {
 	*access.Access
 	mu   sync.Mutex
-	ends []access.End
+	ends []auth.Match
+	nets []netip.Prefix
 	keys int
 }
 
@@ -37,18 +40,20 @@ type node struct {
 func open(t testing.TB, store history.Records, opt access.Options) *node {
 	t.Helper()
 	n := &node{}
-	opt.Ended = func(e access.End) {
+	opt.Revoked = func(e auth.Match) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.ends = append(n.ends, e)
 	}
-	opt.KeysChanged = func() {
+	opt.Banned = func(p netip.Prefix) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.nets = append(n.nets, p)
+	}
+	opt.KeysChanged = func(*jwtauth.Keyring) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.keys++
-	}
-	if opt.Sign == nil {
-		opt.Sign = func(k access.SigningKey, who *auth.Identity) (string, error) { return k.ID + "." + who.Subject, nil }
 	}
 	var err error
 	if n.Access, err = access.New(context.Background(), store, &opt); err != nil {
@@ -65,7 +70,7 @@ func cheap(password, salt []byte, _, _ uint32, _ uint8, n uint32) []byte {
 }
 
 // ended returns what has ended since the last call.
-func (n *node) ended() []access.End {
+func (n *node) ended() []auth.Match {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	ends := n.ends
@@ -74,12 +79,7 @@ func (n *node) ended() []access.End {
 }
 
 func (n *node) closes(who *auth.Identity) bool {
-	return slices.ContainsFunc(n.ended(), func(e access.End) bool {
-		return !e.Network.IsValid() && (e.Subject == "" || e.Subject == who.Subject) &&
-			(e.Role == "" || e.Role == who.Role || e.Role == auth.Operator && who.IsOperator()) &&
-			(e.Issuer == "" || e.Issuer == who.Issuer) && (e.TokenID == "" || e.TokenID == who.TokenID) &&
-			(e.IssuedBefore.IsZero() || who.IssuedAt.Before(e.IssuedBefore))
-	})
+	return slices.ContainsFunc(n.ended(), func(m auth.Match) bool { return m.Matches(who) })
 }
 
 const password = "correct horse"
@@ -143,7 +143,7 @@ func TestNodesFollow(t *testing.T) {
 			}
 		}
 		refresh()
-		if e := b.ended(); !b.Closed() || !slices.Contains(e, access.End{}) {
+		if e := b.ended(); !b.Closed() || !slices.Contains(e, auth.Match{}) {
 			t.Errorf("b has not become closed: %v", e)
 		}
 		in := a.signIn(t, "anna")
@@ -227,7 +227,7 @@ func playNodes(t *testing.T, steps []step) error {
 	var cookies []access.Secret
 	state := func(n *node) string {
 		var b strings.Builder
-		fmt.Fprint(&b, n.Operators(), n.Sessions("anna"), n.Sessions("bert"), n.Keys(), n.Revocations(), n.Bans(), n.SigningKeys())
+		fmt.Fprint(&b, n.Operators(), n.Sessions("anna"), n.Sessions("bert"), n.Keys(), n.Revocations(), n.Bans(), n.Keyring() != nil)
 		for _, c := range cookies {
 			_, err := n.Session(c)
 			fmt.Fprint(&b, code(err))
@@ -316,11 +316,11 @@ func TestSecretsAreHidden(t *testing.T) {
 	wantCode(t, "key", err, "")
 	visitor, err := n.NewVisitor(t.Context(), "")
 	wantCode(t, "visitor", err, "")
-	signing := n.SigningKeys()
-	secrets := []string{password, string(in.Cookie), string(key), string(visitor.Token), string(signing[0].Secret), fmt.Sprint(signing[0].Secret), fmt.Sprintf("%x", signing[0].Secret)}
+	signing := n.Keyring()
+	secrets := []string{password, string(in.Cookie), string(key), string(visitor.Token), string(signing.Keys[0].Secret), fmt.Sprint(signing.Keys[0].Secret), fmt.Sprintf("%x", signing.Keys[0].Secret)}
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	for _, v := range []any{access.Credentials{Login: "anna", Password: password}, in, key, visitor, signing, signing[0], n.Operators(), n.Keys()} {
+	for _, v := range []any{access.Credentials{Login: "anna", Password: password}, in, key, visitor, signing, *signing, signing.Keys, signing.Keys[0], n.Operators(), n.Keys()} {
 		fmt.Fprintf(&log, "%v %+v %#v %s\n", v, v, v, v)
 		if p, ok := v.(*access.SignedIn); ok {
 			fmt.Fprintf(&log, "%v %+v %#v\n", *p, *p, *p)

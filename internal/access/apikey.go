@@ -51,7 +51,7 @@ func (a *Access) apiKeyChangedLocked(was, is *APIKey, n *news) {
 	if was != nil && (is == nil || is.ID != was.ID) {
 		delete(a.keyNames, was.ID)
 		a.seen.forget(was.ID)
-		n.end(End{Issuer: KeyIssuer, TokenID: was.ID})
+		n.end(auth.Match{Issuer: KeyIssuer, TokenID: was.ID})
 	}
 	if is != nil {
 		a.keyNames[is.ID] = is.Name

@@ -59,9 +59,9 @@ func (a *Access) banChangedLocked(id string, was, is *Ban, n *news) {
 	is.Subject = id
 	if p, ok := is.network(); ok {
 		a.networks[p.Bits()]++
-		n.end(End{Network: p})
+		n.banned = append(n.banned, p)
 	} else {
-		n.end(End{Subject: strings.TrimPrefix(id, ofUser), Role: auth.User})
+		n.end(auth.Match{Subject: strings.TrimPrefix(id, ofUser), Role: auth.User})
 	}
 }
 

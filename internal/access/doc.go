@@ -5,7 +5,7 @@
 //	kind of record   id                        what it is
 //	operator         the operator's id         see Operator; with the hash of the password
 //	session          SHA-256 of the cookie     see Session
-//	key              the key's id (kid)        see SigningKey
+//	key              visitors                  the keys of visitors' tokens
 //	apikey           its name                  see APIKey; with the SHA-256 of the key
 //	revocation       user:…, jti:…, *, …       see Revocation
 //	ban              user:…, net:…             see Ban

@@ -84,11 +84,6 @@ func (a *Access) overLocked(now time.Time) (records []history.Record) {
 			records = append(records, a.apiKeys.put(apiKeyKind, name, &k))
 		}
 	}
-	for id, r := range a.signing {
-		if r.value.over(now) {
-			records = append(records, a.signing.put(signingKind, id, nil))
-		}
-	}
 	for id, r := range a.revocations {
 		if !now.Before(r.value.Until) {
 			records = append(records, a.revocations.put(revocationKind, id, nil))

@@ -47,11 +47,11 @@ type operator struct {
 func operatorChanged(id string, was, is *operator, n *news) {
 	switch {
 	case is == nil:
-		n.end(End{Subject: id, Role: auth.Operator})
+		n.end(auth.Match{Subject: id, Role: auth.Operator})
 	case is.Disabled && (was == nil || !was.Disabled):
-		n.end(End{Subject: id, Role: auth.Operator})
+		n.end(auth.Match{Subject: id, Role: auth.Operator})
 	case was == nil || !was.ValidFrom.Equal(is.ValidFrom):
-		n.end(End{Subject: id, Role: auth.Operator, IssuedBefore: is.ValidFrom})
+		n.end(auth.Match{Subject: id, Role: auth.Operator, IssuedBefore: is.ValidFrom})
 	}
 }
 

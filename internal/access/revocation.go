@@ -44,8 +44,8 @@ type Revocation struct {
 }
 
 // end returns what a revocation selects.
-func (r *Revocation) end() End {
-	e := End{IssuedBefore: r.Before}
+func (r *Revocation) end() auth.Match {
+	e := auth.Match{IssuedBefore: r.Before}
 	kind, id, _ := strings.Cut(r.Subject, ":")
 	switch kind + ":" {
 	case ofUser:
@@ -55,7 +55,7 @@ func (r *Revocation) end() End {
 	case ofService:
 		e.Subject, e.Role = id, auth.Service
 	case ofToken:
-		e = End{TokenID: id}
+		e = auth.Match{TokenID: id}
 	}
 	return e
 }

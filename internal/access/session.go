@@ -46,7 +46,7 @@ func (a *Access) sessionChanged(id string, is *Session, n *news) {
 		return
 	}
 	a.seen.forget(id)
-	n.end(End{Issuer: SessionIssuer, TokenID: id})
+	n.end(auth.Match{Issuer: SessionIssuer, TokenID: id})
 }
 
 // newSessionLocked returns a session for an operator, the cookie, and the changes that make it.

@@ -1,114 +1,59 @@
 package access
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
-	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/auth/jwtauth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/budget"
 )
 
-const signingKind = "key"
+// The keys of visitors' tokens are one record.
+const (
+	keyKind  = "key"
+	visitors = "visitors"
+)
 
 const (
-	// VisitorIssuer is the issuer of the tokens that the server itself signs.
-	VisitorIssuer = "parley"
 	// VisitorPrefix begins the ids of visitors.
 	VisitorPrefix = "v_"
 	// VisitorLife is how long a visitor's token lives. It is renewed after half of that.
 	VisitorLife = 180 * 24 * time.Hour
-
-	signingKeySize = 32 // bytes, as the hash of HS256 (RFC 7518, section 3.2)
 )
 
-// A SigningKey signs and verifies visitors' tokens with HS256.
-type SigningKey struct {
-	ID        string    `json:"-"` // the kid
-	Secret    []byte    `json:"secret"`
-	CreatedAt time.Time `json:"createdAt"`
-	// Retired is when a newer key took its place, zero if none has. For VisitorLife after that it still
-	// verifies.
-	Retired time.Time `json:"retired,omitzero"`
-}
-
-func (k *SigningKey) over(now time.Time) bool {
-	return !k.Retired.IsZero() && !now.Before(k.Retired.Add(VisitorLife))
-}
-
-// String returns no secret.
-func (k SigningKey) String() string { return "key " + k.ID }
-
-// GoString returns no secret.
-func (k SigningKey) GoString() string { return k.String() }
-
-// LogValue implements [slog.LogValuer].
-func (k SigningKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
-
-// SigningKeys returns the keys that verify visitors' tokens. The first one signs, unless it is retired.
-func (a *Access) SigningKeys() []SigningKey {
+// Keyring returns the keys of visitors' tokens; nil if there are none yet. Do not show it to anybody.
+func (a *Access) Keyring() *jwtauth.Keyring {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	return a.signingKeysLocked(now())
+	return a.keyrings.get(visitors)
 }
 
-func (a *Access) signingKeysLocked(now time.Time) (keys []SigningKey) {
-	for id, r := range a.signing {
-		if k := *r.value; !k.over(now) {
-			k.ID = id
-			keys = append(keys, k)
-		}
-	}
-	slices.SortFunc(keys, func(x, y SigningKey) int {
-		return cmp.Or(x.Retired.Compare(y.Retired), y.CreatedAt.Compare(x.CreatedAt), cmp.Compare(x.ID, y.ID))
+// RotateKeys makes a new key, which signs from now on. The old one goes on verifying for VisitorLife.
+func (a *Access) RotateKeys(ctx context.Context) error {
+	return a.change(ctx, func(time.Time) ([]history.Record, error) {
+		next := a.keyrings.get(visitors).Rotate(VisitorLife)
+		return []history.Record{a.keyrings.put(keyKind, visitors, next)}, nil
 	})
-	return keys
 }
 
-// RotateKeys makes a new key that signs from now on.
-func (a *Access) RotateKeys(ctx context.Context) (SigningKey, error) {
-	var key SigningKey
-	err := a.change(ctx, func(now time.Time) (records []history.Record, err error) {
-		key, records = a.newSigningKeyLocked(now)
-		return records, nil
-	})
-	return key, err
-}
-
-func (a *Access) newSigningKeyLocked(now time.Time) (key SigningKey, records []history.Record) {
-	key = SigningKey{ID: strings.ToLower(rand.Text()[:10]), Secret: make([]byte, signingKeySize), CreatedAt: now}
-	rand.Read(key.Secret)
-	records = append(records, a.signing.put(signingKind, key.ID, &key))
-	for id, r := range a.signing {
-		if old := *r.value; old.Retired.IsZero() {
-			old.Retired = now
-			records = append(records, a.signing.put(signingKind, id, &old))
-		}
+// keyring is Keyring, and makes the first key.
+func (a *Access) keyring(ctx context.Context) (*jwtauth.Keyring, error) {
+	if k := a.Keyring(); k != nil {
+		return k, nil
 	}
-	return key, records
-}
-
-// signingKey returns the key that signs. It makes the first one.
-func (a *Access) signingKey(ctx context.Context) (key SigningKey, err error) {
-	if keys := a.SigningKeys(); len(keys) > 0 && keys[0].Retired.IsZero() {
-		return keys[0], nil
-	}
-	err = a.change(ctx, func(now time.Time) (records []history.Record, err error) {
-		if keys := a.signingKeysLocked(now); len(keys) > 0 && keys[0].Retired.IsZero() {
-			key = keys[0] // another one was faster
-			return nil, nil
+	err := a.change(ctx, func(time.Time) ([]history.Record, error) {
+		if a.keyrings.get(visitors) != nil {
+			return nil, nil // another one was faster
 		}
-		key, records = a.newSigningKeyLocked(now)
-		return records, nil
+		return []history.Record{a.keyrings.put(keyKind, visitors, (*jwtauth.Keyring)(nil).Rotate(VisitorLife))}, nil
 	})
-	return key, err
+	return a.Keyring(), err
 }
 
 // A Visitor is a user that the server has made up.
@@ -148,16 +93,16 @@ func (a *Access) RenewVisitor(ctx context.Context, who *auth.Identity) (*Visitor
 }
 
 func (a *Access) signVisitor(ctx context.Context, userID string) (*Visitor, error) {
-	key, err := a.signingKey(ctx)
+	keys, err := a.keyring(ctx)
 	if err != nil {
 		return nil, err
 	}
 	issued := now().Truncate(time.Second) // as tokens have it
 	who := &auth.Identity{
 		Subject: userID, Role: auth.User, Visitor: true,
-		Issuer: VisitorIssuer, IssuedAt: issued, Expires: issued.Add(VisitorLife),
+		Issuer: jwtauth.VisitorIssuer, IssuedAt: issued, Expires: issued.Add(VisitorLife),
 	}
-	token, err := a.opts.Sign(key, who)
+	token, err := keys.Sign(who)
 	if err != nil {
 		return nil, err
 	}

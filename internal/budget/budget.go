@@ -15,7 +15,7 @@ import (
 type Kind uint8
 
 // The kinds. Package engine charges the first three for each connection, and package parley the
-// fourth. Package access charges the last three, and package chat the others; see its Budgets.
+// fourth. Packages chat and access charge the others; see their Budgets.
 const (
 	Frames   Kind = iota // control frames, small fragments, and packets without an event
 	Bytes                // received bytes, of any sort
@@ -54,6 +54,7 @@ const (
 	AddressSearches      // searches of all users of an address
 	OperatorSearches     // searches of an operator or a program
 
+	// Budgets of those who have not signed in. Package access charges them.
 	SignIns  // attempts of the clients of an address to sign in as an operator
 	Logins   // attempts to sign in with the same name, from anywhere
 	Visitors // tokens of new visitors for the clients of an address
