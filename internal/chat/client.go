@@ -125,7 +125,7 @@ func (c *Client) Begin(ctx context.Context) error {
 
 // Close ends all memberships. The peer itself leaves the rooms.
 func (c *Client) Close() {
-	if who := c.who.Load(); who != nil {
+	if who := c.who.Swap(nil); who != nil {
 		c.service.connected.leave(member(who), c)
 		c.appear(who, nil)
 	}
