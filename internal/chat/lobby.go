@@ -32,6 +32,7 @@ import (
 type lobby struct {
 	service *Service
 
+	poll    time.Duration
 	watched atomic.Int32 // watchers, and those that read their first page
 
 	mu       sync.Mutex
@@ -109,7 +110,7 @@ func (l *lobby) settleLocked() {
 
 // waitLocked returns the time until the next read of what has changed.
 func (l *lobby) waitLocked() time.Duration {
-	every := lobbyPoll
+	every := l.poll
 	if l.hinted && !l.failing {
 		every = lobbyEvery
 	}

@@ -107,7 +107,7 @@ func capabilitiesOf(store history.Store) (c capabilities) {
 func New(store history.Store, log *history.Log, o Options) *Service {
 	s := &Service{store: store, log: log, opts: o, can: capabilitiesOf(store)}
 	s.presence = presence{service: s, rooms: make(map[string]*room)}
-	s.lobby.service = s
+	s.lobby.service, s.lobby.poll = s, lobbyPoll
 	log.OnChange(s.lobby.hint)
 	s.staff.service, s.staff.herald = s, herald{every: staffEvery, announce: s.staff.announce}
 	s.visitors.service, s.visitors.herald = s, herald{every: visitorEvery, announce: s.visitors.announce}
