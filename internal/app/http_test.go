@@ -58,6 +58,7 @@ func TestWhatIsServed(t *testing.T) {
 		{"/icon.svg", "image/svg+xml", "<svg", 200},
 		{"/parley.js", "text/javascript; charset=utf-8", "export", 200},
 		{"/room.js", "text/javascript; charset=utf-8", "export", 200},
+		{"/lobby.js", "text/javascript; charset=utf-8", "export", 200},
 		{"/transports.js", "text/javascript; charset=utf-8", "import", 200},
 		{"/feed.js", "text/javascript; charset=utf-8", "export", 200},
 		{"/healthz", "text/plain; charset=utf-8", "ok\n", 200},

@@ -2,6 +2,7 @@
 import { Client, PollingTransport, SSETransport, WebSocketTransport, connect, type TransportClass } from '../parley.js';
 import { JSONPTransport, WebTransportTransport, allForSocketIO, forSocketIO, socketIOTransports } from '../transports.js';
 import { Feed } from '../feed.js';
+import { Lobby } from '../lobby.js';
 import type { ClientToServerEvents, Content, Room as Conversation, ServerToClientEvents } from '../protocol.js';
 import type { Socket } from 'socket.io';
 import { Room, type FromServer as RoomEvents, type Refusal, type RefusalCode, type ToServer } from '../room.js';
@@ -76,3 +77,9 @@ official.emit('joinRoom', { roomId: 'a' }, (joined) => ('error' in joined ? join
 official.timeout(5).emitWithAck('claimRoom', { roomId: 'a' }).then((row) => 'error' in row || row.change.toFixed());
 // @ts-expect-error no such event
 official.emit('jionRoom', { roomId: 'a' });
+
+const lobby = new Lobby(chat, { operatorId: 'anna', filter: { assignee: { operatorId: 'bob' } }, sort: 'waiting', onchange: () => lobby.rooms().map(({ unread }) => unread.toFixed()) });
+lobby.show({ filter: { status: 'all' } }).then(() => lobby.more());
+lobby.operators.get('bob')?.status === 'away';
+// @ts-expect-error a wrong order
+lobby.show({ sort: 'size' });
