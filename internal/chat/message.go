@@ -118,10 +118,11 @@ func (c *Client) draft(m *membership, q *SendRequest) (d history.Draft, err erro
 		return d, err
 	}
 	who := a.who
-	if identity := c.who.Load(); identity != nil && identity.Role == auth.Service && (q.UserID != "" || q.OperatorID != "") {
-		who = Principal{} // it acts as anybody
+	identity := c.who.Load()
+	if identity != nil && identity.Role == auth.Service && (q.UserID != "" || q.OperatorID != "") {
+		who, identity = Principal{}, nil // it acts as anybody
 	}
-	who, err = who.complete(c.peer.ID(), q.UserID, q.OperatorID)
+	who, err = who.complete(c.peer.ID(), q.UserID, q.OperatorID, identity != nil)
 	if err != nil {
 		return d, err
 	}
