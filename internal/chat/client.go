@@ -123,9 +123,9 @@ func (c *Client) Begin(ctx context.Context) error {
 	return c.service.affordTogether(ctx, &c.reader, budget.AddressEvents, &c.service.accounts.events, 1)
 }
 
-// Close ends all memberships. The peer itself leaves the rooms.
+// Close ends all memberships. The peer itself leaves the rooms. Closing again does nothing.
 func (c *Client) Close() {
-	if who := c.who.Load(); who != nil {
+	if who := c.who.Swap(nil); who != nil {
 		c.service.connected.leave(member(who), c)
 		c.appear(who, nil)
 	}
