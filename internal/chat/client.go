@@ -154,17 +154,22 @@ func (m *membership) settle(now *access) (stays bool) {
 		return false
 	case now.rights.Has(auth.Read) && now.view() == old.view():
 		return true
-	case m.gone.Swap(true):
-		return false
 	}
-	room := m.place.room.id
-	m.client.peer.Exit(old.view().channel(room))
-	m.end()
-	m.client.peer.Tell(string(conversation.ErrorNotice), conversation.Notice{
+	m.evict(old.view(), string(conversation.ErrorNotice), conversation.Notice{
 		Code: conversation.Forbidden, Message: "your rights in this room have changed", Event: string(conversation.JoinRoom),
-		Data: conversation.RefusalData{RoomID: room},
+		Data: conversation.RefusalData{RoomID: m.place.room.id},
 	})
 	return false
+}
+
+// evict ends a membership for a reason that the client is told. Any goroutine may call it.
+func (m *membership) evict(from view, event string, why any) {
+	if m.gone.Swap(true) {
+		return
+	}
+	m.client.peer.Exit(from.channel(m.place.room.id))
+	m.end()
+	m.client.peer.Tell(event, why)
 }
 
 // forget ends a membership that was evicted, and returns the refusal of what the client wanted there.

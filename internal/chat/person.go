@@ -232,6 +232,12 @@ func (c *Client) person(ctx context.Context, event, userID string, get func(cont
 		return answer, err
 	}
 	defer cancel()
+	if answer.Rooms, err = c.list(reading, who, history.RoomQuery{UserID: userID, Limit: maxOpen, By: member(who)}); err != nil {
+		return answer, err
+	}
+	if s.isClosed() && who.Grants != nil && len(answer.Rooms) == 0 {
+		return answer, Refuse(Forbidden, "you may not see any conversation of this user")
+	}
 	p, err := get(reading)
 	if err != nil {
 		return answer, s.storeError(ctx, "read user", err)
@@ -241,6 +247,5 @@ func (c *Client) person(ctx context.Context, event, userID string, get func(cont
 		CreatedAt: present(p.CreatedAt), SeenAt: present(p.SeenAt),
 		Online: len(s.connected.clients(history.Member{UserID: p.UserID})) > 0,
 	}
-	answer.Rooms, err = c.list(reading, who, history.RoomQuery{UserID: p.UserID, Limit: maxOpen, By: member(who)})
-	return answer, err
+	return answer, nil
 }

@@ -18,7 +18,10 @@ type door struct {
 }
 
 var doors = []door{
-	{'j', func(p *person, room string) error { _, err := p.tryJoin(conversation.JoinRequest{RoomID: room}); return err }},
+	{'j', func(p *person, room string) error {
+		_, err := p.tryJoin(conversation.JoinRequest{RoomID: room})
+		return err
+	}},
 	{'n', func(p *person, room string) error {
 		_, err := p.tryJoin(conversation.JoinRequest{RoomID: room, Notes: true})
 		return err
