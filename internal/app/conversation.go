@@ -26,8 +26,8 @@ func (s *Server) openConversations() {
 		MaxMessage: int(c.MaxMessage),
 		Timeout:    storeTimeout,
 		EditWindow: c.EditWindow, MaxOpenConversations: c.MaxOpenConversations, Preview: c.Preview, OpenRooms: c.OpenRooms,
-		Announcer:  events.Announcer(s.sockets),
-		Budgets:    c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
+		Announcer: events.Announcer(s.sockets),
+		Budgets:   c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
 		Appended: s.metrics.stored,
 		Failed:   s.metrics.failed,
 	})

@@ -111,6 +111,21 @@ func (c *Client) SetIdentity(ctx context.Context, who *auth.Identity) error {
 	return nil
 }
 
+// Claim says who a client without an identity says it is. A closed server does not listen.
+func (c *Client) Claim(ctx context.Context, p Principal) error {
+	if c.service.isClosed() || p.UserID == "" && p.OperatorID == "" {
+		return nil
+	}
+	if err := p.check(c.peer.ID()); err != nil {
+		return err
+	}
+	who := &auth.Identity{Subject: p.UserID, Role: auth.User, Name: p.Name}
+	if p.OperatorID != "" {
+		who.Subject, who.Role = p.OperatorID, auth.Operator
+	}
+	return c.SetIdentity(ctx, who)
+}
+
 // Identity returns who the client is, or nil.
 func (c *Client) Identity() *auth.Identity { return c.who.Load() }
 

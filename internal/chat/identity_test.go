@@ -1,7 +1,6 @@
 package chat_test
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -104,17 +103,7 @@ func TestRightsEnd(t *testing.T) {
 // what it wrote, in the rooms where it is. Whoever has only the visitor's identity is out.
 func TestIdentify(t *testing.T) {
 	signed := &auth.Identity{Subject: "u7", Role: auth.User, Name: "Ann", Email: "ann@example.com"}
-	atDesk(t, func(o *chat.Options) {
-		o.Verify = func(_ context.Context, token string) (*auth.Identity, error) {
-			switch token {
-			case "ann":
-				return signed, nil
-			case "anna":
-				return &auth.Identity{Subject: "anna", Role: auth.Operator}, nil
-			}
-			return nil, chat.Refuse(chat.BadToken, "no")
-		}
-	}, func(d *desk) {
+	atDesk(t, nil, func(d *desk) {
 		ctx := d.Context()
 		v, tab, anna := d.visitor("v_1"), d.visitor("v_1"), d.operator("anna")
 		room := v.start("helo")
@@ -126,18 +115,16 @@ func TestIdentify(t *testing.T) {
 		}
 		defer stop()
 		anna.join(room)
-		for _, token := range []string{"", "anna", "forged"} {
-			if _, err := v.Identify(ctx, conversation.TokenRequest{Token: token}); err == nil {
-				t.Errorf("the token %q is accepted", token)
-			}
+		for _, who := range []*auth.Identity{anna.Identity(), tab.Identity(), {Subject: "s", Role: auth.Service}} {
+			_, err := v.Identify(ctx, who)
+			wantCode(t, err, chat.Forbidden)
 		}
-		if _, err := anna.Identify(ctx, conversation.TokenRequest{Token: "ann"}); err == nil {
-			t.Error("an operator became a user")
-		}
+		_, err = anna.Identify(ctx, signed)
+		wantCode(t, err, chat.Forbidden)
 		v.heard()
 		tab.heard()
 		anna.heard()
-		who, err := v.Identify(ctx, conversation.TokenRequest{Token: "ann"})
+		who, err := v.Identify(ctx, signed)
 		if err != nil || who.Merged != 1 || who.Me.UserID != "u7" || !slices.Equal(who.Me.Was, []string{"v_1"}) || who.Me.Visitor {
 			t.Fatalf("identified as %+v, %v", who, err)
 		}
@@ -159,7 +146,7 @@ func TestIdentify(t *testing.T) {
 		tab.hears()
 		_, err = tab.tryJoin(conversation.JoinRequest{RoomID: room})
 		wantCode(t, err, chat.Forbidden)
-		if _, err := tab.Identify(ctx, conversation.TokenRequest{Token: "ann"}); err != nil { // once more
+		if _, err := tab.Identify(ctx, signed); err != nil { // once more
 			t.Error(err)
 		}
 		tab.join(room)

@@ -36,8 +36,6 @@ type Options struct {
 	MaxOpenConversations int
 	// Preview shows operators what users are typing.
 	Preview bool
-	// Verify, if not nil, returns the identity that a token proves. Its errors are *Error.
-	Verify func(ctx context.Context, token string) (*auth.Identity, error)
 	// OperatorName, if not nil, returns the name of an operator, who may not be connected. If it is
 	// empty, the id stands for it.
 	OperatorName func(operatorID string) string
