@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/parley-go/parley/auth"
@@ -180,7 +179,7 @@ func (s *Service) appended(stored history.Appended, err error) (history.Message,
 
 // Event returns the event that tells clients of a stored message.
 func Event(m *history.Message) string {
-	note := strings.HasPrefix(m.RoomID, notesPrefix)
+	_, note := history.NotesOf(m.RoomID)
 	switch {
 	case note && m.Rev > 0:
 		return string(conversation.NoteChanged)
@@ -195,7 +194,7 @@ func Event(m *history.Message) string {
 // EncodeMessage returns a stored message as JSON. A note has the id of its conversation.
 func EncodeMessage(m *history.Message) json.RawMessage {
 	const others = 250 // approximate bytes of the other members
-	if room, ok := strings.CutPrefix(m.RoomID, notesPrefix); ok {
+	if room, ok := history.NotesOf(m.RoomID); ok {
 		note := *m
 		note.RoomID = room
 		m = &note

@@ -11,10 +11,7 @@ import (
 
 // reserved begins the ids of rooms that only the service uses, such as those of notes, which the user
 // of a conversation never sees.
-const (
-	reserved    = "~"
-	notesPrefix = reserved + "notes/"
-)
+const reserved = "~"
 
 // everything are all rights. In a conversation, they are those of operators. Users of a conversation
 // have rights of their own.
