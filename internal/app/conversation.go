@@ -25,7 +25,7 @@ func (s *Server) openConversations() {
 		PageBytes:  int(c.MaxOutbox) / 2, // otherwise the page itself would make the client a slow one
 		MaxMessage: int(c.MaxMessage),
 		Timeout:    storeTimeout,
-		EditWindow: c.EditWindow, MaxOpenConversations: c.MaxOpenConversations, Preview: c.Preview, OpenRooms: c.OpenRooms,
+		EditWindow: c.EditWindow, MaxOpenConversations: c.MaxOpenConversations, Preview: c.Preview, Search: c.Search, OpenRooms: c.OpenRooms,
 		Announcer: events.Announcer(s.sockets),
 		Budgets:   c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
 		Appended: s.metrics.stored,

@@ -131,11 +131,14 @@ func (c *Client) draft(m *membership, q *SendRequest) (d history.Draft, err erro
 		}
 		who.UserID = a.owner
 	}
-	return history.Draft{
+	d = history.Draft{
 		RoomID: q.RoomID, UserID: who.UserID, OperatorID: who.OperatorID,
-		ClientID: q.ClientID, Message: q.Message,
-		Conversation: a.pending, KeepOperator: c.service.operatorIsThere,
-	}, nil
+		ClientID: q.ClientID, Message: q.Message, Conversation: a.pending,
+	}
+	if a.owner != "" {
+		d.KeepOperator = c.service.operatorIsThere
+	}
+	return d, nil
 }
 
 // content checks the content of a message. If it is too large, content tries whether it is without

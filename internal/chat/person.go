@@ -24,7 +24,7 @@ func (c *Client) Hello(ctx context.Context, q conversation.HelloRequest) (conver
 		Open: []conversation.Room{},
 		Settings: conversation.Settings{
 			Open: !s.isClosed(), Preview: s.opts.Preview, MaxMessage: s.opts.MaxMessage,
-			EditWindow: s.opts.EditWindow.Milliseconds(), Search: s.can.search != nil,
+			EditWindow: s.opts.EditWindow.Milliseconds(), Search: s.can.search != nil && s.opts.Search,
 		},
 	}
 	if who == nil {

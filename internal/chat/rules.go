@@ -85,7 +85,7 @@ func (s *Service) access(ctx context.Context, as Principal, who *auth.Identity, 
 	var row *history.Room
 	if a.pending != nil {
 		a.owner = a.pending.UserID
-	} else if s.can.rooms != nil {
+	} else if s.can.rooms != nil && !s.presence.isFree(room) {
 		found, err := s.can.rooms.Room(ctx, room, as.reader())
 		switch {
 		case history.Code(err) == history.ErrNotFound.Code:
