@@ -49,8 +49,20 @@ func IdentityOf(from Valuer) *auth.Identity {
 // is not, or if Authorize refuses, the socket keeps the identity that it has, and the error is one
 // that the client may see. After a disconnect the error is ErrDisconnected.
 func (s *Socket) Renew(ctx context.Context, payload json.RawMessage) (*auth.Identity, error) {
+	return s.Become(ctx, payload, func(id *auth.Identity) error {
+		if !id.Same(s.Identity()) {
+			return errSomebodyElse
+		}
+		return nil
+	})
+}
+
+// Become is like Renew, for a client that becomes somebody else, such as a visitor who signs in.
+// Accept decides whether it may, and its error is Become's. What the socket was allowed to do before,
+// such as being in rooms, is up to you.
+func (s *Socket) Become(ctx context.Context, payload json.RawMessage, accept func(*auth.Identity) error) (*auth.Identity, error) {
 	if s.proof == nil {
-		return nil, errors.New("parley: Renew needs Options.Authorize")
+		return nil, errors.New("parley: a new identity needs Options.Authorize")
 	}
 	fresh, err := s.conn.prove(ctx, s.nsp.name, payload)
 	if err != nil {
@@ -58,8 +70,8 @@ func (s *Socket) Renew(ctx context.Context, payload json.RawMessage) (*auth.Iden
 	}
 	defer s.nsp.srv.proofs.forget(fresh)
 	id := fresh.identity.Load()
-	if !id.Same(s.Identity()) {
-		return nil, errSomebodyElse
+	if err := accept(id); err != nil {
+		return nil, err
 	}
 	return id, s.nsp.srv.proofs.renew(s.proof, fresh)
 }

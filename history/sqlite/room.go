@@ -85,7 +85,7 @@ const replayMergedQuery = "SELECT " + columns + ` FROM messages m
 
 // newestChangeQuery reads the newest change of all conversations. An erasure takes a number, too: the
 // changes up to it are not complete any more.
-const newestChangeQuery = `SELECT max((SELECT coalesce(max(change), 0) FROM rooms WHERE change > 0),
+const newestChangeQuery = `SELECT max((SELECT coalesce(max(change), 0) FROM rooms WHERE user_id IS NOT NULL),
 	coalesce((SELECT CAST(v AS INTEGER) FROM meta WHERE k = 'erased_change'), 0))`
 
 // positionsQuery reads the newest change, and the one up to which the changes are not complete.
@@ -100,8 +100,7 @@ func (b *batch) bump(r *room) {
 	}
 }
 
-// converse makes an absent room a conversation that has no messages yet. Its first change is up to the
-// caller.
+// converse makes an absent room a conversation that has no messages yet, which is its first change.
 func (b *batch) converse(ctx context.Context, name string, r *room, c *history.Conversation, now int64) error {
 	known, err := b.personOf(ctx, c.UserID)
 	if err != nil {
@@ -114,11 +113,12 @@ func (b *batch) converse(ctx context.Context, name string, r *room, c *history.C
 	if err != nil {
 		return err
 	}
-	_, err = b.conn.ExecContext(ctx, `INSERT OR ROLLBACK INTO rooms
-		(id, room_id, last_at, created_at, user_id, status, subject, labels, attributes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.id, name, now, now, c.UserID, string(history.Open), orNull(c.Subject), string(labels), object(c.Attributes))
-	r.absent, r.lastAt = false, now
 	r.conversation = &conversation{userID: c.UserID, status: string(history.Open)}
+	b.bump(r)
+	_, err = b.conn.ExecContext(ctx, `INSERT OR ROLLBACK INTO rooms
+		(id, room_id, last_at, created_at, user_id, status, subject, labels, attributes, change) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		r.id, name, now, now, c.UserID, string(history.Open), orNull(c.Subject), string(labels), object(c.Attributes), r.conversation.change)
+	r.absent, r.lastAt = false, now
 	return err
 }
 
@@ -232,7 +232,7 @@ func (s *Store) Room(ctx context.Context, room string, by history.Member) (view 
 	return view, err
 }
 
-const changedRoomsQuery = "SELECT id, change FROM rooms WHERE change > 0 AND change > ? ORDER BY change LIMIT ?"
+const changedRoomsQuery = "SELECT id, change FROM rooms WHERE user_id IS NOT NULL AND change > ? ORDER BY change LIMIT ?"
 
 // ChangedRooms implements [history.Rooms].
 func (s *Store) ChangedRooms(ctx context.Context, after int64, limit int, by history.Member) (changed history.ChangedRooms, err error) {
@@ -304,7 +304,6 @@ func (s *Store) CreateRoom(ctx context.Context, room string, c history.Conversat
 		if err := b.converse(ctx, room, r, &c, s.now().UnixMilli()); err != nil {
 			return err
 		}
-		b.bump(r)
 		view, err = b.viewOf(ctx, r.id)
 		return err
 	})

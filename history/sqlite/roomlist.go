@@ -8,9 +8,9 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-// maxScan is how many conversations one page looks at. A filter without an index of its own, such as a
-// label, may match few of them: then the page ends early, and its cursor goes on.
-const maxScan = 1000
+// maxScan is how many conversations a page looks at beside those that it has. A filter without an index
+// of its own, such as a label, may match few of them: then the page ends early, and its cursor goes on.
+const maxScan = 250
 
 // ListRooms implements [history.Rooms].
 func (s *Store) ListRooms(ctx context.Context, q history.RoomQuery) (list history.RoomList, err error) {
@@ -41,7 +41,7 @@ func (r *reader) list(ctx context.Context, q *history.RoomQuery, after *history.
 	if q.Waiting && q.Status == history.Closed {
 		return nil, nil, nil // who waits is in an open conversation
 	}
-	p := page{position: after, scan: maxScan}
+	p := page{position: after, scan: q.Limit + maxScan}
 	for _, rest := range []bool{false, true} {
 		switch {
 		case rest && (q.Sort != history.ByWaiting || q.Waiting),

@@ -282,7 +282,8 @@ func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []hist
 			*result = history.Appended{Err: errRoomFull}
 			continue
 		}
-		if r.absent && d.Conversation != nil {
+		begins := r.absent && d.Conversation != nil
+		if begins {
 			if err := b.converse(ctx, d.RoomID, r, d.Conversation, now); err != nil {
 				return err
 			}
@@ -303,7 +304,9 @@ func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []hist
 		}}
 		if r.conversation != nil {
 			r.conversation.receive(&result.Message, d.KeepOperator)
-			b.bump(r)
+			if !begins {
+				b.bump(r)
+			}
 		}
 		b.changed(history.MessageAdded, r.id, r.head, r.head)
 		b.rows = append(b.rows, id, orNull(result.Message.UserID), orNull(d.OperatorID), string(d.Message), r.lastAt, orNull(d.ClientID))

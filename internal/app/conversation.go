@@ -25,9 +25,9 @@ func (s *Server) openConversations() {
 		PageBytes:  int(c.MaxOutbox) / 2, // otherwise the page itself would make the client a slow one
 		MaxMessage: int(c.MaxMessage),
 		Timeout:    storeTimeout,
-		EditWindow: c.EditWindow, MaxOpenConversations: c.MaxOpenConversations, Preview: c.Preview, OpenRooms: c.OpenRooms,
-		Announcer:  events.Announcer(s.sockets),
-		Budgets:    c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
+		EditWindow: c.EditWindow, MaxOpenConversations: c.MaxOpenConversations, Preview: c.Preview, Search: c.Search, OpenRooms: c.OpenRooms,
+		Announcer: events.Announcer(s.sockets),
+		Budgets:   c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
 		Appended: s.metrics.stored,
 		Failed:   s.metrics.failed,
 	})

@@ -111,6 +111,21 @@ func (c *Client) SetIdentity(ctx context.Context, who *auth.Identity) error {
 	return nil
 }
 
+// Claim says who a client without an identity says it is. A closed server does not listen.
+func (c *Client) Claim(ctx context.Context, p Principal) error {
+	if c.service.isClosed() || p.UserID == "" && p.OperatorID == "" {
+		return nil
+	}
+	if err := p.check(c.peer.ID()); err != nil {
+		return err
+	}
+	who := &auth.Identity{Subject: p.UserID, Role: auth.User, Name: p.Name}
+	if p.OperatorID != "" {
+		who.Subject, who.Role = p.OperatorID, auth.Operator
+	}
+	return c.SetIdentity(ctx, who)
+}
+
 // Identity returns who the client is, or nil.
 func (c *Client) Identity() *auth.Identity { return c.who.Load() }
 
@@ -123,7 +138,7 @@ func (c *Client) Begin(ctx context.Context) error {
 	return c.service.affordTogether(ctx, &c.reader, budget.AddressEvents, &c.service.accounts.events, 1)
 }
 
-// Close ends all memberships. The peer itself leaves the rooms.
+// Close ends all memberships. The peer itself leaves the rooms. Closing again does nothing.
 func (c *Client) Close() {
 	if who := c.who.Swap(nil); who != nil {
 		c.service.connected.leave(member(who), c)
@@ -154,17 +169,22 @@ func (m *membership) settle(now *access) (stays bool) {
 		return false
 	case now.rights.Has(auth.Read) && now.view() == old.view():
 		return true
-	case m.gone.Swap(true):
-		return false
 	}
-	room := m.place.room.id
-	m.client.peer.Exit(old.view().channel(room))
-	m.end()
-	m.client.peer.Tell(string(conversation.ErrorNotice), conversation.Notice{
+	m.evict(old.view(), string(conversation.ErrorNotice), conversation.Notice{
 		Code: conversation.Forbidden, Message: "your rights in this room have changed", Event: string(conversation.JoinRoom),
-		Data: conversation.RefusalData{RoomID: room},
+		Data: conversation.RefusalData{RoomID: m.place.room.id},
 	})
 	return false
+}
+
+// evict ends a membership for a reason that the client is told. Any goroutine may call it.
+func (m *membership) evict(from view, event string, why any) {
+	if m.gone.Swap(true) {
+		return
+	}
+	m.client.peer.Exit(from.channel(m.place.room.id))
+	m.end()
+	m.client.peer.Tell(event, why)
 }
 
 // forget ends a membership that was evicted, and returns the refusal of what the client wanted there.

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 )
 
@@ -82,12 +83,35 @@ func (s *Service) reconsider(room, owner string) {
 		s.decideNow(m.client.actor(now.who), room, &now)
 		m.settle(&now)
 	}
-	for _, c := range s.connected.all(func(c connection) bool { f, ok := c.(*follower); return ok && f.room == room }) {
+	for _, c := range s.feeds(room) {
 		now := access{owner: owner}
 		if s.decideNow(c.Identity(), room, &now); now.need(auth.Read) != nil {
 			c.cut(&Error{Code: Forbidden, Message: "your rights in this room have changed"})
 		}
 	}
+}
+
+// Erased says that rooms were erased from the store. Whoever is in one is told, and leaves it; their
+// feeds end.
+func (s *Service) Erased(rooms ...string) {
+	for _, room := range rooms {
+		s.changes.Add(1)
+		for _, m := range s.presence.memberships(room) {
+			m.evict(m.access.Load().view(), string(conversation.RoomGone), conversation.RoomLoss{RoomID: room})
+		}
+		for _, f := range s.feeds(room) {
+			f.cut(&Error{Code: Gone, Message: "the room was erased"})
+		}
+	}
+	s.lobby.erased(rooms)
+}
+
+// feeds returns the feeds of a room whose clients have an identity.
+func (s *Service) feeds(room string) []connection {
+	return s.connected.all(func(c connection) bool {
+		f, ok := c.(*follower)
+		return ok && f.room == room
+	})
 }
 
 // decideNow is decide, without rights if it cannot be known who a user was.

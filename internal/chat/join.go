@@ -3,6 +3,7 @@ package chat
 import (
 	"cmp"
 	"context"
+	"strings"
 
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
@@ -66,6 +67,9 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 			return err
 		}
 		next.place = s.presence.place(q.RoomID, c.peer)
+	}
+	if can.owner == "" && !strings.HasPrefix(q.RoomID, conversationPrefix) {
+		next.place.room.free.Store(true)
 	}
 	fail := func(err error) error {
 		next.live.close()

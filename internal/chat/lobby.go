@@ -72,9 +72,6 @@ func (l *lobby) hint() {
 	}
 }
 
-// Erased tells operators that rooms were erased from the store.
-func (s *Service) Erased(rooms ...string) { s.lobby.erased(rooms) }
-
 func (l *lobby) erased(rooms []string) {
 	if l.watched.Load() == 0 {
 		return

@@ -115,9 +115,10 @@ func (c *Client) MarkUnread(ctx context.Context, q conversation.MarkRequest) (co
 	return conversation.Marked{RoomID: q.RoomID, Seq: marked.Seq, Unread: marked.Unread}, nil
 }
 
-// Who has read.
+// Who has written or read.
 const (
 	byUser      = "user"
+	byOperator  = "operator"
 	byOperators = "operators"
 )
 

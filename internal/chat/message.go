@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/parley-go/parley/auth"
@@ -118,10 +117,11 @@ func (c *Client) draft(m *membership, q *SendRequest) (d history.Draft, err erro
 		return d, err
 	}
 	who := a.who
-	if identity := c.who.Load(); identity != nil && identity.Role == auth.Service && (q.UserID != "" || q.OperatorID != "") {
-		who = Principal{} // it acts as anybody
+	identity := c.who.Load()
+	if identity != nil && identity.Role == auth.Service && (q.UserID != "" || q.OperatorID != "") {
+		who, identity = Principal{}, nil // it acts as anybody
 	}
-	who, err = who.complete(c.peer.ID(), q.UserID, q.OperatorID)
+	who, err = who.complete(c.peer.ID(), q.UserID, q.OperatorID, identity != nil)
 	if err != nil {
 		return d, err
 	}
@@ -131,11 +131,14 @@ func (c *Client) draft(m *membership, q *SendRequest) (d history.Draft, err erro
 		}
 		who.UserID = a.owner
 	}
-	return history.Draft{
+	d = history.Draft{
 		RoomID: q.RoomID, UserID: who.UserID, OperatorID: who.OperatorID,
-		ClientID: q.ClientID, Message: q.Message,
-		Conversation: a.pending, KeepOperator: c.service.operatorIsThere,
-	}, nil
+		ClientID: q.ClientID, Message: q.Message, Conversation: a.pending,
+	}
+	if a.owner != "" {
+		d.KeepOperator = c.service.operatorIsThere
+	}
+	return d, nil
 }
 
 // content checks the content of a message. If it is too large, content tries whether it is without
@@ -179,7 +182,7 @@ func (s *Service) appended(stored history.Appended, err error) (history.Message,
 
 // Event returns the event that tells clients of a stored message.
 func Event(m *history.Message) string {
-	note := strings.HasPrefix(m.RoomID, notesPrefix)
+	_, note := history.NotesOf(m.RoomID)
 	switch {
 	case note && m.Rev > 0:
 		return string(conversation.NoteChanged)
@@ -194,7 +197,7 @@ func Event(m *history.Message) string {
 // EncodeMessage returns a stored message as JSON. A note has the id of its conversation.
 func EncodeMessage(m *history.Message) json.RawMessage {
 	const others = 250 // approximate bytes of the other members
-	if room, ok := strings.CutPrefix(m.RoomID, notesPrefix); ok {
+	if room, ok := history.NotesOf(m.RoomID); ok {
 		note := *m
 		note.RoomID = room
 		m = &note

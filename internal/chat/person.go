@@ -24,7 +24,7 @@ func (c *Client) Hello(ctx context.Context, q conversation.HelloRequest) (conver
 		Open: []conversation.Room{},
 		Settings: conversation.Settings{
 			Open: !s.isClosed(), Preview: s.opts.Preview, MaxMessage: s.opts.MaxMessage,
-			EditWindow: s.opts.EditWindow.Milliseconds(), Search: s.can.search != nil,
+			EditWindow: s.opts.EditWindow.Milliseconds(), Search: s.can.search != nil && s.opts.Search,
 		},
 	}
 	if who == nil {
@@ -111,17 +111,6 @@ func expiry(who *auth.Identity) *history.Time {
 	return &t
 }
 
-// verify returns the identity that a token proves.
-func (s *Service) verify(ctx context.Context, token string) (*auth.Identity, error) {
-	if s.opts.Verify == nil {
-		return nil, Refuse(Unavailable, "this server takes no tokens")
-	}
-	if token == "" {
-		return nil, Refuse(BadPayload, "token is missing")
-	}
-	return s.opts.Verify(ctx, token)
-}
-
 // Refresh gives the client a new identity of the same subject. The rights that it brings are those
 // that the client has from now on.
 func (c *Client) Refresh(ctx context.Context, who *auth.Identity) (conversation.Expiry, error) {
@@ -134,19 +123,15 @@ func (c *Client) Refresh(ctx context.Context, who *auth.Identity) (conversation.
 	return conversation.Expiry{ExpiresAt: expiry(who)}, nil
 }
 
-// Identify makes the visitor that the client is a user of the site, as whom the token proves it. The
+// Identify makes the visitor that the client is a user of the site, who it has proved to be. The
 // visitor's conversations are the user's from now on.
-func (c *Client) Identify(ctx context.Context, q conversation.TokenRequest) (answer conversation.Identified, err error) {
+func (c *Client) Identify(ctx context.Context, user *auth.Identity) (answer conversation.Identified, err error) {
 	s, visitor := c.service, c.who.Load()
 	if visitor == nil || !visitor.Visitor {
 		return answer, Refuse(Forbidden, "only visitors identify themselves")
 	}
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	user, err := s.verify(ctx, q.Token)
-	if err != nil {
-		return answer, err
-	}
 	if user.Role != auth.User || user.Visitor {
 		return answer, Refuse(Forbidden, "a visitor can become a user only")
 	}
@@ -232,6 +217,12 @@ func (c *Client) person(ctx context.Context, event, userID string, get func(cont
 		return answer, err
 	}
 	defer cancel()
+	if answer.Rooms, err = c.list(reading, who, history.RoomQuery{UserID: userID, Limit: maxOpen, By: member(who)}); err != nil {
+		return answer, err
+	}
+	if s.isClosed() && who.Grants != nil && len(answer.Rooms) == 0 {
+		return answer, Refuse(Forbidden, "you may not see any conversation of this user")
+	}
 	p, err := get(reading)
 	if err != nil {
 		return answer, s.storeError(ctx, "read user", err)
@@ -241,6 +232,5 @@ func (c *Client) person(ctx context.Context, event, userID string, get func(cont
 		CreatedAt: present(p.CreatedAt), SeenAt: present(p.SeenAt),
 		Online: len(s.connected.clients(history.Member{UserID: p.UserID})) > 0,
 	}
-	answer.Rooms, err = c.list(reading, who, history.RoomQuery{UserID: p.UserID, Limit: maxOpen, By: member(who)})
-	return answer, err
+	return answer, nil
 }

@@ -51,6 +51,9 @@ type room struct {
 
 	line   line
 	closed atomic.Bool // of a conversation: it was, when this service last looked
+	// free says that the room is nobody's. It stays so, because only the ids that the service makes
+	// become those of conversations. So many who come back to a room ask the store once.
+	free atomic.Bool
 
 	mu      sync.Mutex
 	shown   list.List // of *place, in order of joining
@@ -112,6 +115,12 @@ func (r *room) learn(row *history.Room) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.readers.operators = max(r.readers.operators, row.OperatorsReadSeq)
+}
+
+// isFree reports whether a room that somebody is in is known to be nobody's.
+func (p *presence) isFree(id string) bool {
+	r := p.known(id)
+	return r != nil && r.free.Load()
 }
 
 // setClosed notes whether a conversation is closed.

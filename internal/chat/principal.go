@@ -64,7 +64,7 @@ func (c *Client) principal(claimed Principal) (Principal, error) {
 	case who.Role == auth.Service && (claimed.UserID != "" || claimed.OperatorID != ""):
 		return claimed, nil
 	}
-	p, err := principalOf(who).complete(c.peer.ID(), claimed.UserID, claimed.OperatorID)
+	p, err := principalOf(who).complete(c.peer.ID(), claimed.UserID, claimed.OperatorID, true)
 	if p.Name == "" && (who.Visitor || !c.service.isClosed()) {
 		p.Name = claimed.Name
 	}
@@ -107,9 +107,9 @@ func (p Principal) check(id string) error {
 	return nil
 }
 
-// complete returns p with the ids that a message of the client with the member id adds. It fails if
-// they contradict p. Only an operator may add one: that of the user to whom it writes.
-func (p Principal) complete(id, userID, operatorID string) (Principal, error) {
+// complete returns p with the ids that a request of the client with the member id adds. It fails if
+// they contradict p. If p is proved, only an operator may add one: that of the user to whom it writes.
+func (p Principal) complete(id, userID, operatorID string, proved bool) (Principal, error) {
 	for _, f := range []struct {
 		field string
 		ours  *string
@@ -121,7 +121,8 @@ func (p Principal) complete(id, userID, operatorID string) (Principal, error) {
 		if f.added == "" {
 			continue
 		}
-		if *f.ours != "" && *f.ours != f.added {
+		mayAdd := !proved || f.field == "userId" && p.OperatorID != ""
+		if *f.ours != f.added && (*f.ours != "" || !mayAdd) {
 			return p, Refuse(IdentityMismatch, "%s is not the client's own", f.field)
 		}
 		*f.ours = f.added

@@ -82,10 +82,10 @@ const maxExcerpt = 140
 // excerpt returns the beginning of a message of a conversation with user.
 func (s *Service) excerpt(m *history.Message, user *conversation.User) *conversation.Excerpt {
 	text, file := plain(m.Message)
-	e := &conversation.Excerpt{Seq: m.Seq, By: "user", Text: oneLine(text, maxExcerpt), Timestamp: m.Timestamp, File: oneLine(file, maxExcerpt), Deleted: m.Deleted}
+	e := &conversation.Excerpt{Seq: m.Seq, By: byUser, Text: oneLine(text, maxExcerpt), Timestamp: m.Timestamp, File: oneLine(file, maxExcerpt), Deleted: m.Deleted}
 	switch {
 	case m.OperatorID != "":
-		e.By = "operator"
+		e.By = byOperator
 		e.Name, _ = s.staff.shown(m.OperatorID)
 	case user != nil:
 		e.Name = user.Name

@@ -11,10 +11,7 @@ import (
 
 // reserved begins the ids of rooms that only the service uses, such as those of notes, which the user
 // of a conversation never sees.
-const (
-	reserved    = "~"
-	notesPrefix = reserved + "notes/"
-)
+const reserved = "~"
 
 // everything are all rights. In a conversation, they are those of operators. Users of a conversation
 // have rights of their own.
@@ -88,7 +85,7 @@ func (s *Service) access(ctx context.Context, as Principal, who *auth.Identity, 
 	var row *history.Room
 	if a.pending != nil {
 		a.owner = a.pending.UserID
-	} else if s.can.rooms != nil {
+	} else if s.can.rooms != nil && !s.presence.isFree(room) {
 		found, err := s.can.rooms.Room(ctx, room, as.reader())
 		switch {
 		case history.Code(err) == history.ErrNotFound.Code:

@@ -1,8 +1,10 @@
 package chat_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/parley-go/parley/auth"
@@ -18,7 +20,10 @@ type door struct {
 }
 
 var doors = []door{
-	{'j', func(p *person, room string) error { _, err := p.tryJoin(conversation.JoinRequest{RoomID: room}); return err }},
+	{'j', func(p *person, room string) error {
+		_, err := p.tryJoin(conversation.JoinRequest{RoomID: room})
+		return err
+	}},
 	{'n', func(p *person, room string) error {
 		_, err := p.tryJoin(conversation.JoinRequest{RoomID: room, Notes: true})
 		return err
@@ -175,4 +180,61 @@ func TestRights(t *testing.T) {
 			})
 		}
 	}
+}
+
+// bare is a store that can do nothing but store.
+type bare struct{ history.Store }
+
+// What the store cannot do is refused, and said.
+func TestStoreWithoutCapabilities(t *testing.T) {
+	inService(t, bare{history.NewMemory()}, func(t *testing.T, s *chat.Service, h *hall, _ *[]string) {
+		if lacks := s.Lacks(); len(lacks) != 5 {
+			t.Errorf("it lacks %q", lacks)
+		}
+		d := &desk{T: t, Service: s, hall: h}
+		ann, anna := d.user("ann"), d.operator("anna")
+		ann.join("r")
+		ann.send("r", "hello")
+		_, err := ann.StartConversation(t.Context(), conversation.StartRequest{})
+		wantCode(t, err, chat.Unavailable)
+		_, err = ann.EditMessage(t.Context(), conversation.EditRequest{RoomID: "r", Seq: 1, Message: text("m")})
+		wantCode(t, err, chat.Unavailable)
+		_, err = ann.mark("r", 1)
+		wantCode(t, err, chat.Unavailable)
+		_, err = ann.Search(t.Context(), conversation.SearchRequest{RoomID: "r", Query: "m"})
+		wantCode(t, err, chat.Unavailable)
+		_, err = anna.GetPerson(t.Context(), conversation.PersonRequest{UserID: "ann"})
+		wantCode(t, err, chat.Unavailable)
+		if hello, err := ann.Hello(t.Context(), conversation.HelloRequest{}); err != nil || hello.Settings.Search {
+			t.Errorf("hello: %+v, %v", hello, err)
+		}
+	})
+}
+
+// counting is a store that counts how often it is asked for a room.
+type counting struct {
+	*history.Memory
+	rooms atomic.Int32
+}
+
+func (s *counting) Room(ctx context.Context, room string, by history.Member) (history.Room, error) {
+	s.rooms.Add(1)
+	return s.Memory.Room(ctx, room, by)
+}
+
+// Many who come to a room that is nobody's ask the store about it once.
+func TestFreeRoomIsAskedForOnce(t *testing.T) {
+	store := &counting{Memory: history.NewMemory()}
+	inService(t, store, func(t *testing.T, s *chat.Service, h *hall, _ *[]string) {
+		if lacks := s.Lacks(); len(lacks) != 0 {
+			t.Errorf("the store in memory lacks %q", lacks)
+		}
+		d := &desk{T: t, Service: s, hall: h}
+		for range 10 {
+			d.with(nil).join("r")
+		}
+		if n := store.rooms.Load(); n != 1 {
+			t.Errorf("%d times", n)
+		}
+	})
 }

@@ -2,7 +2,6 @@ package chat
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/parley-go/parley/auth"
@@ -10,13 +9,11 @@ import (
 	"github.com/parley-go/parley/history"
 )
 
-const maxQuery = 200 // bytes
-
 // Search finds messages in the rooms that the client may read: users in their own conversations,
 // operators in all, and everybody in the room that the request names.
 func (c *Client) Search(ctx context.Context, q conversation.SearchRequest) (found conversation.Found, err error) {
 	s := c.service
-	if err := checkTexts([]text{{"query", q.Query, maxQuery}, {"userId", q.UserID, history.MaxMemberID}, {"operatorId", q.OperatorID, history.MaxMemberID}}); err != nil {
+	if err := checkTexts([]text{{"query", q.Query, history.MaxSearch}, {"userId", q.UserID, history.MaxMemberID}, {"operatorId", q.OperatorID, history.MaxMemberID}}); err != nil {
 		return found, err
 	}
 	if q.Limit < 0 {
@@ -55,17 +52,17 @@ func (c *Client) Search(ctx context.Context, q conversation.SearchRequest) (foun
 	found = conversation.Found{Hits: []conversation.Hit{}, Next: hits.Next, Complete: hits.Complete}
 	for i := range hits.Hits {
 		h := &hits.Hits[i]
-		room, note := strings.CutPrefix(h.Message.RoomID, notesPrefix)
+		room, note := history.NotesOf(h.Message.RoomID)
 		if ok, err := allowed(room); err != nil {
 			return found, err
 		} else if !ok || note && !q.Notes {
 			continue
 		}
 		hit := conversation.Hit{
-			RoomID: room, Seq: h.Message.Seq, Timestamp: h.Message.Timestamp, By: "user", Note: note, Excerpt: h.Excerpt, Marks: h.Marks,
+			RoomID: room, Seq: h.Message.Seq, Timestamp: h.Message.Timestamp, By: byUser, Note: note, Excerpt: h.Excerpt, Marks: h.Marks,
 		}
 		if h.Message.OperatorID != "" {
-			hit.By = "operator"
+			hit.By = byOperator
 		}
 		if hit.Marks == nil {
 			hit.Marks = [][2]int{}

@@ -36,8 +36,8 @@ type Options struct {
 	MaxOpenConversations int
 	// Preview shows operators what users are typing.
 	Preview bool
-	// Verify, if not nil, returns the identity that a token proves. Its errors are *Error.
-	Verify func(ctx context.Context, token string) (*auth.Identity, error)
+	// Search says that operators can search in all rooms, because the store has an index.
+	Search bool
 	// OperatorName, if not nil, returns the name of an operator, who may not be connected. If it is
 	// empty, the id stands for it.
 	OperatorName func(operatorID string) string
@@ -118,6 +118,25 @@ func (s *Service) isClosed() bool { return s.opts.Closed != nil && s.opts.Closed
 
 // Epoch identifies the numbering of the messages; see history.Store.
 func (s *Service) Epoch() string { return s.store.Epoch() }
+
+// Lacks returns what the store cannot do, for people. What clients ask of it then is refused.
+func (s *Service) Lacks() (lacks []string) {
+	for _, c := range []struct {
+		has  bool
+		what string
+	}{
+		{s.can.rooms != nil, "conversations"},
+		{s.can.people != nil, "users"},
+		{s.can.editor != nil, "changing and deleting messages"},
+		{s.can.reads != nil, "read marks"},
+		{s.can.search != nil, "searching"},
+	} {
+		if !c.has {
+			lacks = append(lacks, c.what)
+		}
+	}
+	return lacks
+}
 
 // bounded returns ctx with the deadline for clients that wait for the store.
 func (s *Service) bounded(ctx context.Context) (context.Context, context.CancelFunc) {

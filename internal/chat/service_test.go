@@ -95,7 +95,7 @@ func (p *peer) Tell(event string, payload any) {
 		}
 		p.hear("%s of %s, now %d", v.Type, id, v.Count)
 	case conversation.TypingNews:
-		p.hear("typing %v of %s", v.Typing, v.UserID+v.OperatorID)
+		p.hear("typing %v of %s", v.Typing, v.UserID+v.OperatorID+v.Text)
 	default:
 		encoded, _ := json.Marshal(payload)
 		p.hear("%s %s", event, encoded)

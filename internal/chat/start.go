@@ -147,14 +147,17 @@ func checkAttributes(object json.RawMessage) error {
 
 var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
+// conversationPrefix begins the ids of conversations.
+const conversationPrefix = "c_"
+
 // conversationID returns the id of a new conversation: one that nobody can guess or, with a client
 // id, the same one each time that the user asks for it.
 func conversationID(user, clientID string) string {
 	if clientID == "" {
-		return "c_" + strings.ToLower(rand.Text())
+		return conversationPrefix + strings.ToLower(rand.Text())
 	}
 	sum := sha256.Sum256([]byte("startConversation\n" + user + "\n" + clientID))
-	return "c_" + lowerBase32.EncodeToString(sum[:])[:26]
+	return conversationPrefix + lowerBase32.EncodeToString(sum[:])[:26]
 }
 
 // pendingRow returns a conversation that has no message yet.

@@ -6,9 +6,8 @@ ALTER TABLE rooms ADD COLUMN labels     TEXT NOT NULL DEFAULT '[]'; -- sorted JS
 ALTER TABLE rooms ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}'; -- JSON object
 ALTER TABLE rooms ADD COLUMN change     INTEGER NOT NULL DEFAULT 0; -- number of its last change among all conversations
 
-CREATE UNIQUE INDEX rooms_change ON rooms (change) WHERE change > 0;
-
--- Lists. Each index has only conversations, so rooms that belong to nobody cost nothing.
+-- Each index has only conversations, so rooms that belong to nobody cost nothing.
+CREATE UNIQUE INDEX rooms_change ON rooms (change)                  WHERE user_id IS NOT NULL;
 CREATE INDEX rooms_activity ON rooms (status, last_at)              WHERE user_id IS NOT NULL;
 CREATE INDEX rooms_operator ON rooms (operator_id, status, last_at) WHERE user_id IS NOT NULL;
 CREATE INDEX rooms_user     ON rooms (user_id, last_at)             WHERE user_id IS NOT NULL;

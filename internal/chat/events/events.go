@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/event"
 	"github.com/parley-go/parley/history"
@@ -39,6 +40,7 @@ func Register(srv *parley.Server, service *chat.Service) {
 	srv.On(string(conversation.History), b.history)
 	srv.On(string(conversation.MarkRead), b.markRead)
 	srv.On(string(conversation.Refresh), b.refresh)
+	srv.On(string(conversation.Identify), b.identify)
 	on(srv, b, conversation.LeaveRoom, func(c *chat.Client, _ context.Context, q conversation.RoomRequest) (conversation.RoomRequest, error) {
 		return q, c.Leave(q.RoomID)
 	})
@@ -58,7 +60,6 @@ func Register(srv *parley.Server, service *chat.Service) {
 	on(srv, b, conversation.UpdateRoom, (*chat.Client).UpdateRoom)
 	on(srv, b, conversation.AddNote, (*chat.Client).AddNote)
 	on(srv, b, conversation.Search, (*chat.Client).Search)
-	on(srv, b, conversation.Identify, (*chat.Client).Identify)
 	on(srv, b, conversation.GetPerson, (*chat.Client).GetPerson)
 	on(srv, b, conversation.UpdatePerson, (*chat.Client).UpdatePerson)
 	srv.OnExpiring(func(s *parley.Socket, expires time.Time) {
@@ -84,22 +85,35 @@ func Register(srv *parley.Server, service *chat.Service) {
 	})
 }
 
-// client returns the chat.Client of p's sender.
-func (b *binding) client(p *parley.Packet) *chat.Client {
-	c, ok := p.Socket().Data().(*chat.Client)
-	if !ok {
-		c = b.service.Connect((*peer)(p.Socket()))
-		p.Socket().SetData(c)
-		if who := p.Socket().Identity(); who != nil {
-			c.SetIdentity(p.Context(), who) // cannot fail: it is in no room
-		}
+// client returns the chat.Client of p's sender. Before every other handler, begin has made it.
+func (b *binding) client(p *parley.Packet) *chat.Client { return p.Socket().Data().(*chat.Client) }
+
+// connect makes the sender of p a client of the service: as whom its token proves it or, in an open
+// server, as whom it says it is.
+func (b *binding) connect(p *parley.Packet) (*chat.Client, error) {
+	s := p.Socket()
+	if c, ok := s.Data().(*chat.Client); ok {
+		return c, nil
 	}
-	return c
+	c := b.service.Connect((*peer)(s))
+	var err error
+	if who := s.Identity(); who != nil && who.Subject != "" {
+		err = c.SetIdentity(p.Context(), who)
+	} else {
+		var claim struct{ UserID, OperatorID, Name string }
+		s.DecodeAuth(&claim) // what is of another form claims nothing
+		err = c.Claim(p.Context(), chat.Principal(claim))
+	}
+	s.SetData(c)
+	return c, err // only the first event is refused
 }
 
 // begin runs before every event.
 func (b *binding) begin(p *parley.Packet) error {
-	err := b.client(p).Begin(p.Context())
+	c, err := b.connect(p)
+	if err == nil {
+		err = c.Begin(p.Context())
+	}
 	if err == chat.ErrGone {
 		return parley.ErrDisconnected // so that the event's handler does not run
 	}
@@ -152,15 +166,11 @@ func (b *binding) markRead(p *parley.Packet) error {
 
 // refresh gives the socket, and then its client, the identity that a new token proves.
 func (b *binding) refresh(p *parley.Packet) error {
-	var q conversation.TokenRequest
-	if err := decode(p, &q); err != nil {
+	token, err := b.token(p)
+	if err != nil {
 		return err
 	}
-	if p.Socket().Identity() == nil {
-		return refusal(chat.Refuse(chat.Forbidden, "the client has no identity that could expire"))
-	}
-	payload, _ := json.Marshal(q) // cannot fail
-	who, err := p.Socket().Renew(p.Context(), payload)
+	who, err := p.Socket().Renew(p.Context(), token)
 	if err != nil {
 		return refusal(err)
 	}
@@ -169,6 +179,45 @@ func (b *binding) refresh(p *parley.Packet) error {
 		return refusal(err)
 	}
 	return refusal(p.Ack(expiry))
+}
+
+// identify makes the socket of a visitor that of a user.
+func (b *binding) identify(p *parley.Packet) error {
+	token, err := b.token(p)
+	if err != nil {
+		return err
+	}
+	var identified *conversation.Identified
+	_, err = p.Socket().Become(p.Context(), token, func(who *auth.Identity) error {
+		answer, err := b.client(p).Identify(p.Context(), who)
+		if err == nil {
+			identified = &answer
+		}
+		return refusal(err)
+	})
+	switch {
+	case err != nil && identified != nil: // the client is somebody whom its socket is not
+		p.Socket().CloseConnection()
+		return refusal(err)
+	case err != nil || identified == nil:
+		return refusal(err)
+	}
+	return refusal(p.Ack(*identified))
+}
+
+// token returns the payload with which a socket proves its identity anew.
+func (b *binding) token(p *parley.Packet) (json.RawMessage, error) {
+	var q conversation.TokenRequest
+	if err := decode(p, &q); err != nil {
+		return nil, err
+	}
+	switch {
+	case q.Token == "":
+		return nil, refusal(chat.Refuse(chat.BadPayload, "token is missing"))
+	case p.Socket().Identity() == nil:
+		return nil, refusal(chat.Refuse(chat.Forbidden, "nobody proves an identity to this server"))
+	}
+	return json.Marshal(q)
 }
 
 func (b *binding) history(p *parley.Packet) error {

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/app/apptest"
 	"github.com/parley-go/parley/internal/budget"
@@ -18,10 +19,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve runs a server with these budgets.
+// serve runs an open server with these budgets.
 func serve(t *testing.T, limits budget.Limits) (url string) {
 	t.Helper()
-	srv, err := parley.New(nil)
+	return serveWith(t, limits, nil)
+}
+
+// serveWith is serve, with a server that is closed if there is an authorizer.
+func serveWith(t *testing.T, limits budget.Limits, authorizer auth.Authorizer) (url string) {
+	t.Helper()
+	srv, err := parley.New(&parley.Options{Authorize: authorizer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +36,7 @@ func serve(t *testing.T, limits budget.Limits) (url string) {
 	log := history.NewLog(store, nil)
 	events.Register(srv, chat.New(store, log, chat.Options{
 		PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, Timeout: time.Minute, Announcer: events.Announcer(srv), Budgets: limits,
+		Closed: func() bool { return authorizer != nil }, EditWindow: time.Hour,
 	}))
 	s := httptest.NewServer(srv)
 	t.Cleanup(func() {

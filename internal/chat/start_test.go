@@ -1,0 +1,158 @@
+package chat_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/chat"
+)
+
+// A conversation without a message leaves no row, and is the user's alone until it has one.
+func TestPendingConversation(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ctx, rooms := d.Context(), d.store.(history.Rooms)
+		ann, ben, anna := d.user("ann"), d.user("ben"), d.operator("anna")
+		started, err := ann.StartConversation(ctx, conversation.StartRequest{Subject: "Shoes"})
+		if err != nil || started.Status != history.Open || started.Subject != "Shoes" || !strings.HasPrefix(started.RoomID, "c_") || len(started.RoomID) != 28 {
+			t.Fatalf("started %+v, %v", started, err)
+		}
+		room := started.RoomID
+		if again, err := ann.StartConversation(ctx, conversation.StartRequest{Subject: "Shoes"}); err != nil || again.RoomID != room {
+			t.Errorf("again: %+v, %v", again, err)
+		}
+		if _, err := rooms.Room(ctx, room, history.Member{}); history.Code(err) != history.ErrNotFound.Code {
+			t.Errorf("there is a row: %v", err)
+		}
+		for _, other := range []*person{ben, anna} {
+			_, err := other.tryJoin(conversation.JoinRequest{RoomID: room})
+			wantCode(t, err, chat.Forbidden)
+		}
+		if joined := ann.join(room); joined.Room == nil || joined.Room.Subject != "Shoes" || len(joined.Messages) != 0 {
+			t.Errorf("joined %+v", joined)
+		}
+		ann.send(room, "hello")
+		ann.send(room, "there")
+		row, err := rooms.Room(ctx, room, history.Member{})
+		if err != nil || row.UserID != "ann" || row.Subject != "Shoes" || row.Head != 2 {
+			t.Errorf("the row is %+v, %v", row, err)
+		}
+		if anna.join(room).Room.UserID != "ann" {
+			t.Error("the operator sees no conversation")
+		}
+		_, err = ben.tryJoin(conversation.JoinRequest{RoomID: room})
+		wantCode(t, err, chat.Forbidden)
+	})
+}
+
+// A pending conversation ends after a while, and with it the right to the id.
+func TestPendingConversationEnds(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ann := d.user("ann")
+		started, err := ann.StartConversation(d.Context(), conversation.StartRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		_, err = ann.tryJoin(conversation.JoinRequest{RoomID: started.RoomID})
+		wantCode(t, err, chat.Forbidden)
+	})
+}
+
+// A start with a message can be repeated. While there is an open conversation, the message goes there.
+func TestStartAgain(t *testing.T) {
+	for name, most := range map[string]int{"one open": 0, "two open": 2} {
+		t.Run(name, func(t *testing.T) {
+			atDesk(t, func(o *chat.Options) { o.MaxOpenConversations = most }, func(d *desk) {
+				ctx, ann := d.Context(), d.user("ann")
+				q := conversation.StartRequest{Message: text("hello"), ClientID: "k1", Attributes: json.RawMessage(`{"plan":"pro"}`)}
+				first, err := ann.StartConversation(ctx, q)
+				if err != nil || first.Message == nil || first.Message.Seq != 1 || first.Existing {
+					t.Fatalf("started %+v, %v", first, err)
+				}
+				again, err := ann.StartConversation(ctx, q)
+				if err != nil || again.RoomID != first.RoomID || again.Message == nil || again.Message.ID != first.Message.ID {
+					t.Errorf("again: %+v, %v", again, err)
+				}
+				next, err := ann.StartConversation(ctx, conversation.StartRequest{Message: text("another"), ClientID: "k2"})
+				if err != nil || next.Existing != (most == 0) || (next.RoomID == first.RoomID) != (most == 0) {
+					t.Errorf("another: %+v, %v", next, err)
+				}
+				row, err := d.store.(history.Rooms).Room(ctx, first.RoomID, history.Member{})
+				if err != nil || string(row.Attributes) != `{"plan":"pro"}` {
+					t.Errorf("the row is %+v, %v", row, err)
+				}
+				p, err := d.store.(history.People).Person(ctx, "ann")
+				if err != nil || p.Name != "ANN" || p.Email != "ann@example.com" || !p.Verified {
+					t.Errorf("the user is %+v, %v", p, err)
+				}
+			})
+		})
+	}
+}
+
+// Where the visitor was first goes with the conversation.
+func TestVisit(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ctx, v := d.Context(), d.visitor("v_1")
+		for _, url := range []string{"https://shop.example/a", "https://shop.example/b"} {
+			q := conversation.HelloRequest{Page: &conversation.VisitedPage{URL: url, Referrer: strings.Repeat("r", 2000)}, Locale: "de"}
+			hello, err := v.Hello(ctx, q)
+			if err != nil || !hello.Me.Visitor || hello.Me.UserID != "v_1" || hello.Settings.Open || hello.Settings.EditWindow != 24*3600*1000 {
+				t.Fatalf("hello: %+v, %v", hello, err)
+			}
+		}
+		big, _ := json.Marshal(map[string]string{"x": strings.Repeat("y", 3000), "visit": "mine"})
+		started, err := v.StartConversation(ctx, conversation.StartRequest{Message: text("hello"), Attributes: big})
+		if err != nil {
+			t.Fatal(err)
+		}
+		row, err := d.store.(history.Rooms).Room(ctx, started.RoomID, history.Member{})
+		var attributes struct {
+			X     string
+			Visit struct {
+				Page   conversation.VisitedPage
+				Locale string
+			}
+		}
+		if err != nil || json.Unmarshal(row.Attributes, &attributes) != nil || attributes.Visit.Page != (conversation.VisitedPage{URL: "https://shop.example/a"}) || attributes.Visit.Locale != "de" || len(attributes.X) != 3000 {
+			t.Errorf("attributes %s, %v", row.Attributes, err)
+		}
+		if hello, err := v.Hello(ctx, conversation.HelloRequest{}); err != nil || len(hello.Open) != 1 || hello.Open[0].RoomID != started.RoomID || hello.Open[0].Attributes != nil {
+			t.Errorf("hello: %+v, %v", hello, err)
+		}
+		if started.Attributes != nil || len(started.Labels) > 0 {
+			t.Errorf("a visitor sees %+v", started)
+		}
+	})
+}
+
+// What cannot be is refused before anything is stored.
+func TestBadStarts(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ann := d.user("ann")
+		for name, q := range map[string]conversation.StartRequest{
+			"subject":    {Subject: strings.Repeat("x", 201)},
+			"clientId":   {ClientID: strings.Repeat("x", 129), Message: text("m")},
+			"attributes": {Attributes: json.RawMessage(`[1]`)},
+			"much":       {Attributes: json.RawMessage(`{"x":"` + strings.Repeat("x", 5000) + `"}`)},
+			"page":       {Page: &conversation.VisitedPage{URL: strings.Repeat("x", 2001)}},
+			"message":    {Message: json.RawMessage(`{`)},
+		} {
+			if _, err := ann.StartConversation(d.Context(), q); err == nil {
+				t.Errorf("%s is accepted", name)
+			} else {
+				wantCode(t, err, chat.BadPayload)
+			}
+		}
+		for _, who := range []*person{d.operator("anna"), d.with(nil), d.with(&auth.Identity{Subject: "s", Role: auth.Service}),
+			d.with(&auth.Identity{Subject: "g", Role: auth.User, Grants: auth.Grants{{Pattern: "order-*", Rights: auth.Read | auth.Write}}})} {
+			_, err := who.StartConversation(d.Context(), conversation.StartRequest{Message: text("m")})
+			wantCode(t, err, chat.Forbidden)
+		}
+	})
+}

@@ -1,0 +1,234 @@
+package chat_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/chat"
+)
+
+// The user of a conversation learns of operators, and of nobody and nothing else.
+func TestWhatUsersSee(t *testing.T) {
+	const secret = "secret"
+	for _, preview := range []bool{false, true} {
+		atDesk(t, func(o *chat.Options) { o.Preview = preview }, func(d *desk) {
+			ctx := d.Context()
+			ann, tab := d.user("ann"), d.user("ann")
+			anna := d.with(&auth.Identity{Subject: "anna", Role: auth.Operator, Name: "Anna", Email: secret + "@example.com"})
+			bob := d.operator("bob")
+			room := ann.start("hello")
+			var told []any
+			note := func(v any) { told = append(told, v) }
+			note(ann.join(room))
+			if joined := tab.join(room); joined.Count != 1 || len(joined.Members) != 1 {
+				t.Errorf("the other tab joined %+v", joined)
+			}
+			anna.tryJoin(conversation.JoinRequest{RoomID: room, Notes: true})
+			bob.join(room)
+			if joined := tab.join(room); joined.Count != 3 || len(joined.Members) != 3 || joined.Members[0].UserID != "ann" {
+				t.Errorf("the other tab joined %+v", joined)
+			}
+			if _, err := anna.AddNote(ctx, conversation.NoteRequest{RoomID: room, Message: text(secret)}); err != nil {
+				t.Fatal(err)
+			}
+			anna.heard()
+			if err := ann.Typing(room, true, "my draft"); err != nil {
+				t.Fatal(err)
+			}
+			said := strings.Join(anna.heard(), "\n")
+			if !strings.Contains(said, "typing true of ann") || strings.Contains(said, "my draft") != preview {
+				t.Errorf("with preview %v, the operator heard %q", preview, said)
+			}
+			if err := anna.Typing(room, true, secret); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := anna.UpdateRoom(ctx, conversation.UpdateRequest{RoomID: room, AddLabels: []string{secret}, Attributes: json.RawMessage(`{"` + secret + `":1}`)}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := bob.mark(room, 1); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: new(string), Note: secret}); err != nil {
+				t.Fatal(err)
+			}
+			bob.Close()
+			note(ann.heard())
+			note(tab.heard())
+			note(ann.join(room))
+			started, err := ann.StartConversation(ctx, conversation.StartRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			note(started)
+			hello, err := ann.Hello(ctx, conversation.HelloRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			note(hello)
+			list, err := ann.ListRooms(ctx, conversation.ListRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			note(list)
+			closed, err := ann.CloseRoom(ctx, conversation.CloseRequest{RoomID: room})
+			if err != nil {
+				t.Fatal(err)
+			}
+			note(closed)
+			encoded, _ := json.Marshal(told)
+			if strings.Contains(string(encoded), secret) {
+				t.Errorf("the user has learned the secret: %s", encoded)
+			}
+			for _, want := range []string{"join of socket03, now 0", "typing true of anna", "leave of socket04, now 0", `"by\":\"operators\"}`} {
+				if !strings.Contains(string(encoded), want) {
+					t.Errorf("the user has not learned %q: %s", want, encoded)
+				}
+			}
+			if strings.Contains(string(encoded), "my draft") || strings.Contains(string(encoded), `operatorId\":\"bob\"}`) {
+				t.Errorf("the user has learned who: %s", encoded)
+			}
+		})
+	}
+}
+
+// Notes come without a gap, after the answer, and under the id of the conversation. Only operators write
+// them, and nobody writes what only the service writes.
+func TestNotes(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ctx, ann, anna, bob := d.Context(), d.user("ann"), d.operator("anna"), d.operator("bob")
+		room := ann.start("hello")
+		add := func(p *person, content string) (history.Message, error) {
+			return p.AddNote(ctx, conversation.NoteRequest{RoomID: room, Message: json.RawMessage(content), ClientID: content[:min(len(content), 128)]})
+		}
+		for _, content := range []string{
+			`"text"`, `[]`, `null`, `{}`, `{"text":""}`, `{"text":1}`, `{"event":"claimed"}`, `{"text":"x","event":"claimed"}`,
+			`{"text":"x","Event":"claimed"}`, `{"text":"x","from":"y"}`, `{"text":"x","seq":1}`, `{"text":"` + strings.Repeat("x", 10_001) + `"}`,
+		} {
+			_, err := add(anna, content)
+			wantCode(t, err, chat.BadPayload)
+		}
+		first, err := add(anna, `{"text":"first","mentions":["bob"]}`)
+		if err != nil || first.RoomID != room || first.OperatorID != "anna" || first.Seq != 1 {
+			t.Fatalf("the note is %+v, %v", first, err)
+		}
+		if again, err := add(anna, `{"text":"first","mentions":["bob"]}`); err != nil || again.ID != first.ID {
+			t.Errorf("again: %+v, %v", again, err)
+		}
+		joined, err := bob.tryJoin(conversation.JoinRequest{RoomID: room, Notes: true})
+		if err != nil || joined.Notes == nil || joined.Notes.RoomID != room || len(joined.Notes.Messages) != 1 || joined.Notes.Messages[0].RoomID != room {
+			t.Fatalf("joined %+v, %v", joined, err)
+		}
+		if _, err := add(anna, `{"text":"second"}`); err != nil {
+			t.Fatal(err)
+		}
+		bob.hears(`message {"text":"second"}`)
+		if page, err := bob.History(ctx, conversation.HistoryRequest{RoomID: room, Notes: true}); err != nil || len(page.Messages) != 2 || page.Messages[1].RoomID != room {
+			t.Errorf("the page is %+v, %v", page, err)
+		}
+		one := int64(1)
+		joined, err = bob.tryJoin(conversation.JoinRequest{RoomID: room, Notes: true, NotesAfter: &one})
+		if err != nil || len(joined.Notes.Messages) != 1 || joined.Notes.Messages[0].Seq != 2 {
+			t.Errorf("joined again: %+v, %v", joined.Notes, err)
+		}
+		bob.join(room) // without notes
+		if _, err := add(anna, `{"text":"third"}`); err != nil {
+			t.Fatal(err)
+		}
+		bob.hears()
+		m := history.Message{RoomID: history.NotesRoom(room), Seq: 1}
+		if chat.Event(&m) != "newNote" || !strings.Contains(string(chat.EncodeMessage(&m)), `"roomId":"`+room+`"`) {
+			t.Errorf("a note is sent as %s %s", chat.Event(&m), chat.EncodeMessage(&m))
+		}
+	})
+}
+
+// Whoever is in a room that is erased is told, and is in it no longer. Feeds end.
+func TestErased(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ann, anna := d.user("ann"), d.operator("anna")
+		room := ann.start("hello")
+		ann.join(room)
+		anna.join(room)
+		f := &ears{peer{id: "feed", hall: d.hall}}
+		stop, err := d.Follow(d.Context(), chat.FollowRequest{RoomID: room, Who: anna.Identity(), Address: "192.0.2.1"}, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		ann.heard()
+		d.Erased(room)
+		ann.hears(`roomGone {"roomId":"` + room + `"}`)
+		if said := anna.heard(); !strings.Contains(strings.Join(said, "\n"), "roomGone") {
+			t.Errorf("the operator heard %q", said)
+		}
+		f.want(t, "lost: parley: chat: gone: the room was erased")
+		_, err = ann.trySend(conversation.SendRequest{RoomID: room, Message: text("m")})
+		wantCode(t, err, chat.NotJoined)
+	})
+}
+
+// Labels, the subject and attributes change together with a note of it.
+func TestUpdateRoom(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ctx, anna := d.Context(), d.operator("anna")
+		room := d.user("ann").start("hello")
+		for name, q := range map[string]conversation.UpdateRequest{
+			"label":      {AddLabels: []string{strings.Repeat("x", 41)}},
+			"no label":   {AddLabels: []string{""}},
+			"labels":     {AddLabels: make([]string, 21)},
+			"subject":    {Subject: new(strings.Repeat("x", 201))},
+			"attributes": {Attributes: json.RawMessage("1")},
+		} {
+			q.RoomID = room
+			if _, err := anna.UpdateRoom(ctx, q); err == nil {
+				t.Errorf("%s is accepted", name)
+			} else {
+				wantCode(t, err, chat.BadPayload)
+			}
+		}
+		row, err := anna.UpdateRoom(ctx, conversation.UpdateRequest{RoomID: room, AddLabels: []string{"vip", "shoes"}})
+		if err != nil || strings.Join(row.Labels, " ") != "shoes vip" {
+			t.Errorf("labelled: %+v, %v", row, err)
+		}
+		subject := "Shoes"
+		row, err = anna.UpdateRoom(ctx, conversation.UpdateRequest{RoomID: room, Subject: &subject, RemoveLabels: []string{"vip"}, Attributes: json.RawMessage(`{"a":1}`)})
+		if err != nil || row.Subject != "Shoes" || len(row.Labels) != 1 || string(row.Attributes) != `{"a":1}` {
+			t.Errorf("updated: %+v, %v", row, err)
+		}
+		if row, err = anna.Answered(ctx, conversation.RoomRequest{RoomID: room}); err != nil || row.WaitingSince != nil {
+			t.Errorf("answered: %+v, %v", row, err)
+		}
+		want := `{"event":"labelled","added":["vip","shoes"]} {"event":"updated","removed":["vip"]} {"event":"answered"}`
+		if got := strings.Join(d.notes(room), " "); got != want {
+			t.Errorf("notes %s\nwant  %s", got, want)
+		}
+		_, err = anna.UpdateRoom(ctx, conversation.UpdateRequest{RoomID: "free", Subject: &subject})
+		wantCode(t, err, chat.Forbidden)
+	})
+}
+
+// Persons are for operators.
+func TestPersons(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ctx, ann, anna := d.Context(), d.user("ann"), d.operator("anna")
+		room := ann.start("hello")
+		_, err := ann.GetPerson(ctx, conversation.PersonRequest{UserID: "ann"})
+		wantCode(t, err, chat.Forbidden)
+		_, err = anna.GetPerson(ctx, conversation.PersonRequest{UserID: "nobody"})
+		wantCode(t, err, chat.NotFound)
+		_, err = anna.GetPerson(ctx, conversation.PersonRequest{})
+		wantCode(t, err, chat.BadPayload)
+		name := "Ann of Cleves"
+		p, err := anna.UpdatePerson(ctx, conversation.PersonUpdate{UserID: "ann", Name: &name, Attributes: json.RawMessage(`{"plan":"pro"}`)})
+		if err != nil || p.Person.Name != name || string(p.Person.Attributes) != `{"plan":"pro"}` || !p.Person.Online || len(p.Rooms) != 1 || p.Rooms[0].RoomID != room {
+			t.Errorf("the person is %+v, %v", p, err)
+		}
+		limited := d.with(&auth.Identity{Subject: "lea", Role: auth.Operator, Grants: auth.Grants{{Pattern: "order-*", Rights: auth.Read}}})
+		_, err = limited.GetPerson(ctx, conversation.PersonRequest{UserID: "ann"})
+		wantCode(t, err, chat.Forbidden)
+	})
+}
