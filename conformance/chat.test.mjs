@@ -143,6 +143,53 @@ test('pages of history', async (t) => {
   assert.deepEqual([joined.messages[0].seq, joined.messages.length, joined.hasMore, joined.lastSeq], [111, 10, true, 120]);
 });
 
+each('edits and deletions reach everybody: at once, after an absence, and in feeds', async (t, way) => {
+  const { url } = await room(t);
+  const ada = await member(t, url, way, { userId: 'ada' });
+  const bob = await member(t, url, way, { userId: 'bob' });
+  const changed = collect(bob.socket, 'messageChanged');
+  for (const text of ['one', 'two', 'three']) await ada.say(text, text);
+  const edit = (event, request) => ada.socket.emitWithAck(event, { roomId: 'r', ...request });
+  const first = await edit('editMessage', { seq: 1, message: 'ONE' });
+  contains(first, { seq: 1, rev: 4, message: 'ONE', clientId: 'one', userId: 'ada' });
+  const second = await edit('deleteMessage', { seq: 2, ifRev: 2 });
+  contains(second, { seq: 2, rev: 5, message: null, deleted: true });
+  assert.deepEqual(await edit('deleteMessage', { seq: 2, ifRev: 2 }), second, 'again: it changes nothing');
+  assert.equal((await edit('editMessage', { seq: 2, message: 'x' })).error.code, 'conflict');
+  contains((await edit('editMessage', { seq: 1, message: 'x', ifRev: 1 })).error, { code: 'conflict', data: { message: first } });
+  assert.deepEqual(await ada.say('one', 'one'), first, 'sent again: it is what it is now');
+  const six = await ada.say('six');
+  assert.equal(six.seq, 6, 'numbers of changes are none of messages');
+  await bob.heard();
+  assert.deepEqual(changed.flat(), [first, second]);
+  assert.deepEqual(seqs(bob.live.flat()), [1, 2, 3, 6, 7]);
+
+  // Those who were away get each message once, as it is now.
+  const back = async (after) => {
+    const { joined } = await member(t, url, way, { after, epoch: ada.joined.epoch });
+    return [joined.messages.map(({ seq, rev = 0 }) => Math.max(seq, rev)), joined.hasMore, joined.lastSeq];
+  };
+  assert.deepEqual(await back(1), [[3, 4, 5, 6, 7], false, 7]);
+  assert.deepEqual(await back(3), [[4, 5, 6, 7], false, 7]);
+  assert.deepEqual(await back(4), [[5, 6, 7], false, 7]);
+  const page = async (request) => {
+    const { messages, hasMore, hasBefore, hasAfter, lastSeq } = await bob.socket.emitWithAck('history', { roomId: 'r', limit: 2, ...request });
+    assert.equal(lastSeq, 7);
+    return [seqs(messages).join(), hasMore, hasBefore, hasAfter];
+  };
+  assert.deepEqual(await page({}), ['6,7', true, true, false]);
+  assert.deepEqual(await page({ before: 6 }), ['2,3', true, true, true]);
+  assert.deepEqual(await page({ around: 4 }), ['3,6', true, true, true]);
+  assert.deepEqual(await page({ around: 1, limit: 10 }), ['1,2,3,6,7', false, false, false]);
+  assert.deepEqual(await page({ after: 3 }), ['1,2', true, true, true]);
+  assert.deepEqual(await page({ after: 5 }), ['6,7', false, true, false]);
+
+  const feed = await fetch(new URL('/rooms/r/events?lastEventId=earliest', url));
+  let text = '';
+  for await (const chunk of feed.body.pipeThrough(new TextDecoderStream())) if (/^event: live$/m.test(text += chunk)) break;
+  assert.deepEqual(Array.from(text.matchAll(/^event: (\w+)$/gm), ([, name]) => name), ['newMessage', 'messageChanged', 'messageChanged', 'newMessage', 'newMessage', 'live']);
+});
+
 each('presence and typing', async (t, way) => {
   const { url } = await room(t);
   const ada = await member(t, url, way, { userId: 'ada', name: 'Ada' });

@@ -102,3 +102,44 @@ test('the page counts all members, even those that the server does not list', as
     await page.waitForFunction(() => document.querySelectorAll('#people .avatar').length === 92);
   }
 });
+
+test('the page shows that messages were edited or deleted: at once, loaded later, and after an absence', async (t) => {
+  const { url } = await parley(t, '--addr', '127.0.0.1:0', '--data', 'memory', ...unlimited);
+  const bob = await connected(t, url);
+  await bob.emitWithAck('joinRoom', { roomId: 'r', userId: 'bob' });
+  for (const i of count(200)) await bob.emitWithAck('sendMessage', { roomId: 'r', message: `number ${i}.` });
+  const between = await proxy(t, url);
+  const page = await visit(t, between.url);
+  const entry = (seq) => page.locator(`.entry[data-seq="${seq}"]`);
+  await entry(200).waitFor();
+  await bob.emitWithAck('editMessage', { roomId: 'r', seq: 200, message: 'is now <b>another</b>' });
+  await bob.emitWithAck('deleteMessage', { roomId: 'r', seq: 199 });
+  await bob.emitWithAck('editMessage', { roomId: 'r', seq: 40, message: 'an old one' }); // the page has not loaded it
+  await entry(200).locator('.edited').waitFor();
+  assert.match(await entry(200).textContent(), /is now <b>another<\/b>edited/);
+  await entry(199).locator('.deleted').waitFor();
+  assert.match(await entry(199).textContent(), /deleted/);
+  assert.doesNotMatch(await entry(199).textContent(), /number/);
+
+  between.down();
+  await page.locator('#status:not([data-state="connected"])').waitFor();
+  await bob.emitWithAck('editMessage', { roomId: 'r', seq: 198, message: 'while you were away' });
+  const { seq } = await bob.emitWithAck('sendMessage', { roomId: 'r', message: 'sent and' });
+  await bob.emitWithAck('editMessage', { roomId: 'r', seq, message: 'changed' });
+  between.up();
+  await entry(198).locator('.edited').waitFor();
+  assert.match(await entry(198).textContent(), /while you were away/);
+  assert.match(await entry(seq).textContent(), /changed/);
+  assert.deepEqual(await page.locator('.entry').evaluateAll((entries) => entries.slice(-4).map(({ dataset }) => Number(dataset.seq))), [198, 199, 200, seq]);
+
+  // Up to the beginning, and down again to the end.
+  await page.waitForFunction(() => {
+    document.querySelector('#scroller').scrollTop = 0;
+    return document.querySelector('.entry[data-seq="1"]');
+  });
+  await entry(40).locator('.edited').waitFor();
+  await page.waitForFunction((last) => {
+    document.querySelector('#scroller').scrollTop = 1e9;
+    return document.querySelector(`.entry[data-seq="${last}"]`);
+  }, seq);
+});

@@ -77,7 +77,7 @@ func (s *Store) ReadForever(ctx context.Context, found bool, reading chan<- stru
 			return err
 		}
 		stmt := r.prepare(ctx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
-			SELECT i, '', '', '', 0, '', 0, 0, 0 FROM n WHERE i > ? AND i < ? LIMIT ?`)
+			SELECT i, '', '', '', 0, '', 0, 0 FROM n WHERE i > ? AND i < ? LIMIT ?`)
 		to := int64(0)
 		if found {
 			to = math.MaxInt64

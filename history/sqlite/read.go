@@ -33,9 +33,10 @@ type reader struct {
 	owner              *sql.Stmt
 }
 
-// columns are the columns of a message, in the order of scanMessage.
+// columns are the columns of a message, in the order of scanMessage. Two are one, because reading a
+// column costs more than shifting.
 const columns = `m.id, coalesce(m.user_id, ''), coalesce(m.operator_id, ''), m.message, m.timestamp,
-	coalesce(m.client_id, ''), coalesce(m.rev, 0), coalesce(m.edited_at, 0), m.deleted`
+	coalesce(m.client_id, ''), coalesce(m.rev, 0), coalesce(m.edited_at, 0) << 1 | m.deleted`
 
 // changedQuery uses the index messages_rev.
 const changedQuery = "SELECT " + columns + ` FROM messages m
@@ -295,11 +296,11 @@ func query(ctx context.Context, stmt *sql.Stmt, room string, l history.Limit, fr
 // scanMessage reads columns.
 func scanMessage(row interface{ Scan(...any) error }, room string, m *history.Message) error {
 	var id, timestamp int64
-	var editedAt int64
-	err := row.Scan(&id, &m.UserID, &m.OperatorID, (*[]byte)(&m.Message), &timestamp, &m.ClientID, &m.Rev, &editedAt, &m.Deleted)
+	var edited int64 // the time, and a bit that says whether the message was deleted
+	err := row.Scan(&id, &m.UserID, &m.OperatorID, (*[]byte)(&m.Message), &timestamp, &m.ClientID, &m.Rev, &edited)
 	m.ID, m.RoomID, m.Seq, m.Timestamp = messageID(id), room, id&0xffffffff, history.TimeMilli(timestamp)
-	if editedAt != 0 {
-		m.EditedAt = history.TimeMilli(editedAt)
+	if edited != 0 {
+		m.EditedAt, m.Deleted = history.TimeMilli(edited>>1), edited&1 != 0
 	}
 	if m.Deleted {
 		m.Message = nil
