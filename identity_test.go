@@ -94,7 +94,7 @@ func (d *door) requests() []auth.Request {
 func token(name string) string { return `{"token":"` + name + `"}` }
 
 func TestAuthorize(t *testing.T) {
-	d := &door{banned: map[string]bool{"eve": true}}
+	d := &door{banned: map[string]bool{"eve": true}, lasts: map[string]time.Duration{"late": -time.Second}}
 	srv, url := serve(t, &parley.Options{Authorize: d})
 	seen := make(chan [3]string, 100)
 	srv.Use(func(ctx context.Context, s *parley.Socket) error {
@@ -119,6 +119,7 @@ func TestAuthorize(t *testing.T) {
 	refused("", token("nobody"), internal)
 	refused("", token("broken"), internal)
 	refused("", token("panic"), internal)
+	refused("", token("late"), `{"message":"Your token has expired","data":{"code":"token_expired","message":"Your token has expired"}}`)
 	// Who is not known does not even learn that there is no such namespace.
 	refused("/none,", token("eve"), `{"message":"You are banned","data":{"code":"banned","message":"You are banned"}}`)
 
@@ -145,7 +146,7 @@ func TestAuthorize(t *testing.T) {
 	if found != 1 {
 		t.Errorf("%d of %d sockets are Bob's", found, len(infos))
 	}
-	if n := srv.Stats().Unauthorized; n != 6 {
+	if n := srv.Stats().Unauthorized; n != 7 {
 		t.Errorf("%d refusals are counted", n)
 	}
 }
@@ -673,7 +674,7 @@ func TestAuthorizeOverHTTP(t *testing.T) {
 			if got := next(); got != "41" && got != "41\x1e1" {
 				t.Errorf("received %q", got)
 			}
-			eventually(t, "end of the session", func() bool { return srv.Stats().Sessions == 0 })
+			eventually(t, "end of the session", func() bool { return srv.Stats().Open[transport] == 0 })
 		})
 	}
 }

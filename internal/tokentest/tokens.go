@@ -125,6 +125,7 @@ func New() *Tokens {
 	bad("none", jwtauth.Algorithm, none)
 	bad("none, with a signature", jwtauth.Algorithm, none+parts[2])
 	bad("none, in other letters", jwtauth.Algorithm, Sign(`{"alg":"nOnE"}`, claims(""), "none", nil))
+	bad("none, for no key", jwtauth.Algorithm, Sign(`{"alg":"none","kid":"x"}`, claims(`,"iss":"`+Shop+`"`), "none", nil))
 	bad("no alg", jwtauth.Algorithm, hs(`{"typ":"JWT"}`, claims("")))
 	bad("alg in capitals", jwtauth.Algorithm, hs(`{"ALG":"HS256"}`, claims("")))
 	bad("alg is a number", jwtauth.Algorithm, hs(`{"alg":256}`, claims("")))
