@@ -34,7 +34,7 @@ type Options struct {
 	// Revoked is called after identities have lost their access, so that the caller closes their
 	// connections. Check refuses them already.
 	Revoked func(auth.Match)
-	// Banned is the same for a network that was banned: of its connections, those go that Check refuses.
+	// Banned is the same for a network that was banned; see Concerns.
 	Banned func(netip.Prefix)
 	// KeysChanged is called after the keys of visitors' tokens have changed.
 	KeysChanged func(*jwtauth.Keyring)

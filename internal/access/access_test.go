@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +24,7 @@ import (
 	"github.com/parley-go/parley/auth/jwtauth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/internal/access"
 )
 
@@ -330,6 +333,44 @@ func TestSecretsAreHidden(t *testing.T) {
 	for _, secret := range secrets {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("the log shows %q:\n%s", secret, log.String())
+		}
+	}
+}
+
+// Hashes of passwords and keys that were replaced or removed are in no file of the store.
+func TestNothingIsLeftInTheStore(t *testing.T) {
+	dir := t.TempDir()
+	store, err := sqlite.Open(filepath.Join(dir, "history.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := open(t, store, access.Options{})
+	gone := map[string]string{}
+	for i := range 20 {
+		id := fmt.Sprint("operator", i)
+		n.add(t, id, auth.Operator)
+		gone["the first password of "+id] = n.PasswordHash(id)
+		wantCode(t, "password", n.SetPassword(t.Context(), id, "another password"), "")
+		if i%2 == 0 {
+			gone["the password of "+id] = n.PasswordHash(id)
+			wantCode(t, "remove", n.RemoveOperator(t.Context(), id), "")
+		}
+		_, key, err := n.AddKey(t.Context(), access.APIKey{Name: id})
+		wantCode(t, "key", err, "")
+		gone["the key "+id] = key.ID
+		wantCode(t, "remove", n.RemoveKey(t.Context(), id), "")
+	}
+	kept := n.PasswordHash("operator1")
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(dir, "history.db"))
+	if err != nil || !bytes.Contains(content, []byte(kept)) {
+		t.Errorf("what exists is not found: %v", err)
+	}
+	for what, secret := range gone {
+		if bytes.Contains(content, []byte(secret)) {
+			t.Errorf("%s is left", what)
 		}
 	}
 }

@@ -173,6 +173,11 @@ func TestBans(t *testing.T) {
 			if want := netip.MustParsePrefix(test.is[len("net:"):]); len(nets) != 1 || nets[0] != want {
 				t.Errorf("connections from %v are closed, want %v", nets, want)
 			}
+			for who, concerned := range map[*auth.Identity]bool{ann: true, nil: true, operator: false, service: false} {
+				if access.Concerns(nets[0], who, test.in) != concerned || access.Concerns(nets[0], who, test.out) {
+					t.Errorf("connections of %v from %s are closed: %v", who, test.in, !concerned)
+				}
+			}
 			wantCode(t, "unban", n.Unban(ctx, test.subject), "")
 			wantCode(t, "unban", n.Unban(ctx, test.subject), conversation.NotFound)
 			wantCode(t, test.in+", afterwards", n.Check(ann, test.in), "")
