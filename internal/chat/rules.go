@@ -172,7 +172,10 @@ func (c *Client) in(ctx context.Context, room string) (*access, error) {
 	if err := CheckRoom(room); err != nil {
 		return nil, err
 	}
-	reading, cancel := c.service.bounded(ctx)
+	reading, cancel, err := c.service.reading(ctx, &c.reader)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	a, _, err := c.service.access(reading, principalOf(who), who, room)
 	return &a, err
