@@ -25,6 +25,7 @@ func (s *Server) banner(p *Ports) string {
 	text := fmt.Sprintf("Parley %s\n  open     %s\n  clients  Socket.IO at %s over %s\n  history  %s\n",
 		version(), strings.Join(urls, "  "),
 		s.config.Path, strings.Join(s.config.transports(), ", "), s.storedIn)
+	text += s.whoMay()
 	if s.certs != nil {
 		text += fmt.Sprintf("  TLS      %s\n", s.tlsFor())
 	}
@@ -35,6 +36,19 @@ func (s *Server) banner(p *Ports) string {
 		text += fmt.Sprintf("  metrics  %s\n", strings.Join(addresses("http", p.Metrics.Addr()), "  "))
 	}
 	return text
+}
+
+// whoMay says whether clients have to prove who they are, and what to do first.
+func (s *Server) whoMay() string {
+	const first = "parley operator add NAME --admin"
+	switch a := s.gate.access; {
+	case !a.Closed():
+		return "  access   open: everybody who reaches this address is who they say. To close it: " + first + "\n"
+	case len(a.Operators()) == 0:
+		return "  access   closed. Nobody can answer yet: " + first + "\n"
+	default:
+		return "  access   closed\n"
+	}
 }
 
 // addresses returns the URLs of the server.

@@ -156,6 +156,13 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 		ports.Close()
 		return fail(stderr, exitFailed, err)
 	}
+	if !c.InsecureOpen {
+		if err := s.gate.access.CheckAddresses(c.Addr); err != nil {
+			ports.Close()
+			s.Shutdown()
+			return fail(stderr, exitUsage, err)
+		}
+	}
 	fmt.Fprint(stdout, s.banner(ports))
 	if err := s.Serve(ctx, ports); err != nil {
 		return fail(stderr, exitFailed, err)

@@ -164,6 +164,8 @@ func (c *Config) check() error {
 		return errors.New("cors-credentials: not together with cors-origins *: any site could act for its visitors")
 	case strings.HasPrefix(c.Path, "/rooms/"):
 		return errors.New("path: the feeds are below /rooms/")
+	case strings.HasPrefix(c.Path, "/api/"):
+		return errors.New("path: the endpoints for programs are below /api/")
 	case c.MaxMessage > c.MaxPayload:
 		return fmt.Errorf("max-message: %d is more than max-payload, %d", c.MaxMessage, c.MaxPayload)
 	case c.PageSize > c.MaxPage:

@@ -26,6 +26,7 @@ func (s *Server) openConversations() {
 		MaxMessage: int(c.MaxMessage),
 		Timeout:    storeTimeout,
 		EditWindow: c.EditWindow, MaxOpenConversations: c.MaxOpenConversations, Preview: c.Preview, Search: c.Search, OpenRooms: c.OpenRooms,
+		Closed: s.gate.access.Closed, Verify: s.gate.verify, OperatorName: s.gate.operatorName,
 		Announcer: events.Announcer(s.sockets),
 		Budgets:   c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
 		Appended: s.metrics.stored,
@@ -33,7 +34,7 @@ func (s *Server) openConversations() {
 	})
 	s.chat = service
 	events.Register(s.sockets, service)
-	s.feeds = feeds.New(service, nil, &sse.Options{
+	s.feeds = feeds.New(service, s.gate.follower, &sse.Options{
 		// Devices on the way cut any silent connection, whatever its kind.
 		KeepAlive: min(c.PingInterval, 20*time.Second),
 		Lifetime:  c.FeedLifetime, MaxQueue: int(c.MaxOutbox), MaxTotal: int(c.MaxMemory / 4),

@@ -21,6 +21,7 @@ import (
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/http2limit"
 	"github.com/parley-go/parley/internal/address"
+	"github.com/parley-go/parley/internal/api"
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/js"
 	"github.com/parley-go/parley/web"
@@ -113,7 +114,7 @@ func (s *Server) newRoutes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.handleHealth(mux)
 	if s.config.MetricsAddr == "" {
-		mux.Handle("/metrics", metricsHandler(s.newRegistry()))
+		mux.Handle("/metrics", s.gate.admins(metricsHandler(s.newRegistry())))
 	}
 	page, err := loadAssets(web.Files, "*")
 	if err != nil {
@@ -141,9 +142,23 @@ func (s *Server) newRoutes() (http.Handler, error) {
 	sockets := smallBufferOfStreams(s.sockets)
 	all.Handle(s.config.Path, sockets)
 	all.Handle(strings.TrimSuffix(s.config.Path, "/"), sockets) // for clients with addTrailingSlash: false
-	all.Handle("/rooms/{room}/events", smallBuffer(s.feeds))
+	all.Handle("/rooms/{room}/events", smallBuffer(s.gate.guardFeeds(s.feeds)))
+	endpoints := limitAnswers(s.newAPI())
+	all.Handle("/api/", endpoints)
+	all.Handle("/openapi.json", endpoints)
 	all.Handle("/", limitAnswers(readOnly(mux)))
 	return all, nil
+}
+
+// newAPI returns the handler of the endpoints for programs and pages.
+func (s *Server) newAPI() http.Handler {
+	c := &s.config
+	return api.New(api.Options{
+		Access: s.gate.access, Tickets: &s.gate.tickets, Token: s.gate.token,
+		Address: s.gate.address, Secure: s.gate.secure,
+		CORS: c.CORSOrigins, Widgets: c.WidgetOrigins,
+		Failed: s.metrics.failed, Version: version(), BodyTimeout: bodyTimeout, Timeout: storeTimeout,
+	})
 }
 
 // handleHealth adds the probes of health.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/parley-go/parley"
@@ -33,6 +34,7 @@ type Server struct {
 	store        history.Store
 	history      *history.Log
 	sockets      *parley.Server
+	gate         *gate
 	chat         *chat.Service
 	feeds        *sse.Handler
 	certs        certs.Source // nil: no TLS
@@ -48,6 +50,7 @@ type Server struct {
 	requests     *requests
 	hostsRefused atomic.Uint64
 	draining     atomic.Bool
+	followers    sync.WaitGroup // what follows the store
 }
 
 // Open opens the store and returns a server that is ready for Serve. If you never call Serve, call
@@ -94,9 +97,14 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	if s.certs, err = openCertificates(c, log); err != nil {
 		return nil, err
 	}
+	if s.gate, err = openGate(&s.config, store, log, s.lockOut, s.metrics.failed); err != nil {
+		return nil, err
+	}
 	o := c.options(log)
+	o.Authorize, o.ConnContext = s.gate, s.gate.shown
 	o.AllowRequest = func(r *http.Request) error { return s.admit(o.ClientAddress(r)) }
 	if s.sockets, err = parley.New(o); err != nil {
+		s.gate.Close()
 		return nil, err
 	}
 	s.history = history.NewLog(store, &history.LogOptions{
@@ -105,6 +113,7 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	s.openConversations()
 	if s.routes, err = s.newRoutes(); err != nil {
 		s.history.Close()
+		s.gate.Close()
 		return nil, err
 	}
 	return s, nil
@@ -145,12 +154,15 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	}()
 	running, stop := context.WithCancel(ctx)
 	certificates := s.runCertificates(running)
+	following, stopFollowing := context.WithCancel(ctx)
+	s.followers.Go(func() { s.gate.access.Follow(following) })
 	select {
 	case err = <-failed:
 		servers--
 	case <-ctx.Done():
 		s.log.Info("shutting down", "timeout", s.config.ShutdownTimeout)
 	}
+	stopFollowing()
 	if e := s.Shutdown(); err == nil {
 		err = e
 	}
@@ -206,6 +218,8 @@ func (s *Server) Shutdown() error {
 	closed := make(chan error, 1)
 	go func() {
 		<-stored
+		s.followers.Wait()
+		s.gate.Close()
 		closed <- s.store.Close()
 	}()
 	select {

@@ -129,6 +129,9 @@ func (c *Client) Claim(ctx context.Context, p Principal) error {
 // Identity returns who the client is, or nil.
 func (c *Client) Identity() *auth.Identity { return c.who.Load() }
 
+// RemoteAddress implements connection.
+func (c *Client) RemoteAddress() string { return c.peer.RemoteAddress() }
+
 // cut implements connection.
 func (c *Client) cut(*Error) { c.peer.Lost() }
 

@@ -12,6 +12,8 @@ import (
 // A connection is a client or a feed that has an identity.
 type connection interface {
 	Identity() *auth.Identity
+	// RemoteAddress is the client's network address, with or without a port.
+	RemoteAddress() string
 	// cut ends it, and says why if there is a way to say it.
 	cut(why *Error)
 }
@@ -64,10 +66,10 @@ func (o *connected) all(match func(connection) bool) (matching []connection) {
 	return matching
 }
 
-// Cut ends the clients and feeds whose identities match, because these are no longer valid. It
-// returns their number.
-func (s *Service) Cut(match func(*auth.Identity) bool, code Code, message string) int {
-	cut := s.connected.all(func(c connection) bool { return match(c.Identity()) })
+// Cut ends the clients and feeds that lost selects, because they are no longer welcome. It returns
+// their number.
+func (s *Service) Cut(lost auth.Match, code Code, message string) int {
+	cut := s.connected.all(func(c connection) bool { return lost.Matches(c.Identity(), c.RemoteAddress()) })
 	for _, c := range cut {
 		c.cut(&Error{Code: code, Message: message})
 	}

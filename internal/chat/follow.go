@@ -69,6 +69,7 @@ type follower struct {
 	service  *Service
 	room     string
 	who      *auth.Identity
+	remote   string // the client's network address
 	reader   reader
 	paid     int           // bytes that it may still read
 	wait     time.Duration // until it may pay for more; 0 if its client is slow
@@ -124,6 +125,9 @@ func (f *follower) Lost(_ string, err error) {
 // Identity implements connection.
 func (f *follower) Identity() *auth.Identity { return f.who }
 
+// RemoteAddress implements connection.
+func (f *follower) RemoteAddress() string { return f.remote }
+
 // cut implements connection.
 func (f *follower) cut(why *Error) {
 	if f.end() {
@@ -177,7 +181,7 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, to Follower) (sto
 	}
 	id := "feed " + strconv.FormatUint(s.followers.Add(1), 10)
 	f := &follower{
-		Follower: to, service: s, room: q.RoomID, who: q.Who,
+		Follower: to, service: s, room: q.RoomID, who: q.Who, remote: q.Address,
 		reader: reader{address: address.Client(q.Address), id: id, payer: s.payer(q.Address)},
 	}
 	reading, cancel, err := s.reading(ctx, &f.reader)

@@ -179,7 +179,7 @@ func TestFeedsEnd(t *testing.T) {
 		short.want(t)
 		time.Sleep(2 * time.Second)
 		short.want(t, "lost: parley: chat: token_expired: the token has expired")
-		if n := d.Cut(func(who *auth.Identity) bool { return who.Subject == "bob" }, chat.BadToken, "revoked"); n != 1 {
+		if n := d.Cut(auth.Match{Subject: "bob"}, chat.BadToken, "revoked"); n != 1 {
 			t.Errorf("%d were cut", n)
 		}
 		long.want(t, "lost: parley: chat: bad_token: revoked")
@@ -188,7 +188,7 @@ func TestFeedsEnd(t *testing.T) {
 		ann.send(room, "more")
 		short.want(t)
 		long.want(t)
-		if n := d.Cut(func(*auth.Identity) bool { return true }, chat.BadToken, "revoked"); n != 2 {
+		if n := d.Cut(auth.Match{}, chat.BadToken, "revoked"); n != 2 {
 			t.Errorf("%d were cut", n)
 		}
 		ann.hears("more", "lost")

@@ -1,0 +1,333 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/auth/jwtauth"
+	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/access"
+	"github.com/parley-go/parley/internal/api"
+	"github.com/parley-go/parley/internal/chat"
+	"github.com/parley-go/parley/internal/origin"
+	"github.com/parley-go/parley/sse"
+)
+
+// A gate says who a client is, whatever it shows: a signed token, the key of a program, the cookie of
+// an operator's session, or a ticket. All doors of the server ask it.
+type gate struct {
+	access  *access.Access
+	tokens  *jwtauth.Verifier
+	tickets access.Tickets
+	address func(*http.Request) string
+	secure  func(*http.Request) bool
+	path    string // of Socket.IO
+
+	open  context.Context // ends when the server becomes closed
+	close context.CancelFunc
+}
+
+// openGate reads who has access from the store. ended is called after identities have lost it.
+func openGate(c *Config, store history.Store, log *slog.Logger, ended func(auth.Match), failed func(string, error)) (*gate, error) {
+	g := &gate{address: c.clientAddress(), secure: c.clientSecure(), path: c.Path}
+	g.open, g.close = context.WithCancel(context.Background())
+	if g.secure == nil {
+		g.secure = func(r *http.Request) bool { return r.TLS != nil }
+	}
+	records, ok := store.(history.Records)
+	if !ok {
+		return nil, errors.New("this store cannot keep operators and keys")
+	}
+	keys, err := c.tokenKeys()
+	if err != nil {
+		return nil, err
+	}
+	o := &jwtauth.Options{Keys: keys, Audience: c.TokenAudience, Type: c.TokenType, MaxAge: c.TokenMaxAge, Logger: log}
+	for issuer, address := range c.JWKS {
+		o.Sets = append(o.Sets, jwtauth.Set{Issuer: issuer, URL: address})
+	}
+	if g.tokens, err = jwtauth.New(o); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	g.access, err = access.New(ctx, records, &access.Options{
+		TokenKeys: len(o.Keys)+len(o.Sets) > 0, Visitors: c.Visitors, Exempt: c.exemptAddresses(),
+		Ended: ended, Failed: failed,
+		KeysChanged: func(keys *jwtauth.Keyring) {
+			if err := g.tokens.SetVisitors(keys); err != nil {
+				failed("use the keys of visitors", err)
+			}
+		},
+	})
+	if err == nil {
+		err = g.tokens.SetVisitors(g.access.Keyring())
+	}
+	if err != nil {
+		g.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// tokenKeys returns the keys of the settings.
+func (c *Config) tokenKeys() (keys []jwtauth.Key, err error) {
+	secrets := c.TokenSecrets
+	if c.TokenSecretFile != "" {
+		text, err := os.ReadFile(c.TokenSecretFile)
+		if err != nil {
+			return nil, fmt.Errorf("token-secret-file: %w", err)
+		}
+		for line := range bytes.Lines(text) {
+			if line = bytes.TrimSpace(line); len(line) > 0 {
+				secrets = append(secrets[:len(secrets):len(secrets)], string(line))
+			}
+		}
+	}
+	for _, secret := range secrets {
+		if len(secret) < leastSecret {
+			return nil, fmt.Errorf("token-secret-file: a secret needs at least %d bytes", leastSecret)
+		}
+		keys = append(keys, jwtauth.Key{Issuer: c.TokenIssuer, Secret: []byte(secret)})
+	}
+	for _, file := range c.TokenKeys {
+		id, path, named := strings.Cut(file, "=")
+		if !named {
+			id, path = "", file
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("token-keys: %w", err)
+		}
+		of, err := jwtauth.ParseKeys(text)
+		if err != nil {
+			return nil, fmt.Errorf("token-keys: %s: %w", path, err)
+		}
+		for _, key := range of {
+			if key.Issuer = c.TokenIssuer; named {
+				key.ID = id
+			}
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
+// Close ends what the gate does in the background.
+func (g *gate) Close() {
+	g.tokens.Close()
+	g.close()
+}
+
+// handshake is what a handshake shows besides what auth.Request has.
+type handshake struct {
+	cookie access.Secret  // of a session
+	ticket *auth.Identity // whose ticket it was
+	err    error          // the ticket is no good
+}
+
+type handshakeKey struct{}
+
+// shown keeps in a connection's context what its handshake shows. The cookie counts only if no page
+// of another site makes the request. See parley.Options.ConnContext.
+func (g *gate) shown(ctx context.Context, r *http.Request) context.Context {
+	var h handshake
+	if g.access.Closed() {
+		h.cookie = g.cookie(r)
+		if ticket := r.URL.Query().Get("ticket"); ticket != "" {
+			h.ticket, h.err = g.tickets.Use(access.Secret(ticket), http.MethodGet, g.path)
+		}
+	}
+	if h == (handshake{}) {
+		return ctx
+	}
+	return context.WithValue(ctx, handshakeKey{}, &h)
+}
+
+// cookie returns the cookie of a session, unless a page of another site makes the request.
+func (g *gate) cookie(r *http.Request) access.Secret {
+	if !origin.Same(r) || slices.Contains([]string{"cross-site", "same-site"}, r.Header.Get("Sec-Fetch-Site")) {
+		return ""
+	}
+	return api.Cookie(r, g.secure(r))
+}
+
+// Authorize implements auth.Authorizer for Socket.IO. In an open server, it believes what clients say.
+func (g *gate) Authorize(ctx context.Context, r *auth.Request) (*auth.Identity, error) {
+	if !g.access.Closed() {
+		return nobody, nil
+	}
+	h, _ := ctx.Value(handshakeKey{}).(*handshake)
+	who, err := g.prove(ctx, r, h)
+	return who, forClients(err)
+}
+
+// prove returns who a client has proved to be. The error is an *access.Error, or ctx's.
+func (g *gate) prove(ctx context.Context, r *auth.Request, h *handshake) (who *auth.Identity, err error) {
+	token, err := jwtauth.Token(r)
+	switch {
+	case err == nil:
+		who, err = g.token(ctx, token)
+	case len(r.Payload) > len("{}") && bytes.Contains(r.Payload, []byte(`"token"`)), h == nil:
+		return nil, refused(err)
+	case h.err != nil || h.ticket != nil:
+		who, err = h.ticket, h.err
+	case h.cookie != "":
+		who, err = g.access.Session(h.cookie)
+	}
+	if err == nil {
+		err = g.access.Check(who, r.Address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return who, nil
+}
+
+// token returns the identity that a token or a program's key proves. The error is an *access.Error.
+func (g *gate) token(ctx context.Context, token string) (*auth.Identity, error) {
+	if strings.HasPrefix(token, access.APIKeyPrefix) {
+		return g.access.Key(access.Secret(token))
+	}
+	who, err := g.tokens.Verify(ctx, token)
+	if err != nil {
+		return nil, refused(err)
+	}
+	return who, nil
+}
+
+// verify is token for the conversations.
+func (g *gate) verify(ctx context.Context, token string) (*auth.Identity, error) {
+	who, err := g.token(ctx, token)
+	if err == nil {
+		err = g.access.Check(who, "")
+	}
+	var e *access.Error
+	if errors.As(err, &e) {
+		return nil, &chat.Error{Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter}
+	}
+	return who, err
+}
+
+// operatorName returns the name of an operator that the store knows.
+func (g *gate) operatorName(id string) string {
+	o, err := g.access.Operator(id)
+	if err != nil {
+		return ""
+	}
+	return o.Name
+}
+
+// refused converts an error of package jwtauth.
+func refused(err error) error {
+	var e *parley.Error
+	if errors.As(err, &e) {
+		return &access.Error{Code: conversation.Code(e.Code), Message: e.Message}
+	}
+	return err
+}
+
+// forClients converts an error to one that clients of Socket.IO see.
+func forClients(err error) error {
+	var e *access.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	told := &parley.Error{Code: string(e.Code), Message: e.Message}
+	if e.RetryAfter > 0 {
+		told.Data = conversation.RefusalData{RetryAfter: int(e.RetryAfter.Round(time.Second).Seconds())}
+	}
+	return told
+}
+
+// nobody is who a client of an open server is, until it says something else; see package events.
+var nobody = new(auth.Identity)
+
+// follower returns who asks for a feed. The error is a *chat.Error, or the request's context's.
+func (g *gate) follower(r *http.Request) (*auth.Identity, error) {
+	if !g.access.Closed() {
+		return nil, nil
+	}
+	h, _ := r.Context().Value(handshakeKey{}).(*handshake)
+	if h == nil {
+		h = &handshake{cookie: g.cookie(r)}
+	}
+	query := r.URL.Query()
+	query.Del("ticket")
+	who, err := g.prove(r.Context(), &auth.Request{
+		Header: r.Header, Query: query, Address: g.address(r), Secure: g.secure(r), CrossOrigin: r.Header.Get("Origin") != "",
+	}, h)
+	var e *access.Error
+	if errors.As(err, &e) {
+		return nil, &chat.Error{Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter}
+	}
+	return who, err
+}
+
+// guardFeeds lets clients open feeds with a ticket. A feed ends when its ticket opens it anew, because
+// the client has lost this one, and a feed without identity ends when the server becomes closed.
+func (g *gate) guardFeeds(feeds http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		if !g.access.Closed() {
+			defer context.AfterFunc(g.open, cancel)()
+		} else if ticket := r.URL.Query().Get("ticket"); ticket != "" {
+			var h handshake
+			var feed *access.Feed
+			position, _ := chat.ParsePosition(sse.LastEventID(r)) // if it is none, the feed says so
+			if feed, h.err = g.tickets.Open(access.Secret(ticket), r.URL.EscapedPath(), position.Number, cancel); h.err == nil {
+				defer feed.Close()
+				h.ticket = feed.Identity
+			}
+			ctx = context.WithValue(ctx, handshakeKey{}, &h)
+		}
+		feeds.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// admins lets only admins pass, once the server is closed.
+func (g *gate) admins(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.access.Closed() {
+			who, err := g.follower(r)
+			if err == nil && who.Role != auth.Admin {
+				err = chat.Refuse(conversation.Forbidden, "this is for admins; or set metrics-addr")
+			}
+			var e *chat.Error
+			if errors.As(err, &e) {
+				if e.Code.Status() == http.StatusUnauthorized {
+					w.Header().Set("WWW-Authenticate", "Bearer")
+				}
+				http.Error(w, fmt.Sprintf("%d: %s", e.Code.Status(), e.Message), e.Code.Status())
+				return
+			} else if err != nil {
+				return // the client is gone
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// lockOut ends the connections of those who have lost their access.
+func (s *Server) lockOut(lost auth.Match) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	s.sockets.DisconnectIdentities(ctx, lost)
+	s.chat.Cut(lost, conversation.BadToken, "you have no access any more")
+	if lost == (auth.Match{}) { // the server has become closed: whoever is here has proved nothing
+		s.sockets.DisconnectSockets(ctx, true)
+		s.gate.close()
+	}
+}
