@@ -105,13 +105,14 @@ type Feed struct {
 
 	tickets *Tickets
 	ticket  *ticket
-	over    chan struct{}
+	over    func()
 }
 
 // Open opens a feed with a ticket that was issued for its path and the method GET. position is from
 // where the client reads on; 0 at first. The feed may be open only once: if an earlier opening has not
-// been closed, because nobody has noticed yet that its client is gone, it is told so by its Over.
-func (t *Tickets) Open(secret Secret, path string, position int64) (*Feed, error) {
+// been closed, because nobody has noticed yet that its client is gone, its function over is called,
+// which must not block.
+func (t *Tickets) Open(secret Secret, path string, position int64, over func()) (*Feed, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sweepLocked(time.Now())
@@ -123,15 +124,12 @@ func (t *Tickets) Open(secret Secret, path string, position int64) (*Feed, error
 		t.idle.Remove(k.place)
 		k.place = nil
 	} else {
-		close(k.feed.over)
+		k.feed.over()
 	}
-	k.feed = &Feed{Identity: k.who, tickets: t, ticket: k, over: make(chan struct{})}
+	k.feed = &Feed{Identity: k.who, tickets: t, ticket: k, over: over}
 	k.position = position
 	return k.feed, nil
 }
-
-// Over returns a channel that is closed when the ticket has opened the feed anew.
-func (f *Feed) Over() <-chan struct{} { return f.over }
 
 // Close says that the feed has ended. From now on the ticket has TicketLife to open it again.
 func (f *Feed) Close() {

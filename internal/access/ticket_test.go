@@ -62,9 +62,10 @@ func TestTicketsOfFeeds(t *testing.T) {
 		var tickets access.Tickets
 		const path = "/rooms/a/events"
 		ticket := issue(t, &tickets, "GET", path)
+		over := 0
 		open := func(path string, position int64, want conversation.Code) *access.Feed {
 			t.Helper()
-			f, err := tickets.Open(ticket, path, position)
+			f, err := tickets.Open(ticket, path, position, func() { over++ })
 			wantCode(t, fmt.Sprint(path, " from ", position), err, want)
 			if err == nil && f.Identity != ann {
 				t.Errorf("identity %v", f.Identity)
@@ -80,18 +81,14 @@ func TestTicketsOfFeeds(t *testing.T) {
 		time.Sleep(access.TicketLife - 1)
 		open(path, 4, conversation.BadToken) // somebody else would read what is before
 		f = open(path, 5, "")
-		again := open(path, 9, "") // the server has not noticed yet that the first one is gone
-		select {
-		case <-f.Over():
-		default:
+		open(path, 9, "") // the server has not noticed yet that the first one is gone
+		if over != 1 {
 			t.Error("the feed is open twice")
 		}
 		f.Close() // late
 		time.Sleep(time.Hour)
 		last := open(path, 9, "")
-		select {
-		case <-again.Over():
-		default:
+		if over != 2 {
 			t.Error("the feed is open twice")
 		}
 		_, err := tickets.Use(ticket, "GET", path)
@@ -112,7 +109,7 @@ func TestTicketsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tickets access.Tickets
 		first := issue(t, &tickets, "GET", "/feed")
-		feed, err := tickets.Open(first, "/feed", 0)
+		feed, err := tickets.Open(first, "/feed", 0, func() {})
 		wantCode(t, "open", err, "")
 		for range access.MaxTicketsOf - 1 {
 			issue(t, &tickets, "GET", "/file")
@@ -129,7 +126,7 @@ func TestTicketsAreBounded(t *testing.T) {
 			t.Errorf("%d tickets", n)
 		}
 		feed.Close()
-		_, err = tickets.Open(first, "/feed", 0)
+		_, err = tickets.Open(first, "/feed", 0, func() {})
 		wantCode(t, "a feed's ticket", err, "")
 		time.Sleep(access.TicketLife)
 		issue(t, &tickets, "GET", "/file")
@@ -176,7 +173,7 @@ func TestTicketsModel(t *testing.T) {
 				m.gone = m.gone || !m.ends.IsZero()
 			case 2:
 				var f *access.Feed
-				f, err = tickets.Open(m.secret, s.path, s.position)
+				f, err = tickets.Open(m.secret, s.path, s.position, func() {})
 				want = alive && s.path == m.path && s.position >= m.position
 				if want {
 					m.feed, m.position, m.ends = f, s.position, time.Time{}
