@@ -34,8 +34,6 @@ type Options struct {
 	// Revoked is called after identities have lost their access, so that the caller closes their
 	// connections. Check refuses them already.
 	Revoked func(auth.Match)
-	// Banned is the same for a network that was banned; see Concerns.
-	Banned func(netip.Prefix)
 	// KeysChanged is called after the keys of visitors' tokens have changed.
 	KeysChanged func(*jwtauth.Keyring)
 	// Failed is called if Follow cannot read or write the store. It goes on.
@@ -113,7 +111,6 @@ func New(ctx context.Context, store history.Records, opt *Options) (*Access, err
 // news is what others must hear of a change.
 type news struct {
 	revoked []auth.Match
-	banned  []netip.Prefix
 	keys    *jwtauth.Keyring // nil: as before
 }
 
@@ -127,11 +124,6 @@ func (a *Access) tell(n *news) {
 	for _, m := range n.revoked {
 		if a.opts.Revoked != nil {
 			a.opts.Revoked(m)
-		}
-	}
-	for _, p := range n.banned {
-		if a.opts.Banned != nil {
-			a.opts.Banned(p)
 		}
 	}
 }

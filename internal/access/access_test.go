@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +34,6 @@ type node struct {
 	*access.Access
 	mu   sync.Mutex
 	ends []auth.Match
-	nets []netip.Prefix
 	keys int
 }
 
@@ -47,11 +45,6 @@ func open(t testing.TB, store history.Records, opt access.Options) *node {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.ends = append(n.ends, e)
-	}
-	opt.Banned = func(p netip.Prefix) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.nets = append(n.nets, p)
 	}
 	opt.KeysChanged = func(*jwtauth.Keyring) {
 		n.mu.Lock()
@@ -82,7 +75,7 @@ func (n *node) ended() []auth.Match {
 }
 
 func (n *node) closes(who *auth.Identity) bool {
-	return slices.ContainsFunc(n.ended(), func(m auth.Match) bool { return m.Matches(who) })
+	return slices.ContainsFunc(n.ended(), func(m auth.Match) bool { return m.Matches(who, "") })
 }
 
 const password = "correct horse"

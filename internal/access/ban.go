@@ -59,7 +59,7 @@ func (a *Access) banChangedLocked(id string, was, is *Ban, n *news) {
 	is.Subject = id
 	if p, ok := is.network(); ok {
 		a.networks[p.Bits()]++
-		n.banned = append(n.banned, p)
+		n.end(auth.Match{Role: auth.User, Network: p})
 	} else {
 		n.end(auth.Match{Subject: strings.TrimPrefix(id, ofUser), Role: auth.User})
 	}

@@ -3,7 +3,6 @@ package access_test
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,7 +85,7 @@ func TestRevocations(t *testing.T) {
 				if got := code(n.Check(id, "")); got != want {
 					t.Errorf("%s: %s gets %q, want %q", test.r.Subject, name, got, want)
 				}
-				if closed := len(ends) == 1 && ends[0].Matches(id); closed != refused[name] {
+				if closed := len(ends) == 1 && ends[0].Matches(id, ""); closed != refused[name] {
 					t.Errorf("%s: connections of %s closed: %v", test.r.Subject, name, closed)
 				}
 			}
@@ -166,12 +165,14 @@ func TestBans(t *testing.T) {
 			wantCode(t, test.in+", service", n.Check(service, test.in), "")
 			wantCode(t, test.out, n.Check(ann, test.out), "")
 			wantCode(t, "sign in", try(n, "bert", password, test.in), conversation.Banned)
-			n.mu.Lock()
-			nets := n.nets
-			n.nets = nil
-			n.mu.Unlock()
-			if want := netip.MustParsePrefix(test.is[len("net:"):]); len(nets) != 1 || nets[0] != want {
-				t.Errorf("connections from %v are closed, want %v", nets, want)
+			ends := n.ended()
+			if len(ends) != 1 {
+				t.Fatalf("%s ends %v", test.subject, ends)
+			}
+			for who, concerned := range map[*auth.Identity]bool{ann: true, operator: false, service: false} {
+				if ends[0].Matches(who, test.in) != concerned || ends[0].Matches(who, test.out) {
+					t.Errorf("connections of %v from %s are closed: %v", who, test.in, !concerned)
+				}
 			}
 			for who, concerned := range map[*auth.Identity]bool{ann: true, nil: true, operator: false, service: false} {
 				if access.Concerns(nets[0], who, test.in) != concerned || access.Concerns(nets[0], who, test.out) {
