@@ -16,6 +16,8 @@
 //	err := chat.Typing.Emit(to, chat.Notice{…})           // to a room, a client, or a server
 //	answer, err := chat.Join.Call(ctx, whom, chat.JoinRequest{…})
 //
+// Package contract writes TypeScript declarations and documentation from descriptors.
+//
 // Receiving differs between the sides, because a server's handler also gets the socket of the
 // event. For servers, package parley has On, On2 and Handle.
 //
