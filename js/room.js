@@ -106,7 +106,7 @@ export class Room {
       if (roomId !== this.#roomId || !this.member) return;
       if (type === 'join') this.members.set(member.id, member);
       else if (type === 'leave') this.members.delete(member.id);
-      this.count = count;
+      this.count = count ?? this.members.size; // the user of a conversation is told no number
       this.#tell('onmembers');
     },
     typing: (typing) => {

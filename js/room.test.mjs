@@ -60,6 +60,8 @@ test('the page comes first, even if events follow it at once; then live messages
   client.fire('presence', { roomId: 'r', type: 'leave', member: ada, count: 1 });
   client.fire('presence', { roomId: 'r', type: 'count', count: 7 });
   assert.deepEqual([[...room.members.values()], room.count], [[bob], 7]);
+  client.fire('presence', { roomId: 'r', type: 'join', member: ada }); // as the user of a conversation gets it
+  assert.deepEqual([[...room.members.values()], room.count], [[bob, ada], 2]);
 });
 
 test('after a disconnect it continues where it was; live messages wait for missing ones', async () => {
