@@ -3,6 +3,8 @@ package contract_test
 import (
 	"encoding/json"
 	"errors"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +26,7 @@ type (
 		Shown int `json:"shown"`
 	}
 	Celsius float64
-	Odd     struct{ n int }
+	Touchy  struct{ n *int }
 	Tree    struct {
 		Children []Tree `json:"children"`
 		Parent   *Tree  `json:"parent,omitempty"`
@@ -60,8 +62,11 @@ type (
 		Own      any                `json:"own" ts:"Base | null" doc:"an */ end"`
 		Strange  bool               `json:"strange-name"`
 		Boxed    Box[Base]          `json:"boxed"`
+		Touchy   *Touchy            `json:"touchy,omitempty"`
 	}
 )
+
+func (v Touchy) MarshalJSON() ([]byte, error) { return json.Marshal(*v.n) }
 
 func typeScript(t *testing.T, c *contract.Contract) string {
 	t.Helper()
@@ -74,7 +79,6 @@ func typeScript(t *testing.T, c *contract.Contract) string {
 
 func TestTypes(t *testing.T) {
 	_ = Everything{private: ""}
-	_ = Odd{n: 0}
 	got := typeScript(t, contract.New("Test").Types(Everything{}))
 	const want = `export interface Everything extends Omit<Base, 'kind'>, Partial<Tree> {
   shown: number;
@@ -108,6 +112,7 @@ func TestTypes(t *testing.T) {
   own: Base | null;
   'strange-name': boolean;
   boxed: BoxBase;
+  touchy?: unknown;
 }
 `
 	if _, rest, _ := strings.Cut(got, "export interface Everything"); !strings.HasPrefix("export interface Everything"+rest, want) {
@@ -179,6 +184,20 @@ func TestSchema(t *testing.T) {
 	}
 	if required := strings.Join(e.Required, " "); !strings.Contains(required, "kind") || strings.Contains(required, "maybe") {
 		t.Errorf("required: %s", required)
+	}
+}
+
+// Programs that use the package link no server.
+func TestLinksNoServer(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := strings.Fields(string(out))
+	for _, dep := range []string{"github.com/parley-go/parley", "net"} {
+		if slices.Contains(deps, dep) || !slices.Contains(deps, "github.com/parley-go/parley/event") {
+			t.Errorf("links %s", dep)
+		}
 	}
 }
 

@@ -128,8 +128,14 @@ func (c *Contract) expr(t reflect.Type, place string) *expr {
 	return &expr{}
 }
 
-// encoded returns the expression for a type that encodes itself.
-func encoded(t reflect.Type) *expr {
+// encoded returns the expression for a type that encodes itself. A method that panics for a zero value
+// tells nothing.
+func encoded(t reflect.Type) (e *expr) {
+	defer func() {
+		if recover() != nil {
+			e = &expr{}
+		}
+	}()
 	zero, err := json.Marshal(reflect.New(t).Interface())
 	if err != nil || len(zero) == 0 {
 		return &expr{}
