@@ -73,8 +73,8 @@ type Page struct {
 	RoomID    string   `json:"roomId"`
 	Messages  Messages `json:"messages" ts:"Message[]" doc:"ascending by seq; after an absence, ascending by the number of their last change"`
 	HasMore   bool     `json:"hasMore" doc:"there are more in the direction that was asked for"`
-	HasBefore bool     `json:"hasBefore"`
-	HasAfter  bool     `json:"hasAfter"`
+	HasBefore bool     `json:"hasBefore" doc:"there are older ones"`
+	HasAfter  bool     `json:"hasAfter" doc:"there are newer ones"`
 	LastSeq   int64    `json:"lastSeq" doc:"the newest number that the page covers"`
 	Epoch     string   `json:"epoch" doc:"of lastSeq"`
 }
@@ -82,8 +82,8 @@ type Page struct {
 // SendRequest sends a message.
 type SendRequest struct {
 	RoomID     string          `json:"roomId"`
-	UserID     string          `json:"userId,omitempty"`
-	OperatorID string          `json:"operatorId,omitempty"`
+	UserID     string          `json:"userId,omitempty" doc:"who the client says it is, or for operators the user whose conversation it is"`
+	OperatorID string          `json:"operatorId,omitempty" doc:"who the client says it is, in open mode"`
 	ClientID   string          `json:"clientId,omitempty" doc:"the sender's own random id; a message is stored once however often it is sent"`
 	Message    json.RawMessage `json:"message" doc:"any JSON; see Content for what the pages write"`
 }
@@ -92,7 +92,7 @@ type SendRequest struct {
 type EditRequest struct {
 	RoomID  string          `json:"roomId"`
 	Seq     int64           `json:"seq"`
-	Message json.RawMessage `json:"message"`
+	Message json.RawMessage `json:"message" doc:"the new content, any JSON"`
 	IfRev   int64           `json:"ifRev,omitempty" doc:"the message's rev, or its seq if it was never changed; otherwise conflict"`
 }
 
@@ -100,23 +100,23 @@ type EditRequest struct {
 type DeleteRequest struct {
 	RoomID string `json:"roomId"`
 	Seq    int64  `json:"seq"`
-	IfRev  int64  `json:"ifRev,omitempty"`
+	IfRev  int64  `json:"ifRev,omitempty" doc:"as in EditRequest"`
 }
 
 // HistoryRequest asks for a page: around, before or after a seq, or the newest one.
 type HistoryRequest struct {
 	RoomID string `json:"roomId"`
-	Before *int64 `json:"before,omitempty"`
-	After  *int64 `json:"after,omitempty"`
-	Around *int64 `json:"around,omitempty"`
-	Limit  int    `json:"limit,omitempty"`
+	Before *int64 `json:"before,omitempty" doc:"the last messages with a smaller seq"`
+	After  *int64 `json:"after,omitempty" doc:"the first messages that have changed after this number; 0: from the beginning"`
+	Around *int64 `json:"around,omitempty" doc:"the messages before and after this seq"`
+	Limit  int    `json:"limit,omitempty" doc:"messages of the page"`
 	Notes  bool   `json:"notes,omitempty" doc:"operators: of the notes"`
 }
 
 // MarkRequest sets a mark.
 type MarkRequest struct {
 	RoomID string `json:"roomId"`
-	Seq    int64  `json:"seq"`
+	Seq    int64  `json:"seq" doc:"of the last message that was read; of markUnread, the first one that was not"`
 }
 
 // Marked is the answer to MarkRead and MarkUnread.
@@ -137,26 +137,26 @@ type TypingRequest struct {
 type NoteRequest struct {
 	RoomID   string          `json:"roomId"`
 	Message  json.RawMessage `json:"message" ts:"NoteContent"`
-	ClientID string          `json:"clientId,omitempty"`
+	ClientID string          `json:"clientId,omitempty" doc:"the sender's own random id, as in sendMessage"`
 }
 
 // SearchRequest finds messages.
 type SearchRequest struct {
 	Query      string        `json:"query" doc:"words, of which the last may be a beginning; at most 200 bytes"`
-	RoomID     string        `json:"roomId,omitempty"`
+	RoomID     string        `json:"roomId,omitempty" doc:"only in this room"`
 	UserID     string        `json:"userId,omitempty" doc:"operators: in conversations of this user"`
 	OperatorID string        `json:"operatorId,omitempty" doc:"operators: written by this operator"`
-	Since      *history.Time `json:"since,omitempty"`
-	Until      *history.Time `json:"until,omitempty"`
+	Since      *history.Time `json:"since,omitempty" doc:"from this time on"`
+	Until      *history.Time `json:"until,omitempty" doc:"up to this time"`
 	Notes      bool          `json:"notes,omitempty" doc:"operators: in notes as well"`
-	Limit      int           `json:"limit,omitempty"`
-	Cursor     string        `json:"cursor,omitempty"`
+	Limit      int           `json:"limit,omitempty" doc:"hits of the page"`
+	Cursor     string        `json:"cursor,omitempty" doc:"next of the page before, of the same search"`
 }
 
 // Found is the answer to Search.
 type Found struct {
 	Hits     []Hit  `json:"hits"`
-	Next     string `json:"next,omitempty"`
+	Next     string `json:"next,omitempty" doc:"the cursor of the next page"`
 	Complete bool   `json:"complete" doc:"false while the index is being built"`
 }
 
@@ -174,7 +174,7 @@ type Hit struct {
 // ReadNews says that a side has read.
 type ReadNews struct {
 	RoomID string `json:"roomId"`
-	Seq    int64  `json:"seq"`
+	Seq    int64  `json:"seq" doc:"everything up to it was read"`
 	By     string `json:"by" enum:"user,operators"`
 	// OperatorID is known to operators only.
 	OperatorID string `json:"operatorId,omitempty" doc:"operators: who"`

@@ -100,7 +100,7 @@ type Filter struct {
 type ListRequest struct {
 	Filter *Filter `json:"filter,omitempty"`
 	Sort   string  `json:"sort,omitempty" enum:"activity,waiting,created" doc:"activity if absent; waiting: the longest first"`
-	Limit  int     `json:"limit,omitempty"`
+	Limit  int     `json:"limit,omitempty" doc:"conversations of the page"`
 	Cursor string  `json:"cursor,omitempty" doc:"next of the page before, which was asked for with the same filter and order"`
 }
 
@@ -117,7 +117,7 @@ type WatchRequest struct {
 	Epoch  string  `json:"epoch,omitempty" doc:"of the position"`
 	Filter *Filter `json:"filter,omitempty" doc:"of the first page"`
 	Sort   string  `json:"sort,omitempty" enum:"activity,waiting,created"`
-	Limit  int     `json:"limit,omitempty"`
+	Limit  int     `json:"limit,omitempty" doc:"conversations of the first page"`
 }
 
 // Watched is the answer to WatchRooms.

@@ -274,7 +274,9 @@ export interface Page {
   messages: Message[];
   /** there are more in the direction that was asked for */
   hasMore: boolean;
+  /** there are older ones */
   hasBefore: boolean;
+  /** there are newer ones */
   hasAfter: boolean;
   /** the newest number that the page covers */
   lastSeq: number;
@@ -301,7 +303,9 @@ export interface RoomRequest {
 
 export interface SendRequest {
   roomId: string;
+  /** who the client says it is, or for operators the user whose conversation it is */
   userId?: string;
+  /** who the client says it is, in open mode */
   operatorId?: string;
   /** the sender's own random id; a message is stored once however often it is sent */
   clientId?: string;
@@ -312,6 +316,7 @@ export interface SendRequest {
 export interface EditRequest {
   roomId: string;
   seq: number;
+  /** the new content, any JSON */
   message: unknown;
   /** the message's rev, or its seq if it was never changed; otherwise conflict */
   ifRev?: number;
@@ -320,14 +325,19 @@ export interface EditRequest {
 export interface DeleteRequest {
   roomId: string;
   seq: number;
+  /** as in EditRequest */
   ifRev?: number;
 }
 
 export interface HistoryRequest {
   roomId: string;
+  /** the last messages with a smaller seq */
   before?: number;
+  /** the first messages that have changed after this number; 0: from the beginning */
   after?: number;
+  /** the messages before and after this seq */
   around?: number;
+  /** messages of the page */
   limit?: number;
   /** operators: of the notes */
   notes?: boolean;
@@ -335,6 +345,7 @@ export interface HistoryRequest {
 
 export interface MarkRequest {
   roomId: string;
+  /** of the last message that was read; of markUnread, the first one that was not */
   seq: number;
 }
 
@@ -358,6 +369,7 @@ export interface ListRequest {
   filter?: Filter;
   /** activity if absent; waiting: the longest first */
   sort?: 'activity' | 'waiting' | 'created';
+  /** conversations of the page */
   limit?: number;
   /** next of the page before, which was asked for with the same filter and order */
   cursor?: string;
@@ -398,6 +410,7 @@ export interface WatchRequest {
   /** of the first page */
   filter?: Filter;
   sort?: 'activity' | 'waiting' | 'created';
+  /** conversations of the first page */
   limit?: number;
 }
 
@@ -456,27 +469,34 @@ export interface UpdateRequest {
 export interface NoteRequest {
   roomId: string;
   message: NoteContent;
+  /** the sender's own random id, as in sendMessage */
   clientId?: string;
 }
 
 export interface SearchRequest {
   /** words, of which the last may be a beginning; at most 200 bytes */
   query: string;
+  /** only in this room */
   roomId?: string;
   /** operators: in conversations of this user */
   userId?: string;
   /** operators: written by this operator */
   operatorId?: string;
+  /** from this time on */
   since?: string;
+  /** up to this time */
   until?: string;
   /** operators: in notes as well */
   notes?: boolean;
+  /** hits of the page */
   limit?: number;
+  /** next of the page before, of the same search */
   cursor?: string;
 }
 
 export interface Found {
   hits: Hit[];
+  /** the cursor of the next page */
   next?: string;
   /** false while the index is being built */
   complete: boolean;
@@ -571,6 +591,7 @@ export interface RoomLoss {
 
 export interface ReadNews {
   roomId: string;
+  /** everything up to it was read */
   seq: number;
   by: 'user' | 'operators';
   /** operators: who */
