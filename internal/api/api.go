@@ -185,9 +185,9 @@ func (a *api) allowed(r *http.Request) (methods []string) {
 	return methods
 }
 
-// openAPI serves the description of the API to whoever has an identity.
+// openAPI serves the description of the API, of a closed server to whoever has an identity.
 func (a *api) openAPI(w http.ResponseWriter, r *http.Request) {
-	if _, err := known(r.Context()); err != nil {
+	if _, err := known(r.Context()); err != nil && a.opts.Access.Closed() {
 		a.problem(r.Context(), err).(*problem).write(w)
 		return
 	}

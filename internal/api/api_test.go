@@ -510,6 +510,21 @@ func TestBodyTimeout(t *testing.T) {
 	}
 }
 
+func TestOpenServer(t *testing.T) {
+	a, err := access.New(t.Context(), history.NewMemory(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := api.New(api.Options{Access: a, Tickets: new(access.Tickets)})
+	for path, want := range map[string]int{"/openapi.json": 200, "/api/me": 401} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+	}
+}
+
 // Errors that clients did not cause reach the operator, and clients learn nothing of them.
 func TestInternalErrors(t *testing.T) {
 	store := history.NewMemory()

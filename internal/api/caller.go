@@ -47,7 +47,7 @@ func callerOf(ctx context.Context) *caller { return ctx.Value(callerKey{}).(*cal
 func (a *api) caller(ctx context.Context, r *http.Request) *caller {
 	c := &caller{address: a.opts.Address(r), agent: r.UserAgent(), host: r.Host, secure: a.opts.Secure(r)}
 	c.elsewhere = a.csrf.Check(r) != nil || !origin.Same(r)
-	cookie, _ := r.Cookie(c.cookieName())
+	cookie := Cookie(r, c.secure)
 	switch {
 	case r.Header["Authorization"] != nil:
 		c.presented = true
@@ -57,13 +57,13 @@ func (a *api) caller(ctx context.Context, r *http.Request) *caller {
 			break
 		}
 		c.identity, c.err = a.opts.Token(ctx, token)
-	case cookie != nil && cookie.Value != "":
+	case cookie != "":
 		c.presented = true
 		if c.elsewhere {
 			c.err = errElsewhere
 			break
 		}
-		c.identity, c.err = a.opts.Access.Session(access.Secret(cookie.Value))
+		c.identity, c.err = a.opts.Access.Session(cookie)
 	}
 	if c.err == nil {
 		c.err = a.opts.Access.Check(c.identity, c.address)
@@ -120,8 +120,18 @@ func operator(ctx context.Context) (*auth.Identity, error) {
 	return who, err
 }
 
-func (c *caller) cookieName() string {
-	if c.secure {
+// Cookie returns the value of the cookie of an operator's session, or "". secure means that the client
+// uses TLS. Before you believe it, make sure that no page of another origin makes the request.
+func Cookie(r *http.Request, secure bool) access.Secret {
+	c, err := r.Cookie(cookieName(secure))
+	if err != nil {
+		return ""
+	}
+	return access.Secret(c.Value)
+}
+
+func cookieName(secure bool) string {
+	if secure {
 		return secureCookie
 	}
 	return loopbackCookie
@@ -133,7 +143,7 @@ func (c *caller) cookie(value access.Secret, life time.Duration) (string, error)
 		return "", refuse(conversation.Forbidden, "signing in needs TLS. If a proxy in front has TLS, name it in trusted-proxies")
 	}
 	cookie := &http.Cookie{
-		Name: c.cookieName(), Value: string(value), Path: "/", MaxAge: int(life.Seconds()),
+		Name: cookieName(c.secure), Value: string(value), Path: "/", MaxAge: int(life.Seconds()),
 		Secure: c.secure, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}
 	if value == "" {
