@@ -38,7 +38,6 @@ type (
 		Kind     int    `json:"kind"`
 		Plain    string // without a tag
 		Skipped  string `json:"-"`
-		Dash     string `json:"-,"`
 		private  string
 		Flag     *bool              `json:"flag"`
 		Maybe    *bool              `json:"maybe,omitempty"`
@@ -63,6 +62,7 @@ type (
 		Strange  bool               `json:"strange-name"`
 		Boxed    Box[Base]          `json:"boxed"`
 		Touchy   *Touchy            `json:"touchy,omitempty"`
+		Only     struct{ Base }     `json:"only"`
 	}
 )
 
@@ -84,7 +84,6 @@ func TestTypes(t *testing.T) {
   shown: number;
   kind: number;
   Plain: string;
-  '-': string;
   flag: boolean | null;
   maybe?: boolean;
   zero: Base;
@@ -113,6 +112,7 @@ func TestTypes(t *testing.T) {
   'strange-name': boolean;
   boxed: BoxBase;
   touchy?: unknown;
+  only: Base;
 }
 `
 	if _, rest, _ := strings.Cut(got, "export interface Everything"); !strings.HasPrefix("export interface Everything"+rest, want) {

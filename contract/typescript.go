@@ -183,14 +183,14 @@ func (e *expr) typeScript(indent string) string {
 	case object:
 		return "Record<string, " + e.elem.typeScript(indent) + ">"
 	case structure:
-		for range e.object.bases {
-			var parts []string
-			for _, base := range e.object.bases {
-				parts = append(parts, base.typeScript())
-			}
-			return strings.Join(append(parts, e.object.body(indent)), " & ")
+		var parts []string
+		for _, base := range e.object.bases {
+			parts = append(parts, base.typeScript())
 		}
-		return e.object.body(indent)
+		if len(parts) == 0 || len(e.object.fields) > 0 {
+			parts = append(parts, e.object.body(indent))
+		}
+		return strings.Join(parts, " & ")
 	case named:
 		return e.decl.name
 	case nullable:

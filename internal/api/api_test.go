@@ -74,10 +74,7 @@ type service struct {
 func newService(t *testing.T) *service {
 	s := &service{t: t, store: &records{Records: history.NewMemory()}, seen: map[string]bool{}}
 	var err error
-	s.access, err = access.New(t.Context(), s.store, &access.Options{
-		Visitors: true,
-		Sign:     func(_ access.SigningKey, who *auth.Identity) (string, error) { return "signed for " + who.Subject, nil },
-	})
+	s.access, err = access.New(t.Context(), s.store, &access.Options{Visitors: true})
 	if err != nil {
 		t.Fatal(err)
 	}
