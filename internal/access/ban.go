@@ -90,13 +90,6 @@ func (a *Access) bannedAddressLocked(s string, now time.Time) bool {
 	return false
 }
 
-// Concerns reports whether a ban of a network concerns a client, for whoever closes connections. who
-// is nil if the client has proved nothing.
-func Concerns(network netip.Prefix, who *auth.Identity, client string) bool {
-	a, ok := address.Parse(client)
-	return ok && network.Contains(a) && (who == nil || who.Role == auth.User)
-}
-
 // Ban bans a user or a network. A ban of the same subject is replaced.
 func (a *Access) Ban(ctx context.Context, b Ban) (Ban, error) {
 	subject, err := banSubject(b.Subject)

@@ -38,8 +38,8 @@ type gate struct {
 	close context.CancelFunc
 }
 
-// openGate reads who has access from the store. ended is called after identities have lost it.
-func openGate(c *Config, store history.Store, log *slog.Logger, ended func(auth.Match), failed func(string, error)) (*gate, error) {
+// openGate reads who has access from the store. revoked is called after identities have lost it.
+func openGate(c *Config, store history.Store, log *slog.Logger, revoked func(auth.Match), failed func(string, error)) (*gate, error) {
 	g := &gate{address: c.clientAddress(), secure: c.clientSecure(), path: c.Path}
 	g.open, g.close = context.WithCancel(context.Background())
 	if g.secure == nil {
@@ -64,7 +64,7 @@ func openGate(c *Config, store history.Store, log *slog.Logger, ended func(auth.
 	defer cancel()
 	g.access, err = access.New(ctx, records, &access.Options{
 		TokenKeys: len(o.Keys)+len(o.Sets) > 0, Visitors: c.Visitors, Exempt: c.exemptAddresses(),
-		Ended: ended, Failed: failed,
+		Revoked: revoked, Failed: failed,
 		KeysChanged: func(keys *jwtauth.Keyring) {
 			if err := g.tokens.SetVisitors(keys); err != nil {
 				failed("use the keys of visitors", err)
@@ -205,19 +205,6 @@ func (g *gate) token(ctx context.Context, token string) (*auth.Identity, error) 
 		return nil, refused(err)
 	}
 	return who, nil
-}
-
-// verify is token for the conversations.
-func (g *gate) verify(ctx context.Context, token string) (*auth.Identity, error) {
-	who, err := g.token(ctx, token)
-	if err == nil {
-		err = g.access.Check(who, "")
-	}
-	var e *access.Error
-	if errors.As(err, &e) {
-		return nil, &chat.Error{Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter}
-	}
-	return who, err
 }
 
 // operatorName returns the name of an operator that the store knows.
