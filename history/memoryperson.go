@@ -44,6 +44,7 @@ func (s *Memory) putLocked(by Person, now int64) (Person, error) {
 	if shown {
 		for _, r := range s.conversationsLocked(p.UserID) {
 			s.changedLocked(r)
+			s.logLocked(RoomChanged, r.name, s.change, 0)
 		}
 	}
 	return p, nil

@@ -93,7 +93,7 @@ func testRoomsModel(t *testing.T, store rooms) {
 					Label:   rapid.SampledFrom([]string{"", "", "a"}).Draw(t, "label"),
 					UserID:  rapid.SampledFrom([]string{"", "", "ann"}).Draw(t, "user"),
 					Sort:    rapid.SampledFrom([]history.RoomSort{history.ByActivity, history.ByWaiting, history.ByCreated}).Draw(t, "sort"),
-					Limit:   rapid.IntRange(1, 10).Draw(t, "limit"),
+					Limit:   rapid.SampledFrom([]int{20, 100, 500}).Draw(t, "limit"),
 				}
 				q.Assignee.Kind = history.AssigneeKind(rapid.IntRange(0, 3).Draw(t, "assignee"))
 				if q.Assignee.Kind >= history.AssignedTo {

@@ -116,3 +116,48 @@ func testUnreadRooms(t *testing.T, store markedRooms) {
 		t.Errorf("%d unread, want the maximum", r.Unread)
 	}
 }
+
+// followedRooms is a store of conversations whose changes can be followed.
+type followedRooms interface {
+	rooms
+	history.Changelog
+}
+
+var followedRoomTests = []test[followedRooms]{{"FollowRooms", testFollowRooms}}
+
+// testFollowRooms: what changes a conversation beside its messages is in the changelog.
+func testFollowRooms(t *testing.T, store followedRooms) {
+	ctx := context.Background()
+	p := mustFollow(t, store, "f")
+	var want []history.Change
+	expect := func(kind history.ChangeKind, room string, number, seq int64) {
+		want = append(want, history.Change{Kind: kind, RoomID: room, Number: number, Seq: seq})
+	}
+	if _, err := store.CreateRoom(ctx, "a", history.Conversation{UserID: "v1"}); err != nil {
+		t.Fatal(err)
+	}
+	expect(history.RoomChanged, "a", 1, 0)
+	mustAppend(t, store, say("a", op1, 1))
+	expect(history.MessageAdded, "a", 1, 1)
+	mustUpdate(t, store, history.RoomUpdate{RoomID: "a", Subject: pointer("s")})
+	expect(history.RoomChanged, "a", 3, 0)
+	if _, err := store.UpdateRoom(ctx, history.RoomUpdate{RoomID: "a", Subject: pointer("s")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.UpdateRoom(ctx, history.RoomUpdate{RoomID: "a", Subject: pointer("t"), IfChange: 1}); err == nil {
+		t.Fatal("no conflict")
+	}
+	mustPut(t, store, history.Person{UserID: "v1", Name: "V"})
+	expect(history.RoomChanged, "a", 4, 0)
+	if _, err := store.Merge(ctx, "v1", "ann", nil); err != nil {
+		t.Fatal(err)
+	}
+	expect(history.RoomChanged, "a", 5, 0)
+	got := mustReadChanges(t, store, p, 10)
+	for i := range got {
+		got[i].Position = 0
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

@@ -22,6 +22,7 @@ func Run(t *testing.T, open func(testing.TB) history.Store) {
 	run(t, open, markTests)
 	run(t, open, roomTests)
 	run(t, open, markedRoomTests)
+	run(t, open, followedRoomTests)
 	run(t, open, changelogTests)
 	run(t, open, changelogEditTests)
 	run(t, open, pruneTests)

@@ -266,7 +266,7 @@ func (w *writer) eraseMessages(ctx context.Context, ids []int64, users, nobody s
 		}
 		w.changed(history.MessageChanged, id>>32, head, id&0xffffffff)
 		if change > 0 {
-			w.changed(history.RoomChanged, id>>32, change, change)
+			w.changed(history.RoomChanged, id>>32, change, 0)
 		}
 		changed = append(changed, m)
 	}

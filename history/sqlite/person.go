@@ -86,7 +86,7 @@ func (b *batch) putPerson(ctx context.Context, by history.Person, now int64) (hi
 		if err != nil {
 			return p, err
 		}
-		b.bump(r)
+		b.roomChanged(r)
 	}
 	return p, nil
 }
@@ -157,7 +157,7 @@ func (b *batch) merge(ctx context.Context, visitor, user string, note func(room 
 			return nil, err
 		}
 		r.conversation.userID, r.conversation.merged = user, true
-		b.bump(r)
+		b.roomChanged(r)
 		updated[i].Changed = true
 		if updated[i].Room, err = b.viewOf(ctx, r.id); err != nil {
 			return nil, err

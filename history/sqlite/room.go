@@ -92,6 +92,12 @@ const newestChangeQuery = `SELECT max((SELECT coalesce(max(change), 0) FROM room
 const positionsQuery = "SELECT (" + newestChangeQuery + `),
 	coalesce((SELECT CAST(v AS INTEGER) FROM meta WHERE k = 'erased_change'), 0)`
 
+// roomChanged gives the next change to a conversation because of something else than a message.
+func (b *batch) roomChanged(r *room) {
+	b.bump(r)
+	b.changed(history.RoomChanged, r.id, r.conversation.change, 0)
+}
+
 // bump gives the next change to a room if that is a conversation.
 func (b *batch) bump(r *room) {
 	if r.conversation != nil {
@@ -304,6 +310,7 @@ func (s *Store) CreateRoom(ctx context.Context, room string, c history.Conversat
 		if err := b.converse(ctx, room, r, &c, s.now().UnixMilli()); err != nil {
 			return err
 		}
+		b.changed(history.RoomChanged, r.id, r.conversation.change, 0)
 		view, err = b.viewOf(ctx, r.id)
 		return err
 	})
@@ -389,7 +396,7 @@ func (b *batch) update(ctx context.Context, u *history.RoomUpdate, now int64) (u
 	if c.userID != room.UserID {
 		c.userID, c.merged = room.UserID, true // perhaps
 	}
-	b.bump(r)
+	b.roomChanged(r)
 	updated.Room, err = b.viewOf(ctx, r.id)
 	return updated, err
 }
