@@ -11,6 +11,14 @@ func (d *Draft) Footprint(newRoom bool) int {
 	}
 	if newRoom {
 		bytes += 2 * row(len(d.RoomID)) // in the table and in an index
+		if c := d.Conversation; c != nil {
+			const indexes = 5 // of lists
+			bytes += len(c.Subject) + len(c.Attributes) + len(c.UserID) + indexes*row(len(c.UserID)/2)
+			for _, label := range c.Labels {
+				bytes += len(label) + 3
+			}
+			bytes += row(len(c.UserID) + len(c.Name) + len(c.Email)) // the person
+		}
 	}
 	return bytes
 }

@@ -28,6 +28,9 @@ func TestFootprint(t *testing.T) {
 		{"short", 3000, 10, history.Draft{UserID: "ann", Message: []byte(`1`)}, 0},
 		{"short, each its room", 3000, 0, history.Draft{UserID: "ann", Message: []byte(`1`)}, 0},
 		{"short, client ids", 3000, 100, history.Draft{UserID: "ann", Message: []byte(`1`)}, 36},
+		{"conversations", 3000, 0, history.Draft{UserID: "ann", Message: []byte(`1`), Conversation: &history.Conversation{
+			Subject: "A parcel", Labels: []string{"vip"}, Attributes: []byte(`{"plan":"pro"}`), Name: "Ann", Email: "ann@example.org",
+		}}, 36},
 		{"long names", 3000, 100, history.Draft{
 			UserID: strings.Repeat("u", 120), OperatorID: strings.Repeat("o", 120), Message: []byte(`1`),
 		}, 120},
@@ -61,6 +64,11 @@ func TestFootprint(t *testing.T) {
 					}
 					if c.clientID > 0 {
 						d.ClientID = id(c.clientID)
+					}
+					if d.Conversation != nil {
+						own := *d.Conversation
+						own.UserID = id(20)
+						d.UserID, d.Conversation = own.UserID, &own
 					}
 					footprint += d.Footprint(!seen[d.RoomID])
 					seen[d.RoomID] = true
