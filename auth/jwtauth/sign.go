@@ -135,5 +135,17 @@ func (k RingKey) GoString() string { return k.String() }
 // LogValue implements [slog.LogValuer]. It has no secret.
 func (k RingKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
+// String returns no secret.
+func (k Keyring) String() string { return fmt.Sprint(k.Keys) }
+
+// GoString returns no secret.
+func (k Keyring) GoString() string { return k.String() }
+
 // LogValue implements [slog.LogValuer]. It has no secret.
-func (k Keyring) LogValue() slog.Value { return slog.AnyValue(fmt.Sprint(k.Keys)) }
+func (k Keyring) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// String returns the kid and the algorithms, and no secret.
+func (k Key) String() string { return fmt.Sprint("key ", k.ID, " ", k.Algorithms) }
+
+// GoString returns no secret either.
+func (k Key) GoString() string { return k.String() }

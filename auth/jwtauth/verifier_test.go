@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -301,4 +302,17 @@ func bare(b *testing.B, tokens *tokentest.Tokens, alg, text, signature string) {
 		}
 	}
 	b.Fatal("no key")
+}
+
+func TestKeysAreNotPrinted(t *testing.T) {
+	secret := []byte(strings.Repeat("s", 32))
+	ring := &jwtauth.Keyring{Keys: []jwtauth.RingKey{{ID: "a", Secret: secret}}}
+	o := jwtauth.Options{Keys: []jwtauth.Key{{ID: "a", Secret: secret}}, Visitors: ring}
+	for _, v := range []any{ring, *ring, o, &o, o.Keys[0], &ring.Keys[0]} {
+		for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+			if got := fmt.Sprintf(format, v); strings.Contains(got, "115") || strings.Contains(got, "0x73") || strings.Contains(got, "sss") {
+				t.Errorf("%s of %T: %s", format, v, got)
+			}
+		}
+	}
 }
