@@ -177,6 +177,9 @@ func TestNodesAtOnce(t *testing.T) {
 		a.add(t, "anna", auth.Operator)
 		_, err := b.AddOperator(t.Context(), access.Operator{ID: "anna"}, password)
 		wantCode(t, "added twice", err, conversation.Conflicted)
+		wantCode(t, "password", a.SetPassword(t.Context(), "anna", "a third password"), "")
+		wantCode(t, "the old password", try(b, "anna", password, ""), conversation.BadToken)
+		wantCode(t, "the new password", try(b, "anna", "a third password", ""), "")
 		wantCode(t, "disable", a.SetDisabled(t.Context(), "anna", true), "")
 		wantCode(t, "password", b.SetPassword(t.Context(), "anna", "another password"), "")
 		if o, err := b.Operator("anna"); err != nil || !o.Disabled {

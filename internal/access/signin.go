@@ -101,10 +101,8 @@ func (a *Access) signIn(ctx context.Context, c Credentials, newPassword Secret) 
 			records = records[:1] // all others end
 		}
 		in.Identity = in.Session.identity(&is)
-		if hash != was.Password {
-			records = append(a.replaceLocked(was, &is), records...)
-		}
-		return records, nil
+		// The operator goes with it even if unchanged: then another node cannot have changed it.
+		return append(a.replaceLocked(was, &is), records...), nil
 	})
 	if err != nil {
 		return nil, err
