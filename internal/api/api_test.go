@@ -312,6 +312,7 @@ func TestStatuses(t *testing.T) {
 		{request{"POST", "/api/visitors", `{}`, "Authorization: Bearer fresh"}, 200, ""},
 		{request{"POST", "/api/visitors", `{}`, "Authorization: Bearer half"}, 201, ""},
 		{request{"POST", "/api/visitors", `{}`, "Authorization: Bearer " + marker}, 401, "bad_token"},
+		{request{"POST", "/api/visitors", `{}`, "Cookie: __Host-parley=of-an-ended-session"}, 201, ""},
 		{request{"POST", "/api/visitors", `{"site":1}`, ""}, 400, "bad_payload"},
 		{request{"POST", "/api/visitors", big, ""}, 413, "too_large"},
 		{request{"POST", "/api/visitors", "site=x", form}, 415, "bad_payload"},

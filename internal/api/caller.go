@@ -27,6 +27,7 @@ type caller struct {
 	identity  *auth.Identity
 	err       error // why there is no identity, although the client has shown something
 	presented bool  // it has shown something
+	bearer    bool  // namely the header Authorization
 	address   string
 	agent     string // the browser, as it describes itself
 	host      string
@@ -50,7 +51,7 @@ func (a *api) caller(ctx context.Context, r *http.Request) *caller {
 	cookie := Cookie(r, c.secure)
 	switch {
 	case r.Header["Authorization"] != nil:
-		c.presented = true
+		c.presented, c.bearer = true, true
 		token, ok := bearer(r.Header["Authorization"])
 		if !ok || a.opts.Token == nil {
 			c.err = refuse(conversation.BadToken, "this is no token that this server knows")

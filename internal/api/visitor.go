@@ -36,7 +36,7 @@ func (a *api) newVisitor(ctx context.Context, _ *struct {
 }) (*visitor, error) {
 	c := callerOf(ctx)
 	out := &visitor{Status: http.StatusCreated}
-	if c.err != nil {
+	if c.err != nil && c.bearer { // what comes of a cookie does not matter to a visitor
 		return nil, c.err
 	}
 	if who := c.identity; who != nil && who.Visitor {
