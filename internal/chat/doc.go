@@ -2,7 +2,8 @@
 // typing.
 //
 // A [Service] does not know how clients reach it. That is the job of a thin binding: it decodes
-// what its clients send, calls a [Client] of the service, and encodes the result. Package events binds the service to Socket.IO, package feeds to Server-Sent Events.
+// what its clients send, calls a [Client] of the service, and encodes the result. Package events
+// binds the service to Socket.IO, package feeds to Server-Sent Events.
 //
 // The requests that every room knows:
 //

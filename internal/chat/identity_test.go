@@ -3,6 +3,7 @@ package chat_test
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -222,6 +223,54 @@ func TestOpenServer(t *testing.T) {
 		}
 		if _, err := d.store.(history.Rooms).Room(ctx, "none", history.Member{}); err == nil {
 			t.Error("a room")
+		}
+	})
+}
+
+// A client may be put out of a room at any moment, also while it joins. Nothing of it is left.
+func TestPutOutWhileJoining(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ann, anna := d.user("ann"), d.operator("anna")
+		room := ann.start("hello")
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					d.Erased(room) // for the service; the store has it still
+				}
+			}
+		}()
+		var joiners sync.WaitGroup
+		for _, p := range []*person{ann, anna} {
+			joiners.Go(func() {
+				for i := range 300 {
+					q := conversation.JoinRequest{RoomID: room, Notes: p == anna && i%2 == 0}
+					if _, err := p.tryJoin(q); err != nil {
+						wantCode(t, err, chat.NotJoined)
+					}
+					if i%3 == 0 {
+						p.Leave(room)
+					}
+				}
+			})
+		}
+		joiners.Wait()
+		close(stop)
+		<-stopped
+		for _, p := range []*person{ann, anna} {
+			p.join(room)
+			p.heard()
+			ann.send(room, p.peer.id)
+			p.hears(p.peer.id)
+		}
+		ann.Close()
+		anna.Close()
+		if d.Rooms() != 0 || d.Memberships() != 0 {
+			t.Errorf("%d rooms and %d memberships are left", d.Rooms(), d.Memberships())
 		}
 	})
 }
