@@ -95,6 +95,31 @@ func TestStartAgain(t *testing.T) {
 	}
 }
 
+// What the tokens of a user say is what operators see: at first, and when there is a newer token.
+func TestUserIsDescribedByTokens(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ann := d.with(&auth.Identity{Subject: "ann", Role: auth.User, Name: "Ann", Attributes: json.RawMessage(`{"plan":"pro"}`)})
+		ann.start("hello")
+		if p, err := d.store.Person(d.Context(), "ann"); err != nil || p.Name != "Ann" || string(p.Attributes) != `{"plan":"pro"}` || !p.Verified {
+			t.Errorf("the user is %+v, %v", p, err)
+		}
+		later := d.with(&auth.Identity{Subject: "ann", Role: auth.User, Name: "Ann B", Email: "ann@example.com"})
+		if _, err := later.Hello(d.Context(), conversation.HelloRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := d.store.Person(d.Context(), "ann"); err != nil || p.Name != "Ann B" || p.Email != "ann@example.com" || string(p.Attributes) != `{"plan":"pro"}` {
+			t.Errorf("then the user is %+v, %v", p, err)
+		}
+		quiet := d.user("ben")
+		if _, err := quiet.Hello(d.Context(), conversation.HelloRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.store.Person(d.Context(), "ben"); history.Code(err) != history.ErrNotFound.Code {
+			t.Errorf("who never wrote has a row: %v", err)
+		}
+	})
+}
+
 // Where the visitor was first goes with the conversation.
 func TestVisit(t *testing.T) {
 	atDesk(t, nil, func(d *desk) {
