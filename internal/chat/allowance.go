@@ -31,14 +31,14 @@ var (
 // hour is the number of seconds in an hour.
 const hour = 3600.0
 
-// allowances are the limits of these kinds.
+// allowances are the limits of these kinds. One more than the burst is allowed; see budget.Balance.
 var allowances = map[budget.Kind]budget.Limit{
-	budget.UserMessages:         {PerSecond: 1, Burst: 10},
-	budget.UserMessagesHourly:   {PerSecond: 300 / hour, Burst: 300},
-	budget.AddressMessages:      {PerSecond: 5, Burst: 50},
-	budget.OperatorMessages:     {PerSecond: 20, Burst: 100},
-	budget.Conversations:        {PerSecond: 3 / hour, Burst: 3},
-	budget.AddressConversations: {PerSecond: 20 / hour, Burst: 20},
+	budget.UserMessages:         {PerSecond: 1, Burst: 10 - 1},
+	budget.UserMessagesHourly:   {PerSecond: 300 / hour, Burst: 300 - 1},
+	budget.AddressMessages:      {PerSecond: 5, Burst: 50 - 1},
+	budget.OperatorMessages:     {PerSecond: 20, Burst: 100 - 1},
+	budget.Conversations:        {PerSecond: 3 / hour, Burst: 3 - 1},
+	budget.AddressConversations: {PerSecond: 20 / hour, Burst: 20 - 1},
 	budget.UserTyping:           {PerSecond: 1, Burst: 1},
 	budget.UserVisits:           {PerSecond: 1, Burst: 1},
 	budget.UserMarks:            {PerSecond: 1, Burst: 1},
@@ -131,6 +131,8 @@ func (r *refusals) add(now time.Time) bool {
 const (
 	maxRepeats    = 3
 	repeatsWithin = time.Minute
+	// maxKnown limits the texts that are remembered. They take about 200 bytes each.
+	maxKnown = 1 << 16
 )
 
 // repeats remember what users have sent lately.
@@ -164,6 +166,9 @@ func (r *repeats) add(now time.Time, what repeat, clientID string) time.Duration
 		r.swept = now
 	}
 	times := r.sent[what]
+	if times == nil && len(r.sent) >= maxKnown {
+		return 0
+	}
 	if clientID != "" && slices.ContainsFunc(times, func(s sending) bool { return s.clientID == clientID }) {
 		return 0
 	}

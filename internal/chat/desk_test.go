@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,10 +21,23 @@ import (
 type desk struct {
 	*testing.T
 	*chat.Service
-	store history.Store
+	store *hooked
 	log   *history.Log
 	hall  *hall
 	n     int
+}
+
+// hooked is a store that calls a function, once, when a page is read.
+type hooked struct {
+	*history.Memory
+	hook atomic.Pointer[func()]
+}
+
+func (s *hooked) History(ctx context.Context, room string, p history.Page) (history.Slice, error) {
+	if hook := s.hook.Swap(nil); hook != nil {
+		(*hook)()
+	}
+	return s.Memory.History(ctx, room, p)
 }
 
 // A person is a client with what it hears.
@@ -37,7 +51,7 @@ type person struct {
 func atDesk(t *testing.T, setUp func(*chat.Options), f func(d *desk)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		store := history.NewMemory()
+		store := &hooked{Memory: history.NewMemory()}
 		log := history.NewLog(store, nil)
 		defer log.Close()
 		h := &hall{members: map[string][]*peer{}}

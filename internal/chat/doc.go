@@ -2,10 +2,10 @@
 // typing.
 //
 // A [Service] does not know how clients reach it. That is the job of a thin binding: it decodes
-// what its clients send, calls the service with a context and a [Principal], and encodes the
-// result. Package events binds the service to Socket.IO, package feeds to Server-Sent Events.
+// what its clients send, calls a [Client] of the service, and encodes the result. Package events
+// binds the service to Socket.IO, package feeds to Server-Sent Events.
 //
-// The requests and their results:
+// The requests that every room knows:
 //
 //	Join     → a page of history, then live messages, without a gap
 //	Send     → the message is stored and sent to everyone who is in the room or follows it
@@ -13,6 +13,10 @@
 //	Typing   → the others in the room are told; nothing is stored
 //	Leave    → nothing more from the room
 //	Follow   → history, then live messages, without joining the room
+//
+// A room that belongs to a user is a conversation. It has more: a status, an operator, notes of the
+// operators, read marks. Package conversation describes all requests. A client may have an identity;
+// what it may do in a room then follows from rules (rules.go).
 //
 // Every refusal is an [*Error]. One table of codes serves all bindings.
 package chat

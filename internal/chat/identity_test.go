@@ -3,6 +3,7 @@ package chat_test
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -220,8 +221,94 @@ func TestOpenServer(t *testing.T) {
 		if m := guest.send(room, "hi"); m.UserID != "ann" || m.OperatorID != "anna" {
 			t.Errorf("the operator wrote %+v", m)
 		}
-		if _, err := d.store.(history.Rooms).Room(ctx, "none", history.Member{}); err == nil {
+		if _, err := d.store.Room(ctx, "none", history.Member{}); err == nil {
 			t.Error("a room")
 		}
 	})
+}
+
+// A client may be put out of a room at any moment, also while it joins. Nothing of it is left.
+func TestPutOutWhileJoining(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ann, anna := d.user("ann"), d.operator("anna")
+		room := ann.start("hello")
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					d.Erased(room) // for the service; the store has it still
+				}
+			}
+		}()
+		var joiners sync.WaitGroup
+		for _, p := range []*person{ann, anna} {
+			joiners.Go(func() {
+				for i := range 300 {
+					q := conversation.JoinRequest{RoomID: room, Notes: p == anna && i%2 == 0}
+					if _, err := p.tryJoin(q); err != nil {
+						wantCode(t, err, chat.NotJoined)
+					}
+					if i%3 == 0 {
+						p.Leave(room)
+					}
+				}
+			})
+		}
+		joiners.Wait()
+		close(stop)
+		<-stopped
+		for _, p := range []*person{ann, anna} {
+			p.join(room)
+			p.heard()
+			ann.send(room, p.peer.id)
+			p.hears(p.peer.id)
+		}
+		ann.Close()
+		anna.Close()
+		if d.Rooms() != 0 || d.Memberships() != 0 {
+			t.Errorf("%d rooms and %d memberships are left", d.Rooms(), d.Memberships())
+		}
+	})
+}
+
+// The same, at the worst moment: while a page is read for a client that joins again, or joins.
+func TestPutOutWhileThePageIsRead(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		atDesk(t, nil, func(d *desk) {
+			ann, anna := d.user("ann"), d.operator("anna")
+			room := ann.start("hello")
+			anna.join(room)
+			if before {
+				ann.join(room)
+			}
+			d.store.hook.Store(new(func() { d.Erased(room) }))
+			answered := false
+			err := ann.Join(d.Context(), chat.Principal{}, conversation.JoinRequest{RoomID: room}, func(chat.Joined) { answered = true })
+			if before { // it was in the room, and so it was put out
+				wantCode(t, err, chat.NotJoined)
+			} else if err != nil {
+				t.Error(err)
+			}
+			if answered == before {
+				t.Errorf("answered: %v", answered)
+			}
+			if joined := anna.join(room); (joined.Count == 1) != before {
+				t.Errorf("then there are %+v", joined.Members)
+			}
+			ann.heard()
+			anna.send(room, "secret")
+			if heard := ann.heard(); (len(heard) == 0) != before {
+				t.Errorf("heard %q", heard)
+			}
+			ann.Close()
+			anna.Close()
+			if d.Rooms() != 0 || d.Memberships() != 0 {
+				t.Errorf("%d rooms and %d memberships are left", d.Rooms(), d.Memberships())
+			}
+		})
+	}
 }

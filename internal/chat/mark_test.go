@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/conversation"
-	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
 )
@@ -115,7 +114,7 @@ func TestMarksOverBudget(t *testing.T) {
 		if took := time.Since(begun); took > 2*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		marks, err := d.store.(history.Reads).Marks(d.Context(), room)
+		marks, err := d.store.Marks(d.Context(), room)
 		if err != nil || len(marks) != 1 || marks[0].Seq != 10 {
 			t.Errorf("marks: %+v, %v", marks, err)
 		}

@@ -12,7 +12,7 @@ import (
 // conversation is gone begins another one.
 const (
 	pendingFor = time.Hour
-	maxPending = 1 << 14
+	maxPending = 1 << 12
 )
 
 // pendings are the conversations that have no message yet, one for each user.

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/parley-go/parley/auth"
@@ -45,7 +46,14 @@ func (c *Client) Hello(ctx context.Context, q conversation.HelloRequest) (conver
 	} else {
 		query.UserID = who.Subject
 	}
-	if answer.Open, err = c.list(reading, who, query); len(answer.Open) > 0 {
+	answer.Open, err = c.list(reading, who, query)
+	if err == nil && len(answer.Open) > 0 && !operates(who) {
+		known := answer.Open[0].User
+		if cmp.Or(who.Name, known.Name) != known.Name || cmp.Or(who.Email, known.Email) != known.Email {
+			err = s.describe(reading, who) // it has a newer token
+		}
+	}
+	if len(answer.Open) > 0 {
 		s.visitors.list(query.UserID)
 	}
 	return answer, err
@@ -123,6 +131,20 @@ func (c *Client) Refresh(ctx context.Context, who *auth.Identity) (conversation.
 	return conversation.Expiry{ExpiresAt: expiry(who)}, nil
 }
 
+// describe stores what the token of a user says, so that operators see it.
+func (s *Service) describe(ctx context.Context, who *auth.Identity) error {
+	if !s.isClosed() || who.Role != auth.User || who.Visitor || s.can.people == nil {
+		return nil
+	}
+	_, err := s.can.people.PutPerson(ctx, history.Person{
+		UserID: who.Subject, Name: who.Name, Email: who.Email, Attributes: who.Attributes, Verified: true,
+	})
+	if err != nil {
+		return s.storeError(ctx, "store user", err)
+	}
+	return nil
+}
+
 // Identify makes the visitor that the client is a user of the site, who it has proved to be. The
 // visitor's conversations are the user's from now on.
 func (c *Client) Identify(ctx context.Context, user *auth.Identity) (answer conversation.Identified, err error) {
@@ -145,11 +167,8 @@ func (c *Client) Identify(ctx context.Context, user *auth.Identity) (answer conv
 		}
 	}
 	if len(merged) > 0 {
-		_, err := s.can.people.PutPerson(ctx, history.Person{
-			UserID: user.Subject, Name: user.Name, Email: user.Email, Attributes: user.Attributes, Verified: true,
-		})
-		if err != nil {
-			return answer, s.storeError(ctx, "store user", err)
+		if err := s.describe(ctx, user); err != nil {
+			return answer, err
 		}
 	}
 	s.pending.drop(visitor.Subject)

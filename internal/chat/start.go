@@ -79,6 +79,11 @@ func (c *Client) StartConversation(ctx context.Context, q conversation.StartRequ
 		return answer, err
 	}
 	answer.Message = &stored
+	if who.Attributes != nil && !answer.Existing {
+		if err := s.describe(reading, who); err != nil {
+			return answer, err
+		}
+	}
 	row, err := s.can.rooms.Room(reading, room, member(who))
 	if err != nil {
 		return answer, s.storeError(ctx, "read room", err)

@@ -15,7 +15,7 @@ import (
 // A conversation without a message leaves no row, and is the user's alone until it has one.
 func TestPendingConversation(t *testing.T) {
 	atDesk(t, nil, func(d *desk) {
-		ctx, rooms := d.Context(), d.store.(history.Rooms)
+		ctx, rooms := d.Context(), d.store
 		ann, ben, anna := d.user("ann"), d.user("ben"), d.operator("anna")
 		started, err := ann.StartConversation(ctx, conversation.StartRequest{Subject: "Shoes"})
 		if err != nil || started.Status != history.Open || started.Subject != "Shoes" || !strings.HasPrefix(started.RoomID, "c_") || len(started.RoomID) != 28 {
@@ -82,17 +82,42 @@ func TestStartAgain(t *testing.T) {
 				if err != nil || next.Existing != (most == 0) || (next.RoomID == first.RoomID) != (most == 0) {
 					t.Errorf("another: %+v, %v", next, err)
 				}
-				row, err := d.store.(history.Rooms).Room(ctx, first.RoomID, history.Member{})
+				row, err := d.store.Room(ctx, first.RoomID, history.Member{})
 				if err != nil || string(row.Attributes) != `{"plan":"pro"}` {
 					t.Errorf("the row is %+v, %v", row, err)
 				}
-				p, err := d.store.(history.People).Person(ctx, "ann")
+				p, err := d.store.Person(ctx, "ann")
 				if err != nil || p.Name != "ANN" || p.Email != "ann@example.com" || !p.Verified {
 					t.Errorf("the user is %+v, %v", p, err)
 				}
 			})
 		})
 	}
+}
+
+// What the tokens of a user say is what operators see: at first, and when there is a newer token.
+func TestUserIsDescribedByTokens(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ann := d.with(&auth.Identity{Subject: "ann", Role: auth.User, Name: "Ann", Attributes: json.RawMessage(`{"plan":"pro"}`)})
+		ann.start("hello")
+		if p, err := d.store.Person(d.Context(), "ann"); err != nil || p.Name != "Ann" || string(p.Attributes) != `{"plan":"pro"}` || !p.Verified {
+			t.Errorf("the user is %+v, %v", p, err)
+		}
+		later := d.with(&auth.Identity{Subject: "ann", Role: auth.User, Name: "Ann B", Email: "ann@example.com"})
+		if _, err := later.Hello(d.Context(), conversation.HelloRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := d.store.Person(d.Context(), "ann"); err != nil || p.Name != "Ann B" || p.Email != "ann@example.com" || string(p.Attributes) != `{"plan":"pro"}` {
+			t.Errorf("then the user is %+v, %v", p, err)
+		}
+		quiet := d.user("ben")
+		if _, err := quiet.Hello(d.Context(), conversation.HelloRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.store.Person(d.Context(), "ben"); history.Code(err) != history.ErrNotFound.Code {
+			t.Errorf("who never wrote has a row: %v", err)
+		}
+	})
 }
 
 // Where the visitor was first goes with the conversation.
@@ -111,7 +136,7 @@ func TestVisit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		row, err := d.store.(history.Rooms).Room(ctx, started.RoomID, history.Member{})
+		row, err := d.store.Room(ctx, started.RoomID, history.Member{})
 		var attributes struct {
 			X     string
 			Visit struct {
