@@ -455,13 +455,13 @@ func TestSeveralRooms(t *testing.T) {
 
 // gatedStore stores nothing until its gate is open.
 type gatedStore struct {
-	history.Store
+	*history.Memory
 	gate chan struct{}
 }
 
 func (s *gatedStore) Append(ctx context.Context, d []history.Draft) ([]history.Appended, error) {
 	<-s.gate
-	return s.Store.Append(ctx, d)
+	return s.Memory.Append(ctx, d)
 }
 
 // A client that sends without waiting gets its answers in order. It is slowed down when many
@@ -538,7 +538,7 @@ func TestStoreThatTakesTooLong(t *testing.T) {
 
 // With a full disk nothing is stored, but everything else continues.
 func TestFullDisk(t *testing.T) {
-	full := &brokenStore{Store: history.NewMemory(), write: history.ErrUnavailable.Wrap("append", fmt.Errorf("disk is full"))}
+	full := &brokenStore{Memory: history.NewMemory(), write: history.ErrUnavailable.Wrap("append", fmt.Errorf("disk is full"))}
 	i := startOn(t, testConfig(), full)
 	a, b := i.dial(t), i.dial(t)
 	join(t, a, object{"roomId": "r", "userId": "a"})
@@ -556,7 +556,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestUnreadableStore(t *testing.T) {
-	i := startOn(t, testConfig(), &brokenStore{Store: history.NewMemory(), read: fmt.Errorf("disk is gone")})
+	i := startOn(t, testConfig(), &brokenStore{Memory: history.NewMemory(), read: fmt.Errorf("disk is gone")})
 	a := i.dial(t)
 	var refused answer
 	a.Ask("joinRoom", object{"roomId": "r"}, &refused)

@@ -191,7 +191,7 @@ func TestFeedRefusals(t *testing.T) {
 			t.Errorf("%s %.60s: status %d, body %q", test.method, test.path, resp.StatusCode, body)
 		}
 	}
-	i := startOn(t, testConfig(), &brokenStore{Store: history.NewMemory(), read: history.ErrUnavailable})
+	i := startOn(t, testConfig(), &brokenStore{Memory: history.NewMemory(), read: history.ErrUnavailable})
 	if resp, body := request(t, "GET", i.url+"/rooms/r/events"); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.HasPrefix(body, "503: ") {
 		t.Errorf("without the store: status %d, %q", resp.StatusCode, body)
 	}
@@ -222,7 +222,7 @@ func TestFeedOfALongHistory(t *testing.T) {
 
 // failingReads fails to read a room's changes while err returns an error.
 type failingReads struct {
-	history.Store
+	*history.Memory
 	err func() error
 }
 
@@ -230,7 +230,7 @@ func (s *failingReads) Changes(ctx context.Context, room string, since int64, l 
 	if err := s.err(); err != nil {
 		return history.Slice{}, err
 	}
-	return s.Store.Changes(ctx, room, since, l)
+	return s.Memory.Changes(ctx, room, since, l)
 }
 
 // If a read fails after the feed has begun, the client and the operator are told, and a client that

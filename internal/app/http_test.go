@@ -212,7 +212,7 @@ func TestMetrics(t *testing.T) {
 
 // brokenStore fails as if its disk were full or dead.
 type brokenStore struct {
-	history.Store
+	*history.Memory
 	read, write error
 }
 
@@ -220,18 +220,18 @@ func (b *brokenStore) Append(ctx context.Context, d []history.Draft) ([]history.
 	if b.write != nil {
 		return nil, b.write
 	}
-	return b.Store.Append(ctx, d)
+	return b.Memory.Append(ctx, d)
 }
 
 func (b *brokenStore) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {
 	if b.read != nil {
 		return nil, b.read
 	}
-	return b.Store.Heads(ctx, rooms)
+	return b.Memory.Heads(ctx, rooms)
 }
 
 func TestNotReadyWithoutTheStore(t *testing.T) {
-	i := startOn(t, testConfig(), &brokenStore{Store: history.NewMemory(), read: errors.New("disk is gone")})
+	i := startOn(t, testConfig(), &brokenStore{Memory: history.NewMemory(), read: errors.New("disk is gone")})
 	if resp, body := request(t, "GET", i.url+"/readyz"); resp.StatusCode != 503 || !strings.Contains(body, "store") {
 		t.Errorf("status %d, %q", resp.StatusCode, body)
 	}

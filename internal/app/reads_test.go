@@ -19,7 +19,7 @@ import (
 
 // stalledReads is a store whose reads of messages, while stalled, only end with their contexts.
 type stalledReads struct {
-	history.Store
+	*history.Memory
 	stalled atomic.Bool
 	begun   chan history.Client
 	ended   chan error
@@ -39,21 +39,21 @@ func (s *stalledReads) History(ctx context.Context, room string, p history.Page)
 	if err := s.wait(ctx); err != nil {
 		return history.Slice{}, err
 	}
-	return s.Store.History(ctx, room, p)
+	return s.Memory.History(ctx, room, p)
 }
 
 func (s *stalledReads) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
 	if err := s.wait(ctx); err != nil {
 		return history.Slice{}, err
 	}
-	return s.Store.Changes(ctx, room, since, l)
+	return s.Memory.Changes(ctx, room, since, l)
 }
 
 // Whatever a client asks for, and over which transport: the store knows for whom it reads, and the
 // read ends when the client goes.
 func TestReadsEndWithTheirClient(t *testing.T) {
 	t.Cleanup(app.SetStoreTimeout(time.Hour))
-	store := &stalledReads{Store: history.NewMemory(), begun: make(chan history.Client), ended: make(chan error)}
+	store := &stalledReads{Memory: history.NewMemory(), begun: make(chan history.Client), ended: make(chan error)}
 	i := startOn(t, testConfig(), store)
 	seen := map[history.Client]string{}
 	check := func(what string, ask, leave func()) {
@@ -115,19 +115,19 @@ func TestReadsEndWithTheirClient(t *testing.T) {
 
 // countedReads counts the pages that it reads.
 type countedReads struct {
-	history.Store
+	*history.Memory
 	reads atomic.Int32
 }
 
 func (s *countedReads) History(ctx context.Context, room string, p history.Page) (history.Slice, error) {
 	s.reads.Add(1)
-	return s.Store.History(ctx, room, p)
+	return s.Memory.History(ctx, room, p)
 }
 
 // A client that asks for many pages and takes none has one in the server's memory, also if it polls
 // and asks for no acknowledgement. The next page is read when it has taken that one.
 func TestPagesThatNobodyTakes(t *testing.T) {
-	store := &countedReads{Store: history.NewMemory()}
+	store := &countedReads{Memory: history.NewMemory()}
 	i := startOn(t, testConfig(), store)
 	s := connectByRequest(t, i.url, "polling")
 	defer s.leave()

@@ -11,7 +11,7 @@ import (
 
 // slowStore lets the test decide when a commit completes.
 type slowStore struct {
-	history.Store
+	*history.Memory
 	appending chan struct{} // one value for each started commit
 	commit    chan struct{} // closed to let commits complete
 	log       chan string   // events, in order
@@ -21,12 +21,12 @@ func (s *slowStore) Append(ctx context.Context, d []history.Draft) ([]history.Ap
 	s.appending <- struct{}{}
 	<-s.commit
 	s.log <- "commit"
-	return s.Store.Append(ctx, d)
+	return s.Memory.Append(ctx, d)
 }
 
 func (s *slowStore) Close() error {
 	s.log <- "close"
-	return s.Store.Close()
+	return s.Memory.Close()
 }
 
 func newSlowStore() *slowStore {
