@@ -155,9 +155,11 @@ func (l *lobby) broadcastLocked() {
 		switch {
 		case l.at != at: // everybody has left, and somebody has come
 			continue
-		case errors.Is(err, history.ErrPruned):
-			l.unlocked(func(watchers []*watcher) {
-				for _, w := range watchers {
+		case errors.Is(err, history.ErrPruned): // whoever comes now has a later position
+			lost := l.watchers
+			l.watchers = nil
+			l.unlocked(func([]*watcher) {
+				for w := range lost {
 					w.lose()
 				}
 			})
