@@ -192,7 +192,9 @@ func (l *lobby) broadcastLocked() {
 // catchUpLocked reads for a watcher that is behind, as much as its client takes. It unlocks the lobby
 // meanwhile.
 func (l *lobby) catchUpLocked(w *watcher) {
-	pos, waits := w.waiting()
+	var pos int64
+	var waits bool
+	l.unlocked(func([]*watcher) { pos, waits = w.waiting() }) // its lock comes before the lobby's
 	if !waits {
 		return
 	}
