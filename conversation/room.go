@@ -122,10 +122,10 @@ type WatchRequest struct {
 
 // Watched is the answer to WatchRooms.
 type Watched struct {
-	Rooms     []Room              `json:"rooms" doc:"with after: every conversation that has changed since; otherwise the first page"`
+	Rooms     []Room              `json:"rooms" doc:"with after: the conversations that have changed since, as many as fit, and the others follow as roomChanged; otherwise the first page"`
 	Position  int64               `json:"position"`
 	Epoch     string              `json:"epoch"`
-	Reset     bool                `json:"reset,omitempty" doc:"drop what you have: the client's position is too old, or of another epoch"`
+	Reset     bool                `json:"reset,omitempty" doc:"drop what you have: the server cannot go on from after, and this is the first page"`
 	Next      string              `json:"next,omitempty" doc:"the cursor of the next page, for listRooms"`
 	Counts    *history.RoomCounts `json:"counts,omitempty" doc:"of operators who may read all conversations"`
 	Operators []OperatorPresence  `json:"operators"`
@@ -194,7 +194,7 @@ type UpdateRequest struct {
 // RoomNews says that a conversation has changed.
 type RoomNews struct {
 	Room     Room   `json:"room"`
-	Position *int64 `json:"position,omitempty" doc:"in the lobby: the highest change folded in"`
+	Position *int64 `json:"position,omitempty" doc:"in the lobby: the change up to which the client now lacks nothing"`
 }
 
 // OwnRoomNews says to the user of a conversation that it has changed.

@@ -415,11 +415,11 @@ export interface WatchRequest {
 }
 
 export interface Watched {
-  /** with after: every conversation that has changed since; otherwise the first page */
+  /** with after: the conversations that have changed since, as many as fit, and the others follow as roomChanged; otherwise the first page */
   rooms: Room[];
   position: number;
   epoch: string;
-  /** drop what you have: the client's position is too old, or of another epoch */
+  /** drop what you have: the server cannot go on from after, and this is the first page */
   reset?: boolean;
   /** the cursor of the next page, for listRooms */
   next?: string;
@@ -568,7 +568,7 @@ export interface PersonUpdate {
 
 export interface RoomNews {
   room: Room;
-  /** in the lobby: the highest change folded in */
+  /** in the lobby: the change up to which the client now lacks nothing */
   position?: number;
 }
 

@@ -50,6 +50,7 @@ const (
 )
 
 func TestAttackOnTheLobby(t *testing.T) {
+	t.Parallel()
 	for range soak.Times(1, 200) {
 		seed := rand.Uint64()
 		if err := attack(t, seed, none); err != nil {
@@ -60,6 +61,7 @@ func TestAttackOnTheLobby(t *testing.T) {
 
 // The suite notices each fault.
 func TestAttackNoticesFaults(t *testing.T) {
+	t.Parallel()
 	for name, f := range map[string]fault{
 		"a page is read before its position":                      readsFirst,
 		"rows come in another order than their changes":           anyOrder,
@@ -68,6 +70,7 @@ func TestAttackNoticesFaults(t *testing.T) {
 		"clients believe the position of what they have not read": endOfBroadcast,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for range 20 {
 				if err := attack(t, rand.Uint64(), f); err != nil {
 					t.Log(err)

@@ -13,6 +13,7 @@
 //	Typing   → the others in the room are told; nothing is stored
 //	Leave    → nothing more from the room
 //	Follow   → history, then live messages, without joining the room
+//	Watch    → a page of the list of conversations, then every change of one, without a gap
 //
 // A room that belongs to a user is a conversation. It has more: a status, an operator, notes of the
 // operators, read marks. Package conversation describes all requests. A client may have an identity;

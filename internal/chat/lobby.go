@@ -155,9 +155,11 @@ func (l *lobby) broadcastLocked() {
 		switch {
 		case l.at != at: // everybody has left, and somebody has come
 			continue
-		case errors.Is(err, history.ErrPruned):
-			l.unlocked(func(watchers []*watcher) {
-				for _, w := range watchers {
+		case errors.Is(err, history.ErrPruned): // whoever comes now has a later position
+			lost := l.watchers
+			l.watchers = nil
+			l.unlocked(func([]*watcher) {
+				for w := range lost {
 					w.lose()
 				}
 			})
@@ -190,7 +192,9 @@ func (l *lobby) broadcastLocked() {
 // catchUpLocked reads for a watcher that is behind, as much as its client takes. It unlocks the lobby
 // meanwhile.
 func (l *lobby) catchUpLocked(w *watcher) {
-	pos, waits := w.waiting()
+	var pos int64
+	var waits bool
+	l.unlocked(func([]*watcher) { pos, waits = w.waiting() }) // its lock comes before the lobby's
 	if !waits {
 		return
 	}
