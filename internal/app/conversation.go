@@ -26,13 +26,16 @@ func (s *Server) openConversations() {
 		MaxMessage: int(c.MaxMessage),
 		Timeout:    storeTimeout,
 		EditWindow: c.EditWindow, MaxOpenConversations: c.MaxOpenConversations, Preview: c.Preview, Search: c.Search, OpenRooms: c.OpenRooms,
-		Closed: s.gate.access.Closed, OperatorName: s.gate.operatorName,
+		Closed: s.gate.access.Closed, OperatorName: s.gate.operatorName, Active: s.gate.access.Touch,
 		Announcer: events.Announcer(s.sockets),
 		Budgets:   c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
 		Appended: s.metrics.stored,
 		Failed:   s.metrics.failed,
 	})
 	s.chat = service
+	if lacks := service.Lacks(); len(lacks) > 0 {
+		s.log.Warn("the store cannot do everything: some events answer unavailable", "lacks", lacks)
+	}
 	events.Register(s.sockets, service)
 	s.feeds = feeds.New(service, s.gate.follower, &sse.Options{
 		// Devices on the way cut any silent connection, whatever its kind.

@@ -35,7 +35,7 @@ func TestDiskNearlyFull(t *testing.T) {
 	if resp, body := request(t, "GET", i.url+"/readyz"); resp.StatusCode != 503 || !strings.Contains(body, "nearly full") {
 		t.Errorf("readyz: status %d, %q", resp.StatusCode, body)
 	}
-	a.Send("typing", object{"roomId": "r"})
+	typeIn(a, "r")
 	b.Expect("typing", new(object))
 	b.Ask("history", object{"roomId": "r"}, new(answer))
 	found := metrics(t, i.url)

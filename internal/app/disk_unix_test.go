@@ -51,7 +51,7 @@ func TestDataMoved(t *testing.T) {
 	if resp, _ := request(t, "GET", i.url+"/rooms/r/events"); resp.StatusCode != 503 {
 		t.Errorf("feed: status %d", resp.StatusCode)
 	}
-	a.Send("typing", object{"roomId": "r"})
+	typeIn(a, "r")
 	b.Expect("typing", new(object))
 	wantErrors(t, &logged, "removed or replaced")
 

@@ -135,9 +135,12 @@ func (c *Client) RemoteAddress() string { return c.peer.RemoteAddress() }
 // cut implements connection.
 func (c *Client) cut(*Error) { c.peer.Lost() }
 
-// Begin charges the client's address for an event. If the address is over its budget, Begin waits
+// Begin notes that the client is active, and charges its address for an event. If the address is over its budget, Begin waits
 // first. Call it before everything that the client asks for.
 func (c *Client) Begin(ctx context.Context) error {
+	if who := c.who.Load(); who != nil && c.service.opts.Active != nil {
+		c.service.opts.Active(who)
+	}
 	return c.service.affordTogether(ctx, &c.reader, budget.AddressEvents, &c.service.accounts.events, 1)
 }
 

@@ -41,6 +41,9 @@ type Options struct {
 	// OperatorName, if not nil, returns the name of an operator, who may not be connected. If it is
 	// empty, the id stands for it.
 	OperatorName func(operatorID string) string
+	// Active, if not nil, is called for each event of a client that has an identity. It must not
+	// block.
+	Active func(*auth.Identity)
 	// Budgets limit what one client, and all clients of a room, may send; see [Budgets]. The zero
 	// value limits nothing.
 	Budgets budget.Limits
