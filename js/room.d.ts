@@ -1,5 +1,5 @@
 import type { Client, ParleyError } from './parley.js';
-import type { ClientRequests, Member, Message, PresenceNews, ServerToClientEvents } from './protocol.js';
+import type { ClientRequests, Member, Message, PresenceNews, ReadSeqs, Room as Conversation, ServerToClientEvents } from './protocol.js';
 
 // protocol.d.ts has the types of all events. docs/protocol.md describes them.
 export type { Joined, Member, Message, Page, Refusal, RefusalCode } from './protocol.js';
@@ -25,6 +25,8 @@ export interface RoomOptions extends Identity {
   roomId: string;
   /** The number of messages in a page. By default the server chooses. */
   limit?: number;
+  /** For operators: join the notes of the conversation as well. */
+  notes?: boolean;
   /**
    * Gets each message once, in the order of seq. reset: these are the newest messages, so drop all
    * earlier ones; the first call has it too. hasMore: the room has older messages. live: they have just been sent.
@@ -40,6 +42,12 @@ export interface RoomOptions extends Identity {
   onmembers?(): void;
   ontyping?(typing: Identity & { roomId: string; typing: boolean }): void;
   onstate?(state: RoomState): void;
+  /** Called when conversation or read changes. */
+  onconversation?(): void;
+  /** With `notes`. reset: these are the newest notes, so drop all earlier ones. Otherwise they are new, or replace those with their seq. */
+  onnotes?(notes: Message[], how: { reset: boolean }): void;
+  /** Called when the conversation was erased. */
+  ongone?(): void;
 }
 
 /** A room that you join. It joins again after each disconnect and keeps the messages in order. */
@@ -54,6 +62,10 @@ export class Room {
   readonly count: number;
   readonly epoch: string | undefined;
   readonly lastSeq: number;
+  /** The conversation that the room is, as far as you may know it. Undefined for other rooms. */
+  readonly conversation: Conversation | undefined;
+  /** Of a conversation: the last messages that its operators and its user have read. */
+  readonly read: ReadSeqs;
   /** Joins again after a refusal, or under another identity. */
   join(who?: Identity): void;
   /** Leaves the room. It calls no handler afterwards. */

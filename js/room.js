@@ -19,7 +19,11 @@
  * two versions of a message, the one with the larger numberOf is the newer one.
  *
  * If a message was both sent and changed while you were away or slow, onmessages may get it later than
- * its seq says. The types are in room.d.ts.
+ * its seq says.
+ *
+ * If the room is a conversation, `conversation` and `read` say what is known of it. With `notes: true`,
+ * onnotes gets an operator's notes: the newest ones after each join, and then each that is added or
+ * changed. The types are in room.d.ts.
  */
 export class Room {
   /** waiting (for the client's connection), joining, joined, refused (see error and join) or left. */
@@ -34,10 +38,15 @@ export class Room {
   /** epoch identifies the numbering. lastSeq is the number of the last message or change delivered. */
   epoch;
   lastSeq = 0;
+  /** The conversation that the room is: its status, who has it, its subject. Undefined for other rooms. */
+  conversation;
+  /** Of a conversation: the last messages that its operators and its user have read. */
+  read = { operators: 0, user: 0 };
   #client;
   #roomId;
   #who;
   #limit;
+  #notes;
   #handlers;
   #skipped = new Set(); // numbers that did not come: of messages that come later because they have changed, or of changes that were superseded
   #complete = false; // true if no message is missing before the next live one
@@ -45,11 +54,12 @@ export class Room {
   #upTo = 0; // the number up to which older ones are requested
   #attempt; // identifies an attempt to join, so that answers to earlier attempts are ignored
 
-  constructor(client, { roomId, userId, operatorId, name, limit, ...handlers }) {
+  constructor(client, { roomId, userId, operatorId, name, limit, notes, ...handlers }) {
     this.#client = client;
     this.#roomId = roomId;
     this.#who = { userId, operatorId, name };
     this.#limit = limit;
+    this.#notes = notes ? { notes } : {};
     this.#handlers = handlers;
     for (const [event, listener] of Object.entries(this.#listeners)) client.on(event, listener);
     queueMicrotask(() => this.join()); // after the caller's code has the room in its variable
@@ -63,7 +73,7 @@ export class Room {
     this.#held = null;
     this.#become('joining');
     const known = this.epoch === undefined ? {} : { after: this.lastSeq, epoch: this.epoch };
-    this.#ask('joinRoom', { ...this.#who, limit: this.#limit, ...known }, (page) => {
+    this.#ask('joinRoom', { ...this.#who, limit: this.#limit, ...this.#notes, ...known }, (page) => {
       this.member = page.member;
       this.members = new Map(page.members.map((member) => [member.id, member]));
       this.count = page.count;
@@ -76,6 +86,10 @@ export class Room {
         this.lastSeq = 0;
       }
       this.#upTo = page.lastSeq;
+      this.conversation = page.room;
+      this.read = { operators: 0, user: 0, ...page.read };
+      this.#tell('onconversation');
+      if (page.notes) this.#tell('onnotes', page.notes.messages, { reset: true });
       this.#take(page, reset);
     });
   }
@@ -112,7 +126,29 @@ export class Room {
     typing: (typing) => {
       if (typing.roomId === this.#roomId) this.#tell('ontyping', typing);
     },
+    newNote: (note) => this.#note(note),
+    noteChanged: (note) => this.#note(note),
+    roomChanged: ({ room }) => {
+      if (room.roomId !== this.#roomId || !this.conversation || room.change < this.conversation.change) return;
+      // What the news could say and does not say is no longer so. To a user, the server says less.
+      const { operatorId, operator, subject, ...known } = this.conversation;
+      if (room.change !== undefined) for (const member of ['waitingSince', 'closedAt', 'page']) delete known[member];
+      this.conversation = { ...known, ...room };
+      this.#tell('onconversation');
+    },
+    roomGone: ({ roomId }) => {
+      if (roomId === this.#roomId) this.#tell('ongone');
+    },
+    read: ({ roomId, seq, by }) => {
+      if (roomId !== this.#roomId) return;
+      this.read = { ...this.read, [by]: Math.max(this.read[by], seq) };
+      this.#tell('onconversation');
+    },
   };
+
+  #note(note) {
+    if (note.roomId === this.#roomId && this.member) this.#tell('onnotes', [note], { reset: false }); // otherwise the answer to joinRoom has it
+  }
 
   // Uses a callback to handle the answer before the events that follow it: see Client.timeout.
   #ask(event, payload, done) {

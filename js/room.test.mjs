@@ -219,3 +219,38 @@ test('a handler that throws stops nothing', async (t) => {
   next().answer(page(1, 3));
   assert.deepEqual([room.state, room.lastSeq, faults], ['joined', 3, ['a fault']]);
 });
+
+test('a conversation: what is known of it, what was read, and its notes', async () => {
+  const told = [];
+  const { client, room, next } = await enter({
+    notes: true, onconversation: () => told.push(room.conversation), ongone: () => told.push('gone'),
+    onnotes: (notes, { reset }) => told.push(`notes ${notes.map(({ seq }) => seq)}${reset ? ' reset' : ''}`),
+  });
+  const join = next();
+  assert.equal(join.payload.notes, true);
+  client.fire('newNote', { roomId: 'r', seq: 1 }); // the answer will have it
+  const row = { roomId: 'r', status: 'open', userId: 'ada', subject: 'Shoes', waitingSince: 'now', change: 5 };
+  join.answer(page(1, 2, { room: row, read: { operators: 1, user: 2 }, notes: { messages: [{ seq: 1 }] } }));
+  assert.deepEqual(told.splice(0), [row, 'notes 1 reset']);
+  client.fire('newNote', { roomId: 'r', seq: 2 });
+  client.fire('noteChanged', { roomId: 'r', seq: 1, rev: 3 });
+  client.fire('newNote', { roomId: 'another', seq: 9 });
+  assert.deepEqual(told.splice(0), ['notes 2', 'notes 1']);
+
+  const later = { roomId: 'r', status: 'open', userId: 'ada', operatorId: 'anna', operator: { name: 'Anna', online: true }, change: 7 };
+  client.fire('roomChanged', { room: later, position: 7 }); // no subject and nobody waits any more
+  client.fire('roomChanged', { room: { ...row, change: 6 } });
+  client.fire('roomChanged', { room: { ...later, roomId: 'another' } });
+  assert.deepEqual(told.splice(0), [later]);
+  client.fire('roomChanged', { room: { roomId: 'r', status: 'closed' } }); // as a user gets it: nobody has it
+  assert.deepEqual(told.splice(0), [{ roomId: 'r', status: 'closed', userId: 'ada', change: 7 }]);
+
+  client.fire('read', { roomId: 'r', seq: 2, by: 'operators', operatorId: 'anna' });
+  client.fire('read', { roomId: 'r', seq: 1, by: 'user' });
+  client.fire('read', { roomId: 'another', seq: 9, by: 'user' });
+  assert.deepEqual(room.read, { operators: 2, user: 2 });
+  told.length = 0;
+  client.fire('roomGone', { roomId: 'another' });
+  client.fire('roomGone', { roomId: 'r' });
+  assert.deepEqual(told, ['gone']);
+});

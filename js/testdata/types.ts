@@ -83,3 +83,5 @@ lobby.show({ filter: { status: 'all' } }).then(() => lobby.more());
 lobby.operators.get('bob')?.status === 'away';
 // @ts-expect-error a wrong order
 lobby.show({ sort: 'size' });
+const conversation = new Room(chat, { roomId: 'c', notes: true, onnotes: (notes, { reset }) => notes.map(({ seq }) => (reset ? 0 : seq)), ongone: () => conversation.leave() });
+conversation.conversation?.operator?.name.concat(conversation.conversation.status ?? '').at(conversation.read.user);
