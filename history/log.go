@@ -215,7 +215,9 @@ func (l *Log) open(ctx context.Context, s *Subscription, o OpenOptions, ready fu
 		return t.err
 	}
 	s.restart(o)
-	t.join(s)
+	if !t.join(s) {
+		return l.ended()
+	}
 	if o.CaughtUp != nil {
 		return l.goOn(ctx, s, o, ready)
 	}
@@ -230,8 +232,19 @@ func (l *Log) open(ctx context.Context, s *Subscription, o OpenOptions, ready fu
 			t.expect(opened.LastSeq) // the read may have been ahead of the tail
 			return nil
 		}
+		if s.closed.Load() {
+			return l.ended()
+		}
 	}
 	return ErrUnavailable.because("messages arrive faster than the room can be read")
+}
+
+// ended returns why a room that is being opened has ended.
+func (l *Log) ended() error {
+	if l.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return ErrUnavailable.because("the room has just been erased")
 }
 
 // goOn opens a room for a subscriber that reads on at its own pace.
@@ -252,7 +265,9 @@ func (l *Log) goOn(ctx context.Context, s *Subscription, o OpenOptions, ready fu
 	case pruned:
 		opened.LastSeq = next.Floor
 	}
-	s.goOn(opened, ready)
+	if !s.goOn(opened, ready) {
+		return l.ended()
+	}
 	s.tail.expect(next.Head)
 	return nil
 }

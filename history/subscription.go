@@ -64,6 +64,7 @@ type Subscription struct {
 	behind  atomic.Bool // see Paced; changed under mu, except that end makes it false
 	pos     int64       // the subscriber has everything up to this number
 	opening *opening    // nil when it has been live
+	opened  bool        // ready was called
 }
 
 // opening is what a subscription needs until it is live for the first time. While the page is being
@@ -147,30 +148,35 @@ func (s *Subscription) restart(o OpenOptions) {
 }
 
 // goLive passes on the page, then the messages that arrived while it was being read. If there were
-// too many, it does nothing and reports false.
+// too many, or the room was erased, it does nothing and reports false.
 func (s *Subscription) goLive(o Opened, ready func(Opened)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.opening.lost {
+	if s.opening.lost || s.closed.Load() {
 		return false
 	}
 	buffer := s.opening.buffer
-	s.pos = o.LastSeq
+	s.pos, s.opened = o.LastSeq, true
 	ready(o)
 	s.caughtUpLocked()
 	s.passAllLocked(buffer)
 	return true
 }
 
-// goOn makes the subscriber one that is behind, from the position in o on.
-func (s *Subscription) goOn(o Opened, ready func(Opened)) {
+// goOn makes the subscriber one that is behind, from the position in o on. If the room was erased, it
+// does nothing and reports false.
+func (s *Subscription) goOn(o Opened, ready func(Opened)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return false
+	}
 	s.opening.buffer = nil
-	s.pos = o.LastSeq
+	s.pos, s.opened = o.LastSeq, true
 	s.fallBehindLocked()
 	ready(o)
 	s.drained()
+	return true
 }
 
 // take passes on what the subscriber lacks of p, and makes it live if nothing follows. It reports

@@ -330,12 +330,16 @@ func (t *tail) deliver() {
 	t.delivering = false
 }
 
-// join adds s, whose page has not been read yet.
-func (t *tail) join(s *Subscription) {
+// join adds s, whose page has not been read yet. It reports false if the tail has ended.
+func (t *tail) join(s *Subscription) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
 	s.index = len(t.subs)
 	t.subs = append(t.subs, s)
+	return true
 }
 
 func (t *tail) leave(s *Subscription) {
