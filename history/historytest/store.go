@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(testing.TB) history.Store) {
 	run(t, open, searchTests)
 	run(t, open, eraseTests)
 	run(t, open, erasePersonTests)
+	run(t, open, exportTests)
 }
 
 // test is a test of stores with the capability S.
