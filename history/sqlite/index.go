@@ -114,6 +114,7 @@ func (x *index) close() {
 func (x *index) run() {
 	defer close(x.done)
 	for x.ctx.Err() == nil {
+		began := time.Now()
 		more, err := x.step(x.ctx)
 		pause, news := indexPause, (<-chan struct{})(nil)
 		switch {
@@ -124,8 +125,8 @@ func (x *index) run() {
 			if x.failures.Load() == 0 && x.store.fault.Load() == nil && !errors.Is(err, history.ErrClosed) {
 				x.store.log.Error("the index of words cannot be written: search finds nothing new", "error", err)
 			}
-		case more:
-			pause = buildPause
+		case more: // leave most of a processor to those who write
+			pause = max(buildPause, 2*time.Since(began))
 		default:
 			news = x.store.news
 		}

@@ -74,6 +74,9 @@ type Config struct {
 	PageSize             int
 	MaxPage              int
 	EditWindow           time.Duration
+	Retention            time.Duration
+	RetentionMessages    int
+	RetentionClosedOnly  bool
 	MaxOpenConversations int
 	Preview              bool
 	Search               bool

@@ -178,3 +178,18 @@ func TestReferenceIsUpToDate(t *testing.T) {
 		t.Error("docs/configuration.md is not what parley help config prints")
 	}
 }
+
+// An age can be given in days.
+func TestAge(t *testing.T) {
+	for text, want := range map[string]time.Duration{"0": 0, "1d": 24 * time.Hour, "90d": 90 * 24 * time.Hour, "36h": 36 * time.Hour} {
+		c, err := app.LoadConfig(nil, map[string]string{"retention": text})
+		if err != nil || c.Retention != want {
+			t.Errorf("%s: %v, %v", text, c.Retention, err)
+		}
+	}
+	for _, text := range []string{"", "d", "-1d", "0d", "1.5d", "30m", "-5h", "40000d", "1000000h"} {
+		if _, err := app.LoadConfig(nil, map[string]string{"retention": text}); err == nil {
+			t.Errorf("%q is accepted", text)
+		}
+	}
+}

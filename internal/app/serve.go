@@ -78,7 +78,7 @@ func openStore(c Config, log *slog.Logger) (history.Store, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	store, err := sqlite.Open(path, &sqlite.Options{MinFree: c.MinFreeDisk, Logger: log})
+	store, err := sqlite.Open(path, &sqlite.Options{MinFree: c.MinFreeDisk, Search: c.Search, Logger: log})
 	switch {
 	case errors.Is(err, sqlite.ErrInUse):
 		return nil, "", fmt.Errorf("%w: stop that one, or choose another directory with --data", err)
@@ -156,6 +156,7 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	certificates := s.runCertificates(running)
 	following, stopFollowing := context.WithCancel(ctx)
 	s.followers.Go(func() { s.gate.access.Follow(following) })
+	retention := s.runRetention(following)
 	select {
 	case err = <-failed:
 		servers--
@@ -168,6 +169,7 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	}
 	stop()
 	<-certificates
+	<-retention
 	for range servers {
 		<-failed
 	}

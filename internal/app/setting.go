@@ -94,6 +94,10 @@ func (c *Config) settings() []setting {
 		{"", "preview", "false", "Show operators what visitors are typing before they send it. Tell your visitors if you turn this on.", boolean(&c.Preview)},
 		{"", "search", "false", "Keep an index of the words of all messages, so that operators can search in all rooms. It takes about as much disk space as the messages. Searching in one room needs no index.", boolean(&c.Search)},
 
+		{"", "retention", "0", "After how long messages are deleted, with the notes of that time: `90d`, or `36h`. 0 means never. It is done every hour. Backups keep what they have.", age(&c.Retention)},
+		{"", "retention-messages", "0", "How many of the newest messages of a room stay. 0 means all.", integer(&c.RetentionMessages, 0, 1<<31-1)},
+		{"", "retention-closed-only", "false", "Delete old messages only in conversations that are closed, and in rooms that belong to nobody.", boolean(&c.RetentionClosedOnly)},
+
 		{"Access", "visitors", "false", "Let people chat who have no account: the server makes up a user for each browser, and signs its token. Nothing is stored before the first message.", boolean(&c.Visitors)},
 		{"", "widget-origins", "", "Sites whose pages may ask for visitors' tokens, such as `https://shop.example`, separated by commas; `*` means all sites. The server's own page always may.", origins(&c.WidgetOrigins)},
 		{"", "open-rooms", "", "Rooms that everybody with an identity may use, and the rights there, separated by commas: `news=r,lounge-*=rwp`. A room may be a prefix that ends with `*`, and contain `{sub}` for the user's id. The rights are `r` (read), `w` (write), `p` (see who is there) and `m` (manage).", grants(&c.OpenRooms)},
@@ -187,6 +191,21 @@ func durationOrZero(to *time.Duration, most time.Duration) value {
 		}
 		return duration(to, most).set(s)
 	}}
+}
+
+// age accepts 0, and days as well.
+func age(to *time.Duration) value {
+	return parsed(to, "an age such as 90d or 36h, from 1h to 36500d, or 0", func(s string) (time.Duration, error) {
+		if days, ok := strings.CutSuffix(s, "d"); ok {
+			n, err := strconv.Atoi(days)
+			return allowed(time.Duration(n)*24*time.Hour, err == nil && 1 <= n && n <= 36500)
+		}
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return 0, err
+		}
+		return allowed(d, d == 0 || d >= time.Hour && d <= 36500*24*time.Hour)
+	})
 }
 
 func boolean(to *bool) value {
