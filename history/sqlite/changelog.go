@@ -3,7 +3,12 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/parley-go/parley/history"
 )
@@ -16,21 +21,21 @@ const (
 		coalesce((SELECT max(position) FROM changelog), 0),
 		coalesce((SELECT max(position) FROM followers), 0)), EXISTS (SELECT 1 FROM erased)`
 
-	changesQuery = `SELECT c.position, c.kind, coalesce(r.room_id, ''), c.number, coalesce(c.seq, c.number), c.room
-		FROM changelog c LEFT JOIN rooms r ON r.id = c.room WHERE c.position > ? ORDER BY c.position LIMIT ?`
+	changesQuery = "SELECT position, changes FROM changelog WHERE position > ? ORDER BY position"
+
+	namesQuery = "SELECT id, room_id FROM rooms WHERE id IN (SELECT value FROM json_each(?))"
 
 	passedQuery = `DELETE FROM changelog WHERE position IN (SELECT position FROM changelog
 		WHERE position <= coalesce((SELECT min(position) FROM followers), 9223372036854775807) ORDER BY position LIMIT ?)`
 
-	changeColumns = 5
-	forgetChunk   = 1000 // changes that are deleted in one commit
+	forgetChunk = 1000 // rows that are deleted in one commit, and changes that are read at once
 )
 
 // changes is what a writer knows of the changelog.
 type changes struct {
 	followed bool
-	position int64 // of the newest change
-	rows     []any // of the running transaction
+	position int64  // of the newest change
+	packed   []byte // those of the running transaction; see unpack
 }
 
 // changed notes a change of the running transaction. Every change of a room calls it, after refresh.
@@ -41,27 +46,46 @@ func (w *writer) changed(kind history.ChangeKind, room, number, seq int64) {
 		return
 	}
 	c.position++
-	var other any
-	if seq != number {
-		other = seq
+	for _, n := range [...]int64{int64(kind), room, number, seq} {
+		c.packed = binary.AppendUvarint(c.packed, uint64(n))
 	}
-	c.rows = append(c.rows, c.position, room, int64(kind), number, other)
 }
 
-// writeChanges writes what the transaction has changed.
+// unpack returns the changes of a commit, of which the last has a position.
+func unpack(packed []byte, position int64) (changes []change, err error) {
+	for len(packed) > 0 {
+		var n [4]int64
+		for i := range n {
+			v, size := binary.Uvarint(packed)
+			if size <= 0 {
+				return nil, fmt.Errorf("the changes up to %d are damaged", position)
+			}
+			n[i], packed = int64(v), packed[size:]
+		}
+		changes = append(changes, change{history.Change{Kind: history.ChangeKind(n[0]), Number: n[2], Seq: n[3]}, n[1]})
+	}
+	for i := range changes {
+		changes[i].Position = position - int64(len(changes)-1-i)
+	}
+	return changes, nil
+}
+
+// writeChanges writes what the transaction has changed: one row for a commit, because a row for each
+// change makes appends a third slower.
 func (w *writer) writeChanges(ctx context.Context) error {
-	if len(w.changes.rows) == 0 {
+	if len(w.changes.packed) == 0 {
 		return nil
 	}
-	return insert(ctx, &w.changelog, w.changes.rows, changeColumns)
+	_, err := w.changelog.ExecContext(ctx, w.changes.position, w.changes.packed)
+	return err
 }
 
 // tellFollower wakes the goroutine that follows within the store.
 func (w *writer) tellFollower() {
-	if len(w.changes.rows) == 0 {
+	if len(w.changes.packed) == 0 {
 		return
 	}
-	w.changes.rows = w.changes.rows[:0]
+	w.changes.packed = w.changes.packed[:0]
 	select {
 	case w.news <- struct{}{}:
 	default:
@@ -106,24 +130,65 @@ type change struct {
 
 func (s *Store) readChanges(ctx context.Context, after int64, limit int) (changes []change, err error) {
 	err = s.read(ctx, func(r *reader) error {
-		rows, err := r.changelog.QueryContext(ctx, after, max(1, min(limit, forgetChunk)))
+		changes = nil
+		limit := max(1, min(limit, forgetChunk))
+		rows, err := r.changelog.QueryContext(ctx, after)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
-		for rows.Next() {
-			var c change
-			if err := rows.Scan(&c.Position, &c.Kind, &c.RoomID, &c.Number, &c.Seq, &c.room); err != nil {
+		for len(changes) < limit && rows.Next() {
+			var position int64
+			var packed []byte
+			if err := rows.Scan(&position, &packed); err != nil {
 				return err
 			}
-			if c.Kind == history.RoomErased {
-				c.RoomID = "" // the number of a room is not given twice, but its name can be
+			some, err := unpack(packed, position)
+			if err != nil {
+				return err
 			}
-			changes = append(changes, c)
+			for _, c := range some {
+				if c.Position > after && len(changes) < limit {
+					changes = append(changes, c)
+				}
+			}
 		}
-		return rows.Err()
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		rows.Close()
+		return r.nameRooms(ctx, changes)
 	})
 	return changes, err
+}
+
+// nameRooms sets the ids of the rooms that exist.
+func (r *reader) nameRooms(ctx context.Context, changes []change) error {
+	names := make(map[int64]string)
+	for _, c := range changes {
+		names[c.room] = ""
+	}
+	numbers, err := json.Marshal(slices.Collect(maps.Keys(names)))
+	if err != nil {
+		return err
+	}
+	rows, err := r.conn.QueryContext(ctx, namesQuery, string(numbers))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		var name string
+		if err := rows.Scan(&id, &name); err != nil {
+			return err
+		}
+		names[id] = name
+	}
+	for i := range changes {
+		changes[i].RoomID = names[changes[i].room]
+	}
+	return rows.Err()
 }
 
 // PassChanges implements [history.Changelog].

@@ -24,8 +24,7 @@ type writer struct {
 	replayMerged, person    *sql.Stmt
 	messages                [len(rowsAtOnce)]*sql.Stmt
 	rooms, conversations    [len(rowsAtOnce)]*sql.Stmt
-	changelog               [len(rowsAtOnce)]*sql.Stmt
-	follow                  *sql.Stmt
+	changelog, follow       *sql.Stmt
 	news                    chan<- struct{} // see tellFollower
 
 	version   int64           // the data version for which the fields below are valid
@@ -82,6 +81,7 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 	w.replayMerged = w.prepare(ctx, replayMergedQuery)
 	w.lastRoom = w.prepare(ctx, lastRoomQuery)
 	w.follow = w.prepare(ctx, followQuery)
+	w.changelog = w.prepare(ctx, "INSERT OR ROLLBACK INTO changelog VALUES (?, ?)")
 	w.replay = w.prepare(ctx, replayQuery)
 	w.message = w.prepare(ctx, messageQuery)
 	w.floor = w.prepare(ctx, "SELECT floor FROM rooms WHERE id = ?")
@@ -93,7 +93,6 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 		w.messages[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO messages
 			(id, user_id, operator_id, message, timestamp, client_id) VALUES `+placeholders(rows, messageColumns))
 		w.conversations[i] = w.prepare(ctx, conversationUpsert(rows))
-		w.changelog[i] = w.prepare(ctx, "INSERT INTO changelog (position, room, kind, number, seq) VALUES "+placeholders(rows, changeColumns))
 		w.rooms[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO rooms (id, room_id, head, last_at) VALUES `+placeholders(rows, roomColumns)+`
 			ON CONFLICT (id) DO UPDATE SET head = excluded.head, last_at = excluded.last_at`)
 	}
@@ -189,7 +188,7 @@ func (w *writer) transact(ctx context.Context, f func() error) error {
 	if _, err := w.begin.ExecContext(ctx); err != nil {
 		return err
 	}
-	w.changes.rows = w.changes.rows[:0]
+	w.changes.packed = w.changes.packed[:0]
 	err := f()
 	if err == nil {
 		err = w.writeChanges(ctx)

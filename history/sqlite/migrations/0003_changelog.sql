@@ -1,11 +1,8 @@
 -- Every change in the order of commits, while there are followers. What all of them have passed is
 -- deleted.
 CREATE TABLE changelog (
-	position INTEGER PRIMARY KEY,
-	room     INTEGER NOT NULL,
-	kind     INTEGER NOT NULL, -- history.ChangeKind
-	number   INTEGER NOT NULL,
-	seq      INTEGER           -- of a message; NULL: the same as number
+	position INTEGER PRIMARY KEY, -- of the last change of a commit
+	changes  BLOB NOT NULL        -- of the commit: for each its kind, room, number and seq as varints
 ) STRICT;
 
 CREATE TABLE followers (
