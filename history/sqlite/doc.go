@@ -17,6 +17,18 @@
 // names that clients know. The schema is in migrations. A file that a newer version has migrated is
 // refused.
 //
+// # Deleting
+//
+// The writing connection overwrites what it deletes. Pruning and erasing work in steps, between which
+// others write. EraseUser and EraseRoom return when no byte of what they have erased is in any file of
+// the store; they wait for backups and other long reads. Backups keep what they have. Of an erased
+// room, the store keeps a keyed hash of its id and its last number, so that no number is given twice.
+//
+// # Search
+//
+// With Options.Search, an index of words is in a file beside the store. It follows the changelog, so
+// it is up to date a moment after a commit.
+//
 // # Backups
 //
 // [Backup] copies a store that is in use, [Restore] puts a copy in its place, and [Check] looks for
