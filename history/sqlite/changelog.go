@@ -225,9 +225,11 @@ func (s *Store) forgetChanges(ctx context.Context, doing string, change func(con
 					return err
 				}
 				n, err := r.RowsAffected()
+				if err != nil {
+					return err
+				}
 				more = n == forgetChunk
-				w.version = -1 // whether anybody follows
-				return err
+				return w.conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM followers)").Scan(&w.changes.followed)
 			})
 		})
 		if err != nil {
