@@ -64,7 +64,7 @@ func (k *Keyring) Sign(id *auth.Identity) (string, error) {
 	}
 	visitor := *id
 	visitor.Issuer = VisitorIssuer
-	return sign(&visitor, k.Keys[0].Secret, k.Keys[0].ID, "")
+	return sign(&visitor, jwt.SigningMethodHS256, k.Keys[0].Secret, k.Keys[0].ID, "")
 }
 
 // Sign makes a token with the first secret of Options.Keys. Verify returns the same identity for it,
@@ -79,7 +79,7 @@ func (v *Verifier) Sign(id *auth.Identity) (string, error) {
 	if key.Issuer != "" {
 		signed.Issuer = key.Issuer
 	}
-	token, err := sign(&signed, key.Secret, key.ID, v.o.Audience)
+	token, err := sign(&signed, jwt.SigningMethodHS256, key.Secret, key.ID, v.o.Audience)
 	if err != nil {
 		return "", err
 	}
@@ -89,7 +89,7 @@ func (v *Verifier) Sign(id *auth.Identity) (string, error) {
 	return token, nil
 }
 
-func sign(id *auth.Identity, secret []byte, kid, audience string) (string, error) {
+func sign(id *auth.Identity, method jwt.SigningMethod, key any, kid, audience string) (string, error) {
 	if id.Subject == "" || id.Expires.IsZero() {
 		return "", errors.New("parley: jwtauth: sign: the identity needs a Subject and Expires")
 	}
@@ -115,11 +115,11 @@ func sign(id *auth.Identity, secret []byte, kid, audience string) (string, error
 	if !id.IssuedAt.IsZero() {
 		claims["iat"] = id.IssuedAt.Unix()
 	}
-	token := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
+	token := jwt.NewWithClaims(method, claims)
 	if kid != "" {
 		token.Header["kid"] = kid
 	}
-	signed, err := token.SignedString(secret)
+	signed, err := token.SignedString(key)
 	if err != nil {
 		return "", fmt.Errorf("parley: jwtauth: sign: %w", err)
 	}
