@@ -92,6 +92,13 @@ func tokenFor(subject string, life time.Duration, more string) string {
 	return tokentest.Sign(`{"alg":"HS256"}`, claims, "HS256", []byte(secret))
 }
 
+// tokenAt signs a token as if that was done so many seconds after now.
+func tokenAt(subject string, seconds int64, more string) string {
+	now := time.Now().Unix()
+	claims := fmt.Sprintf(`{"sub":%q,"iat":%d,"exp":%d%s}`, subject, now+seconds, now+3600, more)
+	return tokentest.Sign(`{"alg":"HS256"}`, claims, "HS256", []byte(secret))
+}
+
 const (
 	asOperator = `,"parley":{"role":"operator"}`
 	asAdmin    = `,"parley":{"role":"admin"}`
