@@ -47,7 +47,7 @@ func callerOf(ctx context.Context) *caller { return ctx.Value(callerKey{}).(*cal
 // counts only for requests that no page of another origin makes.
 func (a *api) caller(ctx context.Context, r *http.Request) *caller {
 	c := &caller{address: a.opts.Address(r), agent: r.UserAgent(), host: r.Host, secure: a.opts.Secure(r)}
-	c.elsewhere = a.csrf.Check(r) != nil || !origin.Same(r)
+	c.elsewhere = a.csrf.Check(r) != nil || Elsewhere(r)
 	cookie := Cookie(r, c.secure)
 	switch {
 	case r.Header["Authorization"] != nil:
@@ -121,8 +121,13 @@ func operator(ctx context.Context) (*auth.Identity, error) {
 	return who, err
 }
 
+// Elsewhere reports whether a page of another origin makes a request, as far as its browser tells.
+func Elsewhere(r *http.Request) bool {
+	return !origin.Same(r) || slices.Contains([]string{"cross-site", "same-site"}, r.Header.Get("Sec-Fetch-Site"))
+}
+
 // Cookie returns the value of the cookie of an operator's session, or "". secure means that the client
-// uses TLS. Before you believe it, make sure that no page of another origin makes the request.
+// uses TLS. Before you believe it, ask Elsewhere.
 func Cookie(r *http.Request, secure bool) access.Secret {
 	c, err := r.Cookie(cookieName(secure))
 	if err != nil {

@@ -315,7 +315,7 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 		MaxPendingConnections:    orUnlimited(c.MaxPendingConnections),
 		MaxPendingPerAddress:     c.MaxPendingPerAddress,
 		ExemptAddresses:          c.exemptAddresses(),
-		KeepHeaders:              []string{}, // nothing here reads them
+		KeepHeaders:              []string{}, // nothing here reads them; Authorization is kept all the same
 		MaxHandshake:             maxHandshake,
 		EventsPerSecond:          c.EventsPerSecond,
 		BytesPerSecond:           float64(c.BytesPerSecond),
@@ -336,8 +336,9 @@ func (c *Config) options(log *slog.Logger) *parley.Options {
 	return o
 }
 
-// maxHandshake limits the URL of a handshake, which stays in memory as long as the connection.
-const maxHandshake = 4 << 10
+// maxHandshake limits the URL of a handshake and its header Authorization, if there is one. They stay in
+// memory as long as the connection. A token has up to 8 KiB.
+const maxHandshake = 12 << 10
 
 // orUnlimited returns the option for a setting whose 0 means no limit.
 func orUnlimited(n int) int {

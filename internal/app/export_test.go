@@ -12,7 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/auth/jwtauth"
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/sse"
 )
@@ -130,3 +132,15 @@ func LogBytes(s *Server) (int64, error) {
 	_, log, err := s.store.(files).Sizes()
 	return log, err
 }
+
+// Access returns who has access to a server.
+func Access(s *Server) *access.Access { return s.gate.access }
+
+// SetVerifier makes a server verify tokens with v. Call it before clients come.
+func SetVerifier(s *Server, v *jwtauth.Verifier) {
+	s.gate.tokens.Close()
+	s.gate.tokens = v
+}
+
+// Epoch returns the epoch of a server's store.
+func Epoch(s *Server) string { return s.store.Epoch() }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +19,6 @@ import (
 	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/api"
 	"github.com/parley-go/parley/internal/chat"
-	"github.com/parley-go/parley/internal/origin"
 	"github.com/parley-go/parley/sse"
 )
 
@@ -157,7 +155,7 @@ func (g *gate) shown(ctx context.Context, r *http.Request) context.Context {
 
 // cookie returns the cookie of a session, unless a page of another site makes the request.
 func (g *gate) cookie(r *http.Request) access.Secret {
-	if !origin.Same(r) || slices.Contains([]string{"cross-site", "same-site"}, r.Header.Get("Sec-Fetch-Site")) {
+	if api.Elsewhere(r) {
 		return ""
 	}
 	return api.Cookie(r, g.secure(r))
@@ -175,16 +173,18 @@ func (g *gate) Authorize(ctx context.Context, r *auth.Request) (*auth.Identity, 
 
 // prove returns who a client has proved to be. The error is an *access.Error, or ctx's.
 func (g *gate) prove(ctx context.Context, r *auth.Request, h *handshake) (who *auth.Identity, err error) {
-	token, err := jwtauth.Token(r)
+	token, missing := jwtauth.Token(r)
 	switch {
-	case err == nil:
+	case missing == nil:
 		who, err = g.token(ctx, token)
 	case len(r.Payload) > len("{}") && bytes.Contains(r.Payload, []byte(`"token"`)), h == nil:
-		return nil, refused(err)
+		err = refused(missing)
 	case h.err != nil || h.ticket != nil:
 		who, err = h.ticket, h.err
 	case h.cookie != "":
 		who, err = g.access.Session(h.cookie)
+	default:
+		err = refused(missing)
 	}
 	if err == nil {
 		err = g.access.Check(who, r.Address)
@@ -292,15 +292,14 @@ func (g *gate) admins(next http.Handler) http.Handler {
 			if err == nil && who.Role != auth.Admin {
 				err = chat.Refuse(conversation.Forbidden, "this is for admins; or set metrics-addr")
 			}
-			var e *chat.Error
-			if errors.As(err, &e) {
+			if err != nil {
+				e := &chat.Error{Code: conversation.Unavailable, Message: "nobody can be asked at the moment"}
+				errors.As(err, &e)
 				if e.Code.Status() == http.StatusUnauthorized {
 					w.Header().Set("WWW-Authenticate", "Bearer")
 				}
 				http.Error(w, fmt.Sprintf("%d: %s", e.Code.Status(), e.Message), e.Code.Status())
 				return
-			} else if err != nil {
-				return // the client is gone
 			}
 		}
 		next.ServeHTTP(w, r)
