@@ -59,43 +59,6 @@ func testFollowEdits(t *testing.T, store changelogEditor) {
 	}
 }
 
-var changelogRoomTests = []test[interface {
-	rooms
-	history.Changelog
-}]{{"FollowRooms", testFollowRooms}}
-
-// Changes of conversations are changes that can be followed.
-func testFollowRooms(t *testing.T, store interface {
-	rooms
-	history.Changelog
-}) {
-	ctx := context.Background()
-	p := mustFollow(t, store, "f")
-	room, err := store.CreateRoom(ctx, "a", history.Conversation{UserID: "v_1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	subject := "parcels"
-	updated, err := store.UpdateRoom(ctx, history.RoomUpdate{RoomID: "a", Subject: &subject})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := store.UpdateRoom(ctx, history.RoomUpdate{RoomID: "a", Subject: &subject}); err != nil { // already so
-		t.Fatal(err)
-	}
-	merged, err := store.Merge(ctx, "v_1", "ann", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want []string
-	for _, change := range []int64{room.Change, updated.Room.Change, merged[0].Room.Change} {
-		want = append(want, fmt.Sprintf("%d a %d 0", history.RoomChanged, change))
-	}
-	if got := brief(t, mustReadChanges(t, store, p, 10)); !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
 func mustFollow(t *testing.T, store changelog, name string) int64 {
 	t.Helper()
 	position, err := store.FollowChanges(context.Background(), name)

@@ -25,7 +25,6 @@ func Run(t *testing.T, open func(testing.TB) history.Store) {
 	run(t, open, followedRoomTests)
 	run(t, open, changelogTests)
 	run(t, open, changelogEditTests)
-	run(t, open, changelogRoomTests)
 	run(t, open, pruneTests)
 	run(t, open, prunedRoomTests)
 	run(t, open, searchTests)
