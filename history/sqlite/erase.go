@@ -30,8 +30,6 @@ const (
 
 	lastRoomQuery = `SELECT max((SELECT coalesce(max(id), 0) FROM rooms),
 		coalesce((SELECT CAST(v AS INTEGER) FROM meta WHERE k = 'last_room'), 0))`
-
-	setMeta = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v"
 )
 
 // EraseUser implements [history.Eraser].
