@@ -21,8 +21,12 @@ type exported struct {
 	Room    *exportedRoom   `json:"room,omitempty"`
 	Person  *exportedPerson `json:"person,omitempty"`
 	Message *Message        `json:"message,omitempty"`
-	End     bool            `json:"end,omitempty"`
-	Rows    int64           `json:"rows,omitempty"`
+}
+
+// exportEnd is the last line of an export.
+type exportEnd struct {
+	End  bool  `json:"end"`
+	Rows int64 `json:"rows"`
 }
 
 type exportedRoom struct {
@@ -97,7 +101,7 @@ func Export(ctx context.Context, store Store, w io.Writer, o ExportOptions) (row
 	if err != nil {
 		return e.rows, err
 	}
-	if err := e.line(exported{End: true, Rows: e.rows}); err != nil {
+	if err := e.line(exportEnd{End: true, Rows: e.rows}); err != nil {
 		return e.rows, err
 	}
 	return e.rows - 1, e.w.Flush()
@@ -112,7 +116,7 @@ type exporter struct {
 	rows   int64
 }
 
-func (e *exporter) line(x exported) error {
+func (e *exporter) line(x any) error {
 	line, err := json.Marshal(x)
 	if err != nil {
 		return err
@@ -218,7 +222,7 @@ func (e *exporter) messages(ctx context.Context, room, kind string) error {
 func CheckExport(r io.Reader) (rows int64, err error) {
 	d := json.NewDecoder(r)
 	for {
-		var line exported
+		var line exportEnd
 		if err := d.Decode(&line); errors.Is(err, io.EOF) {
 			return rows, errors.New("parley: the export is cut off: it has no last line")
 		} else if err != nil {

@@ -6,81 +6,41 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"unicode"
 
 	"github.com/parley-go/parley/history/sqlite"
 )
 
-// storeCommand is a command that works on the store in the data directory.
-type storeCommand struct {
-	usage string
-	file  bool // whether the argument FILE is required
-	// run gets the store's path and the argument, which may be empty if it is not required.
-	run func(ctx context.Context, path, file string, stdout io.Writer) error
-}
-
-const dataFlags = `
-Flags, whose values are looked for as the server's are (see parley help config):
-
-  --data DIR       the data directory; parley-data if nothing sets it
-  --config FILE    TOML file with settings
-
-`
-
-var storeCommands = map[string]storeCommand{
-	"backup": {`parley backup [flags] FILE copies the store to FILE, beside a running server.
-
-The copy is of one moment, and is verified. It replaces a FILE that was there in one step, when
-it is complete. Certificates are not in it; they lie beside the store.
-` + dataFlags, true, runBackup},
-	"restore": {`parley restore [flags] FILE replaces the store by the backup in FILE.
-
-It refuses while a server uses the data directory: stop that first. The backup is verified
+// storeCommands work on the file of the store.
+var storeCommands = []command{
+	{name: "backup", args: "FILE", does: "copy the store to a file, beside a running server",
+		doc: `The copy is of one moment, and is verified. It replaces a FILE that was there in one step, when
+it is complete. Operators, keys and bans are in it. Certificates are not; they lie beside the store.`,
+		setup: onStore(runBackup)},
+	{name: "restore", args: "FILE", does: "replace the store by a backup; the server has to be stopped",
+		doc: `It refuses while a server uses the data directory: stop that first. The backup is verified
 before it replaces anything, and the store that was there is kept under another name.
-Clients see that the store was replaced, and load their rooms anew.
-` + dataFlags, true, runRestore},
-	"check": {`parley check [flags] [FILE] looks for damage in the store, or in a backup.
-
-It reads all of it, beside a running server. It prints what it finds, and exits with 1 if that
-is anything.
-` + dataFlags, false, runCheck},
+Clients see that the store was replaced, and load their rooms anew.`,
+		setup: onStore(runRestore)},
+	{name: "check", args: "[FILE]", does: "look for damage in the store, or in a backup",
+		doc: `It reads all of it, beside a running server. It prints what it finds, and exits with 1 if that
+is anything.`,
+		setup: onStore(runCheck)},
 }
 
-// main runs the command.
-func (s storeCommand) main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	flags, rest, err := parseFlags(args, func(name string) bool { return name == "data" })
-	if wantsHelp(err) {
-		fmt.Fprint(stdout, s.usage)
-		return exitOK
+// onStore returns the setup of a command that gets the store's path and the argument, which may be empty
+// if it is not required.
+func onStore(run func(ctx context.Context, path, file string, stdout io.Writer) error) func(*call) func(context.Context) error {
+	return func(c *call) func(context.Context) error {
+		return func(ctx context.Context) error {
+			path, err := c.database()
+			if err != nil {
+				return err
+			}
+			return run(ctx, path, strings.Join(c.args, ""), c.stdout)
+		}
 	}
-	if err == nil && (len(rest) > 1 || len(rest) == 0 && s.file) {
-		err = errors.New("want one FILE; see --help")
-	}
-	var c Config
-	if err == nil {
-		c, err = LoadConfig(environ, flags)
-	}
-	if err == nil && c.inMemory() {
-		err = errors.New("data in memory is the running server's alone")
-	}
-	if err != nil {
-		return fail(stderr, exitUsage, err)
-	}
-	err = s.run(ctx, filepath.Join(c.Data, databaseName), strings.Join(rest, ""), stdout)
-	switch {
-	case ctx.Err() != nil:
-		return fail(stderr, exitInterrupted, errors.New("interrupted"))
-	case errors.Is(err, errFindings):
-		return exitFailed // the command has printed them
-	case errors.Is(err, sqlite.ErrInUse):
-		err = fmt.Errorf("%w: stop the server, or what else has it open", err)
-	}
-	if err != nil {
-		return fail(stderr, exitFailed, err)
-	}
-	return exitOK
 }
 
 func runBackup(ctx context.Context, path, file string, stdout io.Writer) error {

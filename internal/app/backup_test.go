@@ -15,7 +15,7 @@ import (
 func tool(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errors bytes.Buffer
-	code = app.Main(t.Context(), args, nil, &out, &errors)
+	code = app.Main(t.Context(), args, nil, strings.NewReader(""), &out, &errors)
 	return code, out.String(), errors.String()
 }
 

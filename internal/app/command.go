@@ -9,6 +9,7 @@ import (
 	"net"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -20,63 +21,160 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // an external problem, such as the address or the data directory
 	exitUsage  = 2 // the command line, environment or configuration file is wrong
+	exitNoOne  = 3 // the server could not be reached
 
 	exitInterrupted = 130 // by a signal, as shells report it
 )
 
-const usage = `Parley is a Socket.IO server that keeps the messages of rooms.
+// A command is a row of the table from which dispatch, usage and help follow.
+type command struct {
+	name string // one word, or two
+	args string // as usage shows them: "", "NAME", "[FILE]"
+	does string // in one line
+	doc  string // the rest of its help; may be empty
+	// settings are the names of the settings that are flags of the command, besides data and config.
+	settings []string
+	// setup adds the command's own flags, and returns what the command does.
+	setup func(*call) func(context.Context) error
+	// raw does the command if it reads its arguments itself, and needs no setup. help prints its help.
+	raw  func(context.Context, *call, []string) int
+	help func(io.Writer)
+}
 
-  parley [serve] [flags]   serve, at http://127.0.0.1:8080 unless told otherwise
-  parley backup FILE       copy the store to a file, beside a running server
-  parley restore FILE      replace the store by a backup; the server has to be stopped
-  parley check [FILE]      look for damage in the store, or in a backup
-  parley bench [flags] URL measure a Socket.IO server, this one or another
-  parley types             print the events and their payloads, as TypeScript or otherwise
-  parley version           print the version
-  parley help [COMMAND]    print this, or what a command does
-  parley help config       print all settings, as markdown
+// commands is the table, in the order of the usage.
+func commands() []command {
+	return slices.Concat([]command{
+		{name: "serve", args: "[flags]", does: "serve, at http://127.0.0.1:8080 unless told otherwise; the word may be left out", raw: serve, help: printUsage},
+	}, operatorCommands, tokenCommands, keyCommands, banCommands, dataCommands, storeCommands, configCommands, []command{
+		{name: "types", args: "[--lang ts|md|schema]", does: "print the events and their payloads", raw: printTypes,
+			help: func(w io.Writer) { io.WriteString(w, typesUsage) }},
+		{name: "bench", args: "[flags] URL", does: "measure a Socket.IO server, this one or another", help: bench.PrintUsage,
+			raw: func(ctx context.Context, c *call, args []string) int {
+				return bench.Main(ctx, args, c.stdout, c.stderr)
+			}},
+		{name: "version", does: "print the version", raw: func(_ context.Context, c *call, _ []string) int {
+			fmt.Fprintln(c.stdout, "parley", version(), runtime.Version())
+			return exitOK
+		}},
+		{name: "help", args: "[COMMAND]", does: "print this, or what a command does", raw: help},
+		{name: "help config", does: "print all settings, as markdown", raw: func(_ context.Context, c *call, _ []string) int {
+			fmt.Fprint(c.stdout, Reference())
+			return exitOK
+		}},
+	})
+}
 
-`
+// find returns the command with which args begin, and the other arguments. If there is none, group is the
+// word with which the names of several commands begin, if args begin with such a word.
+func find(args []string) (found *command, rest []string, group []command) {
+	all := commands()
+	for words := min(2, len(args)); words > 0; words-- {
+		name := strings.Join(args[:words], " ")
+		for i := range all {
+			if all[i].name == name {
+				return &all[i], args[words:], nil
+			}
+		}
+	}
+	for _, c := range all {
+		if first, _, two := strings.Cut(c.name, " "); two && len(args) > 0 && first == args[0] {
+			group = append(group, c)
+		}
+	}
+	return nil, args, group
+}
 
 // Main runs the command with its arguments, without the program's name, and returns the exit code.
-// When ctx ends, the server shuts down gracefully.
-func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	command := "serve"
-	if len(args) > 0 && (!strings.HasPrefix(args[0], "-") || strings.TrimLeft(args[0], "-") == "version") {
-		command, args = strings.TrimLeft(args[0], "-"), args[1:]
+// When ctx ends, the server shuts down gracefully, and other commands end.
+func Main(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := &call{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
+	switch {
+	case len(args) > 0 && strings.TrimLeft(args[0], "-") == "version":
+		args = append([]string{"version"}, args[1:]...)
+	case len(args) == 0 || strings.HasPrefix(args[0], "-"):
+		args = append([]string{"serve"}, args...)
 	}
-	if s, ok := storeCommands[command]; ok {
-		return s.main(ctx, args, environ, stdout, stderr)
-	}
-	switch command {
-	case "serve":
-		return serve(ctx, args, environ, stdout, stderr)
-	case "bench":
-		return bench.Main(ctx, args, stdout, stderr)
-	case "types":
-		return printTypes(args, stdout, stderr)
-	case "version":
-		fmt.Fprintln(stdout, "parley", version(), runtime.Version())
+	command, rest, group := find(args)
+	switch {
+	case command != nil && command.raw != nil:
+		return command.raw(ctx, c, rest)
+	case command != nil:
+		return c.run(ctx, command, rest)
+	case group == nil:
+		return fail(stderr, exitUsage, noCommand("command", args[0]))
+	case len(args) > 1 && isHelp(args[1]):
+		printGroup(stdout, group)
 		return exitOK
-	case "help":
-		topic := strings.Join(args, " ")
-		switch s, ok := storeCommands[topic]; {
-		case ok:
-			fmt.Fprint(stdout, s.usage)
-		case topic == "config":
-			fmt.Fprint(stdout, Reference())
-		case topic == "bench":
-			bench.PrintUsage(stdout)
-		case topic == "types":
-			fmt.Fprint(stdout, typesUsage)
-		case topic == "", topic == "serve":
-			printUsage(stdout)
-		default:
-			return fail(stderr, exitUsage, fmt.Errorf("there is no help on %q; see parley help", topic))
+	case len(args) > 1 && !strings.HasPrefix(args[1], "-"):
+		return fail(stderr, exitUsage, noCommand("command", args[0]+" "+args[1]))
+	}
+	return fail(stderr, exitUsage, fmt.Errorf("%s needs one more word; see parley help %s", args[0], args[0]))
+}
+
+// help is the command help.
+func help(_ context.Context, c *call, args []string) int {
+	found, rest, group := find(args)
+	switch topic := strings.Join(args, " "); {
+	case topic == "":
+		printUsage(c.stdout)
+	case found != nil && len(rest) == 0 && found.help != nil:
+		found.help(c.stdout)
+	case found != nil && len(rest) == 0 && found.raw != nil:
+		printGroup(c.stdout, []command{*found})
+	case found != nil && len(rest) == 0:
+		found.print(c.stdout)
+	case group != nil && len(args) == 1:
+		printGroup(c.stdout, group)
+	default:
+		return fail(c.stderr, exitUsage, noCommand("help on", topic))
+	}
+	return exitOK
+}
+
+func isHelp(arg string) bool {
+	return slices.Contains([]string{"-h", "-help", "--help", "help"}, arg)
+}
+
+// noCommand says that there is no such command, and which ones have a similar name.
+func noCommand(what, name string) error {
+	var near []string
+	for _, c := range commands() {
+		first, _, _ := strings.Cut(c.name, " ")
+		for _, candidate := range []string{c.name, first} {
+			if (distance(name, candidate) <= 2 || len(name) > 2 && strings.HasPrefix(candidate, name)) && !slices.Contains(near, candidate) {
+				near = append(near, candidate)
+			}
 		}
-		return exitOK
 	}
-	return fail(stderr, exitUsage, fmt.Errorf("there is no command %q; see parley help", command))
+	if near == nil {
+		return fmt.Errorf("there is no %s %q; see parley help", what, name)
+	}
+	return fmt.Errorf("there is no %s %q; did you mean %s? See parley help", what, name, strings.Join(near, ", "))
+}
+
+// distance returns how many letters must be inserted, removed, replaced or exchanged with the next one
+// to make b of a.
+func distance(a, b string) int {
+	var before, row []int // of the last two prefixes of a
+	for j := range len(b) + 1 {
+		row = append(row, j)
+	}
+	for i := 1; i <= len(a); i++ {
+		next := []int{i}
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			d := min(row[j]+1, next[j-1]+1, row[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d = min(d, before[j-2]+1)
+			}
+			next = append(next, d)
+		}
+		before, row = row, next
+	}
+	return row[len(b)]
 }
 
 // fail prints an error on one line and returns the code.
@@ -88,7 +186,9 @@ func fail(stderr io.Writer, code int, err error) int {
 func wantsHelp(err error) bool { return errors.Is(err, flag.ErrHelp) }
 
 func printUsage(w io.Writer) {
-	fmt.Fprint(w, usage, "Flags:\n\n")
+	fmt.Fprint(w, "Parley is a Socket.IO server that keeps the messages of rooms.\n\n")
+	printGroup(w, commands())
+	fmt.Fprint(w, "\nFlags of serve:\n\n")
 	var c Config
 	fmt.Fprintf(w, "  --%s FILE\n        TOML file with settings.\n", configFlag)
 	for _, s := range c.settings() {
@@ -97,40 +197,19 @@ func printUsage(w io.Writer) {
 	}
 }
 
-// parseFlags returns the settings on the command line, by name, if allowed accepts them, and the
-// other arguments. Flags may stand before, between and after the arguments.
-func parseFlags(args []string, allowed func(name string) bool) (values map[string]string, rest []string, err error) {
-	values = make(map[string]string)
-	flags := flag.NewFlagSet("parley", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	note := func(name string) func(string) error {
-		return func(v string) error { values[name] = v; return nil }
-	}
-	flags.Func(configFlag, "", note(configFlag))
-	var c Config
-	for _, s := range c.settings() {
-		switch {
-		case !allowed(s.name):
-		case s.yes:
-			flags.BoolFunc(s.name, "", note(s.name))
-		default:
-			flags.Func(s.name, "", note(s.name))
-		}
-	}
-	for {
-		if err := flags.Parse(args); err != nil {
-			return nil, nil, err
-		}
-		parsed := len(args) - flags.NArg()
-		if flags.NArg() == 0 || parsed > 0 && args[parsed-1] == "--" {
-			return values, append(rest, flags.Args()...), nil
-		}
-		rest, args = append(rest, flags.Arg(0)), flags.Args()[1:]
+// printGroup lists commands.
+func printGroup(w io.Writer, group []command) {
+	for _, c := range group {
+		fmt.Fprintf(w, "  %-38s %s\n", c.line(), c.does)
 	}
 }
 
-func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	flags, rest, err := parseFlags(args, func(string) bool { return true })
+// line returns how the command is called.
+func (c *command) line() string { return strings.TrimSpace("parley " + c.name + " " + c.args) }
+
+func serve(ctx context.Context, call *call, args []string) int {
+	stdout, stderr := call.stdout, call.stderr
+	flags, rest, err := parseFlags(newFlags(), args, func(string) bool { return true })
 	if wantsHelp(err) {
 		printUsage(stdout)
 		return exitOK
@@ -141,7 +220,7 @@ func serve(ctx context.Context, args, environ []string, stdout, stderr io.Writer
 	if err != nil {
 		return fail(stderr, exitUsage, err)
 	}
-	c, err := LoadConfig(environ, flags)
+	c, err := LoadConfig(call.environ, flags)
 	if err != nil {
 		return fail(stderr, exitUsage, err)
 	}

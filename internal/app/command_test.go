@@ -17,7 +17,7 @@ func command(environ []string, args ...string) (code int, stdout, stderr string)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var out, errors bytes.Buffer
-	code = app.Main(ctx, args, environ, &out, &errors)
+	code = app.Main(ctx, args, environ, strings.NewReader(""), &out, &errors)
 	return code, out.String(), errors.String()
 }
 

@@ -110,14 +110,27 @@ func Defaults() Config {
 // ("NAME=value", as os.Environ returns it), then the flags (by name of setting). The setting
 // "config" names the file, which is optional.
 func LoadConfig(environ []string, flags map[string]string) (Config, error) {
-	c := Defaults()
+	c, _, err := loadConfig(environ, flags)
+	return c, err
+}
+
+// A provenance says where a setting's value comes from.
+type provenance struct {
+	kind  string // default, file, variable or flag
+	place string // "parley.toml", "PARLEY_ADDR" or "--addr"
+	value string // as it stands there
+}
+
+// loadConfig also returns the origins of the settings that are not at their defaults.
+func loadConfig(environ []string, flags map[string]string) (Config, map[string]provenance, error) {
+	c, origins := Defaults(), make(map[string]provenance)
 	settings := make(map[string]setting)
 	for _, s := range c.settings() {
 		settings[s.name] = s
 	}
 	env, err := environment(environ, settings)
 	if err != nil {
-		return c, err
+		return c, nil, err
 	}
 	path := env[configFlag]
 	if p, ok := flags[configFlag]; ok {
@@ -126,16 +139,17 @@ func LoadConfig(environ []string, flags map[string]string) (Config, error) {
 	var file map[string]string
 	if path != "" {
 		if file, err = readFile(path); err != nil {
-			return c, err
+			return c, nil, err
 		}
 	}
 	for _, source := range []struct {
+		kind   string
 		values map[string]string
 		title  func(name string) string
 	}{
-		{file, func(name string) string { return path + ": " + name }},
-		{env, variable},
-		{flags, func(name string) string { return "--" + name }},
+		{"file", file, func(name string) string { return path + ": " + name }},
+		{"variable", env, variable},
+		{"flag", flags, func(name string) string { return "--" + name }},
 	} {
 		for _, name := range slices.Sorted(maps.Keys(source.values)) {
 			if name == configFlag {
@@ -143,21 +157,26 @@ func LoadConfig(environ []string, flags map[string]string) (Config, error) {
 			}
 			s, ok := settings[name]
 			if !ok {
-				return c, fmt.Errorf("%s: there is no such setting; see parley help config", source.title(name))
+				return c, nil, fmt.Errorf("%s: there is no such setting; see parley help config", source.title(name))
 			}
 			if err := s.set(source.values[name]); err != nil {
 				if s.secret {
-					return c, fmt.Errorf("%s: want %w", source.title(name), err)
+					return c, nil, fmt.Errorf("%s: want %w", source.title(name), err)
 				}
-				return c, fmt.Errorf("%s: %q is not allowed: want %w", source.title(name), source.values[name], err)
+				return c, nil, fmt.Errorf("%s: %q is not allowed: want %w", source.title(name), source.values[name], err)
 			}
+			place := source.title(name)
+			if source.kind == "file" {
+				place = path
+			}
+			origins[name] = provenance{source.kind, place, source.values[name]}
 		}
 	}
 	if err := c.check(); err != nil {
-		return c, err
+		return c, nil, err
 	}
 	c.completeAddresses()
-	return c, nil
+	return c, origins, nil
 }
 
 // check checks what a single setting cannot check on its own.

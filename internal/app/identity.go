@@ -47,13 +47,9 @@ func openGate(c *Config, store history.Store, log *slog.Logger, revoked func(aut
 	if !ok {
 		return nil, errors.New("this store cannot keep operators and keys")
 	}
-	keys, err := c.tokenKeys()
+	o, err := c.tokenOptions(log)
 	if err != nil {
 		return nil, err
-	}
-	o := &jwtauth.Options{Keys: keys, Audience: c.TokenAudience, Type: c.TokenType, MaxAge: c.TokenMaxAge, Logger: log}
-	for issuer, address := range c.JWKS {
-		o.Sets = append(o.Sets, jwtauth.Set{Issuer: issuer, URL: address})
 	}
 	if g.tokens, err = jwtauth.New(o); err != nil {
 		return nil, err
@@ -77,6 +73,19 @@ func openGate(c *Config, store history.Store, log *slog.Logger, revoked func(aut
 		return nil, err
 	}
 	return g, nil
+}
+
+// tokenOptions returns the options of a verifier with the keys and sets of the settings.
+func (c *Config) tokenOptions(log *slog.Logger) (*jwtauth.Options, error) {
+	keys, err := c.tokenKeys()
+	if err != nil {
+		return nil, err
+	}
+	o := &jwtauth.Options{Keys: keys, Audience: c.TokenAudience, Type: c.TokenType, MaxAge: c.TokenMaxAge, Logger: log}
+	for issuer, address := range c.JWKS {
+		o.Sets = append(o.Sets, jwtauth.Set{Issuer: issuer, URL: address})
+	}
+	return o, nil
 }
 
 // tokenKeys returns the keys of the settings.

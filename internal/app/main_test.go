@@ -23,7 +23,7 @@ const asServer = "BE_PARLEY"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asServer) != "" {
-		os.Exit(app.Main(context.Background(), os.Args[1:], nil, os.Stdout, os.Stderr))
+		os.Exit(app.Main(context.Background(), os.Args[1:], nil, os.Stdin, os.Stdout, os.Stderr))
 	}
 	if n, err := strconv.Atoi(os.Getenv(asClients)); err == nil {
 		if err := holdClients(os.Args[1], os.Args[2], n); err != nil {

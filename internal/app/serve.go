@@ -42,6 +42,7 @@ type Server struct {
 	http         *http.Server         // nil before Serve, as the servers below
 	http2        *http2limit.Limit    // nil: no TLS, so no HTTP/2
 	redirect     *http.Server         // to TLS; nil if not served
+	control      *http.Server         // for commands on this machine; nil if not served
 	telemetry    *http.Server         // for metrics on a port of their own; nil if not served
 	webTransport *webtransport.Server // nil if not served
 	metrics      *storeMetrics
@@ -127,7 +128,7 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	if s.http, err = s.newHTTP(p); err != nil {
 		return errors.Join(err, s.Shutdown())
 	}
-	failed := make(chan error, 4)
+	failed := make(chan error, 5)
 	servers := 1
 	if p.Plain != nil {
 		s.redirect = s.newRedirect(p)
@@ -152,6 +153,11 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 			failed <- s.http.ServeTLS(l, "", "")
 		}
 	}()
+	if l := s.listenControl(); l != nil {
+		s.control = s.newControl()
+		servers++
+		go func() { failed <- s.control.Serve(l) }()
+	}
 	running, stop := context.WithCancel(ctx)
 	certificates := s.runCertificates(running)
 	following, stopFollowing := context.WithCancel(ctx)
@@ -189,6 +195,11 @@ func (s *Server) Shutdown() error {
 	s.feeds.Close()
 	if err := s.sockets.Shutdown(clients); err != nil {
 		s.log.Warn("clients were cut off", "error", err)
+	}
+	if s.control != nil {
+		if err := s.control.Shutdown(clients); err != nil {
+			s.control.Close()
+		}
 	}
 	// Messages from clients may still be waiting for the store. A commit cannot be interrupted, but
 	// a disk that hangs must not keep the process alive. Until then HTTP reports the state.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -101,7 +102,8 @@ func EventsReference() string {
 }
 
 // printTypes is the command types.
-func printTypes(args []string, stdout, stderr io.Writer) int {
+func printTypes(_ context.Context, c *call, args []string) int {
+	stdout, stderr := c.stdout, c.stderr
 	flags := flag.NewFlagSet("types", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	lang := flags.String("lang", "ts", "")

@@ -1,0 +1,109 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/parley-go/parley/auth/jwtauth"
+	"github.com/parley-go/parley/internal/access"
+)
+
+var configCommands = []command{
+	{name: "config check", does: "check the settings as the server would, and exit with 2 if it would not start with them", settings: []string{""},
+		doc: `The files that the settings name are read. Nothing is opened, fetched or changed.`,
+		setup: func(c *call) func(context.Context) error {
+			return func(context.Context) error { return c.checkConfig() }
+		}},
+	{name: "config show", does: "print each setting's value and where it comes from", settings: []string{""},
+		doc:   `Secrets are shown as "…".`,
+		setup: showConfig},
+}
+
+func (c *call) checkConfig() error {
+	o, err := c.config.tokenOptions(c.config.logger(c.stderr))
+	if err == nil {
+		_, err = jwtauth.New(&jwtauth.Options{Keys: o.Keys, Audience: o.Audience, Type: o.Type, MaxAge: o.MaxAge})
+	}
+	if err == nil && c.config.TLSCert != "" {
+		if _, err = tls.LoadX509KeyPair(c.config.TLSCert, c.config.TLSKey); err != nil {
+			err = fmt.Errorf("tls-cert: %w", err)
+		}
+	}
+	if err == nil && c.config.ACMERoot != "" {
+		if _, err = os.ReadFile(c.config.ACMERoot); err != nil {
+			err = fmt.Errorf("acme-root: %w", err)
+		}
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	c.say("the server would start with these settings")
+	if known := len(o.Keys)+len(o.Sets) > 0 || c.config.Visitors || c.config.InsecureOpen; !known && access.Reachable(c.config.Addr) {
+		c.say("%s is reachable by others: it also needs an operator (parley operator add NAME) or a key (parley keys add NAME)", c.config.Addr)
+	}
+	return nil
+}
+
+// shownSetting is a line of config show.
+type shownSetting struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Origin string `json:"origin"`         // default, file, variable or flag
+	From   string `json:"from,omitempty"` // "parley.toml:3", "PARLEY_ADDR" or "--addr"
+}
+
+func showConfig(c *call) func(context.Context) error {
+	asJSON := c.jsonFlag()
+	return func(context.Context) error {
+		config, origins, err := loadConfig(c.environ, c.given)
+		if err != nil {
+			return usageError{err}
+		}
+		computed := map[string]string{"addr": config.Addr, "http-redirect": config.HTTPRedirect}
+		var shown []shownSetting
+		for _, s := range config.settings() {
+			o, given := origins[s.name]
+			if !given {
+				o = provenance{kind: "default", value: s.def}
+			}
+			line := shownSetting{Name: s.name, Value: cmp.Or(o.value, computed[s.name]), Origin: o.kind, From: o.place}
+			if o.kind == "file" {
+				line.From = fmt.Sprintf("%s:%d", o.place, lineOf(o.place, s.name))
+			}
+			if s.secret && line.Value != "" {
+				line.Value = "…"
+			}
+			shown = append(shown, line)
+		}
+		return list(c, *asJSON, shown, []string{"SETTING", "VALUE", "FROM"}, func(s shownSetting) []string {
+			return []string{s.Name, s.Value, cmp.Or(s.From, s.Origin)}
+		})
+	}
+}
+
+// lineOf returns the line of a TOML file on which a setting begins. It is the one up to which the file is
+// complete without the setting.
+func lineOf(path, name string) int {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	before := ""
+	for i, line := range strings.SplitAfter(string(text), "\n") {
+		key, _, ok := strings.Cut(line, "=")
+		if ok && strings.Trim(strings.TrimSpace(key), `"'`) == name {
+			var earlier map[string]any
+			if _, err := toml.Decode(before, &earlier); err == nil && earlier[name] == nil {
+				return i + 1
+			}
+		}
+		before += line
+	}
+	return 0
+}
