@@ -76,9 +76,10 @@ func (d *desk) step(ctx context.Context) (p promise, err error) {
 			e.Message, e.Note = d.content(0), d.note(e.Seq)
 		}
 		edited, err := d.store.Edit(ctx, e)
+		d.fresh = d.fresh[1:] // also after an error: it may have been edited
 		if err == nil {
 			p.Seq, p.Number = e.Seq, edited.Message.Rev
-			d.fresh, d.head = d.fresh[1:], edited.Message.Rev
+			d.head = edited.Message.Rev
 			if edited.Note != nil {
 				p.Note = edited.Note.Seq
 			}
