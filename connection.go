@@ -267,22 +267,23 @@ func (c *connection) connect(namespace string, auth json.RawMessage) {
 	}
 	c.mu.Unlock()
 
-	if c.srv.opts.Authorize != nil {
+	p, ok := c.proveNothing()
+	if !ok {
 		c.negotiate(func() { c.authorize(namespace, attempt, auth) })
 		return
 	}
 	n := c.srv.existing(namespace)
 	if n == nil {
-		c.negotiate(func() { c.discover(namespace, attempt, auth, nil) })
+		c.negotiate(func() { c.discover(namespace, attempt, auth, p) })
 		return
 	}
 	blocks := c.revision().recovers() && n.local.recovery != nil || n.screens()
-	s := newSocket(n, c, auth, nil, !blocks && !n.welcomes())
+	s := newSocket(n, c, auth, p, !blocks && !n.welcomes())
 	switch {
 	case !c.seat(s, attempt):
 	case blocks:
 		c.negotiate(func() { c.screen(s) })
-	default:
+	case c.attach(s):
 		c.admit(s)
 	}
 }
@@ -373,8 +374,7 @@ func (c *connection) turnAway(namespace string, attempt int, err error) {
 // screen runs everything that may block before a socket is admitted: recovery and middleware.
 func (c *connection) screen(s *Socket) {
 	n := s.nsp
-	if !c.srv.proofs.attach(s.proof, s) {
-		s.expel(errRevoked)
+	if !c.attach(s) {
 		return
 	}
 	if r := s.recovery(); r != nil {
@@ -397,6 +397,16 @@ func (c *connection) screen(s *Socket) {
 		}
 	}
 	c.admit(s)
+}
+
+// attach puts the socket's proof in line. If it has been revoked meanwhile, attach refuses the client
+// and reports false.
+func (c *connection) attach(s *Socket) bool {
+	valid := c.srv.proofs.attach(s.proof, s)
+	if !valid {
+		s.expel(errRevoked)
+	}
+	return valid
 }
 
 func (c *connection) attemptLocked(attempt int) int {

@@ -168,6 +168,66 @@ func TestNoAuthorizer(t *testing.T) {
 	c.expect(`431[true,true,true]`)
 }
 
+// opener takes every client until it closes. Then it takes only Ann.
+type opener struct {
+	door
+	closed  atomic.Bool
+	looking atomic.Pointer[func()] // runs before an answer
+}
+
+func (o *opener) Everybody() *auth.Identity {
+	if look := o.looking.Load(); look != nil {
+		(*look)()
+	}
+	if o.closed.Load() {
+		return nil
+	}
+	return &auth.Identity{Name: "somebody"}
+}
+
+func TestOpener(t *testing.T) {
+	o := new(opener)
+	srv, url := serve(t, &parley.Options{Authorize: o})
+	srv.On("who", func(p *parley.Packet) error { return p.Ack(p.Socket().Identity().Name) })
+	c := dial(t, url)
+	c.connect("", token("eve"))
+	c.send(`420["who"]`)
+	c.expect(`430["somebody"]`)
+	srv.Of("/screened").Use(func(context.Context, *parley.Socket) error { return nil })
+	c.connect("/screened", "")
+	if asked := o.requests(); len(asked) > 0 {
+		t.Errorf("%d clients were asked", len(asked))
+	}
+
+	// A client that joins while all are disconnected is not forgotten.
+	var looks atomic.Int32
+	look := func() {
+		if looks.Add(1) == 2 {
+			o.closed.Store(true)
+			if err := srv.DisconnectIdentities(t.Context(), auth.Match{}); err != nil {
+				t.Error(err)
+			}
+			o.closed.Store(false) // or the second answer would refuse it
+		}
+	}
+	o.looking.Store(&look)
+	late := dial(t, url)
+	late.send("40")
+	late.expect(`44{"message":"Your access has been revoked","data":{"code":"bad_token","message":"Your access has been revoked"}}`)
+	if got := c.recv(); !strings.HasPrefix(got, "41") {
+		t.Errorf("who was there before got %s", got)
+	}
+
+	o.closed.Store(true)
+	d := dial(t, url)
+	d.connect("", token("ann"))
+	d.send(`420["who"]`)
+	d.expect(`430[""]`)
+	if asked := o.requests(); len(asked) != 1 {
+		t.Errorf("%d clients were asked", len(asked))
+	}
+}
+
 // The allocator rounds sizes up. One field more, and each idle connection takes 32 bytes more, also for
 // servers without an authorizer.
 func TestSocketSize(t *testing.T) {

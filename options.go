@@ -69,6 +69,8 @@ type Options struct {
 	// Of the handshake's headers it gets those of KeepHeaders and Authorization, which is kept as long
 	// as the connection if the client sends it. Clients of Socket.IO 2 can send nothing else for the
 	// main namespace, except a query. What else you need, such as a cookie, take with ConnContext.
+	//
+	// An auth.Opener can take clients without being asked. They connect as fast as without Authorize.
 	Authorize auth.Authorizer
 	// IdentityGrace is how long a socket stays connected after its identity has expired, so that its
 	// client can renew it; 25 s. If negative, it does not stay at all. See Socket.Renew.
@@ -337,6 +339,9 @@ func (o *Options) engine() engine.Options {
 			ctx := o.ConnContext(context.Background(), r)
 			if ctx == nil {
 				panic("parley: ConnContext returned nil")
+			}
+			if ctx == context.Background() {
+				return nil // it adds nothing, so it is not kept
 			}
 			return &connContext{Context: ctx}
 		}

@@ -52,6 +52,14 @@ type Authorizer interface {
 	Authorize(ctx context.Context, r *Request) (*Identity, error)
 }
 
+// Opener is what an Authorizer may be as well, if there are times when it takes every client without
+// asking who it is. It is safe for concurrent use.
+type Opener interface {
+	// Everybody returns the identity that every client has now, which does not expire, or nil if
+	// Authorize must be asked. It must not block.
+	Everybody() *Identity
+}
+
 // AuthorizerFunc is a function that is an Authorizer.
 type AuthorizerFunc func(ctx context.Context, r *Request) (*Identity, error)
 

@@ -135,7 +135,7 @@ func runAndKill(t *testing.T, path string, acknowledged map[string]string) {
 			acknowledged[fields[2]] = fields[0] + " " + fields[1]
 		}
 	}
-	if command.Wait() == nil {
+	if command.Wait(); command.ProcessState.Exited() {
 		t.Error("the child ended by itself")
 	}
 }
