@@ -28,3 +28,6 @@ func (s *Service) Memberships() (n int) {
 	}
 	return n
 }
+
+// ConversationID is conversationID.
+var ConversationID = conversationID

@@ -52,11 +52,18 @@ func (c *Client) StartConversation(ctx context.Context, q conversation.StartRequ
 	if err != nil {
 		return answer, s.storeError(ctx, "list conversations", err)
 	}
+	existing, err := s.begunAs(reading, who, room, &q)
+	if err != nil {
+		return answer, err
+	}
+	if len(open.Rooms) >= most {
+		existing = &open.Rooms[0]
+	}
 	switch {
-	case len(open.Rooms) >= most:
-		answer.Existing, room, a.pending = true, open.Rooms[0].RoomID, nil
+	case existing != nil:
+		answer.Existing, room, a.pending = true, existing.RoomID, nil
 		if q.Message == nil {
-			answer.Room = s.show(&open.Rooms[0], &a)
+			answer.Room = s.show(existing, &a)
 			return answer, nil
 		}
 	case q.Message == nil:
@@ -79,6 +86,7 @@ func (c *Client) StartConversation(ctx context.Context, q conversation.StartRequ
 		return answer, err
 	}
 	answer.Message = &stored
+	s.pending.begun(room)
 	if who.Attributes != nil && !answer.Existing {
 		if err := s.describe(reading, who); err != nil {
 			return answer, err
@@ -90,6 +98,25 @@ func (c *Client) StartConversation(ctx context.Context, q conversation.StartRequ
 	}
 	answer.Room = s.show(&row, &a)
 	return answer, nil
+}
+
+// begunAs returns the conversation that a user has begun with the client id of a request, or nil. It
+// may be somebody else's by now: the user was a visitor who has become a user of the site, and whoever
+// has the visitor's token has no right to it. Nor may a conversation begin in a room that others are in.
+func (s *Service) begunAs(ctx context.Context, who *auth.Identity, room string, q *conversation.StartRequest) (*history.Room, error) {
+	if q.ClientID == "" {
+		return nil, nil // nobody can know the id
+	}
+	row, err := s.can.rooms.Room(ctx, room, member(who))
+	switch {
+	case history.Code(err) == history.ErrNotFound.Code:
+		return nil, nil
+	case err != nil:
+		return nil, s.storeError(ctx, "read room", err)
+	case row.UserID != who.Subject:
+		return nil, Refuse(KeyReuse, "this clientId belongs to another conversation")
+	}
+	return &row, nil
 }
 
 // errLacking refuses what needs a capability that the store does not have.
