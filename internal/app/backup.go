@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"github.com/parley-go/parley/history/sqlite"
 )
@@ -103,14 +102,4 @@ func summary(r sqlite.Report) string {
 		return text + "; with faults, see parley check"
 	}
 	return text + "; no fault was found"
-}
-
-// printable replaces characters that could control a terminal: strangers choose the names of rooms.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
 }

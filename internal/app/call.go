@@ -264,7 +264,7 @@ func (c *call) askStore(ctx context.Context, path string, f func(*admin.Client) 
 func (c *call) say(format string, args ...any) { fmt.Fprintf(c.stderr, format+"\n", args...) }
 
 // printJSON prints one value on a line.
-func (c *call) printJSON(v any) error { return json.NewEncoder(c.stdout).Encode(v) }
+func (c *call) printJSON(v any) error { return json.NewEncoder(&printableJSON{w: c.stdout}).Encode(v) }
 
 // table prints rows in columns, with control characters replaced.
 func (c *call) table(rows ...[]string) error {

@@ -84,7 +84,10 @@ func (c *call) exportFile(ctx context.Context, a *admin.Client, path, file strin
 
 // copyExport writes an export to w, and fails if it is not whole.
 func (c *call) copyExport(ctx context.Context, a *admin.Client, path string, w io.Writer) (rows int64, err error) {
-	if isTerminal(c.stderr) && !isTerminal(w) {
+	switch {
+	case isTerminal(w):
+		w = &printableJSON{w: w}
+	case isTerminal(c.stderr):
 		w = &progress{w: w, shown: c.stderr}
 	}
 	r, to := io.Pipe()

@@ -144,3 +144,14 @@ func SetVerifier(s *Server, v *jwtauth.Verifier) {
 
 // Epoch returns the epoch of a server's store.
 func Epoch(s *Server) string { return s.store.Epoch() }
+
+// CommandNames returns the names of all commands.
+func CommandNames() (names []string) {
+	for _, c := range commands() {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// PrintableJSON returns a writer that escapes what could control a terminal.
+func PrintableJSON(w io.Writer) io.Writer { return &printableJSON{w: w} }
