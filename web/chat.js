@@ -1,6 +1,6 @@
 // The chat page: one connection, one room at a time.
 
-import { connect } from './parley.js';
+import { Client } from './parley.js';
 import { Room } from './room.js';
 import { Log, element, initial, paint } from './log.js';
 import { label, plain } from './text.js';
@@ -9,6 +9,8 @@ import { Timeline, draftId, drafts, personKey } from './timeline.js';
 const PAGE = 50;
 const TYPING_EVERY_MS = 2500;
 const TYPING_LASTS_MS = 6000;
+const READ_EVERY_MS = 1500;
+const WAIT_S = 60; // for a message that comes too soon; the page says so if it is longer
 const TRANSPORTS = { webtransport: 'WebTransport', websocket: 'WebSocket', sse: 'HTTP streaming', polling: 'HTTP polling' };
 
 const $ = (id) => document.getElementById(id);
@@ -23,16 +25,24 @@ const MOST = { name: 40, room: 200 }; // UTF-16 units
 
 /** Any page of this origin may have written what is remembered. Ids of guests are the server's. */
 const isUserId = (id) => /^(?!guest-)[\w.:@-]{1,64}$/i.test(id);
-const me = {
+/** What the page does beside, if the server wants to know who people are. Otherwise people say themselves who they are. */
+const front = document.querySelector('meta[name="parley-access"]').content === 'closed' ? new (await import('./front.js')).Front(remember) : null;
+await front?.access.begin();
+
+/** Who this user is: {userId?, operatorId?, name?}. */
+const me = front ? {} : {
   userId: [remember.get('userId'), draftId()].find(isUserId),
   name: plain(remember.get('name'), MOST.name) || `Guest ${1000 + Math.floor(Math.random() * 9000)}`,
 };
-remember.set('userId', me.userId);
-remember.set('name', me.name);
+if (!front) {
+  remember.set('userId', me.userId);
+  remember.set('name', me.name);
+}
 
 const named = new Set((new URLSearchParams(location.search).get('transport') ?? '').split(','));
 const wanted = [...named].filter((kind) => Object.hasOwn(TRANSPORTS, kind));
-const client = connect('', {
+const client = new Client('', {
+  ...(front && { auth: () => front.access.auth() }),
   path: document.querySelector('meta[name="parley-path"]').content,
   ...(wanted.length && { transports: await Promise.all(wanted.map(transport)), upgrade: true }),
 });
@@ -47,10 +57,12 @@ async function transport(kind) {
 }
 
 const log = new Log($('log'), $('scroller'), {
-  isOwn: (message) => personKey(message) === myKey(),
+  isOwn: (message) => personKey(message) === myKey() || (!message.operatorId && me.was?.includes(message.userId) === true),
+  ...(front && { nameOf: (message) => front.nameOf(message), controls: (message) => front.controls(message) }),
   retry, discard, load,
   unseen(count) {
     $('latest').hidden = count === 0;
+    if (count === 0) markRead();
     $('latest').textContent = count === 1 ? '1 new message' : `${count} new messages`;
   },
 });
@@ -70,14 +82,18 @@ const roomInUrl = () => {
 
 function enter(roomId) {
   room?.live.leave();
-  const live = new Room(client, {
-    roomId, userId: me.userId, name: me.name, limit: PAGE, onmessages: arrived, onchanges: edited, onmembers: membersChanged, ontyping: heardTyping, onstate: changed,
+  // What was written before there was a conversation goes there.
+  const carried = front && room?.id === '' && roomId === front.conversation ? room.timeline.drafts : [];
+  if (carried.length > 0) remember.set('outbox.', '', 'sessionStorage');
+  const live = front?.roomWithoutServer(roomId) ?? new Room(client, {
+    roomId, ...(front ? front.room : { userId: me.userId, name: me.name }), limit: PAGE,
+    onmessages: arrived, onchanges: edited, onmembers: membersChanged, ontyping: heardTyping, onstate: changed,
   });
-  room = { id: roomId, live, timeline: new Timeline(), loading: false, typing: new Map(), typedAt: 0 };
-  room.timeline.drafts = drafts(remember.get(`outbox.${roomId}`, 'sessionStorage'));
-  $('title').textContent = plain(roomId, MOST.room) || encodeURIComponent(roomId);
+  room = { id: roomId, live, timeline: new Timeline(), loading: false, typing: new Map(), typedAt: 0, sending: null, stored: new WeakSet(), readTo: 0 };
+  room.timeline.drafts = drafts(remember.get(`outbox.${roomId}`, 'sessionStorage')).filter(({ clientId }) => !carried.some((draft) => draft.clientId === clientId)).concat(carried);
+  if (carried.length > 0) saveOutbox();
+  entitle(front ? front.title(room) : roomId);
   $('room-input').value = roomId;
-  document.title = `${$('title').textContent} · Parley`;
   log.show(room.timeline);
   notice('');
   showRoom();
@@ -85,13 +101,19 @@ function enter(roomId) {
   showTyping();
 }
 
+/** Shows the title of the room. */
+function entitle(title) {
+  $('title').textContent = plain(title, MOST.room) || encodeURIComponent(title);
+  document.title = `${$('title').textContent} · Parley`;
+}
+
 function changed() {
-  const { live, timeline } = room;
+  const { live } = room;
   if (live.state === 'joined') {
     notice('');
     showRoom();
     fillScreen();
-    timeline.drafts.filter((draft) => !draft.error).forEach(transmit);
+    transmit();
   } else if (live.state === 'refused') {
     notice(`Could not join the room: ${live.error.message}`, 'Try again', () => live.join());
   }
@@ -110,6 +132,7 @@ function arrived(messages, { reset, hasMore, live }) {
   for (const message of messages) room.typing.delete(personKey(message));
   showTyping();
   showRoom();
+  markRead();
 }
 
 function edited(messages) {
@@ -174,6 +197,21 @@ function showRoom() {
   $('empty').hidden = !joined || !empty;
 }
 
+let readTimer;
+
+/** Tells the other side how far this user has read, if the end of the conversation is in view. */
+function markRead() {
+  if (!front) return;
+  clearTimeout(readTimer);
+  readTimer = setTimeout(() => {
+    const here = room;
+    const { newest } = here.timeline;
+    if (!here.live.conversation || here.live.state !== 'joined' || document.hidden || !log.following || !(newest > here.readTo)) return;
+    here.readTo = newest;
+    client.request('markRead', { roomId: here.id, seq: newest }).catch(() => { here.readTo = 0; }); // the next message tries again
+  }, READ_EVERY_MS);
+}
+
 // ---------------------------------------------------------------- sending
 
 function saveOutbox() {
@@ -188,34 +226,48 @@ function addDraft(draft) {
 }
 
 function send(text) {
-  const draft = { clientId: draftId(), message: { text, name: me.name }, at: Date.now() };
+  const draft = { clientId: draftId(), message: front ? { text } : { text, name: me.name }, at: Date.now() };
   addDraft(draft);
   log.follow();
-  if (room.live.state === 'joined') transmit(draft); // otherwise changed() sends it after joining
+  transmit();
 }
 
-/** Sends a draft. It is always safe to send it again: the server stores each clientId once. */
-async function transmit(draft) {
+/**
+ * Sends the drafts, one after the other. If the server wants to have fewer in a time, this waits. changed()
+ * calls it again after each join. It is always safe to send a draft again: the server stores each clientId once.
+ */
+async function transmit() {
   const here = room;
-  const still = () => room === here && here.timeline.drafts.includes(draft);
-  try {
-    const stored = await client.request('sendMessage', { roomId: here.id, message: draft.message, clientId: draft.clientId });
-    // newMessage normally brings it. But if the server had already stored it, show it from the answer.
-    if (still() && stored.seq <= here.live.lastSeq) store([{ ...stored, clientId: draft.clientId }], { live: true });
-  } catch (error) {
-    // A lost connection is no failure: the page sends the remaining drafts after joining again.
-    if (!still() || error.code === 'disconnected') return;
-    draft.error = error.code === 'timeout' ? 'the server did not answer' : error.message;
-    log.update();
-    saveOutbox();
+  if (here.sending) return;
+  const next = () => (room === here && here.live.state === 'joined' ? here.timeline.drafts.find((draft) => !draft.error && !here.stored.has(draft)) : undefined);
+  for (let draft; (draft = here.sending = next()) !== undefined;) {
+    const still = () => room === here && here.timeline.drafts.includes(draft);
+    try {
+      if (here.id === '') return await front.begin(draft);
+      const stored = await client.request('sendMessage', { roomId: here.id, message: draft.message, clientId: draft.clientId });
+      // newMessage normally brings it. But if the server had already stored it, show it from the answer.
+      if (still() && stored.seq <= here.live.lastSeq) store([{ ...stored, clientId: draft.clientId }], { live: true });
+      here.stored.add(draft);
+    } catch (error) {
+      // A lost connection is no failure: the page sends the remaining drafts after joining again.
+      if (error.code === 'disconnected') break;
+      if (error.code === 'rate_limited' && error.data?.retryAfter <= WAIT_S) {
+        await new Promise((resolve) => { setTimeout(resolve, error.data.retryAfter * 1000); });
+      } else if (still()) {
+        draft.error = error.code === 'timeout' ? 'the server did not answer' : error.message;
+        log.update();
+        saveOutbox();
+      }
+    }
   }
+  here.sending = null;
 }
 
 function retry(draft) {
   delete draft.error;
   log.update();
   saveOutbox();
-  if (room.live.state === 'joined') transmit(draft);
+  transmit();
 }
 
 function discard(draft) {
@@ -228,7 +280,7 @@ function discard(draft) {
 
 // ---------------------------------------------------------------- people
 
-const personName = ({ name, operatorId, userId, id }) => label(name, operatorId, userId, id);
+const personName = (person) => label(front ? front.nameOf(person) : person.name, person.operatorId, person.userId, person.id);
 
 /** This user's key. It uses the server's view of the user once that is known. */
 const myKey = () => personKey(room.live.member ?? me);
@@ -280,7 +332,7 @@ function heardTyping({ typing, ...member }) {
 }
 
 function sayTyping(typing) {
-  if (room.live.state !== 'joined' || (typing ? Date.now() - room.typedAt < TYPING_EVERY_MS : room.typedAt === 0)) return;
+  if (room.live.state !== 'joined' || room.id === '' || (typing ? Date.now() - room.typedAt < TYPING_EVERY_MS : room.typedAt === 0)) return;
   room.typedAt = typing ? Date.now() : 0;
   client.volatile('typing', { roomId: room.id, typing });
 }
@@ -291,7 +343,7 @@ client.on('connect', showStatus);
 client.on('disconnect', showStatus);
 client.on('reconnecting', showStatus);
 client.on('connect_error', (error) => {
-  if (client.state === 'closed') notice(`The server refused the connection: ${error.message}`);
+  if (front ? !front.refused(error) : client.state === 'closed') notice(`The server refused the connection: ${error.message}`);
   showStatus();
 });
 client.on('error', (error) => notice(error?.message ?? 'The server reported an error.'));
@@ -355,7 +407,7 @@ const onSubmit = (id, run) => $(id).addEventListener('submit', (event) => { even
 
 onSubmit('composer-form', () => {
   const text = composer.value.trim();
-  if (text) send(text);
+  if (text && !front?.edit(text)) send(text);
   composer.value = '';
   fit();
   sayTyping(false);
@@ -398,8 +450,14 @@ $('scroller').addEventListener('keydown', (event) => { if (event.key === 'End') 
 $('reconnect').addEventListener('click', () => { client.connect(); showStatus(); });
 window.addEventListener('offline', showStatus);
 window.addEventListener('online', showStatus);
-window.addEventListener('hashchange', () => enter(roomInUrl()));
+window.addEventListener('hashchange', () => (front ? front.go() : enter(roomInUrl())));
 
-$('name-input').value = me.name;
-enter(roomInUrl());
+if (front) {
+  document.addEventListener('visibilitychange', markRead);
+  front.start({ client, me, enter, entitle, notice, transmit, current: () => room, showStatus, roomInUrl });
+} else {
+  $('name-input').value = me.name;
+  enter(roomInUrl());
+}
+client.connect();
 showStatus();

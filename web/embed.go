@@ -5,10 +5,12 @@
 // everything relative to that URL. It expects next to itself:
 //   - its other files, and those of package js;
 //   - Socket.IO at the path in the element <meta name="parley-path">. The default is "socket.io/".
-//     If your server has Socket.IO at another path, replace the element's content.
+//     If your server has Socket.IO at another path, replace the element's content;
+//   - if your server wants to know who people are, the endpoints below "api/" that the parley binary has.
+//     Then replace the content of <meta name="parley-access">, which is "open", by "closed".
 //
 // The fragment of the URL is the percent-encoded room, as in "/#support-42". Without one the room is
-// "lobby". The query "?transport=polling" (or a list, such as "webtransport,polling,websocket")
+// "lobby", or in a closed server the visitor's conversation; "/#sign-in" is the form for operators. The query "?transport=polling" (or a list, such as "webtransport,polling,websocket")
 // replaces the client's choice of transports.
 package web
 
@@ -23,7 +25,7 @@ import (
 const ContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-//go:embed index.html chat.css icon.svg chat.js log.js text.js timeline.js
+//go:embed index.html chat.css desk.css icon.svg access.js chat.js desk.js front.js log.js text.js timeline.js
 var files embed.FS
 
 // Files contains the page's files. It is read-only and safe for concurrent use.

@@ -41,7 +41,9 @@ const SHOWN = 200, STEP = 50;
 export class Log {
   #list;
   #scroller;
-  #actions; // {isOwn(message), retry(draft), discard(draft), load('older', 'newer' or 'newest'), unseen(count)}
+  // {isOwn(message), retry(draft), discard(draft), load('older', 'newer' or 'newest'), unseen(count)}, and perhaps nameOf(message),
+  // which names authors instead of what they call themselves, and controls(message), the elements for an own message.
+  #actions;
   #timeline = new Timeline();
   #entries = new Map(); // seq of a message or clientId of a draft → its element
   #first = 0; // seq of the first message shown
@@ -69,6 +71,11 @@ export class Log {
     this.#setUnseen(0);
     this.#following = this.#quiet = true;
     this.draw(); // at once: the list must not be empty when a scroll event says where it is
+  }
+
+  /** True if the end is in view. */
+  get following() {
+    return this.#following;
   }
 
   /** Scrolls to the end and stays there. */
@@ -187,7 +194,8 @@ export class Log {
   #bubble(message, { own }) {
     const { text, json, name } = content(message.message);
     const author = message.operatorId || message.userId || '';
-    const shownName = own ? 'You' : label(name, author);
+    const { nameOf = () => name, controls = () => [] } = this.#actions;
+    const shownName = own ? 'You' : label(nameOf(message), author);
     const at = new Date(message.timestamp ?? NaN);
     const known = !Number.isNaN(at.getTime());
     const entry = element('li', { className: own ? 'entry own' : 'entry' },
@@ -200,6 +208,7 @@ export class Log {
           ...(message.deleted ? [element('p', { className: 'deleted' }, 'deleted')] : this.#text(text, json)),
           message.rev && !message.deleted ? element('span', { className: 'edited' }, 'edited') : '',
           element('time', known ? { dateTime: at.toISOString(), title: full.format(at) } : {}, known ? clock.format(at) : ''))));
+    if (own && message.seq !== undefined && !message.deleted) entry.querySelector('.bubble').append(...controls(message));
     paint(entry, personKey(message));
     Object.assign(entry.dataset, {
       ...(message.seq !== undefined && { seq: message.seq }),

@@ -123,6 +123,18 @@ func (s *Server) newRoutes() (http.Handler, error) {
 	index := page["index.html"]
 	path := html.EscapeString(strings.TrimPrefix(s.config.Path, "/")) // relative, because a proxy may serve us below a path
 	index.setContent(bytes.Replace(index.content, []byte(`content="socket.io/"`), []byte(`content="`+path+`"`), 1))
+	closed := &asset{name: index.name}
+	closed.setContent(bytes.Replace(index.content, []byte(`name="parley-access" content="open"`), []byte(`name="parley-access" content="closed"`), 1))
+	delete(page, index.name)
+	for _, path := range []string{"/{$}", "/" + index.name} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			if s.gate.access.Closed() { // a server may become closed while it runs
+				closed.ServeHTTP(w, r)
+			} else {
+				index.ServeHTTP(w, r)
+			}
+		})
+	}
 	client, err := loadAssets(js.Files, "*.js")
 	if err != nil {
 		return nil, err
@@ -134,7 +146,6 @@ func (s *Server) newRoutes() (http.Handler, error) {
 		a.shared = true
 		mux.Handle("/"+name, a)
 	}
-	mux.Handle("/{$}", index)
 	mux.HandleFunc(hashPath, s.certificateHash)
 	mux.HandleFunc("/", notFound)
 
