@@ -92,6 +92,39 @@ func (a *Access) PutOperator(ctx context.Context, o Operator, password Secret) (
 	return a.putOperator(ctx, o, password, true)
 }
 
+// Describe changes the name and the e-mail address of an operator, and nothing else, whatever others
+// change at the same time. describe may be called more than once.
+func (a *Access) Describe(ctx context.Context, id string, describe func(name, email *string)) (o Operator, err error) {
+	err = a.change(ctx, func(time.Time) ([]history.Record, error) {
+		was := a.operators.get(id)
+		if was == nil {
+			return nil, noOperator(id)
+		}
+		is := *was
+		describe(&is.Name, &is.Email)
+		is.Email = strings.ToLower(is.Email)
+		if err := is.check(); err != nil {
+			return nil, err
+		}
+		if err := a.freeLocked(&is.Operator); err != nil {
+			return nil, err
+		}
+		o = is.Operator
+		return a.replaceLocked(was, &is), nil
+	})
+	return o, err
+}
+
+// freeLocked refuses an operator if another one has its id or its e-mail address to sign in with.
+func (a *Access) freeLocked(o *Operator) error {
+	for id, other := range a.operators {
+		if id != o.ID && (o.Email != "" && other.value.Email == o.Email || id == o.Email || other.value.Email == strings.ToLower(o.ID)) {
+			return refuse(conversation.Conflicted, "the operator %q has this name or e-mail address", id)
+		}
+	}
+	return nil
+}
+
 func (a *Access) putOperator(ctx context.Context, o Operator, password Secret, update bool) (Operator, error) {
 	o.Role = cmp.Or(o.Role, auth.Operator)
 	o.Email = strings.ToLower(o.Email)
@@ -107,10 +140,8 @@ func (a *Access) putOperator(ctx context.Context, o Operator, password Secret, u
 		if was != nil && !update {
 			return nil, refuse(conversation.Conflicted, "there is an operator %q already", o.ID)
 		}
-		for id, other := range a.operators {
-			if id != o.ID && (o.Email != "" && other.value.Email == o.Email || id == o.Email || other.value.Email == strings.ToLower(o.ID)) {
-				return nil, refuse(conversation.Conflicted, "the operator %q has this name or e-mail address", id)
-			}
+		if err := a.freeLocked(&o); err != nil {
+			return nil, err
 		}
 		next := operator{Operator: o, Password: hash}
 		next.CreatedAt, next.ValidFrom = now, now

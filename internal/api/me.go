@@ -79,13 +79,11 @@ func (a *api) changeMe(ctx context.Context, in *changeMe) (*whoAmI, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := a.opts.Access.Operator(who.Subject)
+	o, err := a.opts.Access.Describe(ctx, who.Subject, func(name, email *string) {
+		in.Body.Name.apply(name)
+		in.Body.Email.apply(email)
+	})
 	if err != nil {
-		return nil, err
-	}
-	in.Body.Name.apply(&o.Name)
-	in.Body.Email.apply(&o.Email)
-	if o, err = a.opts.Access.PutOperator(ctx, o, ""); err != nil {
 		return nil, err
 	}
 	is := *who
