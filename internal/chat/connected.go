@@ -102,11 +102,14 @@ func (s *Service) Erased(rooms ...string) {
 			m.evict(m.access.Load().view(), string(conversation.RoomGone), conversation.RoomLoss{RoomID: room})
 		}
 		for _, f := range s.feeds(room) {
-			f.cut(&Error{Code: Gone, Message: "the room was erased"})
+			f.cut(erased)
 		}
 	}
 	s.lobby.erased(rooms)
 }
+
+// erased is why feeds of an erased room end.
+var erased = &Error{Code: Gone, Message: "the room was erased"}
 
 // feeds returns the feeds of a room whose clients have an identity.
 func (s *Service) feeds(room string) []connection {

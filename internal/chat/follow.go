@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -117,7 +118,9 @@ func (f *follower) Deliver(m *history.Live) {
 
 // Lost implements history.Paced.
 func (f *follower) Lost(_ string, err error) {
-	if f.end() {
+	if errors.Is(err, history.ErrNotFound) {
+		f.cut(erased)
+	} else if f.end() {
 		f.Follower.Lost(f.service.storeError(context.Background(), "read room", err))
 	}
 }

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/parley-go/parley/history"
@@ -64,7 +65,12 @@ func (s *subscriber) release() {
 }
 
 // Lost implements history.Paced.
-func (s *subscriber) Lost(_ string, err error) {
+func (s *subscriber) Lost(room string, err error) {
+	if errors.Is(err, history.ErrNotFound) { // it was erased, maybe by a call that does not say so
+		room, _ = history.NotesOf(room)
+		s.service.Erased(room)
+		return
+	}
 	s.service.storeError(context.Background(), "read for a client that is behind", err)
 	s.peer.Lost()
 }
