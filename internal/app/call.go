@@ -185,8 +185,8 @@ func (c *call) database() (string, error) {
 }
 
 // reachFor is how long a command looks for the server that uses the data directory. It may just have
-// started, or be another command.
-const reachFor = 5 * time.Second
+// started, or be another command. Tests shorten it.
+var reachFor = 5 * time.Second
 
 // ask calls f with who answers calls about the data directory: the server that runs there, or this
 // process, which then opens the store. The store is made only if make is set.

@@ -49,6 +49,13 @@ func SetBodyTimeout(d time.Duration) (undo func()) {
 	return func() { bodyTimeout = old }
 }
 
+// SetReachFor returns a function that restores the old value.
+func SetReachFor(d time.Duration) (undo func()) {
+	old := reachFor
+	reachFor = d
+	return func() { reachFor = old }
+}
+
 // SetAnswerTimeout returns a function that restores the old value.
 func SetAnswerTimeout(d time.Duration) (undo func()) {
 	old := answerTimeout
