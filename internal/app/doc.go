@@ -1,7 +1,7 @@
 // Package app is the application behind the parley binary: a Socket.IO server with durable
 // conversations, a web page, and what an operator needs to run it.
 //
-// command.go reads the command line, setting.go and config.go the settings, and serve.go connects
+// command.go has the table of commands, call.go runs one, setting.go and config.go the settings, and serve.go connects
 // the parts. Package chat implements the conversations:
 //
 //	GET /            the page and its files
