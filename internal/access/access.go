@@ -1,7 +1,6 @@
 package access
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -249,7 +248,7 @@ func (a *Access) apply(records []history.Record, n *news) error {
 		case sessionKind:
 			err = a.sessions.follow(r, func(_, is *Session) { a.sessionChanged(r.ID, is, n) })
 		case keyKind:
-			err = a.keyrings.follow(r, func(_, is *jwtauth.Keyring) { n.keys = cmp.Or(is, n.keys) })
+			err = a.keyrings.follow(r, func(was, is *jwtauth.Keyring) { keyringChanged(was, is, n) })
 		case apiKeyKind:
 			err = a.apiKeys.follow(r, func(was, is *APIKey) { a.apiKeyChangedLocked(was, is, n) })
 		case revocationKind:

@@ -1,8 +1,10 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +42,40 @@ func (a *Access) RotateKeys(ctx context.Context) error {
 		next := a.keyrings.get(visitors).Rotate(VisitorLife)
 		return []history.Record{a.keyrings.put(keyKind, visitors, next)}, nil
 	})
+}
+
+// RemoveVisitorKey removes a key that no longer signs, and disconnects visitors: their tokens may be
+// signed with it. If there is none with this id, the error has the code not_found; if it signs, conflict.
+func (a *Access) RemoveVisitorKey(ctx context.Context, kid string) error {
+	return a.change(ctx, func(time.Time) ([]history.Record, error) {
+		ring := a.keyrings.get(visitors)
+		if ring == nil {
+			return nil, refuse(conversation.NotFound, "there is no key %q", kid)
+		}
+		i := slices.IndexFunc(ring.Keys, func(k jwtauth.RingKey) bool { return k.ID == kid })
+		switch i {
+		case -1:
+			return nil, refuse(conversation.NotFound, "there is no key %q", kid)
+		case 0:
+			return nil, refuse(conversation.Conflicted, "the key %q signs: rotate the keys first", kid)
+		}
+		next := &jwtauth.Keyring{Keys: slices.Delete(slices.Clone(ring.Keys), i, i+1)}
+		return []history.Record{a.keyrings.put(keyKind, visitors, next)}, nil
+	})
+}
+
+// keyringChanged ends what was signed with a key that was removed before its time.
+func keyringChanged(was, is *jwtauth.Keyring, n *news) {
+	n.keys = cmp.Or(is, n.keys)
+	if was == nil || is == nil {
+		return
+	}
+	for _, k := range was.Keys {
+		if (k.Until.IsZero() || time.Now().Before(k.Until)) && !slices.ContainsFunc(is.Keys, func(other jwtauth.RingKey) bool { return other.ID == k.ID }) {
+			n.end(auth.Match{Issuer: jwtauth.VisitorIssuer})
+			return
+		}
+	}
 }
 
 // keyring is Keyring, and makes the first key.

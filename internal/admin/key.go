@@ -54,7 +54,11 @@ func (h *handler) handleKeys() {
 		return List[Key]{h.visitorKeys()}, nil
 	})
 	handle(h, "DELETE /api/keys/{key}", func(r *http.Request, _ none) (none, error) {
-		return none{}, h.Access.RemoveKey(r.Context(), r.PathValue("key"))
+		name := r.PathValue("key")
+		if slices.ContainsFunc(h.visitorKeys(), func(k Key) bool { return k.Name == name }) && !slices.ContainsFunc(h.Access.Keys(), func(k access.APIKey) bool { return k.Name == name }) {
+			return none{}, h.Access.RemoveVisitorKey(r.Context(), name)
+		}
+		return none{}, h.Access.RemoveKey(r.Context(), name)
 	})
 }
 

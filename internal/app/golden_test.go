@@ -188,6 +188,16 @@ func TestCommands(t *testing.T) {
 			key := s.must("", "keys", "add", "reader", "--room", "news-*=r")
 			s.record("token check - < " + key)
 			s.golden("commands.txt")
+
+			kid := regexp.MustCompile(`"visitorKey","name":"([^"]+)"`).FindStringSubmatch(s.must("", "keys", "list", "--json"))[1]
+			if code, _, stderr := s.run("", "keys", "remove", kid); code != 1 || !strings.Contains(stderr, "(conflict)") {
+				t.Errorf("remove the key that signs: exit code %d, %q", code, stderr)
+			}
+			s.must("", "keys", "rotate")
+			s.must("", "keys", "remove", kid)
+			if list := s.must("", "keys", "list"); strings.Contains(list, kid) {
+				t.Errorf("the removed key is there: %s", list)
+			}
 		})
 	}
 }

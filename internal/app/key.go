@@ -14,17 +14,21 @@ import (
 var keyCommands = []command{
 	{name: "keys list", does: "list the keys of programs, and those that sign visitors' tokens", setup: listKeys},
 	{name: "keys add", args: "NAME", does: "make a key for a program, and print it; nobody sees it again", setup: addKey},
-	{name: "keys remove", args: "NAME", does: "remove the key of a program, and disconnect it", setup: func(c *call) func(context.Context) error {
-		return func(ctx context.Context) error {
-			return c.ask(ctx, false, func(a *admin.Client) error {
-				err := a.Call(ctx, http.MethodDelete, admin.Path("/api/keys/%s", c.args[0]), nil, nil)
-				if err == nil {
-					c.say("the key %s is removed", printable(c.args[0]))
-				}
-				return err
-			})
-		}
-	}},
+	{name: "keys remove", args: "NAME", does: "remove a key, and disconnect who has it, or a token of it",
+		doc: `NAME is that of a program, or of a key that signed visitors' tokens before keys rotate. Such a key ends
+by itself after 180 days; remove it if somebody else knows it. Then visitors whose tokens it has signed
+lose their conversations.`,
+		setup: func(c *call) func(context.Context) error {
+			return func(ctx context.Context) error {
+				return c.ask(ctx, false, func(a *admin.Client) error {
+					err := a.Call(ctx, http.MethodDelete, admin.Path("/api/keys/%s", c.args[0]), nil, nil)
+					if err == nil {
+						c.say("the key %s is removed", printable(c.args[0]))
+					}
+					return err
+				})
+			}
+		}},
 	{name: "keys rotate", does: "sign visitors' tokens with a new key; the old one goes on verifying for 180 days", setup: rotateKeys},
 }
 
