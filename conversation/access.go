@@ -13,7 +13,7 @@ type Access struct {
 	Roles []auth.Role
 	// Right is what the client needs in the room that the event names; 0: nothing.
 	Right auth.Rights
-	// Owner says that the user of the conversation may use the event without the right.
+	// Owner says that the user of the conversation may use the event if it may read it, without Right.
 	Owner bool
 	// Doc says what else holds, for people.
 	Doc string
@@ -62,8 +62,10 @@ func AccessTo(event string) (a Access, ok bool) {
 }
 
 // Allows reports whether a client may use the event: its role, its rights in the room that the event
-// names, and whether the room is its own conversation. If the event names no room, rights do not
-// matter to it; pass a.Right.
+// names, and whether the room is its own conversation. In a room, no other right is of use without the
+// one to read, because answers show what is in it. If the event names no room, rights do not matter to
+// it; pass a.Right.
 func (a Access) Allows(role auth.Role, has auth.Rights, owner bool) bool {
-	return (a.Roles == nil || slices.Contains(a.Roles, role)) && (has.Has(a.Right) || a.Owner && owner)
+	return (a.Roles == nil || slices.Contains(a.Roles, role)) &&
+		(a.Right == 0 || has.Has(auth.Read) && (has.Has(a.Right) || a.Owner && owner))
 }

@@ -25,7 +25,10 @@ func TestAllows(t *testing.T) {
 		{"claimRoom", auth.Operator, auth.Read | auth.Write, false, false},
 		{"closeRoom", auth.User, auth.Read, true, true},
 		{"closeRoom", auth.User, auth.Read, false, false},
-		{"closeRoom", auth.Service, auth.Manage, false, true},
+		{"closeRoom", auth.User, 0, true, false},
+		{"closeRoom", auth.Service, auth.Read | auth.Manage, false, true},
+		{"closeRoom", auth.Service, auth.Manage, false, false},
+		{"addNote", auth.Operator, auth.Write, false, false},
 		{"watchRooms", auth.User, all, true, false},
 		{"identify", auth.Operator, all, false, false},
 	} {

@@ -6,6 +6,11 @@ export interface FeedOptions {
   /** The longest wait between attempts, in ms. Default 30000. */
   max?: number;
   withCredentials?: boolean;
+  /**
+   * Gets a ticket, such as that of POST /api/tickets, which the feed sends as the query parameter ticket.
+   * It is called before each new EventSource. If it fails, or takes 10 s, the feed tries again later.
+   */
+  ticket?(): string | Promise<string>;
   onopen?(): void;
   /** Called after EventSource has given up. delay is the time until the next attempt, in ms. */
   onwait?(wait: { attempt: number; delay: number }): void;

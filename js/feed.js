@@ -7,12 +7,18 @@
  *   feed.on('newMessage', ({ data }) => show(JSON.parse(data)));
  *   feed.on('reset', clear);
  *
+ * A server may want to know who you are. An EventSource can send no header, so give the feed a function
+ * that gets a ticket. It is called before each new EventSource, because a ticket ends a minute after
+ * the feed has lost its connection.
+ *
+ *   new Feed(path, { ticket: async () => (await post('/api/tickets', { path })).ticket });
+ *
  * A Feed uses one EventSource at a time. While that reconnects by itself, the Feed does nothing. If the
  * browser closes it, the Feed makes another one, which begins after the last event handled. It has no
  * dependencies. It works in browsers, and in Node if you pass an EventSource. The types are in feed.d.ts.
  */
 export class Feed {
-  #url; #options; #source; #timer; #checking;
+  #url; #options; #source; #timer; #checking; #ticket;
   #attempt = 0;
   // Listeners by event name. The feed always handles these three names, so that it learns their ids
   // even without listeners: "live" is the first event of a room's feed, and its id is the start position.
@@ -25,7 +31,7 @@ export class Feed {
     /** connecting, open, waiting (for the next attempt), ended (by the server) or closed. */
     this.state = 'connecting';
     // Open after the caller's code has added its listeners.
-    queueMicrotask(() => { if (this.state === 'connecting') this.#open(); });
+    queueMicrotask(() => { if (this.state === 'connecting') this.#begin(); });
   }
 
   /** Calls listener(event) for each event with this name from now on. event is EventSource's. */
@@ -59,7 +65,29 @@ export class Feed {
   #address() {
     const url = new URL(this.#url, globalThis.document?.baseURI);
     if (this.lastEventId) url.searchParams.set('lastEventId', this.lastEventId);
+    if (this.#ticket) url.searchParams.set('ticket', this.#ticket);
     return url.href;
+  }
+
+  async #begin() {
+    if (!this.#options.ticket || await this.#prove('connecting')) this.#open();
+  }
+
+  /** Gets a ticket. Reports false if there is none, or if the feed has left the state meanwhile. */
+  async #prove(state) {
+    const proving = this.#checking = new AbortController();
+    const timeout = setTimeout(() => proving.abort(), 10_000);
+    let ticket;
+    try {
+      const ended = new Promise((_, reject) => { proving.signal.onabort = reject; });
+      ticket = await Promise.race([this.#options.ticket(), ended]);
+    } catch { /* try again later */ }
+    clearTimeout(timeout);
+    if (this.state !== state || proving !== this.#checking) return false;
+    this.#checking = undefined;
+    this.#ticket = ticket;
+    if (!ticket) this.#wait();
+    return !!ticket;
   }
 
   #open() {
@@ -104,7 +132,8 @@ export class Feed {
 
   /** Requests the status, which EventSource does not reveal. 204 ends the feed. */
   async #check() {
-    const { fetch, withCredentials } = this.#options;
+    const { fetch, withCredentials, ticket } = this.#options;
+    if (ticket && !await this.#prove('waiting')) return;
     if (!fetch) return this.#open();
     const checking = this.#checking = new AbortController();
     const timeout = setTimeout(() => checking.abort(), 10_000);

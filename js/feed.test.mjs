@@ -141,3 +141,56 @@ test('listeners can be added later, and removed', async (t) => {
   sources[0].say('other', 'b', '8');
   assert.deepEqual([later, feed.lastEventId, got], [['a'], '8', []]);
 });
+
+test('asks for a ticket before each EventSource', async (t) => {
+  const tickets = ['one', new Error('the server is away'), '', 'two', 'three'];
+  const ticket = async () => {
+    const next = tickets.shift();
+    if (next instanceof Error) throw next;
+    return next;
+  };
+  const { feed, got, asked, pass, sources } = await make(t, [401, 200], { ticket });
+  await turn();
+  sources[0].open();
+  sources[0].say('news', 'a', '1');
+  sources[0].stumble(); // by itself, EventSource uses the same ticket
+  sources[0].open();
+  sources[0].giveUp();
+  for (const ms of [1000, 2000]) { // there is no ticket
+    await pass(ms);
+    await turn();
+    assert.deepEqual([feed.state, asked.length], ['waiting', 0]);
+  }
+  for (const ms of [4000, 8000]) { // the first one is refused
+    await pass(ms);
+    await turn();
+    await turn();
+  }
+  sources[1].open();
+  sources[1].say('news', 'b', '2');
+  const url = (rest) => `https://chat.example/feed?limit=1&${rest}`;
+  assert.deepEqual(sources.map(({ url }) => url), [url('ticket=one'), url('lastEventId=1&ticket=three')]);
+  assert.deepEqual(asked, [`HEAD ${url('lastEventId=1&ticket=two')}`, `HEAD ${url('lastEventId=1&ticket=three')}`]);
+  assert.deepEqual(got, ['a', 'b']);
+});
+
+test('waits ten seconds for a ticket', async (t) => {
+  const tickets = [new Promise(() => {}), 'two'];
+  const { feed, pass, sources } = await make(t, [200], { ticket: () => tickets.shift() });
+  await pass(10_000);
+  await turn();
+  assert.deepEqual([feed.state, sources.length], ['waiting', 0]);
+  await pass(1000);
+  await turn();
+  await turn();
+  assert.equal(sources.length, 1);
+});
+
+test('closes while it waits for a ticket', async (t) => {
+  let give;
+  const { feed, sources } = await make(t, [], { ticket: () => new Promise((resolve) => { give = resolve; }) });
+  feed.close();
+  give('one');
+  await turn();
+  assert.deepEqual([feed.state, sources.length], ['closed', 0]);
+});

@@ -55,9 +55,18 @@ func startClosed(t *testing.T, more ...func(*app.Config)) *closed {
 	for _, f := range more {
 		f(&c)
 	}
+	return openClosed(t, c, nil)
+}
+
+// openClosed runs a server with a configuration. breakIt may change it before it runs.
+func openClosed(t *testing.T, c app.Config, breakIt func(*app.Server)) *closed {
+	t.Helper()
 	s, err := app.Open(c, quiet)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if breakIt != nil {
+		breakIt(s)
 	}
 	c.Addr = "127.0.0.1:0"
 	ports, err := app.Listen(c)
@@ -65,7 +74,9 @@ func startClosed(t *testing.T, more ...func(*app.Config)) *closed {
 		t.Fatal(err)
 	}
 	d := &closed{instance: runOn(t, s, ports), t: t, server: s, access: app.Access(s)}
-	d.url = strings.Replace(d.url, "http://", "https://", 1)
+	if c.TLSSelfSigned {
+		d.url = strings.Replace(d.url, "http://", "https://", 1)
+	}
 	d.trust = &tls.Config{InsecureSkipVerify: true}
 	transport := &http.Transport{TLSClientConfig: d.trust, MaxIdleConnsPerHost: 8}
 	d.http = &http.Client{Transport: transport}

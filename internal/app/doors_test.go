@@ -332,6 +332,14 @@ func TestFeedTicket(t *testing.T) {
 	}
 	second.want(t, "newMessage 4", "live 5")
 	first.rest() // ends
+	if status, body, _ := d.request("HEAD", path+ticket+"&lastEventId="+epoch+"-4", nil, ""); status != 200 { // as feed.js asks
+		t.Errorf("HEAD: %d %s", status, body)
+	}
+	third, err := d.feed(path+ticket+"&lastEventId="+epoch+"-4", at(5)) // as EventSource reconnects
+	if err != nil {
+		t.Fatal(err)
+	}
+	third.want(t, "live 5")
 	_, err = d.feed(path+ticket, at(3))
 	refused("an earlier position", err)
 	_, err = d.feed(path+ticket, nil)

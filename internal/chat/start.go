@@ -39,7 +39,7 @@ func (c *Client) StartConversation(ctx context.Context, q conversation.StartRequ
 	if err := a.may(string(conversation.StartConversation)); err != nil {
 		return answer, err
 	}
-	if err := a.need(auth.Write); err != nil {
+	if err := a.need(auth.Read | auth.Write); err != nil {
 		return answer, err
 	}
 	most := cmp.Or(s.opts.MaxOpenConversations, 1)
@@ -62,6 +62,10 @@ func (c *Client) StartConversation(ctx context.Context, q conversation.StartRequ
 	switch {
 	case existing != nil:
 		answer.Existing, room, a.pending = true, existing.RoomID, nil
+		a.rights = s.rights(who, room, who.Subject, true)
+		if err := a.need(auth.Read | auth.Write); err != nil {
+			return answer, err
+		}
 		if q.Message == nil {
 			answer.Room = s.show(existing, &a)
 			return answer, nil

@@ -1,0 +1,621 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/internal/access"
+	"github.com/parley-go/parley/internal/app"
+	"github.com/parley-go/parley/internal/tokentest"
+)
+
+// A persona is an identity as the model knows it.
+type persona struct {
+	id      string
+	role    auth.Role
+	visitor bool
+	grants  map[string]string // rights by pattern; nil: those of the role
+}
+
+func (p *persona) operates() bool { return p.role != auth.User && p.role != "" }
+
+// A party is somebody who is connected, or a feed.
+type party struct {
+	*caller // nil: a feed
+	persona
+	name     string // of the connection
+	jti      string
+	token    string
+	joined   map[string]bool
+	readable map[string]int // the last step in which it could read a room
+	notes    map[string]int // and its notes
+	asked    string         // the event of the latest request
+
+	feed *feedReader
+	room string
+	mu   sync.Mutex
+	got  []string // by the feed
+}
+
+// A marker is a text that occurs once.
+type marker struct {
+	room  string
+	note  bool // for operators only
+	since int  // the step in which it was sent
+	gone  bool // edited or deleted: no answer has it any more
+}
+
+var markers = regexp.MustCompile(`mk[0-9]{6}x`)
+
+// A stored message, as its author knows it.
+type sentMessage struct {
+	room   string
+	seq    int64
+	marker string
+}
+
+// A desk model knows who may see what. It does not know the code.
+type deskModel struct {
+	*closed
+	rand     *rand.Rand
+	step     int
+	owners   map[string]string // users by conversation
+	rooms    []string
+	became   map[string]string // users by the visitor that they were
+	visitors map[string]string // tokens by id
+	comers   []string          // the visitors that have become nobody else
+	markers  map[string]*marker
+	messages []sentMessage
+	parties  []*party
+	banned   map[string]bool
+	disabled bool // ann
+	serial   int
+	seen     map[string]int // markers by the door through which they came
+	leaks    []string
+}
+
+// may reports whether a persona has a right in a room. Without the one to read, the others are of no use.
+func (m *deskModel) may(p *persona, room, right string) bool {
+	owner := m.owners[room]
+	if p.role == "" { // nobody any more
+		return false
+	}
+	if p.grants != nil {
+		longest, rights := -1, ""
+		for pattern, r := range p.grants {
+			prefix, open := strings.CutSuffix(pattern, "*")
+			if (pattern == room || open && strings.HasPrefix(room, prefix)) && len(prefix) > longest {
+				longest, rights = len(prefix), r
+			}
+		}
+		return strings.Contains(rights, "r") && strings.Contains(rights, right)
+	}
+	switch {
+	case p.role == auth.Service, owner != "" && p.operates():
+		return true
+	case owner != "" && p.role == auth.User && (owner == p.id || !p.visitor && m.became[owner] == p.id):
+		return right != "m"
+	}
+	return strings.Contains(map[string]string{"lounge": "rw", "news": "r"}[room], right)
+}
+
+// sees reports whether a persona may see a marker now.
+func (m *deskModel) sees(p *persona, k *marker) bool {
+	return m.may(p, k.room, "r") && (!k.note || p.operates() && m.owners[k.room] != "")
+}
+
+func (m *deskModel) leak(format string, args ...any) {
+	m.leaks = append(m.leaks, fmt.Sprintf("step %d: ", m.step)+fmt.Sprintf(format, args...))
+}
+
+// mark returns a new marker.
+func (m *deskModel) mark(room string, note bool) string {
+	m.serial++
+	text := fmt.Sprintf("mk%06dx", m.serial)
+	m.markers[text] = &marker{room: room, note: note, since: m.step}
+	return text
+}
+
+// ask sends an event of a party, and checks its answer by what it may see now.
+func (m *deskModel) ask(p *party, event string, arg object) (answer json.RawMessage, code string) {
+	p.asked = event
+	return p.caller.ask(event, arg)
+}
+
+// scan looks at everything that a party has received since the last step.
+func (m *deskModel) scan(p *party) {
+	var packets []string
+	if p.caller != nil {
+		p.caller.mu.Lock()
+		packets, p.caller.received = p.caller.received, nil
+		p.caller.mu.Unlock()
+	} else {
+		p.mu.Lock()
+		packets, p.got = p.got, nil
+		p.mu.Unlock()
+	}
+	for _, packet := range packets {
+		answer, door := strings.HasPrefix(packet, "43"), "feed"
+		switch {
+		case answer:
+			door = p.asked
+		case p.caller != nil:
+			door = "event"
+		}
+		for _, text := range markers.FindAllString(packet, -1) {
+			k := m.markers[text]
+			latest := p.readable
+			if k.note {
+				latest = p.notes
+			}
+			switch at, ever := latest[k.room]; {
+			case answer && !m.sees(&p.persona, k):
+				m.leak("%s, %s %q, got %s of %s: %.300s", p.name, p.role, p.id, text, k.room, packet)
+			case answer && k.gone:
+				m.leak("%s got %s, which was changed: %.300s", p.name, text, packet)
+			case !ever || at < k.since:
+				m.leak("%s, %s %q, got %s of %s, which it could not read: %.300s", p.name, p.role, p.id, text, k.room, packet)
+			}
+			m.seen[door]++
+		}
+	}
+}
+
+// settle ends a step.
+func (m *deskModel) settle() {
+	for _, p := range m.parties {
+		for _, room := range m.rooms {
+			if m.may(&p.persona, room, "r") {
+				p.readable[room] = m.step
+				if p.operates() && m.owners[room] != "" {
+					p.notes[room] = m.step
+				}
+			}
+		}
+		m.scan(p)
+	}
+	m.parties = slices.DeleteFunc(m.parties, func(p *party) bool {
+		if p.caller == nil {
+			return false
+		}
+		select {
+		case <-p.done:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// admitted reports whether a persona gets in at all.
+func (m *deskModel) admitted(p *persona) bool {
+	return !(p.role == auth.User && m.banned[p.id]) && !(p.id == "ann" && m.disabled)
+}
+
+// sign makes a token for a persona.
+func (m *deskModel) sign(p *persona) (token, jti string) {
+	if p.visitor {
+		return m.visitors[p.id], ""
+	}
+	m.serial++
+	jti = fmt.Sprint("t", m.serial)
+	claims := object{"role": p.role}
+	if p.grants != nil {
+		claims["rooms"] = p.grants
+	}
+	parley, _ := json.Marshal(claims)
+	now := time.Now() // to the millisecond, because an operator may have been let in again in this second
+	claims = object{"sub": p.id, "jti": jti, "iat": float64(now.UnixMilli()+2) / 1000, "exp": now.Unix() + 3600, "parley": json.RawMessage(parley)}
+	encoded, _ := json.Marshal(claims)
+	return tokentest.Sign(`{"alg":"HS256"}`, string(encoded), "HS256", []byte(secret)), jti
+}
+
+// someGrants returns grants, or none.
+func (m *deskModel) someGrants() map[string]string {
+	all := []map[string]string{nil, nil, nil, {}, {"order-*": "rw"}, {"order-1": "r", "c_*": ""}, {"lounge": "rwp", "order-*": "r", "c_*": "rp"},
+		{"order-1": "w", "c_*": "wm"}}
+	return all[m.rand.IntN(len(all))]
+}
+
+// come connects somebody.
+func (m *deskModel) come() {
+	var p persona
+	switch n := m.rand.IntN(12); {
+	case n < 4:
+		p = persona{id: []string{"u1", "u2", "u3"}[m.rand.IntN(3)], role: auth.User, grants: m.someGrants()}
+	case n < 8:
+		p = persona{role: auth.User, visitor: true}
+		if len(m.comers) < 6 || m.rand.IntN(20) == 0 {
+			v, err := m.access.NewVisitor(context.Background(), "127.0.0.1:1")
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			p.id = v.Identity.Subject
+			m.visitors[p.id], m.comers = string(v.Token), append(m.comers, p.id)
+		} else {
+			p.id = m.comers[m.rand.IntN(len(m.comers))]
+		}
+	case n < 10:
+		p = persona{id: []string{"ann", "bob"}[m.rand.IntN(2)], role: auth.Operator, grants: m.someGrants()}
+	case n < 11:
+		p = persona{id: "root", role: auth.Admin}
+	default:
+		p = persona{id: "bot", role: auth.Service}
+	}
+	token, jti := m.sign(&p)
+	c, err := m.connect("websocket", withToken(token))
+	if (err == nil) != m.admitted(&p) {
+		m.leak("%q connects: %v, but admitted: %v", p.id, err, m.admitted(&p))
+	}
+	if err != nil {
+		return
+	}
+	m.serial++
+	m.parties = append(m.parties, &party{
+		caller: c, persona: p, name: fmt.Sprint("connection ", m.serial), token: token, jti: jti,
+		joined: map[string]bool{}, readable: map[string]int{}, notes: map[string]int{},
+	})
+}
+
+// someone returns a connection, or nil.
+func (m *deskModel) someone() *party {
+	var here []*party
+	for _, p := range m.parties {
+		if p.caller != nil {
+			here = append(here, p)
+		}
+	}
+	if len(here) == 0 {
+		return nil
+	}
+	return here[m.rand.IntN(len(here))]
+}
+
+// want compares an answer with what the model expects of it.
+func (m *deskModel) want(p *party, event, room string, code string, may bool) {
+	if code == "gone" || code == "not_joined" {
+		return
+	}
+	if code == "" && !may || may && (code == "forbidden" || code == "bad_token") {
+		m.leak("%s of %s %q (%v) in %s of %q: code %q, but it may: %v", event, p.role, p.id, p.grants, room, m.owners[room], code, may)
+	}
+}
+
+// act takes one step.
+func (m *deskModel) act() {
+	m.step++
+	defer m.settle()
+	p := m.someone()
+	if p == nil || len(m.parties) < 20 && m.rand.IntN(4) == 0 {
+		m.come()
+		return
+	}
+	room := m.rooms[m.rand.IntN(len(m.rooms))]
+	if m.rand.IntN(3) > 0 {
+		for _, r := range m.rooms { // most is done where somebody is
+			if p.joined[r] && m.rand.IntN(2) == 0 {
+				room = r
+			}
+		}
+	}
+	read, write := m.may(&p.persona, room, "r"), m.may(&p.persona, room, "w")
+	desk := p.operates() && m.owners[room] != ""
+	coin := m.rand.IntN(2) == 0
+	switch n := m.rand.IntN(100); {
+	case n < 14:
+		q := object{"roomId": room, "notes": coin && desk}
+		if m.rand.IntN(2) == 0 { // as after an absence
+			q["after"], q["notesAfter"] = m.rand.IntN(8), m.rand.IntN(8)
+		}
+		_, code := m.ask(p, "joinRoom", q)
+		m.want(p, "joinRoom", room, code, read)
+		p.joined[room] = code == ""
+	case n < 17: // what is not for it
+		_, code := m.ask(p, "joinRoom", object{"roomId": room, "notes": true})
+		m.want(p, "joinRoom with notes", room, code, read && desk)
+		p.joined[room] = p.joined[room] || code == ""
+	case n < 35:
+		text := m.mark(room, false)
+		answer, code := m.ask(p, "sendMessage", object{"roomId": room, "message": object{"text": text}})
+		m.want(p, "sendMessage", room, code, write)
+		var stored struct{ Seq int64 }
+		if json.Unmarshal(answer, &stored); code == "" {
+			m.messages = append(m.messages, sentMessage{room, stored.Seq, text})
+		}
+	case n < 41:
+		if len(m.messages) == 0 {
+			return
+		}
+		i := m.rand.IntN(len(m.messages))
+		old := m.messages[i]
+		q := object{"roomId": old.room, "seq": old.seq}
+		event := "deleteMessage"
+		text := ""
+		if coin {
+			text, event = m.mark(old.room, false), "editMessage"
+			q["message"] = object{"text": text}
+		}
+		_, code := m.ask(p, event, q)
+		if code != "" {
+			return // perhaps it is somebody else's
+		}
+		m.want(p, event, old.room, code, m.may(&p.persona, old.room, "w"))
+		m.markers[old.marker].gone = true
+		if m.messages = slices.Delete(m.messages, i, i+1); text != "" {
+			m.messages = append(m.messages, sentMessage{old.room, old.seq, text})
+		}
+	case n < 48:
+		_, code := m.ask(p, "history", object{"roomId": room, "after": 0})
+		m.want(p, "history", room, code, read)
+	case n < 52:
+		_, code := m.ask(p, "history", object{"roomId": room, "notes": true, "after": 0})
+		m.want(p, "history of notes", room, code, read && desk)
+	case n < 56:
+		q := object{"query": "mk", "limit": 100, "notes": coin}
+		if m.rand.IntN(2) == 0 {
+			q["roomId"] = room
+			_, code := m.ask(p, "search", q)
+			m.want(p, "search", room, code, read && (desk || !coin))
+			return
+		}
+		m.ask(p, "search", q)
+	case n < 60:
+		if len(m.owners) > 20 || p.role != auth.User {
+			return
+		}
+		text := m.mark("?", false)
+		answer, code := m.ask(p, "startConversation", object{"message": object{"text": text}, "subject": "s"})
+		var started struct {
+			RoomID   string
+			Existing bool
+			Message  struct{ Seq int64 }
+		}
+		if json.Unmarshal(answer, &started); code == "" {
+			if !started.Existing {
+				m.owners[started.RoomID] = p.id
+				m.rooms = append(m.rooms, started.RoomID)
+			}
+			m.markers[text].room = started.RoomID
+			m.messages = append(m.messages, sentMessage{started.RoomID, started.Message.Seq, text})
+		}
+	case n < 66:
+		text := m.mark(room, true)
+		_, code := m.ask(p, "addNote", object{"roomId": room, "message": object{"text": text}})
+		m.want(p, "addNote", room, code, desk && write)
+	case n < 69:
+		text := m.mark(room, true)
+		_, code := m.ask(p, "updateRoom", object{"roomId": room, "attributes": object{"secret": text}})
+		m.want(p, "updateRoom", room, code, desk && m.may(&p.persona, room, "m"))
+	case n < 74:
+		event := []string{"claimRoom", "reopenRoom", "answered", "closeRoom", "transferRoom"}[m.rand.IntN(5)]
+		q := object{"roomId": room}
+		if event == "transferRoom" {
+			q["operatorId"], q["note"] = "bob", m.mark(room, true)
+		}
+		_, code := m.ask(p, event, q)
+		if code == "" && !m.may(&p.persona, room, "m") && !(p.role == auth.User && read) {
+			m.leak("%s of %q in %s", event, p.id, room)
+		}
+	case n < 77:
+		_, code := m.ask(p, "watchRooms", object{"filter": object{"status": "all"}})
+		m.want(p, "watchRooms", room, code, p.operates())
+	case n < 79:
+		m.ask(p, "listRooms", object{"filter": object{"status": "all"}})
+	case n < 80:
+		m.ask(p, "hello", object{})
+		m.ask(p, "getPerson", object{"userId": m.owners[room]})
+	case n < 81:
+		m.ask(p, "typing", object{"roomId": room})
+		m.ask(p, "markRead", object{"roomId": room, "seq": 1})
+	case n < 82:
+		m.ask(p, "leaveRoom", object{"roomId": room})
+	case n < 88:
+		m.follow(p, room, read)
+	case n < 90:
+		m.identify(p)
+	case n < 94:
+		if p.visitor {
+			return
+		}
+		next := p.persona
+		next.grants = m.someGrants()
+		token, jti := m.sign(&next)
+		if _, code := m.ask(p, "refresh", object{"token": token}); code == "" {
+			p.persona, p.token, p.jti = next, token, jti
+		} else if code != "gone" {
+			m.leak("refresh of %q: %s", p.id, code)
+		}
+	case n < 96:
+		if m.rand.IntN(3) == 0 { // otherwise nobody would stay for long
+			m.lock(p)
+		}
+	case n < 97:
+		p.close() // the network
+		<-p.done
+	default:
+		m.come()
+	}
+}
+
+// follow opens a feed with the token of a connection, or closes one.
+func (m *deskModel) follow(p *party, room string, read bool) {
+	feeds := 0
+	for i, f := range m.parties {
+		if f.feed == nil {
+			continue
+		}
+		if feeds++; feeds > 6 {
+			f.feed.resp.Body.Close()
+			m.scan(f)
+			m.parties = slices.Delete(m.parties, i, i+1)
+			break
+		}
+	}
+	f, err := m.feed("/rooms/"+room+"/events?lastEventId=earliest", http.Header{"Authorization": {"Bearer " + p.token}})
+	if (err == nil) != read {
+		m.leak("a feed of %s for %q (%v): %v, but it may: %v", room, p.id, p.grants, err, read)
+	}
+	if err != nil {
+		return
+	}
+	m.serial++
+	is := &party{
+		persona: p.persona, name: fmt.Sprint("feed ", m.serial), feed: f, room: room, jti: p.jti,
+		readable: map[string]int{}, notes: map[string]int{},
+	}
+	f.lines.Buffer(nil, 1<<20)
+	go func() {
+		for f.lines.Scan() {
+			is.mu.Lock()
+			is.got = append(is.got, f.lines.Text())
+			is.mu.Unlock()
+		}
+	}()
+	m.parties = append(m.parties, is)
+}
+
+// identify makes a visitor a user.
+func (m *deskModel) identify(p *party) {
+	user := persona{id: []string{"u1", "u2", "u3"}[m.rand.IntN(3)], role: auth.User}
+	token, jti := m.sign(&user)
+	_, code := m.ask(p, "identify", object{"token": token})
+	if code == "" != p.visitor && code != "gone" && code != "banned" && code != "conflict" {
+		m.leak("identify of %q (visitor: %v): %q", p.id, p.visitor, code)
+	}
+	if code != "" {
+		return
+	}
+	for room, owner := range m.owners {
+		if owner == p.id {
+			m.owners[room] = user.id
+			m.became[p.id] = user.id
+		}
+	}
+	// Nobody comes again as this visitor; who is here stays it.
+	m.comers = slices.DeleteFunc(m.comers, func(id string) bool { return id == p.id })
+	p.persona, p.token, p.jti = user, token, jti
+}
+
+// lock revokes, bans or disables somebody, or lets somebody in again.
+func (m *deskModel) lock(p *party) {
+	ctx := context.Background()
+	var err error
+	over := func(*party) bool { return false }
+	for _, q := range m.parties {
+		if q.feed != nil && m.rand.IntN(4) == 0 {
+			p = q
+		}
+	}
+	switch n := m.rand.IntN(4); {
+	case n == 0 && p.jti != "":
+		over = func(q *party) bool { return q.jti == p.jti }
+		_, err = m.access.Revoke(ctx, access.Revocation{Subject: "jti:" + p.jti})
+	case n == 1 && p.role == auth.User && len(m.banned) == 0:
+		m.banned[p.id] = true
+		over = func(q *party) bool { return q.role == auth.User && q.id == p.id }
+		_, err = m.access.Ban(ctx, access.Ban{Subject: "user:" + p.id})
+	case n == 2 && p.id == "ann":
+		m.disabled = true
+		over = func(q *party) bool { return q.id == "ann" }
+		err = m.access.SetDisabled(ctx, "ann", true)
+	default:
+		for id := range m.banned {
+			delete(m.banned, id)
+			err = m.access.Unban(ctx, "user:"+id)
+		}
+		if m.disabled {
+			m.disabled = false
+			err = errors.Join(err, m.access.SetDisabled(ctx, "ann", false))
+		}
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, q := range m.parties {
+		if over(q) && q.caller != nil {
+			<-q.done
+		} else if over(q) {
+			q.persona = persona{} // from now on, it gets nothing
+		}
+	}
+}
+
+// play plays steps until one leaks, if they do.
+func playDesk(t *testing.T, seed uint64, steps int, breakIt func(*app.Server)) *deskModel {
+	c := testConfig()
+	c.TokenSecrets, c.Visitors, c.Search, c.MaxOpenConversations = []string{secret}, true, true, 4
+	c.OpenRooms = auth.Grants{{Pattern: "lounge", Rights: auth.Read | auth.Write}, {Pattern: "news", Rights: auth.Read}}
+	c.ShutdownTimeout = 3 * time.Second
+	m := &deskModel{
+		closed: openClosed(t, c, breakIt), rand: rand.New(rand.NewPCG(seed, 0)),
+		owners: map[string]string{}, rooms: []string{"lounge", "news", "order-1", "order-2"}, became: map[string]string{},
+		visitors: map[string]string{}, markers: map[string]*marker{}, banned: map[string]bool{}, seen: map[string]int{},
+	}
+	if _, err := m.access.AddOperator(t.Context(), access.Operator{ID: "ann"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	for m.step < steps && len(m.leaks) == 0 {
+		m.act()
+	}
+	return m
+}
+
+// deskSteps and deskSeed are of TestNobodySeesMore; the environment may change them.
+func deskRun(t *testing.T) (seed uint64, steps int) {
+	seed, steps = 1, 10_000
+	for name, to := range map[string]func(uint64){
+		"PARLEY_DESK_SEED": func(n uint64) { seed = n }, "PARLEY_DESK_STEPS": func(n uint64) { steps = int(n) },
+	} {
+		if v := os.Getenv(name); v != "" {
+			n, err := strconv.ParseUint(v, 10, 64)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			to(n)
+		}
+	}
+	return seed, steps
+}
+
+// Whatever users, visitors, operators and programs do, nobody gets a byte of what it may not see,
+// through any door.
+func TestNobodySeesMore(t *testing.T) {
+	seed, steps := deskRun(t)
+	m := playDesk(t, seed, steps, nil)
+	for _, leak := range m.leaks {
+		t.Error(leak)
+	}
+	t.Logf("PARLEY_DESK_SEED=%d PARLEY_DESK_STEPS=%d: %d conversations, %d texts; seen: %v", seed, m.step, len(m.owners), m.serial, m.seen)
+	for _, door := range []string{"event", "feed", "history", "search", "joinRoom", "watchRooms", "listRooms"} {
+		if m.seen[door] == 0 && len(m.leaks) == 0 {
+			t.Errorf("nothing came through %s", door)
+		}
+	}
+}
+
+// The test above notices if a rule is missing.
+func TestNobodySeesMoreNotices(t *testing.T) {
+	seed, _ := deskRun(t)
+	for name, breakIt := range app.Faults {
+		t.Run(name, func(t *testing.T) {
+			if m := playDesk(t, seed, 10_000, breakIt); len(m.leaks) == 0 {
+				t.Error("nobody noticed")
+			} else {
+				t.Log(m.leaks[0])
+			}
+		})
+	}
+}
