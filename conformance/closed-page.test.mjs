@@ -111,6 +111,7 @@ test('a visitor writes, an operator signs in and answers; both see it, also afte
   await sees(anna, 'My shoes are too small');
   await listed(anna, 'My shoes').locator('.badge').waitFor({ state: 'detached' }); // displayed, so it is read
   await anna.locator('#facts', { hasText: 'here now' }).waitFor();
+  await anna.locator('#title', { hasText: /^Visitor \w{4}$/ }).waitFor();
 
   await anna.locator('#composer').pressSequentially('Which');
   await ann.locator('#typing', { hasText: 'Anna is typing' }).waitFor();
