@@ -13,8 +13,6 @@ import { proxy } from './proxy.mjs';
 useBrowser();
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-execFileSync('go', ['build', '-o', '.bin/', './desk'], { cwd: here, stdio: 'inherit' });
-
 const PASSWORD = 'correct horse battery';
 const complaints = []; // policy violations, errors on a page, dialogs
 
@@ -28,13 +26,14 @@ const test = (name, run) => bare(name, async (t) => {
 async function desk(t, { operators = { anna: 'Anna' }, flags = ['--visitors'] } = {}) {
   const data = await mkdtemp(join(tmpdir(), 'parley-'));
   atEnd(t, () => rm(data, { recursive: true, force: true }));
-  const write = (...args) => execFileSync(`${here}.bin/desk`, [data, ...args], { stdio: 'inherit' });
+  const command = (args, input = '') => execFileSync(`${here}.bin/parley`, [...args, '--data', data], { input, stdio: ['pipe', 'ignore', 'inherit'] });
+  const addOperator = (id, name) => command(['operator', 'add', id, '--name', name, '--password-stdin'], PASSWORD);
   const start = () => parley(t, '--addr', '127.0.0.1:0', '--data', data, ...flags);
-  for (const [id, name] of Object.entries(operators)) write('operator', id, name, PASSWORD);
+  for (const [id, name] of Object.entries(operators)) addOperator(id, name);
   let server = await start();
   const between = await proxy(t, server.url);
   return {
-    url: between.url, between, write,
+    url: between.url, between, addOperator, command: (...args) => command(args),
     stop: () => server.stop('SIGTERM'),
     async start() { between.target = (server = await start()).url; },
   };
@@ -55,7 +54,6 @@ async function visit(t, url, { before, hash = '', page } = {}) {
 }
 
 const joined = (page) => page.locator('#status[data-state="connected"]').waitFor();
-const online = (page) => page.locator('#status', { hasNotText: /Connecting|Reconnecting|Disconnected|Offline/ }).waitFor();
 const settled = (page) => page.waitForFunction(() => !document.querySelector('.pending, .failed'));
 const texts = (page) => page.locator('.entry .text').allTextContents();
 const sees = (page, text) => page.locator('.entry:not(.pending) .text', { hasText: text }).first().waitFor();
@@ -113,6 +111,7 @@ test('a visitor writes, an operator signs in and answers; both see it, also afte
   await sees(anna, 'My shoes are too small');
   await listed(anna, 'My shoes').locator('.badge').waitFor({ state: 'detached' }); // displayed, so it is read
   await anna.locator('#facts', { hasText: 'here now' }).waitFor();
+  await anna.locator('#title', { hasText: /^Visitor \w{4}$/ }).waitFor();
 
   await anna.locator('#composer').pressSequentially('Which');
   await ann.locator('#typing', { hasText: 'Anna is typing' }).waitFor();
@@ -265,7 +264,8 @@ for (const [name, block] of Object.entries({
 }
 
 test('an operator whose session has ended is back at the form, and nothing is left for the next one', async (t) => {
-  const { url } = await desk(t, { operators: { anna: 'Anna', ben: 'Ben' } });
+  const server = await desk(t, { operators: { anna: 'Anna', ben: 'Ben' } });
+  const { url } = server;
   const ann = await visitor(t, url);
   await say(ann, 'secret');
   const anna = await operator(t, url);
@@ -274,13 +274,7 @@ test('an operator whose session has ended is back at the form, and nothing is le
   const ben = await operator(t, url, 'ben');
   await openRoom(ben, 'secret');
 
-  // Anna ends that session from elsewhere.
-  const cookie = await fetch(`${url}/api/session`, {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ login: 'anna', password: PASSWORD }),
-  }).then((response) => response.headers.get('set-cookie').split(';')[0]);
-  const { items } = await fetch(`${url}/api/sessions`, { headers: { cookie } }).then((response) => response.json());
-  const { id } = items.find(({ current }) => !current);
-  await fetch(`${url}/api/sessions/${encodeURIComponent(id)}`, { method: 'DELETE', headers: { cookie } });
+  server.command('operator', 'disable', 'anna');
   await anna.locator('#door', { hasText: 'Your session has ended' }).waitFor();
   assert.doesNotMatch(await anna.evaluate(() => document.body.textContent), /secret|half an answer/);
   assert.equal(await anna.inputValue('#composer'), '');
@@ -304,9 +298,7 @@ test('a banned visitor is told, and does not come back as somebody else', async 
   await say(ann, 'rude');
   await settled(ann);
   const token = await tokenOf(ann);
-  await server.stop();
-  server.write('ban', userOf(token));
-  await server.start();
+  server.command('ban', 'add', '--user', userOf(token));
   await ann.locator('#door', { hasText: 'You cannot write here' }).waitFor();
   await ann.reload();
   await ann.locator('#door', { hasText: 'You cannot write here' }).waitFor();
@@ -322,7 +314,12 @@ test('who may come in is said: without visitors, and while nobody could answer',
   await page.locator('#desk').waitFor();
   const empty = await desk(t, { operators: {} });
   const early = await visit(t, empty.url);
+  await early.clock.install();
+  await early.reload();
   await early.locator('#door', { hasText: 'Nobody can answer yet' }).waitFor();
+  empty.addOperator('anna', 'Anna');
+  await early.clock.fastForward(60_000);
+  await joined(early); // by itself
 });
 
 test('a token that the server does not know any more is replaced, and what is remembered may be anything', async (t) => {
@@ -354,6 +351,20 @@ test('messages that come too fast are sent by and by, in their order', async (t)
   assert.ok(refused.length > 0, 'the server refused some');
   assert.equal(await page.locator('.failed').count(), 0);
   assert.deepEqual(await texts(page), all);
+});
+
+test('an open server becomes closed: its page asks to be loaded again', async (t) => {
+  const server = await desk(t, { operators: {}, flags: [] });
+  const page = await visitor(t, server.url);
+  await say(page, 'in the open');
+  await settled(page);
+  server.addOperator('anna', 'Anna');
+  await page.click('#reconnect');
+  await page.locator('#notice', { hasText: 'who you are' }).waitFor();
+  await page.click('#notice-action');
+  await page.locator('#door', { hasText: 'for operators' }).waitFor();
+  await signIn(page);
+  await page.locator('#desk').waitFor();
 });
 
 const payloads = [

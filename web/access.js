@@ -1,13 +1,13 @@
 // Who the page is, for a server that wants to know: a visitor with a token that the server makes, or an
 // operator who has signed in. It uses no DOM.
 
-import { ParleyError } from './parley.js';
-
 /** How long the page uses a token before it asks for a newer one, in ms. */
 const ASK_EVERY_MS = 24 * 3_600_000;
 
 /** A token as it may stand in a header. Any page of this origin may have written what is remembered. */
 const isToken = (text) => /^[\w.-]{1,8192}$/.test(text);
+
+const failure = (code, message, data) => Object.assign(new Error(message), { code, data });
 
 export class Access {
   /** True if an operator has signed in. Then a cookie, which scripts cannot read, proves it. */
@@ -36,7 +36,7 @@ export class Access {
     }
   }
 
-  /** Returns what proves the identity, for CONNECT. A visitor gets a token if it has none. Throws a ParleyError with the server's code. */
+  /** Returns what proves the identity, for CONNECT. A visitor gets a token if it has none. Throws what #ask throws. */
   async auth() {
     return this.operator ? {} : { token: await this.token() };
   }
@@ -72,7 +72,7 @@ export class Access {
     return true;
   }
 
-  /** Signs an operator in. Throws a ParleyError with the server's code. */
+  /** Signs an operator in. Throws what #ask throws. */
   async signIn(login, password) {
     await this.#ask('POST', 'session', { body: { login, password } });
     this.#signed(true);
@@ -103,6 +103,7 @@ export class Access {
     this.#remember.set('token', token);
   }
 
+  /** Returns the answer of an endpoint. Throws an error with the server's code, as a ParleyError has it; transport: there was no answer. */
   async #ask(method, path, { token, body } = {}) {
     let response, answer;
     try {
@@ -114,9 +115,9 @@ export class Access {
       const text = await response.text();
       answer = text ? JSON.parse(text) : {};
     } catch (error) {
-      throw new ParleyError('transport', response ? `the server answered ${response.status}` : error.message);
+      throw failure('transport', response ? `the server answered ${response.status}` : error.message);
     }
     if (response.ok) return answer;
-    throw new ParleyError(answer.code ?? 'transport', answer.detail ?? `the server answered ${response.status}`, { retryAfter: answer.retryAfter });
+    throw failure(answer.code ?? 'transport', answer.detail ?? `the server answered ${response.status}`, { retryAfter: answer.retryAfter });
   }
 }

@@ -343,7 +343,8 @@ client.on('connect', showStatus);
 client.on('disconnect', showStatus);
 client.on('reconnecting', showStatus);
 client.on('connect_error', (error) => {
-  if (front ? !front.refused(error) : client.state === 'closed') notice(`The server refused the connection: ${error.message}`);
+  if (!front && error.data?.code === 'bad_token') notice('The server wants to know who you are.', 'Continue', () => location.reload());
+  else if (front ? !front.refused(error) : client.state === 'closed') notice(`The server refused the connection: ${error.message}`);
   showStatus();
 });
 client.on('error', (error) => notice(error?.message ?? 'The server reported an error.'));

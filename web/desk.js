@@ -158,7 +158,7 @@ export class Desk {
       const { text, json } = content(note.message);
       const { event, to, note: added } = note.message ?? {};
       const said = note.deleted ? 'deleted'
-        : typeof event === 'string' && event !== '' ? [DONE[event] ?? plain(event), typeof to === 'string' && to ? `: ${plain(to)}` : '', typeof added === 'string' && added ? `: ${added}` : ''].join('')
+        : typeof event === 'string' && event !== '' ? [DONE[event] ?? plain(event), event === 'transferred' ? ` to ${typeof to === 'string' && to ? label(this.#front.nameOf({ operatorId: to }), to) : 'nobody'}` : '', typeof added === 'string' && added ? `: ${added}` : ''].join('')
         : text ?? json;
       return element('li', { className: text === undefined ? 'done' : '' },
         element('p', { className: 'author' }, element('bdi', {}, name), ' ', element('time', {}, time(note.timestamp))),

@@ -90,7 +90,7 @@ export class Front {
     const { conversation } = live;
     if (id === '') return this.access.operator ? 'No conversation' : 'Chat';
     if (!conversation) return id;
-    return this.access.operator ? this.nameOf(conversation) || conversation.userId : conversation.subject || 'Chat';
+    return this.access.operator ? this.nameOf({ userId: conversation.userId }) || conversation.userId : conversation.subject || 'Chat';
   }
 
   // ---------------------------------------------------------------- people
@@ -242,6 +242,7 @@ export class Front {
     for (const id of CONVERSATION) $(id).hidden = !open;
     if (!open && $('door').hidden) setTimeout(() => $(form ? 'login' : 'door-title').focus());
     $('door').hidden = open;
+    document.body.classList.toggle('closed', !open);
     $('door-title').textContent = title ?? '';
     $('door-text').textContent = text;
     $('sign-in-form').hidden = !form;

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/app"
 	"github.com/parley-go/parley/web"
 )
@@ -43,6 +44,33 @@ func request(t *testing.T, method, url string, header ...string) (*http.Response
 		t.Fatal(err)
 	}
 	return resp, string(body)
+}
+
+// The page learns from its own markup whether the server is closed, also if that changes.
+func TestPageKnowsWhetherTheServerIsClosed(t *testing.T) {
+	says := func(url, access string) {
+		t.Helper()
+		for _, path := range []string{"/", "/index.html"} {
+			if _, body := request(t, "GET", url+path); !strings.Contains(body, `<meta name="parley-access" content="`+access+`">`) {
+				t.Errorf("%s: it does not say %q", path, access)
+			}
+		}
+	}
+	c := testConfig()
+	s, err := app.Open(c, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports, err := app.Listen(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := runOn(t, s, ports).url
+	says(url, "open")
+	if _, err := app.Access(s).AddOperator(t.Context(), access.Operator{ID: "ann"}, password); err != nil {
+		t.Fatal(err)
+	}
+	says(url, "closed")
 }
 
 func TestWhatIsServed(t *testing.T) {

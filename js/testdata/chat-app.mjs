@@ -32,11 +32,19 @@ export async function chatApp(port = 0) {
   let epoch = randomUUID();
   let http, io;
 
-  function read({ roomId, before, after, limit = 50 }) {
+  function read({ roomId, before, after, around, limit = 50 }) {
     const { messages } = roomOf(roomId);
+    const answer = (part, more) => ({
+      roomId, messages: part, lastSeq: messages.length, epoch, hasMore: more,
+      hasBefore: part.length > 0 && part[0].seq > 1, hasAfter: part.length > 0 && part.at(-1).seq < messages.length,
+    });
+    if (around !== undefined) {
+      const first = Math.max(0, around - 1 - limit / 2);
+      return answer(messages.slice(first, first + limit), false);
+    }
     const found = messages.filter(({ seq }) => (before === undefined || seq < before) && (after === undefined || seq > after));
     const part = after === undefined ? found.slice(-limit) : found.slice(0, limit);
-    return { roomId, messages: part, hasMore: part.length < found.length, lastSeq: messages.length, epoch };
+    return answer(part, part.length < found.length);
   }
 
   function serve(socket) {
