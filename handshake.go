@@ -41,9 +41,10 @@ func (s *Socket) payload() json.RawMessage {
 	return json.RawMessage(s.auth)
 }
 
-// forgetAuth drops the auth payload if it has served its purpose, which is to say who the client is.
+// forgetAuth drops the auth payload if it has served its purpose, which is to prove who the client is.
+// An identity without a subject is nobody's: then the payload may say it to the handlers.
 func (s *Socket) forgetAuth() {
-	if s.proof != nil {
+	if who := s.Identity(); who != nil && who.Subject != "" {
 		s.mu.Lock()
 		s.auth = ""
 		s.mu.Unlock()

@@ -299,6 +299,20 @@ func TestAuthorizeRequest(t *testing.T) {
 	}
 }
 
+// An Authorizer that proves nothing leaves it to the handlers what to believe.
+func TestPayloadOfNobodyStays(t *testing.T) {
+	nobody := auth.AuthorizerFunc(func(context.Context, *auth.Request) (*auth.Identity, error) { return &auth.Identity{}, nil })
+	srv, url := serve(t, &parley.Options{Authorize: nobody})
+	payloads := make(chan string, 1)
+	srv.On("auth", func(p *parley.Packet) error { payloads <- string(p.Socket().Handshake().Auth); return nil })
+	c := dial(t, url)
+	c.connect("", `{"userId":"ann"}`)
+	c.send(`42["auth"]`)
+	if got := await(t, "payload", payloads); got != `{"userId":"ann"}` {
+		t.Errorf("payload %q", got)
+	}
+}
+
 // A client of Socket.IO 2 cannot send a payload for the main namespace.
 func TestAuthorizeEIO3(t *testing.T) {
 	d := &door{}
