@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/auth/jwtauth"
+	"github.com/parley-go/parley/bench/bar"
 	"github.com/parley-go/parley/event"
 	"github.com/parley-go/parley/internal/tokentest"
 	"go.uber.org/goleak"
@@ -255,53 +257,73 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-func BenchmarkVerify(b *testing.B) {
+// TestVerifyCost compares the check of a token with the arithmetic of its signature alone. Without SCALE,
+// which "make perf" sets, it checks no bar.
+func TestVerifyCost(t *testing.T) {
 	tokens := tokentest.New()
-	v := newVerifier(b, tokens.Options)
+	v := newVerifier(t, tokens.Options)
+	most := map[string]float64{"HS256": 8, "RS256": 1.5, "PS256": 1.5, "ES256": 1.5, "EdDSA": 1.5}
 	for _, c := range tokens.Good {
-		switch c.Name {
-		case "HS256", "RS256", "PS256", "ES256", "EdDSA":
-			text, signature := c.Token[:strings.LastIndexByte(c.Token, '.')], c.Token[strings.LastIndexByte(c.Token, '.')+1:]
-			b.Run(c.Name, func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					if _, err := v.Verify(b.Context(), c.Token); err != nil {
-						b.Fatal(err)
+		if most[c.Name] == 0 {
+			continue
+		}
+		bare := signatureCheck(t, tokens, c.Name, c.Token)
+		const rounds, each = 51, 10
+		var took [2][]float64 // microseconds
+		for range rounds {
+			for i, check := range []func() error{func() error { _, err := v.Verify(t.Context(), c.Token); return err }, bare} {
+				start := time.Now()
+				for range each {
+					if err := check(); err != nil {
+						t.Fatalf("%s: %v", c.Name, err)
 					}
 				}
-			})
-			b.Run(c.Name+"/bare", func(b *testing.B) { bare(b, tokens, c.Name, text, signature) })
+				took[i] = append(took[i], float64(time.Since(start).Nanoseconds())/each/1e3)
+			}
 		}
+		slices.Sort(took[0])
+		slices.Sort(took[1])
+		cost := bar.Bar{Name: "check of a token, " + c.Name, Value: took[0][rounds/2], Unit: "µs",
+			Reference: "its signature alone", Base: took[1][rounds/2], Most: most[c.Name]}
+		switch delete(most, c.Name); {
+		case os.Getenv("SCALE") == "":
+		case cost.Holds():
+			t.Log(cost)
+		default:
+			t.Error(cost)
+		}
+	}
+	if len(most) > 0 {
+		t.Errorf("no token for %v", most)
 	}
 }
 
-// bare does no more than the signature's arithmetic.
-func bare(b *testing.B, tokens *tokentest.Tokens, alg, text, signature string) {
-	raw, err := jwt.NewParser().DecodeSegment(signature)
+// signatureCheck returns a function that does no more than the signature's arithmetic.
+func signatureCheck(t *testing.T, tokens *tokentest.Tokens, alg, token string) func() error {
+	end := strings.LastIndexByte(token, '.')
+	text := token[:end]
+	raw, err := jwt.NewParser().DecodeSegment(token[end+1:])
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	if alg == "HS256" {
-		for b.Loop() {
+		return func() error {
 			mac := hmac.New(sha256.New, tokens.Options.Keys[0].Secret)
 			mac.Write([]byte(text))
 			if !hmac.Equal(mac.Sum(nil), raw) {
-				b.Fatal("wrong")
+				return errors.New("wrong signature")
 			}
+			return nil
 		}
-		return
 	}
+	method := jwt.GetSigningMethod(alg)
 	for _, k := range tokens.Options.Keys {
-		if method := jwt.GetSigningMethod(alg); k.Public != nil && method.Verify(text, raw, k.Public) == nil {
-			for b.Loop() {
-				if err := method.Verify(text, raw, k.Public); err != nil {
-					b.Fatal(err)
-				}
-			}
-			return
+		if k.Public != nil && method.Verify(text, raw, k.Public) == nil {
+			return func() error { return method.Verify(text, raw, k.Public) }
 		}
 	}
-	b.Fatal("no key")
+	t.Fatal("no key for " + alg)
+	return nil
 }
 
 func TestKeysAreNotPrinted(t *testing.T) {

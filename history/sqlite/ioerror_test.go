@@ -172,8 +172,10 @@ func failDesk(path string) error {
 		return err
 	}
 	defer s.Close()
-	if _, err := s.FollowChanges(ctx, deskFollower); err != nil {
-		return err
+	for _, name := range []string{deskFollower, "other"} {
+		if _, err := s.FollowChanges(ctx, name); err != nil {
+			return err
+		}
 	}
 	d := &desk{store: s, room: "c_desk"}
 	// failing makes some commits, and returns which kinds of them have failed.
@@ -221,8 +223,8 @@ func failDesk(path string) error {
 			_, err := s.CreateRoom(ctx, "c_other", history.Conversation{UserID: "ann"})
 			return err
 		},
-		"follow": func() error { _, err := s.FollowChanges(ctx, "other"); return err },
-		"pass":   func() error { return s.PassChanges(ctx, deskFollower, 0) },
+		"follow":   func() error { _, err := s.FollowChanges(ctx, "another"); return err },
+		"unfollow": func() error { return s.Unfollow(ctx, "other") },
 		"prune": func() error {
 			_, err := s.Prune(ctx, history.PruneRule{Keep: 1})
 			return err
