@@ -147,7 +147,8 @@ func (l *lobby) broadcastLocked() {
 	gone := l.gone
 	l.gone = nil
 	for _, room := range gone {
-		l.tellLocked(newNotice(conversation.RoomGone, conversation.RoomLoss{RoomID: room}))
+		n := newNotice(conversation.RoomGone, conversation.RoomLoss{RoomID: room})
+		l.tellLocked(n, n)
 	}
 	for more := true; more; {
 		at := l.at
@@ -214,18 +215,24 @@ func (l *lobby) catchUpLocked(w *watcher) {
 	}
 }
 
-// tell tells all watchers something that is not stored.
-func (l *lobby) tell(n *Notice) {
+// tell tells all watchers something that is not stored. Those who may not read all conversations get
+// what is for them; nil: nothing.
+func (l *lobby) tell(n, limited *Notice) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tellLocked(n)
+	l.tellLocked(n, limited)
 }
 
 // tellLocked is tell. It unlocks the lobby meanwhile.
-func (l *lobby) tellLocked(n *Notice) {
+func (l *lobby) tellLocked(n, limited *Notice) {
 	l.unlocked(func(watchers []*watcher) {
 		for _, w := range watchers {
-			w.tell(n)
+			switch {
+			case !l.service.limited(w.client.Identity()):
+				w.tell(n)
+			case limited != nil:
+				w.tell(limited)
+			}
 		}
 	})
 }

@@ -239,7 +239,7 @@ func (c *Client) person(ctx context.Context, event, userID string, get func(cont
 	if answer.Rooms, err = c.list(reading, who, history.RoomQuery{UserID: userID, Limit: maxOpen, By: member(who)}); err != nil {
 		return answer, err
 	}
-	if s.isClosed() && who.Grants != nil && len(answer.Rooms) == 0 {
+	if s.limited(who) && len(answer.Rooms) == 0 {
 		return answer, Refuse(Forbidden, "you may not see any conversation of this user")
 	}
 	p, err := get(reading)

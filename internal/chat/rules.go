@@ -78,6 +78,12 @@ func operates(who *auth.Identity) bool {
 	return who != nil && (who.IsOperator() || who.Role == auth.Service)
 }
 
+// limited reports whether an operator may not read all conversations. What is about all of them is not
+// for it: counts, where visitors are, and where colleagues are.
+func (s *Service) limited(who *auth.Identity) bool {
+	return s.isClosed() && who != nil && who.Grants != nil
+}
+
 // access returns what an identity may do in a room, where it acts as a principal, and the room if it is
 // a conversation that exists.
 func (s *Service) access(ctx context.Context, as Principal, who *auth.Identity, room string) (access, *history.Room, error) {

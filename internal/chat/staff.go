@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 )
@@ -122,13 +123,24 @@ func (s *staff) shown(id string) (name string, online bool) {
 	return p.Name, p.Status == "online"
 }
 
-// all returns the operators that are there.
-func (s *staff) all() []conversation.OperatorPresence {
+// withoutRooms returns an operator as those see it who may not read all conversations.
+func withoutRooms(p conversation.OperatorPresence) conversation.OperatorPresence {
+	p.Viewing = nil
+	return p
+}
+
+// all returns the operators that are there, as who sees them.
+func (s *staff) all(who *auth.Identity) []conversation.OperatorPresence {
+	limited := s.service.limited(who)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := make([]conversation.OperatorPresence, 0, len(s.byID))
 	for id := range s.byID {
-		all = append(all, s.presenceLocked(id))
+		p := s.presenceLocked(id)
+		if limited {
+			p = withoutRooms(p)
+		}
+		all = append(all, p)
 	}
 	slices.SortFunc(all, func(a, b conversation.OperatorPresence) int { return strings.Compare(a.OperatorID, b.OperatorID) })
 	return all
@@ -164,7 +176,8 @@ func (s *staff) announce(id string) {
 	s.mu.Lock()
 	p := s.presenceLocked(id)
 	s.mu.Unlock()
-	s.service.lobby.tell(newNotice(conversation.OperatorChanged, p))
+	of := func(p conversation.OperatorPresence) *Notice { return newNotice(conversation.OperatorChanged, p) }
+	s.service.lobby.tell(of(p), of(withoutRooms(p)))
 }
 
 // recount counts the conversations of the operators that are there, if that is due.

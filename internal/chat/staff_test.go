@@ -251,3 +251,58 @@ func TestManyVisitors(t *testing.T) {
 		}
 	})
 }
+
+// An operator whose grants are not for all conversations learns nothing of the others: neither where
+// visitors are, nor where colleagues are. Of the users whose conversations it has open, it does.
+func TestLimitedOperators(t *testing.T) {
+	const later = 3 * time.Second
+	page := func(n int) *conversation.VisitedPage {
+		return &conversation.VisitedPage{URL: fmt.Sprint("https://shop.example/", n)}
+	}
+	atDesk(t, nil, func(d *desk) {
+		ann, ben, full := d.user("ann"), d.user("ben"), d.operator("full")
+		of := map[*person]string{ann: ann.start("hello"), ben: ben.start("hello")}
+		limited := d.with(&auth.Identity{Subject: "limited", Role: auth.Operator, Grants: auth.Grants{{Pattern: of[ann], Rights: auth.Read}}})
+		watch := func(p *person) (operators string) {
+			t.Helper()
+			err := p.Watch(d.Context(), conversation.WatchRequest{}, func(w conversation.Watched) {
+				for _, o := range w.Operators {
+					operators += short(o) + "; "
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return operators
+		}
+		full.join(of[ann])
+		full.join(of[ben])
+		if got, want := watch(limited), "FULL online [] 0; limited online [] 0; "; got != want {
+			t.Errorf("operators: %q, want %q", got, want)
+		}
+		if got := watch(full); !strings.Contains(got, of[ben]) {
+			t.Errorf("operators: %q", got)
+		}
+		for i, joined := range []bool{false, true} {
+			if joined {
+				limited.join(of[ann])
+			}
+			full.Leave(of[ben])
+			full.join(of[ben])
+			time.Sleep(later)
+			limited.heard()
+			full.heard()
+			ann.IsAt(page(i))
+			ben.IsAt(page(i))
+			full.Leave(of[ann])
+			full.join(of[ann])
+			time.Sleep(later)
+			full.hears(`"userId":"ann"`, `"userId":"ben"`, of[ben])
+			want := []string{`{"operatorId":"full","name":"FULL","status":"online","open":0}`}
+			if joined {
+				want = append(want, `"userId":"ann"`)
+			}
+			limited.hears(want...)
+		}
+	})
+}

@@ -14,8 +14,8 @@ const visitorEvery = 2 * time.Second
 // this is stored. It is safe for concurrent use.
 //
 // Most visitors of a site never write, and operators do not see them in any list. So only those are
-// announced whose conversation an operator was shown: to all who watch the lobby, and to those who have
-// such a conversation open.
+// announced whose conversation an operator was shown: to all who watch the lobby and may read all
+// conversations, and to those who have such a conversation open.
 type visitors struct {
 	service *Service
 	herald  herald
@@ -142,9 +142,9 @@ func (v *visitors) announce(id string) {
 		}
 	}
 	v.mu.Unlock()
-	v.service.lobby.tell(n)
+	v.service.lobby.tell(n, nil)
 	for _, c := range readers {
-		if c.watcher.Load() == nil {
+		if c.watcher.Load() == nil || v.service.limited(c.Identity()) {
 			c.peer.Announce(n)
 		}
 	}

@@ -57,7 +57,7 @@ func (c *Client) Watch(ctx context.Context, q conversation.WatchRequest, answer 
 	w := &watcher{lobby: l, client: c, pos: watched.Position}
 	c.watcher.Store(w)
 	l.join(w, func() {
-		watched.Operators = s.staff.all()
+		watched.Operators = s.staff.all(who)
 		answer(watched)
 	})
 	return nil
