@@ -32,7 +32,9 @@ type Options struct {
 	OpenRooms auth.Grants
 	// EditWindow is how long users may change and delete their messages. 0: they may not.
 	EditWindow time.Duration
-	// MaxOpenConversations is how many open conversations a user may have. If zero, 1.
+	// MaxOpenConversations is how many open conversations a user may have that starts another one. If
+	// zero, 1. It is exact for the clients of one service. Of several services with the same store, each
+	// may let one more begin at the same moment.
 	MaxOpenConversations int
 	// Preview shows operators what users are typing.
 	Preview bool
@@ -78,6 +80,7 @@ type Service struct {
 	staff      staff
 	visitors   visitors
 	pending    pendings
+	starts     starts
 	repeats    repeats
 	allowances [budget.Kinds]budget.Ledger // those of identities
 	slowed     counters
