@@ -14,7 +14,6 @@ export type RefusalCode =
   | 'not_found'
   | 'gone'
   | 'conflict'
-  | 'closed'
   | 'too_large'
   | 'key_reuse'
   | 'too_many_rooms'
@@ -654,7 +653,7 @@ export type ServerToClientEvents = {
   newNote: (argument: Message) => void;
   /** a note was changed or deleted. To operators who joined with `notes` */
   noteChanged: (argument: Message) => void;
-  /** a conversation has changed. To the lobby, at most once in 250 ms for each, and to the conversation's user */
+  /** a conversation has changed. To the lobby, at most once in 250 ms for each; and to everyone in the room, unless what has changed follows from a message: its user gets an OwnRoomNews */
   roomChanged: (argument: RoomNews | OwnRoomNews) => void;
   /** a conversation was erased or has run out of messages. To the lobby and to everyone in the room */
   roomGone: (argument: RoomLoss) => void;
