@@ -707,7 +707,7 @@ export type ClientToServerEvents = {
   unwatchRooms: (argument: Empty, answer: (answer: Empty | Refusal) => void) => void;
   /** takes a conversation that nobody has */
   claimRoom: (argument: RoomRequest, answer: (answer: Room | Refusal) => void) => void;
-  /** gives a conversation to an operator, or to nobody */
+  /** gives a conversation to an operator, or to nobody. A closed server must know the operator: by `parley operator add`, or because it is connected */
   transferRoom: (argument: TransferRequest, answer: (answer: Room | Refusal) => void) => void;
   /** closes a conversation */
   closeRoom: (argument: CloseRequest, answer: (answer: Room | Refusal) => void) => void;
@@ -765,7 +765,7 @@ export type ClientRequests = {
   unwatchRooms(argument: Empty): Empty;
   /** takes a conversation that nobody has */
   claimRoom(argument: RoomRequest): Room;
-  /** gives a conversation to an operator, or to nobody */
+  /** gives a conversation to an operator, or to nobody. A closed server must know the operator: by `parley operator add`, or because it is connected */
   transferRoom(argument: TransferRequest): Room;
   /** closes a conversation */
   closeRoom(argument: CloseRequest): Room;

@@ -40,9 +40,9 @@ type Options struct {
 	Preview bool
 	// Search says that operators can search in all rooms, because the store has an index.
 	Search bool
-	// OperatorName, if not nil, returns the name of an operator, who may not be connected. If it is
-	// empty, the id stands for it.
-	OperatorName func(operatorID string) string
+	// Operator, if not nil, says what is known of an operator, who may not be connected: a name, for which
+	// the id stands if it is empty, and whether the operator may answer.
+	Operator func(operatorID string) (name string, active bool)
 	// Active, if not nil, is called for each event of a client that has an identity. It must not
 	// block.
 	Active func(*auth.Identity)

@@ -122,6 +122,20 @@ func (s *staff) shown(id string) (name string, online bool) {
 	return p.Name, p.Status == "online"
 }
 
+// exists reports whether there is an operator to whom a conversation can be given: one that is
+// connected, or that the server knows. An open server believes that there is.
+func (s *staff) exists(id string) bool {
+	if s.service.opts.Operator == nil || !s.service.isClosed() {
+		return true
+	}
+	if _, active := s.service.opts.Operator(id); active {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[id] != nil
+}
+
 // all returns the operators that are there.
 func (s *staff) all() []conversation.OperatorPresence {
 	s.mu.Lock()
@@ -145,8 +159,8 @@ func (s *staff) presenceLocked(id string) conversation.OperatorPresence {
 		p.Viewing = slices.Sorted(maps.Keys(o.viewing))
 		p.Viewing = p.Viewing[:min(len(p.Viewing), maxViewing)]
 	}
-	if p.Name == "" && s.service.opts.OperatorName != nil {
-		p.Name = s.service.opts.OperatorName(id)
+	if p.Name == "" && s.service.opts.Operator != nil {
+		p.Name, _ = s.service.opts.Operator(id)
 	}
 	p.Name = cmp.Or(p.Name, id)
 	return p
