@@ -51,7 +51,7 @@ var descriptions = map[any]Description{
 	NewNote:         {Does: "a note was added. To operators who joined with `notes`"},
 	NoteChanged:     {Does: "a note was changed or deleted. To operators who joined with `notes`"},
 	RoomChanged:     {Does: "a conversation has changed. To the lobby, at most once in 250 ms for each; and to everyone in the room, unless what has changed follows from a message: its user gets an OwnRoomNews"},
-	RoomGone:        {Does: "a conversation was erased or has run out of messages. To the lobby and to everyone in the room"},
+	RoomGone:        {Does: "a room was erased. To the lobby, if it was a conversation, and to everyone in it"},
 	Read:            {Does: "somebody has read. To everyone in the room; only operators learn which operator"},
 	Typing:          {Does: "a member types or has stopped. To the others in the room"},
 	PresenceChanged: {Does: "the members have changed. To the others in the room"},

@@ -655,7 +655,7 @@ export type ServerToClientEvents = {
   noteChanged: (argument: Message) => void;
   /** a conversation has changed. To the lobby, at most once in 250 ms for each; and to everyone in the room, unless what has changed follows from a message: its user gets an OwnRoomNews */
   roomChanged: (argument: RoomNews | OwnRoomNews) => void;
-  /** a conversation was erased or has run out of messages. To the lobby and to everyone in the room */
+  /** a room was erased. To the lobby, if it was a conversation, and to everyone in it */
   roomGone: (argument: RoomLoss) => void;
   /** somebody has read. To everyone in the room; only operators learn which operator */
   read: (argument: ReadNews) => void;

@@ -89,6 +89,13 @@ func (s *staff) forget(id string, o *operator) {
 	}
 }
 
+// Staff returns the number of operators that are there.
+func (s *Service) Staff() int {
+	s.staff.mu.Lock()
+	defer s.staff.mu.Unlock()
+	return len(s.staff.byID)
+}
+
 // view counts n connections of an operator more, or fewer, that are in a room.
 func (s *staff) view(id, room string, n int) {
 	s.mu.Lock()
