@@ -143,7 +143,7 @@ func TestMetricsOfTheDesk(t *testing.T) {
 	d.operators()
 	ann := d.mustConnect("websocket", withToken(tokenOf("u1", "")))
 	ann.mustAsk("startConversation", object{"message": "hello"})
-	operator := d.mustConnect("websocket", withToken(tokenOf("ann", asOperator)))
+	operator := d.mustConnect("websocket", withToken(tokenOf("bob", asOperator)))
 	operator.mustAsk("watchRooms", object{})
 	who := withBearer(tokenOf("eve", asAdmin)).header
 	who.Set("Accept", "application/openmetrics-text; version=1.0.0")
