@@ -23,7 +23,6 @@ const (
 	NotFound     Code = "not_found"
 	Gone         Code = "gone"
 	TooLate      Code = "too_late"
-	RoomClosed   Code = "closed"
 	BadToken     Code = "bad_token"
 	TokenExpired Code = "token_expired"
 	Banned       Code = "banned"
@@ -49,7 +48,6 @@ var codes = []struct {
 	{NotFound, 404, "there is no such message, conversation or person", "no"},
 	{Gone, 410, "it was there and was deleted for its age: load the newest page", "no"},
 	{Conflicted, 409, "somebody else was faster; `data` has the `room` or the `message` as it is now", "after a look at it"},
-	{RoomClosed, 409, "the conversation is closed, and may not be reopened by writing", "no"},
 	{TooLarge, 413, "the message is larger than `max-message`", "no"},
 	{KeyReuse, 422, "this `clientId` belongs to another message of the same author", "no"},
 	{TooManyRooms, 429, "the socket is in `max-rooms` rooms, or all clients of its address together are in too many", "after `leaveRoom`"},

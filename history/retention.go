@@ -10,12 +10,13 @@ import (
 // Retention says which messages are forgotten as time passes. Whoever has a room open is not told, and
 // keeps what it has.
 type Retention struct {
-	Age    time.Duration // of messages that go; zero: none
-	Keep   int           // how many of the newest messages of a room stay; zero: all
-	Closed bool          // only in conversations that are closed, and in rooms that belong to nobody
-	Every  time.Duration // from the end of a pass to the next one. If zero, an hour.
-	Pause  time.Duration // between two steps, in which others write. If zero, 10 ms.
-	Logger *slog.Logger  // If nil, slog.Default().
+	Age    time.Duration      // of messages that go; zero: none
+	Keep   int                // how many of the newest messages of a room stay; zero: all
+	Closed bool               // only in conversations that are closed, and in rooms that belong to nobody
+	Every  time.Duration      // from the end of a pass to the next one. If zero, an hour.
+	Pause  time.Duration      // between two steps, in which others write. If zero, 10 ms.
+	Logger *slog.Logger       // If nil, slog.Default().
+	Pruned func(messages int) // If not nil, called after each step with the number of messages that it deleted.
 }
 
 // retryRetention is how long Run waits after a failure.
@@ -67,6 +68,9 @@ func (r Retention) pass(ctx context.Context, store Pruner) (messages int, err er
 	for {
 		p, err := store.Prune(ctx, rule)
 		messages += p.Messages
+		if r.Pruned != nil && p.Messages > 0 {
+			r.Pruned(p.Messages)
+		}
 		if err != nil || !p.More || !wait(ctx, r.Pause) {
 			return messages, err
 		}

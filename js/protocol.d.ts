@@ -14,7 +14,6 @@ export type RefusalCode =
   | 'not_found'
   | 'gone'
   | 'conflict'
-  | 'closed'
   | 'too_large'
   | 'key_reuse'
   | 'too_many_rooms'
@@ -654,9 +653,9 @@ export type ServerToClientEvents = {
   newNote: (argument: Message) => void;
   /** a note was changed or deleted. To operators who joined with `notes` */
   noteChanged: (argument: Message) => void;
-  /** a conversation has changed. To the lobby, at most once in 250 ms for each, and to the conversation's user */
+  /** a conversation has changed. To the lobby, at most once in 250 ms for each; and to everyone in the room, unless what has changed follows from a message: its user gets an OwnRoomNews */
   roomChanged: (argument: RoomNews | OwnRoomNews) => void;
-  /** a conversation was erased or has run out of messages. To the lobby and to everyone in the room */
+  /** a room was erased. To the lobby, if it was a conversation, and to everyone in it */
   roomGone: (argument: RoomLoss) => void;
   /** somebody has read. To everyone in the room; only operators learn which operator */
   read: (argument: ReadNews) => void;
@@ -708,7 +707,7 @@ export type ClientToServerEvents = {
   unwatchRooms: (argument: Empty, answer: (answer: Empty | Refusal) => void) => void;
   /** takes a conversation that nobody has */
   claimRoom: (argument: RoomRequest, answer: (answer: Room | Refusal) => void) => void;
-  /** gives a conversation to an operator, or to nobody */
+  /** gives a conversation to an operator, or to nobody. A closed server must know the operator: by `parley operator add`, or because it is connected */
   transferRoom: (argument: TransferRequest, answer: (answer: Room | Refusal) => void) => void;
   /** closes a conversation */
   closeRoom: (argument: CloseRequest, answer: (answer: Room | Refusal) => void) => void;
@@ -766,7 +765,7 @@ export type ClientRequests = {
   unwatchRooms(argument: Empty): Empty;
   /** takes a conversation that nobody has */
   claimRoom(argument: RoomRequest): Room;
-  /** gives a conversation to an operator, or to nobody */
+  /** gives a conversation to an operator, or to nobody. A closed server must know the operator: by `parley operator add`, or because it is connected */
   transferRoom(argument: TransferRequest): Room;
   /** closes a conversation */
   closeRoom(argument: CloseRequest): Room;

@@ -252,9 +252,9 @@ func (a *Access) apply(records []history.Record, n *news) error {
 		case apiKeyKind:
 			err = a.apiKeys.follow(r, func(was, is *APIKey) { a.apiKeyChangedLocked(was, is, n) })
 		case revocationKind:
-			err = a.revocations.follow(r, func(_, is *Revocation) { revocationChanged(r.ID, is, n) })
+			err = a.revocations.follow(r, func(_, is *Revocation) { revocationChanged(is, n) })
 		case banKind:
-			err = a.bans.follow(r, func(was, is *Ban) { a.banChangedLocked(r.ID, was, is, n) })
+			err = a.bans.follow(r, func(was, is *Ban) { a.banChangedLocked(was, is, n) })
 		}
 		if err != nil {
 			return err

@@ -333,6 +333,72 @@ func TestSecretsAreHidden(t *testing.T) {
 	}
 }
 
+// The bans and revocations of a user that is erased stay in force, and no file says whose they are.
+func TestForget(t *testing.T) {
+	dir := t.TempDir()
+	var store *sqlite.Store
+	reopen := func() *node {
+		var err error
+		if store, err = sqlite.Open(filepath.Join(dir, "history.db"), nil); err != nil {
+			t.Fatal(err)
+		}
+		return open(t, store, access.Options{})
+	}
+	ann := &auth.Identity{Subject: "ann-who-leaves", Role: auth.User, IssuedAt: time.Now().Add(-time.Hour)}
+	ben := &auth.Identity{Subject: "ben-who-stays", Role: auth.User, IssuedAt: ann.IssuedAt}
+	n := reopen()
+	for _, who := range []*auth.Identity{ann, ben} {
+		_, err := n.Ban(t.Context(), access.Ban{Subject: "user:" + who.Subject, Reason: "what was said of " + who.Subject})
+		wantCode(t, "ban", err, "")
+		_, err = n.Revoke(t.Context(), access.Revocation{Subject: "user:" + who.Subject, Reason: "what was said of " + who.Subject})
+		wantCode(t, "revoke", err, "")
+	}
+	_, err := n.Ban(t.Context(), access.Ban{Subject: "user:cleo-who-came-back"})
+	wantCode(t, "ban", err, "")
+	wantCode(t, "lift a ban", n.Unban(t.Context(), "user:cleo-who-came-back"), "")
+	wantCode(t, "forget", n.Forget(t.Context(), ann.Subject, "cleo-who-came-back", "nobody"), "")
+	n.mu.Lock()
+	told := len(n.ends)
+	n.mu.Unlock()
+	if told != 5 {
+		t.Errorf("%d times, somebody's access ended", told)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		content, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{ann.Subject, ben.Subject, "cleo-who-came-back"} {
+			found[word] = found[word] || bytes.Contains(content, []byte(word))
+		}
+	}
+	if found[ann.Subject] || found["cleo-who-came-back"] || !found[ben.Subject] {
+		t.Errorf("in the files: %v", found)
+	}
+
+	n = reopen()
+	defer store.Close()
+	for _, who := range []*auth.Identity{ann, ben} {
+		wantCode(t, who.Subject, n.Check(who, "192.0.2.1:1"), conversation.BadToken)
+	}
+	ann.IssuedAt = time.Now().Add(time.Hour)
+	wantCode(t, "a new token", n.Check(ann, "192.0.2.1:1"), conversation.Banned)
+	bans := n.Bans()
+	if len(bans) != 2 || len(n.Revocations()) != 2 || !strings.HasPrefix(bans[0].Subject, "erased:") || bans[0].Reason != "" || bans[1].Subject != "user:"+ben.Subject {
+		t.Fatalf("bans %+v, revocations %+v", bans, n.Revocations())
+	}
+	wantCode(t, "lift", n.Unban(t.Context(), bans[0].Subject), "")
+	wantCode(t, "afterwards", n.Check(ann, "192.0.2.1:1"), "")
+}
+
 // Hashes of passwords and keys that were replaced or removed are in no file of the store.
 func TestNothingIsLeftInTheStore(t *testing.T) {
 	dir := t.TempDir()

@@ -2,7 +2,6 @@ package access
 
 import (
 	"context"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,7 +26,8 @@ const (
 
 // A Ban keeps a user or a network out.
 type Ban struct {
-	// Subject is "user:" and the user's id, or "net:" and a network or an address.
+	// Subject is "user:" and the user's id, or "net:" and a network or an address. Of a user that was
+	// erased it is what recordID returns.
 	Subject   string    `json:"subject"`
 	Reason    string    `json:"reason,omitempty"`
 	By        string    `json:"by,omitempty"`   // the operator
@@ -47,7 +47,7 @@ func (b *Ban) network() (netip.Prefix, bool) {
 
 func (b *Ban) over(now time.Time) bool { return !b.Until.IsZero() && !now.Before(b.Until) }
 
-func (a *Access) banChangedLocked(id string, was, is *Ban, n *news) {
+func (a *Access) banChangedLocked(was, is *Ban, n *news) {
 	if was != nil {
 		if p, ok := was.network(); ok {
 			a.networks[p.Bits()]--
@@ -56,17 +56,19 @@ func (a *Access) banChangedLocked(id string, was, is *Ban, n *news) {
 	if is == nil {
 		return
 	}
-	is.Subject = id
 	if p, ok := is.network(); ok {
 		a.networks[p.Bits()]++
 		n.end(auth.Match{Role: auth.User, Network: p})
-	} else {
-		n.end(auth.Match{Subject: strings.TrimPrefix(id, ofUser), Role: auth.User})
+	} else if user, ok := strings.CutPrefix(is.Subject, ofUser); ok {
+		n.end(auth.Match{Subject: user, Role: auth.User})
 	}
 }
 
 func (a *Access) bannedUserLocked(userID string, now time.Time) bool {
-	b := a.bans.get(ofUser + userID)
+	if len(a.bans) == 0 {
+		return false
+	}
+	b := a.bans.get(recordID(ofUser + userID))
 	return b != nil && !b.over(now)
 }
 
@@ -105,7 +107,7 @@ func (a *Access) Ban(ctx context.Context, b Ban) (Ban, error) {
 			return nil, refuse(conversation.BadPayload, "the ban would have ended already")
 		}
 		b.CreatedAt = now
-		return []history.Record{a.bans.put(banKind, b.Subject, &b)}, nil
+		return []history.Record{a.bans.put(banKind, recordID(b.Subject), &b)}, nil
 	})
 	return b, err
 }
@@ -116,11 +118,12 @@ func (a *Access) Unban(ctx context.Context, subject string) error {
 	if err != nil {
 		return err
 	}
+	id := recordID(subject)
 	return a.change(ctx, func(time.Time) ([]history.Record, error) {
-		if a.bans.get(subject) == nil {
+		if a.bans.get(id) == nil {
 			return nil, refuse(conversation.NotFound, "there is no ban of %s", subject)
 		}
-		return []history.Record{a.bans.put(banKind, subject, nil)}, nil
+		return []history.Record{a.bans.put(banKind, id, nil)}, nil
 	})
 }
 
@@ -130,17 +133,21 @@ func (a *Access) Bans() []Ban {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	all := []Ban{}
-	for _, id := range slices.Sorted(maps.Keys(a.bans)) {
-		if b := a.bans.get(id); !b.over(now) {
-			all = append(all, *b)
+	for _, b := range a.bans {
+		if !b.value.over(now) {
+			all = append(all, *b.value)
 		}
 	}
+	slices.SortFunc(all, func(x, y Ban) int { return strings.Compare(x.Subject, y.Subject) })
 	return all
 }
 
 // banSubject returns a subject in the form in which it is compared.
 func banSubject(s string) (string, error) {
 	if user, ok := strings.CutPrefix(s, ofUser); ok && user != "" && validText(user, history.MaxMemberID) {
+		return s, nil
+	}
+	if strings.HasPrefix(s, ofErased) && validText(s, history.MaxMemberID) {
 		return s, nil
 	}
 	text, ok := strings.CutPrefix(s, ofNetwork)

@@ -2,7 +2,8 @@ package access
 
 import (
 	"context"
-	"maps"
+	"crypto/sha256"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,37 @@ const (
 	ofService  = "service:"
 	ofToken    = "jti:"
 	ofNetwork  = "net:"
+	ofErased   = "erased:"
 )
+
+// recordID returns the id of the record about a subject. That of a user is a digest, because the ids of
+// records outlive their values for a while, and a user that is erased must not. So a ban stays in force
+// without naming anybody; see Forget.
+func recordID(subject string) string {
+	if !strings.HasPrefix(subject, ofUser) {
+		return subject
+	}
+	sum := sha256.Sum256([]byte(subject))
+	return ofErased + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// Forget removes the ids of users, and what people have written about them, from bans and revocations.
+// These stay in force.
+func (a *Access) Forget(ctx context.Context, userIDs ...string) error {
+	return a.change(ctx, func(time.Time) (records []history.Record, _ error) {
+		for _, user := range userIDs {
+			id := recordID(ofUser + user)
+			if b := a.bans.get(id); b != nil && b.Subject != id {
+				records = append(records, a.bans.put(banKind, id, &Ban{Subject: id, By: b.By, Until: b.Until, CreatedAt: b.CreatedAt}))
+			}
+			if r := a.revocations.get(id); r != nil && r.Subject != id {
+				records = append(records, a.revocations.put(revocationKind, id,
+					&Revocation{Subject: id, Before: r.Before, Until: r.Until, By: r.By, CreatedAt: r.CreatedAt}))
+			}
+		}
+		return records, nil
+	})
+}
 
 // RevocationLife is how long a revocation lives unless it says otherwise: as long as the longest token,
 // a visitor's.
@@ -34,7 +65,7 @@ const RevocationLife = VisitorLife
 // A Revocation makes proofs worthless that were given before a time.
 type Revocation struct {
 	// Subject is "user:" and a user's id, "operator:", "service:", "jti:" and the id of a token, or
-	// Everybody.
+	// Everybody. Of a user that was erased it is what recordID returns.
 	Subject   string    `json:"subject"`
 	Before    time.Time `json:"before"` // now if zero; of a token: does not matter
 	Until     time.Time `json:"until"`  // when the revocation itself ends; in RevocationLife if zero
@@ -60,9 +91,8 @@ func (r *Revocation) end() auth.Match {
 	return e
 }
 
-func revocationChanged(id string, is *Revocation, n *news) {
-	if is != nil {
-		is.Subject = id
+func revocationChanged(is *Revocation, n *news) {
+	if is != nil && !strings.HasPrefix(is.Subject, ofErased) {
 		n.end(is.end())
 	}
 }
@@ -80,7 +110,7 @@ func (a *Access) selectsLocked(who *auth.Identity, now time.Time) bool {
 		of = ofService
 	}
 	for _, subject := range []string{of + who.Subject, Everybody} {
-		if r := a.revocations.get(subject); r != nil && now.Before(r.Until) && who.IssuedAt.Before(r.Before) {
+		if r := a.revocations.get(recordID(subject)); r != nil && now.Before(r.Until) && who.IssuedAt.Before(r.Before) {
 			return true
 		}
 	}
@@ -91,9 +121,9 @@ func (a *Access) selectsLocked(who *auth.Identity, now time.Time) bool {
 // Revoke revokes what was proved before a time. A revocation of the same subject is replaced, and never
 // made weaker.
 func (a *Access) Revoke(ctx context.Context, r Revocation) (Revocation, error) {
-	kind, id, ok := strings.Cut(r.Subject, ":")
-	ok = ok && id != "" && slices.Contains([]string{ofUser, ofOperator, ofService, ofToken}, kind+":")
-	if !ok && r.Subject != Everybody || !validText(id, history.MaxMemberID) || !validText(r.Reason, maxReason) || !validText(r.By, history.MaxMemberID) {
+	kind, name, ok := strings.Cut(r.Subject, ":")
+	ok = ok && name != "" && slices.Contains([]string{ofUser, ofOperator, ofService, ofToken}, kind+":")
+	if !ok && r.Subject != Everybody || !validText(name, history.MaxMemberID) || !validText(r.Reason, maxReason) || !validText(r.By, history.MaxMemberID) {
 		return r, refuse(conversation.BadPayload, "revoke user:ID, operator:ID, service:ID, jti:ID or *")
 	}
 	now := now()
@@ -109,13 +139,14 @@ func (a *Access) Revoke(ctx context.Context, r Revocation) (Revocation, error) {
 		if is.Until.IsZero() {
 			is.Until = now.Add(RevocationLife)
 		}
-		if was := a.revocations.get(r.Subject); was != nil && now.Before(was.Until) {
+		id := recordID(r.Subject)
+		if was := a.revocations.get(id); was != nil && now.Before(was.Until) {
 			is.Before, is.Until = latest(is.Before, was.Before), latest(is.Until, was.Until)
 		}
-		records := []history.Record{a.revocations.put(revocationKind, is.Subject, &is)}
+		records := []history.Record{a.revocations.put(revocationKind, id, &is)}
 		if kind+":" == ofOperator || r.Subject == Everybody {
 			for sid, s := range a.sessions {
-				if (s.value.OperatorID == id || r.Subject == Everybody) && s.value.CreatedAt.Before(is.Before) {
+				if (s.value.OperatorID == name || r.Subject == Everybody) && s.value.CreatedAt.Before(is.Before) {
 					records = append(records, a.sessions.put(sessionKind, sid, nil))
 				}
 			}
@@ -139,10 +170,11 @@ func (a *Access) Revocations() []Revocation {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	all := []Revocation{}
-	for _, id := range slices.Sorted(maps.Keys(a.revocations)) {
-		if r := a.revocations.get(id); now.Before(r.Until) {
-			all = append(all, *r)
+	for _, r := range a.revocations {
+		if now.Before(r.value.Until) {
+			all = append(all, *r.value)
 		}
 	}
+	slices.SortFunc(all, func(x, y Revocation) int { return strings.Compare(x.Subject, y.Subject) })
 	return all
 }

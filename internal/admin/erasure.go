@@ -16,7 +16,7 @@ type Erasure struct {
 		Changed  int      `json:"changed"`  // messages in other rooms that lose their content and author
 		Person   bool     `json:"person"`   // what was known of the user
 	} `json:"erased"`
-	// Kept are bans and revocations that name the user. They stay in force.
+	// Kept are bans and revocations of the user. They stay in force, and no longer name anybody.
 	Kept []string `json:"kept,omitempty"`
 }
 
@@ -35,19 +35,27 @@ func (h *handler) erase(r *http.Request, user, room string) (e Erasure, err erro
 		return e, history.ErrNotSupported
 	}
 	ctx := r.Context()
+	var users []string
 	if people, ok := h.Store.(history.People); ok && user != "" {
 		_, err := people.Person(ctx, user)
 		if err != nil && !errors.Is(err, history.ErrNotFound) {
 			return e, err
 		}
 		e.Erased.Person = err == nil
-		e.Kept = h.concerning(user)
+		if users, err = people.Identities(ctx, user); err != nil {
+			return e, err
+		}
+	} else if user != "" {
+		users = []string{user}
+	}
+	for _, id := range users {
+		e.Kept = append(e.Kept, h.concerning(id)...)
 	}
 	would, err := eraser.Erasing(ctx, user, room)
 	if err != nil {
 		return e, err
 	}
-	if len(would.Rooms) == 0 && len(would.Changed) == 0 && !e.Erased.Person {
+	if len(would.Rooms) == 0 && len(would.Changed) == 0 && !e.Erased.Person && len(e.Kept) == 0 {
 		return e, refuse(conversation.NotFound, "there is nothing to erase")
 	}
 	if r.URL.Query().Get("dryRun") == "true" {
@@ -60,8 +68,11 @@ func (h *handler) erase(r *http.Request, user, room string) (e Erasure, err erro
 	} else {
 		erased, err = h.Log.EraseUser(ctx, user)
 	}
-	h.Erased(erased.Rooms...) // after an error, a part may be gone
+	h.Erased(users, erased.Rooms) // after an error, a part may be gone
 	e.add(erased)
+	if err == nil {
+		err = h.Access.Forget(ctx, users...)
+	}
 	return e, err
 }
 

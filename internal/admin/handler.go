@@ -20,8 +20,8 @@ type Options struct {
 	Store  history.Store
 	// Tokens returns what verifies and signs tokens. It is called for each call about tokens.
 	Tokens func() (*jwtauth.Verifier, error)
-	// Erased is called after rooms were erased. If nil, nobody has to know.
-	Erased func(rooms ...string)
+	// Erased is called after users and rooms were erased. If nil, nobody has to know.
+	Erased func(users, rooms []string)
 	// Logger gets a line for each call that changes something, without ids. If nil, none.
 	Logger *slog.Logger
 }
@@ -32,7 +32,7 @@ const maxBody = 64 << 10
 // Handler returns the handler of all calls. It asks nobody who they are.
 func Handler(o Options) http.Handler {
 	if o.Erased == nil {
-		o.Erased = func(...string) {}
+		o.Erased = func(users, rooms []string) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

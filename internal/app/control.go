@@ -30,7 +30,10 @@ func (s *Server) newControl() *http.Server {
 		Handler: admin.Handler(admin.Options{
 			Access: s.gate.access, Log: s.history, Store: s.store,
 			Tokens: func() (*jwtauth.Verifier, error) { return s.gate.tokens, nil },
-			Erased: s.chat.Erased,
+			Erased: func(users, rooms []string) {
+				s.chat.Erased(rooms...)
+				s.chat.Forget(users...)
+			},
 			Logger: s.log,
 		}),
 		ReadHeaderTimeout: headerTimeout,

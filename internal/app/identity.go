@@ -224,13 +224,13 @@ func (g *gate) token(ctx context.Context, token string) (*auth.Identity, error) 
 	return who, nil
 }
 
-// operatorName returns the name of an operator that the store knows.
-func (g *gate) operatorName(id string) string {
+// operator returns what the store knows of an operator.
+func (g *gate) operator(id string) (name string, active bool) {
 	o, err := g.access.Operator(id)
 	if err != nil {
-		return ""
+		return "", false
 	}
-	return o.Name
+	return o.Name, !o.Disabled
 }
 
 // refused converts an error of package jwtauth.

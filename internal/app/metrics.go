@@ -57,6 +57,7 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	if files, ok := s.store.(files); ok {
 		registerFiles(r, files)
 	}
+	registerDesk(r, s.chat, s.store, s.metrics.failed)
 	r.MustRegister(
 		newServerCollector(s.sockets, s.chat, s.requests), s.metrics,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -314,6 +315,7 @@ type storeMetrics struct {
 	appended       prometheus.Counter
 	duplicates     prometheus.Counter
 	repaired       prometheus.Counter
+	pruned         prometheus.Counter
 
 	mu     sync.Mutex
 	alarm  time.Time // time of the last alarm
@@ -337,6 +339,7 @@ func newStoreMetrics(log *slog.Logger) *storeMetrics {
 		commitErrors: counter("store_commit_errors_total", "Commits that failed."),
 		appended:     counter("messages_appended_total", "Messages that were stored."),
 		duplicates:   counter("messages_duplicate_total", "Messages that were sent again and were stored already."),
+		pruned:       counter("messages_pruned_total", "Messages that were deleted because they were old, or too many."),
 		repaired:     counter("messages_repaired_total", "Live messages that had to be read from the store."),
 	}
 }
@@ -380,7 +383,7 @@ func (m *storeMetrics) failed(doing string, err error) {
 }
 
 func (m *storeMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.commitSeconds, m.commitMessages, m.commitErrors, m.appended, m.duplicates, m.repaired}
+	return []prometheus.Collector{m.commitSeconds, m.commitMessages, m.commitErrors, m.appended, m.duplicates, m.repaired, m.pruned}
 }
 
 // Describe implements prometheus.Collector.

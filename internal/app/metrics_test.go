@@ -137,6 +137,32 @@ func TestOpenMetrics(t *testing.T) {
 	}
 }
 
+// The metrics say how many people wait, and who is there.
+func TestMetricsOfTheDesk(t *testing.T) {
+	d := startClosed(t)
+	d.operators()
+	ann := d.mustConnect("websocket", withToken(tokenOf("u1", "")))
+	ann.mustAsk("startConversation", object{"message": "hello"})
+	operator := d.mustConnect("websocket", withToken(tokenOf("bob", asOperator)))
+	operator.mustAsk("watchRooms", object{})
+	who := withBearer(tokenOf("eve", asAdmin)).header
+	who.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	_, body, _ := d.request("GET", "/metrics", who, "")
+	found := openMetrics(t, string(body))
+	for name, want := range map[string]float64{
+		`parley_conversations{state="open"}`: 1, `parley_conversations{state="waiting"}`: 1, `parley_conversations{state="unassigned"}`: 1,
+		"parley_operators": 1, "parley_lobby_watchers": 1,
+	} {
+		name, labels, _ := strings.Cut(name, "{")
+		if labels != "" {
+			labels = "{" + labels
+		}
+		if found[name] == nil || found[name].value(t, labels) != want {
+			t.Errorf("%s%s is not %v", name, labels, want)
+		}
+	}
+}
+
 // slowCollector is a metric that takes a second.
 type slowCollector struct{ prometheus.Gauge }
 

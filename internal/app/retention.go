@@ -14,6 +14,7 @@ func (s *Server) runRetention(ctx context.Context) (done <-chan struct{}) {
 		if pruner, ok := s.store.(history.Pruner); ok {
 			history.Retention{
 				Age: s.config.Retention, Keep: s.config.RetentionMessages, Closed: s.config.RetentionClosedOnly, Logger: s.log,
+				Pruned: func(messages int) { s.metrics.pruned.Add(float64(messages)) },
 			}.Run(ctx, pruner)
 		}
 	}()

@@ -29,6 +29,13 @@ func TestRetention(t *testing.T) {
 			break
 		}
 	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // it is counted after the commit
+		if n := metrics(t, i.url)["parley_messages_pruned"].value(t, ""); n == 15 {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%v messages are counted", n)
+		}
+	}
 	if err := i.stop(); err != nil {
 		t.Error(err)
 	}

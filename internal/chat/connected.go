@@ -111,6 +111,15 @@ func (s *Service) Erased(rooms ...string) {
 // erased is why feeds of an erased room end.
 var erased = &Error{Code: Gone, Message: "the room was erased"}
 
+// Forget says that users were erased from the store: what is in memory of them, while they are connected
+// or because they have begun a conversation without a message, is forgotten as well.
+func (s *Service) Forget(userIDs ...string) {
+	for _, id := range userIDs {
+		s.pending.drop(id)
+		s.visitors.forget(id)
+	}
+}
+
 // feeds returns the feeds of a room whose clients have an identity.
 func (s *Service) feeds(room string) []connection {
 	return s.connected.all(func(c connection) bool {

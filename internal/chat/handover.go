@@ -20,7 +20,8 @@ func (c *Client) ClaimRoom(ctx context.Context, q conversation.RoomRequest) (con
 	})
 }
 
-// TransferRoom gives a conversation to an operator, or to nobody.
+// TransferRoom gives a conversation to an operator, or to nobody. In a closed server, the operator must be
+// one that exists.
 func (c *Client) TransferRoom(ctx context.Context, q conversation.TransferRequest) (conversation.Room, error) {
 	to := ""
 	if q.OperatorID != nil {
@@ -30,6 +31,9 @@ func (c *Client) TransferRoom(ctx context.Context, q conversation.TransferReques
 		return conversation.Room{}, err
 	}
 	return c.update(ctx, string(conversation.TransferRoom), q.RoomID, func(_ *access, now *history.Room, u *history.RoomUpdate) (conversation.NoteContent, error) {
+		if to != "" && to != now.OperatorID && !c.service.staff.exists(to) {
+			return conversation.NoteContent{}, Refuse(NotFound, "there is no operator %q", to)
+		}
 		from := now.OperatorID
 		if q.From.Given {
 			from = q.From.OperatorID

@@ -9,6 +9,35 @@ import (
 	"github.com/parley-go/parley/internal/chat"
 )
 
+// A conversation is given only to somebody who can have it.
+func TestTransferToAnOperatorWhoExists(t *testing.T) {
+	known := func(id string) (string, bool) { return "", id == "bob" }
+	atDesk(t, func(o *chat.Options) { o.Operator = known }, func(d *desk) {
+		ann, anna := d.user("ann"), d.operator("anna")
+		d.operator("cleo")
+		room := ann.start("hello")
+		for _, to := range []string{"bob", "cleo", "anna"} {
+			if row, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: &to}); err != nil || row.OperatorID != to {
+				t.Errorf("to %s: %+v, %v", to, row, err)
+			}
+		}
+		for _, to := range []string{"ann", "bobb"} {
+			_, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: &to})
+			wantCode(t, err, chat.NotFound)
+		}
+		if _, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room}); err != nil {
+			t.Error(err)
+		}
+	})
+	atDesk(t, func(o *chat.Options) { o.Operator, o.Closed = known, nil }, func(d *desk) {
+		anna, to := d.operator("anna"), "dora"
+		room := d.user("ann").start("hello")
+		if _, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: &to}); err != nil {
+			t.Errorf("in an open server: %v", err)
+		}
+	})
+}
+
 // A conversation from its first message until it is closed, as both sides see it.
 func TestConversation(t *testing.T) {
 	atDesk(t, nil, func(d *desk) {

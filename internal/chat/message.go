@@ -34,6 +34,13 @@ func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Mess
 	if err != nil {
 		return err
 	}
+	if d.Conversation != nil {
+		ended, err := c.first(ctx, &d)
+		if err != nil {
+			return err
+		}
+		defer ended()
+	}
 	if err := c.spendMessage(q.Message, q.ClientID); err != nil {
 		return err
 	}
@@ -44,7 +51,7 @@ func (c *Client) Send(ctx context.Context, q SendRequest, done func(history.Mess
 	if err != nil {
 		return err
 	}
-	if c.sending.Load() >= maxSending {
+	if d.Conversation != nil || c.sending.Load() >= maxSending {
 		bounded, cancel := c.service.bounded(context.WithoutCancel(ctx))
 		defer cancel()
 		stored, err := c.service.log.Append(bounded, d)

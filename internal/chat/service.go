@@ -32,15 +32,17 @@ type Options struct {
 	OpenRooms auth.Grants
 	// EditWindow is how long users may change and delete their messages. 0: they may not.
 	EditWindow time.Duration
-	// MaxOpenConversations is how many open conversations a user may have. If zero, 1.
+	// MaxOpenConversations is how many open conversations a user may have that starts another one. If
+	// zero, 1. It is exact for the clients of one service. Of several services with the same store, each
+	// may let one more begin at the same moment.
 	MaxOpenConversations int
 	// Preview shows operators what users are typing.
 	Preview bool
 	// Search says that operators can search in all rooms, because the store has an index.
 	Search bool
-	// OperatorName, if not nil, returns the name of an operator, who may not be connected. If it is
-	// empty, the id stands for it.
-	OperatorName func(operatorID string) string
+	// Operator, if not nil, says what is known of an operator, who may not be connected: a name, for which
+	// the id stands if it is empty, and whether the operator may answer.
+	Operator func(operatorID string) (name string, active bool)
 	// Active, if not nil, is called for each event of a client that has an identity. It must not
 	// block.
 	Active func(*auth.Identity)
@@ -78,6 +80,7 @@ type Service struct {
 	staff      staff
 	visitors   visitors
 	pending    pendings
+	starts     starts
 	repeats    repeats
 	allowances [budget.Kinds]budget.Ledger // those of identities
 	slowed     counters

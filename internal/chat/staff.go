@@ -90,6 +90,13 @@ func (s *staff) forget(id string, o *operator) {
 	}
 }
 
+// Staff returns the number of operators that are there.
+func (s *Service) Staff() int {
+	s.staff.mu.Lock()
+	defer s.staff.mu.Unlock()
+	return len(s.staff.byID)
+}
+
 // view counts n connections of an operator more, or fewer, that are in a room.
 func (s *staff) view(id, room string, n int) {
 	s.mu.Lock()
@@ -121,6 +128,20 @@ func (s *staff) shown(id string) (name string, online bool) {
 	defer s.mu.Unlock()
 	p := s.presenceLocked(id)
 	return p.Name, p.Status == "online"
+}
+
+// exists reports whether there is an operator to whom a conversation can be given: one that is
+// connected, or that the server knows. An open server believes that there is.
+func (s *staff) exists(id string) bool {
+	if s.service.opts.Operator == nil || !s.service.isClosed() {
+		return true
+	}
+	if _, active := s.service.opts.Operator(id); active {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[id] != nil
 }
 
 // withoutRooms returns an operator as those see it who may not read all conversations.
@@ -157,8 +178,8 @@ func (s *staff) presenceLocked(id string) conversation.OperatorPresence {
 		p.Viewing = slices.Sorted(maps.Keys(o.viewing))
 		p.Viewing = p.Viewing[:min(len(p.Viewing), maxViewing)]
 	}
-	if p.Name == "" && s.service.opts.OperatorName != nil {
-		p.Name = s.service.opts.OperatorName(id)
+	if p.Name == "" && s.service.opts.Operator != nil {
+		p.Name, _ = s.service.opts.Operator(id)
 	}
 	p.Name = cmp.Or(p.Name, id)
 	return p

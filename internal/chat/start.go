@@ -9,6 +9,7 @@ import (
 	"encoding/base32"
 	"encoding/json"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/parley-go/parley/auth"
@@ -42,22 +43,24 @@ func (c *Client) StartConversation(ctx context.Context, q conversation.StartRequ
 	if err := a.need(auth.Read | auth.Write); err != nil {
 		return answer, err
 	}
-	most := cmp.Or(s.opts.MaxOpenConversations, 1)
+	ended, err := s.starts.take(ctx, who.Subject)
+	if err != nil {
+		return answer, err
+	}
+	defer ended()
 	reading, cancel, err := s.reading(ctx, &c.reader)
 	if err != nil {
 		return answer, err
 	}
 	defer cancel()
-	open, err := s.can.rooms.ListRooms(reading, history.RoomQuery{UserID: who.Subject, Status: history.Open, Limit: most, By: member(who)})
-	if err != nil {
-		return answer, s.storeError(ctx, "list conversations", err)
-	}
 	existing, err := s.begunAs(reading, who, room, &q)
 	if err != nil {
 		return answer, err
 	}
-	if len(open.Rooms) >= most {
-		existing = &open.Rooms[0]
+	if open, err := s.insteadOfNew(reading, who.Subject); err != nil {
+		return answer, err
+	} else if open != nil {
+		existing = open
 	}
 	switch {
 	case existing != nil:
@@ -121,6 +124,92 @@ func (s *Service) begunAs(ctx context.Context, who *auth.Identity, room string, 
 		return nil, Refuse(KeyReuse, "this clientId belongs to another conversation")
 	}
 	return &row, nil
+}
+
+// insteadOfNew returns the newest open conversation of a user that has as many as it may have, and
+// otherwise nil.
+func (s *Service) insteadOfNew(ctx context.Context, user string) (*history.Room, error) {
+	most := cmp.Or(s.opts.MaxOpenConversations, 1)
+	open, err := s.can.rooms.ListRooms(ctx, history.RoomQuery{
+		UserID: user, Status: history.Open, Limit: most, By: history.Member{UserID: user},
+	})
+	switch {
+	case err != nil:
+		return nil, s.storeError(ctx, "list conversations", err)
+	case len(open.Rooms) < most:
+		return nil, nil
+	}
+	return &open.Rooms[0], nil
+}
+
+// first prepares the first message of a pending conversation. It refuses the message if its user has
+// begun as many others meanwhile as it may have. The caller calls ended when the message is stored.
+func (c *Client) first(ctx context.Context, d *history.Draft) (ended func(), err error) {
+	ended, err = c.service.starts.take(ctx, d.UserID)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.mayBegin(ctx, d); err != nil {
+		ended()
+		return nil, err
+	}
+	return ended, nil
+}
+
+func (c *Client) mayBegin(ctx context.Context, d *history.Draft) error {
+	s := c.service
+	reading, cancel, err := s.reading(ctx, &c.reader)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	existing, err := s.insteadOfNew(reading, d.UserID)
+	if err != nil || existing == nil || existing.RoomID == d.RoomID {
+		return err
+	}
+	switch _, err = s.can.rooms.Room(reading, d.RoomID, history.Member{}); {
+	case err == nil: // another client of the user was faster
+		return nil
+	case history.Code(err) != history.ErrNotFound.Code:
+		return s.storeError(ctx, "read room", err)
+	}
+	shown := s.row(existing, forUser)
+	return &Error{
+		Code: Conflicted, Message: "there is another open conversation: write there",
+		Data: &conversation.RefusalData{Room: &shown},
+	}
+}
+
+// starts lets each user begin one conversation at a time, so that the next one sees it. It is safe for
+// concurrent use.
+type starts struct {
+	mu      sync.Mutex
+	running map[string]chan struct{} // by user; closed when the start has ended
+}
+
+// take waits for the user's turn. The caller ends it.
+func (t *starts) take(ctx context.Context, user string) (end func(), err error) {
+	for {
+		t.mu.Lock()
+		running := t.running[user]
+		if running == nil {
+			running = make(chan struct{})
+			t.running = put(t.running, user, running)
+			t.mu.Unlock()
+			return func() {
+				t.mu.Lock()
+				delete(t.running, user)
+				t.mu.Unlock()
+				close(running)
+			}, nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-running:
+		case <-ctx.Done():
+			return nil, ErrGone
+		}
+	}
 }
 
 // errLacking refuses what needs a capability that the store does not have.

@@ -2,7 +2,10 @@ package chat_test
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -93,6 +96,64 @@ func TestStartAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whatever its clients do at the same time, a user has no more open conversations than it may have.
+func TestStartsAtOnce(t *testing.T) {
+	atDesk(t, func(o *chat.Options) { o.MaxOpenConversations = 2 }, func(d *desk) {
+		const clients = 10
+		var started [clients]conversation.Started
+		var wg sync.WaitGroup
+		for i := range started {
+			ann := d.user("ann")
+			wg.Go(func() {
+				var err error
+				if started[i], err = ann.StartConversation(d.Context(), conversation.StartRequest{Message: text(fmt.Sprint(i))}); err != nil {
+					d.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		rooms, existing := map[string]bool{}, 0
+		for _, s := range started {
+			if rooms[s.RoomID] = true; s.Existing {
+				existing++
+			}
+		}
+		if len(rooms) != 2 || existing != clients-2 {
+			t.Errorf("%d conversations, %d of the starts got one that existed", len(rooms), existing)
+		}
+	})
+}
+
+// The first message of a pending conversation is a start, too. Clients of its user that have it open
+// may all send it.
+func TestPendingConversationIsCounted(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ann, again := d.user("ann"), d.user("ann")
+		pending, err := ann.StartConversation(d.Context(), conversation.StartRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ann.join(pending.RoomID)
+		again.join(pending.RoomID)
+		other, err := d.user("ann").StartConversation(d.Context(), conversation.StartRequest{Message: text("hello")})
+		if err != nil || other.RoomID == pending.RoomID {
+			t.Fatalf("started %+v, %v", other, err)
+		}
+		_, err = ann.trySend(conversation.SendRequest{RoomID: pending.RoomID, Message: text("one more")})
+		wantCode(t, err, chat.Conflicted)
+		var e *chat.Error
+		if !errors.As(err, &e) || e.Data == nil || e.Data.Room == nil || e.Data.Room.RoomID != other.RoomID {
+			t.Errorf("the conflict says %+v", err)
+		}
+		if _, err := ann.CloseRoom(d.Context(), conversation.CloseRequest{RoomID: other.RoomID}); err != nil {
+			t.Fatal(err)
+		}
+		ann.send(pending.RoomID, "first")
+		again.send(pending.RoomID, "second")
+		again.send(pending.RoomID, "third")
+	})
 }
 
 // What the tokens of a user say is what operators see: at first, and when there is a newer token.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
@@ -168,6 +169,45 @@ func TestErased(t *testing.T) {
 		f.want(t, "lost: parley: chat: gone: the room was erased")
 		_, err = ann.trySend(conversation.SendRequest{RoomID: room, Message: text("m")})
 		wantCode(t, err, chat.NotJoined)
+	})
+}
+
+// Of a user that was erased, nothing is left in memory either, while it is connected.
+func TestForget(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ann, anna := d.user("ann"), d.operator("anna")
+		room := ann.start("hello")
+		ann.join(room)
+		if err := anna.Watch(d.Context(), conversation.WatchRequest{}, func(conversation.Watched) {}); err != nil {
+			t.Fatal(err)
+		}
+		ann.IsAt(&conversation.VisitedPage{URL: "https://shop.example/a"})
+		anna.hears("visitorChanged")
+		if _, err := ann.CloseRoom(d.Context(), conversation.CloseRequest{RoomID: room}); err != nil {
+			t.Fatal(err)
+		}
+		pending, err := ann.StartConversation(d.Context(), conversation.StartRequest{Subject: "Shoes"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		erased, err := d.log.EraseUser(d.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Erased(erased.Rooms...)
+		d.Forget("ann")
+		time.Sleep(time.Minute)
+		if said := strings.Join(anna.heard(), "\n"); !strings.Contains(said, "roomGone") {
+			t.Errorf("the operator heard %q", said)
+		}
+		_, err = ann.tryJoin(conversation.JoinRequest{RoomID: pending.RoomID})
+		wantCode(t, err, chat.Forbidden)
+		if err := anna.Watch(d.Context(), conversation.WatchRequest{}, func(conversation.Watched) {}); err != nil {
+			t.Fatal(err)
+		}
+		ann.IsAt(&conversation.VisitedPage{URL: "https://shop.example/b"})
+		time.Sleep(time.Minute)
+		anna.hears()
 	})
 }
 

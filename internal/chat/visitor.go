@@ -93,6 +93,15 @@ func (v *visitors) list(id string) {
 	}
 }
 
+// forget says that a user has no conversations any more, and no page until it says where it is.
+func (v *visitors) forget(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if known := v.byID[id]; known != nil {
+		known.page, known.listed = nil, false
+	}
+}
+
 // read counts n conversations of a user more, or fewer, that an operator's client has open.
 func (v *visitors) read(id string, c *Client, n int) {
 	v.mu.Lock()

@@ -63,6 +63,9 @@ func (c *Client) Watch(ctx context.Context, q conversation.WatchRequest, answer 
 	return nil
 }
 
+// Watchers returns the number of clients that watch the lobby.
+func (s *Service) Watchers() int { return int(s.lobby.watched.Load()) }
+
 // Unwatch ends what Watch began, if it has.
 func (c *Client) Unwatch() {
 	if w := c.watcher.Swap(nil); w != nil {
