@@ -331,7 +331,7 @@ func TestFeedTicket(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.want(t, "newMessage 4", "live 5")
-	first.rest() // ends
+	first.rest()                                                                                              // ends
 	if status, body, _ := d.request("HEAD", path+ticket+"&lastEventId="+epoch+"-4", nil, ""); status != 200 { // as feed.js asks
 		t.Errorf("HEAD: %d %s", status, body)
 	}
