@@ -141,7 +141,10 @@ func (c *command) print(w io.Writer) {
 			fmt.Fprintf(w, "  %-21s all other flags of serve\n", "--…")
 			continue
 		}
-		fmt.Fprintf(w, "  %-21s the server's settings of this name, if no server runs\n", "--"+name+"…")
+		if strings.HasSuffix(name, "-") {
+			name += "…"
+		}
+		fmt.Fprintf(w, "  %-21s the server's settings of this name, if no server runs\n", "--"+name)
 	}
 }
 
