@@ -228,7 +228,7 @@ test('the server restarts: nothing lost, nothing twice, what was written meanwhi
   for (const i of count(5)) await say(ann, `meanwhile ${i}`);
   await say(bob, 'the first');
   await say(bob, 'the second');
-  await bob.reload().catch(() => {}); // fails: the server is away
+  await bob.goto('about:blank');
   await server.start();
   await bob.goto(server.url);
   for (const page of all) { await joined(page); await settled(page); }
@@ -290,6 +290,34 @@ test('an operator whose session has ended is back at the form, and nothing is le
   await joined(ben);
   await ben.locator('#empty').waitFor();
   assert.equal(await ben.locator('#rooms li').count(), 0);
+});
+
+test('another operator signs in, in another tab: nothing of the first one is left, and nothing is sent as the other', async (t) => {
+  const { url } = await desk(t, { operators: { anna: 'Anna', ben: 'Ben' } });
+  const ann = await visitor(t, url);
+  await say(ann, 'Hello?');
+  const anna = await operator(t, url);
+  await openRoom(anna, 'Hello?');
+  const other = await visit(t, url, { page: await anna.context().newPage() });
+  await listed(other, 'Hello?').waitFor();
+  await anna.context().setOffline(true);
+  await say(anna, 'half an answer');
+  await anna.locator('.pending').waitFor();
+  await anna.context().setOffline(false);
+  await settled(anna); // as Anna
+  await other.click('#sign-out');
+  await anna.locator('#door', { hasText: 'Your session has ended' }).waitFor();
+  await anna.evaluate(() => { // as if it had no time to clean up
+    sessionStorage.setItem('parley.who', 'operator anna');
+    sessionStorage.setItem('parley.outbox.', JSON.stringify([{ clientId: 'x', message: { text: 'a secret of Anna' } }]));
+  });
+  await signIn(other, 'ben');
+  await other.locator('#account', { hasText: 'Ben' }).waitFor();
+  await anna.goto(url);
+  await anna.reload();
+  await anna.locator('#account', { hasText: 'Ben' }).waitFor();
+  assert.doesNotMatch(await anna.evaluate(() => document.body.textContent), /secret/);
+  assert.equal(await anna.evaluate(() => sessionStorage.getItem('parley.outbox.') ?? ''), '');
 });
 
 test('a banned visitor is told, and does not come back as somebody else', async (t) => {

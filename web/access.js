@@ -41,10 +41,10 @@ export class Access {
     return this.operator ? {} : { token: await this.token() };
   }
 
-  /** Returns the visitor's token: a new one if there is none, or if the time of the old one is nearly over. */
-  async token() {
+  /** Returns the visitor's token: a new one if there is none, or if much of the old one's time is over. It asks the server if it last did so `every` ms ago. */
+  async token(every = ASK_EVERY_MS) {
     const known = this.#known();
-    if (known && known === this.#asked.token && Date.now() - this.#asked.at < ASK_EVERY_MS) return known;
+    if (known && known === this.#asked.token && Date.now() - this.#asked.at < every) return known;
     let answer;
     try {
       answer = await this.#ask('POST', 'visitors', { token: known });

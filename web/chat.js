@@ -111,6 +111,7 @@ function changed() {
   const { live } = room;
   if (live.state === 'joined') {
     notice('');
+    front?.remind();
     showRoom();
     fillScreen();
     transmit();
@@ -239,7 +240,7 @@ function send(text) {
 async function transmit() {
   const here = room;
   if (here.sending) return;
-  const next = () => (room === here && here.live.state === 'joined' ? here.timeline.drafts.find((draft) => !draft.error && !here.stored.has(draft)) : undefined);
+  const next = () => (room === here && here.live.state === 'joined' && front?.ready !== false ? here.timeline.drafts.find((draft) => !draft.error && !here.stored.has(draft)) : undefined);
   for (let draft; (draft = here.sending = next()) !== undefined;) {
     const still = () => room === here && here.timeline.drafts.includes(draft);
     try {

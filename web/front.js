@@ -24,6 +24,7 @@ export class Front {
   #remember;
   #names = new Map(); // of people, by personKey
   #desk = null;
+  #who = ''; // personKey of this user
   #settings = {};
   #editing = null; // {roomId, seq, rev, message}
   #refusals = 0; // how often in a row the server has ended the connection
@@ -65,6 +66,7 @@ export class Front {
   go() {
     const { hash } = location;
     if (!this.access.operator && (hash === SIGN_IN || hash === ENDED)) {
+      clearTimeout(this.#timer);
       return this.#door('Sign in', hash === ENDED ? 'Your session has ended.' : 'For operators of this chat.', { form: true, back: true });
     }
     this.#door(null);
@@ -144,7 +146,7 @@ export class Front {
         locale: navigator.language?.slice(0, 35), timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       });
       if (settings.open) return notice('This server does not ask any more who you are.', 'Reload', () => location.reload());
-      this.#become(who);
+      if (!this.#become(who)) return;
       this.#settings = settings;
       if (!this.access.operator) {
         open.forEach((row) => this.learn(row));
@@ -164,16 +166,18 @@ export class Front {
     }
   }
 
-  /** Removes what somebody else has left in this tab. */
+  /** Takes the identity that the server says. Returns false if this tab has something of somebody else: then the page loads again without it. */
   #become(who) {
-    const key = personKey(who);
+    const key = personKey(who), before = this.#who || this.#remember.get('who', 'sessionStorage');
+    if (before && before !== key) {
+      this.#leaveFor(location.hash);
+      return false;
+    }
+    this.#who = key;
+    this.#remember.set('who', key, 'sessionStorage');
     $('account').hidden = !who.operatorId;
     $('account-name').textContent = who.name || who.operatorId || '';
-    if (this.#remember.get('who', 'sessionStorage') === key) return;
-    try {
-      for (const name of Object.keys(sessionStorage)) if (name.startsWith('parley.outbox.') && name !== 'parley.outbox.') sessionStorage.removeItem(name);
-    } catch { /* nothing is kept */ }
-    this.#remember.set('who', key, 'sessionStorage');
+    return true;
   }
 
   #lost(reason) {
@@ -197,7 +201,7 @@ export class Front {
   async #refresh() {
     if (this.access.operator) return;
     try {
-      await this.#page.client.request('refresh', { token: await this.access.token() });
+      await this.#page.client.request('refresh', { token: await this.access.token(0) });
     } catch { /* the next connection gets a new token */ }
   }
 
@@ -286,6 +290,9 @@ export class Front {
   /** Loads the page again, so that nothing of one person is left for the next one. */
   #leaveFor(hash) {
     this.#page.client.close();
+    try {
+      for (const key of Object.keys(sessionStorage)) if (key === 'parley.who' || key.startsWith('parley.outbox.')) sessionStorage.removeItem(key);
+    } catch { /* nothing is kept */ }
     history.replaceState(null, '', location.pathname + location.search + hash);
     location.reload();
   }
@@ -312,7 +319,12 @@ export class Front {
     this.#editing = message;
     $('composer').value = message.message.text;
     $('composer').focus();
-    this.#page.notice('You are changing a message.', 'Cancel', () => this.edit(''));
+    this.remind();
+  }
+
+  /** Says that a message is being edited, if that is so. */
+  remind() {
+    if (this.#editing) this.#page.notice('You are changing a message.', 'Cancel', () => this.edit(''));
   }
 
   /** Changes the message that is being edited. Returns false if there is none. An empty text changes nothing. */
