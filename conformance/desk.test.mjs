@@ -2,7 +2,7 @@
 // official client.
 import assert from 'node:assert/strict';
 import legacy from 'client-2.5.0';
-import { each } from './harness.mjs';
+import { each, test } from './harness.mjs';
 import { bearer, desk, newSecret, person, post, signer, watch } from './desk.mjs';
 import { until } from './request.mjs';
 
@@ -251,4 +251,117 @@ each('a visitor with a client of Socket.IO 2', async (t, way) => {
   assert.deepEqual([messages, reset], [[three], undefined]);
   for (const query of [undefined, { token: visitor.token }, { ticket }]) await assert.rejects(person(t, url, { ...way, connect: legacy, query }), { code: 'bad_token' }, 'none, one in an address, and a ticket for the second time');
   for (const { wire } of [old, back]) assert.doesNotMatch(wire, /claimed|newNote/);
+});
+
+test('the evening: operators who sign in, bans and erasures, by commands beside the running server', async (t) => {
+  const secret = newSecret();
+  const server = await desk(t, '--visitors', '--search', '--token-secret', secret);
+  const { url, command, filesWith } = server;
+  const run = async (words, input) => {
+    const done = await command(words, { input });
+    assert.deepEqual([done.code, done.stderr], [0, done.stderr], words.join(' '));
+    return done.stdout;
+  };
+  await run(['operator', 'add', 'ben', '--name', 'Ben', '--password-stdin'], 'correct horse battery\n');
+  assert.equal((await post(url, '/api/session', { login: 'ben', password: 'wrong horse battery' })).status, 401);
+  const session = await post(url, '/api/session', { login: 'ben', password: 'correct horse battery' });
+  contains(session, { status: 200, operatorId: 'ben', name: 'Ben', role: 'operator' });
+  const cookie = session.headers.get('set-cookie').split(';')[0];
+  const ben = await person(t, url, { extraHeaders: { Cookie: cookie, Origin: url } });
+  await ben.does('hello', {}); // with its first event, an operator is there
+  await assert.rejects(person(t, url, { extraHeaders: { Cookie: cookie, Origin: 'https://evil.example' } }), 'a cookie counts for our own pages only');
+  const anna = await person(t, url, { auth: { token: (await run(['token', 'create', '--operator', 'anna', '--name', 'Anna'])).trim() } });
+  const inbox = await watch(anna);
+  assert.deepEqual(inbox.operators.map(({ operatorId, status }) => [operatorId, status]), [['anna', 'online'], ['ben', 'online']]);
+
+  const talk = async (text) => {
+    const { token, userId } = await post(url, '/api/visitors', {});
+    const visitor = await person(t, url, { auth: { token } });
+    const { roomId } = await visitor.does('startConversation', { message: { text }, clientId: 'first' });
+    await visitor.does('joinRoom', { roomId });
+    await anna.does('joinRoom', { roomId, notes: true });
+    await inbox.row(roomId);
+    return { visitor, token, userId, roomId };
+  };
+  const ada = await talk('my-secret-address is 12 Main Street');
+  const eve = await talk('buy-cheap-watches');
+  await anna.does('sendMessage', { roomId: ada.roomId, message: { text: 'reply-to-ada' } });
+  await anna.does('addNote', { roomId: ada.roomId, message: { text: 'note-about-ada' } });
+  await ada.visitor.does('identify', { token: signer(secret)({ sub: 'u7', name: 'Lovelace-the-Countess', email: 'ada@shop.example' }) });
+  await ben.does('joinRoom', { roomId: ada.roomId });
+
+  // A ban ends the connection, and nobody gets back with the token, at any door.
+  const ended = new Promise((resolve) => { eve.visitor.socket.once('disconnect', resolve); });
+  await run(['ban', 'add', '--user', eve.userId, '--reason', 'spam']);
+  assert.equal(await ended, 'io server disconnect');
+  await assert.rejects(eve.visitor.comes(), { code: 'banned' });
+  assert.equal((await fetch(new URL(`/rooms/${eve.roomId}/events`, url), { headers: bearer(eve.token) })).status, 403);
+  await run(['ban', 'remove', '--user', eve.userId]);
+  await eve.visitor.comes();
+
+  // An erasure takes everything that a user has said, with what was answered and noted.
+  const bytes = ['my-secret-address', 'reply-to-ada', 'note-about-ada', 'Lovelace-the-Countess', 'ada@shop.example', 'u7"'];
+  assert.notDeepEqual(await filesWith(bytes[0]), [], 'there is something to erase');
+  await run(['erase', '--user', 'u7', '--yes']);
+  for (const who of [anna, ben, ada.visitor]) await who.hears('roomGone', ({ roomId }) => roomId === ada.roomId);
+  await until(function gone() { return inbox.gone.includes(ada.roomId); });
+  assert.deepEqual((await anna.does('listRooms', { filter: { status: 'all' } })).rooms.map(({ roomId }) => roomId), [eve.roomId]);
+  await anna.mayNot('not_found', 'getPerson', { userId: 'u7' });
+  for (const text of bytes) assert.deepEqual(await filesWith(text), [], text);
+  assert.match((await inbox.row(eve.roomId)).lastMessage.excerpt, /watches/, 'and nobody else\'s');
+  const after = await ada.visitor.does('startConversation', { message: { text: 'Hello again' } });
+  assert.notEqual(after.roomId, ada.roomId);
+
+  // Who is disabled is out at once.
+  const out = new Promise((resolve) => { ben.socket.once('disconnect', resolve); });
+  await run(['operator', 'disable', 'ben']);
+  assert.equal(await out, 'io server disconnect');
+  await anna.hears('operatorChanged', ({ operatorId, status }) => operatorId === 'ben' && status === 'offline');
+  await assert.rejects(ben.comes(), { code: 'bad_token' });
+  assert.equal((await post(url, '/api/session', { login: 'ben', password: 'correct horse battery' })).status, 401);
+  for (const secretText of [secret, 'correct horse', ada.token, cookie.split('=')[1], 'watches']) assert.ok(!server.log().includes(secretText), 'the log has no secrets');
+});
+
+each('the same desk in open mode, which believes what clients say', async (t, way) => {
+  const { url } = await desk(t);
+  const anna = await person(t, url, { auth: { operatorId: 'anna', name: 'Anna' } });
+  const ben = await person(t, url, { auth: { operatorId: 'ben', name: 'Ben' } });
+  const inbox = await watch(anna);
+  const ada = await person(t, url, { ...way, auth: { userId: 'ada', name: 'Ada' } });
+  contains((await ada.does('hello', {})), { me: { userId: 'ada', name: 'Ada', role: 'user' }, open: [] });
+  const { roomId } = await ada.does('startConversation', { message: { text: 'Hello?' } });
+  const joined = await ada.does('joinRoom', { roomId });
+  await inbox.row(roomId, (row) => row.waitingSince);
+  await anna.does('claimRoom', { roomId });
+  contains((await ben.mayNot('conflict', 'claimRoom', { roomId })).data.room, { operatorId: 'anna' });
+  await anna.does('joinRoom', { roomId, notes: true });
+  await anna.does('sendMessage', { roomId, message: { text: 'Good evening!' } });
+  await inbox.row(roomId, (row) => !row.waitingSince);
+  await anna.does('transferRoom', { roomId, operatorId: 'ben', note: 'confidential' });
+  await ada.leaves();
+  await anna.does('sendMessage', { roomId, message: { text: 'Still there?' } });
+  await ada.comes();
+  assert.deepEqual(texts(await ada.does('joinRoom', { roomId, after: joined.lastSeq, epoch: joined.epoch })), ['Good evening!', 'Still there?']);
+  await ada.does('markRead', { roomId, seq: 3 });
+  contains(await anna.hears('read', ({ by }) => by === 'user'), { seq: 3 });
+  await ada.does('editMessage', { roomId, seq: 1, message: { text: 'Hello!' } });
+  await ben.does('closeRoom', { roomId });
+  await ada.does('sendMessage', { roomId, message: { text: 'Yes.' } });
+  await inbox.row(roomId, (row) => row.status === 'open' && row.operatorId === 'ben'); // who is still there
+  for (const event of ['identify', 'refresh']) await ada.mayNot('forbidden', event, { token: 'x' });
+  assert.doesNotMatch(ada.wire, /confidential|claimed|newNote|~notes/);
+
+  // A client that knows nothing of all this goes on as ever.
+  const plain = await person(t, url, way);
+  const other = await person(t, url, way);
+  await plain.does('joinRoom', { roomId: 'lounge', userId: 'tom', name: 'Tom' });
+  await other.does('joinRoom', { roomId: 'lounge' });
+  contains(await plain.hears('presence'), { roomId: 'lounge', type: 'join', count: 2 });
+  const sent = await plain.does('sendMessage', { roomId: 'lounge', message: 'hi', clientId: '1' });
+  assert.deepEqual(await other.hears('newMessage'), sent);
+  contains(sent, { roomId: 'lounge', seq: 1, userId: 'tom', message: 'hi' });
+  assert.deepEqual((await other.does('history', { roomId: 'lounge' })).messages, [sent]);
+  await until(async function typing() { await plain.does('typing', { roomId: 'lounge' }); return other.events.some(([event]) => event === 'typing'); });
+  assert.deepEqual(new Set(plain.events.concat(other.events).map(([event]) => event)), new Set(['presence', 'newMessage', 'typing']));
+  assert.deepEqual((await anna.does('listRooms', { filter: { status: 'all' } })).rooms.map((row) => row.roomId), [roomId], 'free rooms are none of the desk');
 });

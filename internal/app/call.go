@@ -169,6 +169,9 @@ func parseFlags(flags *flag.FlagSet, args []string, allowed func(name string) bo
 	}
 	for {
 		if err := flags.Parse(args); err != nil {
+			if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
+				err = fmt.Errorf("--%s: there is no such flag; see parley help", name)
+			}
 			return nil, nil, err
 		}
 		parsed := len(args) - flags.NArg()
