@@ -5,11 +5,17 @@ import (
 	"encoding/json"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 // maxPatch is the maximum size of a merge patch in bytes. It may be larger than what it makes,
 // because it also names what goes.
 const maxPatch = 4 * MaxAttributes
+
+// maxNesting is how deep attributes may be nested. Each level of a patch is read once for each level
+// around it, SQLite reads no JSON that is nested more than 1,000 deep, and some clients even less.
+const maxNesting = 64
 
 // MergePatch applies a JSON merge patch to a JSON document (RFC 7396, section 2). A nil target is a
 // document that does not exist yet. In the result, the members of objects that the patch touches are
@@ -84,7 +90,13 @@ func checkPatch(patch json.RawMessage) error {
 		return nil
 	case len(patch) > maxPatch:
 		return ErrTooLarge.because("attributes have " + strconv.Itoa(len(patch)) + " bytes")
-	case !utf8.Valid(patch) || !json.Valid(patch):
+	case !utf8.Valid(patch):
+		return ErrBadDraft.because("attributes are not JSON")
+	}
+	switch jsonscan.Check(patch, maxNesting) {
+	case jsonscan.ErrDepth:
+		return ErrBadDraft.because("attributes are nested more than " + strconv.Itoa(maxNesting) + " deep")
+	case jsonscan.ErrSyntax:
 		return ErrBadDraft.because("attributes are not JSON")
 	}
 	if m, err := members(patch); err != nil || m == nil {

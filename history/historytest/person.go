@@ -71,6 +71,7 @@ func testPerson(t *testing.T, store rooms) {
 		{"name with a line break", history.ErrBadDraft, history.Person{UserID: "ann", Name: "a\nb"}},
 		{"long address", history.ErrBadDraft, history.Person{UserID: "ann", Email: long(history.MaxEmail + 1)}},
 		{"attributes are a list", history.ErrBadDraft, history.Person{UserID: "ann", Attributes: json.RawMessage(`[]`)}},
+		{"deep attributes", history.ErrBadDraft, history.Person{UserID: "ann", Attributes: json.RawMessage(`{"a":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`)}},
 		{"large attributes", history.ErrTooLarge, history.Person{UserID: "ann", Attributes: json.RawMessage(`{"a":"` + long(history.MaxAttributes) + `"}`)}},
 	} {
 		if _, err := store.PutPerson(ctx, test.p); !errors.Is(err, test.want) {

@@ -43,7 +43,7 @@ type owner struct {
 type ticket struct {
 	id           string
 	who          *auth.Identity
-	method, path string
+	method, path string // of the path, the digest: a path may be long, and tickets are many
 	ends         time.Time
 	place        *list.Element // in idle; nil while a feed uses it
 	feed         *Feed
@@ -70,7 +70,7 @@ func (t *Tickets) Issue(who *auth.Identity, method, path string) (Secret, time.T
 	if t.tickets == nil {
 		t.tickets, t.of = make(map[string]*ticket), make(map[owner]int)
 	}
-	k := &ticket{id: secret.digest(), who: who, method: method, path: path}
+	k := &ticket{id: secret.digest(), who: who, method: method, path: Secret(path).digest()}
 	t.tickets[k.id] = k
 	t.of[of]++
 	t.restLocked(k, now)
@@ -89,7 +89,7 @@ func (t *Tickets) Use(secret Secret, method, path string) (*auth.Identity, error
 	if k == nil {
 		return nil, errTicket
 	}
-	fits, used := k.method == method && k.path == path, k.feed != nil
+	fits, used := k.method == method && k.path == Secret(path).digest(), k.feed != nil
 	if k.place != nil {
 		t.removeLocked(k)
 	}
@@ -117,7 +117,7 @@ func (t *Tickets) Open(secret Secret, path string, position int64, over func()) 
 	defer t.mu.Unlock()
 	t.sweepLocked(time.Now())
 	k := t.tickets[secret.digest()]
-	if k == nil || k.method != "GET" || k.path != path || position < k.position {
+	if k == nil || k.method != "GET" || k.path != Secret(path).digest() || position < k.position {
 		return nil, errTicket
 	}
 	if k.place != nil {

@@ -2,6 +2,8 @@ package access_test
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -207,4 +209,29 @@ func TestTicketsModel(t *testing.T) {
 			rt.Fatal(err)
 		}
 	})
+}
+
+// A ticket for a long path takes no more memory than one for a short path.
+func TestTicketsAreSmall(t *testing.T) {
+	const identities, each, most = 16, 256, 1000 // bytes
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	tickets := new(access.Tickets)
+	before := heap()
+	for i := range identities {
+		who := &auth.Identity{Subject: fmt.Sprint("u", i), Role: auth.User}
+		for range each {
+			if _, _, err := tickets.Issue(who, "GET", "/"+strings.Repeat("x", 1999)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if size := (int64(heap()) - int64(before)) / (identities * each); size > most {
+		t.Errorf("a ticket takes %d bytes, want at most %d", size, most)
+	}
+	runtime.KeepAlive(tickets)
 }

@@ -103,6 +103,8 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "variable", environ: []string{"PARLEY_PING=1"}, want: "PARLEY_PING: there is no such setting"},
 		{name: "port", environ: []string{"PARLEY_PORT=9000"}, want: "PARLEY_PORT: there is no such setting"},
 		{name: "networks", flags: map[string]string{"trusted-proxies": "10.0.0.0/33"}, want: `--trusted-proxies: "10.0.0.0/33" is not allowed: want networks`},
+		{name: "room of a user and others", flags: map[string]string{"open-rooms": "news=r,mine-{sub}*=rw"}, want: `--open-rooms: "news=r,mine-{sub}*=rw" is not allowed: want rooms with rights such as news=r`},
+		{name: "star within a room", flags: map[string]string{"open-rooms": "a*b=r"}, want: `--open-rooms: "a*b=r" is not allowed: want rooms`},
 		{name: "lower case variable", environ: []string{"PARLEY_addr=:1"}, want: "PARLEY_addr: there is no such setting"},
 		{name: "value of a variable", environ: []string{"PARLEY_ADDR=8080"}, want: `PARLEY_ADDR: "8080" is not allowed: want host:port`},
 		{name: "key", file: `pong-interval = "1s"`, want: "pong-interval: there is no such setting"},

@@ -100,7 +100,7 @@ func (c *Config) settings() []setting {
 
 		{"Access", "visitors", "false", "Let people chat who have no account: the server makes up a user for each browser, and signs its token. Nothing is stored before the first message.", boolean(&c.Visitors)},
 		{"", "widget-origins", "", "Sites whose pages may ask for visitors' tokens, such as `https://shop.example`, separated by commas; `*` means all sites. The server's own page always may.", origins(&c.WidgetOrigins)},
-		{"", "open-rooms", "", "Rooms that everybody with an identity may use, and the rights there, separated by commas: `news=r,lounge-*=rwp`. A room may be a prefix that ends with `*`, and contain `{sub}` for the user's id. The rights are `r` (read), `w` (write), `p` (see who is there) and `m` (manage).", grants(&c.OpenRooms)},
+		{"", "open-rooms", "", "Rooms that everybody with an identity may use, and the rights there, separated by commas: `news=r,lounge-*=rwp`. A room may be a prefix that ends with `*`, and contain `{sub}` for the user's id, but not directly before the `*`. The rights are `r` (read), `w` (write), `p` (see who is there) and `m` (manage).", grants(&c.OpenRooms)},
 		{"", "token-secret", "", "Secrets that sign the tokens of your users with HS256, separated by commas; each at least 32 bytes. The first one is for `parley token create`; all of them verify, so you can change a secret without signing anybody out. Better give this in `token-secret-file` than on a command line.", secrets(&c.TokenSecrets)},
 		{"", "token-secret-file", "", "File with such secrets, one per line.", optional(&c.TokenSecretFile)},
 		{"", "token-keys", "", "Files with public keys, separated by commas, whose owners sign tokens with RS256, PS256, ES256 or EdDSA: PEM or JWK. Write `NAME=FILE` to give a key the `kid` NAME.", listOfAny(&c.TokenKeys)},
@@ -340,7 +340,7 @@ func keySets(to *map[string]string) value {
 }
 
 func grants(to *auth.Grants) value {
-	return parsed(to, "rooms with rights such as news=r,lounge-*=rwp", func(s string) (auth.Grants, error) {
+	return parsed(to, "rooms with rights such as news=r,lounge-*=rwp, with * at the end only and not after {sub}", func(s string) (auth.Grants, error) {
 		var l auth.Grants
 		for _, part := range splitList(s) {
 			i := strings.LastIndexByte(part, '=')
@@ -351,7 +351,11 @@ func grants(to *auth.Grants) value {
 			if err != nil {
 				return nil, err
 			}
-			l = append(l, auth.Grant{Pattern: part[:i], Rights: rights})
+			pattern := part[:i]
+			if strings.Contains(strings.TrimSuffix(pattern, "*"), "*") || strings.HasSuffix(pattern, "{sub}*") { // the rooms of user u12 would be those of u1, too
+				return nil, errNotAllowed
+			}
+			l = append(l, auth.Grant{Pattern: pattern, Rights: rights})
 		}
 		return l, nil
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 // StartConversation begins a conversation of the user that the client is. If the user has as many open
@@ -264,8 +265,8 @@ func withVisit(attributes map[string]json.RawMessage, v *visit) json.RawMessage 
 
 // checkAttributes refuses what cannot be attributes, or a merge patch of some.
 func checkAttributes(object json.RawMessage) error {
-	if len(object) > history.MaxAttributes || !bytes.HasPrefix(bytes.TrimLeft(object, " \t\r\n"), []byte("{")) || !json.Valid(object) {
-		return Refuse(BadPayload, "attributes must be an object of at most %d bytes", history.MaxAttributes)
+	if len(object) > history.MaxAttributes || !bytes.HasPrefix(bytes.TrimLeft(object, " \t\r\n"), []byte("{")) || jsonscan.Check(object, maxDepth) != nil {
+		return Refuse(BadPayload, "attributes must be an object of at most %d bytes, nested at most %d deep", history.MaxAttributes, maxDepth)
 	}
 	return nil
 }

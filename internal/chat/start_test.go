@@ -226,6 +226,7 @@ func TestBadStarts(t *testing.T) {
 			"clientId":   {ClientID: strings.Repeat("x", 129), Message: text("m")},
 			"attributes": {Attributes: json.RawMessage(`[1]`)},
 			"much":       {Attributes: json.RawMessage(`{"x":"` + strings.Repeat("x", 5000) + `"}`)},
+			"deep":       {Attributes: json.RawMessage(`{"x":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`)},
 			"page":       {Page: &conversation.VisitedPage{URL: strings.Repeat("x", 2001)}},
 			"message":    {Message: json.RawMessage(`{`)},
 		} {
