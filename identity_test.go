@@ -188,11 +188,14 @@ func (o *opener) Everybody() *auth.Identity {
 func TestOpener(t *testing.T) {
 	o := new(opener)
 	srv, url := serve(t, &parley.Options{Authorize: o})
-	srv.On("who", func(p *parley.Packet) error { return p.Ack(p.Socket().Identity().Name) })
+	srv.On("who", func(p *parley.Packet) error {
+		return p.Ack(p.Socket().Identity().Name, p.Socket().Handshake().Auth)
+	})
 	c := dial(t, url)
 	c.connect("", token("eve"))
 	c.send(`420["who"]`)
-	c.expect(`430["somebody"]`)
+	c.expect(`430["somebody",{"token":"eve"}]`) // who it says it is stays known
+
 	srv.Of("/screened").Use(func(context.Context, *parley.Socket) error { return nil })
 	c.connect("/screened", "")
 	if asked := o.requests(); len(asked) > 0 {
@@ -222,7 +225,7 @@ func TestOpener(t *testing.T) {
 	d := dial(t, url)
 	d.connect("", token("ann"))
 	d.send(`420["who"]`)
-	d.expect(`430[""]`)
+	d.expect(`430["",null]`)
 	if asked := o.requests(); len(asked) != 1 {
 		t.Errorf("%d clients were asked", len(asked))
 	}

@@ -206,6 +206,7 @@ func failDesk(path string) error {
 	if failed, err := failing(8); err != nil || failed != [8]bool{} {
 		return fmt.Errorf("at the beginning: %v, %w", failed, err)
 	}
+	release := s.HoldSnapshot(nil) // the log cannot begin anew while somebody reads
 	info, err := os.Stat(path + "-wal")
 	if err != nil {
 		return err
@@ -234,6 +235,7 @@ func failDesk(path string) error {
 			return fmt.Errorf("%s, while writes fail: %w", what, err)
 		}
 	}
+	release()
 	if err := lift(); err != nil {
 		return err
 	}

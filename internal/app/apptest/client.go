@@ -51,12 +51,21 @@ func Connect(ctx context.Context, url string) (*Client, error) {
 
 // ConnectWith is Connect with additional fields in the request's header.
 func ConnectWith(ctx context.Context, url string, header http.Header) (*Client, error) {
+	return connect(ctx, url, header, "")
+}
+
+// ConnectAs is Connect with the payload of CONNECT, JSON.
+func ConnectAs(ctx context.Context, url, auth string) (*Client, error) {
+	return connect(ctx, url, nil, auth)
+}
+
+func connect(ctx context.Context, url string, header http.Header, auth string) (*Client, error) {
 	conn, _, err := ws.Dial(ctx, url+"/socket.io/?EIO=4&transport=websocket", &ws.DialOptions{Header: header})
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{conn: conn, done: make(chan struct{}), news: make(chan struct{})}
-	if err := c.handshake(ctx); err != nil {
+	if err := c.handshake(ctx, auth); err != nil {
 		conn.CloseNow()
 		return nil, err
 	}
@@ -64,11 +73,11 @@ func ConnectWith(ctx context.Context, url string, header http.Header) (*Client, 
 	return c, nil
 }
 
-func (c *Client) handshake(ctx context.Context) error {
+func (c *Client) handshake(ctx context.Context, auth string) error {
 	if open, err := c.read(ctx); err != nil || !strings.HasPrefix(open, "0{") {
 		return fmt.Errorf("want an OPEN packet, got %q, %v", open, err)
 	}
-	if err := c.Write(ctx, "40"); err != nil {
+	if err := c.Write(ctx, "40"+auth); err != nil {
 		return err
 	}
 	connected, err := c.read(ctx)
