@@ -26,6 +26,7 @@ type console struct {
 	*peer
 	client *chat.Client
 	who    *auth.Identity
+	told   map[string]string // of operators; see presences
 
 	mu       sync.Mutex
 	rows     map[string]conversation.Room
@@ -41,7 +42,7 @@ func newConsole(t *testing.T, s *chat.Service, h *hall, id string) *console {
 }
 
 func newConsoleOf(t *testing.T, s *chat.Service, h *hall, who *auth.Identity) *console {
-	c := &console{peer: &peer{id: who.Subject + "-12345678", hall: h}}
+	c := &console{peer: &peer{id: who.Subject + "-12345678", hall: h}, told: make(map[string]string)}
 	c.client = s.Connect(c)
 	c.become(t, who)
 	return c
