@@ -101,7 +101,7 @@ export async function person(t, url, options = {}) {
 
 /**
  * Keeps an operator's list of conversations as docs/protocol.md says: rows of the answer, then every
- * newer one.
+ * newer one; and it watches again when conversations were erased.
  */
 export async function watch(operator, request = {}) {
   const rows = new Map();
@@ -109,9 +109,16 @@ export async function watch(operator, request = {}) {
   const self = { rows, gone: [] };
   operator.socket.on('roomChanged', ({ room, position }) => { take(room); self.position = Math.max(self.position, position ?? 0); });
   operator.socket.on('roomGone', ({ roomId }) => { rows.delete(roomId); self.gone.push(roomId); });
-  const answer = await operator.does('watchRooms', request);
-  Object.assign(self, answer, { rows });
-  answer.rooms.forEach(take);
+  const begin = async (from) => {
+    const answer = await operator.does('watchRooms', { ...request, ...from });
+    if (answer.reset) rows.clear();
+    Object.assign(self, answer, { rows });
+    answer.rooms.forEach(take);
+  };
+  operator.socket.on('error', ({ event, code }) => {
+    if (event === 'watchRooms' && code === 'gone') begin({ after: self.position, epoch: self.epoch });
+  });
+  await begin();
   /** Resolves with the row of a conversation once the condition holds for it. */
   self.row = async (roomId, condition = () => true) => {
     await until(function row() { return rows.has(roomId) && condition(rows.get(roomId)); });
