@@ -33,7 +33,7 @@ format:
 	if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
 
 race:
-	for dir in $(MODULES); do (cd $$dir && $(GO) test -race -timeout 30m ./...); done
+	for dir in $(MODULES); do (cd $$dir && $(GO) test -race -timeout 60m ./...); done
 
 # The store's database is translated C, anew for each platform, which takes a minute each.
 cross:

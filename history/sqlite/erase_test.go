@@ -56,7 +56,7 @@ func fillForErasure(t *testing.T, s *sqlite.Store) (gone, stays []string) {
 		drafts = append(drafts, history.Draft{RoomID: room, UserID: user, ClientID: fmt.Sprint(text, "c"),
 			Message: fmt.Appendf(nil, `{"text":"%s and some more, %0*d"}`, text, rand.IntN(300), 0)})
 	}
-	for n := range 3000 {
+	for n := range 1000 {
 		mine, other := word("mine", n), word("other", n)
 		gone, stays = append(gone, mine), append(stays, other)
 		add("own room of the erased", "the-erased-one", mine)
@@ -87,7 +87,7 @@ func TestErase(t *testing.T) {
 	path := filepath.Join(dir, "history.db")
 	s := openSearch(t, path)
 	gone, stays := fillForErasure(t, s)
-	wantHits(t, s, "more", 6600-300) // notes are not found
+	wantHits(t, s, "more", 2200-100) // notes are not found
 	if found := traces(t, dir, gone); len(found) < len(gone) {
 		t.Fatalf("before, only %d of %d", len(found), len(gone))
 	}
@@ -109,7 +109,7 @@ func TestErase(t *testing.T) {
 	e, err := s.EraseUser(t.Context(), "the-erased-one")
 	close(stop)
 	n := <-written
-	if err != nil || len(e.Rooms) != 1 || e.Messages != 3300 || len(e.Changed) != 300 {
+	if err != nil || len(e.Rooms) != 1 || e.Messages != 1100 || len(e.Changed) != 100 {
 		t.Errorf("erased %d rooms, %d messages; %d tombstones, %v", len(e.Rooms), e.Messages, len(e.Changed), err)
 	}
 	if found := traces(t, dir, gone); len(found) > 0 {
@@ -118,7 +118,7 @@ func TestErase(t *testing.T) {
 	if found := traces(t, dir, stays); len(found) < len(stays) {
 		t.Errorf("of the others, only %d of %d stayed", len(found), len(stays))
 	}
-	wantHits(t, s, "more", 3000)
+	wantHits(t, s, "more", 1000)
 	wantHits(t, s, "meanwhile", n)
 	must(t, s.Close(), sound(path))
 	if found := traces(t, dir, gone); len(found) > 0 {
@@ -159,7 +159,7 @@ func TestEraseNeeds(t *testing.T) {
 		if name != "the log" {
 			must(t, s.Checkpoint())
 		}
-		if found := traces(t, dir, gone[:3000]); len(found) == 0 {
+		if found := traces(t, dir, gone[:1000]); len(found) == 0 {
 			t.Errorf("without %s, nothing is left", name)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	pruneRows  = 1000 // messages of a room that are deleted in one commit, and of its notes
-	pruneRooms = 500  // rooms that one step looks at
+	pruneRows  = 1000 // messages of a room that one commit deletes, and of its notes; rooms follow while there are fewer
+	pruneRooms = 100  // rooms that one commit prunes at most
 )
 
 // prunableQuery selects the rooms that have something to prune, with their notes. If older messages
@@ -82,16 +82,25 @@ func (s *Store) Prune(ctx context.Context, rule history.PruneRule) (p history.Pr
 	if err != nil {
 		return p, err
 	}
-	for _, r := range rooms {
-		done, err := s.pruneRoom(ctx, rule, r, &p)
-		if err != nil || done {
-			p.More = done // one commit in one step
+	var chunk []prunable
+	for size := 0; len(rooms) > 0 && size < pruneRows && len(chunk) < pruneRooms; rooms = rooms[1:] {
+		r := rooms[0]
+		if err := s.measure(ctx, rule, &r); err != nil {
 			return p, err
 		}
-		after = r.room.id
+		if n := r.room.rows() + r.notes.rows(); n > 0 {
+			chunk = append(chunk, r)
+			size += n
+		} else if len(chunk) == 0 {
+			after = r.room.id
+		}
 	}
-	after, p.More = last, last > 0 && rule.Room == ""
-	return p, nil
+	if len(chunk) == 0 {
+		after, p.More = last, last > 0 && rule.Room == ""
+		return p, nil
+	}
+	p.More = true // of these rooms, or of others
+	return p, s.prune(ctx, rule, chunk, &p)
 }
 
 // before returns the time before which a rule selects messages, in milliseconds.
@@ -135,10 +144,9 @@ func (s *Store) prunable(ctx context.Context, rule history.PruneRule, after int6
 	return rooms, last, err
 }
 
-// pruneRoom deletes in one commit what goes in a room and its notes, up to pruneRows of each. It
-// reports whether anything was deleted.
-func (s *Store) pruneRoom(ctx context.Context, rule history.PruneRule, room prunable, p *history.Pruned) (done bool, err error) {
-	err = s.read(ctx, func(r *reader) (err error) {
+// measure finds out what goes in a room and its notes, up to pruneRows messages of each.
+func (s *Store) measure(ctx context.Context, rule history.PruneRule, room *prunable) error {
+	return s.read(ctx, func(r *reader) (err error) {
 		old := before(rule)
 		if room.room.upTo, err = r.prunableUpTo(ctx, room.room, old, rule.Keep); err != nil {
 			return err
@@ -149,44 +157,53 @@ func (s *Store) pruneRoom(ctx context.Context, rule history.PruneRule, room prun
 		room.notes.upTo, err = r.prunableUpTo(ctx, room.notes, old, 0)
 		return err
 	})
-	if err != nil || room.room.upTo == 0 && room.notes.upTo == 0 {
-		return false, err
-	}
-	var deleted int64
-	err = s.write(ctx, "prune", func(ctx context.Context, w *writer) error {
+}
+
+// rows returns how many messages go at most.
+func (p *part) rows() int { return int(max(0, p.upTo-p.floor)) }
+
+// prune deletes in one commit what goes in some rooms and their notes.
+func (s *Store) prune(ctx context.Context, rule history.PruneRule, rooms []prunable, p *history.Pruned) error {
+	var done history.Pruned
+	err := s.write(ctx, "prune", func(ctx context.Context, w *writer) error {
+		done = history.Pruned{}
 		return w.transact(ctx, func() error {
 			if err := w.refresh(ctx); err != nil {
 				return err
 			}
-			var still bool // not reopened, nor erased
-			if err := w.conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM rooms
-				WHERE id = ? AND (user_id IS NULL OR status = 'closed' OR NOT ?))`, room.room.id, rule.Closed).Scan(&still); err != nil || !still {
-				return err
-			}
-			done = true
-			for _, part := range []part{room.room, room.notes} {
-				if part.upTo == 0 {
-					continue
-				}
-				n, err := w.deleteUpTo(ctx, part.id, part.upTo)
-				if err != nil {
+			for i := range rooms {
+				if err := w.prune(ctx, rule, &rooms[i], &done); err != nil {
 					return err
 				}
-				deleted += n
 			}
 			return nil
 		})
 	})
-	if err != nil || !done {
-		return false, err
+	if err != nil {
+		return err
 	}
-	p.Messages += int(deleted)
+	p.Messages, p.Rooms = done.Messages, done.Rooms
+	return nil
+}
+
+func (w *writer) prune(ctx context.Context, rule history.PruneRule, room *prunable, p *history.Pruned) error {
+	var still bool // not reopened, nor erased
+	if err := w.conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM rooms
+		WHERE id = ? AND (user_id IS NULL OR status = 'closed' OR NOT ?))`, room.room.id, rule.Closed).Scan(&still); err != nil || !still {
+		return err
+	}
 	for _, part := range []part{room.room, room.notes} {
-		if part.upTo > 0 {
-			p.Rooms = append(p.Rooms, part.name)
+		if part.upTo == 0 {
+			continue
 		}
+		n, err := w.deleteUpTo(ctx, part.id, part.upTo)
+		if err != nil {
+			return err
+		}
+		p.Messages += int(n)
+		p.Rooms = append(p.Rooms, part.name)
 	}
-	return true, nil
+	return nil
 }
 
 // prunableUpTo returns the largest seq that goes among the first pruneRows messages: those from before
