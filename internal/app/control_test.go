@@ -288,7 +288,7 @@ func TestDirectoryTooDeepForSocket(t *testing.T) {
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings: %s", n, log)
 	}
-	defer app.SetReachFor(0)()
+	t.Cleanup(app.SetReachFor(0))
 	code, _, stderr := s.run("", "operator", "list")
 	if code != 3 || !strings.Contains(stderr, "stop it first") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("exit code %d, %q", code, stderr)

@@ -237,7 +237,7 @@ func (s *failingReads) Changes(ctx context.Context, room string, since int64, l 
 // comes back misses nothing.
 func TestFeedWhoseStoreFails(t *testing.T) {
 	const n = 1200
-	defer app.SetStoreTimeout(100 * time.Millisecond)()
+	t.Cleanup(app.SetStoreTimeout(100 * time.Millisecond))
 	for name, failure := range map[string]error{
 		"as stores fail":        history.ErrUnavailable.Wrap("read", errors.New("disk is gone")),
 		"with a foreign error":  errors.New("disk is gone"),

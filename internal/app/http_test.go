@@ -132,7 +132,7 @@ func TestBodiesThatStall(t *testing.T) {
 
 // The server drops a client that reads nothing and asks for more than fits in the buffers.
 func TestAnswersThatAreNotTaken(t *testing.T) {
-	defer app.SetAnswerTimeout(50 * time.Millisecond)()
+	t.Cleanup(app.SetAnswerTimeout(50 * time.Millisecond))
 	address := strings.TrimPrefix(start(t, testConfig()).url, "http://")
 	for _, request := range []string{"GET /parley.js", "GET /metrics", "POST /nothing", "OPTIONS /rooms/a/events", "PUT /rooms/a/events"} {
 		nc, err := net.Dial("tcp", address)
