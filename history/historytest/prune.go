@@ -43,7 +43,7 @@ func prune(t *testing.T, store history.Pruner, rule history.PruneRule) (messages
 		if err != nil {
 			t.Fatalf("prune %+v: %v", rule, err)
 		}
-		if p.Messages > 3000 {
+		if p.Messages > 2000 {
 			t.Errorf("%d messages in one step", p.Messages)
 		}
 		messages += p.Messages

@@ -83,12 +83,16 @@ func (s *Store) Prune(ctx context.Context, rule history.PruneRule) (p history.Pr
 		return p, err
 	}
 	var chunk []prunable
-	for size := 0; len(rooms) > 0 && size < pruneRows && len(chunk) < pruneRooms; rooms = rooms[1:] {
-		r := rooms[0]
+	size := 0
+	for _, r := range rooms {
 		if err := s.measure(ctx, rule, &r); err != nil {
 			return p, err
 		}
-		if n := r.room.rows() + r.notes.rows(); n > 0 {
+		n := r.room.rows() + r.notes.rows()
+		if len(chunk) > 0 && size+n > pruneRows || len(chunk) == pruneRooms {
+			break
+		}
+		if n > 0 {
 			chunk = append(chunk, r)
 			size += n
 		} else if len(chunk) == 0 {
