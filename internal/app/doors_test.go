@@ -283,6 +283,14 @@ func TestCookieFromAnotherOrigin(t *testing.T) {
 			t.Errorf("%s, POST: %d %s", name, status, body)
 		}
 	}
+	// A cookie proves nothing beside a token that is no good. Other auth data do not matter.
+	for auth, ok := range map[string]bool{`{"theme":"token"}`: true, `{"token":"no token"}`: false, `{"token":7}`: false} {
+		who := from()
+		who.auth = auth
+		if _, err := d.connect("websocket", who); (err == nil) != ok {
+			t.Errorf("a cookie with auth %s: %v", auth, err)
+		}
+	}
 	form := from("Origin", "https://evil.example", "Content-Type", "application/x-www-form-urlencoded")
 	if status, _, _ := d.request("POST", "/api/tickets", form.header, "path=/rooms/lounge/events"); status != 403 {
 		t.Errorf("form of another page: %d", status)

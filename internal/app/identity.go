@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -194,7 +195,7 @@ func (g *gate) prove(ctx context.Context, r *auth.Request, h *handshake) (who *a
 	switch {
 	case missing == nil:
 		who, err = g.token(ctx, token)
-	case len(r.Payload) > len("{}") && bytes.Contains(r.Payload, []byte(`"token"`)), h == nil:
+	case hasToken(r.Payload), h == nil:
 		err = refused(missing)
 	case h.err != nil || h.ticket != nil:
 		who, err = h.ticket, h.err
@@ -210,6 +211,13 @@ func (g *gate) prove(ctx context.Context, r *auth.Request, h *handshake) (who *a
 		return nil, err
 	}
 	return who, nil
+}
+
+// hasToken reports whether the auth payload of a client has a token, good or not.
+func hasToken(payload json.RawMessage) bool {
+	var members map[string]json.RawMessage
+	json.Unmarshal(payload, &members) // what is no object has none
+	return members["token"] != nil
 }
 
 // token returns the identity that a token or a program's key proves. The error is an *access.Error.
