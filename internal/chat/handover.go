@@ -23,10 +23,7 @@ func (c *Client) ClaimRoom(ctx context.Context, q conversation.RoomRequest) (con
 // TransferRoom gives a conversation to an operator, or to nobody. In a closed server, the operator must be
 // one that exists.
 func (c *Client) TransferRoom(ctx context.Context, q conversation.TransferRequest) (conversation.Room, error) {
-	to := ""
-	if q.OperatorID != nil {
-		to = *q.OperatorID
-	}
+	to := q.OperatorID.OperatorID
 	if err := checkTexts([]text{{"operatorId", to, history.MaxMemberID}, {"note", q.Note, maxNote}}); err != nil {
 		return conversation.Room{}, err
 	}

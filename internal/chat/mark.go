@@ -68,8 +68,8 @@ func (c *Client) marking(ctx context.Context, event string, q *conversation.Mark
 	switch {
 	case err != nil:
 		return st, err
-	case q.Seq < 0:
-		return st, Refuse(BadPayload, "seq cannot be negative")
+	case q.Seq < 1:
+		return st, Refuse(BadPayload, "seq must be at least 1")
 	case c.service.can.reads == nil:
 		return st, errLacking
 	}

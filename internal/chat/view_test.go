@@ -53,7 +53,7 @@ func TestWhatUsersSee(t *testing.T) {
 			if _, err := bob.mark(room, 1); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: new(string), Note: secret}); err != nil {
+			if _, err := anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: conversation.Holder{Given: true}, Note: secret}); err != nil {
 				t.Fatal(err)
 			}
 			bob.Close()
