@@ -308,3 +308,49 @@ func TestPersonsOfALimitedOperator(t *testing.T) {
 		}
 	})
 }
+
+// Where a user is stays known while a client of it is there: when a visitor becomes a user, and when another
+// tab closes.
+func TestPageStays(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		visitor, tab, anna := d.visitor("v_1"), d.visitor("v_1"), d.operator("anna")
+		room := visitor.start("hello")
+		is := func(url string) {
+			t.Helper()
+			list, err := anna.ListRooms(d.Context(), conversation.ListRequest{})
+			if err != nil || len(list.Rooms) != 1 || list.Rooms[0].RoomID != room {
+				t.Fatalf("%+v, %v", list, err)
+			}
+			var at string
+			if page := list.Rooms[0].Page; page != nil {
+				at = page.URL
+			}
+			if at != url {
+				t.Errorf("the user is at %q, want %q", at, url)
+			}
+		}
+		at := func(p *person, url string) {
+			t.Helper()
+			if _, err := p.Hello(d.Context(), conversation.HelloRequest{Page: &conversation.VisitedPage{URL: url}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at(visitor, "/cart")
+		at(tab, "/shoes")
+		is("/shoes")
+		tab.Close()
+		is("/cart")
+		if _, err := visitor.Identify(d.Context(), &auth.Identity{Subject: "u7", Role: auth.User, Name: "Ann"}); err != nil {
+			t.Fatal(err)
+		}
+		is("/cart")
+		second := d.user("u7")
+		is("/cart")
+		second.Close()
+		is("/cart")
+		at(visitor, "/pay")
+		is("/pay")
+		visitor.Close()
+		is("")
+	})
+}
