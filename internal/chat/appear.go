@@ -38,9 +38,12 @@ func (c *Client) appear(old, who *auth.Identity) {
 
 // entered makes the client one that is seen in a room.
 func (c *Client) entered(room string, m *membership) {
-	owner := m.access.Load().owner
+	a := m.access.Load()
+	owner := a.owner
 	if v := c.viewing.Load(); v != nil {
 		v.enter(room, owner)
+	} else if a.pending != nil {
+		return // operators hear of users who have written
 	} else if who := c.who.Load(); owner != "" && who != nil && who.Subject == owner {
 		c.service.visitors.list(owner)
 	}

@@ -173,12 +173,20 @@ func (c *Client) Identify(ctx context.Context, user *auth.Identity) (answer conv
 			return answer, err
 		}
 	}
-	s.pending.drop(visitor.Subject)
+	pending, begun := s.pending.give(visitor.Subject, s.conversationOf(user))
+	if m := c.memberships[pending]; m != nil {
+		now := *m.access.Load()
+		now.owner, now.pending = user.Subject, begun
+		m.access.Store(&now)
+	}
 	if err := c.SetIdentity(ctx, user); err != nil {
 		return answer, err
 	}
+	if pending != "" {
+		s.reconsider(pending, user.Subject, begun)
+	}
 	for i := range merged {
-		s.reconsider(merged[i].Room.RoomID, user.Subject)
+		s.reconsider(merged[i].Room.RoomID, user.Subject, nil)
 		s.roomChanged(&merged[i].Room)
 	}
 	answer.Merged = len(merged)
