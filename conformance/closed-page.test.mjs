@@ -204,7 +204,8 @@ test('two tabs are one visitor with one conversation', async (t) => {
   const token = await tokenOf(one);
   await say(one, 'from one');
   await settled(one);
-  await say(other, 'from the other'); // it does not know yet of the conversation
+  await sees(other, 'from one'); // the server tells it that there is a conversation
+  await say(other, 'from the other');
   for (const page of [one, other]) {
     await sees(page, 'from one');
     await sees(page, 'from the other');

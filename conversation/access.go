@@ -11,7 +11,8 @@ import (
 type Access struct {
 	// Roles may use the event. Nil: everybody, also somebody who has proved nothing.
 	Roles []auth.Role
-	// Right is what the client needs in the room that the event names; 0: nothing.
+	// Right is what the client needs in the room that the event names or, if it names a user, in a
+	// conversation of that user; 0: nothing.
 	Right auth.Rights
 	// Owner says that the user of the conversation may use the event if it may read it, without Right.
 	Owner bool
@@ -51,8 +52,8 @@ var access = map[string]Access{
 	string(Identify):          {Roles: users, Doc: "a visitor"},
 	string(Refresh):           {Doc: "a token of the same subject"},
 	string(SetStatus):         {Roles: operators},
-	string(GetPerson):         {Roles: operators},
-	string(UpdatePerson):      {Roles: operators},
+	string(GetPerson):         {Roles: operators, Right: auth.Read, Doc: "in a conversation of the user"},
+	string(UpdatePerson):      {Roles: operators, Right: auth.Manage, Doc: "in a conversation of the user"},
 }
 
 // AccessTo returns who may use an event. Ok reports whether there is such an event.

@@ -50,7 +50,7 @@ var descriptions = map[any]Description{
 	MessageChanged:  {Does: "a message was changed or deleted. To everyone in the room"},
 	NewNote:         {Does: "a note was added. To operators who joined with `notes`"},
 	NoteChanged:     {Does: "a note was changed or deleted. To operators who joined with `notes`"},
-	RoomChanged:     {Does: "a conversation has changed. To the lobby, at most once in 250 ms for each; and to everyone in the room, unless what has changed follows from a message: its user gets an OwnRoomNews"},
+	RoomChanged:     {Does: "a conversation has changed. To the lobby, at most once in 250 ms for each; and to everyone in the room and all connections of its user, unless what has changed follows from a message: its user gets an OwnRoomNews, also of a new conversation and of one that a message has reopened"},
 	RoomGone:        {Does: "a room was erased. To the lobby, if it was a conversation, and to everyone in it"},
 	Read:            {Does: "somebody has read. To everyone in the room; only operators learn which operator"},
 	Typing:          {Does: "a member types or has stopped. To the others in the room"},

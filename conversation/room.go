@@ -147,13 +147,13 @@ type StatusRequest struct {
 
 // TransferRequest gives a conversation to an operator, or to nobody.
 type TransferRequest struct {
-	RoomID     string  `json:"roomId"`
-	OperatorID *string `json:"operatorId" doc:"null: to nobody"`
-	From       Holder  `json:"from,omitzero" ts:"string | null" doc:"the operator that the sender believes has it, null for nobody; compared if present"`
-	Note       string  `json:"note,omitempty" doc:"at most 2,000 bytes"`
+	RoomID     string `json:"roomId"`
+	OperatorID Holder `json:"operatorId" ts:"string | null" doc:"null: to nobody"`
+	From       Holder `json:"from,omitzero" ts:"string | null" doc:"the operator that the sender believes has it, null for nobody; compared if present"`
+	Note       string `json:"note,omitempty" doc:"at most 2,000 bytes"`
 }
 
-// Holder is who a client believes has a conversation. The zero value says nothing.
+// Holder is who has a conversation, or is to have it. The zero value says nothing.
 type Holder struct {
 	Given      bool
 	OperatorID string // empty: nobody

@@ -653,7 +653,7 @@ export type ServerToClientEvents = {
   newNote: (argument: Message) => void;
   /** a note was changed or deleted. To operators who joined with `notes` */
   noteChanged: (argument: Message) => void;
-  /** a conversation has changed. To the lobby, at most once in 250 ms for each; and to everyone in the room, unless what has changed follows from a message: its user gets an OwnRoomNews */
+  /** a conversation has changed. To the lobby, at most once in 250 ms for each; and to everyone in the room and all connections of its user, unless what has changed follows from a message: its user gets an OwnRoomNews, also of a new conversation and of one that a message has reopened */
   roomChanged: (argument: RoomNews | OwnRoomNews) => void;
   /** a room was erased. To the lobby, if it was a conversation, and to everyone in it */
   roomGone: (argument: RoomLoss) => void;

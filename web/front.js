@@ -53,8 +53,8 @@ export class Front {
     page.client.on('connect', () => this.#greet());
     page.client.on('disconnect', (reason) => this.#lost(reason));
     page.client.on('tokenExpiring', () => this.#refresh());
-    document.addEventListener('visibilitychange', () => { // another tab may have begun a conversation
-      if (!document.hidden && this.ready && !this.access.operator && this.conversation === '') this.#greet();
+    page.client.on('roomChanged', () => { // another tab or device has begun a conversation
+      if (this.ready && !this.access.operator && this.conversation === '') this.#greet();
     });
     $('sign-in-form').addEventListener('submit', (event) => { event.preventDefault(); this.#signIn(); });
     $('sign-out').addEventListener('click', () => this.#signOut());

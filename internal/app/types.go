@@ -74,8 +74,9 @@ These are all events between the server and its clients, made from the types of 
 [` + "`protocol.d.ts`" + `](../js/protocol.d.ts) has the same for TypeScript, also as typed events for
 ` + "`socket.io-client`" + `: its callbacks for answers are not optional.
 
-An event has one argument, an object. The server ignores members that are not listed here. Its answer,
-the acknowledgement, is an object too, or ` + "`{error: {code, message, data?}}`" + ` if it refuses the event.
+An event has one argument, an object. The server ignores members that are not listed here, and refuses an
+event in which a member without ` + "`?`" + ` is absent, empty or 0. Its answer, the acknowledgement, is an object
+too, or ` + "`{error: {code, message, data?}}`" + ` if it refuses the event.
 
 A server in open mode believes who clients say they are, and rights do not matter there. Otherwise a
 client needs an identity, and the rights that stand in the column "who":

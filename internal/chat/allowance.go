@@ -50,8 +50,11 @@ var allowances = map[budget.Kind]budget.Limit{
 
 // wait charges the client for an activity. If it may not pursue it now, wait charges nothing and
 // returns the time until it may.
-func (c *Client) wait(of *allowance) time.Duration {
-	s, who := c.service, c.who.Load()
+func (c *Client) wait(of *allowance) time.Duration { return c.waitAs(c.who.Load(), of) }
+
+// waitAs is wait for the identity that the client had when it asked.
+func (c *Client) waitAs(who *auth.Identity, of *allowance) time.Duration {
+	s := c.service
 	if !s.isClosed() || who == nil {
 		return 0
 	}

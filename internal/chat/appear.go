@@ -17,7 +17,7 @@ func (c *Client) appear(old, who *auth.Identity) {
 		s.staff.arrive(who.Subject, who.Name)
 		now = &viewing{client: c, operator: who.Subject}
 	default:
-		s.visitors.arrive(who.Subject)
+		s.visitors.arrive(who.Subject, c)
 	}
 	was := c.viewing.Swap(now)
 	was.end()
@@ -26,7 +26,7 @@ func (c *Client) appear(old, who *auth.Identity) {
 	case old.IsOperator():
 		s.staff.depart(old.Subject)
 	default:
-		s.visitors.depart(old.Subject)
+		s.visitors.depart(old.Subject, c)
 	}
 	if !operates(who) {
 		c.Unwatch()
@@ -38,9 +38,12 @@ func (c *Client) appear(old, who *auth.Identity) {
 
 // entered makes the client one that is seen in a room.
 func (c *Client) entered(room string, m *membership) {
-	owner := m.access.Load().owner
+	a := m.access.Load()
+	owner := a.owner
 	if v := c.viewing.Load(); v != nil {
 		v.enter(room, owner)
+	} else if a.pending != nil {
+		return // operators hear of users who have written
 	} else if who := c.who.Load(); owner != "" && who != nil && who.Subject == owner {
 		c.service.visitors.list(owner)
 	}
@@ -118,6 +121,6 @@ func (c *Client) SetStatus(q conversation.StatusRequest) (conversation.StatusReq
 // isAt says on which page the client is, if it is a user's. Operators learn of it soon.
 func (c *Client) isAt(page *conversation.VisitedPage) {
 	if who := c.Identity(); page != nil && who != nil && who.Role == auth.User {
-		c.service.visitors.visit(who.Subject, &conversation.VisitedPage{URL: page.URL, Title: page.Title})
+		c.service.visitors.visit(who.Subject, c, &conversation.VisitedPage{URL: page.URL, Title: page.Title})
 	}
 }

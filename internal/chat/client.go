@@ -51,9 +51,10 @@ type Client struct {
 	reader      reader
 	refusals    refusals
 	late        lateMarks
-	visit       *visit                  // nil: it has not said where it is
-	watcher     atomic.Pointer[watcher] // nil: does not watch the lobby
-	viewing     atomic.Pointer[viewing] // nil: is no operator's
+	visit       *visit                    // nil: it has not said where it is
+	page        *conversation.VisitedPage // where it is now; visitors.mu guards it
+	watcher     atomic.Pointer[watcher]   // nil: does not watch the lobby
+	viewing     atomic.Pointer[viewing]   // nil: is no operator's
 }
 
 // membership is a client's membership of one room. It belongs to the client's goroutine, except that

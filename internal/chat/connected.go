@@ -76,12 +76,13 @@ func (s *Service) Cut(lost auth.Match, code Code, message string) int {
 	return len(cut)
 }
 
-// reconsider decides again who may stay in a room, after its owner has changed.
-func (s *Service) reconsider(room, owner string) {
+// reconsider decides again who may stay in a room, after its owner has changed. Pending is what it will
+// be with its first message; nil: it exists.
+func (s *Service) reconsider(room, owner string, pending *history.Conversation) {
 	s.changes.Add(1)
 	for _, m := range s.presence.memberships(room) {
 		now := *m.access.Load()
-		now.owner, now.pending = owner, nil
+		now.owner, now.pending = owner, pending
 		s.decideNow(m.client.actor(now.who), room, &now)
 		m.settle(&now)
 	}

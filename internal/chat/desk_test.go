@@ -94,6 +94,9 @@ func (d *desk) operator(id string) *person {
 	return d.with(&auth.Identity{Subject: id, Role: auth.Operator, Name: strings.ToUpper(id)})
 }
 
+// holder returns an operator who is to have a conversation; "" is nobody.
+func holder(id string) conversation.Holder { return conversation.Holder{Given: true, OperatorID: id} }
+
 // start begins a conversation with a message and returns its id.
 func (p *person) start(message string) string {
 	p.desk.Helper()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 )
@@ -23,10 +24,7 @@ func (c *Client) ClaimRoom(ctx context.Context, q conversation.RoomRequest) (con
 // TransferRoom gives a conversation to an operator, or to nobody. In a closed server, the operator must be
 // one that exists.
 func (c *Client) TransferRoom(ctx context.Context, q conversation.TransferRequest) (conversation.Room, error) {
-	to := ""
-	if q.OperatorID != nil {
-		to = *q.OperatorID
-	}
+	to := q.OperatorID.OperatorID
 	if err := checkTexts([]text{{"operatorId", to, history.MaxMemberID}, {"note", q.Note, maxNote}}); err != nil {
 		return conversation.Room{}, err
 	}
@@ -182,21 +180,38 @@ func noteDraft(room string, by Principal, n *conversation.NoteContent) *history.
 	return d
 }
 
-// roomChanged tells the members of a conversation that it has changed.
-func (s *Service) roomChanged(r *history.Room) {
+// roomChanged tells the members of a conversation, and the other clients of its user, that it has
+// changed.
+func (s *Service) roomChanged(r *history.Room) { s.roomChangedFor(r, nil) }
+
+// roomChangedFor is roomChanged, except that one client of the user knows it, which is not a member.
+func (s *Service) roomChangedFor(r *history.Room, knows *Client) {
 	s.changes.Add(1)
 	s.presence.setClosed(r.RoomID, r.Status == history.Closed)
 	event := string(conversation.RoomChanged)
 	row := s.show(r, &access{operates: true})
 	row.Unread, row.ReadSeq = nil, nil
 	s.opts.Announcer.Announce(whole.channel(r.RoomID), event, conversation.RoomNews{Room: row}, nil)
-	s.opts.Announcer.Announce(trimmed.channel(r.RoomID), event, conversation.OwnRoomNews{Room: conversation.OwnRoom{
+	own := newNotice(conversation.RoomChanged, conversation.OwnRoomNews{Room: conversation.OwnRoom{
 		RoomID: r.RoomID, Status: r.Status, Operator: row.Operator, Subject: r.Subject,
-	}}, nil)
+	}})
+	s.opts.Announcer.Announce(trimmed.channel(r.RoomID), own.Event, own.Payload, nil)
+	told := map[*Client]bool{knows: true}
+	clients := s.connected.clients(history.Member{UserID: r.UserID})
+	if len(clients) > 0 {
+		for _, m := range s.presence.memberships(r.RoomID) {
+			told[m.client] = told[m.client] || m.access.Load().view() == trimmed
+		}
+	}
+	for _, c := range clients {
+		if who := c.Identity(); !told[c] && who != nil && s.rights(who, r.RoomID, r.UserID, true).Has(auth.Read) {
+			c.peer.Announce(own)
+		}
+	}
 }
 
-// reopened is called after a message of the user of a closed conversation.
-func (s *Service) reopened(room string) {
+// changedByMessage is called after a message of its user that has made a conversation, or reopened it.
+func (s *Service) changedByMessage(room string) {
 	ctx, cancel := s.bounded(context.Background())
 	defer cancel()
 	if r, err := s.can.rooms.Room(ctx, room, history.Member{}); err == nil {

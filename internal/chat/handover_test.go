@@ -17,22 +17,22 @@ func TestTransferToAnOperatorWhoExists(t *testing.T) {
 		d.operator("cleo")
 		room := ann.start("hello")
 		for _, to := range []string{"bob", "cleo", "anna"} {
-			if row, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: &to}); err != nil || row.OperatorID != to {
+			if row, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: holder(to)}); err != nil || row.OperatorID != to {
 				t.Errorf("to %s: %+v, %v", to, row, err)
 			}
 		}
 		for _, to := range []string{"ann", "bobb"} {
-			_, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: &to})
+			_, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: holder(to)})
 			wantCode(t, err, chat.NotFound)
 		}
-		if _, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room}); err != nil {
+		if _, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: holder("")}); err != nil {
 			t.Error(err)
 		}
 	})
 	atDesk(t, func(o *chat.Options) { o.Operator, o.Closed = known, nil }, func(d *desk) {
 		anna, to := d.operator("anna"), "dora"
 		room := d.user("ann").start("hello")
-		if _, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: &to}); err != nil {
+		if _, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: holder(to)}); err != nil {
 			t.Errorf("in an open server: %v", err)
 		}
 	})
@@ -79,10 +79,10 @@ func TestConversation(t *testing.T) {
 		}
 		ann.hears("message")
 		to := "bob"
-		if _, err := anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: &to, From: conversation.Holder{Given: true}}); err == nil {
+		if _, err := anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: holder(to), From: conversation.Holder{Given: true}}); err == nil {
 			t.Error("it was transferred from nobody")
 		}
-		if row, err = anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: &to, Note: "yours"}); err != nil || row.OperatorID != "bob" {
+		if row, err = anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: holder(to), Note: "yours"}); err != nil || row.OperatorID != "bob" {
 			t.Errorf("transferred: %+v, %v", row, err)
 		}
 		if row, err = ann.CloseRoom(ctx, conversation.CloseRequest{RoomID: room}); err != nil || row.Status != history.Closed {

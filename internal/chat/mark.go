@@ -2,9 +2,11 @@ package chat
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 )
@@ -13,15 +15,33 @@ import (
 // arrives.
 const readEvery = time.Second
 
-// lateMarks are marks of a client that are set later, because it marks more often than it may.
+// maxLate is in how many rooms marks of a client may wait.
+const maxLate = 128
+
+// lateMarks are marks of a client that are set later, because it marks more often than it may: one for
+// each room, in the order in which the client asked for them.
 type lateMarks struct {
-	mu sync.Mutex
-	of map[string]*lateMark // by room
+	mu      sync.Mutex
+	queue   []*lateMark
+	running bool // the timer
 }
 
 type lateMark struct {
+	room string
+	as   *access
+	who  *auth.Identity
 	seq  int64
 	done []func(conversation.Marked, error)
+}
+
+// inLocked returns the mark that waits in a room, or nil.
+func (l *lateMarks) inLocked(room string) *lateMark {
+	for _, late := range l.queue {
+		if late.room == room {
+			return late
+		}
+	}
+	return nil
 }
 
 // MarkRead says that the client has read a room up to a number. It calls done once unless it returns
@@ -32,34 +52,71 @@ func (c *Client) MarkRead(ctx context.Context, q conversation.MarkRequest, done 
 	if err != nil {
 		return err
 	}
-	c.late.mu.Lock()
-	if late := c.late.of[q.RoomID]; late != nil {
-		late.seq = max(late.seq, q.Seq)
-		late.done = append(late.done, done)
-		c.late.mu.Unlock()
-		return nil
+	late, err := c.late.wait(c, st, &q, done)
+	if err == nil && !late {
+		done(c.service.markRead(ctx, st, q.RoomID, q.Seq))
 	}
-	if wait := c.wait(marksOf); wait > 0 {
-		late := &lateMark{q.Seq, []func(conversation.Marked, error){done}}
-		c.late.of = put(c.late.of, q.RoomID, late)
-		time.AfterFunc(wait, func() { c.markLate(st, q.RoomID, late) })
-		c.late.mu.Unlock()
-		return nil
-	}
-	c.late.mu.Unlock()
-	done(c.service.markRead(ctx, st, q.RoomID, q.Seq))
-	return nil
+	return err
 }
 
-func (c *Client) markLate(st *access, room string, late *lateMark) {
-	c.late.mu.Lock()
-	delete(c.late.of, room)
-	c.late.mu.Unlock()
-	c.may(marksOf)
-	marked, err := c.service.markRead(context.Background(), st, room, late.seq)
-	for _, done := range late.done {
+// wait reports whether a mark will be set later.
+func (l *lateMarks) wait(c *Client, st *access, q *conversation.MarkRequest, done func(conversation.Marked, error)) (late bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if late := l.inLocked(q.RoomID); late != nil {
+		late.as, late.seq, late.done = st, max(late.seq, q.Seq), append(late.done, done)
+		return true, nil
+	}
+	switch {
+	case len(l.queue) >= maxLate:
+		return false, c.tooMuch("too much at once: try again later", time.Second)
+	case !l.running:
+		wait := c.wait(marksOf)
+		if wait == 0 {
+			return false, nil
+		}
+		l.running = true
+		time.AfterFunc(wait, c.markLate)
+	}
+	l.queue = append(l.queue, &lateMark{q.RoomID, st, c.who.Load(), q.Seq, []func(conversation.Marked, error){done}})
+	return true, nil
+}
+
+// markLate sets the mark that has waited longest, when the client may.
+func (c *Client) markLate() {
+	l := &c.late
+	l.mu.Lock()
+	var late *lateMark
+	var wait time.Duration
+	if len(l.queue) > 0 {
+		if wait = c.waitAs(l.queue[0].who, marksOf); wait == 0 {
+			late, l.queue = l.queue[0], l.queue[1:]
+		}
+	}
+	if l.running = len(l.queue) > 0; l.running {
+		time.AfterFunc(wait, c.markLate)
+	}
+	l.mu.Unlock()
+	if late != nil {
+		late.answer(c.service.markRead(context.Background(), late.as, late.room, late.seq))
+	}
+}
+
+func (l *lateMark) answer(marked conversation.Marked, err error) {
+	for _, done := range l.done {
 		done(marked, err)
 	}
+}
+
+// take returns the mark that waits in a room, and no longer waits; nil: none.
+func (l *lateMarks) take(room string) *lateMark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	late := l.inLocked(room)
+	if late != nil {
+		l.queue = slices.DeleteFunc(l.queue, func(other *lateMark) bool { return other == late })
+	}
+	return late
 }
 
 // marking checks a request to set a mark.
@@ -68,8 +125,8 @@ func (c *Client) marking(ctx context.Context, event string, q *conversation.Mark
 	switch {
 	case err != nil:
 		return st, err
-	case q.Seq < 0:
-		return st, Refuse(BadPayload, "seq cannot be negative")
+	case q.Seq < 1:
+		return st, Refuse(BadPayload, "seq must be at least 1")
 	case c.service.can.reads == nil:
 		return st, errLacking
 	}
@@ -101,18 +158,26 @@ func (c *Client) MarkUnread(ctx context.Context, q conversation.MarkRequest) (co
 	if err := c.spend(marksOf); err != nil {
 		return conversation.Marked{}, err
 	}
+	late := c.late.take(q.RoomID) // the client asked for it before
 	bounded, cancel := s.bounded(context.WithoutCancel(ctx))
 	defer cancel()
 	me := st.who.reader()
 	marked, err := s.can.reads.MarkUnread(bounded, q.RoomID, me, q.Seq)
 	if err != nil {
-		return conversation.Marked{}, s.storeError(ctx, "mark unread", err)
+		err = s.storeError(ctx, "mark unread", err)
+	}
+	answer := conversation.Marked{RoomID: q.RoomID, Seq: marked.Seq, Unread: marked.Unread}
+	if late != nil {
+		late.answer(answer, err)
+	}
+	if err != nil {
+		return conversation.Marked{}, err
 	}
 	news := conversation.ReadNews{RoomID: q.RoomID, Seq: marked.Seq, By: byOperators, OperatorID: me.OperatorID}
 	for _, own := range s.connected.clients(me) {
 		own.peer.Tell(string(conversation.Read), news)
 	}
-	return conversation.Marked{RoomID: q.RoomID, Seq: marked.Seq, Unread: marked.Unread}, nil
+	return answer, nil
 }
 
 // Who has written or read.

@@ -2,6 +2,7 @@ package chat_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,6 +117,98 @@ func TestMarksOverBudget(t *testing.T) {
 		}
 		marks, err := d.store.Marks(d.Context(), room)
 		if err != nil || len(marks) != 1 || marks[0].Seq != 10 {
+			t.Errorf("marks: %+v, %v", marks, err)
+		}
+	})
+}
+
+// Marks of many rooms that come at once are set one after the other, as often as the client may, and not
+// all when the first may be set.
+func TestLateMarksOfManyRooms(t *testing.T) {
+	setUp := func(o *chat.Options) {
+		o.Budgets[budget.OperatorSignals] = budget.Limit{PerSecond: 1}
+	}
+	atDesk(t, setUp, func(d *desk) {
+		anna := d.operator("anna")
+		var rooms []string
+		for i := range 10 {
+			rooms = append(rooms, d.user(fmt.Sprint("user", i)).start("hello"))
+		}
+		begun := time.Now()
+		var answered []time.Duration
+		mark := func(room string) error {
+			return anna.MarkRead(d.Context(), conversation.MarkRequest{RoomID: room, Seq: 1}, func(m conversation.Marked, err error) {
+				if err != nil || m.RoomID != room || m.Seq != 1 {
+					t.Errorf("marked %+v, %v", m, err)
+				}
+				answered = append(answered, time.Since(begun))
+			})
+		}
+		for _, room := range rooms {
+			if err := mark(room); err != nil {
+				t.Fatal(err)
+			}
+		}
+		anna.Close() // what it has asked for is done, and costs as much
+		time.Sleep(time.Minute)
+		for i, at := range answered {
+			if least := time.Duration(i-3) * time.Second; at < least { // a few may at once
+				t.Errorf("answer %d came after %v", i, at)
+			}
+		}
+		if len(answered) != len(rooms) {
+			t.Errorf("%d answers", len(answered))
+		}
+	})
+	atDesk(t, setUp, func(d *desk) { // a bounded number waits
+		anna := d.operator("anna")
+		var refused error
+		most := 0
+		for i := range 200 {
+			room := d.user(fmt.Sprint("user", i)).start("hello")
+			if refused = anna.MarkRead(d.Context(), conversation.MarkRequest{RoomID: room, Seq: 1}, func(conversation.Marked, error) {}); refused != nil {
+				break
+			}
+			most++
+		}
+		wantCode(t, refused, chat.RateLimited)
+		if most < 128 || most > 135 {
+			t.Errorf("%d marks wait", most)
+		}
+		time.Sleep(5 * time.Minute)
+	})
+}
+
+// A mark that waits does not undo markUnread, which the client has asked for after it.
+func TestMarkUnreadAfterLateMark(t *testing.T) {
+	var open atomic.Bool
+	atDesk(t, func(o *chat.Options) {
+		o.Budgets[budget.OperatorSignals] = budget.Limit{PerSecond: 0.001, Burst: 1}
+		o.Closed = func() bool { return !open.Load() }
+	}, func(d *desk) {
+		anna, ann := d.operator("anna"), d.user("ann")
+		room := ann.start("1")
+		ann.join(room)
+		ann.send(room, "2")
+		for range 2 { // the second one waits
+			if err := anna.MarkRead(d.Context(), conversation.MarkRequest{RoomID: room, Seq: 1}, func(conversation.Marked, error) {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late := make(chan conversation.Marked, 1)
+		if err := anna.MarkRead(d.Context(), conversation.MarkRequest{RoomID: room, Seq: 2}, func(m conversation.Marked, _ error) { late <- m }); err != nil {
+			t.Fatal(err)
+		}
+		open.Store(true) // now it may mark as often as it likes
+		if _, err := anna.MarkUnread(d.Context(), conversation.MarkRequest{RoomID: room, Seq: 2}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		if m := <-late; m.Seq != 1 {
+			t.Errorf("the late mark was answered with %+v", m)
+		}
+		marks, err := d.store.Marks(d.Context(), room)
+		if err != nil || len(marks) != 1 || marks[0].Seq != 1 {
 			t.Errorf("marks: %+v, %v", marks, err)
 		}
 	})

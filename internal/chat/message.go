@@ -94,8 +94,8 @@ func (m *membership) sent(d *history.Draft, err error) {
 		now.pending = nil
 		m.access.CompareAndSwap(old, &now) // otherwise somebody else has decided meanwhile
 	}
-	if d.OperatorID == "" && m.place.room.closed.Swap(false) {
-		go s.reopened(d.RoomID)
+	if d.OperatorID == "" && m.place.room.closed.Swap(false) || d.Conversation != nil {
+		go s.changedByMessage(d.RoomID)
 	}
 }
 

@@ -8,8 +8,9 @@ import (
 )
 
 // A conversation that begins without a message is no row in the store. Until its first message comes,
-// it is only here: for pendingFor, and no longer than the server runs. A client whose pending
-// conversation is gone begins another one.
+// what is known of it is only here: for pendingFor, and no longer than the server runs. After that, its
+// id still says whose it is (conversationID), so its user can go on with it; what was said of it when it
+// began is lost.
 const (
 	pendingFor = time.Hour
 	maxPending = 1 << 12
@@ -88,6 +89,26 @@ func (p *pendings) user(id string) string {
 		return r.id
 	}
 	return ""
+}
+
+// give makes the pending conversation of a visitor that of a user, who c names. It returns its id and what
+// it will be; empty: there is none.
+func (p *pendings) give(visitor string, c *history.Conversation) (id string, given *history.Conversation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.byUser[visitor]
+	if r == nil || time.Now().After(r.until) {
+		return "", nil
+	}
+	if other := p.byUser[c.UserID]; other != nil {
+		p.dropLocked(other)
+	}
+	delete(p.byUser, visitor)
+	r.UserID, r.Name, r.Email, r.Verified = c.UserID, c.Name, c.Email, c.Verified
+	p.byUser[c.UserID] = r
+	given = new(history.Conversation)
+	*given = r.Conversation
+	return r.id, given
 }
 
 // drop forgets the pending conversation of a user.

@@ -46,7 +46,7 @@ func (c *Client) Hello(ctx context.Context, q conversation.HelloRequest) (conver
 	} else {
 		query.UserID = who.Subject
 	}
-	answer.Open, err = c.list(reading, who, query)
+	answer.Open, _, err = c.list(reading, who, query)
 	if err == nil && len(answer.Open) > 0 && !operates(who) {
 		known := answer.Open[0].User
 		if cmp.Or(who.Name, known.Name) != known.Name || cmp.Or(who.Email, known.Email) != known.Email {
@@ -70,26 +70,28 @@ func (c *Client) visits(q *conversation.HelloRequest) {
 	c.isAt(q.Page)
 }
 
-// list returns conversations that an identity may read, as it sees them.
-func (c *Client) list(ctx context.Context, who *auth.Identity, q history.RoomQuery) ([]conversation.Room, error) {
-	s, rooms := c.service, []conversation.Room{}
+// list returns conversations that an identity may read, as it sees them, and all rights that it has in
+// one of them.
+func (c *Client) list(ctx context.Context, who *auth.Identity, q history.RoomQuery) (rooms []conversation.Room, rights auth.Rights, err error) {
+	s := c.service
+	rooms = []conversation.Room{}
 	if s.can.rooms == nil {
-		return rooms, nil
+		return rooms, 0, nil
 	}
 	list, err := s.can.rooms.ListRooms(ctx, q)
 	if err != nil {
-		return rooms, s.storeError(ctx, "list conversations", err)
+		return rooms, 0, s.storeError(ctx, "list conversations", err)
 	}
 	for i := range list.Rooms {
 		a := access{owner: list.Rooms[i].UserID}
 		if err := s.decide(ctx, who, list.Rooms[i].RoomID, &a); err != nil {
-			return rooms, err
+			return rooms, 0, err
 		}
 		if a.rights.Has(auth.Read) {
-			rooms = append(rooms, s.show(&list.Rooms[i], &a))
+			rooms, rights = append(rooms, s.show(&list.Rooms[i], &a)), rights|a.rights
 		}
 	}
-	return rooms, nil
+	return rooms, rights, nil
 }
 
 // me returns an identity as its client sees it.
@@ -171,12 +173,20 @@ func (c *Client) Identify(ctx context.Context, user *auth.Identity) (answer conv
 			return answer, err
 		}
 	}
-	s.pending.drop(visitor.Subject)
+	pending, begun := s.pending.give(visitor.Subject, s.conversationOf(user))
+	if m := c.memberships[pending]; m != nil {
+		now := *m.access.Load()
+		now.owner, now.pending = user.Subject, begun
+		m.access.Store(&now)
+	}
 	if err := c.SetIdentity(ctx, user); err != nil {
 		return answer, err
 	}
+	if pending != "" {
+		s.reconsider(pending, user.Subject, begun)
+	}
 	for i := range merged {
-		s.reconsider(merged[i].Room.RoomID, user.Subject)
+		s.reconsider(merged[i].Room.RoomID, user.Subject, nil)
 		s.roomChanged(&merged[i].Room)
 	}
 	answer.Merged = len(merged)
@@ -191,7 +201,8 @@ func (c *Client) GetPerson(ctx context.Context, q conversation.PersonRequest) (c
 	})
 }
 
-// UpdatePerson changes what is known of a user.
+// UpdatePerson changes what is known of a user. The name and the address that a signed token has said
+// stay.
 func (c *Client) UpdatePerson(ctx context.Context, q conversation.PersonUpdate) (conversation.PersonAnswer, error) {
 	p := history.Person{UserID: q.UserID, Attributes: q.Attributes}
 	if q.Name != nil {
@@ -212,7 +223,15 @@ func (c *Client) UpdatePerson(ctx context.Context, q conversation.PersonUpdate) 
 		if err := c.spend(messagesOf); err != nil {
 			return p, err
 		}
-		return c.service.can.people.PutPerson(ctx, p)
+		people := c.service.can.people
+		known, err := people.Person(ctx, q.UserID)
+		switch {
+		case err != nil && history.Code(err) != history.ErrNotFound.Code:
+			return p, err
+		case known.Verified && (cmp.Or(p.Name, known.Name) != known.Name || cmp.Or(p.Email, known.Email) != known.Email):
+			return p, Refuse(Forbidden, "a signed token says the name and the address of this user")
+		}
+		return people.PutPerson(ctx, p)
 	})
 }
 
@@ -221,7 +240,7 @@ func (c *Client) person(ctx context.Context, event, userID string, get func(cont
 	s, who := c.service, c.who.Load()
 	rule, _ := conversation.AccessTo(event)
 	switch {
-	case who == nil || !rule.Allows(who.Role, rule.Right, false):
+	case who == nil || !rule.Allows(who.Role, everything, false):
 		return answer, Refuse(Forbidden, "only operators see users")
 	case s.can.people == nil:
 		return answer, errLacking
@@ -236,16 +255,24 @@ func (c *Client) person(ctx context.Context, event, userID string, get func(cont
 		return answer, err
 	}
 	defer cancel()
-	if answer.Rooms, err = c.list(reading, who, history.RoomQuery{UserID: userID, Limit: maxOpen, By: member(who)}); err != nil {
+	of := history.RoomQuery{UserID: userID, Limit: maxOpen, By: member(who)}
+	rooms, rights, err := c.list(reading, who, of)
+	if err != nil {
 		return answer, err
 	}
-	if s.limited(who) && len(answer.Rooms) == 0 {
-		return answer, Refuse(Forbidden, "you may not see any conversation of this user")
+	if s.limited(who) && !rule.Allows(who.Role, rights, false) {
+		return answer, Refuse(Forbidden, "this is not allowed to you in any conversation of this user")
 	}
 	p, err := get(reading)
 	if err != nil {
 		return answer, s.storeError(ctx, "read user", err)
 	}
+	if event == string(conversation.UpdatePerson) { // the conversations show the name
+		if rooms, _, err = c.list(reading, who, of); err != nil {
+			return answer, err
+		}
+	}
+	answer.Rooms = rooms
 	answer.Person = conversation.Person{
 		UserID: p.UserID, Name: p.Name, Email: p.Email, Attributes: p.Attributes, Verified: p.Verified, Became: p.Became,
 		CreatedAt: present(p.CreatedAt), SeenAt: present(p.SeenAt),

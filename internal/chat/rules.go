@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
@@ -95,6 +96,12 @@ func (s *Service) access(ctx context.Context, as Principal, who *auth.Identity, 
 		found, err := s.can.rooms.Room(ctx, room, as.reader())
 		switch {
 		case history.Code(err) == history.ErrNotFound.Code:
+			if a.pending, err = s.unstored(ctx, who, room); err != nil {
+				return a, nil, err
+			}
+			if a.pending != nil {
+				a.owner = a.pending.UserID
+			}
 		case err != nil:
 			return a, nil, s.storeError(ctx, "read room", err)
 		case found.UserID != "":
@@ -122,12 +129,34 @@ func (s *Service) decide(ctx context.Context, who *auth.Identity, room string, a
 	return nil
 }
 
-// owns reports whether a user is an identity: by its own id, or by that of a visitor that it was.
+// unstored returns the conversation of a user that a room is, although neither the store nor the memory
+// knows it: it was begun without a message, before the server was restarted or long ago. Nil: it is none.
+func (s *Service) unstored(ctx context.Context, who *auth.Identity, room string) (*history.Conversation, error) {
+	if !strings.HasPrefix(room, conversationPrefix) {
+		return nil, nil
+	}
+	own, err := s.is(ctx, who, func(user string) bool { return isConversationOf(user, room) })
+	if err != nil || !own {
+		return nil, err
+	}
+	return s.conversationOf(who), nil
+}
+
+// owns reports whether a user is an identity.
 func (s *Service) owns(ctx context.Context, who *auth.Identity, owner string) (bool, error) {
-	switch {
-	case owner == "" || who == nil || who.Role != auth.User:
+	if owner == "" {
 		return false, nil
-	case who.Subject == owner:
+	}
+	return s.is(ctx, who, func(user string) bool { return user == owner })
+}
+
+// is reports whether an identity is a user for whom match is true: by its own id, or by that of a visitor
+// that it was.
+func (s *Service) is(ctx context.Context, who *auth.Identity, match func(user string) bool) (bool, error) {
+	switch {
+	case who == nil || who.Role != auth.User:
+		return false, nil
+	case match(who.Subject):
 		return true, nil
 	case who.Visitor || s.can.people == nil:
 		return false, nil
@@ -136,7 +165,7 @@ func (s *Service) owns(ctx context.Context, who *auth.Identity, owner string) (b
 	if err != nil {
 		return false, s.storeError(ctx, "read user", err)
 	}
-	return slices.Contains(ids, owner), nil
+	return slices.ContainsFunc(ids, match), nil
 }
 
 // need refuses what a client has no right to.

@@ -62,7 +62,7 @@ var doors = []door{
 		return err
 	}},
 	{'g', func(p *person, room string) error {
-		_, err := p.TransferRoom(p.desk.Context(), conversation.TransferRequest{RoomID: room})
+		_, err := p.TransferRoom(p.desk.Context(), conversation.TransferRequest{RoomID: room, OperatorID: holder("")})
 		return err
 	}},
 	{'x', func(p *person, room string) error {

@@ -70,7 +70,7 @@ func (p *peer) RemoteAddress() string { return p.Address() }
 func (p *peer) Enter(room string) error {
 	p.hall.mu.Lock()
 	defer p.hall.mu.Unlock()
-	if p.enter == nil {
+	if p.enter == nil && !slices.Contains(p.hall.members[room], p) {
 		p.hall.members[room] = append(p.hall.members[room], p)
 	}
 	return p.enter
@@ -79,11 +79,7 @@ func (p *peer) Enter(room string) error {
 func (p *peer) Exit(room string) {
 	p.hall.mu.Lock()
 	defer p.hall.mu.Unlock()
-	for i, member := range p.hall.members[room] {
-		if member == p {
-			p.hall.members[room] = append(p.hall.members[room][:i], p.hall.members[room][i+1:]...)
-		}
-	}
+	p.hall.members[room] = slices.DeleteFunc(p.hall.members[room], func(member *peer) bool { return member == p })
 }
 
 func (p *peer) Tell(event string, payload any) {

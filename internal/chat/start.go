@@ -105,6 +105,9 @@ func (c *Client) StartConversation(ctx context.Context, q conversation.StartRequ
 		return answer, s.storeError(ctx, "read room", err)
 	}
 	answer.Room = s.show(&row, &a)
+	if !answer.Existing {
+		s.roomChangedFor(&row, c)
+	}
 	return answer, nil
 }
 
@@ -144,7 +147,8 @@ func (s *Service) insteadOfNew(ctx context.Context, user string) (*history.Room,
 }
 
 // first prepares the first message of a pending conversation. It refuses the message if its user has
-// begun as many others meanwhile as it may have. The caller calls ended when the message is stored.
+// begun as many others meanwhile as it may have, or in a short time. The caller calls ended when the
+// message is stored.
 func (c *Client) first(ctx context.Context, d *history.Draft) (ended func(), err error) {
 	ended, err = c.service.starts.take(ctx, d.UserID)
 	if err != nil {
@@ -164,15 +168,23 @@ func (c *Client) mayBegin(ctx context.Context, d *history.Draft) error {
 		return err
 	}
 	defer cancel()
-	existing, err := s.insteadOfNew(reading, d.UserID)
-	if err != nil || existing == nil || existing.RoomID == d.RoomID {
-		return err
-	}
 	switch _, err = s.can.rooms.Room(reading, d.RoomID, history.Member{}); {
 	case err == nil: // another client of the user was faster
 		return nil
 	case history.Code(err) != history.ErrNotFound.Code:
 		return s.storeError(ctx, "read room", err)
+	}
+	existing, err := s.insteadOfNew(reading, d.UserID)
+	if err != nil {
+		return err
+	}
+	if existing == nil {
+		if who := c.who.Load(); who != nil && s.pending.of(d.RoomID) == nil { // nothing is known of it any more
+			if d.Conversation, err = c.beginning(who, &conversation.StartRequest{}); err == nil {
+				err = c.spend(conversationsOf)
+			}
+		}
+		return err
 	}
 	shown := s.row(existing, forUser)
 	return &Error{
@@ -244,10 +256,14 @@ func (c *Client) beginning(who *auth.Identity, q *conversation.StartRequest) (*h
 			encoded = withVisit(attributes, nil)
 		}
 	}
-	return &history.Conversation{
-		UserID: who.Subject, Subject: q.Subject, Attributes: encoded,
-		Name: who.Name, Email: who.Email, Verified: c.service.isClosed() && !who.Visitor,
-	}, nil
+	begun := c.service.conversationOf(who)
+	begun.Subject, begun.Attributes = q.Subject, encoded
+	return begun, nil
+}
+
+// conversationOf returns a new conversation of a user.
+func (s *Service) conversationOf(who *auth.Identity) *history.Conversation {
+	return &history.Conversation{UserID: who.Subject, Name: who.Name, Email: who.Email, Verified: s.isClosed() && !who.Visitor}
 }
 
 func withVisit(attributes map[string]json.RawMessage, v *visit) json.RawMessage {
@@ -276,14 +292,30 @@ var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 // conversationPrefix begins the ids of conversations.
 const conversationPrefix = "c_"
 
+// halfID is the length of each half of a conversation's id: 65 bits.
+const halfID = 13
+
 // conversationID returns the id of a new conversation: one that nobody can guess or, with a client
-// id, the same one each time that the user asks for it.
+// id, the same one each time that the user asks for it. The second half follows from the first and from
+// the user. So an id is known as that of a user's conversation before anything of it is stored.
 func conversationID(user, clientID string) string {
-	if clientID == "" {
-		return conversationPrefix + strings.ToLower(rand.Text())
+	half := strings.ToLower(rand.Text())[:halfID]
+	if clientID != "" {
+		half = digest("startConversation", user, clientID)
 	}
-	sum := sha256.Sum256([]byte("startConversation\n" + user + "\n" + clientID))
-	return conversationPrefix + lowerBase32.EncodeToString(sum[:])[:26]
+	return conversationPrefix + half + digest("conversation", user, half)
+}
+
+// isConversationOf reports whether an id is that of a conversation that a user has begun, or could begin.
+func isConversationOf(user, room string) bool {
+	id, ok := strings.CutPrefix(room, conversationPrefix)
+	return ok && len(id) == 2*halfID && id[halfID:] == digest("conversation", user, id[:halfID])
+}
+
+// digest returns half an id.
+func digest(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	return lowerBase32.EncodeToString(sum[:])[:halfID]
 }
 
 // pendingRow returns a conversation that has no message yet.
@@ -328,7 +360,7 @@ func (c *Client) append(ctx context.Context, d history.Draft, newRoom bool) (his
 	stored, err := s.log.Append(bounded, d)
 	s.settle(reserved, stored, err)
 	if r := s.presence.known(d.RoomID); err == nil && d.OperatorID == "" && r != nil && r.closed.Swap(false) {
-		s.reopened(d.RoomID)
+		s.changedByMessage(d.RoomID)
 	}
 	return s.appended(stored, err)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
 )
 
@@ -52,18 +53,154 @@ func TestPendingConversation(t *testing.T) {
 	})
 }
 
-// A pending conversation ends after a while, and with it the right to the id.
-func TestPendingConversationEnds(t *testing.T) {
+// A pending conversation goes on, also when nothing is known of it any more: its user may join it and
+// write, and it becomes a conversation. For others there is nothing.
+func TestPendingConversationGoesOn(t *testing.T) {
+	for _, clientID := range []string{"", "k1"} {
+		for name, forget := range map[string]func(d *desk, o *chat.Options){
+			"the server is restarted": func(d *desk, o *chat.Options) { d.Service = chat.New(d.store, d.log, *o) },
+			"long ago":                func(*desk, *chat.Options) { time.Sleep(48 * time.Hour) },
+		} {
+			t.Run(name+clientID, func(t *testing.T) {
+				var o *chat.Options
+				atDesk(t, func(p *chat.Options) { o = p }, func(d *desk) {
+					started, err := d.user("ann").StartConversation(d.Context(), conversation.StartRequest{Subject: "Shoes", ClientID: clientID})
+					if err != nil {
+						t.Fatal(err)
+					}
+					room := started.RoomID
+					forget(d, o)
+					ann, tab := d.user("ann"), d.user("ann")
+					if _, err := ann.Hello(d.Context(), conversation.HelloRequest{Locale: "de"}); err != nil {
+						t.Fatal(err)
+					}
+					for _, other := range []*person{d.user("ben"), d.visitor("v_1"), d.operator("anna"), d.with(nil)} {
+						_, err := other.tryJoin(conversation.JoinRequest{RoomID: room})
+						wantCode(t, err, chat.Forbidden)
+					}
+					for _, p := range []*person{ann, tab} {
+						if joined := p.join(room); joined.Room == nil || joined.Room.UserID != "ann" || joined.Room.Subject != "" {
+							t.Errorf("joined %+v", joined)
+						}
+					}
+					if _, err := d.store.Room(d.Context(), room, history.Member{}); history.Code(err) != history.ErrNotFound.Code {
+						t.Errorf("there is a row: %v", err)
+					}
+					ann.send(room, "hello")
+					tab.send(room, "it is me")
+					ann.send(room, "as well")
+					row, err := d.store.Room(d.Context(), room, history.Member{})
+					if err != nil || row.UserID != "ann" || row.Head != 3 || row.User == nil || row.User.Name != "ANN" || !strings.Contains(string(row.Attributes), `"locale":"de"`) {
+						t.Errorf("the row is %+v, %v", row, err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// To go on with an id of which nothing is known costs as much as to begin a conversation, and a user cannot
+// make an id that is another user's.
+func TestIdsOfConversations(t *testing.T) {
+	atDesk(t, func(o *chat.Options) {
+		o.MaxOpenConversations = 100
+		o.Budgets[budget.Conversations] = budget.Limit{PerSecond: 0.001, Burst: 2}
+	}, func(d *desk) {
+		ann, begun := d.user("ann"), 0
+		for i := range 9 {
+			room := chat.ConversationID("ann", fmt.Sprint(i))
+			ann.join(room)
+			_, err := ann.trySend(conversation.SendRequest{RoomID: room, Message: text(fmt.Sprint("hello ", i))})
+			if err == nil {
+				begun++
+			} else {
+				wantCode(t, err, chat.RateLimited)
+			}
+		}
+		if begun < 2 || begun > 4 {
+			t.Errorf("%d conversations", begun)
+		}
+		for _, room := range []string{chat.ConversationID("ben", ""), "c_", "c_" + strings.Repeat("a", 26), chat.ConversationID("ann", "")[:27], chat.ConversationID("ann", "") + "a"} {
+			_, err := ann.tryJoin(conversation.JoinRequest{RoomID: room})
+			wantCode(t, err, chat.Forbidden)
+		}
+	})
+}
+
+// A visitor that has begun a conversation without a message and then signs in goes on with it.
+func TestPendingConversationOfOneWhoSignsIn(t *testing.T) {
 	atDesk(t, nil, func(d *desk) {
-		ann := d.user("ann")
-		started, err := ann.StartConversation(d.Context(), conversation.StartRequest{})
+		v, tab := d.visitor("v_1"), d.visitor("v_1")
+		started, err := v.StartConversation(d.Context(), conversation.StartRequest{Subject: "Shoes"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Hour)
-		_, err = ann.tryJoin(conversation.JoinRequest{RoomID: started.RoomID})
-		wantCode(t, err, chat.Forbidden)
+		room := started.RoomID
+		v.join(room)
+		tab.join(room)
+		if _, err := v.Identify(d.Context(), &auth.Identity{Subject: "u7", Role: auth.User, Name: "Ann"}); err != nil {
+			t.Fatal(err)
+		}
+		tab.heard()
+		_, err = tab.trySend(conversation.SendRequest{RoomID: room, Message: text("I have only the visitor's token")})
+		wantCode(t, err, chat.NotJoined)
+		v.send(room, "hello")
+		row, err := d.store.Room(d.Context(), room, history.Member{})
+		if err != nil || row.UserID != "u7" || row.Subject != "Shoes" || row.User == nil || row.User.Name != "Ann" || !row.User.Verified {
+			t.Errorf("the row is %+v, %v", row, err)
+		}
 	})
+}
+
+// All clients of a user learn that it has a new conversation, and what becomes of it, whether they have
+// joined it or not. Others do not.
+func TestUserLearnsOfItsConversations(t *testing.T) {
+	for name, begin := range map[string]func(p *person) string{
+		"with a message": func(p *person) string { return p.start("hello") },
+		"without a message": func(p *person) string {
+			started, err := p.StartConversation(p.desk.Context(), conversation.StartRequest{})
+			if err != nil {
+				p.desk.Fatal(err)
+			}
+			p.join(started.RoomID)
+			p.send(started.RoomID, "hello")
+			return started.RoomID
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			atDesk(t, nil, func(d *desk) {
+				phone := d.user("ann")
+				limited := d.with(&auth.Identity{Subject: "ann", Role: auth.User, Grants: auth.Grants{{Pattern: "order-*", Rights: auth.Read}}})
+				reader := d.with(&auth.Identity{Subject: "ann", Role: auth.User, Grants: auth.Grants{{Pattern: "*", Rights: auth.Read}}})
+				ben, anna := d.user("ben"), d.operator("anna")
+				ann := d.user("ann")
+				room := begin(ann)
+				ann.heard()
+				news := `roomChanged {"room":{"roomId":"` + room + `","status":"open"}}`
+				phone.hears(news)
+				reader.hears(news)
+				reader.join(room)
+				tab := d.user("ann")
+				tab.join(room)
+				reader.heard()
+				if _, err := anna.ClaimRoom(d.Context(), conversation.RoomRequest{RoomID: room}); err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range []*person{phone, tab, reader} {
+					p.hears(`"operator":{"name":"ANNA","online":true}`)
+				}
+				phone.start("there is one")
+				phone.hears()
+				if _, err := ann.CloseRoom(d.Context(), conversation.CloseRequest{RoomID: room}); err != nil {
+					t.Fatal(err)
+				}
+				phone.hears(`"status":"closed"`)
+				for _, other := range []*person{ben, limited, anna} {
+					other.hears()
+				}
+			})
+		})
+	}
 }
 
 // A start with a message can be repeated. While there is an open conversation, the message goes there.

@@ -53,7 +53,7 @@ func TestWhatUsersSee(t *testing.T) {
 			if _, err := bob.mark(room, 1); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: new(string), Note: secret}); err != nil {
+			if _, err := anna.TransferRoom(ctx, conversation.TransferRequest{RoomID: room, OperatorID: conversation.Holder{Given: true}, Note: secret}); err != nil {
 				t.Fatal(err)
 			}
 			bob.Close()
@@ -200,8 +200,9 @@ func TestForget(t *testing.T) {
 		if said := strings.Join(anna.heard(), "\n"); !strings.Contains(said, "roomGone") {
 			t.Errorf("the operator heard %q", said)
 		}
-		_, err = ann.tryJoin(conversation.JoinRequest{RoomID: pending.RoomID})
-		wantCode(t, err, chat.Forbidden)
+		if joined := ann.join(pending.RoomID); joined.Room.Subject != "" {
+			t.Errorf("joined %+v", joined.Room)
+		}
 		if err := anna.Watch(d.Context(), conversation.WatchRequest{}, func(conversation.Watched) {}); err != nil {
 			t.Fatal(err)
 		}
@@ -262,13 +263,95 @@ func TestPersons(t *testing.T) {
 		wantCode(t, err, chat.NotFound)
 		_, err = anna.GetPerson(ctx, conversation.PersonRequest{})
 		wantCode(t, err, chat.BadPayload)
+		// What a signed token says of a user stays; what nobody has proved can be changed.
 		name := "Ann of Cleves"
-		p, err := anna.UpdatePerson(ctx, conversation.PersonUpdate{UserID: "ann", Name: &name, Attributes: json.RawMessage(`{"plan":"pro"}`)})
-		if err != nil || p.Person.Name != name || string(p.Person.Attributes) != `{"plan":"pro"}` || !p.Person.Online || len(p.Rooms) != 1 || p.Rooms[0].RoomID != room {
+		_, err = anna.UpdatePerson(ctx, conversation.PersonUpdate{UserID: "ann", Name: &name})
+		wantCode(t, err, chat.Forbidden)
+		_, err = anna.UpdatePerson(ctx, conversation.PersonUpdate{UserID: "ann", Email: new("ann@example.net")})
+		wantCode(t, err, chat.Forbidden)
+		p, err := anna.UpdatePerson(ctx, conversation.PersonUpdate{UserID: "ann", Name: new("ANN"), Attributes: json.RawMessage(`{"plan":"pro"}`)})
+		if err != nil || p.Person.Name != "ANN" || string(p.Person.Attributes) != `{"plan":"pro"}` || !p.Person.Online || len(p.Rooms) != 1 || p.Rooms[0].RoomID != room {
 			t.Errorf("the person is %+v, %v", p, err)
 		}
-		limited := d.with(&auth.Identity{Subject: "lea", Role: auth.Operator, Grants: auth.Grants{{Pattern: "order-*", Rights: auth.Read}}})
-		_, err = limited.GetPerson(ctx, conversation.PersonRequest{UserID: "ann"})
-		wantCode(t, err, chat.Forbidden)
+		d.visitor("v_1").start("hello")
+		p, err = anna.UpdatePerson(ctx, conversation.PersonUpdate{UserID: "v_1", Name: &name})
+		if err != nil || p.Person.Name != name || len(p.Rooms) != 1 || p.Rooms[0].User.Name != name {
+			t.Errorf("the visitor is %+v, %v", p, err)
+		}
+	})
+}
+
+// An operator who may not read all conversations sees the users of those that it may read, and describes
+// the users of those that it may manage.
+func TestPersonsOfALimitedOperator(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		ctx := d.Context()
+		const all = auth.Read | auth.Write | auth.See | auth.Manage
+		rooms := map[string]string{}
+		for _, user := range []string{"ann", "ben", "cat"} {
+			rooms[user] = d.user(user).start("hello")
+		}
+		grants := auth.Grants{{Pattern: rooms["ann"], Rights: all}, {Pattern: rooms["ben"], Rights: all &^ auth.Manage}, {Pattern: rooms["cat"], Rights: auth.Manage}}
+		for _, role := range []auth.Role{auth.Operator, auth.Admin, auth.Service} {
+			limited := d.with(&auth.Identity{Subject: "lea", Role: role, Grants: grants})
+			for user, may := range map[string]struct{ get, update bool }{"ann": {true, true}, "ben": {true, false}, "cat": {}, "dan": {}} {
+				_, got := limited.GetPerson(ctx, conversation.PersonRequest{UserID: user})
+				_, updated := limited.UpdatePerson(ctx, conversation.PersonUpdate{UserID: user, Attributes: json.RawMessage(`{"plan":"pro"}`)})
+				if (got == nil) != may.get || (updated == nil) != may.update {
+					t.Errorf("%s, %s: %v, %v", role, user, got, updated)
+				}
+				for _, err := range []error{got, updated} {
+					if err != nil {
+						wantCode(t, err, chat.Forbidden)
+					}
+				}
+			}
+		}
+	})
+}
+
+// Where a user is stays known while a client of it is there: when a visitor becomes a user, and when another
+// tab closes.
+func TestPageStays(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		visitor, tab, anna := d.visitor("v_1"), d.visitor("v_1"), d.operator("anna")
+		room := visitor.start("hello")
+		is := func(url string) {
+			t.Helper()
+			list, err := anna.ListRooms(d.Context(), conversation.ListRequest{})
+			if err != nil || len(list.Rooms) != 1 || list.Rooms[0].RoomID != room {
+				t.Fatalf("%+v, %v", list, err)
+			}
+			var at string
+			if page := list.Rooms[0].Page; page != nil {
+				at = page.URL
+			}
+			if at != url {
+				t.Errorf("the user is at %q, want %q", at, url)
+			}
+		}
+		at := func(p *person, url string) {
+			t.Helper()
+			if _, err := p.Hello(d.Context(), conversation.HelloRequest{Page: &conversation.VisitedPage{URL: url}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at(visitor, "/cart")
+		at(tab, "/shoes")
+		is("/shoes")
+		tab.Close()
+		is("/cart")
+		if _, err := visitor.Identify(d.Context(), &auth.Identity{Subject: "u7", Role: auth.User, Name: "Ann"}); err != nil {
+			t.Fatal(err)
+		}
+		is("/cart")
+		second := d.user("u7")
+		is("/cart")
+		second.Close()
+		is("/cart")
+		at(visitor, "/pay")
+		is("/pay")
+		visitor.Close()
+		is("")
 	})
 }

@@ -1,10 +1,12 @@
 package chat
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
 	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/history"
 )
 
 // visitorEvery is the shortest time between two announcements of a visitor.
@@ -50,17 +52,23 @@ func (v *visitors) dropLocked(id string) {
 	}
 }
 
-// arrive counts a connection of a user. Call depart when it ends.
-func (v *visitors) arrive(id string) {
+// arrive counts a connection of a user, which may have been another user's. Call depart when it ends.
+func (v *visitors) arrive(id string, c *Client) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	known := v.knownLocked(id)
 	if known.connections++; known.connections == 1 {
 		v.changedLocked(id, known)
 	}
+	if c.page != nil {
+		v.visitLocked(id, known, c.page)
+	}
 }
 
-func (v *visitors) depart(id string) {
+// depart undoes arrive, when c is no longer among the connected clients of the user. If the user was
+// where c was, it is where another of its clients is.
+func (v *visitors) depart(id string, c *Client) {
+	others := v.service.connected.clients(history.Member{UserID: id})
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	known := v.byID[id]
@@ -68,15 +76,30 @@ func (v *visitors) depart(id string) {
 		known.page = nil
 		v.changedLocked(id, known)
 		v.dropLocked(id)
+		return
+	}
+	if c.page == nil || known.page == nil || *known.page != *c.page {
+		return
+	}
+	var page *conversation.VisitedPage
+	for _, other := range others {
+		page = cmp.Or(page, other.page)
+	}
+	v.visitLocked(id, known, page)
+}
+
+// visit says on which page a connected user is, with one of its clients.
+func (v *visitors) visit(id string, c *Client, page *conversation.VisitedPage) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c.page = page
+	if known := v.byID[id]; known != nil {
+		v.visitLocked(id, known, page)
 	}
 }
 
-// visit says on which page a connected user is.
-func (v *visitors) visit(id string, page *conversation.VisitedPage) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	known := v.byID[id]
-	if known == nil || known.page != nil && page != nil && *known.page == *page {
+func (v *visitors) visitLocked(id string, known *visitor, page *conversation.VisitedPage) {
+	if known.page == page || known.page != nil && page != nil && *known.page == *page {
 		return
 	}
 	known.page = page
@@ -95,8 +118,12 @@ func (v *visitors) list(id string) {
 
 // forget says that a user has no conversations any more, and no page until it says where it is.
 func (v *visitors) forget(id string) {
+	clients := v.service.connected.clients(history.Member{UserID: id})
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	for _, c := range clients {
+		c.page = nil
+	}
 	if known := v.byID[id]; known != nil {
 		known.page, known.listed = nil, false
 	}

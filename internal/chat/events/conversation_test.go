@@ -43,7 +43,7 @@ func (d *desk) dial(auth any) (*eventtest.Client, chan string) {
 	heard := make(chan string, 1000)
 	c, err := eventtest.Dial(d.ctx, "ws"+strings.TrimPrefix(d.url, "http"), func(c *eventtest.Client) {
 		c.Auth = auth
-		for _, name := range []string{"newMessage", "messageChanged", "newNote", "roomChanged", "read", "error", "typing"} {
+		for _, name := range []string{"newMessage", "messageChanged", "newNote", "roomChanged", "read", "error", "typing", "operatorChanged", "visitorChanged"} {
 			eventtest.On(c, event.Event[json.RawMessage](name), func(payload json.RawMessage) { heard <- name + " " + string(payload) })
 		}
 	})
@@ -192,4 +192,38 @@ func TestOpenServerBelieves(t *testing.T) {
 	bad, _ := d.dial(object{"userId": strings.Repeat("x", 201)})
 	refused(d, conversation.Hello, bad, conversation.HelloRequest{}, conversation.BadPayload)
 	call(d, conversation.Hello, bad, conversation.HelloRequest{})
+}
+
+// Whoever says who it is when it connects is there from then on, without an event.
+func TestThereFromTheConnectionOn(t *testing.T) {
+	type object = map[string]string
+	for name, tt := range map[string]struct {
+		authorizer           auth.Authorizer
+		watcher, user, other object
+	}{
+		"closed": {auth.AuthorizerFunc(tokens), object{"token": "operator:anna"}, object{"token": "user:u7"}, object{"token": "operator:bob"}},
+		"open":   {nil, object{"operatorId": "anna"}, object{"userId": "u7"}, object{"operatorId": "bob"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			d := &desk{t, ctx, serveWith(t, budget.Limits{}, tt.authorizer)}
+			anna, heard := d.dial(tt.watcher)
+			starts, _ := d.dial(tt.user)
+			call(d, conversation.StartConversation, starts, conversation.StartRequest{Message: json.RawMessage(`"hello"`)})
+			starts.Close()
+			for { // it goes
+				if w := call(d, conversation.WatchRooms, anna, conversation.WatchRequest{}); len(w.Rooms) == 1 && !w.Rooms[0].User.Online {
+					break
+				}
+			}
+			d.dial(tt.user)
+			d.expect(heard, "visitorChanged", `"online":true`)
+			d.dial(tt.other)
+			d.expect(heard, "operatorChanged", `"operatorId":"bob"`, `"status":"online"`)
+			if w := call(d, conversation.WatchRooms, anna, conversation.WatchRequest{}); len(w.Operators) != 2 || !w.Rooms[0].User.Online {
+				t.Errorf("watching: %+v", w)
+			}
+		})
+	}
 }

@@ -34,6 +34,7 @@ type binding struct{ service *chat.Service }
 // announcer must be the result of Announcer.
 func Register(srv *parley.Server, service *chat.Service) {
 	b := &binding{service}
+	srv.OnConnection(b.welcome)
 	srv.UseEvent(b.begin)
 	srv.On(string(conversation.JoinRoom), b.joinRoom)
 	srv.On(string(conversation.SendMessage), b.sendMessage)
@@ -88,29 +89,49 @@ func Register(srv *parley.Server, service *chat.Service) {
 // client returns the chat.Client of p's sender. Before every other handler, begin has made it.
 func (b *binding) client(p *parley.Packet) *chat.Client { return p.Socket().Data().(*chat.Client) }
 
-// connect makes the sender of p a client of the service: as whom its token proves it or, in an open
-// server, as whom it says it is.
-func (b *binding) connect(p *parley.Packet) (*chat.Client, error) {
-	s := p.Socket()
-	if c, ok := s.Data().(*chat.Client); ok {
-		return c, nil
+// welcome makes a socket that says who it is a client of the service, so that others see that it is
+// there. Sockets that only listen cost no client.
+func (b *binding) welcome(s *parley.Socket) {
+	if proved, claimed := identity(s); proved == nil && claimed.UserID+claimed.OperatorID == "" {
+		return
 	}
-	c := b.service.Connect((*peer)(s))
-	var err error
-	if who := s.Identity(); who != nil && who.Subject != "" {
-		err = c.SetIdentity(p.Context(), who)
+	if c, err := b.connect(s); err != nil { // the first event is refused with it
+		c.Close()
 	} else {
-		var claim struct{ UserID, OperatorID, Name string }
-		s.DecodeAuth(&claim) // what is of another form claims nothing
-		err = c.Claim(p.Context(), chat.Principal(claim))
+		s.SetData(c)
 	}
-	s.SetData(c)
-	return c, err // only the first event is refused
+}
+
+// identity returns who a socket has proved to be or, in an open server, who it says it is.
+func identity(s *parley.Socket) (proved *auth.Identity, claimed chat.Principal) {
+	if who := s.Identity(); who != nil && who.Subject != "" {
+		return who, claimed
+	}
+	var claim struct{ UserID, OperatorID, Name string }
+	if s.DecodeAuth(&claim) != nil {
+		return nil, claimed // what is of another form claims nothing
+	}
+	return nil, chat.Principal(claim)
+}
+
+// connect makes a socket a client of the service.
+func (b *binding) connect(s *parley.Socket) (*chat.Client, error) {
+	c := b.service.Connect((*peer)(s))
+	proved, claimed := identity(s)
+	if proved != nil {
+		return c, c.SetIdentity(s.Context(), proved)
+	}
+	return c, c.Claim(s.Context(), claimed)
 }
 
 // begin runs before every event.
-func (b *binding) begin(p *parley.Packet) error {
-	c, err := b.connect(p)
+func (b *binding) begin(p *parley.Packet) (err error) {
+	s := p.Socket()
+	c, ok := s.Data().(*chat.Client)
+	if !ok {
+		c, err = b.connect(s)
+		s.SetData(c) // only the first event is refused
+	}
 	if err == nil {
 		err = c.Begin(p.Context())
 	}

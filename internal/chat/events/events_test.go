@@ -2,7 +2,10 @@ package events_test
 
 import (
 	"context"
+	"maps"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,6 +84,56 @@ func TestEveryEventCountsForItsAddress(t *testing.T) {
 	for _, want := range []string{"unknown_event", "unknown_event", "rate_limited"} {
 		if p.Ask("nothing", object{}, &answer); answer.Error.Code != want {
 			t.Errorf("answered with %q, want %q", answer.Error.Code, want)
+		}
+	}
+}
+
+// A request that lacks a member that it must have, or has an empty one, is refused, and the refusal
+// names the member. The table has the members that are not optional in docs/events.md.
+func TestMissingMembers(t *testing.T) {
+	type object = map[string]any
+	visited := object{"title": "Shoes"}
+	p := apptest.Dial(t, serve(t, budget.Limits{}))
+	whole := object{
+		"roomId": "r", "message": object{"text": "x"}, "seq": 1, "operatorId": nil, "query": "x", "token": "x", "status": "away", "userId": "u7",
+	}
+	for event, must := range map[string][]string{
+		"hello": nil, "startConversation": nil, "listRooms": nil, "watchRooms": nil, "unwatchRooms": nil,
+		"joinRoom": {"roomId"}, "leaveRoom": {"roomId"}, "history": {"roomId"}, "typing": {"roomId"},
+		"sendMessage": {"roomId", "message"}, "editMessage": {"roomId", "seq", "message"}, "deleteMessage": {"roomId", "seq"},
+		"markRead": {"roomId", "seq"}, "markUnread": {"roomId", "seq"},
+		"claimRoom": {"roomId"}, "transferRoom": {"roomId", "operatorId"}, "closeRoom": {"roomId"}, "reopenRoom": {"roomId"},
+		"answered": {"roomId"}, "updateRoom": {"roomId"}, "addNote": {"roomId", "message"}, "search": {"query"},
+		"identify": {"token"}, "refresh": {"token"}, "setStatus": {"status"}, "getPerson": {"userId"}, "updatePerson": {"userId"},
+	} {
+		asked := func(payload object) (refused parley.Error) {
+			var answer struct{ Error parley.Error }
+			p.Ask(event, payload, &answer)
+			return answer.Error
+		}
+		for _, member := range must {
+			payload := maps.Clone(whole)
+			delete(payload, member)
+			if e := asked(payload); e.Code != "bad_payload" || !strings.HasPrefix(e.Message, member+" is missing") {
+				t.Errorf("%s without %s: %+v", event, member, e)
+			}
+		}
+		for _, member := range []string{"roomId", "seq", "query", "token", "status", "userId"} {
+			payload := maps.Clone(whole)
+			if payload[member] = ""; member == "seq" {
+				payload[member] = 0
+			}
+			if e := asked(payload); slices.Contains(must, member) != strings.HasPrefix(e.Message, member+" is missing") {
+				t.Errorf("%s with an empty %s: %+v", event, member, e)
+			}
+		}
+		if e := asked(whole); strings.Contains(e.Message, "is missing") {
+			t.Errorf("%s: %+v", event, e)
+		}
+		if event == "hello" || event == "startConversation" {
+			if e := asked(object{"page": visited}); e.Code != "bad_payload" || !strings.HasPrefix(e.Message, "page.url is missing") {
+				t.Errorf("%s with a page that has no address: %+v", event, e)
+			}
 		}
 	}
 }
