@@ -133,10 +133,9 @@ func (a *Access) signVisitor(ctx context.Context, userID string) (*Visitor, erro
 	if err != nil {
 		return nil, err
 	}
-	issued := now().Truncate(time.Second) // as tokens have it
 	who := &auth.Identity{
 		Subject: userID, Role: auth.User, Visitor: true,
-		Issuer: jwtauth.VisitorIssuer, IssuedAt: issued, Expires: issued.Add(VisitorLife),
+		Issuer: jwtauth.VisitorIssuer, IssuedAt: IssueTime(), Expires: now().Truncate(time.Second).Add(VisitorLife), // as tokens have it
 	}
 	token, err := keys.Sign(who)
 	if err != nil {
