@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/auth"
@@ -19,6 +18,7 @@ import (
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/api"
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/sse"
 )
@@ -258,7 +258,7 @@ func forClients(err error) error {
 	}
 	told := &parley.Error{Code: string(e.Code), Message: e.Message}
 	if e.RetryAfter > 0 {
-		told.Data = conversation.RefusalData{RetryAfter: int(e.RetryAfter.Round(time.Second).Seconds())}
+		told.Data = conversation.RefusalData{RetryAfter: budget.Seconds(e.RetryAfter)}
 	}
 	return told
 }
