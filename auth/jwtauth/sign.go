@@ -69,7 +69,7 @@ func (k *Keyring) Sign(id *auth.Identity) (string, error) {
 }
 
 // Sign makes a token with the first secret of Options.Keys. Verify returns the same identity for it,
-// with Expires to the second and IssuedAt to the millisecond. The identity must have a Subject and
+// with Expires to the second and IssuedAt to the microsecond. The identity must have a Subject and
 // Expires.
 func (v *Verifier) Sign(id *auth.Identity) (string, error) {
 	i := slices.IndexFunc(v.o.Keys, func(k Key) bool { return k.Secret != nil })
@@ -115,7 +115,7 @@ func sign(id *auth.Identity, method jwt.SigningMethod, key any, kid, audience st
 		}
 	}
 	if !id.IssuedAt.IsZero() {
-		claims["iat"] = json.Number(strconv.FormatFloat(float64(id.IssuedAt.UnixMilli())/1000, 'f', -1, 64))
+		claims["iat"] = json.Number(strconv.FormatFloat(float64(id.IssuedAt.UnixMicro())/1e6, 'f', -1, 64))
 	}
 	token := jwt.NewWithClaims(method, claims)
 	if kid != "" {

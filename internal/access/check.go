@@ -74,7 +74,7 @@ func (a *Access) revokedLocked(who *auth.Identity, now time.Time) bool {
 //   - Was it made before what a revocation names? If that is possible, because a revocation promises that
 //     nothing from before is left. A new token may have to wait for the next second.
 //
-// Tokens of this server have milliseconds (see IssueTime), so neither question arises.
+// Tokens of this server have microseconds (see IssueTime), so neither question arises.
 
 // issuedBefore reports whether a proof is certainly from before a time.
 func issuedBefore(who *auth.Identity, at time.Time) bool {
@@ -84,12 +84,12 @@ func issuedBefore(who *auth.Identity, at time.Time) bool {
 	return who.IssuedAt.Before(at)
 }
 
-// IssueTime returns when a token is issued that this server signs now: to the millisecond, and never on
+// IssueTime returns when a token is issued that this server signs now: to the microsecond, and never on
 // a whole second, which would be taken for a rounded time.
 func IssueTime() time.Time {
 	t := now()
 	if t.Nanosecond() == 0 {
-		t = t.Add(-time.Millisecond)
+		t = t.Add(-time.Microsecond)
 	}
 	return t
 }
