@@ -57,15 +57,14 @@ func openGate(c *Config, store history.Store, log *slog.Logger, revoked func(aut
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	g.access, err = access.New(ctx, records, &access.Options{
-		TokenKeys: len(o.Keys)+len(o.Sets) > 0, Visitors: c.Visitors, Exempt: c.exemptAddresses(),
-		Revoked: revoked, Failed: failed,
-		KeysChanged: func(keys *jwtauth.Keyring) {
-			if err := g.tokens.SetVisitors(keys); err != nil {
-				failed("use the keys of visitors", err)
-			}
-		},
-	})
+	who := c.accessOptions()
+	who.Revoked, who.Failed = revoked, failed
+	who.KeysChanged = func(keys *jwtauth.Keyring) {
+		if err := g.tokens.SetVisitors(keys); err != nil {
+			failed("use the keys of visitors", err)
+		}
+	}
+	g.access, err = access.New(ctx, records, who)
 	if err == nil {
 		err = g.tokens.SetVisitors(g.access.Keyring())
 	}
@@ -102,10 +101,13 @@ func (c *Config) tokenKeys() (keys []jwtauth.Key, err error) {
 				secrets = append(secrets[:len(secrets):len(secrets)], string(line))
 			}
 		}
+		if len(secrets) == len(c.TokenSecrets) {
+			return nil, fmt.Errorf("token-secret-file: there is no secret in %s", c.TokenSecretFile)
+		}
 	}
 	for _, secret := range secrets {
 		if len(secret) < leastSecret {
-			return nil, fmt.Errorf("token-secret-file: a secret needs at least %d bytes", leastSecret)
+			return nil, fmt.Errorf("token-secret-file: a secret needs at least %d bytes; openssl rand -hex 32 makes one", leastSecret)
 		}
 		keys = append(keys, jwtauth.Key{Issuer: c.TokenIssuer, Secret: []byte(secret)})
 	}
