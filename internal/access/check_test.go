@@ -504,3 +504,42 @@ func TestIssueTime(t *testing.T) {
 		}
 	})
 }
+
+// Visitors wait until anybody could answer them, and operators until there is one.
+func TestNobodyAnswersYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		for name, make := range map[string]func(*node){
+			"an operator": func(n *node) { n.add(t, "anna", auth.Operator) },
+			"a program": func(n *node) {
+				_, _, err := n.AddKey(ctx, access.APIKey{Name: "bot", ExpiresAt: time.Now().Add(time.Hour)})
+				wantCode(t, "key", err, "")
+			},
+		} {
+			n := open(t, history.NewMemory(), access.Options{Visitors: true})
+			visitor := func() error { _, err := n.NewVisitor(ctx, "192.0.2.1:1"); return err }
+			signIn := func() error {
+				_, err := n.SignIn(ctx, access.Credentials{Login: "anna", Password: "not the right one", Address: "192.0.2.1:1"})
+				return err
+			}
+			wantCode(t, name, visitor(), conversation.NotReady)
+			wantCode(t, name, signIn(), conversation.NotReady)
+			if make(n); !n.Answers() {
+				t.Errorf("nobody answers, with %s", name)
+			}
+			wantCode(t, name, visitor(), "")
+			if name == "an operator" {
+				wantCode(t, name, signIn(), conversation.BadToken)
+				wantCode(t, "disable", n.SetDisabled(ctx, "anna", true), "")
+				wantCode(t, "disabled", signIn(), conversation.BadToken) // as with a wrong password
+			}
+			time.Sleep(2 * time.Hour)
+			if n.Answers() {
+				t.Errorf("somebody answers, although %s is locked out", name)
+			}
+		}
+		if n := open(t, history.NewMemory(), access.Options{TokenKeys: true}); !n.Answers() {
+			t.Error("those whose tokens others sign cannot answer")
+		}
+	})
+}

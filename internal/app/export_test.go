@@ -165,3 +165,6 @@ func PrintableJSON(w io.Writer) io.Writer { return &printableJSON{w: w} }
 
 // ForClients converts an error of a gate to what clients of Socket.IO see.
 var ForClients = forClients
+
+// Banner returns what a server says when it starts.
+func Banner(s *Server, p *Ports) string { return s.banner(p) }
