@@ -93,8 +93,8 @@ func (s *Store) PutRecords(ctx context.Context, records ...history.Record) ([]hi
 	if err := ctx.Err(); err != nil {
 		return nil, history.ErrUnavailable.Wrap("put records", err)
 	}
+	defer s.residue.Store(true) // after the commit: a wipe before it does not count
 	err = s.write(ctx, "put records", func(ctx context.Context, w *writer) error {
-		s.residue.Store(true)
 		return w.transact(ctx, func() error { return w.putRecords(ctx, records, s.now()) })
 	})
 	if err != nil {
