@@ -19,7 +19,8 @@ type Editor interface {
 	Edit(ctx context.Context, e Edit) (Edited, error)
 }
 
-// Edit is a change of a message. No earlier content is kept anywhere.
+// Edit is a change of a message. Nobody can get the earlier content. Its bytes may stay in a store's files
+// for a while; the store says for how long.
 type Edit struct {
 	RoomID string
 	Seq    int64

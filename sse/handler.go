@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/internal/address"
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/origin"
 )
 
@@ -28,6 +29,9 @@ type Refusal struct {
 	Status  int
 	Message string // for people; a single line
 	Last    *Event // the last event to send if the stream has already begun; nil for none
+	// RetryAfter is when the client should come back, for the statuses 429 and 503. If zero, about
+	// Options.Retry.
+	RetryAfter time.Duration
 }
 
 func (e *Refusal) Error() string { return "sse: " + strconv.Itoa(e.Status) + ": " + e.Message }
@@ -294,7 +298,11 @@ func (h *Handler) refuse(w http.ResponseWriter, reason int, err error) {
 		w.WriteHeader(refusal.Status)
 		return
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		header.Set("Retry-After", strconv.Itoa(1+int(spread(h.opts.Retry, 0.5, 1.5).Seconds())))
+		wait := refusal.RetryAfter
+		if wait <= 0 {
+			wait = spread(h.opts.Retry, 0.5, 1.5)
+		}
+		header.Set("Retry-After", strconv.Itoa(budget.Seconds(wait)))
 	}
 	http.Error(w, strconv.Itoa(refusal.Status)+": "+refusal.Message, refusal.Status)
 }

@@ -539,3 +539,23 @@ func TestTimeoutsOfTheServer(t *testing.T) {
 		server.Close()
 	}
 }
+
+// A refusal may say when to come back.
+func TestRefusalRetryAfter(t *testing.T) {
+	for wait, want := range map[time.Duration]string{1400 * time.Millisecond: "2", time.Minute: "60"} {
+		h := sse.New(func(*sse.Stream, *http.Request, string) (func(), error) {
+			return nil, &sse.Refusal{Status: 429, Message: "too often", RetryAfter: wait}
+		}, nil)
+		server := httptest.NewServer(h)
+		resp, err := server.Client().Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("Retry-After"); got != want {
+			t.Errorf("%v: %q", wait, got)
+		}
+		h.Close()
+		server.Close()
+	}
+}

@@ -159,7 +159,8 @@ func (c object) time(name string) (t time.Time, ok bool) {
 		return t, false
 	}
 	whole, fraction := math.Modf(seconds)
-	return time.Unix(int64(whole), int64(fraction*1e9)), true
+	// A fraction is exact to a microsecond in a number of this size.
+	return time.Unix(int64(whole), int64(math.Round(fraction*1e6))*1e3), true
 }
 
 // plain reports whether s has at most n bytes and no control characters.

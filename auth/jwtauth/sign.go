@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -68,7 +69,8 @@ func (k *Keyring) Sign(id *auth.Identity) (string, error) {
 }
 
 // Sign makes a token with the first secret of Options.Keys. Verify returns the same identity for it,
-// to the second. The identity must have a Subject and Expires.
+// with Expires to the second and IssuedAt to the microsecond. The identity must have a Subject and
+// Expires.
 func (v *Verifier) Sign(id *auth.Identity) (string, error) {
 	i := slices.IndexFunc(v.o.Keys, func(k Key) bool { return k.Secret != nil })
 	if i < 0 {
@@ -113,7 +115,7 @@ func sign(id *auth.Identity, method jwt.SigningMethod, key any, kid, audience st
 		}
 	}
 	if !id.IssuedAt.IsZero() {
-		claims["iat"] = id.IssuedAt.Unix()
+		claims["iat"] = json.Number(strconv.FormatFloat(float64(id.IssuedAt.UnixMicro())/1e6, 'f', -1, 64))
 	}
 	token := jwt.NewWithClaims(method, claims)
 	if kid != "" {

@@ -94,10 +94,11 @@ func TestType(t *testing.T) {
 func TestSign(t *testing.T) {
 	v := newVerifier(t, jwtauth.Options{Keys: []jwtauth.Key{{Secret: []byte(strings.Repeat("a", 32))}, {Secret: []byte(strings.Repeat("b", 32))}}})
 	now := time.Now().Truncate(time.Second)
+	issued := now.Add(-time.Minute + 123456*time.Microsecond)
 	want := &auth.Identity{
 		Subject: "u7", Role: auth.Operator, Name: "Ann <&> \u2028", Email: "ann@example.com", Attributes: json.RawMessage(`{"a":[1]}`),
 		Grants: auth.Grants{{Pattern: "news", Rights: auth.Read}, {Pattern: "order-*", Rights: auth.Read | auth.Write}},
-		Issuer: "https://shop.example", TokenID: "t1", IssuedAt: now, Expires: now.Add(time.Hour),
+		Issuer: "https://shop.example", TokenID: "t1", IssuedAt: issued, Expires: now.Add(time.Hour),
 	}
 	token, err := v.Sign(want)
 	if err != nil {

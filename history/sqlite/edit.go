@@ -51,6 +51,11 @@ func (s *Store) Edit(ctx context.Context, e history.Edit) (edited history.Edited
 	if e, err = e.Prepare(); err != nil {
 		return edited, err
 	}
+	defer func() {
+		if edited.Changed || err != nil {
+			s.residue.Store(true)
+		}
+	}()
 	err = s.together(ctx, "edit", func(ctx context.Context, b *batch) (err error) {
 		edited, err = b.edit(ctx, &e, s.now().UnixMilli())
 		return err

@@ -58,7 +58,8 @@ type Store struct {
 	keeper *sql.Conn
 	files  []file
 	fault  atomic.Pointer[history.Error] // see look
-	// residue says that the write-ahead log may contain what was deleted secretly.
+	// residue says that the write-ahead log, or the database until the log is moved into it, may contain
+	// what was deleted or replaced; see watch.
 	residue atomic.Bool
 
 	prunings prunings

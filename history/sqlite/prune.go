@@ -169,6 +169,7 @@ func (p *part) rows() int { return int(max(0, p.upTo-p.floor)) }
 // prune deletes in one commit what goes in some rooms and their notes.
 func (s *Store) prune(ctx context.Context, rule history.PruneRule, rooms []prunable, p *history.Pruned) error {
 	var done history.Pruned
+	defer s.residue.Store(true)
 	err := s.write(ctx, "prune", func(ctx context.Context, w *writer) error {
 		done = history.Pruned{}
 		return w.transact(ctx, func() error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/parley-go/parley/history"
@@ -33,21 +35,9 @@ func (s *Store) Record(ctx context.Context, kind, id string) (r history.Record, 
 
 // RecordsSince implements [history.Records].
 func (s *Store) RecordsSince(ctx context.Context, kind string, version int64) (records []history.Record, err error) {
-	err = s.read(ctx, func(c *reader) error {
-		rows, err := c.conn.QueryContext(ctx, sinceQuery, max(version, 0), kind)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		records = []history.Record{}
-		for rows.Next() {
-			r, err := scanRecord(rows)
-			if err != nil {
-				return err
-			}
-			records = append(records, r)
-		}
-		return rows.Err()
+	err = s.read(ctx, func(c *reader) (err error) {
+		records, err = recordsSince(ctx, c.conn, kind, version)
+		return err
 	})
 	return records, err
 }
@@ -55,6 +45,43 @@ func (s *Store) RecordsSince(ctx context.Context, kind string, version int64) (r
 func scanRecord(row interface{ Scan(...any) error }) (r history.Record, err error) {
 	err = row.Scan(&r.Kind, &r.ID, (*[]byte)(&r.Value), &r.Version)
 	return r, err
+}
+
+// ReadRecords returns the records of the store at path, also while another process uses it. The error is
+// [ErrNoStore] if there is none. A store of an earlier version may have no records.
+func ReadRecords(ctx context.Context, path string) (records []history.Record, err error) {
+	err = withStore(ctx, path, func(conn *sql.Conn) error {
+		version, err := schemaVersion(ctx, conn, math.MaxInt)
+		if err != nil || version < recordsVersion {
+			return err
+		}
+		records, err = recordsSince(ctx, conn, "", 0)
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("parley: read %s: %w", path, err)
+	}
+	return records, err
+}
+
+// recordsVersion is the schema with which records came.
+const recordsVersion = 4
+
+func recordsSince(ctx context.Context, conn *sql.Conn, kind string, version int64) ([]history.Record, error) {
+	rows, err := conn.QueryContext(ctx, sinceQuery, max(version, 0), kind)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	records := []history.Record{}
+	for rows.Next() {
+		r, err := scanRecord(rows)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, rows.Err()
 }
 
 // PutRecords implements [history.Records]. Canceling ctx has an effect only until it is its turn.
@@ -66,8 +93,8 @@ func (s *Store) PutRecords(ctx context.Context, records ...history.Record) ([]hi
 	if err := ctx.Err(); err != nil {
 		return nil, history.ErrUnavailable.Wrap("put records", err)
 	}
+	defer s.residue.Store(true) // after the commit: a wipe before it does not count
 	err = s.write(ctx, "put records", func(ctx context.Context, w *writer) error {
-		s.residue.Store(true)
 		return w.transact(ctx, func() error { return w.putRecords(ctx, records, s.now()) })
 	})
 	if err != nil {

@@ -153,6 +153,36 @@ func TestRecordsAreWiped(t *testing.T) {
 	}
 }
 
+// The same holds for messages that were edited, deleted or pruned.
+func TestMessagesAreWiped(t *testing.T) {
+	dir := t.TempDir()
+	s := openAt(t, filepath.Join(dir, "history.db"))
+	release := s.HoldSnapshot(t) // until everything is done, because a wipe follows the last one after a minute only
+	marks := map[string]bool{"<edited>": true, "<deleted>": true, "<pruned>": true}
+	for mark := range marks {
+		if _, err := s.Append(t.Context(), []history.Draft{{RoomID: mark[1 : len(mark)-1], UserID: "ann", Message: []byte(`"` + mark + `"`)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range []history.Edit{{RoomID: "edited", Seq: 1, Message: []byte(`"other"`)}, {RoomID: "deleted", Seq: 1}} {
+		if _, err := s.Edit(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p, err := s.Prune(t.Context(), history.PruneRule{Room: "pruned", Before: time.Now().Add(time.Hour)}); err != nil || p.Messages != 1 {
+		t.Fatalf("pruned %+v, %v", p, err)
+	}
+	if found := marksIn(t, dir, marks); len(found) != 3 {
+		t.Errorf("only %q is in the files, so this test would not find the others", found)
+	}
+	release()
+	for deadline := time.Now().Add(time.Minute); len(marksIn(t, dir, marks)) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("found %q", marksIn(t, dir, marks))
+		}
+	}
+}
+
 // Removed records are forgotten after a day. Versions never come again.
 func TestRemovedRecordsAreForgotten(t *testing.T) {
 	s := open(t).(*sqlite.Store)

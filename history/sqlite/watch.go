@@ -172,8 +172,9 @@ func kind(fault *history.Error) error {
 // comes back, and no other database at the path inherits the log. If the disk is low, the log gives
 // back its space.
 //
-// It does the same after a change that was made secretly, so that the log keeps no earlier content:
-// at the next tick at which nobody reads, but at most once in wipeEvery, because others wait for it.
+// It does the same after records were changed, and messages were edited or pruned, so that the log keeps no
+// earlier content: at the next tick at which nobody reads, but at most once in wipeEvery, because others
+// wait for it.
 func (s *Store) watch() {
 	defer close(s.watched)
 	tick := time.NewTicker(watchEvery)
@@ -200,7 +201,7 @@ func (s *Store) emptyLog() error {
 }
 
 // wipe moves the write-ahead log into the database and empties it, because it may contain what was
-// deleted secretly. It fails while somebody reads.
+// deleted or replaced. It fails while somebody reads.
 func (s *Store) wipe() error {
 	s.residue.Store(false)
 	var busy, log, moved int

@@ -268,4 +268,4 @@ func (a *Access) apply(records []history.Record, n *news) error {
 }
 
 // now is the time as records keep it.
-func now() time.Time { return time.UnixMilli(time.Now().UnixMilli()).UTC() }
+func now() time.Time { return time.UnixMicro(time.Now().UnixMicro()).UTC() }

@@ -60,8 +60,36 @@ func (a *Access) revokedLocked(who *auth.Identity, now time.Time) bool {
 			return true
 		}
 	}
-	if o := a.ofTokenLocked(who); o != nil && who.IssuedAt.Before(o.ValidFrom) {
+	if o := a.ofTokenLocked(who); o != nil && issuedBefore(who, o.ValidFrom) {
 		return true
 	}
 	return a.selectsLocked(who, now)
+}
+
+// Most programs that sign tokens round their iat down to the second. Such a token may be up to a second
+// younger than it says. What that means depends on the question:
+//
+//   - Was it made before the operator was added or changed? Only if that is certain, because who adds an
+//     operator makes a token next, and has to be able to use it.
+//   - Was it made before what a revocation names? If that is possible, because a revocation promises that
+//     nothing from before is left. A new token may have to wait for the next second.
+//
+// Tokens of this server have microseconds (see IssueTime), so neither question arises.
+
+// issuedBefore reports whether a proof is certainly from before a time.
+func issuedBefore(who *auth.Identity, at time.Time) bool {
+	if who.IssuedAt.Nanosecond() == 0 {
+		at = at.Truncate(time.Second)
+	}
+	return who.IssuedAt.Before(at)
+}
+
+// IssueTime returns when a token is issued that this server signs now: to the microsecond, and never on
+// a whole second, which would be taken for a rounded time.
+func IssueTime() time.Time {
+	t := now()
+	if t.Nanosecond() == 0 {
+		t = t.Add(-time.Microsecond)
+	}
+	return t
 }

@@ -296,7 +296,7 @@ func TestVisitors(t *testing.T) {
 		}
 		v, err := n.NewVisitor(ctx, "192.0.2.1:1")
 		wantCode(t, "visitor", err, "")
-		if id := v.Identity; len(id.Subject) != 28 || id.Subject[:2] != access.VisitorPrefix || !id.Expires.Equal(id.IssuedAt.Add(access.VisitorLife)) {
+		if id := v.Identity; len(id.Subject) != 28 || id.Subject[:2] != access.VisitorPrefix || !id.Expires.Equal(time.Now().Add(access.VisitorLife)) || id.Expires.Sub(id.IssuedAt) > access.VisitorLife+time.Millisecond {
 			t.Errorf("identity %+v", id)
 		}
 		who, err := verify(v)
@@ -446,6 +446,100 @@ func TestFollowFails(t *testing.T) {
 		<-done
 		if failed != 3 {
 			t.Errorf("%d failures reported, want 3", failed)
+		}
+	})
+}
+
+// A token counts if it may be from after the operator was added or changed, and does not if it is
+// certainly from before. A revocation is the other way round. Others round their times down.
+func TestSecondOfChange(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, n *node) {
+		second := time.Now().Truncate(time.Second).Add(time.Minute)
+		time.Sleep(time.Until(second.Add(500 * time.Millisecond)))
+		for _, change := range []struct {
+			of string
+			do func() error
+		}{
+			{"added", func() error { return nil }},
+			{"password", func() error { return n.SetPassword(ctx, "password", "another battery") }},
+			{"let in", func() error { _ = n.SetDisabled(ctx, "let in", true); return n.SetDisabled(ctx, "let in", false) }},
+			{"revoked", func() error { _, err := n.Revoke(ctx, access.Revocation{Subject: "operator:revoked"}); return err }},
+		} {
+			n.add(t, change.of, auth.Operator)
+			wantCode(t, change.of, change.do(), "")
+			for _, test := range []struct {
+				issued  time.Duration
+				revoked bool // by a revocation
+				ended   bool // by another change
+			}{
+				{-time.Second, true, true},           // others: the second before
+				{-time.Millisecond, true, true},      // ours
+				{0, true, false},                     // others: before or after
+				{499 * time.Millisecond, true, true}, // ours
+				{500 * time.Millisecond, false, false},
+				{time.Second, false, false},
+			} {
+				who := &auth.Identity{Subject: change.of, Role: auth.Operator, IssuedAt: second.Add(test.issued)}
+				refused := test.ended
+				if change.of == "revoked" {
+					refused = test.revoked
+				}
+				if err := n.Check(who, ""); (err != nil) != refused {
+					t.Errorf("%s: issued %v after the second began: %v", change.of, test.issued, err)
+				}
+			}
+		}
+	})
+}
+
+// The times of this server's own tokens are never taken for rounded ones.
+func TestIssueTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+		for range 2000 {
+			if at := access.IssueTime(); at.Nanosecond() == 0 || time.Since(at) > time.Millisecond || at.After(time.Now()) {
+				t.Fatalf("issued at %v, now is %v", at, time.Now())
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+// Visitors wait until anybody could answer them, and operators until there is one.
+func TestNobodyAnswersYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		for name, make := range map[string]func(*node){
+			"an operator": func(n *node) { n.add(t, "anna", auth.Operator) },
+			"a program": func(n *node) {
+				_, _, err := n.AddKey(ctx, access.APIKey{Name: "bot", ExpiresAt: time.Now().Add(time.Hour)})
+				wantCode(t, "key", err, "")
+			},
+		} {
+			n := open(t, history.NewMemory(), access.Options{Visitors: true})
+			visitor := func() error { _, err := n.NewVisitor(ctx, "192.0.2.1:1"); return err }
+			signIn := func() error {
+				_, err := n.SignIn(ctx, access.Credentials{Login: "anna", Password: "not the right one", Address: "192.0.2.1:1"})
+				return err
+			}
+			wantCode(t, name, visitor(), conversation.NotReady)
+			wantCode(t, name, signIn(), conversation.NotReady)
+			if make(n); !n.Answers() {
+				t.Errorf("nobody answers, with %s", name)
+			}
+			wantCode(t, name, visitor(), "")
+			if name == "an operator" {
+				wantCode(t, name, signIn(), conversation.BadToken)
+				wantCode(t, "disable", n.SetDisabled(ctx, "anna", true), "")
+				wantCode(t, "disabled", signIn(), conversation.BadToken) // as with a wrong password
+			}
+			time.Sleep(2 * time.Hour)
+			if n.Answers() {
+				t.Errorf("somebody answers, although %s is locked out", name)
+			}
+		}
+		if n := open(t, history.NewMemory(), access.Options{TokenKeys: true}); !n.Answers() {
+			t.Error("those whose tokens others sign cannot answer")
 		}
 	})
 }

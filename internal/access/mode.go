@@ -15,6 +15,28 @@ func (a *Access) mustCloseLocked() bool {
 	return a.opts.TokenKeys || a.opts.Visitors || len(a.operators) > 0 || len(a.apiKeys) > 0
 }
 
+// Answers reports whether anybody could answer visitors: an operator, a program, or somebody whose tokens
+// others sign.
+func (a *Access) Answers() bool {
+	if a.opts.TokenKeys {
+		return true
+	}
+	now := now()
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for _, r := range a.operators {
+		if !r.value.Disabled {
+			return true
+		}
+	}
+	for _, r := range a.apiKeys {
+		if !r.value.over(now) {
+			return true
+		}
+	}
+	return false
+}
+
 // An OpenError says that an open server would listen where others reach it.
 type OpenError struct{ Address string }
 

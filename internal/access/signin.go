@@ -30,7 +30,7 @@ type SignedIn struct {
 // SignIn begins a session. An error with the code bad_token says that the name or the password is
 // wrong, or that the operator is disabled; nobody can tell which, because the work is the same. Tries
 // are limited for the address and for the login, and what succeeds does not count: the error has the
-// code rate_limited and says when to try again.
+// code rate_limited and says when to try again. It has the code not_ready while there are no operators.
 func (a *Access) SignIn(ctx context.Context, c Credentials) (*SignedIn, error) {
 	return a.signIn(ctx, c, "")
 }
@@ -49,6 +49,12 @@ var errBadLogin = refuse(conversation.BadToken, "the name or the password is wro
 func (a *Access) signIn(ctx context.Context, c Credentials, newPassword Secret) (*SignedIn, error) {
 	if err := a.Check(nil, c.Address); err != nil {
 		return nil, err
+	}
+	a.mu.RLock()
+	nobody := len(a.operators) == 0
+	a.mu.RUnlock()
+	if nobody {
+		return nil, refuse(conversation.NotReady, "nobody can sign in yet: the server has no operators")
 	}
 	if len(c.Login) > history.MaxMemberID || len(c.Password) > MaxPassword {
 		return nil, errBadLogin

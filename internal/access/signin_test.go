@@ -154,6 +154,7 @@ func TestHashingsAtOnce(t *testing.T) {
 func TestLineIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t, history.NewMemory(), access.Options{})
+		n.add(t, "anna", auth.Operator)
 		release := make(chan struct{})
 		n.SetHash(func(password, salt []byte, a, b uint32, c uint8, d uint32) []byte {
 			<-release

@@ -100,12 +100,12 @@ type Visitor struct {
 
 // NewVisitor makes up a user for somebody with an address, and signs its token. Nothing is stored but
 // the first key. The error has the code forbidden if visitors are not allowed, not_ready if nobody
-// could answer them yet, rate_limited, or banned.
+// could answer them yet (see Answers), rate_limited, or banned.
 func (a *Access) NewVisitor(ctx context.Context, client string) (*Visitor, error) {
 	switch {
 	case !a.opts.Visitors:
 		return nil, refuse(conversation.Forbidden, "this server has no visitors without an account")
-	case !a.opts.TokenKeys && !a.hasOperators():
+	case !a.Answers():
 		return nil, refuse(conversation.NotReady, "nobody could answer yet: the server has no operators")
 	}
 	if err := a.Check(nil, client); err != nil {
@@ -133,25 +133,13 @@ func (a *Access) signVisitor(ctx context.Context, userID string) (*Visitor, erro
 	if err != nil {
 		return nil, err
 	}
-	issued := now().Truncate(time.Second) // as tokens have it
 	who := &auth.Identity{
 		Subject: userID, Role: auth.User, Visitor: true,
-		Issuer: jwtauth.VisitorIssuer, IssuedAt: issued, Expires: issued.Add(VisitorLife),
+		Issuer: jwtauth.VisitorIssuer, IssuedAt: IssueTime(), Expires: now().Truncate(time.Second).Add(VisitorLife), // as tokens have it
 	}
 	token, err := keys.Sign(who)
 	if err != nil {
 		return nil, err
 	}
 	return &Visitor{Secret(token), who}, nil
-}
-
-func (a *Access) hasOperators() bool {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	for _, r := range a.operators {
-		if !r.value.Disabled {
-			return true
-		}
-	}
-	return false
 }

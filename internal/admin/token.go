@@ -24,8 +24,8 @@ type NewToken struct {
 	TTL        int64             `json:"ttl,omitempty"` // seconds; an hour if zero
 }
 
-// Identity returns who the token is for.
-func (t NewToken) Identity(now time.Time) (*auth.Identity, error) {
+// Identity returns who the token is for, if it is made now.
+func (t NewToken) Identity() (*auth.Identity, error) {
 	grants, err := grants(t.Rooms)
 	if err != nil {
 		return nil, err
@@ -33,10 +33,10 @@ func (t NewToken) Identity(now time.Time) (*auth.Identity, error) {
 	if t.TTL == 0 {
 		t.TTL = int64(time.Hour / time.Second)
 	}
-	now = now.UTC().Truncate(time.Second)
+	ttl := time.Duration(t.TTL) * time.Second
 	return &auth.Identity{
 		Subject: t.Subject, Role: t.Role, Name: t.Name, Email: t.Email, Attributes: t.Attributes, Grants: grants,
-		IssuedAt: now, Expires: now.Add(time.Duration(t.TTL) * time.Second),
+		IssuedAt: access.IssueTime(), Expires: time.Now().UTC().Truncate(time.Second).Add(ttl),
 	}, nil
 }
 
@@ -81,7 +81,7 @@ func (h *handler) signToken(_ *http.Request, in NewToken) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	who, err := in.Identity(time.Now())
+	who, err := in.Identity()
 	if err != nil {
 		return Token{}, err
 	}

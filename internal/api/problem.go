@@ -4,16 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/internal/access"
+	"github.com/parley-go/parley/internal/budget"
 )
 
 // problem is a refusal, as RFC 9457 says.
@@ -124,7 +123,7 @@ func (a *api) problem(ctx context.Context, err error) error {
 	case errors.As(err, &p):
 	case errors.As(err, &e):
 		p = refuse(e.Code, e.Message)
-		p.RetryAfter = seconds(e.RetryAfter)
+		p.RetryAfter = budget.Seconds(e.RetryAfter)
 		if e.Code == conversation.Unavailable || e.Code == conversation.UnknownOutcome {
 			a.opts.Failed("change access", err)
 		}
@@ -137,5 +136,3 @@ func (a *api) problem(ctx context.Context, err error) error {
 	p.presented = p.presented || callerOf(ctx).presented
 	return p
 }
-
-func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

@@ -17,7 +17,10 @@ are not concerned; see keys remove.`,
 		setup: revoke},
 	{name: "ban add", does: "ban a user or a network, and disconnect who is concerned; a ban of the same replaces it", setup: addBan},
 	{name: "ban list", does: "list the bans", setup: listBans},
-	{name: "ban remove", does: "lift a ban", setup: removeBan},
+	{name: "ban remove", args: "[BANNED]", does: "lift a ban",
+		doc: `BANNED is what ban list shows: user:ID, net:NETWORK, or erased:… for a user who was erased. Nobody
+can tell from it who that was, but --user with the id lifts this ban as well.`,
+		setup: removeBan},
 }
 
 // banOf adds the flags that say whom a ban concerns.
@@ -80,13 +83,21 @@ func listBans(c *call) func(context.Context) error {
 func removeBan(c *call) func(context.Context) error {
 	b, check := c.banOf()
 	return func(ctx context.Context) error {
-		if err := check(); err != nil {
-			return err
+		subject := b.Subject()
+		switch {
+		case len(c.args) > 0 && *b == (admin.NewBan{}):
+			subject = c.args[0]
+		case len(c.args) > 0:
+			return wrongUsage("want one of BANNED, --user and --network")
+		default:
+			if err := check(); err != nil {
+				return err
+			}
 		}
 		return c.ask(ctx, false, func(a *admin.Client) error {
-			err := a.Call(ctx, http.MethodDelete, admin.Path("/api/bans/%s", b.Subject()), nil, nil)
+			err := a.Call(ctx, http.MethodDelete, admin.Path("/api/bans/%s", subject), nil, nil)
 			if err == nil {
-				c.say("the ban of %s is lifted", printable(b.Subject()))
+				c.say("the ban of %s is lifted", printable(subject))
 			}
 			return err
 		})

@@ -44,7 +44,7 @@ func (s *Server) whoMay() string {
 	switch a := s.gate.access; {
 	case !a.Closed():
 		return "  access   open: everybody who reaches this address is who they say. To close it: " + first + "\n"
-	case len(a.Operators()) == 0:
+	case !a.Answers():
 		return "  access   closed. Nobody can answer yet: " + first + "\n"
 	default:
 		return "  access   closed\n"

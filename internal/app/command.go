@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime"
 	"runtime/debug"
@@ -224,23 +225,23 @@ func serve(ctx context.Context, call *call, args []string) int {
 	if err != nil {
 		return fail(stderr, exitUsage, err)
 	}
+	if err := c.checkFiles(slog.New(slog.DiscardHandler)); err != nil { // what reads them again warns
+		return fail(stderr, exitUsage, err)
+	}
 	// Before touching the data directory, because another server may already be running here.
 	ports, err := Listen(c)
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}
-	log := c.logger(stderr)
-	s, err := Open(c, log)
+	s, err := Open(c, c.logger(stderr))
 	if err != nil {
 		ports.Close()
 		return fail(stderr, exitFailed, err)
 	}
-	if !c.InsecureOpen {
-		if err := s.gate.access.CheckAddresses(c.Addr); err != nil {
-			ports.Close()
-			s.Shutdown()
-			return fail(stderr, exitUsage, err)
-		}
+	if err := c.checkOpen(s.gate.access); err != nil {
+		ports.Close()
+		s.Shutdown()
+		return fail(stderr, exitUsage, err)
 	}
 	fmt.Fprint(stdout, s.banner(ports))
 	if err := s.Serve(ctx, ports); err != nil {

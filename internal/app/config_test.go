@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -192,6 +193,68 @@ func TestAge(t *testing.T) {
 	for _, text := range []string{"", "d", "-1d", "0d", "1.5d", "30m", "-5h", "40000d", "1000000h"} {
 		if _, err := app.LoadConfig(nil, map[string]string{"retention": text}); err == nil {
 			t.Errorf("%q is accepted", text)
+		}
+	}
+}
+
+// Config check and serve decide alike, and say the same.
+func TestConfigCheckDecidesAsServe(t *testing.T) {
+	run := func(args ...string) (code int, stderr string) {
+		var out, errors bytes.Buffer
+		code = app.Main(t.Context(), args, nil, strings.NewReader(""), &out, &errors)
+		return code, errors.String()
+	}
+	with := func(args ...string) []string {
+		data := filepath.Join(shortDir(t), "data")
+		if len(args) > 0 {
+			if code, stderr := run(append(args, "--data", data)...); code != 0 {
+				t.Fatalf("%v: exit code %d, %q", args, code, stderr)
+			}
+		}
+		return []string{"--data", data}
+	}
+	removed := with("operator", "add", "ann", "--no-password")
+	if code, stderr := run(append([]string{"operator", "remove", "ann"}, removed...)...); code != 0 {
+		t.Fatal(stderr)
+	}
+	file := configFile(t, "this is no key")
+	private := []string{"--addr", "127.0.0.1:0"}[:2:2]
+	public := []string{"--addr", "0.0.0.0:0"}[:2:2]
+	for _, test := range []struct {
+		name string
+		code int
+		args []string
+	}{
+		{"private", 0, private},
+		{"private, in memory", 0, append(private, "--data", "memory")},
+		{"public", 2, public},
+		{"public, in memory", 2, append(public, "--data", "memory")},
+		{"insisting", 0, append(public, "--insecure-open")},
+		{"visitors", 0, append(public, "--visitors")},
+		{"a secret", 0, append(public, "--token-secret", aSecret)},
+		{"an operator", 0, append(public, with("operator", "add", "ann", "--no-password")...)},
+		{"a program", 0, append(public, with("keys", "add", "bot")...)},
+		{"an operator who was removed", 2, append(public, removed...)},
+		{"a store without anybody", 2, append(public, with("ban", "add", "--user", "u7")...)},
+		{"a secret file that is missing", 2, append(private, "--token-secret-file", file+"x")},
+		{"a secret file with a short one", 2, append(private, "--token-secret-file", file)},
+		{"an empty secret file", 2, append(private, "--token-secret-file", configFile(t, "\n\n"))},
+		{"a key file that is none", 2, append(private, "--token-keys", file)},
+		{"a certificate that is none", 2, append(private, "--tls-cert", file, "--tls-key", file)},
+		{"roots that are none", 2, append(private, "--acme-domains", "chat.example.com", "--acme-root", file)},
+		{"a value", 2, append(private, "--page-size", "0")},
+	} {
+		args := test.args
+		if !slices.Contains(args, "--data") {
+			args = append(args[:len(args):len(args)], with()...)
+		}
+		code, said := run(append([]string{"config", "check"}, args...)...)
+		if code != test.code || code == 0 && said != "the server would start with these settings\n" {
+			t.Errorf("%s: config check: exit code %d, %q", test.name, code, said)
+		}
+		code, _, stderr := command(nil, append([]string{"serve"}, args...)...)
+		if code != test.code || code != 0 && stderr != said {
+			t.Errorf("%s: serve: exit code %d, %q; config check says %q", test.name, code, stderr, said)
 		}
 	}
 }

@@ -3,50 +3,35 @@ package app
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/BurntSushi/toml"
-
-	"github.com/parley-go/parley/auth/jwtauth"
-	"github.com/parley-go/parley/internal/access"
 )
 
 var configCommands = []command{
 	{name: "config check", does: "check the settings as the server would, and exit with 2 if it would not start with them", settings: []string{""},
-		doc: `The files that the settings name are read. Nothing is opened, fetched or changed.`,
-		setup: func(c *call) func(context.Context) error {
-			return func(context.Context) error { return c.checkConfig() }
-		}},
+		doc: `The files that the settings name are read, and whether there is an operator or a key of a program.
+Nothing is fetched or changed.`,
+		setup: func(c *call) func(context.Context) error { return c.checkConfig }},
 	{name: "config show", does: "print each setting's value and where it comes from", settings: []string{""},
 		doc:   `Secrets are shown as "…".`,
 		setup: showConfig},
 }
 
-func (c *call) checkConfig() error {
-	o, err := c.config.tokenOptions(c.config.logger(c.stderr))
-	if err == nil {
-		_, err = jwtauth.New(&jwtauth.Options{Keys: o.Keys, Audience: o.Audience, Type: o.Type, MaxAge: o.MaxAge})
+func (c *call) checkConfig(ctx context.Context) error {
+	if err := c.config.checkFiles(c.config.logger(c.stderr)); err != nil {
+		return usageError{err}
 	}
-	if err == nil && c.config.TLSCert != "" {
-		if _, err = tls.LoadX509KeyPair(c.config.TLSCert, c.config.TLSKey); err != nil {
-			err = fmt.Errorf("tls-cert: %w", err)
-		}
-	}
-	if err == nil && c.config.ACMERoot != "" {
-		if _, err = os.ReadFile(c.config.ACMERoot); err != nil {
-			err = fmt.Errorf("acme-root: %w", err)
-		}
-	}
+	who, err := c.config.readAccess(ctx)
 	if err != nil {
+		return err
+	}
+	if err := c.config.checkOpen(who); err != nil {
 		return usageError{err}
 	}
 	c.say("the server would start with these settings")
-	if known := len(o.Keys)+len(o.Sets) > 0 || c.config.Visitors || c.config.InsecureOpen; !known && access.Reachable(c.config.Addr) {
-		c.say("%s is reachable by others: it also needs an operator (parley operator add NAME) or a key (parley keys add NAME)", c.config.Addr)
-	}
 	return nil
 }
 

@@ -94,4 +94,26 @@ func TestErasedUserIsInNoFile(t *testing.T) {
 	if bans := s.must("", "ban", "list"); !strings.Contains(bans, "erased:") || strings.Contains(bans, user) || !strings.Contains(bans, stays) {
 		t.Errorf("the bans are\n%s", bans)
 	}
+	// The ban of an erased user can be lifted as it is listed, or with the id.
+	for _, by := range [][]string{nil, {"--user", user}} {
+		if by == nil {
+			for word := range strings.FieldsSeq(s.must("", "ban", "list")) {
+				if strings.HasPrefix(word, "erased:") {
+					by = []string{word}
+				}
+			}
+		} else {
+			s.must("", "ban", "add", "--user", user)
+		}
+		if code, _, stderr := s.run("", append([]string{"ban", "remove"}, by...)...); code != 0 {
+			t.Fatalf("ban remove %v: exit code %d, %q", by, code, stderr)
+		}
+		if bans := s.must("", "ban", "list"); strings.Contains(bans, "erased:") || strings.Contains(bans, user) {
+			t.Errorf("after ban remove %v the bans are\n%s", by, bans)
+		}
+		bearer(t, server.url, tokenOf("--user", user))
+	}
+	if code, _, stderr := s.run("", "ban", "remove", "user:"+stays, "--user", stays); code != 2 || !strings.Contains(stderr, "want one of") {
+		t.Errorf("two subjects: exit code %d, %q", code, stderr)
+	}
 }

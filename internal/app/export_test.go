@@ -162,3 +162,9 @@ func CommandNames() (names []string) {
 
 // PrintableJSON returns a writer that escapes what could control a terminal.
 func PrintableJSON(w io.Writer) io.Writer { return &printableJSON{w: w} }
+
+// ForClients converts an error of a gate to what clients of Socket.IO see.
+var ForClients = forClients
+
+// Banner returns what a server says when it starts.
+func Banner(s *Server, p *Ports) string { return s.banner(p) }

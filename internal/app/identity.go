@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/auth"
@@ -19,6 +18,7 @@ import (
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/api"
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
 	"github.com/parley-go/parley/sse"
 )
@@ -57,15 +57,14 @@ func openGate(c *Config, store history.Store, log *slog.Logger, revoked func(aut
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	g.access, err = access.New(ctx, records, &access.Options{
-		TokenKeys: len(o.Keys)+len(o.Sets) > 0, Visitors: c.Visitors, Exempt: c.exemptAddresses(),
-		Revoked: revoked, Failed: failed,
-		KeysChanged: func(keys *jwtauth.Keyring) {
-			if err := g.tokens.SetVisitors(keys); err != nil {
-				failed("use the keys of visitors", err)
-			}
-		},
-	})
+	who := c.accessOptions()
+	who.Revoked, who.Failed = revoked, failed
+	who.KeysChanged = func(keys *jwtauth.Keyring) {
+		if err := g.tokens.SetVisitors(keys); err != nil {
+			failed("use the keys of visitors", err)
+		}
+	}
+	g.access, err = access.New(ctx, records, who)
 	if err == nil {
 		err = g.tokens.SetVisitors(g.access.Keyring())
 	}
@@ -102,10 +101,13 @@ func (c *Config) tokenKeys() (keys []jwtauth.Key, err error) {
 				secrets = append(secrets[:len(secrets):len(secrets)], string(line))
 			}
 		}
+		if len(secrets) == len(c.TokenSecrets) {
+			return nil, fmt.Errorf("token-secret-file: there is no secret in %s", c.TokenSecretFile)
+		}
 	}
 	for _, secret := range secrets {
 		if len(secret) < leastSecret {
-			return nil, fmt.Errorf("token-secret-file: a secret needs at least %d bytes", leastSecret)
+			return nil, fmt.Errorf("token-secret-file: a secret needs at least %d bytes; openssl rand -hex 32 makes one", leastSecret)
 		}
 		keys = append(keys, jwtauth.Key{Issuer: c.TokenIssuer, Secret: []byte(secret)})
 	}
@@ -258,7 +260,7 @@ func forClients(err error) error {
 	}
 	told := &parley.Error{Code: string(e.Code), Message: e.Message}
 	if e.RetryAfter > 0 {
-		told.Data = conversation.RefusalData{RetryAfter: int(e.RetryAfter.Round(time.Second).Seconds())}
+		told.Data = conversation.RefusalData{RetryAfter: budget.Seconds(e.RetryAfter)}
 	}
 	return told
 }

@@ -43,7 +43,7 @@ func (q *requests) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		runtime.Gosched() // a connection that has sent many requests would keep the processor for 10 ms
 		if wait := q.wait(r); wait > requestPatience {
-			w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
+			w.Header().Set("Retry-After", strconv.Itoa(budget.Seconds(wait)))
 			http.Error(w, "429: too many requests from this address", http.StatusTooManyRequests)
 			return
 		}

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/conversation"
+	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/app"
 )
 
@@ -127,4 +131,13 @@ func TestTooManyRequests(t *testing.T) {
 			t.Errorf("the next request waited for %v", took)
 		}
 	})
+}
+
+// All doors round a wait up, so that whoever comes back then is not too early.
+func TestRetryAfterIsRoundedUp(t *testing.T) {
+	err := app.ForClients(&access.Error{Code: "rate_limited", RetryAfter: 1400 * time.Millisecond})
+	var told *parley.Error
+	if !errors.As(err, &told) || told.Data != any(conversation.RefusalData{RetryAfter: 2}) {
+		t.Errorf("clients of Socket.IO hear %+v", err)
+	}
 }

@@ -102,7 +102,7 @@ func (c *call) makeToken(ctx context.Context, t admin.NewToken, keyFile, kid str
 	if kid != "" {
 		signer.ID = kid
 	}
-	who, err := t.Identity(time.Now())
+	who, err := t.Identity()
 	if err != nil {
 		return made, err
 	}

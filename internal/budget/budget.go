@@ -11,6 +11,12 @@ import (
 	"time"
 )
 
+// Seconds returns a wait as clients hear of it, in whole seconds. It is rounded up, so that who comes back
+// then does not come too early.
+func Seconds(wait time.Duration) int {
+	return int((wait + time.Second - 1) / time.Second)
+}
+
 // A Kind is something that a client makes the server do.
 type Kind uint8
 

@@ -95,3 +95,12 @@ func TestChargesAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// Whoever comes back after the seconds is not too early.
+func TestSeconds(t *testing.T) {
+	for wait, want := range map[time.Duration]int{0: 0, 1: 1, 400 * time.Millisecond: 1, time.Second: 1, time.Second + 1: 2, 1400 * time.Millisecond: 2, time.Hour: 3600} {
+		if got := Seconds(wait); got != want {
+			t.Errorf("%v: %d, want %d", wait, got, want)
+		}
+	}
+}

@@ -56,18 +56,27 @@ type ACME struct {
 	expires          map[string]time.Time // by name
 }
 
+// LoadRoots reads certificates to trust from a PEM file.
+func LoadRoots(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read roots: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read roots: %s has no certificate", file)
+	}
+	return roots, nil
+}
+
 // NewACME returns a source. It requests a certificate when a client first needs one, or when you
 // call Run.
 func NewACME(o ACMEOptions, log *slog.Logger) (*ACME, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if o.RootFile != "" {
-		pem, err := os.ReadFile(o.RootFile)
+		roots, err := LoadRoots(o.RootFile)
 		if err != nil {
-			return nil, fmt.Errorf("read roots: %w", err)
-		}
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read roots: %s has no certificate", o.RootFile)
+			return nil, err
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}

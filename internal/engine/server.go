@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"runtime"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/notice"
 	"github.com/parley-go/parley/internal/reactor"
@@ -243,7 +243,7 @@ func (s *Server) admit(r *http.Request) *requestError {
 		e := *errForbidden
 		if refusal.RetryAfter > 0 {
 			e = *errTooSoon
-			e.retryAfter = int(math.Ceil(refusal.RetryAfter.Seconds()))
+			e.retryAfter = budget.Seconds(refusal.RetryAfter)
 		}
 		e.message = refusal.Message
 		return &e

@@ -15,7 +15,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"math"
 	"time"
 
 	"github.com/parley-go/parley"
@@ -24,6 +23,7 @@ import (
 	"github.com/parley-go/parley/event"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/address"
+	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
 )
 
@@ -293,7 +293,7 @@ func refusal(err error) error {
 		refused := &parley.Error{Code: string(e.Code), Message: e.Message}
 		switch {
 		case e.RetryAfter > 0:
-			refused.Data = conversation.RefusalData{RetryAfter: int(math.Ceil(e.RetryAfter.Seconds()))}
+			refused.Data = conversation.RefusalData{RetryAfter: budget.Seconds(e.RetryAfter)}
 		case e.Data != nil:
 			refused.Data = e.Data
 		}

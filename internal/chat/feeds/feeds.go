@@ -74,7 +74,7 @@ func refusal(err error) error {
 	if !errors.As(err, &e) {
 		return err // the client is gone
 	}
-	return &sse.Refusal{Status: e.Code.Status(), Message: e.Message}
+	return &sse.Refusal{Status: e.Code.Status(), Message: e.Message, RetryAfter: e.RetryAfter}
 }
 
 // failed converts an error of the service to the last event of a feed that has begun.
