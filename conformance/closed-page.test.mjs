@@ -88,6 +88,7 @@ const listed = (page, text) => page.locator('#rooms a', { hasText: text });
 
 async function openRoom(page, text) {
   await listed(page, text).click();
+  await page.waitForFunction(() => location.hash.length > 1);
   await joined(page);
 }
 
@@ -107,6 +108,7 @@ test('a visitor writes, an operator signs in and answers; both see it, also afte
   await anna.locator('#sign-in-error', { hasText: 'Not signed in' }).waitFor();
   await signIn(anna);
   await listed(anna, 'My shoes are too small').locator('.badge', { hasText: '1 new' }).waitFor();
+  await anna.locator('#status-text', { hasText: 'Connected' }).waitFor(); // although no conversation is chosen
   await openRoom(anna, 'My shoes');
   await sees(anna, 'My shoes are too small');
   await listed(anna, 'My shoes').locator('.badge').waitFor({ state: 'detached' }); // displayed, so it is read

@@ -53,7 +53,7 @@ var codes = []struct {
 	{TooManyRooms, 429, "the socket is in `max-rooms` rooms, or all clients of its address together are in too many", "after `leaveRoom`"},
 	{RateLimited, 429, "too much at once, more than can wait; nothing was stored. `data` is `{retryAfter}`, in seconds", "after `retryAfter` seconds"},
 	{UnknownEvent, 404, "there is no such event", "no"},
-	{NotReady, 503, "the server cannot do this yet: the index for searching is being built, or nobody has been made an operator", "later"},
+	{NotReady, 503, "the server cannot do this yet: the index for searching is being built, the setting `search` is off, or nobody has been made an operator", "later"},
 	{Unavailable, 503, "the store cannot be written or read, or lacks this capability, or the server is shutting down; nothing was stored. Presence, typing and what can be read go on", "later"},
 	{UnknownOutcome, 504, "the message may have been stored, or not", "yes, with the same `clientId`"},
 	{Internal, 500, "the server's fault", "later"},

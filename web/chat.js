@@ -203,8 +203,8 @@ let readTimer;
 /** Tells the other side how far this user has read, if the end of the conversation is in view. */
 function markRead() {
   if (!front) return;
-  clearTimeout(readTimer);
-  readTimer = setTimeout(() => {
+  readTimer ??= setTimeout(() => { // not later with each message, or a busy conversation stays unread
+    readTimer = undefined;
     const here = room;
     const { newest } = here.timeline;
     if (!here.live.conversation || here.live.state !== 'joined' || document.hidden || !log.following || !(newest > here.readTo)) return;
@@ -357,7 +357,7 @@ function showStatus() {
   const offline = navigator.onLine === false;
   let text, mood = state;
   if (state === 'connected') {
-    const joining = room.live.state;
+    const joining = room.id === '' && front?.ready ? 'joined' : room.live.state; // an operator may not have chosen a conversation
     text = joining === 'joined' ? `Connected · ${TRANSPORTS[client.transport] ?? client.transport}` : joining === 'refused' ? 'Not in the room' : 'Joining…';
     if (joining !== 'joined') mood = joining === 'refused' ? 'closed' : 'connecting';
   } else if (state === 'closed') {

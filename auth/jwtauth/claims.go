@@ -3,6 +3,7 @@ package jwtauth
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -22,6 +23,9 @@ const (
 	maxRooms      = 200 // patterns
 )
 
+// early is why a token is refused whose time begins later.
+const early = "it is %v in the future: compare the clocks"
+
 // claims checks the claims of a token and stores them in id. The key is public or a secret.
 func (v *Verifier) claims(id *auth.Identity, c object, r *ring, public bool, now time.Time) *Error {
 	if !v.audience(c, public) {
@@ -34,7 +38,7 @@ func (v *Verifier) claims(id *auth.Identity, c object, r *ring, public bool, now
 	case id.Expires.IsZero():
 		return refuse(Expiry, "it is missing")
 	case !now.Before(id.Expires):
-		return &Error{TokenExpired, Expiry, "it is in the past"}
+		return &Error{TokenExpired, Expiry, fmt.Sprintf("it was %v ago", now.Sub(id.Expires).Round(time.Second))}
 	case !r.visitors && id.Expires.After(now.Add(v.o.MaxAge+leeway)):
 		return refuse(Expiry, "it is more than %v away", v.o.MaxAge)
 	}
@@ -42,13 +46,13 @@ func (v *Verifier) claims(id *auth.Identity, c object, r *ring, public bool, now
 	case !ok:
 		return refuse(NotBefore, "it is not a number of seconds")
 	case nbf.After(now.Add(leeway)):
-		return refuse(NotBefore, "it is in the future")
+		return refuse(NotBefore, early, nbf.Sub(now).Round(time.Second))
 	}
 	switch id.IssuedAt, ok = c.time("iat"); {
 	case !ok:
 		return refuse(IssuedAt, "it is not a number of seconds")
 	case id.IssuedAt.After(now.Add(leeway)):
-		return refuse(IssuedAt, "it is in the future")
+		return refuse(IssuedAt, early, id.IssuedAt.Sub(now).Round(time.Second))
 	}
 	if id.Subject, ok = c.str("sub"); !ok || id.Subject == "" || !plain(id.Subject, maxID) {
 		return refuse(Subject, "want a string of 1 to 200 bytes without control characters")

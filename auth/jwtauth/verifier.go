@@ -268,8 +268,10 @@ func (r *ring) candidates(ctx context.Context, kid, alg string, now time.Time) (
 	switch {
 	case len(named) == 0 && kid == "":
 		return nil, refuse(KeyID, "it is missing, and the issuer has several keys")
+	case len(named) == 0 && r.remote != nil:
+		return nil, refuse(KeyID, "the issuer has no such key; its keys are read again at most once in %v", unknownKeyPer)
 	case len(named) == 0:
-		return nil, refuse(KeyID, "the issuer has no such key")
+		return nil, refuse(KeyID, "there is no such key for this issuer")
 	case len(suitable) == 0:
 		return nil, refuse(Algorithm, "the key is not for %s", alg)
 	}

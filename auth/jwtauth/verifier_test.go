@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,25 @@ func TestBadTokens(t *testing.T) {
 			t.Errorf("%s: %v, want %s by %s", c.Name, err, c.Code, c.Rule)
 		case !errors.As(err, &seen) || seen.Code != c.Code || !strings.Contains(seen.Message, refusal.Reason):
 			t.Errorf("%s: the client sees %v", c.Name, seen)
+		}
+	}
+}
+
+// A refusal says how far the clocks are apart, and what to look for if there is no key.
+func TestReasons(t *testing.T) {
+	secret := []byte(strings.Repeat("s", 32))
+	v := newVerifier(t, jwtauth.Options{Keys: []jwtauth.Key{{ID: "k1", Secret: secret}}})
+	at := func(d time.Duration) string { return strconv.FormatInt(time.Now().Add(d).Unix(), 10) }
+	for _, c := range []struct{ header, claims, want string }{
+		{`"kid":"k1"`, `"exp":` + at(-5*time.Minute), "exp: it was 5m"},
+		{`"kid":"k1"`, `"iat":` + at(5*time.Minute+time.Second) + `,"exp":` + at(time.Hour), "compare the clocks"},
+		{`"kid":"k1"`, `"nbf":` + at(5*time.Minute+time.Second) + `,"exp":` + at(time.Hour), "compare the clocks"},
+		{`"kid":"k1"`, `"iat":9999999999999,"exp":` + at(time.Hour), "iat: it is"},
+		{`"kid":"k2"`, `"exp":` + at(time.Hour), "kid: there is no such key for this issuer"},
+	} {
+		_, err := v.Verify(t.Context(), tokentest.Sign(`{"alg":"HS256",`+c.header+`}`, `{"sub":"u7",`+c.claims+`}`, "HS256", secret))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.claims, err, c.want)
 		}
 	}
 }

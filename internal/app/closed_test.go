@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -577,5 +578,33 @@ func (f *feedReader) rest() (last feedEvent) {
 			return last
 		}
 		last = e
+	}
+}
+
+// What refuses a token stands in the log, once a minute for each rule, and never the token.
+func TestRefusedTokensAreLogged(t *testing.T) {
+	c, log := testConfig(), &lines{}
+	c.TokenSecrets = []string{secret}
+	s, err := app.Open(c, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := run(t, s).url
+	expired := tokentest.Sign(`{"alg":"HS256"}`, `{"sub":"u7","exp":1700000000}`, "HS256", []byte(secret))
+	forged := tokentest.Sign(`{"alg":"HS256"}`, `{"sub":"u7","exp":1700000000}`, "HS256", []byte("another "+secret))
+	for _, token := range []string{expired, forged, expired, "pk_nothing"} {
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/api/me", nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		if answer, err := http.DefaultClient.Do(r); err != nil || answer.Body.Close() != nil || answer.StatusCode != http.StatusUnauthorized {
+			t.Fatalf("%v, %v", answer, err)
+		}
+		if strings.Contains(log.String(), token) {
+			t.Error("the log has a token")
+		}
+	}
+	for _, rule := range []string{"rule=exp", "rule=signature", "key was refused"} {
+		if n := strings.Count(log.String(), rule); n != 1 {
+			t.Errorf("%d lines with %s: %s", n, rule, log)
+		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/parley-go/parley/internal/api"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/chat"
+	"github.com/parley-go/parley/internal/notice"
 	"github.com/parley-go/parley/sse"
 )
 
@@ -29,6 +30,7 @@ type gate struct {
 	access  *access.Access
 	tokens  *jwtauth.Verifier
 	tickets access.Tickets
+	notices *notice.Board
 	address func(*http.Request) string
 	secure  func(*http.Request) bool
 	path    string // of Socket.IO
@@ -38,8 +40,8 @@ type gate struct {
 }
 
 // openGate reads who has access from the store. revoked is called after identities have lost it.
-func openGate(c *Config, store history.Store, log *slog.Logger, revoked func(auth.Match), failed func(string, error)) (*gate, error) {
-	g := &gate{address: c.clientAddress(), secure: c.clientSecure(), path: c.Path}
+func openGate(c *Config, store history.Store, log *slog.Logger, notices *notice.Board, revoked func(auth.Match), failed func(string, error)) (*gate, error) {
+	g := &gate{notices: notices, address: c.clientAddress(), secure: c.clientSecure(), path: c.Path}
 	g.open, g.close = context.WithCancel(context.Background())
 	if g.secure == nil {
 		g.secure = func(r *http.Request) bool { return r.TLS != nil }
@@ -225,13 +227,21 @@ func hasToken(payload json.RawMessage) bool {
 // token returns the identity that a token or a program's key proves. The error is an *access.Error.
 func (g *gate) token(ctx context.Context, token string) (*auth.Identity, error) {
 	if strings.HasPrefix(token, access.APIKeyPrefix) {
-		return g.access.Key(access.Secret(token))
+		who, err := g.access.Key(access.Secret(token))
+		if err != nil {
+			g.notices.Post(slog.LevelInfo, "key", "a program's key was refused", "reason", err)
+		}
+		return who, err
 	}
 	who, err := g.tokens.Verify(ctx, token)
-	if err != nil {
-		return nil, refused(err)
+	if err == nil {
+		return who, nil
 	}
-	return who, nil
+	var e *jwtauth.Error
+	if errors.As(err, &e) {
+		g.notices.Post(slog.LevelInfo, "token "+string(e.Rule), "a token was refused; parley token check explains it", "rule", e.Rule, "reason", e.Reason)
+	}
+	return nil, refused(err)
 }
 
 // operator returns what the store knows of an operator.

@@ -98,7 +98,7 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	if s.certs, err = openCertificates(c, log); err != nil {
 		return nil, err
 	}
-	if s.gate, err = openGate(&s.config, store, log, s.lockOut, s.metrics.failed); err != nil {
+	if s.gate, err = openGate(&s.config, store, log, s.notices, s.lockOut, s.metrics.failed); err != nil {
 		return nil, err
 	}
 	o := c.options(log)

@@ -88,7 +88,7 @@ func storeRefusal(err error) (refusal error, alarming bool) {
 	case history.ErrConflict.Code:
 		return &Error{Code: Conflicted, Message: "somebody else was faster"}, false
 	case history.ErrNotReady.Code:
-		return Refuse(NotReady, "the index for this is missing, or still being built"), false
+		return Refuse(NotReady, "there is no index: the setting search is off, or it is still being built"), false
 	case history.ErrNotSupported.Code:
 		return Refuse(Unavailable, "the store cannot do this"), false
 	case history.ErrBadRoom.Code:
