@@ -38,8 +38,8 @@ type APIKey struct {
 	Start string `json:"start"`  // the first characters
 	// Admin makes the identity an admin's; otherwise it is a service's.
 	Admin bool `json:"admin,omitempty"`
-	// Grants limits the rooms; nil does not.
-	Grants    auth.Grants `json:"grants,omitempty"`
+	// Grants limits the rooms; nil does not, and empty is none.
+	Grants    auth.Grants `json:"grants,omitzero"`
 	ExpiresAt time.Time   `json:"expiresAt,omitzero"` // zero: never
 	CreatedAt time.Time   `json:"createdAt"`
 	UsedAt    time.Time   `json:"usedAt,omitzero"` // zero: never; exact to an hour

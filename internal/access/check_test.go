@@ -216,6 +216,8 @@ func TestKeys(t *testing.T) {
 		}
 		admin, _, err := n.AddKey(ctx, access.APIKey{Name: "admin", Admin: true})
 		wantCode(t, "admin", err, "")
+		nowhere, _, err := n.AddKey(ctx, access.APIKey{Name: "nowhere", Grants: auth.Grants{}})
+		wantCode(t, "for no room", err, "")
 		for _, bad := range []access.APIKey{{}, {Name: "a\nb"}, {Name: "c", ExpiresAt: time.Now()}, {Name: "c", Grants: make(auth.Grants, 101)}} {
 			_, _, err := n.AddKey(ctx, bad)
 			wantCode(t, bad.Name, err, conversation.BadPayload)
@@ -234,6 +236,10 @@ func TestKeys(t *testing.T) {
 		if boss, err := n.Key(admin); err != nil || boss.Role != auth.Admin || boss.Grants != nil {
 			t.Errorf("identity %+v, %v", boss, err)
 		}
+		if who, err := n.Key(nowhere); err != nil || who.Grants == nil {
+			t.Errorf("the key for no room is one for all: %+v, %v", who, err)
+		}
+		wantCode(t, "remove", n.RemoveKey(ctx, "nowhere"), "")
 		_, err = n.Key(secret[:34] + "x")
 		wantCode(t, "a wrong key", err, conversation.BadToken)
 		_, err = n.Key(access.Secret(k.ID))

@@ -129,6 +129,24 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// No rooms are not all rooms, whatever passes them on.
+func TestNoRooms(t *testing.T) {
+	_, c := open(t, history.NewMemory(), nil)
+	for name, rooms := range map[string]map[string]string{"nowhere": {}, "everywhere": nil} {
+		var made admin.MadeKey
+		if err := c.Call(t.Context(), "POST", "/api/keys", admin.NewKey{Name: name, Rooms: rooms}, &made); err != nil {
+			t.Fatal(err)
+		}
+		var checked admin.CheckedToken
+		if err := c.Call(t.Context(), "POST", "/api/tokens/check", admin.TokenToCheck{Token: access.Secret(made.Secret)}, &checked); err != nil {
+			t.Fatal(err)
+		}
+		if all := rooms == nil; (made.Rooms == nil) != all || (checked.Rooms == nil) != all {
+			t.Errorf("%s: made for %v, checked for %v", name, made.Rooms, checked.Rooms)
+		}
+	}
+}
+
 type answer struct {
 	header http.Header
 	status int

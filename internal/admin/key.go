@@ -23,8 +23,8 @@ type Key struct {
 	Name  string `json:"name"`            // of a VisitorKey: its kid
 	Start string `json:"start,omitempty"` // the first characters of an APIKey
 	Admin bool   `json:"admin,omitempty"`
-	// Rooms has the rights by patterns. Nil: the key is for all rooms.
-	Rooms     map[string]string `json:"rooms,omitempty"`
+	// Rooms has the rights by patterns. Nil: the key is for all rooms. Empty: for none.
+	Rooms     map[string]string `json:"rooms,omitzero"`
 	CreatedAt time.Time         `json:"createdAt"`
 	ExpiresAt time.Time         `json:"expiresAt,omitzero"` // zero: never
 	UsedAt    time.Time         `json:"usedAt,omitzero"`    // of an APIKey; zero: never
@@ -34,7 +34,7 @@ type Key struct {
 type NewKey struct {
 	Name      string            `json:"name"`
 	Admin     bool              `json:"admin,omitempty"`
-	Rooms     map[string]string `json:"rooms,omitempty"`
+	Rooms     map[string]string `json:"rooms,omitzero"`
 	ExpiresAt time.Time         `json:"expiresAt,omitzero"`
 }
 

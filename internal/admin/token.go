@@ -19,7 +19,7 @@ type NewToken struct {
 	Role       auth.Role         `json:"role,omitempty"` // "user" if empty
 	Name       string            `json:"name,omitempty"`
 	Email      string            `json:"email,omitempty"`
-	Rooms      map[string]string `json:"rooms,omitempty"`
+	Rooms      map[string]string `json:"rooms,omitzero"`
 	Attributes json.RawMessage   `json:"attributes,omitempty"`
 	TTL        int64             `json:"ttl,omitempty"` // seconds; an hour if zero
 }
@@ -63,7 +63,7 @@ type CheckedToken struct {
 	Visitor    bool              `json:"visitor,omitempty"`
 	Name       string            `json:"name,omitempty"`
 	Email      string            `json:"email,omitempty"`
-	Rooms      map[string]string `json:"rooms,omitempty"`
+	Rooms      map[string]string `json:"rooms,omitzero"`
 	Attributes json.RawMessage   `json:"attributes,omitempty"`
 	Issuer     string            `json:"iss,omitempty"`
 	TokenID    string            `json:"jti,omitempty"`
