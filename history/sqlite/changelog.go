@@ -162,6 +162,14 @@ func (s *Store) readChanges(ctx context.Context, after int64, limit int) (change
 	return changes, err
 }
 
+// newestChange returns the position of the newest change that a follower has not passed, or 0.
+func (s *Store) newestChange(ctx context.Context) (position int64, err error) {
+	err = s.read(ctx, func(r *reader) error {
+		return r.conn.QueryRowContext(ctx, "SELECT coalesce(max(position), 0) FROM changelog").Scan(&position)
+	})
+	return position, err
+}
+
 // nameRooms sets the ids of the rooms that exist.
 func (r *reader) nameRooms(ctx context.Context, changes []change) error {
 	names := make(map[int64]string)

@@ -475,18 +475,19 @@ func (x *index) clean(ctx context.Context) error {
 	if x == nil {
 		return nil
 	}
-	for more := true; more; {
-		var err error
-		if more, err = x.catchUp(ctx); err != nil {
-			return history.ErrUnavailable.Wrap("erase from the index", err)
-		}
+	newest, err := x.store.newestChange(ctx)
+	for more := true; more && err == nil; {
+		more, err = x.catchUp(ctx, newest)
+	}
+	if err != nil {
+		return history.ErrUnavailable.Wrap("erase from the index", err)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.conn == nil {
 		return history.ErrUnavailable.Wrap("erase from the index", nil)
 	}
-	_, err := x.conn.ExecContext(ctx, "INSERT INTO words (words) VALUES ('optimize')") // what was deleted is only marked before
+	_, err = x.conn.ExecContext(ctx, "INSERT INTO words (words) VALUES ('optimize')") // what was deleted is only marked before
 	if err == nil {
 		err = scrubAll(ctx, func(f func(context.Context, *sql.Conn) error) error {
 			return x.commit(ctx, func() error { return f(ctx, x.conn) })
@@ -499,8 +500,9 @@ func (x *index) clean(ctx context.Context) error {
 	return emptyLog(ctx, x.conn, x.store.closed)
 }
 
-// catchUp follows what has changed until now.
-func (x *index) catchUp(ctx context.Context) (more bool, err error) {
+// catchUp follows the next changes, and reports whether more are left up to a position. What others
+// change meanwhile does not count, for it could be without end.
+func (x *index) catchUp(ctx context.Context, upTo int64) (more bool, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.conn == nil {
@@ -512,5 +514,5 @@ func (x *index) catchUp(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		x.reset()
 	}
-	return n > 0, err
+	return n > 0 && x.position < upTo, err
 }

@@ -26,7 +26,8 @@ func TestSearch(t *testing.T) {
 	historytest.RunSearch(t, func(t testing.TB) history.Store { return openSearch(t, filepath.Join(t.TempDir(), "history.db")) })
 }
 
-// hits returns how many messages have a word, and whether the index is complete.
+// hits returns how many messages have a word, and whether the index is complete. Of an index that is
+// not complete, it reads one page.
 func hits(t *testing.T, s *sqlite.Store, text string) (n int, complete bool) {
 	t.Helper()
 	for q := (history.SearchQuery{Text: text, Limit: 500}); ; {
@@ -35,7 +36,7 @@ func hits(t *testing.T, s *sqlite.Store, text string) (n int, complete bool) {
 			t.Fatal(err)
 		}
 		n += len(f.Hits)
-		if q.Cursor = f.Next; q.Cursor == "" {
+		if q.Cursor = f.Next; q.Cursor == "" || !f.Complete {
 			return n, f.Complete
 		}
 	}

@@ -59,8 +59,9 @@ func tryPut(s *sqlite.Store, id string) error {
 // until waits for a condition.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Minute); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
+	// The longer it takes, the longer the pauses, because a check can be costly.
+	for start := time.Now(); !ok(); time.Sleep(time.Millisecond + time.Since(start)/10) {
+		if time.Since(start) > 10*time.Minute {
 			t.Fatalf("in vain: %s", what)
 		}
 	}
