@@ -1,12 +1,13 @@
 package history
 
 import (
-	"bytes"
 	"encoding/json"
 	"strconv"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 // Limits that every store enforces. You can give a [Log] a smaller limit for messages.
@@ -207,18 +208,18 @@ func (d Draft) Prepare() (Draft, error) {
 
 // prepareContent returns the form in which the content of a message is stored; see [Draft.Prepare].
 func prepareContent(content json.RawMessage) (json.RawMessage, error) {
-	if !utf8.Valid(content) {
+	const depth = 10_000 // what encoding/json can read
+	switch {
+	case jsonscan.Check(content, depth) == nil:
+	case !utf8.Valid(content):
 		return nil, ErrBadDraft.because("message is not UTF-8")
-	}
-	var compact bytes.Buffer
-	compact.Grow(len(content))
-	if err := json.Compact(&compact, content); err != nil {
+	default:
 		return nil, ErrBadDraft.because("message is not JSON")
 	}
-	if compact.Len() > MaxMessage {
-		return nil, ErrTooLarge.because(strconv.Itoa(compact.Len()) + " bytes")
+	content = jsonscan.AppendCompact(make([]byte, 0, len(content)), content)
+	if len(content) > MaxMessage {
+		return nil, ErrTooLarge.because(strconv.Itoa(len(content)) + " bytes")
 	}
-	content = compact.Bytes()
 	mendSurrogates(content)
 	return content, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -30,23 +31,27 @@ import (
 //
 // Documents have numbers that ascend with time, so that the newest are found first: the second of the
 // message in the upper bits. No text is stored, only words with the numbers of documents, and what is
-// found is compared with the message. So the index may be behind, and nobody sees it.
+// found is compared with the message. So the index may be behind, and nobody sees it. Words are made of
+// letters and digits already (see package words), so the simplest way to split them does.
 
 const (
 	indexFollower = "search"
-	indexRows     = 500 // messages that are indexed in one commit
-	docBits       = 24  // of the number of a document within its second
+	indexRows     = 1000 // messages that are indexed in one commit
+	indexPrefix   = 3    // characters of the longest beginnings of words that are in the index
+	docBits       = 24   // of the number of a document within its second
 	passEvery     = 1000
 
 	indexPause = 200 * time.Millisecond // in which changes are collected
 	buildPause = 5 * time.Millisecond
 	indexRetry = time.Second // after a failure
 
+	indexFormat = 2 // of the schema; an index of another format is made anew
 	indexSchema = `
 		CREATE TABLE state (k TEXT PRIMARY KEY, v TEXT NOT NULL) STRICT, WITHOUT ROWID;
 		CREATE TABLE docs (doc INTEGER PRIMARY KEY, message INTEGER NOT NULL UNIQUE) STRICT;
-		CREATE VIRTUAL TABLE words USING fts5(text, content='', contentless_delete=1,
-			tokenize='unicode61 remove_diacritics 0')`
+		CREATE VIRTUAL TABLE words USING fts5(text, content='', contentless_delete=1, detail=none,
+			prefix='1 2 3', tokenize='ascii');
+		CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance)`
 )
 
 // index finds words. It is safe for concurrent use.
@@ -59,11 +64,12 @@ type index struct {
 	failures atomic.Int64           // of the last steps, without a success between
 	db       atomic.Pointer[sql.DB] // nil: not opened yet
 
-	mu       sync.Mutex // held during a step
-	conn     *sql.Conn  // the only connection that writes; nil: to be opened
-	position int64      // of the changelog
-	passed   int64      // the same, as the changelog knows it
-	built    int64      // key of the last message of the first build
+	mu       sync.Mutex  // held during a step
+	conn     *sql.Conn   // the only connection that writes; nil: to be opened
+	stmts    *indexStmts // of conn; nil: to be prepared
+	position int64       // of the changelog
+	passed   int64       // the same, as the changelog knows it
+	built    int64       // key of the last message of the first build
 }
 
 // openIndex starts the index. It fails only if there can be none.
@@ -125,6 +131,8 @@ func (x *index) run() {
 			if x.failures.Load() == 0 && x.store.fault.Load() == nil && !errors.Is(err, history.ErrClosed) {
 				x.store.log.Error("the index of words cannot be written: search finds nothing new", "error", err)
 			}
+		case more && x.complete.Load(): // it is behind: others have half of a processor
+			pause = max(buildPause, time.Since(began))
 		case more: // leave most of a processor to those who write
 			pause = max(buildPause, 2*time.Since(began))
 		default:
@@ -175,6 +183,8 @@ func (x *index) step(ctx context.Context) (more bool, err error) {
 // reset closes a connection that may be in any state, so that nobody gets it from the pool.
 func (x *index) reset() {
 	if x.conn != nil {
+		x.stmts.close()
+		x.stmts = nil
 		x.conn.Raw(func(any) error { return driver.ErrBadConn })
 		x.conn = nil
 	}
@@ -264,11 +274,13 @@ func (x *index) openFile(ctx context.Context) (usable bool, err error) {
 		return false, err
 	}
 	var epoch string
+	var format int
 	var complete bool
 	err = x.conn.QueryRowContext(ctx, `SELECT coalesce(max(iif(k = 'epoch', v, NULL)), ''), coalesce(max(iif(k = 'position', CAST(v AS INTEGER), NULL)), -1),
-		coalesce(max(iif(k = 'built', CAST(v AS INTEGER), NULL)), 0), coalesce(max(iif(k = 'complete', CAST(v AS INTEGER), NULL)), 0) FROM state`).
-		Scan(&epoch, &x.position, &x.built, &complete)
-	if err != nil || epoch != x.store.epoch || x.position < x.passed {
+		coalesce(max(iif(k = 'built', CAST(v AS INTEGER), NULL)), 0), coalesce(max(iif(k = 'complete', CAST(v AS INTEGER), NULL)), 0),
+		coalesce(max(iif(k = 'format', CAST(v AS INTEGER), NULL)), 0) FROM state`).
+		Scan(&epoch, &x.position, &x.built, &complete, &format)
+	if err != nil || format != indexFormat || epoch != x.store.epoch || x.position < x.passed {
 		return false, err
 	}
 	x.complete.Store(complete)
@@ -288,12 +300,12 @@ func (x *index) makeFile(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	err = x.commit(ctx, func() error {
+	err = x.commit(ctx, func(ctx context.Context) error {
 		if _, err := x.conn.ExecContext(ctx, indexSchema); err != nil {
 			return err
 		}
-		_, err := x.conn.ExecContext(ctx, "INSERT INTO state VALUES ('epoch', ?), ('position', ?), ('built', '0'), ('complete', '0')",
-			x.store.epoch, x.passed)
+		_, err := x.conn.ExecContext(ctx, "INSERT INTO state VALUES ('format', ?), ('epoch', ?), ('position', ?), ('built', '0'), ('complete', '0')",
+			indexFormat, x.store.epoch, x.passed)
 		return err
 	})
 	if err != nil {
@@ -305,12 +317,13 @@ func (x *index) makeFile(ctx context.Context, path string) error {
 	return nil
 }
 
-// commit calls f in a transaction.
-func (x *index) commit(ctx context.Context, f func() error) error {
+// commit calls f in a transaction. It is short, so nothing cancels it.
+func (x *index) commit(ctx context.Context, f func(context.Context) error) error {
+	ctx = context.WithoutCancel(ctx)
 	if _, err := x.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	err := f()
+	err := f(ctx)
 	if err == nil {
 		_, err = x.conn.ExecContext(ctx, "COMMIT")
 	}
@@ -329,6 +342,23 @@ type source struct {
 	message       []byte
 }
 
+// sources returns the messages that a query selects.
+func sources(ctx context.Context, stmt *sql.Stmt, args ...any) (messages []source, err error) {
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var m source
+		if err := rows.Scan(&m.id, &m.timestamp, &m.message); err != nil {
+			return nil, err
+		}
+		messages = append(messages, m)
+	}
+	return messages, rows.Err()
+}
+
 // follow indexes what has changed, and returns the number of changes.
 func (x *index) follow(ctx context.Context) (int, error) {
 	changes, err := x.store.readChanges(ctx, x.position, indexRows)
@@ -343,28 +373,22 @@ func (x *index) follow(ctx context.Context) (int, error) {
 			keys = append(keys, id)
 		}
 	}
-	messages := make(map[int64]source, len(keys))
-	err = x.store.read(ctx, func(r *reader) error {
-		for _, id := range keys {
-			m := source{id: id}
-			err := r.source.QueryRowContext(ctx, id).Scan(&m.message, &m.timestamp)
-			if err == nil {
-				messages[id] = m
-			} else if !errors.Is(err, sql.ErrNoRows) {
-				return err
-			}
-		}
-		return nil
+	list, err := json.Marshal(keys)
+	if err != nil {
+		return 0, err
+	}
+	var messages []source
+	err = x.store.read(ctx, func(r *reader) (err error) {
+		messages, err = sources(ctx, r.sources, string(list))
+		return err
 	})
 	if err != nil {
 		return 0, err
 	}
 	last := changes[len(changes)-1].Position
-	err = x.commit(ctx, func() error {
-		for _, id := range keys {
-			if err := x.set(ctx, id, messages[id]); err != nil {
-				return err
-			}
+	err = x.commit(ctx, func(ctx context.Context) error {
+		if err := x.set(ctx, messages); err != nil {
+			return err
 		}
 		for _, c := range changes {
 			var err error
@@ -390,31 +414,20 @@ func (x *index) follow(ctx context.Context) (int, error) {
 // build indexes the next messages of the first build.
 func (x *index) build(ctx context.Context) error {
 	var messages []source
-	err := x.store.read(ctx, func(r *reader) error {
-		rows, err := r.conn.QueryContext(ctx, "SELECT id, timestamp, iif(deleted, 'null', message) FROM messages WHERE id > ? ORDER BY id LIMIT ?", x.built, indexRows)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var m source
-			if err := rows.Scan(&m.id, &m.timestamp, &m.message); err != nil {
-				return err
-			}
-			messages = append(messages, m)
-		}
-		return rows.Err()
+	err := x.store.read(ctx, func(r *reader) (err error) {
+		messages, err = sources(ctx, r.nextSources, x.built, indexRows)
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	built, complete := x.built, len(messages) < indexRows
-	err = x.commit(ctx, func() error {
-		for _, m := range messages {
-			if err := x.set(ctx, m.id, m); err != nil {
-				return err
-			}
-			built = m.id
+	if len(messages) > 0 {
+		built = messages[len(messages)-1].id
+	}
+	err = x.commit(ctx, func(ctx context.Context) error {
+		if err := x.set(ctx, messages); err != nil {
+			return err
 		}
 		if complete {
 			if err := x.put(ctx, "complete", 1); err != nil {
@@ -431,27 +444,95 @@ func (x *index) build(ctx context.Context) error {
 	return nil
 }
 
-// set makes the words of a message those that the index has. A message without words is not in it.
-func (x *index) set(ctx context.Context, id int64, m source) error {
-	text := strings.Join(words.Split(words.Text(m.message)), " ")
-	var doc int64
-	err := x.conn.QueryRowContext(ctx, "SELECT doc FROM docs WHERE message = ?", id).Scan(&doc)
-	switch {
-	case err == nil:
-		if text == "" {
-			return x.remove(ctx, id-1, id)
-		}
-		_, err = x.conn.ExecContext(ctx, "DELETE FROM words WHERE rowid = ?", doc)
-	case text == "" && errors.Is(err, sql.ErrNoRows):
+// indexStmts are what set needs for each message.
+type indexStmts struct {
+	connection
+	docs, lastDoc       *sql.Stmt
+	addDoc, add, forget *sql.Stmt
+}
+
+// prepare prepares the statements of set.
+func (x *index) prepare(ctx context.Context) error {
+	if x.stmts != nil {
 		return nil
-	case errors.Is(err, sql.ErrNoRows):
-		err = x.conn.QueryRowContext(ctx, `INSERT INTO docs SELECT coalesce(max(doc) + 1, ?1), ?3 FROM docs WHERE doc >= ?1 AND doc < ?2 RETURNING doc`,
-			docAt(m.timestamp), docAt(m.timestamp+1000), id).Scan(&doc)
 	}
-	if err == nil {
-		_, err = x.conn.ExecContext(ctx, "INSERT INTO words (rowid, text) VALUES (?, ?)", doc, text)
+	p := &indexStmts{connection: connection{conn: x.conn}}
+	p.docs = p.prepare(ctx, "SELECT d.message, d.doc FROM json_each(?) j CROSS JOIN docs d ON d.message = j.value")
+	p.lastDoc = p.prepare(ctx, "SELECT coalesce(max(doc) + 1, ?1) FROM docs WHERE doc >= ?1 AND doc < ?2")
+	p.addDoc = p.prepare(ctx, "INSERT INTO docs VALUES (?, ?)")
+	p.add = p.prepare(ctx, "INSERT INTO words (rowid, text) VALUES (?, ?)")
+	p.forget = p.prepare(ctx, "DELETE FROM words WHERE rowid = ?")
+	x.stmts = p
+	return p.err
+}
+
+// close closes the statements.
+func (p *indexStmts) close() {
+	if p != nil {
+		for _, stmt := range p.stmts {
+			stmt.Close()
+		}
 	}
-	return err
+}
+
+// set makes the words of messages those that the index has. A message without words is not in it.
+func (x *index) set(ctx context.Context, messages []source) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	if err := x.prepare(ctx); err != nil {
+		return err
+	}
+	docs, err := x.docsOf(ctx, messages)
+	if err != nil {
+		return err
+	}
+	next := make(map[int64]int64) // number of the next document, by the first one of its second
+	for i := range messages {
+		m := &messages[i]
+		text := strings.Join(words.Split(words.Text(m.message)), " ")
+		doc, known := docs[m.id]
+		switch {
+		case known && text == "":
+			err = x.remove(ctx, m.id-1, m.id)
+		case known:
+			_, err = x.stmts.forget.ExecContext(ctx, doc)
+		case text != "":
+			first := docAt(m.timestamp)
+			if doc, known = next[first]; !known {
+				err = x.stmts.lastDoc.QueryRowContext(ctx, first, docAt(m.timestamp+1000)).Scan(&doc)
+			}
+			next[first] = doc + 1
+			if err == nil {
+				_, err = x.stmts.addDoc.ExecContext(ctx, doc, m.id)
+			}
+		}
+		if err == nil && text != "" {
+			_, err = x.stmts.add.ExecContext(ctx, doc, text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// docsOf returns the documents that there are of messages.
+func (x *index) docsOf(ctx context.Context, messages []source) (map[int64]int64, error) {
+	ids := make([]int64, len(messages))
+	for i := range messages {
+		ids[i] = messages[i].id
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	known, numbers, err := pairs(ctx, x.stmts.docs, string(list))
+	docs := make(map[int64]int64, len(known))
+	for i, id := range known {
+		docs[id] = numbers[i]
+	}
+	return docs, err
 }
 
 // docAt returns the first number of a document in the second of a time.
@@ -490,7 +571,7 @@ func (x *index) clean(ctx context.Context) error {
 	_, err = x.conn.ExecContext(ctx, "INSERT INTO words (words) VALUES ('optimize')") // what was deleted is only marked before
 	if err == nil {
 		err = scrubAll(ctx, func(f func(context.Context, *sql.Conn) error) error {
-			return x.commit(ctx, func() error { return f(ctx, x.conn) })
+			return x.commit(ctx, func(ctx context.Context) error { return f(ctx, x.conn) })
 		})
 	}
 	if err != nil {

@@ -329,7 +329,8 @@ func TestSearchCost(t *testing.T) {
 	db, err := sql.Open("sqlite", path)
 	must(t, err)
 	defer db.Close()
-	for _, text := range []string{"word17", "parcel word17", "says word17"} {
+	// 111 words begin with "word17". More words begin with "word1" than are looked up one by one.
+	for text, most := range map[string]float64{"parcel": 5, "parcel has": 5, "p": 5, "parc": 5, "word17": 30, "says word17": 30, "word1": 30} {
 		var found history.Found
 		m := medians(t, 30, func() (err error) {
 			found, err = s.Search(t.Context(), history.SearchQuery{Text: text})
@@ -344,7 +345,7 @@ func TestSearchCost(t *testing.T) {
 			return nil
 		})
 		hold(t, bar.Bar{Name: fmt.Sprintf("%d hits for %q among %d messages", len(found.Hits), text, messages), Value: m[0], Unit: "µs",
-			Reference: "a SELECT for each of them", Base: m[1], Most: 5})
+			Reference: "a SELECT for each of them", Base: m[1], Most: most})
 	}
 }
 

@@ -29,8 +29,9 @@ type reader struct {
 	view, positions    *sql.Stmt
 	changedRooms       *sql.Stmt
 	person, identities *sql.Stmt
-	changelog, source  *sql.Stmt
-	owner              *sql.Stmt
+	changelog, owner   *sql.Stmt
+	sources            *sql.Stmt
+	nextSources        *sql.Stmt
 }
 
 // columns are the columns of a message, in the order of scanMessage. Two are one, because reading a
@@ -72,7 +73,9 @@ func (s *Store) newReader(ctx context.Context) (*reader, error) {
 	r.marks = r.prepare(ctx, "SELECT member, read_seq, at FROM cursors WHERE room = ? ORDER BY member")
 	r.changelog = r.prepare(ctx, changesQuery)
 	r.owner = r.prepare(ctx, ownerQuery)
-	r.source = r.prepare(ctx, "SELECT iif(deleted, 'null', message), timestamp FROM messages WHERE id = ?")
+	const source = "SELECT m.id, m.timestamp, iif(m.deleted, 'null', m.message) FROM "
+	r.sources = r.prepare(ctx, source+"json_each(?) j CROSS JOIN messages m ON m.id = j.value")
+	r.nextSources = r.prepare(ctx, source+"messages m WHERE m.id > ? ORDER BY m.id LIMIT ?")
 	if r.err == nil {
 		r.err = s.moved() // or it would read another database
 	}

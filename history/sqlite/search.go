@@ -22,6 +22,7 @@ const (
 	scannedRooms     = 100     // that are searched without the index, if there is one
 	scannedMessages  = 20_000  // in these rooms, if there is one
 	scanChunk        = 100     // messages that are read from a room at once
+	searchedTerms    = 128     // words with a beginning that are looked up one by one
 )
 
 // Search implements [history.Searcher].
@@ -186,12 +187,14 @@ func (x *index) search(ctx context.Context, r *reader, q *history.SearchQuery) (
 	if !q.Since.IsZero() {
 		since = docAt(q.Since.UnixMilli())
 	}
-	// The words have only letters and digits, so quoting makes them plain words of the syntax.
-	expression := `"` + strings.Join(q.Words(), `" "`) + `"*`
 	db := x.db.Load()
 	if db == nil {
 		found.Complete = false
 		return found, nil // it is just being opened
+	}
+	expression, err := expressionOf(ctx, db, q.Words())
+	if err != nil || expression == "" {
+		return found, err
 	}
 	rows, err := db.QueryContext(ctx, candidatesQuery, expression, before, since, searchedMessages)
 	if err != nil {
@@ -225,6 +228,59 @@ func (x *index) search(ctx context.Context, r *reader, q *history.SearchQuery) (
 		found.Next = "i" + strconv.FormatInt(before, 36)
 	}
 	return found, rows.Err()
+}
+
+// expressionOf returns words in the syntax of the index, or "" if it has none of them. Words have only
+// letters and digits, so quoting makes them plain.
+//
+// The last one may be the beginning of a word. If SQLite looked up a beginning that is not in the
+// index, it would merge the documents of all words that begin so, however many. The index is read
+// from the newest document on instead: for a beginning that it has, or for each of the words. If
+// these are too many, their common beginning finds too much, and the comparison with the messages
+// leaves out the rest.
+func expressionOf(ctx context.Context, db *sql.DB, words []string) (string, error) {
+	last := len(words) - 1
+	word, begin := words[last], []rune(words[last])
+	end := `"` + word + `"*`
+	if len(begin) > indexPrefix {
+		terms, all, err := termsWith(ctx, db, word)
+		switch {
+		case err != nil || len(terms) == 0:
+			return "", err
+		case all:
+			end = `("` + strings.Join(terms, `" OR "`) + `")`
+		default:
+			end = `"` + string(begin[:indexPrefix]) + `"*`
+		}
+	}
+	if last == 0 {
+		return end, nil
+	}
+	return `"` + strings.Join(words[:last], `" AND "`) + `" AND ` + end, nil
+}
+
+// termsQuery returns the first words of the index that begin with another one. It goes from word to word,
+// past their documents: char(1) is before any character of a longer word.
+const termsQuery = `WITH RECURSIVE found(term) AS (
+	SELECT (SELECT term FROM terms WHERE term >= ?1 LIMIT 1) UNION ALL
+	SELECT (SELECT t.term FROM terms t WHERE t.term >= found.term || char(1) LIMIT 1) FROM found WHERE substr(term, 1, length(?1)) = ?1)
+	SELECT term FROM found WHERE substr(term, 1, length(?1)) = ?1 LIMIT ?2`
+
+// termsWith returns the words of the index that begin with another one, and whether these are all.
+func termsWith(ctx context.Context, db *sql.DB, begin string) (terms []string, all bool, err error) {
+	rows, err := db.QueryContext(ctx, termsQuery, begin, searchedTerms+1)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var term string
+		if err := rows.Scan(&term); err != nil {
+			return nil, false, err
+		}
+		terms = append(terms, term)
+	}
+	return terms, len(terms) <= searchedTerms, rows.Err()
 }
 
 // searchedMessage reads a message if it is in a room to look in.

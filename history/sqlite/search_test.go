@@ -105,6 +105,11 @@ func TestIndexOfAnother(t *testing.T) {
 		},
 		"empty": func(t *testing.T, path string) { must(t, os.Truncate(path+"-search", 0)) },
 		"gone":  func(t *testing.T, path string) { must(t, os.Remove(path+"-search")) },
+		"of another format": func(t *testing.T, path string) {
+			s := openSearch(t, path)
+			wantHits(t, s, "apfel", 5)
+			must(t, s.ExecIndex("UPDATE state SET v = '0' WHERE k = 'format'"), s.ExecIndex("DELETE FROM docs"), s.Close())
+		},
 		"restored": func(t *testing.T, path string) {
 			copied := filepath.Join(t.TempDir(), "copy")
 			_, err := sqlite.Backup(t.Context(), path, copied)
@@ -172,4 +177,33 @@ func TestIndexIsApart(t *testing.T) {
 	write(t, s, "a", "zwei", 1)
 	release()
 	wantHits(t, s, "zwei", 1)
+}
+
+// The end of a query is the beginning of a word, whether many words begin so, or few, or none, and
+// whatever the script. A page finds no other messages, and finds the newest first.
+func TestSearchBeginnings(t *testing.T) {
+	s := openSearch(t, filepath.Join(t.TempDir(), "history.db"))
+	drafts := make([]history.Draft, 400)
+	for i := range drafts {
+		drafts[i] = history.Draft{RoomID: "a", UserID: "ann", Message: fmt.Appendf(nil, `{"text":"every word%d and Übermut%d 言葉遊び%d"}`, i, i, i%10)}
+	}
+	_, err := s.Append(t.Context(), drafts)
+	must(t, err)
+	wantHits(t, s, "every", 400)
+	for text, want := range map[string]int{
+		"e": 400, "ever": 400, "word": 400, "w": 400, "word1": 111, "word39": 11, "word399": 1, "word3999": 0, "wordless": 0, "word 1": 0,
+		"every word399": 1, "every and word2": 111, "ubermut3": 111, "übermut20": 11, "言": 400, "言葉遊び": 400, "言葉遊び7": 40, "nothing word": 0,
+	} {
+		n, complete := hits(t, s, text)
+		if n != want || !complete {
+			t.Errorf("%q: %d messages, want %d", text, n, want)
+		}
+		f, err := s.Search(t.Context(), history.SearchQuery{Text: text, Limit: 10})
+		must(t, err)
+		for i := 1; i < len(f.Hits); i++ {
+			if f.Hits[i-1].Message.Seq <= f.Hits[i].Message.Seq {
+				t.Errorf("%q: number %d is before %d", text, f.Hits[i-1].Message.Seq, f.Hits[i].Message.Seq)
+			}
+		}
+	}
 }

@@ -105,6 +105,23 @@ func Check(b []byte, maxDepth int) error {
 	}
 }
 
+// AppendCompact appends b to dst without the space around its values. b must be valid; see Check.
+func AppendCompact(dst, b []byte) []byte {
+	for i := 0; i < len(b); {
+		start := i
+		for i < len(b) && !IsSpace(b[i]) {
+			if b[i] == '"' {
+				i = scanString(b, i)
+			} else {
+				i++
+			}
+		}
+		dst = append(dst, b[start:i]...)
+		i = SkipSpace(b, i)
+	}
+	return dst
+}
+
 // Each function below takes the index of a token and returns the index after it, or -1 if the token
 // is malformed.
 
