@@ -33,7 +33,7 @@ var descriptions = map[any]Description{
 	WatchRooms:        {Does: "joins the lobby: after the answer the client gets every change of a conversation"},
 	UnwatchRooms:      {Does: "leaves the lobby"},
 	ClaimRoom:         {"takes a conversation that nobody has", []Code{BadRoom, NotFound, Conflicted, UnknownOutcome}},
-	TransferRoom:      {"gives a conversation to an operator, or to nobody. A closed server must know the operator: by `parley operator add`, or because it is connected", []Code{BadRoom, NotFound, Conflicted, UnknownOutcome}},
+	TransferRoom:      {"gives a conversation to an operator, or to nobody. A closed server must know the operator: by `parley operator add`, or because it has been here with a signed token", []Code{BadRoom, NotFound, Conflicted, UnknownOutcome}},
 	CloseRoom:         {"closes a conversation", []Code{BadRoom, NotFound, UnknownOutcome}},
 	ReopenRoom:        {"opens a closed conversation", []Code{BadRoom, NotFound, UnknownOutcome}},
 	Answered:          {"says that nobody has to answer", []Code{BadRoom, NotFound, UnknownOutcome}},

@@ -70,13 +70,14 @@ type Member struct {
 
 // Page is a part of a room's history.
 type Page struct {
-	RoomID    string   `json:"roomId"`
-	Messages  Messages `json:"messages" ts:"Message[]" doc:"ascending by seq; after an absence, ascending by the number of their last change"`
-	HasMore   bool     `json:"hasMore" doc:"there are more in the direction that was asked for"`
-	HasBefore bool     `json:"hasBefore" doc:"there are older ones"`
-	HasAfter  bool     `json:"hasAfter" doc:"there are newer ones"`
-	LastSeq   int64    `json:"lastSeq" doc:"the newest number that the page covers"`
-	Epoch     string   `json:"epoch" doc:"of lastSeq"`
+	RoomID        string            `json:"roomId"`
+	Messages      Messages          `json:"messages" ts:"Message[]" doc:"ascending by seq; after an absence, ascending by the number of their last change"`
+	HasMore       bool              `json:"hasMore" doc:"there are more in the direction that was asked for"`
+	HasBefore     bool              `json:"hasBefore" doc:"there are older ones"`
+	HasAfter      bool              `json:"hasAfter" doc:"there are newer ones"`
+	LastSeq       int64             `json:"lastSeq" doc:"the newest number that the page covers"`
+	Epoch         string            `json:"epoch" doc:"of lastSeq"`
+	OperatorNames map[string]string `json:"operatorNames,omitempty" doc:"the names of the operators who wrote these messages, by their ids, as far as the server knows them"`
 }
 
 // SendRequest sends a message.

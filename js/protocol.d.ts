@@ -281,6 +281,8 @@ export interface Page {
   lastSeq: number;
   /** of lastSeq */
   epoch: string;
+  /** the names of the operators who wrote these messages, by their ids, as far as the server knows them */
+  operatorNames?: Record<string, string>;
 }
 
 export interface Member {
@@ -707,7 +709,7 @@ export type ClientToServerEvents = {
   unwatchRooms: (argument: Empty, answer: (answer: Empty | Refusal) => void) => void;
   /** takes a conversation that nobody has */
   claimRoom: (argument: RoomRequest, answer: (answer: Room | Refusal) => void) => void;
-  /** gives a conversation to an operator, or to nobody. A closed server must know the operator: by `parley operator add`, or because it is connected */
+  /** gives a conversation to an operator, or to nobody. A closed server must know the operator: by `parley operator add`, or because it has been here with a signed token */
   transferRoom: (argument: TransferRequest, answer: (answer: Room | Refusal) => void) => void;
   /** closes a conversation */
   closeRoom: (argument: CloseRequest, answer: (answer: Room | Refusal) => void) => void;
@@ -765,7 +767,7 @@ export type ClientRequests = {
   unwatchRooms(argument: Empty): Empty;
   /** takes a conversation that nobody has */
   claimRoom(argument: RoomRequest): Room;
-  /** gives a conversation to an operator, or to nobody. A closed server must know the operator: by `parley operator add`, or because it is connected */
+  /** gives a conversation to an operator, or to nobody. A closed server must know the operator: by `parley operator add`, or because it has been here with a signed token */
   transferRoom(argument: TransferRequest): Room;
   /** closes a conversation */
   closeRoom(argument: CloseRequest): Room;

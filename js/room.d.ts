@@ -66,6 +66,8 @@ export class Room {
   readonly conversation: Conversation | undefined;
   /** Of a conversation: the last messages that its operators and its user have read. */
   readonly read: ReadSeqs;
+  /** The names of operators who have written here, by their ids, as far as the server knows them. Those in `members` are newer. */
+  readonly operatorNames: ReadonlyMap<string, string>;
   /** Joins again after a refusal, or under another identity. */
   join(who?: Identity): void;
   /** Leaves the room. It calls no handler afterwards. */

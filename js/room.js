@@ -42,6 +42,8 @@ export class Room {
   conversation;
   /** Of a conversation: the last messages that its operators and its user have read. */
   read = { operators: 0, user: 0 };
+  /** The names of operators who have written here, by their ids, as far as the server knows them. */
+  operatorNames = new Map();
   #client;
   #roomId;
   #who;
@@ -88,6 +90,7 @@ export class Room {
       this.#upTo = page.lastSeq;
       this.conversation = page.room;
       this.read = { operators: 0, user: 0, ...page.read };
+      this.#introduce(page.notes);
       this.#tell('onconversation');
       if (page.notes) this.#tell('onnotes', page.notes.messages, { reset: true });
       this.#take(page, reset);
@@ -146,6 +149,11 @@ export class Room {
     },
   };
 
+  /** Remembers the names in a page. */
+  #introduce({ operatorNames = {} } = {}) {
+    for (const [operatorId, name] of Object.entries(operatorNames)) this.operatorNames.set(operatorId, name);
+  }
+
   #note(note) {
     if (note.roomId === this.#roomId && this.member) this.#tell('onnotes', [note], { reset: false }); // otherwise the answer to joinRoom has it
   }
@@ -180,6 +188,7 @@ export class Room {
 
   /** Delivers a page, and requests and delivers the next ones up to the number #upTo. After that number, messages come live. */
   #take(page, reset = false) {
+    this.#introduce(page);
     this.#deliver(page.messages, { reset, hasMore: reset && page.hasMore });
     // The newest page is complete. Another one that is not ends with its last change.
     const last = page.messages.at(-1);

@@ -230,7 +230,8 @@ test('a conversation: what is known of it, what was read, and its notes', async 
   assert.equal(join.payload.notes, true);
   client.fire('newNote', { roomId: 'r', seq: 1 }); // the answer will have it
   const row = { roomId: 'r', status: 'open', userId: 'ada', subject: 'Shoes', waitingSince: 'now', change: 5 };
-  join.answer(page(1, 2, { room: row, read: { operators: 1, user: 2 }, notes: { messages: [{ seq: 1 }] } }));
+  join.answer(page(1, 2, { room: row, read: { operators: 1, user: 2 }, operatorNames: { anna: 'Anna' }, notes: { messages: [{ seq: 1 }], operatorNames: { ben: 'Ben' } } }));
+  assert.deepEqual(Object.fromEntries(room.operatorNames), { anna: 'Anna', ben: 'Ben' });
   assert.deepEqual(told.splice(0), [row, 'notes 1 reset']);
   client.fire('newNote', { roomId: 'r', seq: 2 });
   client.fire('noteChanged', { roomId: 'r', seq: 1, rev: 3 });

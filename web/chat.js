@@ -162,6 +162,7 @@ async function load(which) {
     // Half of a page around a message is before it.
     const place = { older: { before: oldest }, newer: { around: newest + 1, limit: 2 * PAGE }, newest: {} }[which];
     const page = await client.request('history', { roomId: here.id, limit: PAGE, ...place });
+    front?.introduce(page);
     // Meanwhile the timeline may have dropped the message next to the page.
     if (room !== here || page.epoch !== timeline.epoch || (which === 'older' ? timeline.oldest !== oldest : timeline.newest !== newest)) return;
     if (which === 'newest') timeline.reset(page.epoch);

@@ -85,7 +85,7 @@ export class Front {
   roomWithoutServer(roomId) {
     if (roomId !== '') return undefined;
     const { access } = this, joined = () => this.ready && !access.operator;
-    return { get state() { return joined() ? 'joined' : 'waiting'; }, members: new Map(), count: 0, lastSeq: 0, read: {}, join() {}, leave() {} };
+    return { get state() { return joined() ? 'joined' : 'waiting'; }, members: new Map(), operatorNames: new Map(), count: 0, lastSeq: 0, read: {}, join() {}, leave() {} };
   }
 
   title({ id, live }) {
@@ -101,7 +101,8 @@ export class Front {
   nameOf(person) {
     const key = personKey(person);
     if (!this.#names.has(key)) {
-      const { members } = this.#page.current().live;
+      const { members, operatorNames } = this.#page.current().live;
+      if (person.operatorId) this.#name(person, operatorNames.get(person.operatorId));
       for (const member of members.values()) if (personKey(member) === key) this.#name(member, member.name);
     }
     return this.#names.get(key) ?? (person.operatorId || !person.userId?.startsWith('v_') ? '' : `Visitor ${person.userId.slice(-4)}`);
@@ -121,6 +122,11 @@ export class Front {
       const { operator, status } = conversation;
       $('composer').placeholder = status === 'closed' ? 'This conversation is closed. Write to open it again' : operator?.name ? `Write to ${operator.name}` : 'Write a message';
     }
+  }
+
+  /** Remembers the names in a page of messages. */
+  introduce({ operatorNames = {} }) {
+    for (const [operatorId, name] of Object.entries(operatorNames)) this.#name({ operatorId }, name);
   }
 
   /** Remembers the names in what the server says of a conversation. */

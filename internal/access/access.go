@@ -64,6 +64,8 @@ type Access struct {
 
 	mu          sync.RWMutex
 	operators   table[operator]
+	met         table[met]
+	arrived     map[string]*met // of whom the store does not know yet
 	sessions    table[Session]
 	keyrings    table[jwtauth.Keyring]
 	apiKeys     table[APIKey]
@@ -80,7 +82,7 @@ type Access struct {
 func New(ctx context.Context, store history.Records, opt *Options) (*Access, error) {
 	a := &Access{
 		store: store, turn: make(chan struct{}, 1), hasher: newHasher(),
-		operators: table[operator]{}, sessions: table[Session]{}, keyrings: table[jwtauth.Keyring]{},
+		operators: table[operator]{}, met: table[met]{}, arrived: make(map[string]*met), sessions: table[Session]{}, keyrings: table[jwtauth.Keyring]{},
 		apiKeys: table[APIKey]{}, revocations: table[Revocation]{}, bans: table[Ban]{},
 		networks: make(map[int]int), keyNames: make(map[string]string),
 	}
@@ -186,7 +188,7 @@ func (a *Access) missing(records []history.Record) (removed []history.Record) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	for kind, ids := range map[string]func(func(string, int64)){
-		operatorKind: a.operators.each, sessionKind: a.sessions.each, keyKind: a.keyrings.each,
+		operatorKind: a.operators.each, metKind: a.met.each, sessionKind: a.sessions.each, keyKind: a.keyrings.each,
 		apiKeyKind: a.apiKeys.each, revocationKind: a.revocations.each, banKind: a.bans.each,
 	} {
 		ids(func(id string, version int64) {
@@ -245,6 +247,8 @@ func (a *Access) apply(records []history.Record, n *news) error {
 		switch r.Kind {
 		case operatorKind:
 			err = a.operators.follow(r, func(was, is *operator) { operatorChanged(r.ID, was, is, n) })
+		case metKind:
+			err = a.met.follow(r, func(_, is *met) { a.metChangedLocked(r.ID, is) })
 		case sessionKind:
 			err = a.sessions.follow(r, func(_, is *Session) { a.sessionChanged(r.ID, is, n) })
 		case keyKind:

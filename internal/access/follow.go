@@ -49,7 +49,7 @@ func (a *Access) Follow(ctx context.Context) {
 	}
 }
 
-// Sweep removes what has expired, and notes when sessions and keys were used.
+// Sweep removes what has expired, and notes who has come and when sessions and keys were used.
 func (a *Access) Sweep(ctx context.Context) error {
 	for more := true; more; {
 		err := a.change(ctx, func(now time.Time) (records []history.Record, _ error) {
@@ -75,6 +75,11 @@ func (a *Access) overLocked(now time.Time) (records []history.Record) {
 		case last.Sub(s.SeenAt) >= noteSeenEvery:
 			s.SeenAt = last
 			records = append(records, a.sessions.put(sessionKind, id, &s))
+		}
+	}
+	for id, m := range a.arrived {
+		if a.operators.get(id) == nil {
+			records = append(records, a.met.put(metKind, id, m))
 		}
 	}
 	for name, r := range a.apiKeys { // one that has expired stays for people to see

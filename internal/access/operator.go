@@ -218,15 +218,21 @@ func (a *Access) SetDisabled(ctx context.Context, id string, disabled bool) erro
 	})
 }
 
-// RemoveOperator removes an operator and its sessions. Tokens of the operator that others have signed
+// RemoveOperator removes an operator and its sessions, or forgets one that has no row. Tokens of the operator that others have signed
 // still count; to lock them out, disable the operator, or revoke them.
 func (a *Access) RemoveOperator(ctx context.Context, id string) error {
-	return a.change(ctx, func(time.Time) ([]history.Record, error) {
-		if a.operators.get(id) == nil {
+	err := a.change(ctx, func(time.Time) ([]history.Record, error) {
+		if a.operators.get(id) == nil && a.metLocked(id) == nil {
 			return nil, noOperator(id)
 		}
-		return append(a.endSessionsLocked(id), a.operators.put(operatorKind, id, nil)), nil
+		return append(a.endSessionsLocked(id), a.operators.put(operatorKind, id, nil), a.met.put(metKind, id, nil)), nil
 	})
+	if err == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.arrived, id)
+	}
+	return err
 }
 
 // byLoginLocked returns the operator with an id or an e-mail address, or nil.

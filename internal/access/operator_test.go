@@ -52,3 +52,75 @@ func TestDescribeChangesNothingElse(t *testing.T) {
 	_, err = n.Describe(t.Context(), "nobody", rename)
 	wantCode(t, "nobody", err, conversation.NotFound)
 }
+
+// Operators who have only tokens that others sign are known once they have been here, on all nodes and
+// after a restart, until they are removed.
+func TestOperatorsWhoHaveBeenHere(t *testing.T) {
+	memory := history.NewMemory()
+	n := open(t, memory, access.Options{TokenKeys: true})
+	n.add(t, "anna", auth.Operator)
+	colleague := func(of *node, id, wantName string, wantActive bool) {
+		t.Helper()
+		if name, active := of.Colleague(id); name != wantName || active != wantActive {
+			t.Errorf("%s is %q, %v", id, name, active)
+		}
+	}
+	bob := &auth.Identity{Subject: "bob", Role: auth.Operator, Name: "Bob"}
+	colleague(n, "bob", "", false)
+	for _, who := range []*auth.Identity{
+		bob, {Subject: "ada", Role: auth.Admin}, {Subject: "anna", Role: auth.Operator, Name: "Somebody else"},
+		{Subject: "u7", Role: auth.User, Name: "Ann"}, {Subject: "bot", Role: auth.Service, Name: "Bot"}, nil,
+	} {
+		n.Meet(who)
+	}
+	sweep := func() {
+		t.Helper()
+		if err := n.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // before and after the store knows
+		colleague(n, "bob", "Bob", true)
+		colleague(n, "ada", "", true)
+		colleague(n, "u7", "", false)
+		colleague(n, "bot", "", false)
+		if o, err := n.Operator("anna"); err != nil {
+			t.Error(err)
+		} else {
+			colleague(n, "anna", o.Name, true)
+		}
+		sweep()
+	}
+	records, err := memory.RecordsSince(t.Context(), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Meet(bob)
+	sweep()
+	if again, err := memory.RecordsSince(t.Context(), "", 0); err != nil || len(again) != len(records) || again[len(again)-1].Version != records[len(records)-1].Version {
+		t.Errorf("a second time changes the store: %v", err)
+	}
+	n.Meet(&auth.Identity{Subject: "bob", Role: auth.Operator, Name: "Robert"})
+	colleague(n, "bob", "Robert", true)
+	sweep()
+	other := open(t, memory, access.Options{TokenKeys: true})
+	colleague(other, "bob", "Robert", true)
+	if all := other.Operators(); len(all) != 1 {
+		t.Errorf("the operators are %+v", all)
+	}
+	n.add(t, "ada", auth.Admin)
+	wantCode(t, "disable", n.SetDisabled(t.Context(), "ada", true), "")
+	if _, active := n.Colleague("ada"); active {
+		t.Error("one that is disabled can have conversations")
+	}
+	wantCode(t, "remove", n.RemoveOperator(t.Context(), "bob"), "")
+	colleague(n, "bob", "", false)
+	n.Meet(bob)
+	wantCode(t, "remove before the store knows", n.RemoveOperator(t.Context(), "bob"), "")
+	colleague(n, "bob", "", false)
+	wantCode(t, "remove again", n.RemoveOperator(t.Context(), "bob"), conversation.NotFound)
+	if err := other.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	colleague(other, "bob", "", false)
+}

@@ -26,7 +26,7 @@ func (s *Server) openConversations() {
 		MaxMessage: int(c.MaxMessage),
 		Timeout:    storeTimeout,
 		EditWindow: c.EditWindow, MaxOpenConversations: c.MaxOpenConversations, Preview: c.Preview, Search: c.Search, OpenRooms: c.OpenRooms,
-		Closed: s.gate.access.Closed, Operator: s.gate.operator, Active: s.gate.access.Touch,
+		Closed: s.gate.access.Closed, Operator: s.gate.access.Colleague, Arrived: s.gate.access.Meet, Active: s.gate.access.Touch,
 		Announcer: events.Announcer(s.sockets),
 		Budgets:   c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
 		Appended: s.metrics.stored,

@@ -244,15 +244,6 @@ func (g *gate) token(ctx context.Context, token string) (*auth.Identity, error) 
 	return nil, refused(err)
 }
 
-// operator returns what the store knows of an operator.
-func (g *gate) operator(id string) (name string, active bool) {
-	o, err := g.access.Operator(id)
-	if err != nil {
-		return "", false
-	}
-	return o.Name, !o.Disabled
-}
-
 // refused converts an error of package jwtauth.
 func refused(err error) error {
 	var e *parley.Error

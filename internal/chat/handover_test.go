@@ -1,9 +1,11 @@
 package chat_test
 
 import (
+	"maps"
 	"testing"
 	"time"
 
+	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/chat"
@@ -11,10 +13,14 @@ import (
 
 // A conversation is given only to somebody who can have it.
 func TestTransferToAnOperatorWhoExists(t *testing.T) {
-	known := func(id string) (string, bool) { return "", id == "bob" }
-	atDesk(t, func(o *chat.Options) { o.Operator = known }, func(d *desk) {
+	arrived := map[string]bool{}
+	known := func(id string) (string, bool) { return "", id == "bob" || arrived[id] }
+	atDesk(t, func(o *chat.Options) {
+		o.Operator, o.Arrived = known, func(who *auth.Identity) { arrived[who.Subject] = true }
+	}, func(d *desk) {
 		ann, anna := d.user("ann"), d.operator("anna")
-		d.operator("cleo")
+		d.operator("cleo").Close()
+		time.Sleep(time.Hour) // she has been here, which is enough
 		room := ann.start("hello")
 		for _, to := range []string{"bob", "cleo", "anna"} {
 			if row, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: holder(to)}); err != nil || row.OperatorID != to {
@@ -29,7 +35,9 @@ func TestTransferToAnOperatorWhoExists(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	atDesk(t, func(o *chat.Options) { o.Operator, o.Closed = known, nil }, func(d *desk) {
+	atDesk(t, func(o *chat.Options) {
+		o.Operator, o.Closed, o.Arrived = known, nil, func(*auth.Identity) { t.Error("an open server remembers whoever says that it is an operator") }
+	}, func(d *desk) {
 		anna, to := d.operator("anna"), "dora"
 		room := d.user("ann").start("hello")
 		if _, err := anna.TransferRoom(d.Context(), conversation.TransferRequest{RoomID: room, OperatorID: holder(to)}); err != nil {
@@ -103,6 +111,43 @@ func TestConversation(t *testing.T) {
 		for i := range want {
 			if got[i] != want[i] {
 				t.Errorf("note %s, want %s", got[i], want[i])
+			}
+		}
+	})
+}
+
+// Pages have the names of the operators who wrote their messages, also of those who are neither there nor
+// have the conversation.
+func TestNamesOfOperators(t *testing.T) {
+	known := func(id string) (string, bool) { return map[string]string{"anna": "Anna B", "bob": "Bob"}[id], true }
+	atDesk(t, func(o *chat.Options) { o.Operator = known }, func(d *desk) {
+		ann := d.user("ann")
+		room := ann.start("hello")
+		for _, id := range []string{"anna", "bob", "cleo", "dora"} {
+			p := d.operator(id)
+			p.join(room)
+			p.send(room, "this is "+id)
+			if id != "dora" {
+				p.Close()
+			}
+		}
+		time.Sleep(time.Minute)
+		want := map[string]string{"anna": "Anna B", "bob": "Bob", "dora": "DORA"}
+		if joined := ann.join(room); !maps.Equal(joined.OperatorNames, want) {
+			t.Errorf("joined %+v", joined.OperatorNames)
+		}
+		for _, tt := range []struct {
+			q    conversation.HistoryRequest
+			want map[string]string
+		}{
+			{conversation.HistoryRequest{}, want},
+			{conversation.HistoryRequest{After: new(int64(4))}, map[string]string{"dora": "DORA"}},
+			{conversation.HistoryRequest{Before: new(int64(3))}, map[string]string{"anna": "Anna B"}},
+			{conversation.HistoryRequest{Before: new(int64(2))}, nil},
+		} {
+			tt.q.RoomID = room
+			if page, err := ann.History(d.Context(), tt.q); err != nil || !maps.Equal(page.OperatorNames, tt.want) {
+				t.Errorf("%+v: %+v, %v", tt.q, page.OperatorNames, err)
 			}
 		}
 	})

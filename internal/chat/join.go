@@ -110,7 +110,7 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 			old.notes.stop()
 		}
 		s.charge(&c.reader, opened.Messages)
-		joined.Page = openedPage(q.RoomID, &opened, q.After != nil)
+		joined.Page = s.openedPage(q.RoomID, &opened, q.After != nil)
 		joined.Reset = opened.Reset
 		entered = next.place.enter(next, joined.Member, func(shown []Member, count int) {
 			joined.Members, joined.Count = shown, count
@@ -151,14 +151,14 @@ func (c *Client) recheck(ctx context.Context, room string, m *membership) error 
 }
 
 // openedPage returns the page with which a room was opened.
-func openedPage(room string, o *history.Opened, continued bool) conversation.Page {
+func (s *Service) openedPage(room string, o *history.Opened, continued bool) conversation.Page {
 	before, after := o.HasMore, false
 	if continued && !o.Reset {
 		before, after = after, before
 	}
 	return conversation.Page{
 		RoomID: room, Messages: o.Messages, LastSeq: o.LastSeq, Epoch: o.Epoch,
-		HasMore: o.HasMore, HasBefore: before, HasAfter: after,
+		HasMore: o.HasMore, HasBefore: before, HasAfter: after, OperatorNames: s.staff.namesIn(o.Messages),
 	}
 }
 
@@ -198,7 +198,7 @@ func (c *Client) openNotes(ctx context.Context, q *JoinRequest, m *membership, j
 	subscription, err := s.log.Open(ctx, history.NotesRoom(q.RoomID), from, m.notes, func(opened history.Opened) {
 		s.charge(&c.reader, opened.Messages)
 		named(opened.Messages, q.RoomID)
-		page := openedPage(q.RoomID, &opened, q.NotesAfter != nil)
+		page := s.openedPage(q.RoomID, &opened, q.NotesAfter != nil)
 		joined.Notes = &page
 	})
 	m.notes.attach(subscription)

@@ -57,6 +57,7 @@ func (c *Client) History(ctx context.Context, q HistoryRequest) (Page, error) {
 	page := Page{
 		RoomID: q.RoomID, Messages: slice.Messages, LastSeq: slice.Head, Epoch: s.store.Epoch(),
 		HasMore: slice.MoreBefore, HasBefore: slice.MoreBefore, HasAfter: slice.MoreAfter,
+		OperatorNames: s.staff.namesIn(slice.Messages),
 	}
 	if q.After != nil {
 		page.HasMore = slice.MoreAfter

@@ -41,8 +41,10 @@ type Options struct {
 	// Search says that operators can search in all rooms, because the store has an index.
 	Search bool
 	// Operator, if not nil, says what is known of an operator, who may not be connected: a name, for which
-	// the id stands if it is empty, and whether the operator may answer.
+	// the id stands if it is empty, and whether conversations can be given to it. It must not block.
 	Operator func(operatorID string) (name string, active bool)
+	// Arrived, if not nil, is called when an operator has come to a closed server. It must not block.
+	Arrived func(*auth.Identity)
 	// Active, if not nil, is called for each event of a client that has an identity. It must not
 	// block.
 	Active func(*auth.Identity)

@@ -126,22 +126,51 @@ func (s *staff) setAway(id string, away bool) {
 func (s *staff) shown(id string) (name string, online bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.presenceLocked(id)
-	return p.Name, p.Status == "online"
+	o := s.byID[id]
+	return s.nameLocked(id), o != nil && !o.away
 }
 
-// exists reports whether there is an operator to whom a conversation can be given: one that is
-// connected, or that the server knows. An open server believes that there is.
+// nameLocked returns the name of an operator, or its id.
+func (s *staff) nameLocked(id string) (name string) {
+	if o := s.byID[id]; o != nil {
+		name = o.name
+	}
+	if name == "" && s.service.opts.Operator != nil {
+		name, _ = s.service.opts.Operator(id)
+	}
+	return cmp.Or(name, id)
+}
+
+// namesIn returns the names of the operators who wrote messages, by their ids, as far as they are known;
+// nil: none. It reads nothing from the store.
+func (s *staff) namesIn(messages []history.Message) (names map[string]string) {
+	last := ""
+	for i := range messages {
+		id := messages[i].OperatorID
+		if id == "" || id == last {
+			continue
+		}
+		last = id
+		if _, known := names[id]; known {
+			continue
+		}
+		names = put(names, id, "")
+		if name, _ := s.shown(id); name != id {
+			names[id] = name
+		}
+	}
+	maps.DeleteFunc(names, func(_, name string) bool { return name == "" })
+	return names
+}
+
+// exists reports whether there is an operator to whom a conversation can be given. An open server
+// believes that there is.
 func (s *staff) exists(id string) bool {
 	if s.service.opts.Operator == nil || !s.service.isClosed() {
 		return true
 	}
-	if _, active := s.service.opts.Operator(id); active {
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.byID[id] != nil
+	_, active := s.service.opts.Operator(id)
+	return active
 }
 
 // withoutRooms returns an operator as those see it who may not read all conversations.
@@ -169,19 +198,15 @@ func (s *staff) all(who *auth.Identity) []conversation.OperatorPresence {
 
 // presenceLocked returns an operator as colleagues see it.
 func (s *staff) presenceLocked(id string) conversation.OperatorPresence {
-	p := conversation.OperatorPresence{OperatorID: id, Status: "offline"}
+	p := conversation.OperatorPresence{OperatorID: id, Name: s.nameLocked(id), Status: "offline"}
 	if o := s.byID[id]; o != nil {
-		p.Name, p.Status, p.Open = o.name, "online", o.open
+		p.Status, p.Open = "online", o.open
 		if o.away {
 			p.Status = "away"
 		}
 		p.Viewing = slices.Sorted(maps.Keys(o.viewing))
 		p.Viewing = p.Viewing[:min(len(p.Viewing), maxViewing)]
 	}
-	if p.Name == "" && s.service.opts.Operator != nil {
-		p.Name, _ = s.service.opts.Operator(id)
-	}
-	p.Name = cmp.Or(p.Name, id)
 	return p
 }
 

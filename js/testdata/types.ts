@@ -84,4 +84,5 @@ lobby.operators.get('bob')?.status === 'away';
 // @ts-expect-error a wrong order
 lobby.show({ sort: 'size' });
 const conversation = new Room(chat, { roomId: 'c', notes: true, onnotes: (notes, { reset }) => notes.map(({ seq }) => (reset ? 0 : seq)), ongone: () => conversation.leave() });
+conversation.operatorNames.get('anna')?.concat('');
 conversation.conversation?.operator?.name.concat(conversation.conversation.status ?? '').at(conversation.read.user);
