@@ -23,7 +23,7 @@ with 1. With --output it writes FILE.part, which gets its name when the last lin
 	{name: "erase", does: "erase a user or a room, so that no byte of it is left",
 		doc: `It shows what would go, and asks you to type the id. Backups from before still have it. Bans and
 revocations of the user stay, and so does the access of who has a token: see revoke.`,
-		setup: erase},
+		prints: admin.Erasure{}, setup: erase},
 }
 
 func export(c *call) func(context.Context) error {
