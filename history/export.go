@@ -7,12 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
-// ExportOptions say what to export. With both empty, it is everything.
+// ExportOptions say what to export. With both ids empty, it is everything.
 type ExportOptions struct {
 	RoomID string // a room with its notes
 	UserID string // a user: the person, and the user's conversations with their notes
+	// Since leaves out messages and notes that were neither written nor changed at this time or later,
+	// and rooms that then have none. Zero leaves out nothing. Persons are never left out.
+	Since time.Time
 }
 
 // exported is a line of an export.
@@ -79,6 +83,9 @@ type Names interface {
 // be Rooms, People and Names, otherwise the error is [ErrNotSupported].
 func Export(ctx context.Context, store Store, w io.Writer, o ExportOptions) (rows int64, err error) {
 	e := exporter{store: store, w: bufio.NewWriterSize(w, 64<<10)}
+	if !o.Since.IsZero() {
+		e.since = o.Since.UnixMilli()
+	}
 	var ok [3]bool
 	e.rooms, ok[0] = store.(Rooms)
 	e.people, ok[1] = store.(People)
@@ -114,6 +121,9 @@ type exporter struct {
 	names  Names
 	w      *bufio.Writer
 	rows   int64
+	since  int64     // in milliseconds
+	exists bool      // there is something, exported or left out
+	head   *exported // the line of the room, to be written before its first message
 }
 
 func (e *exporter) line(x any) error {
@@ -162,7 +172,7 @@ func (e *exporter) user(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	if e.rows == 0 {
+	if !e.exists {
 		return ErrNotFound
 	}
 	return nil
@@ -173,6 +183,7 @@ func (e *exporter) person(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	e.exists = true
 	return e.line(exported{Type: "person", Person: &exportedPerson{
 		UserID: p.UserID, Name: p.Name, Email: p.Email, Attributes: p.Attributes, Verified: p.Verified,
 		Became: p.Became, CreatedAt: p.CreatedAt, SeenAt: p.SeenAt,
@@ -184,16 +195,29 @@ func (e *exporter) room(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := e.line(exported{Type: "room", Room: &exportedRoom{
+	e.exists = true
+	e.head = &exported{Type: "room", Room: &exportedRoom{
 		RoomID: r.RoomID, UserID: r.UserID, OperatorID: r.OperatorID, Status: r.Status, Subject: r.Subject, Labels: r.Labels,
 		Attributes: r.Attributes, CreatedAt: r.CreatedAt, ClosedAt: r.ClosedAt, WaitingSince: r.WaitingSince, LastSeq: r.Head,
-	}}); err != nil {
-		return err
+	}}
+	if e.since == 0 {
+		if err := e.begin(); err != nil {
+			return err
+		}
 	}
 	if err := e.messages(ctx, name, "message"); err != nil {
 		return err
 	}
 	return e.messages(ctx, NotesRoom(name), "note")
+}
+
+// begin writes the line of the room, unless that was done.
+func (e *exporter) begin() error {
+	head := e.head
+	if e.head = nil; head == nil {
+		return nil
+	}
+	return e.line(head)
 }
 
 func (e *exporter) messages(ctx context.Context, room, kind string) error {
@@ -206,10 +230,16 @@ func (e *exporter) messages(ctx context.Context, room, kind string) error {
 			return err
 		}
 		for i := range s.Messages {
-			if err := e.line(exported{Type: kind, Message: &s.Messages[i]}); err != nil {
+			m := &s.Messages[i]
+			if after = m.Seq; max(m.Timestamp.UnixMilli(), m.EditedAt.UnixMilli()) < e.since {
+				continue
+			}
+			if err := e.begin(); err != nil {
 				return err
 			}
-			after = s.Messages[i].Seq
+			if err := e.line(exported{Type: kind, Message: m}); err != nil {
+				return err
+			}
 		}
 		if !s.MoreAfter || len(s.Messages) == 0 {
 			return nil

@@ -10,6 +10,6 @@
 //	GET POST /api/bans · DELETE /api/bans/{subject}
 //	POST /api/revocations
 //	POST /api/tokens · POST /api/tokens/check
-//	GET /api/export · GET /api/users/{user}/export · GET /api/rooms/{room}/export
+//	GET /api/export · GET /api/users/{user}/export · GET /api/rooms/{room}/export (?since=TIME)
 //	DELETE /api/users/{user} · DELETE /api/rooms/{room} (?dryRun=true)
 package admin

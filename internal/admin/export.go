@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
@@ -22,6 +23,13 @@ func (h *handler) handleExports() {
 
 // export streams an export. If it fails after it has begun, the answer is cut off.
 func (h *handler) export(w http.ResponseWriter, r *http.Request, o history.ExportOptions) {
+	if since := r.URL.Query().Get("since"); since != "" {
+		var err error
+		if o.Since, err = time.Parse(time.RFC3339Nano, since); err != nil {
+			writeProblem(w, refuse(conversation.BadPayload, "since is a time such as 2026-01-31T18:00:00Z"))
+			return
+		}
+	}
 	begun := &begun{ResponseWriter: w}
 	_, err := history.Export(r.Context(), h.Store, begun, o)
 	switch {

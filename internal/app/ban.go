@@ -14,9 +14,9 @@ var banCommands = []command{
 	{name: "revoke", does: "make tokens and sessions worthless, and disconnect who has them",
 		doc: `It counts for what was issued before now, or before --before: new tokens are good. Keys of programs
 are not concerned; see keys remove.`,
-		setup: revoke},
-	{name: "ban add", does: "ban a user or a network, and disconnect who is concerned; a ban of the same replaces it", setup: addBan},
-	{name: "ban list", does: "list the bans", setup: listBans},
+		prints: access.Revocation{}, setup: revoke},
+	{name: "ban add", does: "ban a user or a network, and disconnect who is concerned; a ban of the same replaces it", prints: access.Ban{}, setup: addBan},
+	{name: "ban list", does: "list the bans", prints: access.Ban{}, lines: true, setup: listBans},
 	{name: "ban remove", args: "[BANNED]", does: "lift a ban",
 		doc: `BANNED is what ban list shows: user:ID, net:NETWORK, or erased:… for a user who was erased. Nobody
 can tell from it who that was, but --user with the id lifts this ban as well.`,

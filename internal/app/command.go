@@ -33,6 +33,9 @@ type command struct {
 	args string // as usage shows them: "", "NAME", "[FILE]"
 	does string // in one line
 	doc  string // the rest of its help; may be empty
+	// prints has a value of the type that --json prints: one, or one in each line.
+	prints any
+	lines  bool
 	// settings are the names of the settings that are flags of the command, besides data and config.
 	settings []string
 	// setup adds the command's own flags, and returns what the command does.
@@ -53,6 +56,7 @@ func commands() []command {
 			raw: func(ctx context.Context, c *call, args []string) int {
 				return bench.Main(ctx, args, c.stdout, c.stderr)
 			}},
+		{name: "completion", args: "SHELL", does: "print a script that lets a shell complete commands: bash, zsh or fish", raw: completion, help: completionHelp},
 		{name: "version", does: "print the version", raw: func(_ context.Context, c *call, _ []string) int {
 			fmt.Fprintln(c.stdout, "parley", version(), runtime.Version())
 			return exitOK
@@ -60,6 +64,10 @@ func commands() []command {
 		{name: "help", args: "[COMMAND]", does: "print this, or what a command does", raw: help},
 		{name: "help config", does: "print all settings, as markdown", raw: func(_ context.Context, c *call, _ []string) int {
 			fmt.Fprint(c.stdout, Reference())
+			return exitOK
+		}},
+		{name: "help cli", does: "print all commands, as markdown", raw: func(_ context.Context, c *call, _ []string) int {
+			fmt.Fprint(c.stdout, Manual())
 			return exitOK
 		}},
 	})

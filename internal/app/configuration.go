@@ -16,8 +16,8 @@ var configCommands = []command{
 Nothing is fetched or changed.`,
 		setup: func(c *call) func(context.Context) error { return c.checkConfig }},
 	{name: "config show", does: "print each setting's value and where it comes from", settings: []string{""},
-		doc:   `Secrets are shown as "…".`,
-		setup: showConfig},
+		doc:    `Secrets are shown as "…".`,
+		prints: shownSetting{}, lines: true, setup: showConfig},
 }
 
 func (c *call) checkConfig(ctx context.Context) error {

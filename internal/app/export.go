@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -22,13 +23,14 @@ with 1. With --output it writes FILE.part, which gets its name when the last lin
 	{name: "erase", does: "erase a user or a room, so that no byte of it is left",
 		doc: `It shows what would go, and asks you to type the id. Backups from before still have it. Bans and
 revocations of the user stay, and so does the access of who has a token: see revoke.`,
-		setup: erase},
+		prints: admin.Erasure{}, setup: erase},
 }
 
 func export(c *call) func(context.Context) error {
 	room := c.flags.String("room", "", "a room with its notes, by its `ID`")
 	user := c.flags.String("user", "", "what is known of a user, and the conversations, by the `ID`")
 	all := c.flags.Bool("all", false, "everything")
+	since := c.timeFlag("since", "only messages and notes that were written or changed since this `TIME`, or so long ago, such as 24h; rooms without any are left out", true)
 	output := c.flags.String("output", "", "write to this `FILE` instead of standard output")
 	return func(ctx context.Context) error {
 		path := ""
@@ -46,6 +48,9 @@ func export(c *call) func(context.Context) error {
 		}
 		if path == "" {
 			return wrongUsage("want one of --room, --user and --all")
+		}
+		if !since.IsZero() {
+			path += "?since=" + url.QueryEscape(since.Format(time.RFC3339Nano))
 		}
 		return c.ask(ctx, false, func(a *admin.Client) error {
 			if *output == "" {

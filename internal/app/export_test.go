@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -168,3 +169,28 @@ var ForClients = forClients
 
 // Banner returns what a server says when it starts.
 func Banner(s *Server, p *Ports) string { return s.banner(p) }
+
+// A Printed says what a command prints with --json.
+type Printed struct {
+	Type  reflect.Type
+	Lines bool
+}
+
+// Prints returns what each command with --json prints.
+func Prints() map[string]Printed {
+	all := make(map[string]Printed)
+	for _, c := range commands() {
+		if c.setup == nil {
+			continue
+		}
+		own := &call{flags: newFlags()}
+		c.setup(own)
+		if own.flags.Lookup("json") != nil {
+			all[c.name] = Printed{reflect.TypeOf(c.prints), c.lines}
+		}
+	}
+	return all
+}
+
+// Shape describes the JSON of a type.
+var Shape = shape

@@ -12,8 +12,8 @@ import (
 )
 
 var keyCommands = []command{
-	{name: "keys list", does: "list the keys of programs, and those that sign visitors' tokens", setup: listKeys},
-	{name: "keys add", args: "NAME", does: "make a key for a program, and print it; nobody sees it again", setup: addKey},
+	{name: "keys list", does: "list the keys of programs, and those that sign visitors' tokens", prints: admin.Key{}, lines: true, setup: listKeys},
+	{name: "keys add", args: "NAME", does: "make a key for a program, and print it; nobody sees it again", prints: admin.MadeKey{}, setup: addKey},
 	{name: "keys remove", args: "NAME", does: "remove a key, and disconnect who has it, or a token of it",
 		doc: `NAME is that of a program, or of a key that signed visitors' tokens before keys rotate. Such a key ends
 by itself after 180 days; remove it if somebody else knows it. Then visitors whose tokens it has signed
@@ -29,7 +29,7 @@ lose their conversations.`,
 				})
 			}
 		}},
-	{name: "keys rotate", does: "sign visitors' tokens with a new key; the old one goes on verifying for 180 days", setup: rotateKeys},
+	{name: "keys rotate", does: "sign visitors' tokens with a new key; the old one goes on verifying for 180 days", prints: admin.Key{}, lines: true, setup: rotateKeys},
 }
 
 var keyHead = []string{"KEY", "FOR", "ROOMS", "MADE", "EXPIRES", "USED"}

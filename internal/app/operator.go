@@ -16,8 +16,8 @@ var operatorCommands = []command{
 read from standard input; it is never an argument. If there is such an operator already, the command
 exits with 1, unless --update is given: then it changes what other flags name, asks for nothing,
 and keeps the rest.`,
-		setup: addOperator},
-	{name: "operator list", does: "list all operators", setup: listOperators},
+		prints: access.Operator{}, setup: addOperator},
+	{name: "operator list", does: "list all operators", prints: access.Operator{}, lines: true, setup: listOperators},
 	{name: "operator passwd", args: "NAME", does: "change an operator's password, and end the sessions",
 		setup: func(c *call) func(context.Context) error {
 			fromStdin := c.passwordFlag()

@@ -21,12 +21,12 @@ var tokenCommands = []command{
 	{name: "token create", does: "sign a token, and print it and nothing else", settings: []string{"token-"},
 		doc: `The first token-secret of the server signs it; if no server runs, that of the settings. --key-file
 signs with a key of your own instead: then nobody checks whether the server accepts the token.`,
-		setup: createToken},
+		prints: admin.Token{}, setup: createToken},
 	{name: "token check", args: "[TOKEN]", does: "say who a token is for and until when, or which rule refuses it", settings: []string{"token-", "jwks"},
 		doc: `It reads the token from standard input if TOKEN is left out or "-", which keeps it out of the
 list of processes. The running server checks it; if none runs, the settings do. It exits with 1 if the
 token is refused. Keys of programs are checked too.`,
-		setup: checkToken},
+		prints: admin.CheckedToken{}, setup: checkToken},
 }
 
 func createToken(c *call) func(context.Context) error {
