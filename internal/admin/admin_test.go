@@ -127,6 +127,9 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%s %s: the secret is repeated: %s, %s", test.method, test.path, w.body.String(), log.String())
 		}
 	}
+	if want := `call="POST /api/tokens" done=false code=not_ready`; !strings.Contains(log.String(), want) {
+		t.Errorf("no %s in the log: %s", want, log.String())
+	}
 }
 
 // No rooms are not all rooms, whatever passes them on.

@@ -78,7 +78,11 @@ func handle[I, O any](h *handler, pattern string, f func(r *http.Request, in I) 
 		}
 		out, err := f(r, in)
 		if r.Method != http.MethodGet {
-			h.Logger.Info("administration", "call", pattern, "done", err == nil)
+			fields := []any{"call", pattern, "done", err == nil}
+			if err != nil {
+				fields = append(fields, "code", problemOf(err).Code)
+			}
+			h.Logger.Info("administration", fields...)
 		}
 		if err != nil {
 			writeProblem(w, err)
@@ -106,7 +110,7 @@ func refuse(code conversation.Code, message string) error {
 	return &access.Error{Code: code, Message: message}
 }
 
-func writeProblem(w http.ResponseWriter, err error) {
+func problemOf(err error) problem {
 	p := problem{Type: "about:blank", Code: conversation.Internal, Detail: err.Error()}
 	var a *access.Error
 	var s *history.Error
@@ -120,6 +124,11 @@ func writeProblem(w http.ResponseWriter, err error) {
 	}
 	p.Status = p.Code.Status()
 	p.Title = http.StatusText(p.Status)
+	return p
+}
+
+func writeProblem(w http.ResponseWriter, err error) {
+	p := problemOf(err)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client may be gone

@@ -334,3 +334,17 @@ func TestCommandsWaitForEachOther(t *testing.T) {
 		t.Errorf("%d operators", n)
 	}
 }
+
+// Whoever removes the last operator learns what that means for the next start.
+func TestLastOperatorIsRemoved(t *testing.T) {
+	s := &shell{t: t, data: t.TempDir()}
+	for _, name := range []string{"ann", "bob"} {
+		s.must("", "operator", "add", name, "--no-password")
+	}
+	for i, name := range []string{"ann", "bob"} {
+		code, _, stderr := s.run("", "operator", "remove", name)
+		if code != 0 || strings.Contains(stderr, "open") != (i == 1) {
+			t.Errorf("%s: exit code %d, %s", name, code, stderr)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -326,6 +327,29 @@ func TestOtherSitesGetNothing(t *testing.T) {
 					t.Errorf("%s, %s, %s: status %d, want %d", door.path, site, mode, resp.StatusCode, want)
 				}
 			}
+		}
+	}
+}
+
+// An open server on loopback says so if its settings name a proxy, because others may come through it.
+func TestOpenBehindProxy(t *testing.T) {
+	for name, change := range map[string]func(*app.Config){
+		"names":    func(c *app.Config) { c.AllowedHosts = []string{"chat.example"} },
+		"proxies":  func(c *app.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} },
+		"neither":  func(*app.Config) {},
+		"insisted": func(c *app.Config) { c.AllowedHosts, c.InsecureOpen = []string{"chat.example"}, true },
+		"closed":   func(c *app.Config) { c.AllowedHosts, c.Visitors = []string{"chat.example"}, true },
+	} {
+		c, log := testConfig(), new(lockedBuffer)
+		change(&c)
+		s, err := app.Open(c, slog.New(slog.NewTextHandler(log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := run(t, s)
+		ask(t, strings.TrimPrefix(i.url, "http://"), "GET /healthz HTTP/1.1", "Host: chat.example", "Connection: close")
+		if warned := strings.Contains(log.String(), "operator add"); warned != (name == "names" || name == "proxies") {
+			t.Errorf("%s: logged %s", name, log)
 		}
 	}
 }

@@ -38,11 +38,16 @@ them out, disable the operator instead.`,
 		setup: func(c *call) func(context.Context) error {
 			return func(ctx context.Context) error {
 				return c.ask(ctx, false, func(a *admin.Client) error {
-					err := a.Call(ctx, http.MethodDelete, admin.Path("/api/operators/%s", c.args[0]), nil, nil)
-					if err == nil {
-						c.say("%s is removed", printable(c.args[0]))
+					if err := a.Call(ctx, http.MethodDelete, admin.Path("/api/operators/%s", c.args[0]), nil, nil); err != nil {
+						return err
 					}
-					return err
+					c.say("%s is removed", printable(c.args[0]))
+					var left admin.List[access.Operator]
+					if err := a.Call(ctx, http.MethodGet, "/api/operators", nil, &left); err != nil || len(left.Items) > 0 {
+						return err
+					}
+					c.say("No operator is left. Without visitors and keys, too, the server is open when it starts again.")
+					return nil
 				})
 			}
 		}},

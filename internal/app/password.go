@@ -31,7 +31,7 @@ func (c *call) password(ctx context.Context, fromStdin bool) (access.Secret, err
 	if !isTerminal(c.stdin) {
 		return "", wrongUsage("standard input is no terminal to ask for a password: use --password-stdin")
 	}
-	first, err := c.prompt(ctx, "Password: ")
+	first, err := c.prompt(ctx, fmt.Sprintf("Password, at least %d characters: ", access.MinPassword))
 	if err != nil {
 		return "", err
 	}

@@ -95,14 +95,14 @@ func TestPasswordPrompt(t *testing.T) {
 		return done
 	}
 	done := run(t.Context(), "operator", "add", "ann")
-	term.answer("Password: ", 1, "correct horse battery")
+	term.answer("characters: ", 1, "correct horse battery")
 	term.answer("Again: ", 1, "correct horse batteries")
 	if code := <-done; code != 1 {
 		t.Errorf("two different passwords: exit code %d, %q", code, term.text())
 	}
 	waitFor(t, "the refusal", func() bool { return strings.Contains(term.text(), "two different passwords") })
 	done = run(t.Context(), "operator", "add", "ann")
-	term.answer("Password: ", 2, "correct horse battery")
+	term.answer("characters: ", 2, "correct horse battery")
 	term.answer("Again: ", 2, "correct horse battery")
 	if code := <-done; code != 0 {
 		t.Fatalf("exit code %d, %q", code, term.text())
@@ -112,7 +112,7 @@ func TestPasswordPrompt(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done = run(ctx, "operator", "passwd", "ann")
-	waitFor(t, "the question", func() bool { return strings.Count(term.text(), "Password: ") == 3 && term.silent() })
+	waitFor(t, "the question", func() bool { return strings.Count(term.text(), "characters: ") == 3 && term.silent() })
 	cancel()
 	if code := <-done; code != 130 || term.silent() {
 		t.Errorf("interrupted: exit code %d, silent %v", code, term.silent())

@@ -124,6 +124,10 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 // see Shutdown. Afterwards the ports are closed, and you cannot use the server again.
 func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	defer p.Close()
+	if !s.config.InsecureOpen && !s.gate.access.Closed() && len(s.config.AllowedHosts)+len(s.config.TrustedProxies) > 0 {
+		s.log.Warn("the server believes who clients say they are, and the settings name a proxy, through which others may reach it",
+			"hint", "parley operator add NAME --admin closes it")
+	}
 	var err error
 	if s.http, err = s.newHTTP(p); err != nil {
 		return errors.Join(err, s.Shutdown())

@@ -171,7 +171,7 @@ func (s *Service) is(ctx context.Context, who *auth.Identity, match func(user st
 // need refuses what a client has no right to.
 func (a *access) need(r auth.Rights) error {
 	if !a.rights.Has(r) {
-		return Refuse(Forbidden, "this is not allowed to you in this room")
+		return Refuse(Forbidden, "you have no right to this in this room: parley.rooms of your token gives it, or the setting open-rooms")
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func (a *access) need(r auth.Rights) error {
 func (a *access) may(event string) error {
 	rule, _ := conversation.AccessTo(event)
 	if !rule.Allows(a.role, a.rights, a.own) {
-		return Refuse(Forbidden, "this is not allowed to you in this room")
+		return Refuse(Forbidden, "neither your role nor your rights in this room allow this")
 	}
 	return nil
 }

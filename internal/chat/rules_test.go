@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -166,6 +167,9 @@ func TestRights(t *testing.T) {
 							allowed = map[chat.Code]bool{chat.BadRoom: true}
 						} else if i > 0 { // who may manage it finds no conversation
 							allowed[chat.NotFound] = true
+						}
+						if door.letter == 'j' && refused.Code == chat.Forbidden && !strings.Contains(refused.Message, "open-rooms") {
+							d.Errorf("the refusal does not say what would give the right: %v", err)
 						}
 						if refused.Code == chat.Unavailable && door.letter == 'q' {
 							open += "q" // only the store cannot
