@@ -347,13 +347,7 @@ func (m *deskModel) act() {
 		m.want(p, "joinRoom with notes", room, code, read && desk)
 		p.joined[room] = p.joined[room] || code == ""
 	case n < 35:
-		text := m.mark(room, false)
-		answer, code := m.ask(p, "sendMessage", object{"roomId": room, "message": object{"text": text}})
-		m.want(p, "sendMessage", room, code, write)
-		var stored struct{ Seq int64 }
-		if json.Unmarshal(answer, &stored); code == "" {
-			m.sent(p, room, stored.Seq, text)
-		}
+		m.send(p, room, write)
 	case n < 41:
 		if len(m.messages) == 0 {
 			return
@@ -469,6 +463,17 @@ func (m *deskModel) act() {
 	}
 }
 
+// send sends a message.
+func (m *deskModel) send(p *party, room string, may bool) {
+	text := m.mark(room, false)
+	answer, code := m.ask(p, "sendMessage", object{"roomId": room, "message": object{"text": text}})
+	m.want(p, "sendMessage", room, code, may)
+	var stored struct{ Seq int64 }
+	if json.Unmarshal(answer, &stored); code == "" {
+		m.sent(p, room, stored.Seq, text)
+	}
+}
+
 // sent notes a stored message.
 func (m *deskModel) sent(p *party, room string, seq int64, marker string) {
 	author := ""
@@ -535,15 +540,16 @@ func (m *deskModel) identify(p *party) {
 	if code != "" {
 		return
 	}
-	for room, owner := range m.owners {
-		if owner == p.id {
-			m.owners[room] = user.id
-			m.became[p.id] = user.id
+	visitor := p.id
+	p.persona, p.token, p.jti = user, token, jti
+	// Nobody comes again as this visitor; who is here stays it.
+	m.comers = slices.DeleteFunc(m.comers, func(id string) bool { return id == visitor })
+	for _, room := range m.rooms {
+		if m.owners[room] == visitor {
+			m.owners[room], m.became[visitor] = user.id, user.id
+			m.send(p, room, true) // which the visitor gets no more
 		}
 	}
-	// Nobody comes again as this visitor; who is here stays it.
-	m.comers = slices.DeleteFunc(m.comers, func(id string) bool { return id == p.id })
-	p.persona, p.token, p.jti = user, token, jti
 }
 
 // playDesk plays steps until one leaks, if they do.
