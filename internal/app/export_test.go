@@ -16,6 +16,7 @@ import (
 	"github.com/parley-go/parley/auth/jwtauth"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/access"
+	"github.com/parley-go/parley/internal/admin"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/sse"
 )
@@ -143,6 +144,9 @@ func LogBytes(s *Server) (int64, error) {
 
 // Access returns who has access to a server.
 func Access(s *Server) *access.Access { return s.gate.access }
+
+// Admin returns a client of the calls that a server answers to commands.
+func Admin(s *Server) *admin.Client { return admin.Local(s.newControl().Handler) }
 
 // SetVerifier makes a server verify tokens with v. Call it before clients come.
 func SetVerifier(s *Server, v *jwtauth.Verifier) {

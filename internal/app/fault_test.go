@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"sync"
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/auth"
@@ -73,6 +75,50 @@ var Faults = map[string]func(*Server){
 		}, &sse.Options{})
 		s.routes, _ = s.newRoutes()
 	},
+	"feeds take keys that were removed": func(s *Server) {
+		var known sync.Map
+		s.feeds = feeds.New(s.chat, func(r *http.Request) (*auth.Identity, error) {
+			shown := r.Header.Get("Authorization")
+			who, err := s.gate.follower(r)
+			if err == nil {
+				known.Store(shown, who)
+			} else if was, ok := known.Load(shown); ok {
+				return was.(*auth.Identity), nil
+			}
+			return who, err
+		}, &sse.Options{})
+		s.routes, _ = s.newRoutes()
+	},
+	"exports of users have other rooms": func(s *Server) {
+		s.store = leaky{Memory: s.store.(*history.Memory), names: true}
+	},
+	"erased users are quoted elsewhere": func(s *Server) {
+		s.history = history.NewLog(leaky{Memory: s.store.(*history.Memory)}, nil)
+	},
+}
+
+// leaky is a store that exports and erases wrongly.
+type leaky struct {
+	*history.Memory
+	names bool
+}
+
+func (l leaky) RoomNames(ctx context.Context, user, after string, limit int) ([]string, error) {
+	if l.names {
+		user = ""
+	}
+	return l.Memory.RoomNames(ctx, user, after, limit)
+}
+
+// EraseUser leaves what the user said in the rooms of others, and who the user was.
+func (l leaky) EraseUser(ctx context.Context, user string) (e history.Erased, err error) {
+	would, err := l.Erasing(ctx, user, "")
+	for _, room := range would.Rooms {
+		erased, failed := l.EraseRoom(ctx, room)
+		err = errors.Join(err, failed)
+		e.Rooms, e.Messages = append(e.Rooms, erased.Rooms...), e.Messages+erased.Messages
+	}
+	return e, err
 }
 
 // instead answers the requests of an event that match, in place of their handler.
