@@ -32,8 +32,11 @@ format:
 	@files=$$(find . -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -l); \
 	if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
 
+# SQLite and its C library are translated to Go. Their memory is not Go's, so the race detector sees
+# nothing there: watching it makes the tests of stores take five times as long.
+race: FLAGS = -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 race:
-	for dir in $(MODULES); do (cd $$dir && $(GO) test -race -timeout 60m ./...); done
+	for dir in $(MODULES); do (cd $$dir && $(GO) test $(FLAGS) -timeout 30m ./...); done
 
 # The store's database is translated C, anew for each platform, which takes a minute each.
 cross:

@@ -127,18 +127,18 @@ func testPruneAge(t *testing.T, store pruner) {
 // A rule over many rooms comes to all of them.
 func testPruneRooms(t *testing.T, store pruner) {
 	var drafts []history.Draft
-	for room := range 1200 {
+	for room := range 600 {
 		for n := range 2 {
 			drafts = append(drafts, draft(fmt.Sprint("r", room), n))
 		}
 	}
 	mustAppend(t, store, drafts...)
 	for range 2 {
-		if n, rooms := prune(t, store, history.PruneRule{Keep: 1}); n != 1200 || len(rooms) != 1200 {
+		if n, rooms := prune(t, store, history.PruneRule{Keep: 1}); n != 600 || len(rooms) != 600 {
 			t.Errorf("%d messages of %d rooms are gone", n, len(rooms))
 		}
-		mustAppend(t, store, drafts[:1200]...)
-		mustAppend(t, store, drafts[1200:]...)
+		mustAppend(t, store, drafts[:600]...)
+		mustAppend(t, store, drafts[600:]...)
 		prune(t, store, history.PruneRule{Keep: 2})
 	}
 }

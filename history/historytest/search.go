@@ -71,7 +71,7 @@ func eventuallyFound(t *testing.T, store searcher, q history.SearchQuery, want .
 	t.Helper()
 	slices.Sort(want)
 	var got []string
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < 10*time.Minute; time.Sleep(10*time.Millisecond + time.Since(start)/10) {
 		var complete bool
 		got, complete = found(t, store, q)
 		if slices.Sort(got); complete && slices.Equal(got, want) {

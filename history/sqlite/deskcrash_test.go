@@ -110,6 +110,7 @@ func TestCrashOfConversations(t *testing.T) {
 // is synced at each commit, that is the end of the log, perhaps in the middle of a page. Wherever the
 // log ends, exactly the commits that were complete are there: all of them in their order, none in part.
 func TestPowerCut(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "history.db")
 	store := openAt(t, path)

@@ -50,13 +50,13 @@ func TestOldStores(t *testing.T) {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "history.db")
-			oldStore(t, path, version, 3, 300)
+			oldStore(t, path, version, 3, 200)
 			s := openSearch(t, path)
 			if _, err := s.FollowChanges(t.Context(), "f"); err != nil {
 				t.Error(err)
 			}
-			wantHits(t, s, "before", 900)
-			if n := head(t, s, "room 1"); n != 300 {
+			wantHits(t, s, "before", 600)
+			if n := head(t, s, "room 1"); n != 200 {
 				t.Errorf("head %d", n)
 			}
 			write(t, s, "room 1", "now", 1)
@@ -68,9 +68,9 @@ func TestOldStores(t *testing.T) {
 			if _, err := s.EraseRoom(t.Context(), "room 2"); err != nil {
 				t.Error(err)
 			}
-			wantHits(t, s, "before", 301)
+			wantHits(t, s, "before", 201)
 			e, err := s.EraseUser(t.Context(), "ann")
-			if err != nil || len(e.Changed) != 302 {
+			if err != nil || len(e.Changed) != 202 {
 				t.Errorf("%d tombstones, %v", len(e.Changed), err)
 			}
 			if found := traces(t, dir, []string{"from before"}); len(found) > 0 {

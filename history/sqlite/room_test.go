@@ -187,6 +187,8 @@ func TestRoomsForgotten(t *testing.T) {
 // No list looks at all rooms, and none sorts them: except for those of one user, each goes through an
 // index in its order.
 func TestListPlans(t *testing.T) {
+	t.Parallel()
+
 	s := open(t).(*sqlite.Store)
 	assignees := []history.Assignee{
 		{}, {Kind: history.NoAssignee}, {Kind: history.AssignedTo, OperatorID: "op"}, {Kind: history.AssignedToOthers, OperatorID: "op"},

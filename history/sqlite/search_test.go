@@ -23,6 +23,7 @@ func openSearch(t testing.TB, path string) *sqlite.Store {
 }
 
 func TestSearch(t *testing.T) {
+	t.Parallel()
 	historytest.RunSearch(t, func(t testing.TB) history.Store { return openSearch(t, filepath.Join(t.TempDir(), "history.db")) })
 }
 
@@ -66,7 +67,7 @@ func write(t *testing.T, s *sqlite.Store, room, text string, n int) {
 func TestIndexBuild(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	s := openAt(t, path)
-	write(t, s, "a", "früher", 1700)
+	write(t, s, "a", "früher", 1100)
 	if _, err := s.Search(t.Context(), history.SearchQuery{Text: "früher"}); history.Code(err) != history.ErrNotReady.Code {
 		t.Errorf("without an index: %v", err)
 	}
@@ -82,7 +83,7 @@ func TestIndexBuild(t *testing.T) {
 	if now := s.Built(); now < built {
 		t.Errorf("it begins again at %d, after %d", now, built)
 	}
-	wantHits(t, s, "fruher", 1700)
+	wantHits(t, s, "fruher", 1100)
 	wantHits(t, s, "spater", 10)
 	write(t, s, "b", "zuletzt", 3)
 	must(t, s.Close()) // maybe before they were indexed
@@ -158,9 +159,9 @@ func TestIndexFails(t *testing.T) {
 func TestIndexPasses(t *testing.T) {
 	s := openSearch(t, filepath.Join(t.TempDir(), "history.db"))
 	for i := range 4 {
-		write(t, s, fmt.Sprint(i), "wort", 600)
+		write(t, s, fmt.Sprint(i), "wort", 300)
 	}
-	wantHits(t, s, "wort", 2400)
+	wantHits(t, s, "wort", 1200)
 	until(t, "the changelog is empty", func() bool {
 		var n int
 		must(t, s.QueryRow("SELECT count(*) FROM changelog", &n))

@@ -32,9 +32,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func TestStore(t *testing.T) { historytest.Run(t, open) }
+func TestStore(t *testing.T) {
+	t.Parallel()
+	historytest.Run(t, open)
+}
 
 func TestJoin(t *testing.T) {
+	t.Parallel()
 	historytest.RunJoin(t, func(t testing.TB) history.Store {
 		s := open(t).(*sqlite.Store)
 		// This test is about order, so it need not wait for the disk.

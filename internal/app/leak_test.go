@@ -116,8 +116,11 @@ func (m *deskModel) may(p *persona, room, right string) bool {
 	case owner != "" && p.role == auth.User && (owner == p.id || !p.visitor && m.became[owner] == p.id):
 		return right != "m"
 	}
-	return strings.Contains(map[string]string{"lounge": "rw", "news": "r"}[room], right)
+	return strings.Contains(everybodys[room], right)
 }
+
+// everybodys are everybody's rights in free rooms.
+var everybodys = map[string]string{"lounge": "rw", "news": "r"}
 
 // sees reports whether a persona may see a marker now.
 func (m *deskModel) sees(p *persona, k *marker) bool {
