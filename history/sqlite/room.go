@@ -141,7 +141,7 @@ func object(attributes json.RawMessage) string {
 const viewQuery = `SELECT r.room_id, coalesce(r.user_id, ''), coalesce(r.operator_id, ''), coalesce(r.status, ''), coalesce(r.subject, ''),
 	r.labels, r.attributes, r.head, r.floor, r.last_at, r.created_at, coalesce(r.closed_at, 0), coalesce(r.waiting_at, 0), r.change,
 	coalesce(c.read_seq, 0), (SELECT count(*) FROM (SELECT 1 FROM messages n
-		WHERE n.id > (r.id << 32) + coalesce(c.read_seq, 0) AND n.id < (r.id + 1) << 32 AND ` + countsAsUnread + ` LIMIT ?3)),
+		WHERE n.id > (r.id << 32) + max(coalesce(c.read_seq, 0), r.head - ?4) AND n.id < (r.id + 1) << 32 AND ` + countsAsUnread + ` LIMIT ?3)),
 	coalesce((SELECT max(read_seq) FROM cursors WHERE room = r.id AND member >= 'o' AND member < 'p'), 0),
 	coalesce((SELECT read_seq FROM cursors WHERE room = r.id AND member = 'u' || r.user_id), 0),
 	p.id IS NOT NULL, coalesce(p.name, ''), coalesce(p.email, ''), coalesce(p.verified, 0),
@@ -172,7 +172,7 @@ func views(ctx context.Context, view *sql.Stmt, by history.Member, ids []int64) 
 	if err != nil {
 		return nil, err
 	}
-	rows, err := view.QueryContext(ctx, asker(by), string(list), history.MaxUnread)
+	rows, err := view.QueryContext(ctx, asker(by), string(list), history.MaxUnread, history.UnreadSpan)
 	if err != nil {
 		return nil, err
 	}
