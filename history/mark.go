@@ -7,8 +7,11 @@ type Member struct {
 	UserID, OperatorID string
 }
 
-// MaxUnread is where counting unread messages ends. A larger number is not known.
-const MaxUnread = 100
+// Where counting unread messages ends.
+const (
+	MaxUnread  = 100  // a larger number is not known
+	UnreadSpan = 1000 // of the newest numbers of a room; a message before them does not count
+)
 
 // Check returns [ErrBadDraft] unless m is a user or an operator.
 func (m Member) Check() error {
@@ -49,8 +52,8 @@ type Reads interface {
 // Marked is the outcome of setting a mark.
 type Marked struct {
 	Seq int64 // the mark now
-	// Unread is the number of messages after it that others wrote and nobody deleted, up to MaxUnread.
-	// In a conversation, others are the other side: users for an operator, operators for a user.
+	// Unread is the number of messages after it that others wrote and nobody deleted, up to MaxUnread
+	// and among the room's last UnreadSpan numbers. In a conversation, others are the other side: users for an operator, operators for a user.
 	Unread int
 	Moved  bool // it has changed
 }

@@ -41,9 +41,9 @@ func (s *Memory) mark(ctx context.Context, room string, by Member, move func(*me
 	return m, err
 }
 
-// unread counts the messages after a mark that others wrote, up to MaxUnread.
+// unread counts the messages after a mark that others wrote; see Marked.
 func (r *memoryRoom) unread(by Member, mark int64) (n int) {
-	for i := r.after(mark); i < len(r.messages) && n < MaxUnread; i++ {
+	for i := r.after(max(mark, r.head-UnreadSpan)); i < len(r.messages) && n < MaxUnread; i++ {
 		if by.unread(&r.messages[i], r.conversation != nil) {
 			n++
 		}

@@ -115,6 +115,21 @@ func testUnreadRooms(t *testing.T, store markedRooms) {
 	if r := mustRoom(t, store, "c", op1); r.Unread != history.MaxUnread {
 		t.Errorf("%d unread, want the maximum", r.Unread)
 	}
+	// What is further back than UnreadSpan does not count.
+	mustAppend(t, store, say("a", ann, 2)) // number 2
+	own := make([]history.Draft, history.UnreadSpan-1)
+	for n := range own {
+		own[n] = say("a", op2, n)
+	}
+	mustAppend(t, store, own...)
+	for _, want := range []int{1, 0} {
+		listed := slices.Contains(listAll(t, store, history.RoomQuery{By: op1, Unread: true, Sort: history.ByCreated}), "a")
+		m, err := store.MarkRead(ctx, "a", op1, 0)
+		if r := mustRoom(t, store, "a", op1); err != nil || r.Unread != want || m.Unread != want || listed != (want > 0) {
+			t.Errorf("of %d messages, %d are unread and %d counted, want %d; listed: %v, %v", r.Head, r.Unread, m.Unread, want, listed, err)
+		}
+		mustAppend(t, store, say("a", op2, 0))
+	}
 }
 
 // followedRooms is a store of conversations whose changes can be followed.

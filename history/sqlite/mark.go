@@ -17,9 +17,9 @@ const (
 		iif(n.operator_id IS NULL, 'u' || n.user_id, 'o' || n.operator_id) != ?1,
 		(n.operator_id IS NULL) = (?1 GLOB 'o*'))`
 
-	// unreadQuery reads no more rows than it counts, except for those that do not count.
+	// unreadQuery counts from ?2 on, the key of a mark.
 	unreadQuery = `SELECT count(*) FROM (SELECT 1 FROM rooms r CROSS JOIN messages n
-		WHERE r.id = ?2 >> 32 AND n.id > ?2 AND n.id < (r.id + 1) << 32 AND ` + countsAsUnread + ` LIMIT ?3)`
+		WHERE r.id = ?2 >> 32 AND n.id > max(?2, (r.id << 32) + r.head - ?4) AND n.id < (r.id + 1) << 32 AND ` + countsAsUnread + ` LIMIT ?3)`
 )
 
 // MarkRead implements [history.Reads].
@@ -48,7 +48,7 @@ func (s *Store) mark(ctx context.Context, room string, by history.Member, move f
 				return err
 			}
 			m.Seq = move(was, s.Head)
-			return r.unread.QueryRowContext(ctx, member, at(id, m.Seq), history.MaxUnread).Scan(&m.Unread)
+			return r.unread.QueryRowContext(ctx, member, at(id, m.Seq), history.MaxUnread, history.UnreadSpan).Scan(&m.Unread)
 		})
 		if err != nil || m.Seq == was {
 			return m, err

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 
@@ -318,7 +319,7 @@ func messageID(id int64) string { return strconv.FormatInt(id, 10) }
 // otherwise SQLite keeps the file open for them.
 type connection struct {
 	conn  *sql.Conn
-	stmts []*sql.Stmt
+	stmts []io.Closer
 	err   error // the first error; nothing is prepared after it
 }
 

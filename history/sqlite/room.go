@@ -136,12 +136,12 @@ func object(attributes json.RawMessage) string {
 	return string(attributes)
 }
 
-// viewQuery reads rooms by their ids, a JSON array, as seen by a member, in the order of the array. The
-// newest message is one seek.
-const viewQuery = `SELECT r.room_id, coalesce(r.user_id, ''), coalesce(r.operator_id, ''), coalesce(r.status, ''), coalesce(r.subject, ''),
+// viewQuery reads rooms by their ids, a JSON array, as seen by a member, each with its place in the array.
+// The newest message is one seek.
+const viewQuery = `SELECT j.key, r.room_id, coalesce(r.user_id, ''), coalesce(r.operator_id, ''), coalesce(r.status, ''), coalesce(r.subject, ''),
 	r.labels, r.attributes, r.head, r.floor, r.last_at, r.created_at, coalesce(r.closed_at, 0), coalesce(r.waiting_at, 0), r.change,
 	coalesce(c.read_seq, 0), (SELECT count(*) FROM (SELECT 1 FROM messages n
-		WHERE n.id > (r.id << 32) + coalesce(c.read_seq, 0) AND n.id < (r.id + 1) << 32 AND ` + countsAsUnread + ` LIMIT ?3)),
+		WHERE n.id > (r.id << 32) + max(coalesce(c.read_seq, 0), r.head - ?4) AND n.id < (r.id + 1) << 32 AND ` + countsAsUnread + ` LIMIT ?3)),
 	coalesce((SELECT max(read_seq) FROM cursors WHERE room = r.id AND member >= 'o' AND member < 'p'), 0),
 	coalesce((SELECT read_seq FROM cursors WHERE room = r.id AND member = 'u' || r.user_id), 0),
 	p.id IS NOT NULL, coalesce(p.name, ''), coalesce(p.email, ''), coalesce(p.verified, 0),
@@ -151,8 +151,7 @@ const viewQuery = `SELECT r.room_id, coalesce(r.user_id, ''), coalesce(r.operato
 	LEFT JOIN cursors c ON c.room = r.id AND c.member = ?1
 	LEFT JOIN people p ON p.id = r.user_id
 	LEFT JOIN messages m ON m.id = (SELECT id FROM messages l
-		WHERE l.id > r.id << 32 AND l.id < (r.id + 1) << 32 AND l.deleted = 0 ORDER BY l.id DESC LIMIT 1)
-	ORDER BY j.key`
+		WHERE l.id > r.id << 32 AND l.id < (r.id + 1) << 32 AND l.deleted = 0 ORDER BY l.id DESC LIMIT 1)`
 
 // asker is the member who asks, in viewQuery; nobody is empty.
 func asker(by history.Member) string {
@@ -164,7 +163,7 @@ func asker(by history.Member) string {
 
 // views runs viewQuery.
 func views(ctx context.Context, view *sql.Stmt, by history.Member, ids []int64) ([]history.Room, error) {
-	rooms := make([]history.Room, 0, len(ids))
+	rooms := make([]history.Room, len(ids))
 	if len(ids) == 0 {
 		return rooms, nil
 	}
@@ -172,38 +171,38 @@ func views(ctx context.Context, view *sql.Stmt, by history.Member, ids []int64) 
 	if err != nil {
 		return nil, err
 	}
-	rows, err := view.QueryContext(ctx, asker(by), string(list), history.MaxUnread)
+	rows, err := view.QueryContext(ctx, asker(by), string(list), history.MaxUnread, history.UnreadSpan)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		r, err := scanRoom(rows)
+		place, r, err := scanRoom(rows)
 		if err != nil {
 			return nil, err
 		}
-		rooms = append(rooms, r)
+		rooms[place] = r // so SQLite need not sort them
 	}
 	return rooms, rows.Err()
 }
 
-func scanRoom(rows *sql.Rows) (r history.Room, err error) {
+func scanRoom(rows *sql.Rows) (place int, r history.Room, err error) {
 	var labels, attributes sql.RawBytes
 	var lastAt, createdAt, closedAt, waitingAt, last, timestamp, editedAt int64
 	var known bool
 	var p history.Person
 	var m history.Message
-	err = rows.Scan(&r.RoomID, &r.UserID, &r.OperatorID, &r.Status, &r.Subject,
+	err = rows.Scan(&place, &r.RoomID, &r.UserID, &r.OperatorID, &r.Status, &r.Subject,
 		&labels, &attributes, &r.Head, &r.Floor, &lastAt, &createdAt, &closedAt, &waitingAt, &r.Change,
 		&r.ReadSeq, &r.Unread, &r.OperatorsReadSeq, &r.UserReadSeq,
 		&known, &p.Name, &p.Email, &p.Verified,
 		&last, &m.UserID, &m.OperatorID, (*[]byte)(&m.Message), &timestamp, &m.ClientID, &m.Rev, &editedAt)
 	if err != nil {
-		return r, err
+		return place, r, err
 	}
 	if string(labels) != "[]" {
 		if err := json.Unmarshal(labels, &r.Labels); err != nil {
-			return r, err
+			return place, r, err
 		}
 	}
 	if string(attributes) != "{}" {
@@ -219,7 +218,7 @@ func scanRoom(rows *sql.Rows) (r history.Room, err error) {
 		m.Timestamp, m.EditedAt = history.TimeMilli(timestamp), timeOf(editedAt)
 		r.Last = &m
 	}
-	return r, nil
+	return place, r, nil
 }
 
 // Room implements [history.Rooms].

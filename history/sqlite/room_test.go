@@ -248,7 +248,7 @@ func TestListPlans(t *testing.T) {
 			t.Errorf("%s: %q, %v", query, plan, err)
 		}
 	}
-	plan, err := s.Plan(sqlite.ViewQuery, "oop", "[1]", 100)
+	plan, err := s.Plan(sqlite.ViewQuery, "oop", "[1]", 100, 1000)
 	for _, step := range plan {
 		if strings.HasPrefix(step, "SCAN") && !strings.HasPrefix(step, "SCAN j") && !strings.HasPrefix(step, "SCAN (subquery") {
 			t.Errorf("a row: %q", plan)

@@ -202,8 +202,8 @@ func filter(q *history.RoomQuery, rest bool, o *order) (expression string, args 
 			side = "n.operator_id IS NOT NULL"
 		}
 		member := asker(q.By)
-		add("? != '' AND head > "+mark+" AND EXISTS (SELECT 1 FROM messages n WHERE n.id > (r.id << 32) + "+mark+
-			" AND n.id < (r.id + 1) << 32 AND n.deleted = 0 AND "+side+")", member, member, member)
+		add("? != '' AND head > "+mark+" AND EXISTS (SELECT 1 FROM messages n WHERE n.id > (r.id << 32) + max("+mark+
+			", head - ?) AND n.id < (r.id + 1) << 32 AND n.deleted = 0 AND "+side+")", member, member, member, history.UnreadSpan)
 	}
 	if terms == nil {
 		return "1", nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"slices"
 	"strings"
@@ -22,8 +23,9 @@ type writer struct {
 	readSeq, mark           *sql.Stmt
 	view, newestChange      *sql.Stmt
 	replayMerged, person    *sql.Stmt
-	messages                [len(rowsAtOnce)]*sql.Stmt
-	rooms, conversations    [len(rowsAtOnce)]*sql.Stmt
+	messages                inserts
+	rooms, conversations    inserts
+	args                    [64 * conversationColumns]driver.NamedValue // of the insert that is running
 	changelog, follow       *sql.Stmt
 	news                    chan<- struct{} // see tellFollower
 
@@ -44,8 +46,9 @@ type room struct {
 	dirty            bool          // the row must be written
 }
 
-// rowsAtOnce are the sizes of inserts: the call of a statement costs more than a row.
-var rowsAtOnce = [...]int{64, 8, 1}
+// rowsAtOnce are the sizes of inserts. The call of a statement costs more than a row, not least because
+// it opens all indexes, so any number of rows takes few calls.
+var rowsAtOnce = [...]int{64, 32, 16, 8, 4, 2, 1}
 
 const (
 	messageColumns = 6
@@ -90,10 +93,10 @@ func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 	w.mark = w.prepare(ctx, `INSERT OR ROLLBACK INTO cursors (room, member, read_seq, at) VALUES (?, ?, ?, ?)
 		ON CONFLICT (room, member) DO UPDATE SET read_seq = excluded.read_seq, at = excluded.at`)
 	for i, rows := range rowsAtOnce {
-		w.messages[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO messages
+		w.messages[i] = w.prepareInsert(ctx, `INSERT OR ROLLBACK INTO messages
 			(id, user_id, operator_id, message, timestamp, client_id) VALUES `+placeholders(rows, messageColumns))
-		w.conversations[i] = w.prepare(ctx, conversationUpsert(rows))
-		w.rooms[i] = w.prepare(ctx, `INSERT OR ROLLBACK INTO rooms (id, room_id, head, last_at) VALUES `+placeholders(rows, roomColumns)+`
+		w.conversations[i] = w.prepareInsert(ctx, conversationUpsert(rows))
+		w.rooms[i] = w.prepareInsert(ctx, `INSERT OR ROLLBACK INTO rooms (id, room_id, head, last_at) VALUES `+placeholders(rows, roomColumns)+`
 			ON CONFLICT (id) DO UPDATE SET head = excluded.head, last_at = excluded.last_at`)
 	}
 	if w.err == nil {
@@ -432,7 +435,7 @@ func (b *batch) original(ctx context.Context, r *room, d *history.Draft) (m hist
 
 // flush writes what fill has numbered, and the rooms that have changed.
 func (b *batch) flush(ctx context.Context) error {
-	if err := insert(ctx, &b.messages, b.rows, messageColumns); err != nil {
+	if err := b.insert(ctx, &b.messages, b.rows, messageColumns); err != nil {
 		return err
 	}
 	b.rows = b.rows[:0]
@@ -449,25 +452,54 @@ func (b *batch) flush(ctx context.Context) error {
 		}
 		r.dirty = false
 	}
-	if err := insert(ctx, &b.rooms, rows, roomColumns); err != nil {
+	if err := b.insert(ctx, &b.rooms, rows, roomColumns); err != nil {
 		return err
 	}
-	if err := insert(ctx, &b.conversations, conversations, conversationColumns); err != nil {
+	if err := b.insert(ctx, &b.conversations, conversations, conversationColumns); err != nil {
 		return err
 	}
 	return b.raiseFloors(ctx, b.again)
 }
 
-// insert writes rows with as few calls as possible.
-func insert(ctx context.Context, stmts *[len(rowsAtOnce)]*sql.Stmt, args []any, columns int) error {
-	for i, rows := range rowsAtOnce {
-		for n := rows * columns; len(args) >= n; args = args[n:] {
-			if _, err := stmts[i].ExecContext(ctx, args[:n]...); err != nil {
-				return err
+// inserts are the sizes of a statement. They are the driver's own: database/sql looks at each argument,
+// and a batch has hundreds.
+type inserts [len(rowsAtOnce)]driver.StmtExecContext
+
+func (w *writer) prepareInsert(ctx context.Context, query string) (insert driver.StmtExecContext) {
+	if w.err != nil {
+		return nil
+	}
+	w.err = w.conn.Raw(func(conn any) error {
+		stmt, err := conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
+		if err == nil {
+			insert = stmt.(driver.StmtExecContext)
+			w.stmts = append(w.stmts, stmt)
+		}
+		return err
+	})
+	return insert
+}
+
+// insert writes rows with as few calls as possible. The arguments are int64, string, or nil.
+func (w *writer) insert(ctx context.Context, stmts *inserts, args []any, columns int) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return w.conn.Raw(func(any) error {
+		for i, rows := range rowsAtOnce {
+			for n := rows * columns; len(args) >= n; args = args[n:] {
+				for j, arg := range args[:n] {
+					w.args[j] = driver.NamedValue{Ordinal: j + 1, Value: arg}
+				}
+				_, err := stmts[i].ExecContext(ctx, w.args[:n])
+				clear(w.args[:n]) // messages may be large
+				if err != nil {
+					return err
+				}
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func orNull(s string) any {
