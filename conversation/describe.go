@@ -19,7 +19,7 @@ type Description struct {
 
 var descriptions = map[any]Description{
 	Hello:             {Does: "says who the client is, and tells the server about it"},
-	StartConversation: {"starts a conversation, or returns the one that is open", []Code{TooLarge, KeyReuse, UnknownOutcome}},
+	StartConversation: {"starts a conversation, or returns the one that is open. Without a message, nothing is stored, and only its user knows of it, until the user joins it and sends the first one, however much later", []Code{TooLarge, KeyReuse, UnknownOutcome}},
 	JoinRoom:          {"makes the client a member of a room: after the answer it gets what happens there", []Code{BadRoom, IdentityMismatch, TooManyRooms}},
 	LeaveRoom:         {"ends the membership, also if there was none", []Code{BadRoom}},
 	SendMessage:       {"stores a message and sends it to everyone in the room", []Code{BadRoom, NotJoined, IdentityMismatch, TooLarge, KeyReuse, Conflicted, UnknownOutcome}},
@@ -52,7 +52,7 @@ var descriptions = map[any]Description{
 	NoteChanged:     {Does: "a note was changed or deleted. To operators who joined with `notes`"},
 	RoomChanged:     {Does: "a conversation has changed. To the lobby, at most once in 250 ms for each; and to everyone in the room and all connections of its user, unless what has changed follows from a message: its user gets an OwnRoomNews, also of a new conversation and of one that a message has reopened"},
 	RoomGone:        {Does: "a room was erased. To the lobby, if it was a conversation, and to everyone in it"},
-	Read:            {Does: "somebody has read. To everyone in the room; only operators learn which operator"},
+	Read:            {Does: "somebody has read. To everyone in the room; only operators learn which operator. After `markUnread`, to the operator's own connections, with the mark that was set back"},
 	Typing:          {Does: "a member types or has stopped. To the others in the room"},
 	PresenceChanged: {Does: "the members have changed. To the others in the room"},
 	OperatorChanged: {Does: "an operator has come, gone or changed. To the lobby"},

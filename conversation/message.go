@@ -137,7 +137,7 @@ type TypingRequest struct {
 // NoteRequest adds a note.
 type NoteRequest struct {
 	RoomID   string          `json:"roomId"`
-	Message  json.RawMessage `json:"message" ts:"NoteContent"`
+	Message  json.RawMessage `json:"message" ts:"NoteContent" doc:"with text or files, and no other members than these, format and mentions: the rest is for what the server writes"`
 	ClientID string          `json:"clientId,omitempty" doc:"the sender's own random id, as in sendMessage"`
 }
 

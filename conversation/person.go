@@ -19,7 +19,7 @@ type HelloRequest struct {
 type HelloAnswer struct {
 	Me        Me            `json:"me"`
 	ExpiresAt *history.Time `json:"expiresAt,omitempty"`
-	Open      []Room        `json:"open" doc:"the user's open conversations; of an operator, those that it has"`
+	Open      []Room        `json:"open" doc:"the user's open conversations; of an operator, those that it has; at most 50"`
 	Settings  Settings      `json:"settings"`
 }
 
@@ -66,15 +66,15 @@ type PersonRequest struct {
 // PersonUpdate describes a user.
 type PersonUpdate struct {
 	UserID     string          `json:"userId"`
-	Name       *string         `json:"name,omitempty" doc:"at most 200 bytes"`
-	Email      *string         `json:"email,omitempty" doc:"at most 200 bytes"`
+	Name       *string         `json:"name,omitempty" doc:"at most 200 bytes; what a signed token says of a user cannot be changed"`
+	Email      *string         `json:"email,omitempty" doc:"the same"`
 	Attributes json.RawMessage `json:"attributes,omitempty" doc:"a merge patch of an object of at most 4 KiB"`
 }
 
 // PersonAnswer is a user with its conversations.
 type PersonAnswer struct {
 	Person Person `json:"person"`
-	Rooms  []Room `json:"rooms"`
+	Rooms  []Room `json:"rooms" doc:"those that the asker may read, at most 50"`
 }
 
 // Person is a user.

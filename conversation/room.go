@@ -30,7 +30,7 @@ type Room struct {
 	OperatorsReadSeq int64        `json:"operatorsReadSeq" doc:"the highest mark of any operator"`
 	UserReadSeq      int64        `json:"userReadSeq" doc:"the user's mark"`
 	Page             *VisitedPage `json:"page,omitempty" doc:"where the visitor is now; not stored"`
-	Change           int64        `json:"change" doc:"the number of the last change among all conversations"`
+	Change           int64        `json:"change" doc:"for operators: the number of the last change among all conversations"`
 }
 
 // User is the user of a conversation.
@@ -100,7 +100,7 @@ type Filter struct {
 type ListRequest struct {
 	Filter *Filter `json:"filter,omitempty"`
 	Sort   string  `json:"sort,omitempty" enum:"activity,waiting,created" doc:"activity if absent; waiting: the longest first"`
-	Limit  int     `json:"limit,omitempty" doc:"conversations of the page"`
+	Limit  int     `json:"limit,omitempty" doc:"conversations of the page, at most 100"`
 	Cursor string  `json:"cursor,omitempty" doc:"next of the page before, which was asked for with the same filter and order"`
 }
 
@@ -117,7 +117,7 @@ type WatchRequest struct {
 	Epoch  string  `json:"epoch,omitempty" doc:"of the position"`
 	Filter *Filter `json:"filter,omitempty" doc:"of the first page"`
 	Sort   string  `json:"sort,omitempty" enum:"activity,waiting,created"`
-	Limit  int     `json:"limit,omitempty" doc:"conversations of the first page"`
+	Limit  int     `json:"limit,omitempty" doc:"conversations of the first page, at most 100"`
 }
 
 // Watched is the answer to WatchRooms.
@@ -185,10 +185,10 @@ type CloseRequest struct {
 // UpdateRequest changes what a conversation is about.
 type UpdateRequest struct {
 	RoomID       string          `json:"roomId"`
-	Subject      *string         `json:"subject,omitempty"`
-	AddLabels    []string        `json:"addLabels,omitempty" doc:"20 labels of at most 40 bytes in all"`
+	Subject      *string         `json:"subject,omitempty" doc:"at most 200 bytes"`
+	AddLabels    []string        `json:"addLabels,omitempty" doc:"of at most 40 bytes; a conversation has at most 20"`
 	RemoveLabels []string        `json:"removeLabels,omitempty"`
-	Attributes   json.RawMessage `json:"attributes,omitempty" doc:"a merge patch: null deletes a member"`
+	Attributes   json.RawMessage `json:"attributes,omitempty" doc:"a merge patch of an object of at most 4 KiB: null deletes a member"`
 }
 
 // RoomNews says that a conversation has changed.

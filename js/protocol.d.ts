@@ -100,7 +100,7 @@ export interface VisitedPage {
 export interface HelloAnswer {
   me: Me;
   expiresAt?: string;
-  /** the user's open conversations; of an operator, those that it has */
+  /** the user's open conversations; of an operator, those that it has; at most 50 */
   open: Room[];
   settings: Settings;
 }
@@ -147,7 +147,7 @@ export interface Room {
   userReadSeq: number;
   /** where the visitor is now; not stored */
   page?: VisitedPage;
-  /** the number of the last change among all conversations */
+  /** for operators: the number of the last change among all conversations */
   change: number;
 }
 
@@ -370,7 +370,7 @@ export interface ListRequest {
   filter?: Filter;
   /** activity if absent; waiting: the longest first */
   sort?: 'activity' | 'waiting' | 'created';
-  /** conversations of the page */
+  /** conversations of the page, at most 100 */
   limit?: number;
   /** next of the page before, which was asked for with the same filter and order */
   cursor?: string;
@@ -411,7 +411,7 @@ export interface WatchRequest {
   /** of the first page */
   filter?: Filter;
   sort?: 'activity' | 'waiting' | 'created';
-  /** conversations of the first page */
+  /** conversations of the first page, at most 100 */
   limit?: number;
 }
 
@@ -459,16 +459,18 @@ export interface CloseRequest {
 
 export interface UpdateRequest {
   roomId: string;
+  /** at most 200 bytes */
   subject?: string;
-  /** 20 labels of at most 40 bytes in all */
+  /** of at most 40 bytes; a conversation has at most 20 */
   addLabels?: string[];
   removeLabels?: string[];
-  /** a merge patch: null deletes a member */
+  /** a merge patch of an object of at most 4 KiB: null deletes a member */
   attributes?: unknown;
 }
 
 export interface NoteRequest {
   roomId: string;
+  /** with text or files, and no other members than these, format and mentions: the rest is for what the server writes */
   message: NoteContent;
   /** the sender's own random id, as in sendMessage */
   clientId?: string;
@@ -540,6 +542,7 @@ export interface PersonRequest {
 
 export interface PersonAnswer {
   person: Person;
+  /** those that the asker may read, at most 50 */
   rooms: Room[];
 }
 
@@ -559,9 +562,9 @@ export interface Person {
 
 export interface PersonUpdate {
   userId: string;
-  /** at most 200 bytes */
+  /** at most 200 bytes; what a signed token says of a user cannot be changed */
   name?: string;
-  /** at most 200 bytes */
+  /** the same */
   email?: string;
   /** a merge patch of an object of at most 4 KiB */
   attributes?: unknown;
@@ -659,7 +662,7 @@ export type ServerToClientEvents = {
   roomChanged: (argument: RoomNews | OwnRoomNews) => void;
   /** a room was erased. To the lobby, if it was a conversation, and to everyone in it */
   roomGone: (argument: RoomLoss) => void;
-  /** somebody has read. To everyone in the room; only operators learn which operator */
+  /** somebody has read. To everyone in the room; only operators learn which operator. After `markUnread`, to the operator's own connections, with the mark that was set back */
   read: (argument: ReadNews) => void;
   /** a member types or has stopped. To the others in the room */
   typing: (argument: TypingNews) => void;
@@ -681,7 +684,7 @@ export type ServerToClientEvents = {
 export type ClientToServerEvents = {
   /** says who the client is, and tells the server about it */
   hello: (argument: HelloRequest, answer: (answer: HelloAnswer | Refusal) => void) => void;
-  /** starts a conversation, or returns the one that is open */
+  /** starts a conversation, or returns the one that is open. Without a message, nothing is stored, and only its user knows of it, until the user joins it and sends the first one, however much later */
   startConversation: (argument: StartRequest, answer: (answer: Started | Refusal) => void) => void;
   /** makes the client a member of a room: after the answer it gets what happens there */
   joinRoom: (argument: JoinRequest, answer: (answer: Joined | Refusal) => void) => void;
@@ -739,7 +742,7 @@ export type ClientToServerEvents = {
 export type ClientRequests = {
   /** says who the client is, and tells the server about it */
   hello(argument: HelloRequest): HelloAnswer;
-  /** starts a conversation, or returns the one that is open */
+  /** starts a conversation, or returns the one that is open. Without a message, nothing is stored, and only its user knows of it, until the user joins it and sends the first one, however much later */
   startConversation(argument: StartRequest): Started;
   /** makes the client a member of a room: after the answer it gets what happens there */
   joinRoom(argument: JoinRequest): Joined;

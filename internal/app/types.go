@@ -78,6 +78,9 @@ An event has one argument, an object. The server ignores members that are not li
 event in which a member without ` + "`?`" + ` is absent, empty or 0. Its answer, the acknowledgement, is an object
 too, or ` + "`{error: {code, message, data?}}`" + ` if it refuses the event.
 
+A client joins a room before it uses ` + "`sendMessage`, `history` and `typing`" + ` there. For the other events it need not,
+if it has an identity.
+
 A server in open mode believes who clients say they are, and rights do not matter there. Otherwise a
 client needs an identity, and the rights that stand in the column "who":
 

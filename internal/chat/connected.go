@@ -94,6 +94,20 @@ func (s *Service) reconsider(room, owner string, pending *history.Conversation) 
 	}
 }
 
+// founded decides again who may stay in a room, after it has become a conversation of owner. Somebody may have
+// joined it as a room of nobody.
+func (s *Service) founded(room, owner string) {
+	for _, m := range s.presence.memberships(room) {
+		now := *m.access.Load()
+		if now.owner != "" && now.pending == nil {
+			continue
+		}
+		now.owner, now.pending = owner, nil
+		s.decideNow(m.client.actor(now.who), room, &now)
+		m.settle(&now)
+	}
+}
+
 // Erased says that rooms were erased from the store. Whoever is in one is told, and leaves it; their
 // feeds end.
 func (s *Service) Erased(rooms ...string) {

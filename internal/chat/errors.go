@@ -82,7 +82,7 @@ func storeRefusal(err error) (refusal error, alarming bool) {
 	}
 	switch history.Code(err) {
 	case history.ErrNotFound.Code:
-		return Refuse(NotFound, "there is no such thing"), false
+		return Refuse(NotFound, "there is no such message, conversation or person"), false
 	case history.ErrPruned.Code:
 		return Refuse(Gone, "it was deleted for its age"), false
 	case history.ErrConflict.Code:

@@ -121,14 +121,14 @@ func (c *Client) update(ctx context.Context, event, room string, change change) 
 	if err != nil {
 		return conversation.Room{}, err
 	}
-	if err := st.may(event); err != nil {
+	if err := c.mayIn(st, event); err != nil {
 		return conversation.Room{}, err
 	}
 	switch {
 	case s.can.rooms == nil:
 		return conversation.Room{}, errLacking
 	case st.owner == "" || st.pending != nil:
-		return conversation.Room{}, Refuse(NotFound, "there is no such conversation")
+		return conversation.Room{}, errNoConversation
 	}
 	if err := c.spend(messagesOf); err != nil {
 		return conversation.Room{}, err
@@ -186,6 +186,7 @@ func (s *Service) roomChanged(r *history.Room) { s.roomChangedFor(r, nil) }
 
 // roomChangedFor is roomChanged, except that one client of the user knows it, which is not a member.
 func (s *Service) roomChangedFor(r *history.Room, knows *Client) {
+	s.founded(r.RoomID, r.UserID)
 	s.changes.Add(1)
 	s.presence.setClosed(r.RoomID, r.Status == history.Closed)
 	event := string(conversation.RoomChanged)

@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"context"
 	"maps"
 	"testing"
 	"time"
@@ -148,6 +149,26 @@ func TestNamesOfOperators(t *testing.T) {
 			tt.q.RoomID = room
 			if page, err := ann.History(d.Context(), tt.q); err != nil || !maps.Equal(page.OperatorNames, tt.want) {
 				t.Errorf("%+v: %+v, %v", tt.q, page.OperatorNames, err)
+			}
+		}
+	})
+}
+
+// An operator who may do everything learns that there is no such conversation; others learn nothing.
+func TestNoConversation(t *testing.T) {
+	atDesk(t, nil, func(d *desk) {
+		limited := &auth.Identity{Subject: "lea", Role: auth.Operator, Grants: auth.Grants{{Pattern: "order-*", Rights: auth.Read | auth.Write | auth.Manage}}}
+		for _, tt := range []struct {
+			who  *person
+			want chat.Code
+		}{{d.operator("anna"), chat.NotFound}, {d.with(limited), chat.Forbidden}, {d.user("ann"), chat.Forbidden}} {
+			for _, room := range []string{"c_nowhere", "lounge"} {
+				for _, do := range []func(context.Context, conversation.RoomRequest) (conversation.Room, error){tt.who.ClaimRoom, tt.who.ReopenRoom, tt.who.Answered} {
+					_, err := do(d.Context(), conversation.RoomRequest{RoomID: room})
+					wantCode(t, err, tt.want)
+				}
+				_, err := tt.who.AddNote(d.Context(), conversation.NoteRequest{RoomID: room, Message: text("hm")})
+				wantCode(t, err, tt.want)
 			}
 		}
 	})

@@ -132,6 +132,9 @@ func TestIdentify(t *testing.T) {
 		if said := strings.Join(v.heard(), "\n"); strings.Contains(said, "forbidden") {
 			t.Errorf("the user heard %q", said)
 		}
+		if said := strings.Join(anna.heard(), "\n"); !strings.Contains(said, `"user":{"name":"Ann","email":"ann@example.com","verified":true,"online":true}`) {
+			t.Errorf("the operator heard %q", said)
+		}
 		if said := strings.Join(tab.heard(), "\n"); !strings.Contains(said, `error {"code":"forbidden"`) {
 			t.Errorf("the other tab heard %q", said)
 		}

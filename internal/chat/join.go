@@ -133,10 +133,10 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 		return c.forget(q.RoomID)
 	}
 	next.notes.release()
-	if row == nil && can.owner == "" || s.changes.Load() == before {
+	if next.place.room.free.Load() || s.changes.Load() == before {
 		return nil
 	}
-	// Somebody may have changed the room's owner before the place was entered.
+	// Somebody may have changed the room's owner, or made it a conversation, before the place was entered.
 	return c.recheck(reading, q.RoomID, next)
 }
 

@@ -19,7 +19,7 @@ func (c *Client) AddNote(ctx context.Context, q conversation.NoteRequest) (histo
 	if err != nil {
 		return none, err
 	}
-	if err := st.may(string(conversation.AddNote)); err != nil {
+	if err := c.mayIn(st, string(conversation.AddNote)); err != nil {
 		return none, err
 	}
 	if err := st.operator(); err != nil {

@@ -186,8 +186,15 @@ func (c *Client) Identify(ctx context.Context, user *auth.Identity) (answer conv
 		s.reconsider(pending, user.Subject, begun)
 	}
 	for i := range merged {
-		s.reconsider(merged[i].Room.RoomID, user.Subject, nil)
-		s.roomChanged(&merged[i].Room)
+		room := &merged[i].Room
+		s.reconsider(room.RoomID, user.Subject, nil)
+		if now, err := s.can.rooms.Room(ctx, room.RoomID, history.Member{}); err == nil { // with the user's name
+			room = &now
+		}
+		s.roomChanged(room)
+	}
+	if len(merged) > 0 {
+		s.visitors.list(user.Subject) // what operators were shown before does not say that the user is there
 	}
 	answer.Merged = len(merged)
 	answer.Me, err = s.me(ctx, user)

@@ -185,6 +185,17 @@ func (a *access) may(event string) error {
 	return nil
 }
 
+var errNoConversation = Refuse(NotFound, "there is no such conversation")
+
+// mayIn is may for an event that only a conversation has. Operators who may do everything in all of them
+// learn that there is none.
+func (c *Client) mayIn(a *access, event string) error {
+	if who := c.Identity(); a.owner == "" && operates(who) && !c.service.limited(who) {
+		return errNoConversation
+	}
+	return a.may(event)
+}
+
 // operator refuses what only operators see.
 func (a *access) operator() error {
 	if !a.operates || !a.rights.Has(auth.Read) {

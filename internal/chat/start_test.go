@@ -380,3 +380,31 @@ func TestBadStarts(t *testing.T) {
 		}
 	})
 }
+
+// Who joins the id of a conversation that nobody knows of any more is out, or sees it as a stranger does, as
+// soon as it has a message.
+func TestStrangerInAPendingConversation(t *testing.T) {
+	for name, open := range map[string]bool{"closed": false, "open": true} {
+		t.Run(name, func(t *testing.T) {
+			atDesk(t, func(o *chat.Options) {
+				o.Closed = func() bool { return !open }
+				o.OpenRooms = auth.Grants{{Pattern: "*", Rights: auth.Read | auth.Write | auth.See}}
+			}, func(d *desk) {
+				ann, ben := d.user("ann"), d.user("ben")
+				room := chat.ConversationID("ann", "")
+				ben.join(room)
+				ann.join(room)
+				ann.heard()
+				ben.heard()
+				ann.send(room, "hello")
+				said := strings.Join(ben.heard(), "\n")
+				if !strings.Contains(said, "forbidden") || strings.Contains(said, "roomChanged") {
+					t.Errorf("the stranger heard %q", said)
+				}
+				if said := strings.Join(ann.heard(), "\n"); strings.Contains(said, "forbidden") || !strings.Contains(said, "roomChanged") {
+					t.Errorf("the user heard %q", said)
+				}
+			})
+		})
+	}
+}

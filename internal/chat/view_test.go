@@ -248,7 +248,7 @@ func TestUpdateRoom(t *testing.T) {
 			t.Errorf("notes %s\nwant  %s", got, want)
 		}
 		_, err = anna.UpdateRoom(ctx, conversation.UpdateRequest{RoomID: "free", Subject: &subject})
-		wantCode(t, err, chat.Forbidden)
+		wantCode(t, err, chat.NotFound)
 	})
 }
 

@@ -218,7 +218,6 @@ func TestThereFromTheConnectionOn(t *testing.T) {
 				}
 			}
 			d.dial(tt.user)
-			d.expect(heard, "visitorChanged", `"online":true`)
 			d.dial(tt.other)
 			d.expect(heard, "operatorChanged", `"operatorId":"bob"`, `"status":"online"`)
 			if w := call(d, conversation.WatchRooms, anna, conversation.WatchRequest{}); len(w.Operators) != 2 || !w.Rooms[0].User.Online {
