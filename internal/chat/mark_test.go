@@ -2,6 +2,7 @@ package chat_test
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,12 +136,15 @@ func TestLateMarksOfManyRooms(t *testing.T) {
 			rooms = append(rooms, d.user(fmt.Sprint("user", i)).start("hello"))
 		}
 		begun := time.Now()
+		var mu sync.Mutex
 		var answered []time.Duration
 		mark := func(room string) error {
 			return anna.MarkRead(d.Context(), conversation.MarkRequest{RoomID: room, Seq: 1}, func(m conversation.Marked, err error) {
 				if err != nil || m.RoomID != room || m.Seq != 1 {
 					t.Errorf("marked %+v, %v", m, err)
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				answered = append(answered, time.Since(begun))
 			})
 		}
@@ -151,6 +155,8 @@ func TestLateMarksOfManyRooms(t *testing.T) {
 		}
 		anna.Close() // what it has asked for is done, and costs as much
 		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		for i, at := range answered {
 			if least := time.Duration(i-3) * time.Second; at < least { // a few may at once
 				t.Errorf("answer %d came after %v", i, at)
