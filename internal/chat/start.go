@@ -338,8 +338,7 @@ func (c *Client) sendFrom(ctx context.Context, a *access, room string, q *conver
 		RoomID: room, UserID: c.who.Load().Subject, ClientID: q.ClientID, Message: content,
 		Conversation: a.pending, KeepOperator: s.operatorIsThere,
 	}
-	stored, err := c.append(ctx, d, a.pending != nil)
-	return stored, err
+	return c.append(ctx, d, a.pending != nil)
 }
 
 // append stores a message and returns when it is stored. It charges everybody whom Send would charge.
