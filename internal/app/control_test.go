@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -13,9 +14,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/parley-go/parley/internal/app"
 	"github.com/parley-go/parley/internal/app/apptest"
+	"github.com/parley-go/parley/internal/tokentest"
 )
 
 // bearer connects with a token until the test ends.
@@ -346,5 +349,16 @@ func TestLastOperatorIsRemoved(t *testing.T) {
 		if code != 0 || strings.Contains(stderr, "open") != (i == 1) {
 			t.Errorf("%s: exit code %d, %s", name, code, stderr)
 		}
+	}
+}
+
+// Whoever checks a token learns that its user is banned. The user does not.
+func TestBannedTokenIsExplained(t *testing.T) {
+	s := &shell{t: t, data: t.TempDir()}
+	s.must("", "ban", "add", "--user", "u7")
+	token := tokentest.Sign(`{"alg":"HS256"}`, fmt.Sprintf(`{"sub":"u7","exp":%d}`, time.Now().Add(time.Hour).Unix()), "HS256", []byte(secret))
+	code, stdout, _ := s.run(token, "token", "check", "--token-secret", secret)
+	if code == 0 || !strings.Contains(stdout, "parley ban list") {
+		t.Errorf("exit code %d, %s", code, stdout)
 	}
 }

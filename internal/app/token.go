@@ -152,9 +152,11 @@ func checkToken(c *call) func(context.Context) error {
 func (c *call) printChecked(t admin.CheckedToken) error {
 	if !t.Valid {
 		line := fmt.Sprintf("✗ %s: %s", t.Rule, t.Reason)
-		setting := settingOf[jwtauth.Rule(t.Rule)]
-		if setting != "" && t.Code != conversation.TokenExpired {
+		if setting := settingOf[jwtauth.Rule(t.Rule)]; setting != "" && t.Code != conversation.TokenExpired {
 			line += " (" + setting + ")"
+		}
+		if t.Code == conversation.Banned { // the client is not told
+			line += " (banned: parley ban list)"
 		}
 		fmt.Fprintln(c.stdout, printable(line))
 		if t.Subject == "" {
