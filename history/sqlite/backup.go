@@ -126,7 +126,7 @@ func restore(ctx context.Context, from, path string) (r Report, replaced string,
 	}
 	lock, err := lockStore(path)
 	if err != nil {
-		return r, "", err
+		return r, "", fmt.Errorf("%s: %w", path, err)
 	}
 	defer lock.Close()
 	temp := path + "-restore" // we hold the lock, so an existing file is from a killed process

@@ -159,7 +159,10 @@ func banSubject(s string) (string, error) {
 			p = netip.PrefixFrom(client, client.BitLen())
 		}
 	}
-	if !ok || err != nil {
+	if ok && err != nil {
+		return "", refuse(conversation.BadPayload, "a banned network is an address or a network, such as 203.0.113.0/24")
+	}
+	if !ok {
 		return "", refuse(conversation.BadPayload, "a ban is of user:ID or net:NETWORK, such as net:203.0.113.0/24")
 	}
 	least := leastBits4

@@ -380,7 +380,7 @@ func TestModes(t *testing.T) {
 		}
 	}
 	const want = "parley: 0.0.0.0:8080 is reachable by others, and nobody has to prove who they are. " +
-		"Add an operator (parley operator add NAME) or give a key (--token-secret), or insist: --insecure-open"
+		"Add an operator (parley operator add NAME) or a key (--token-secret-file FILE), or insist: --insecure-open"
 	if err := n.CheckAddresses("0.0.0.0:8080"); err == nil || err.Error() != want {
 		t.Errorf("error %v", err)
 	}

@@ -42,7 +42,7 @@ type OpenError struct{ Address string }
 
 func (e *OpenError) Error() string {
 	return "parley: " + e.Address + " is reachable by others, and nobody has to prove who they are. " +
-		"Add an operator (parley operator add NAME) or give a key (--token-secret), or insist: --insecure-open"
+		"Add an operator (parley operator add NAME) or a key (--token-secret-file FILE), or insist: --insecure-open"
 }
 
 // CheckAddresses returns an *OpenError if the server is open and one of the addresses on which it

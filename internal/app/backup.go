@@ -6,7 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/parley-go/parley/history/sqlite"
 )
@@ -43,9 +47,12 @@ func onStore(run func(ctx context.Context, path, file string, stdout io.Writer) 
 }
 
 func runBackup(ctx context.Context, path, file string, stdout io.Writer) error {
+	if err := inDirectory(file); err != nil {
+		return err
+	}
 	r, err := sqlite.Backup(ctx, path, file)
 	if err != nil {
-		return dataError(err)
+		return dataError(mayNot(path, err))
 	}
 	fmt.Fprintf(stdout, "%s: %s\n", file, summary(r))
 	return nil
@@ -70,7 +77,7 @@ func runCheck(ctx context.Context, path, file string, stdout io.Writer) error {
 	r, err := sqlite.Check(ctx, path)
 	switch {
 	case err != nil && file == "":
-		return dataError(err)
+		return dataError(mayNot(path, err))
 	case err != nil:
 		return err
 	}
@@ -84,6 +91,45 @@ func runCheck(ctx context.Context, path, file string, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "%s: %s\n", path, summary(r))
 	if len(r.Findings) > 0 {
 		return errFindings
+	}
+	return nil
+}
+
+// mayNot explains an error about the store at path if this process may not use its files: SQLite only gives
+// a number.
+func mayNot(path string, err error) error {
+	if errors.Is(err, sqlite.ErrInUse) || errors.Is(err, sqlite.ErrNoStore) {
+		return err
+	}
+	var of string
+	for _, name := range []string{path, path + "-wal", path + "-shm", path + "-lock"} {
+		f, e := os.OpenFile(name, os.O_RDWR, 0)
+		if e == nil {
+			f.Close()
+		} else if of == "" && errors.Is(e, fs.ErrPermission) {
+			of = name
+		}
+	}
+	if dir := filepath.Dir(path); of == "" {
+		f, e := os.CreateTemp(dir, ".may-*")
+		if e == nil {
+			f.Close()
+			os.Remove(f.Name())
+			return err
+		}
+		if !errors.Is(e, fs.ErrPermission) && !errors.Is(e, syscall.EROFS) {
+			return err
+		}
+		of = dir
+	}
+	return fmt.Errorf("%w: you may not write %s: run this as the user who owns it", err, of)
+}
+
+// inDirectory returns an error if the directory of a file to be written does not exist.
+func inDirectory(file string) error {
+	dir := filepath.Dir(file)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: there is no directory %s", file, dir)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -50,7 +51,7 @@ func (c *call) run(ctx context.Context, command *command, args []string) int {
 	c.flags = newFlags()
 	do := command.setup(c)
 	var err error
-	c.given, c.args, err = parseFlags(c.flags, args, command.allows)
+	c.given, c.args, err = parseFlags(c.flags, args, command.name, command.allows)
 	if wantsHelp(err) {
 		command.print(c.stdout)
 		return exitOK
@@ -107,7 +108,7 @@ func (c *command) checkArgs(args []string) error {
 	case most == 0 && len(args) > 0:
 		return fmt.Errorf("unexpected argument %q", args[0])
 	case len(args) > most, len(args) == 0 && most > 0 && !strings.HasPrefix(c.args, "["):
-		return fmt.Errorf("want one %s; see --help", strings.Trim(c.args, "[]"))
+		return fmt.Errorf("want one %s: %s; see parley help %s", strings.Trim(c.args, "[]"), c.line(), c.name)
 	}
 	return nil
 }
@@ -150,8 +151,8 @@ func (c *command) print(w io.Writer) {
 
 // parseFlags returns the settings on the command line, by name, if allowed accepts them, and the other
 // arguments. Flags may stand before, between and after the arguments. Those that are in flags already
-// are set.
-func parseFlags(flags *flag.FlagSet, args []string, allowed func(name string) bool) (values map[string]string, rest []string, err error) {
+// are set. The command's name is for errors.
+func parseFlags(flags *flag.FlagSet, args []string, command string, allowed func(name string) bool) (values map[string]string, rest []string, err error) {
 	values = make(map[string]string)
 	note := func(name string) func(string) error {
 		return func(v string) error { values[name] = v; return nil }
@@ -169,10 +170,7 @@ func parseFlags(flags *flag.FlagSet, args []string, allowed func(name string) bo
 	}
 	for {
 		if err := flags.Parse(args); err != nil {
-			if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
-				err = fmt.Errorf("--%s: there is no such flag; see parley help", name)
-			}
-			return nil, nil, err
+			return nil, nil, flagError(flags, command, err)
 		}
 		parsed := len(args) - flags.NArg()
 		if flags.NArg() == 0 || parsed > 0 && args[parsed-1] == "--" {
@@ -180,6 +178,32 @@ func parseFlags(flags *flag.FlagSet, args []string, allowed func(name string) bo
 		}
 		rest, args = append(rest, flags.Arg(0)), flags.Args()[1:]
 	}
+}
+
+var (
+	unknownFlag = regexp.MustCompile(`^flag provided but not defined: -(.+)$`)
+	wrongValue  = regexp.MustCompile(`^invalid (boolean )?value (".*") for (?:flag )?-([\w-]+): (.*)$`)
+	noValue     = regexp.MustCompile(`^flag needs an argument: -(.+)$`)
+)
+
+// flagError says what package flag says in the words of errors of settings.
+func flagError(flags *flag.FlagSet, command string, err error) error {
+	if m := unknownFlag.FindStringSubmatch(err.Error()); m != nil {
+		var all []string
+		flags.VisitAll(func(f *flag.Flag) { all = append(all, "--"+f.Name) })
+		return fmt.Errorf("--%s: there is no such flag; %s", m[1], strings.TrimSpace(orSee("--"+m[1], all)+" parley help "+command))
+	}
+	if m := wrongValue.FindStringSubmatch(err.Error()); m != nil {
+		want := strings.TrimPrefix(m[4], "want ")
+		if m[1] != "" {
+			want = "true or false"
+		}
+		return fmt.Errorf("--%s: %s is not allowed: want %s", m[3], m[2], want)
+	}
+	if m := noValue.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("--%s: the value is missing; see %s", m[1], strings.TrimSpace("parley help "+command))
+	}
+	return err
 }
 
 // database returns the path of the store.
@@ -232,7 +256,7 @@ func (c *call) askStore(ctx context.Context, path string, f func(*admin.Client) 
 	_, err := os.Stat(path + "-search") // an index that is there has to follow what changes
 	store, err := sqlite.Open(path, &sqlite.Options{MinFree: c.config.MinFreeDisk, Search: err == nil, Logger: log})
 	if err != nil {
-		return err
+		return mayNot(path, err)
 	}
 	defer store.Close()
 	who, err := access.New(ctx, store, nil)

@@ -146,19 +146,26 @@ func isHelp(arg string) bool {
 
 // noCommand says that there is no such command, and which ones have a similar name.
 func noCommand(what, name string) error {
-	var near []string
+	var all []string
 	for _, c := range commands() {
 		first, _, _ := strings.Cut(c.name, " ")
-		for _, candidate := range []string{c.name, first} {
-			if (distance(name, candidate) <= 2 || len(name) > 2 && strings.HasPrefix(candidate, name)) && !slices.Contains(near, candidate) {
-				near = append(near, candidate)
-			}
+		all = append(all, c.name, first)
+	}
+	return fmt.Errorf("there is no %s %q; %s parley help", what, name, orSee(name, all))
+}
+
+// orSee asks whether one of the names was meant that are similar to a name.
+func orSee(name string, all []string) string {
+	var near []string
+	for _, candidate := range all {
+		if (distance(name, candidate) <= 2 || len(name) > 2 && strings.HasPrefix(candidate, name)) && !slices.Contains(near, candidate) {
+			near = append(near, candidate)
 		}
 	}
 	if near == nil {
-		return fmt.Errorf("there is no %s %q; see parley help", what, name)
+		return "see"
 	}
-	return fmt.Errorf("there is no %s %q; did you mean %s? See parley help", what, name, strings.Join(near, ", "))
+	return "did you mean " + strings.Join(near, ", ") + "? See"
 }
 
 // distance returns how many letters must be inserted, removed, replaced or exchanged with the next one
@@ -218,7 +225,7 @@ func (c *command) line() string { return strings.TrimSpace("parley " + c.name + 
 
 func serve(ctx context.Context, call *call, args []string) int {
 	stdout, stderr := call.stdout, call.stderr
-	flags, rest, err := parseFlags(newFlags(), args, func(string) bool { return true })
+	flags, rest, err := parseFlags(newFlags(), args, "", func(string) bool { return true })
 	if wantsHelp(err) {
 		printUsage(stdout)
 		return exitOK

@@ -248,7 +248,7 @@ func readFile(path string) (map[string]string, error) {
 	}
 	var file map[string]any
 	if _, err := toml.Decode(string(text), &file); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: want TOML, such as data = \"/var/lib/parley\": %w", path, err)
 	}
 	values := make(map[string]string, len(file))
 	for name, v := range file {

@@ -113,7 +113,7 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "value in the file", file: `max-rooms = "many"`, want: `max-rooms: "many" is not allowed: want a whole number from 1`},
 		{name: "list of numbers", file: `transports = [1]`, want: "transports: want a list of strings"},
 		{name: "date", file: `addr = 2020-01-01`, want: "addr: want a string"},
-		{name: "not TOML", file: `addr`, want: "parley.toml: toml: "},
+		{name: "not TOML", file: `addr`, want: `parley.toml: want TOML, such as data = "/var/lib/parley": toml: `},
 		{name: "flag", flags: map[string]string{"shutdown-timeout": "1h"}, want: `--shutdown-timeout: "1h" is not allowed: want a duration such as 25s or 1m30s, from 1ms to 5m`},
 		{name: "no address", flags: map[string]string{"addr": "localhost"}, want: "--addr"},
 		{name: "no socket", flags: map[string]string{"addr": "unix:"}, want: "or unix:/run/parley.sock"},

@@ -69,6 +69,9 @@ func export(c *call) func(context.Context) error {
 // exportFile writes an export into a file that only its owner may read. The file gets its name when it is
 // whole.
 func (c *call) exportFile(ctx context.Context, a *admin.Client, path, file string) (rows int64, err error) {
+	if err := inDirectory(file); err != nil {
+		return 0, err
+	}
 	part := file + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -84,7 +84,7 @@ func openStore(c Config, log *slog.Logger) (history.Store, string, error) {
 	case errors.Is(err, sqlite.ErrInUse):
 		return nil, "", fmt.Errorf("%w: stop that one, or choose another directory with --data", err)
 	case err != nil:
-		return nil, "", fmt.Errorf("%w; choose another directory with --data", err)
+		return nil, "", fmt.Errorf("%w; or choose another directory with --data", mayNot(path, err))
 	}
 	return store, path, nil
 }

@@ -56,8 +56,9 @@ func (c *Config) readAccess(ctx context.Context) (*access.Access, error) {
 	var records []history.Record
 	if !c.inMemory() {
 		var err error
-		if records, err = sqlite.ReadRecords(ctx, filepath.Join(c.Data, databaseName)); err != nil && !errors.Is(err, sqlite.ErrNoStore) {
-			return nil, err
+		path := filepath.Join(c.Data, databaseName)
+		if records, err = sqlite.ReadRecords(ctx, path); err != nil && !errors.Is(err, sqlite.ErrNoStore) {
+			return nil, mayNot(path, err)
 		}
 	}
 	return access.New(ctx, readRecords{records: records}, c.accessOptions())
