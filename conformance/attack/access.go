@@ -46,7 +46,7 @@ func proofs() map[string]string {
 	good := token("mallory", "admin")
 	return map[string]string{
 		"nothing":        "",
-		"no token":       "mallory",
+		"no token":       marker,
 		"no algorithm":   tokenWith(`{"alg":"none"}`, "none", "", user, 0),
 		"another secret": tokenWith(`{"alg":"HS256"}`, "HS256", strings.Repeat("x", 32), user, 0),
 		"empty secret":   tokenWith(`{"alg":"HS256"}`, "HS256", "", user, 0),
@@ -57,7 +57,7 @@ func proofs() map[string]string {
 		"nobody":         tokenWith(`{"alg":"HS256"}`, "HS256", secret, `"sub":""`, 0),
 		"changed":        good[:len(good)-4] + "AAAA",
 		"without end":    good[:strings.LastIndexByte(good, '.')+1],
-		"a made-up key":  "pk_" + strings.Repeat("a", 32),
+		"a made-up key":  "pk_" + marker + strings.Repeat("a", 32),
 	}
 }
 
@@ -161,7 +161,7 @@ func guess(others bool) func(context.Context, *attacker) error {
 		if others {
 			login = fmt.Sprint("ann", n)
 		}
-		return fmt.Sprintf("203.0.%d.%d", n/250%250, n%250), "", fmt.Sprintf(`{"login":%q,"password":"guess %d"}`, login, n)
+		return fmt.Sprintf("203.0.%d.%d", n/250%250, n%250), "", fmt.Sprintf(`{"login":%q,"password":"guess %d %s"}`, login, n, marker)
 	})
 }
 
@@ -354,7 +354,7 @@ func limited(status string, most float64) func(*result) {
 
 var accesses = []*attack{
 	{
-		name: "strangers", closed: true, whole: true, memory: 64 << 20, metric: "parley_unauthorized_total",
+		name: "strangers", closed: true, flags: []string{"--log-level", "debug"}, whole: true, memory: 64 << 20, metric: "parley_unauthorized_total",
 		what: "proofs that are worth nothing, at every door and over every transport and generation",
 		do:   strangers(proofs), check: none("accepted"),
 		doWithout: strangers(func() map[string]string {
