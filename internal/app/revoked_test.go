@@ -59,8 +59,9 @@ func TestRevocationAtEveryDoor(t *testing.T) {
 			}
 			return nil
 		}, "bad_token"},
-		"disabled operator": {true, func(ctx context.Context, d *closed, _ string) error { return d.access.SetDisabled(ctx, "ann", true) }, "bad_token"},
-		"removed operator":  {true, func(ctx context.Context, d *closed, _ string) error { return d.access.RemoveOperator(ctx, "ann") }, "bad_token"},
+		"disabled operator":         {true, func(ctx context.Context, d *closed, _ string) error { return d.access.SetDisabled(ctx, "ann", true) }, "bad_token"},
+		"disabled operator's token": {false, func(ctx context.Context, d *closed, _ string) error { return d.access.SetDisabled(ctx, "ann", true) }, "forbidden"},
+		"removed operator":          {true, func(ctx context.Context, d *closed, _ string) error { return d.access.RemoveOperator(ctx, "ann") }, "bad_token"},
 		"password": {true, func(ctx context.Context, d *closed, _ string) error {
 			return d.access.SetPassword(ctx, "ann", "another password")
 		}, "bad_token"},
@@ -100,7 +101,10 @@ func TestRevocationAtEveryDoor(t *testing.T) {
 			d.operators()
 			// Of two who are here, one loses its access.
 			cookie, proof := "", tokenAt("u7", -10, `,"jti":"t1"`)
-			if name == "removed key" {
+			switch name {
+			case "disabled operator's token":
+				proof = tokenAt("ann", 5, asOperator)
+			case "removed key":
 				key, _, err := d.access.AddKey(t.Context(), access.APIKey{Name: "bot"})
 				if err != nil {
 					t.Fatal(err)
