@@ -22,6 +22,9 @@ type attack struct {
 	// limits of addresses, as 127.0.0.1 is. The server then believes nobody who a client is.
 	outside bool
 
+	// closed makes the server one in which everybody has to prove who they are.
+	closed bool
+
 	// do attacks until ctx ends, or less. It runs in a process of its own.
 	do    func(ctx context.Context, a *attacker) error
 	whole bool                 // wait until do returns
@@ -59,13 +62,16 @@ func (a *attack) serverFlags(without bool) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		flags = append(flags, "--addr", net.JoinHostPort(address, "0"))
+		flags = append(flags, "--addr", net.JoinHostPort(address, "0"), "--insecure-open")
 	} else {
 		// The server believes this machine who a client is.
 		flags = append(flags, "--addr", "127.0.0.1:0", "--trusted-proxies", "127.0.0.1")
 	}
 	if !a.plain {
 		flags = append(flags, "--tls-self-signed")
+	}
+	if a.closed {
+		flags = append(flags, "--visitors", "--token-secret", secret)
 	}
 	flags = append(flags, a.flags...)
 	if without {

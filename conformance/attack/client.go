@@ -29,19 +29,24 @@ type client struct {
 
 // connect connects and joins the main namespace.
 func connect(ctx context.Context, t target, transport string, header http.Header) (*client, error) {
+	return connectWith(ctx, t, transport, header, "")
+}
+
+// connectWith is connect with auth data, which are JSON.
+func connectWith(ctx context.Context, t target, transport string, header http.Header, auth string) (*client, error) {
 	w, err := t.open(ctx, transport, header)
 	if err != nil {
 		return nil, err
 	}
-	return enter(ctx, w)
+	return enter(ctx, w, auth)
 }
 
 // enter joins the main namespace.
-func enter(ctx context.Context, w wire) (*client, error) {
+func enter(ctx context.Context, w wire, auth string) (*client, error) {
 	c := &client{wire: w, over: make(chan struct{}), owed: make(map[int]func(string))}
 	stop := context.AfterFunc(ctx, w.close)
 	defer stop()
-	if err := c.enter(); err != nil {
+	if err := c.enter(auth); err != nil {
 		w.close()
 		return nil, err
 	}
@@ -50,7 +55,7 @@ func enter(ctx context.Context, w wire) (*client, error) {
 }
 
 // enter receives OPEN and joins the main namespace.
-func (c *client) enter() error {
+func (c *client) enter(auth string) error {
 	open, err := c.wire.next()
 	if err != nil {
 		return err
@@ -58,7 +63,7 @@ func (c *client) enter() error {
 	if _, err := sessionID(open); err != nil {
 		return err
 	}
-	if err := c.wire.send("40"); err != nil {
+	if err := c.wire.send("40" + auth); err != nil {
 		return err
 	}
 	for {
@@ -69,7 +74,7 @@ func (c *client) enter() error {
 		case strings.HasPrefix(packet, "40"):
 			return nil
 		case packet != "2" && packet != "6":
-			return fmt.Errorf("want CONNECT, got %.100q", packet)
+			return fmt.Errorf("want CONNECT, got %.200q", packet)
 		}
 	}
 }

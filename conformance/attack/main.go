@@ -14,7 +14,7 @@ import (
 )
 
 // attacks are all attacks, by topic.
-var attacks = [][]*attack{frames, sessions, http2Frames, bodies, reads, roomAttacks, doors, disk}
+var attacks = [][]*attack{frames, sessions, http2Frames, bodies, reads, roomAttacks, doors, accesses, disk}
 
 func main() {
 	list := flag.Bool("list", false, "list the attacks")

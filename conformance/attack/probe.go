@@ -55,7 +55,7 @@ func newProbe(ctx context.Context, t target, a *attack) (*probe, error) {
 		transport := transports[i%len(transports)]
 		m := &member{name: fmt.Sprint(transport, " ", i), transport: transport, room: fmt.Sprint("probe-", i/roomSize)}
 		request := fmt.Sprintf(`{"roomId":%q,"userId":"member-%d","limit":1}`, m.room, i)
-		c, err := join(ctx, t, transport, from(fmt.Sprint("198.51.100.", i)), request)
+		c, err := join(ctx, t, transport, t.as(m.name, "service", from(fmt.Sprint("198.51.100.", i))), request)
 		if err != nil {
 			p.close()
 			return nil, fmt.Errorf("%s: %w", m.name, err)
@@ -254,7 +254,7 @@ func (p *probe) newcomers(ctx, working context.Context, c *counter) {
 		}
 		all.Go(func() {
 			defer func() { <-places }()
-			client, err := connect(ctx, p.target, transport, from(address))
+			client, err := connect(ctx, p.target, transport, p.target.as("newcomer", "service", from(address)))
 			if err == nil {
 				defer client.close()
 				var answer string

@@ -27,7 +27,7 @@ func (a *attacker) victims(ctx context.Context, n, bytesPerSecond int) error {
 		if err != nil {
 			return refused(err, resp)
 		}
-		c, err := enter(ctx, websocket{conn})
+		c, err := enter(ctx, websocket{conn}, "")
 		if err != nil {
 			return err
 		}
@@ -176,7 +176,7 @@ func fillStorage(ctx context.Context, a *attacker) error {
 
 var roomAttacks = []*attack{
 	{
-		name: "large-messages", metric: slowed("bytes"), what: "a member sends messages of 60 KB as fast as it can, beside 20 members on lines of 8 Mbit/s",
+		name: "large-messages", metric: slowed("message_bytes"), what: "a member sends messages of 60 KB as fast as it can, beside 20 members on lines of 8 Mbit/s",
 		do: floodRoom(1, "websocket", "sendMessage", func(int) string {
 			return `{"roomId":"probe-0","message":{"text":"` + strings.Repeat("m", 60_000) + `"}}`
 		}, 5000),

@@ -33,8 +33,8 @@ func newServer(t target) *server {
 }
 
 // start starts the binary and waits until it listens.
-func start(binary, data string, flags ...string) (*server, error) {
-	s := newServer(target{})
+func start(binary, data string, closed bool, flags ...string) (*server, error) {
+	s := newServer(target{Closed: closed})
 	s.data = data
 	s.cmd = exec.Command(binary, append([]string{"--data", s.data}, flags...)...)
 	stdout, err := s.cmd.StdoutPipe()
@@ -57,7 +57,7 @@ func start(binary, data string, flags ...string) (*server, error) {
 	for s.Host == "" && lines.Scan() {
 		if fields := strings.Fields(lines.Text()); len(fields) == 2 && fields[0] == "open" {
 			scheme, host, _ := strings.Cut(strings.TrimSuffix(fields[1], "/"), "://")
-			s.target = target{Host: host, TLS: scheme == "https"}
+			s.target.Host, s.target.TLS = host, scheme == "https"
 		}
 	}
 	go func() {
@@ -112,7 +112,12 @@ func (s *server) kill() {
 
 // get requests a path and returns the status and the body.
 func (s *server) get(path string) (int, []byte, error) {
-	resp, err := s.http.Get(s.url(path))
+	r, err := http.NewRequest(http.MethodGet, s.url(path), nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	r.Header = s.as("attack", "admin", http.Header{})
+	resp, err := s.http.Do(r)
 	if err != nil {
 		return 0, nil, err
 	}

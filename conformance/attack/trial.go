@@ -34,7 +34,7 @@ func (h *harness) newTrial(ctx context.Context, a *attack, without bool) (t *tri
 	if err != nil {
 		return nil, err
 	}
-	if t.server, err = start(h.binary, data, flags...); err != nil {
+	if t.server, err = start(h.binary, data, a.closed, flags...); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -23,8 +23,9 @@ import (
 
 // target is where the server listens.
 type target struct {
-	Host string // with the port
-	TLS  bool
+	Host   string // with the port
+	TLS    bool
+	Closed bool
 }
 
 func (t target) url(path string) string {
@@ -67,6 +68,12 @@ func (t target) open(ctx context.Context, transport string, header http.Header) 
 			return nil, refused(err, resp)
 		}
 		return websocket{conn}, nil
+	case "websocket of version 3":
+		conn, resp, err := ws.Dial(ctx, t.url("/socket.io/?EIO=3&transport=websocket"), &ws.DialOptions{Header: header, TLS: tlsConfig()})
+		if err != nil {
+			return nil, refused(err, resp)
+		}
+		return oldWebSocket{websocket{conn}}, nil
 	case "polling":
 		return newPolling(t, header), nil
 	case "webtransport":
@@ -97,6 +104,16 @@ func (w websocket) next() (string, error) {
 }
 
 func (w websocket) close() { w.conn.CloseNow() }
+
+// oldWebSocket is a session of Engine.IO 3, which joins the main namespace without being asked.
+type oldWebSocket struct{ websocket }
+
+func (w oldWebSocket) send(packet string) error {
+	if strings.HasPrefix(packet, "40") {
+		return nil
+	}
+	return w.websocket.send(packet)
+}
 
 // polling is a session over HTTP requests, with HTTP/2 if the server has TLS.
 type polling struct {

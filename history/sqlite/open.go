@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,9 +56,10 @@ type Store struct {
 
 	// keeper is a connection that is open as long as the store is, because SQLite removes the
 	// write-ahead log with the last connection.
-	keeper *sql.Conn
-	files  []file
-	fault  atomic.Pointer[history.Error] // see look
+	keeper  *sql.Conn
+	files   []file
+	fault   atomic.Pointer[history.Error] // see look
+	looking sync.Mutex                    // held while fault changes
 	// residue says that the write-ahead log, or the database until the log is moved into it, may contain
 	// what was deleted or replaced; see watch.
 	residue atomic.Bool

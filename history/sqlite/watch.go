@@ -139,7 +139,10 @@ func (s *Store) look() *history.Error {
 	if !errors.As(s.moved(), &now) {
 		errors.As(s.low(was == ErrLow), &now)
 	}
-	if was = kind(s.fault.Swap(now)); was == kind(now) {
+	s.looking.Lock()
+	defer s.looking.Unlock()
+	defer s.fault.Store(now) // after the log, so that it already explains what others see
+	if kind(s.fault.Load()) == kind(now) {
 		return now
 	}
 	switch kind(now) {

@@ -352,6 +352,10 @@ func TestVisitors(t *testing.T) {
 				t.Errorf("%+v is renewed: %v, %v", who, v, err)
 			}
 		}
+		_, err = n.Revoke(ctx, access.Revocation{Subject: "user:" + who.Subject})
+		wantCode(t, "revoke", err, "")
+		_, err = n.RenewVisitor(ctx, who)
+		wantCode(t, "renewed while it was revoked", err, conversation.BadToken)
 		time.Sleep(access.VisitorLife)
 		wantCode(t, "rotate", n.RotateKeys(ctx), "")
 		if len(n.Keyring().Keys) != 2 {

@@ -120,12 +120,19 @@ func (a *Access) NewVisitor(ctx context.Context, client string) (*Visitor, error
 }
 
 // RenewVisitor returns a new token for a visitor of whose token more than half of the time has passed,
-// and otherwise nil.
+// and otherwise nil. The error is that of Check if the visitor has lost its access.
 func (a *Access) RenewVisitor(ctx context.Context, who *auth.Identity) (*Visitor, error) {
 	if !a.opts.Visitors || who == nil || !who.Visitor || time.Until(who.Expires) > VisitorLife/2 {
 		return nil, nil
 	}
-	return a.signVisitor(ctx, who.Subject)
+	v, err := a.signVisitor(ctx, who.Subject)
+	if err == nil {
+		err = a.Check(who, "") // a revocation before this moment refuses the old token, and a later one the new token
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 func (a *Access) signVisitor(ctx context.Context, userID string) (*Visitor, error) {

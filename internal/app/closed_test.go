@@ -200,6 +200,9 @@ type httpError struct{ status int }
 
 func (e *httpError) Error() string { return fmt.Sprintf("status %d", e.status) }
 
+// oldClient stands for a client of Socket.IO 2, which polls with Engine.IO 3.
+const oldClient = "Socket.IO 2"
+
 // transports open a line each.
 var transports = map[string]func(*closed, context.Context, shows) (*packets, error){
 	"websocket":    (*closed).webSocket,
@@ -424,7 +427,11 @@ func (e *refusedError) Error() string { return "refused: " + e.code }
 func (d *closed) connect(transport string, who shows) (*caller, error) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	l, err := transports[transport](d, ctx, who)
+	open := transports[transport]
+	if transport == oldClient {
+		open = func(d *closed, ctx context.Context, who shows) (*packets, error) { return d.pollingOf(ctx, 3, who) }
+	}
+	l, err := open(d, ctx, who)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -438,7 +445,7 @@ func (d *closed) connect(transport string, who shows) (*caller, error) {
 	if err == nil && !strings.HasPrefix(answer, "0{") {
 		err = fmt.Errorf("want OPEN, got %q", answer)
 	}
-	if err == nil {
+	if err == nil && transport != oldClient { // which joins without a question
 		err = l.write("40" + who.auth)
 	}
 	for err == nil {
@@ -447,9 +454,12 @@ func (d *closed) connect(transport string, who shows) (*caller, error) {
 		}
 	}
 	if rest, refused := strings.CutPrefix(answer, "44"); err == nil && refused {
-		var e struct{ Data struct{ Code string } }
+		var e struct {
+			Code string // for old clients
+			Data struct{ Code string }
+		}
 		json.Unmarshal([]byte(rest), &e)
-		err = &refusedError{e.Data.Code}
+		err = &refusedError{e.Code + e.Data.Code}
 	} else if err == nil && !strings.HasPrefix(answer, "40") {
 		err = fmt.Errorf("answer to CONNECT: %q", answer)
 	}

@@ -154,6 +154,9 @@ func SetVerifier(s *Server, v *jwtauth.Verifier) {
 	s.gate.tokens = v
 }
 
+// Routes returns the handler of all requests.
+func Routes(s *Server) http.Handler { return s.routes }
+
 // Epoch returns the epoch of a server's store.
 func Epoch(s *Server) string { return s.store.Epoch() }
 

@@ -283,11 +283,21 @@ func (g *gate) follower(r *http.Request) (*auth.Identity, error) {
 	who, err := g.prove(r.Context(), &auth.Request{
 		Header: r.Header, Query: query, Address: g.address(r), Secure: g.secure(r), CrossOrigin: r.Header.Get("Origin") != "",
 	}, h)
+	return who, forFeeds(err)
+}
+
+// admitted refuses who has lost its access since it proved who it is. See chat.Options.
+func (g *gate) admitted(who *auth.Identity, address string) error {
+	return forFeeds(g.access.Check(who, address))
+}
+
+// forFeeds converts an error to one that clients of feeds see.
+func forFeeds(err error) error {
 	var e *access.Error
-	if errors.As(err, &e) {
-		return nil, &chat.Error{Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter}
+	if !errors.As(err, &e) {
+		return err
 	}
-	return who, err
+	return &chat.Error{Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter}
 }
 
 // guardFeeds lets clients open feeds with a ticket. A feed ends when its ticket opens it anew, because

@@ -11,7 +11,7 @@ import (
 	"github.com/parley-go/parley/internal/app"
 )
 
-// everywhere is somebody at all doors: with a socket on each transport, and a feed.
+// everywhere is somebody at all doors: with a socket on each transport and of Socket.IO 2, and a feed.
 type everywhere struct {
 	sockets map[string]*caller
 	feed    *feedReader
@@ -25,6 +25,8 @@ func (d *closed) enter(who shows, header http.Header) *everywhere {
 		e.sockets[name] = d.mustConnect(name, who)
 		e.sockets[name].mustAsk("joinRoom", object{"roomId": "lounge"})
 	}
+	e.sockets[oldClient] = d.mustConnect(oldClient, shows{header: header})
+	e.sockets[oldClient].mustAsk("joinRoom", object{"roomId": "lounge"})
 	var err error
 	if e.feed, err = d.feed("/rooms/lounge/events", header); err != nil {
 		d.t.Fatal(err)
@@ -57,8 +59,9 @@ func TestRevocationAtEveryDoor(t *testing.T) {
 			}
 			return nil
 		}, "bad_token"},
-		"disabled operator": {true, func(ctx context.Context, d *closed, _ string) error { return d.access.SetDisabled(ctx, "ann", true) }, "bad_token"},
-		"removed operator":  {true, func(ctx context.Context, d *closed, _ string) error { return d.access.RemoveOperator(ctx, "ann") }, "bad_token"},
+		"disabled operator":         {true, func(ctx context.Context, d *closed, _ string) error { return d.access.SetDisabled(ctx, "ann", true) }, "bad_token"},
+		"disabled operator's token": {false, func(ctx context.Context, d *closed, _ string) error { return d.access.SetDisabled(ctx, "ann", true) }, "forbidden"},
+		"removed operator":          {true, func(ctx context.Context, d *closed, _ string) error { return d.access.RemoveOperator(ctx, "ann") }, "bad_token"},
 		"password": {true, func(ctx context.Context, d *closed, _ string) error {
 			return d.access.SetPassword(ctx, "ann", "another password")
 		}, "bad_token"},
@@ -82,6 +85,7 @@ func TestRevocationAtEveryDoor(t *testing.T) {
 			_, err := d.access.Revoke(ctx, access.Revocation{Subject: access.Everybody})
 			return err
 		}, "bad_token"},
+		"removed key": {false, func(ctx context.Context, d *closed, _ string) error { return d.access.RemoveKey(ctx, "bot") }, "bad_token"},
 		"banned user": {false, func(ctx context.Context, d *closed, _ string) error {
 			_, err := d.access.Ban(ctx, access.Ban{Subject: "user:u7"})
 			return err
@@ -97,6 +101,16 @@ func TestRevocationAtEveryDoor(t *testing.T) {
 			d.operators()
 			// Of two who are here, one loses its access.
 			cookie, proof := "", tokenAt("u7", -10, `,"jti":"t1"`)
+			switch name {
+			case "disabled operator's token":
+				proof = tokenAt("ann", 5, asOperator)
+			case "removed key":
+				key, _, err := d.access.AddKey(t.Context(), access.APIKey{Name: "bot"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				proof = string(key)
+			}
 			who, header := withToken(proof), withBearer(proof).header
 			if tt.operator {
 				cookie = d.signIn("ann")
@@ -115,6 +129,9 @@ func TestRevocationAtEveryDoor(t *testing.T) {
 				if _, err := d.connect(transport, who); codeOf(err) != tt.code {
 					t.Errorf("%s again: %v", transport, err)
 				}
+			}
+			if _, err := d.connect(oldClient, shows{header: header}); codeOf(err) != tt.code {
+				t.Errorf("%s again: %v", oldClient, err)
 			}
 			if _, err := d.connect("websocket", shows{query: "&ticket=" + handshake}); codeOf(err) == "" {
 				t.Errorf("a ticket from before: %v", err)

@@ -238,8 +238,9 @@ func (w *attacked) writeOnce(random *rand.Rand) {
 		_, err = w.log.Edit(ctx, history.Edit{RoomID: room, Seq: 1, Message: draft.Message})
 	case n < 95:
 		_, err = w.store.PutPerson(ctx, history.Person{UserID: draft.UserID, Name: fmt.Sprint("name", random.IntN(100))})
-	case n == 99 && random.IntN(4) == 0 && w.fault == none: // lists begin anew, which would hide faults
+	case n == 99 && w.fault == none: // lists begin anew, which would hide faults
 		if _, err = w.store.EraseRoom(ctx, room); random.IntN(2) == 0 {
+			time.Sleep(time.Duration(random.IntN(1500)) * time.Millisecond) // others write there again
 			w.service.Erased(room)
 		}
 	}

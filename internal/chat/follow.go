@@ -194,6 +194,12 @@ func (s *Service) Follow(ctx context.Context, q FollowRequest, to Follower) (sto
 	defer cancel()
 	if q.Who != nil { // from now on, changes of rights are noticed
 		s.connected.enter(member(q.Who), f)
+		if s.opts.Admitted != nil { // those before were not
+			if err := s.opts.Admitted(q.Who, q.Address); err != nil {
+				f.end()
+				return nil, err
+			}
+		}
 		if !q.Who.Expires.IsZero() {
 			f.mu.Lock()
 			f.expiry = time.AfterFunc(time.Until(q.Who.Expires)+Grace, func() {

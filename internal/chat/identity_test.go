@@ -199,6 +199,34 @@ func TestFeedsEnd(t *testing.T) {
 	})
 }
 
+// Somebody loses its access after a feed has asked who it is, and before anybody knows of the feed.
+func TestAccessIsLostWhileAFeedOpens(t *testing.T) {
+	gone := chat.Refuse(chat.BadToken, "revoked")
+	atDesk(t, func(o *chat.Options) {
+		o.Admitted = func(who *auth.Identity, address string) error {
+			if who.Subject == "ann" && address == "192.0.2.1" {
+				return gone
+			}
+			return nil
+		}
+	}, func(d *desk) {
+		room := d.user("ann").start("hello")
+		follow := func(who *auth.Identity) error {
+			stop, err := d.Follow(d.Context(), chat.FollowRequest{RoomID: room, Who: who, Address: "192.0.2.1"}, &ears{peer{id: "feed", hall: d.hall}})
+			if err == nil {
+				stop()
+			}
+			return err
+		}
+		if err := follow(&auth.Identity{Subject: "ann", Role: auth.User}); err != gone {
+			t.Errorf("somebody who has lost its access: %v", err)
+		}
+		if err := follow(&auth.Identity{Subject: "anna", Role: auth.Operator}); err != nil {
+			t.Errorf("somebody else: %v", err)
+		}
+	})
+}
+
 // In an open server, clients are who they say, also in conversations.
 func TestOpenServer(t *testing.T) {
 	atDesk(t, func(o *chat.Options) { o.Closed = nil }, func(d *desk) {

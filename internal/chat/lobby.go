@@ -166,6 +166,7 @@ func (l *lobby) broadcastLocked() {
 			})
 			return
 		case err != nil:
+			l.gone = append(gone, l.gone...)
 			return
 		}
 		l.at, more = changed.Next, changed.Next < changed.Head
@@ -183,11 +184,32 @@ func (l *lobby) broadcastLocked() {
 			}
 		})
 	}
-	l.unlocked(func([]*watcher) {
+	l.unlocked(func(watchers []*watcher) {
 		ctx, cancel := l.service.bounded(context.Background())
 		defer cancel()
+		l.revive(ctx, gone, watchers)
 		l.service.staff.recount(ctx) // again later if it fails
 	})
+}
+
+// revive tells again of those rooms that were written again before watchers were told that they
+// were erased: whoever had a new row has dropped it with the old one.
+func (l *lobby) revive(ctx context.Context, gone []string, watchers []*watcher) {
+	for i, room := range gone {
+		r, err := l.service.can.rooms.Room(ctx, room, history.Member{})
+		switch {
+		case history.Code(err) == history.ErrNotFound.Code || err == nil && r.UserID == "":
+		case err != nil:
+			l.service.storeError(ctx, "read room", err)
+			l.erased(gone[i:]) // again later
+			return
+		default:
+			row := l.news(history.ChangedRooms{Rooms: []history.Room{r}, Next: r.Change})[0]
+			for _, w := range watchers {
+				w.again(row)
+			}
+		}
+	}
 }
 
 // catchUpLocked reads for a watcher that is behind, as much as its client takes. It unlocks the lobby

@@ -282,6 +282,36 @@ func TestLobbyBeginsAnew(t *testing.T) {
 	})
 }
 
+// A conversation is written again after it was erased, and before those who watch are told of that.
+func TestErasedRoomIsWrittenAgain(t *testing.T) {
+	store := history.NewMemory()
+	write(t, store, "c_1", "hello")
+	inService(t, store, func(t *testing.T, s *chat.Service, h *hall, _ *[]string) {
+		anna := newConsole(t, s, h, "anna")
+		defer anna.client.Close()
+		anna.watch(t, conversation.WatchRequest{})
+		if _, err := store.EraseRoom(t.Context(), "c_1"); err != nil {
+			t.Fatal(err)
+		}
+		write(t, store, "c_1", "again")
+		time.Sleep(time.Second)
+		if got := anna.noticed(); len(got) != 1 || !strings.Contains(got[0], `"gone"`) {
+			t.Fatalf("of an erasure: %q", got)
+		}
+		if w := anna.watch(t, conversation.WatchRequest{}); !w.Reset || len(w.Rooms) != 1 {
+			t.Fatalf("from then on: %+v", w)
+		}
+		s.Erased("c_1")
+		time.Sleep(time.Second)
+		if got := anna.noticed(); len(got) != 1 || !strings.HasPrefix(got[0], "roomGone") {
+			t.Errorf("told late: %q", got)
+		}
+		if got := anna.changed(); !slices.Equal(got, []string{"c_1"}) {
+			t.Errorf("told of what is there: %q", got)
+		}
+	})
+}
+
 // erasedRooms is a store in which conversations were erased.
 type erasedRooms struct {
 	*history.Memory

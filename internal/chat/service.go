@@ -45,6 +45,9 @@ type Options struct {
 	Operator func(operatorID string) (name string, active bool)
 	// Arrived, if not nil, is called when an operator has come to a closed server. It must not block.
 	Arrived func(*auth.Identity)
+	// Admitted, if not nil, refuses an identity that has lost its access since it was proved; with an
+	// *Error. Follow asks when [Service.Cut] knows the feed, so that no loss goes unnoticed.
+	Admitted func(who *auth.Identity, address string) error
 	// Active, if not nil, is called for each event of a client that has an identity. It must not
 	// block.
 	Active func(*auth.Identity)

@@ -226,6 +226,15 @@ func (w *watcher) passLocked(row rowNews) bool {
 	return true
 }
 
+// again passes on a row that the watcher has had. If it has not, the row comes when it is its turn.
+func (w *watcher) again(row rowNews) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed && row.change <= w.pos && w.lobby.service.mayRead(w.client.Identity(), row.room, row.owner) {
+		w.client.peer.Announce(row.notice)
+	}
+}
+
 // advance says that nothing is left up to a change.
 func (w *watcher) advance(to int64) {
 	w.mu.Lock()
