@@ -43,6 +43,7 @@ func (k *Keyring) Rotate(keep time.Duration) *Keyring {
 	secret, id := make([]byte, minSecret), make([]byte, 9)
 	rand.Read(secret) // never fails
 	rand.Read(id)
+	id[0] &= 0x7f // so it begins with a letter: on a command line, "-" would begin a flag
 	next := &Keyring{Keys: []RingKey{{ID: base64.RawURLEncoding.EncodeToString(id), Secret: secret, Made: now}}}
 	if k == nil {
 		return next

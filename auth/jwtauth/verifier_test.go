@@ -359,3 +359,12 @@ func TestKeysAreNotPrinted(t *testing.T) {
 		}
 	}
 }
+
+// The id of a key can be an argument of a command.
+func TestKeyIDBeginsWithALetter(t *testing.T) {
+	for range 500 {
+		if id := (*jwtauth.Keyring)(nil).Rotate(time.Hour).Keys[0].ID; !strings.Contains("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef", id[:1]) {
+			t.Fatalf("the id %q", id)
+		}
+	}
+}
