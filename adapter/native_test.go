@@ -1,0 +1,259 @@
+package adapter_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/adaptertest"
+)
+
+func connect(t *testing.T, bus adapter.Bus, name string) *adapter.Native {
+	t.Helper()
+	n, err := adapter.New(bus, &adapter.Options{Name: name, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+func join(t *testing.T, n *adapter.Native) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	return n.Join(ctx)
+}
+
+// Two servers cannot have one name. A server that restarts can keep its own.
+func TestNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := adapter.NewMemory()
+		bus := net.Connect()
+		first, other := connect(t, bus, "a"), connect(t, net.Connect(), "b")
+		if err := errors.Join(join(t, first), join(t, other)); err != nil {
+			t.Fatal(err)
+		}
+		err := join(t, connect(t, net.Connect(), "a"))
+		if err == nil || !strings.Contains(err.Error(), `"a"`) {
+			t.Errorf("a second server with the same name: %v", err)
+		}
+		if err := join(t, first); err != nil {
+			t.Errorf("the first one: %v", err)
+		}
+		bus.Cut(true) // it dies
+		again := connect(t, net.Connect(), "a")
+		if err := join(t, again); err != nil {
+			t.Errorf("restarted: %v", err)
+		}
+		synctest.Wait()
+		if nodes := other.Nodes(); len(nodes) != 2 || nodes[1].ID != again.Self().ID {
+			t.Errorf("the other one knows %v", nodes)
+		}
+	})
+}
+
+func TestJoinNeedsTheBus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := adapter.NewMemory().Connect()
+		bus.Cut(true)
+		if err := join(t, connect(t, bus, "a")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without a bus: %v", err)
+		}
+	})
+}
+
+// deaf is a bus that delivers nothing, and says nothing about it, until it is connected again.
+type deaf struct {
+	*adapter.MemoryBus
+	deaf, reconnected bool
+}
+
+func (d *deaf) Publish(topic string, data []byte) error {
+	if d.deaf {
+		return nil
+	}
+	return d.MemoryBus.Publish(topic, data)
+}
+
+func (d *deaf) Reconnect() {
+	d.deaf, d.reconnected = false, true
+	d.Cut(true)
+	d.Cut(false)
+}
+
+// A server notices that it no longer hears itself, and connects again.
+func TestEcho(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := &deaf{MemoryBus: adapter.NewMemory().Connect()}
+		n := connect(t, bus, "a")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if bus.reconnected {
+			t.Fatal("it connected again for no reason")
+		}
+		bus.deaf = true
+		time.Sleep(8 * time.Second)
+		synctest.Wait()
+		if !bus.reconnected || n.Gaps() == 0 {
+			t.Errorf("it did not notice; gaps: %d", n.Gaps())
+		}
+	})
+}
+
+// refusing is a bus whose queue is full.
+type refusing struct {
+	*adapter.MemoryBus
+	full bool
+}
+
+func (r *refusing) Publish(topic string, data []byte) error {
+	if r.full {
+		return adapter.ErrFull
+	}
+	return r.MemoryBus.Publish(topic, data)
+}
+
+// When a server could not send something, the others learn that they miss it.
+func TestSenderTellsOfItsGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := adapter.NewMemory()
+		bus := &refusing{MemoryBus: net.Connect()}
+		a := adaptertest.NewSpace(connect(t, bus, "a"), "/")
+		b := adaptertest.NewSpace(connect(t, net.Connect(), "b"), "/")
+		time.Sleep(5 * time.Second)
+		bus.full = true
+		if err := a.Emit(adapter.Selection{}, "lost"); !errors.Is(err, adapter.ErrFull) {
+			t.Errorf("the sender's error is %v", err)
+		}
+		bus.full = false
+		if b.Gaps() != 0 {
+			t.Fatal("too early")
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if b.Gaps() != 1 {
+			t.Errorf("the other server knows of %d gaps", b.Gaps())
+		}
+	})
+}
+
+// A server listens to a room for a while after its last member has left, and then no longer.
+func TestLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := adapter.NewMemory()
+		n := connect(t, net.Connect(), "a")
+		a := adaptertest.NewSpace(n, "/")
+		base := n.Topics("/")
+		k := a.Connect("k")
+		for range 3 {
+			k.Join("room")
+			k.Leave("room")
+		}
+		if got := n.Topics("/"); got != base+2 {
+			t.Errorf("it listens to %d topics", got-base)
+		}
+		time.Sleep(29 * time.Second)
+		k.Join("room")
+		time.Sleep(29 * time.Second)
+		if got := n.Topics("/"); got != base+2 {
+			t.Errorf("with a member it listens to %d topics", got-base)
+		}
+		k.Leave("room")
+		time.Sleep(33 * time.Second)
+		synctest.Wait()
+		if got := n.Topics("/"); got != base+1 {
+			t.Errorf("without members it listens to %d topics", got-base)
+		}
+		k.Join("room")
+		if got := n.Topics("/"); got != base+2 {
+			t.Errorf("joined again, it listens to %d topics", got-base)
+		}
+	})
+}
+
+// What nobody understands harms nobody.
+func TestNonsense(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := adapter.NewMemory()
+		n := connect(t, net.Connect(), "a")
+		space := adaptertest.NewSpace(n, "/")
+		k := space.Connect("k")
+		peer := adapter.NodeID{9}
+		for kind := range 256 {
+			for _, data := range []string{"", "{", "[1]", `{"name":5}`, "null", `{"count":-1}`} {
+				for _, namespace := range []string{"/", "/unknown"} {
+					if adapter.Kind(kind) == adapter.Broadcast || adapter.Kind(kind) == adapter.Disconnect {
+						continue
+					}
+					m := &adapter.Message{Kind: adapter.Kind(kind), Node: peer, Namespace: namespace, Request: 1, Data: []byte(data)}
+					n.Hear(m.Encode())
+				}
+			}
+		}
+		n.Hear(nil)
+		n.Hear([]byte("hello"))
+		old := (&adapter.Message{Kind: adapter.Broadcast, Node: peer, Namespace: "/", Data: []byte("x")}).Encode()
+		old[1] = 2
+		n.Hear(old)
+		if got := k.Heard(); len(got) > 0 {
+			t.Errorf("a message of another version was delivered: %q", got)
+		}
+		old[1] = 1
+		n.Hear(old)
+		if got := k.Heard(); len(got) != 1 {
+			t.Errorf("a message of this version was not delivered: %q", got)
+		}
+	})
+}
+
+// With rooms of two, a server receives only what concerns it.
+func TestInterest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const nodes, rooms, each = 100, 1000, 3
+		net := adapter.NewMemory()
+		var buses []*adapter.MemoryBus
+		var spaces []*adaptertest.Space
+		for i := range nodes {
+			bus := net.Connect()
+			buses = append(buses, bus)
+			spaces = append(spaces, adaptertest.NewSpace(connect(t, bus, fmt.Sprint("node ", i)), "/"))
+		}
+		random := rand.New(rand.NewPCG(1, 1))
+		home := make([]*adaptertest.Space, rooms)
+		for r := range rooms {
+			for side := range 2 {
+				home[r] = spaces[random.IntN(nodes)]
+				home[r].Connect(fmt.Sprint(r, "/", side)).Join(fmt.Sprint("room ", r))
+			}
+		}
+		synctest.Wait()
+		before := 0
+		for _, b := range buses {
+			before += b.Received()
+		}
+		for range each {
+			for r, s := range home {
+				if err := s.Emit(adapter.Selection{Rooms: []string{fmt.Sprint("room ", r)}}, "x"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		synctest.Wait()
+		received := -before
+		for _, b := range buses {
+			received += b.Received()
+		}
+		share := float64(received) / nodes / (rooms * each)
+		t.Logf("of each message, a server receives %.4f", share)
+		if share > 0.03 || received < rooms*each {
+			t.Errorf("the servers received %d messages of %d sent", received, rooms*each)
+		}
+	})
+}
