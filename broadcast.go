@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/parley-go/parley/auth"
+	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/internal/sio"
 )
 
@@ -95,6 +95,9 @@ func (b *Broadcast) Emit(event string, args ...any) error {
 	if err := checkEvent(event); err != nil {
 		return err
 	}
+	if link := b.across(); link != nil {
+		return b.emitAcross(link, event, args)
+	}
 	e, err := b.encode(-1, event, b.nsp.local.recovery.mark(b, args))
 	switch {
 	case err != nil:
@@ -110,9 +113,7 @@ func (b *Broadcast) Emit(event string, args ...any) error {
 func (b *Broadcast) encode(id int64, event string, args []any) (*Encoded, error) {
 	e, err := b.nsp.encode(sio.Event, id, event, args)
 	if err == nil && b.plain {
-		for _, m := range e.messages {
-			m.Uncompressed()
-		}
+		e.uncompressed()
 	}
 	return e, err
 }
@@ -133,9 +134,16 @@ func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) 
 		ctx, cancel = context.WithTimeout(ctx, b.timeout)
 		defer cancel()
 	}
-	n := b.nsp
+	n, link := b.nsp, b.across()
 	id := n.ackIDs.Add(1)
-	e, err := b.encode(id, event, args)
+	var m *adapter.Message
+	var e *Encoded
+	var err error
+	if link == nil {
+		e, err = b.encode(id, event, args)
+	} else {
+		m, e, err = b.event(id, event, args)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +152,16 @@ func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) 
 	}
 	chosen := b.choose()
 	replies := collector{awaited: len(chosen), done: make(chan struct{})}
-	if len(chosen) == 0 {
+	if len(chosen) == 0 && link == nil {
 		return nil, nil
+	}
+	var called sync.WaitGroup
+	if link != nil {
+		replies.others = true
+		called.Go(func() {
+			err := link.Call(ctx, m, func(a *adapter.Answer) { replies.keep(payload{data: a.Data, attachments: a.Attachments}) })
+			replies.finish(clusterError(err))
+		})
 	}
 	for _, s := range chosen {
 		if s.expect(id, replies.add) == nil && !s.send(e, b.volatile) {
@@ -158,6 +174,7 @@ func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) 
 		for _, s := range chosen {
 			s.forget(id)
 		}
+		called.Wait()
 	}
 	return replies.take(ackError(ctx))
 }
@@ -165,10 +182,31 @@ func (b *Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) 
 // collector gathers the answers to a broadcast.
 type collector struct {
 	mu      sync.Mutex
-	awaited int
+	awaited int   // sockets of this server
+	others  bool  // other servers are awaited
+	missing error // why answers of other servers are missing
 	replies []Reply
 	done    chan struct{} // closed when no more answers are expected
 	closed  bool          // take was called
+}
+
+// keep records an answer that another server has passed on.
+func (c *collector) keep(p payload) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.replies = append(c.replies, newReply(p))
+	}
+}
+
+// finish says that no other server is awaited any more.
+func (c *collector) finish(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.others, c.missing = false, err
+	if c.awaited == 0 {
+		close(c.done)
+	}
 }
 
 // add records an answer or, if err is not nil, that there will be none.
@@ -181,7 +219,7 @@ func (c *collector) add(p payload, err error) {
 	if err == nil {
 		c.replies = append(c.replies, newReply(p))
 	}
-	if c.awaited--; c.awaited == 0 {
+	if c.awaited--; c.awaited == 0 && !c.others {
 		close(c.done)
 	}
 }
@@ -191,50 +229,43 @@ func (c *collector) take(cause error) ([]Reply, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.awaited > 0 {
+	switch {
+	case c.missing != nil:
+		return c.replies, c.missing
+	case c.awaited > 0:
 		return c.replies, fmt.Errorf("%w: %d of %d clients", cause, c.awaited, c.awaited+len(c.replies))
 	}
 	return c.replies, nil
 }
 
-// SocketInfo describes a connected socket. In a cluster it may be connected to another server.
-type SocketInfo struct {
-	ID        string
-	Handshake Handshake
-	Rooms     []string
-	Data      any
-	Identity  *auth.Identity // who the client is; nil without Options.Authorize
-
-	stored any
-}
-
-// Value returns the value of a Key. It works for sockets of this server only.
-func (i SocketInfo) Value(key any) any {
-	if key == (identityKey{}) {
-		return i.Identity
-	}
-	d, _ := i.stored.(*keyed)
-	v, _ := d.value(key)
-	return v
-}
-
 // The methods below may have to ask other servers in a cluster, so they take a context and can
 // fail. Within one process, the only such failure is that ctx has already ended; they then do
-// nothing.
+// nothing. In a cluster, they return what arrived, and a *PartialError if servers did not answer.
 
 // FetchSockets returns the selected sockets. SocketIDs and Count cost much less.
 func (b *Broadcast) FetchSockets(ctx context.Context) ([]SocketInfo, error) {
-	return each(ctx, b, func(s *Socket) SocketInfo {
-		stored := s.stored()
-		return SocketInfo{
-			ID: s.ID(), Handshake: s.Handshake(), Rooms: s.Rooms(), Data: dataOf(stored), Identity: s.Identity(), stored: stored,
-		}
-	})
+	all, err := each(ctx, b, (*Socket).info)
+	if err == nil {
+		err = b.callAcross(ctx, adapter.Fetch, func(a *adapter.Answer) {
+			for _, info := range a.Sockets {
+				all = append(all, fromAbroad(a.Name, info))
+			}
+		})
+	}
+	return all, err
 }
 
 // SocketIDs returns the ids of the selected sockets.
 func (b *Broadcast) SocketIDs(ctx context.Context) ([]string, error) {
-	return each(ctx, b, (*Socket).ID)
+	all, err := each(ctx, b, (*Socket).ID)
+	if err == nil {
+		err = b.callAcross(ctx, adapter.Fetch, func(a *adapter.Answer) {
+			for _, info := range a.Sockets {
+				all = append(all, info.ID)
+			}
+		})
+	}
+	return all, err
 }
 
 func each[T any](ctx context.Context, b *Broadcast, f func(*Socket) T) ([]T, error) {
@@ -255,7 +286,9 @@ func (b *Broadcast) Count(ctx context.Context) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	return b.nsp.local.count(&b.selection), nil
+	count := b.nsp.local.count(&b.selection)
+	err := b.callAcross(ctx, adapter.Count, func(a *adapter.Answer) { count += a.Count })
+	return count, err
 }
 
 // Rooms returns the rooms that the selected sockets are in, with the number of selected sockets in
@@ -264,27 +297,39 @@ func (b *Broadcast) Rooms(ctx context.Context) (map[string]int, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return b.nsp.local.sizes(&b.selection), nil
+	sizes := b.nsp.local.sizes(&b.selection)
+	err := b.callAcross(ctx, adapter.RoomSizes, func(a *adapter.Answer) {
+		for room, n := range a.Rooms {
+			sizes[room] += n
+		}
+	})
+	return sizes, err
 }
 
 // SocketsJoin makes the selected sockets join rooms. If some sockets cannot, the error wraps
-// ErrTooManyRooms; the others have joined.
+// ErrTooManyRooms; the others have joined. In a cluster, what this server sends to the rooms
+// afterwards reaches them. Only with a Timeout does SocketsJoin wait until all servers have done it.
 func (b *Broadcast) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return b.change(ctx, func(s *Socket) error { return s.Join(rooms...) })
+	return b.change(ctx, adapter.Join, rooms, 0, func(s *Socket) error { return s.Join(rooms...) })
 }
 
 // SocketsLeave makes the selected sockets leave rooms.
 func (b *Broadcast) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return b.change(ctx, func(s *Socket) error { s.Leave(rooms...); return nil })
+	return b.change(ctx, adapter.Leave, rooms, 0, func(s *Socket) error { s.Leave(rooms...); return nil })
 }
 
 // DisconnectSockets disconnects the selected sockets; see Socket.Disconnect.
 func (b *Broadcast) DisconnectSockets(ctx context.Context, closeConnection bool) error {
-	return b.change(ctx, func(s *Socket) error { s.Disconnect(closeConnection); return nil })
+	var flags adapter.Flags
+	if closeConnection {
+		flags = adapter.CloseAll
+	}
+	return b.change(ctx, adapter.Disconnect, nil, flags, func(s *Socket) error { s.Disconnect(closeConnection); return nil })
 }
 
-// change calls f for each selected socket. It ignores sockets that have disconnected meanwhile.
-func (b *Broadcast) change(ctx context.Context, f func(*Socket) error) error {
+// change calls f for each selected socket, and makes the other servers of a cluster do the same. It
+// ignores sockets that have disconnected meanwhile.
+func (b *Broadcast) change(ctx context.Context, k adapter.Kind, rooms []string, flags adapter.Flags, f func(*Socket) error) error {
 	err := ctx.Err()
 	if err != nil {
 		return err
@@ -293,6 +338,9 @@ func (b *Broadcast) change(ctx context.Context, f func(*Socket) error) error {
 		if e := f(s); e != nil && e != ErrDisconnected {
 			err = e
 		}
+	}
+	if e := b.changeAcross(ctx, k, rooms, flags); err == nil {
+		err = e
 	}
 	return err
 }

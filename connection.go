@@ -277,7 +277,7 @@ func (c *connection) connect(namespace string, auth json.RawMessage) {
 		c.negotiate(func() { c.discover(namespace, attempt, auth, p) })
 		return
 	}
-	blocks := c.revision().recovers() && n.local.recovery != nil || n.screens()
+	blocks := c.revision().recovers() && n.local.recovery != nil || n.screens() || n.local.ready() != nil
 	s := newSocket(n, c, auth, p, !blocks && !n.welcomes())
 	switch {
 	case !c.seat(s, attempt):
@@ -376,6 +376,9 @@ func (c *connection) screen(s *Socket) {
 	n := s.nsp
 	if !c.attach(s) {
 		return
+	}
+	if ready := n.local.ready(); ready != nil {
+		await([]<-chan struct{}{ready})
 	}
 	if r := s.recovery(); r != nil {
 		r.claim(s)

@@ -221,6 +221,9 @@ func (s *Server) release(n *Namespace) {
 	if n.refs == 0 && n.parent.Load() != nil && !n.pinned && s.namespaces[n.name] == n {
 		delete(s.namespaces, n.name)
 		s.children--
+		if n.local.link != nil {
+			n.local.link.Close()
+		}
 	}
 }
 

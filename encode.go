@@ -126,6 +126,13 @@ func (n *Namespace) encodeControl(t sio.Type, data []byte) *Encoded {
 	return e
 }
 
+// uncompressed forbids compression. Nobody else may know e yet.
+func (e *Encoded) uncompressed() {
+	for _, m := range e.messages {
+		m.Uncompressed()
+	}
+}
+
 // size is the number of bytes that e counts for in an outbox.
 func (e *Encoded) size() int {
 	size := 0

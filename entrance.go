@@ -87,7 +87,7 @@ func (s *Socket) resume(c *comeback, since uint64) bool {
 // admit lets the socket enter the namespace, unless it is gone.
 func (s *Socket) admit() {
 	admitted, direct, welcomed := false, false, false
-	s.nsp.local.change(s, func(c *change) {
+	pending := s.nsp.local.change(s, func(c *change) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.state != connecting {
@@ -115,6 +115,9 @@ func (s *Socket) admit() {
 	if !admitted {
 		s.close(TransportClose)
 		return
+	}
+	if !direct { // it has rooms, and a goroutine of its own
+		await(pending)
 	}
 	s.nsp.srv.stats.connected.Add(1)
 	if s.recovered {

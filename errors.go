@@ -55,6 +55,9 @@ var (
 	ErrTooManyAcks = errors.New("parley: too many acknowledgements are awaited")
 	// ErrAcknowledged is returned by the second Packet.Ack.
 	ErrAcknowledged = errors.New("parley: packet is already acknowledged")
+	// ErrCluster is wrapped by errors of what other servers of a cluster will not receive. The sockets
+	// of this server have received it.
+	ErrCluster = errors.New("parley: the cluster does not receive it")
 	// ErrServerClosed is returned by Serve after Shutdown.
 	ErrServerClosed = errors.New("parley: server closed")
 )

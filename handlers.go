@@ -38,6 +38,7 @@ type table struct {
 	connect    []registered[func(context.Context, *Socket) error]
 	connection []registered[func(*Socket)]
 	rooms      []registered[func(RoomEvent)]
+	server     map[string][]registered[func(*ServerPacket) error]
 }
 
 // registered is a handler with its registration.
@@ -103,7 +104,7 @@ func (h *handlers) change(f func(*table)) {
 func (h *handlers) empty() bool {
 	t := h.load()
 	return len(t.events)+len(t.any)+len(t.unhandled)+len(t.middleware)+len(t.outgoing)+len(t.disconnect)+
-		len(t.errors)+len(t.connect)+len(t.connection)+len(t.rooms) == 0
+		len(t.errors)+len(t.connect)+len(t.connection)+len(t.rooms)+len(t.server) == 0
 }
 
 // with returns a slice with v added that shares no memory with s.

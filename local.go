@@ -4,20 +4,22 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/internal/fifo"
 	"github.com/parley-go/parley/internal/rooms"
 )
 
 // local holds the sockets of a namespace that are connected to this process, and delivers to them.
 // It is the seam below Namespace and Broadcast: what they do to sockets arrives here as plain data,
-// a selection and an encoded event. Today local stands alone; in a cluster, the other processes
-// will receive the same data.
+// a selection and an encoded event. In a cluster, the other servers receive the same data through
+// link, and member does there what local does here.
 //
 // Locks are taken in the order recovery → news → Socket → rooms.Index. No handler is called while
 // one of them is held.
 type local struct {
 	index    *rooms.Index[*Socket]
-	recovery *recovery // nil: off
+	recovery *recovery    // nil: off
+	link     adapter.Link // to the other servers of a cluster; nil: none
 	news     news
 }
 
@@ -105,8 +107,9 @@ func (l *local) transmit(sel *selection, e *Encoded, volatile bool) (heard []*So
 }
 
 // change calls f to change the rooms of s. Where the order matters (if clients can be recovered, or
-// if OnRoom has handlers), no other change and, for recovery, no delivery happens meanwhile.
-func (l *local) change(s *Socket, f func(c *change)) {
+// if OnRoom has handlers), no other change and, for recovery, no delivery happens meanwhile. The
+// result is what a new member has to await in a cluster.
+func (l *local) change(s *Socket, f func(c *change)) (pending []<-chan struct{}) {
 	c := change{local: l, socket: s, heard: s.nsp.hearsRooms()}
 	r := s.recovery()
 	if r != nil {
@@ -122,9 +125,13 @@ func (l *local) change(s *Socket, f func(c *change)) {
 	if r != nil {
 		r.unlock()
 	}
+	if len(c.touched) > 0 {
+		pending = l.touch(c.touched)
+	}
 	if c.heard {
 		l.news.tell(s.nsp)
 	}
+	return pending
 }
 
 // change is a running change of a socket's rooms.
@@ -132,6 +139,14 @@ type change struct {
 	local  *local
 	socket *Socket
 	heard  bool
+	// touched are the rooms with new members, or without any, if there is a cluster.
+	touched []string
+}
+
+func (c *change) touch(rooms ...string) {
+	if c.local.link != nil {
+		c.touched = append(c.touched, rooms...)
+	}
 }
 
 func (c *change) add(t RoomEventType, room string) {
@@ -144,6 +159,8 @@ func (c *change) add(t RoomEventType, room string) {
 func (c *change) enter(rooms []string) {
 	s := c.socket
 	created := c.local.index.Add(&s.member, rooms...)
+	c.touch(s.ID())
+	c.touch(rooms...)
 	if c.heard && c.local.index.Size(s.ID()) == 1 { // others may be in it already
 		c.add(RoomCreated, s.ID())
 	}
@@ -159,6 +176,7 @@ func (c *change) enter(rooms []string) {
 // remove removes the socket. It returns the rooms that the socket was in.
 func (c *change) remove() (left []string) {
 	left, emptied := c.local.index.Remove(&c.socket.member)
+	c.touch(emptied...)
 	for _, room := range left {
 		c.add(RoomLeft, room)
 	}
@@ -175,6 +193,7 @@ func (c *change) join(room string, limit int) (joined, ok bool) {
 		c.add(RoomCreated, room)
 	}
 	if joined {
+		c.touch(room)
 		c.add(RoomJoined, room)
 		c.socket.comeback.joined(c.local.recovery, room)
 	}
@@ -189,6 +208,7 @@ func (c *change) leave(room string) {
 		c.socket.comeback.parted(c.local.recovery, room)
 	}
 	if emptied {
+		c.touch(room)
 		c.add(RoomDeleted, room)
 	}
 }

@@ -23,6 +23,8 @@ type Namespace struct {
 	local  local
 	ackIDs atomic.Int64
 
+	serverEvents queue // of other servers
+
 	// Guarded by srv.mu.
 	refs    int           // sockets, including those that are connecting and those that may come back
 	pinned  bool          // Of was called: the namespace stays even without sockets
@@ -35,6 +37,9 @@ func newNamespace(srv *Server, name string) *Namespace {
 	n.local.index = rooms.New[*Socket]()
 	if o := srv.opts.Recovery; o != nil {
 		n.local.recovery = newRecovery(o, func() { srv.release(n) })
+	}
+	if c := srv.opts.Cluster; c != nil {
+		n.local.link = c.Open(name, member{n})
 	}
 	return n
 }

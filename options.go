@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/engine"
@@ -25,7 +26,7 @@ import (
 //
 // Settings of the parley program have the same names as these fields. The fields are grouped:
 //
-//   - the whole server: Path, Parser, Recovery, Logger
+//   - the whole server: Path, Parser, Recovery, Cluster, Logger
 //   - which clients may connect: CORS, AllowRequest, AllowEIO3
 //   - who a client is: Authorize, IdentityGrace
 //   - information about a client: ClientAddress, ClientSecure, ConnContext, KeepHeaders
@@ -44,6 +45,9 @@ type Options struct {
 	// Recovery lets clients that come back after a short disconnection continue where they were.
 	// Nil, the default, turns it off.
 	Recovery *Recovery
+	// Cluster, if not nil, connects this server to others, so that what it sends reaches the sockets of
+	// all of them; see package adapter. It belongs to this server, which closes it in Shutdown.
+	Cluster adapter.Cluster
 	// Logger logs the errors of handlers and of the server itself. Nil means slog.Default().
 	Logger *slog.Logger
 
@@ -304,6 +308,14 @@ func (o Options) withDefaults() (Options, error) {
 // maxOutbox returns MaxOutbox or its default.
 func (o *Options) maxOutbox() int { return orDefault(o.MaxOutbox, 1<<20) }
 
+// idSuffix ends the ids of sessions and sockets. In a cluster it tells whose they are.
+func (o *Options) idSuffix() string {
+	if o.Cluster == nil {
+		return ""
+	}
+	return "." + o.Cluster.Self().Tag
+}
+
 // limits returns the limits of the packet codec.
 func (o *Options) limits() *sio.Limits {
 	return &sio.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth}
@@ -333,6 +345,9 @@ func (o *Options) engine() engine.Options {
 		ClientAddress: o.ClientAddress,
 		ClientSecure:  o.ClientSecure,
 		Logger:        o.Logger,
+	}
+	if o.Cluster != nil {
+		e.IDSuffix = o.idSuffix()
 	}
 	if o.ConnContext != nil {
 		e.Context = func(r *http.Request) context.Context {

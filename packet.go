@@ -38,6 +38,21 @@ func (p *payload) elements(dst [][]byte) [][]byte {
 
 func (p *payload) raw() []json.RawMessage { return sio.RawArgs(p.elements(nil)) }
 
+func (p *payload) decode(into []any) error {
+	var few [4][]byte
+	return asBadPayload(sio.DecodeArgs(p.elements(few[:0]), p.attachments, into))
+}
+
+func (p *payload) decodeArg(i int, into any) error {
+	var few [4][]byte
+	return asBadPayload(sio.DecodeArg(p.elements(few[:0]), p.attachments, i, into))
+}
+
+func (p *payload) values() ([]any, error) {
+	values, err := sio.ArgValues(p.elements(nil), p.attachments)
+	return values, asBadPayload(err)
+}
+
 // badPayload is the error for an argument that does not have the type that its handler expects.
 type badPayload struct{ *sio.ArgError }
 
@@ -81,22 +96,19 @@ func (p *Packet) Args() []json.RawMessage { return p.payload.raw() }
 // Binary accept binary data. If an argument is missing, its variable stays unchanged; extra
 // arguments are ignored. A handler may return the error: the client then receives CodeBadPayload.
 func (p *Packet) Decode(into ...any) error {
-	var few [4][]byte
-	return asBadPayload(sio.DecodeArgs(p.payload.elements(few[:0]), p.payload.attachments, into))
+	return p.payload.decode(into)
 }
 
 // DecodeArg decodes the argument with index i, from 0, into a pointer, as Decode does. Here, a
 // missing argument is an error too.
 func (p *Packet) DecodeArg(i int, into any) error {
-	var few [4][]byte
-	return asBadPayload(sio.DecodeArg(p.payload.elements(few[:0]), p.payload.attachments, i, into))
+	return p.payload.decodeArg(i, into)
 }
 
 // Values returns the arguments decoded as encoding/json decodes into an any, with binary data as
 // Binary. You can pass them to Emit.
 func (p *Packet) Values() ([]any, error) {
-	values, err := sio.ArgValues(p.payload.elements(nil), p.payload.attachments)
-	return values, asBadPayload(err)
+	return p.payload.values()
 }
 
 // WantsAck reports whether the client asked for an acknowledgement and has not received one.

@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/internal/engine"
+	"github.com/parley-go/parley/internal/sio"
 )
 
 // recovery lets clients continue after a lost connection. It keeps each event in a log, except
@@ -52,6 +54,7 @@ type recovery struct {
 	// order decides what the socket has missed. It guards the fields below.
 	mu        sync.Mutex
 	last      uint64   // offset of the newest event
+	hole      uint64   // the newest event when events of other servers were lost
 	log       []record // oldest first
 	bytes     int      // of log
 	comebacks map[string]*comeback
@@ -126,6 +129,27 @@ func (r *recovery) mark(b *Broadcast, args []any) []any {
 		return args
 	}
 	return append(slices.Clip(args), r.placeholder)
+}
+
+// placeholderFor returns the placeholder that mark would append to an event of several servers, or "".
+func (r *recovery) placeholderFor(m *adapter.Message) string {
+	if r == nil || m.Flags&adapter.Volatile != 0 &&
+		(m.Data[len(m.Data)-2] != '"' || len(sio.EventArgs(nil, m.Data)) == 0) {
+		return ""
+	}
+	return r.placeholder
+}
+
+// gap notes that events of other servers may have been lost. Whoever is away could have missed them.
+func (r *recovery) gap() {
+	r.mu.Lock()
+	defer r.unlock()
+	r.hole = r.last
+	for _, c := range r.comebacks {
+		if !c.live {
+			r.dropLocked(c)
+		}
+	}
 }
 
 // isString reports whether v is a string in JSON.
@@ -322,7 +346,7 @@ func (r *recovery) claim(s *Socket) {
 	case c.claimant != s: // a later attempt took over, or the client may no longer come back
 	case c.socket != nil: // s is gone before the old socket is
 		r.disclaimLocked(c, s)
-	case since > r.last || since < c.floor || since+1 < r.firstLocked() || time.Since(c.left) > r.opts.MaxDisconnection:
+	case since > r.last || since < r.hole || since < c.floor || since+1 < r.firstLocked() || time.Since(c.left) > r.opts.MaxDisconnection:
 		r.dropLocked(c) // it will never be possible again
 	case !s.resume(c, since):
 		r.disclaimLocked(c, s)

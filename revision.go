@@ -72,7 +72,7 @@ func queryObject(query string) []byte {
 func (r revision) socketID(n *Namespace, session *engine.Session) string {
 	switch {
 	case r == revision5:
-		return engine.NewID() // the session's id is a secret
+		return engine.NewID() + n.srv.idSuffix // the session's id is a secret
 	case n.name == "/":
 		return session.ID()
 	}

@@ -36,6 +36,7 @@ type Server struct {
 	// listened is set when someone wants to see all outgoing events. That has a cost.
 	listened atomic.Bool
 	seed     maphash.Seed
+	idSuffix string // see Options.idSuffix
 
 	mu         sync.RWMutex
 	namespaces map[string]*Namespace
@@ -60,6 +61,7 @@ func New(o *Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, limits: opts.limits(), log: opts.Logger, namespaces: map[string]*Namespace{}, seed: maphash.MakeSeed()}
 	s.notices = notice.New(s.log)
+	s.idSuffix = opts.idSuffix()
 	s.proofs.grace = opts.IdentityGrace
 	eo := opts.engine()
 	eo.Open = func(session *engine.Session) engine.Handler { return newConnection(s, session) }
@@ -115,6 +117,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 
+	if c := s.opts.Cluster; c != nil {
+		c.Drain()
+	}
 	s.engine.Drain()
 	for _, n := range all {
 		for _, socket := range n.local.index.All(nil, nil) {
@@ -132,6 +137,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = werr
 	}
 	s.workers.close()
+	if c := s.opts.Cluster; c != nil {
+		if cerr := c.Close(); err == nil {
+			err = cerr
+		}
+	}
 	return err
 }
 

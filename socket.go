@@ -165,12 +165,21 @@ func (s *Socket) OnError(f func(s *Socket, err error)) *Registration { return s.
 
 // Join puts the socket into rooms. While middleware runs, it only records the rooms; the socket
 // joins them when it is connected. The error is ErrTooManyRooms or ErrDisconnected.
+//
+// In a cluster, the first socket of this server in a room makes Join wait until this server receives
+// what others send to the room, for one second at most.
 func (s *Socket) Join(rooms ...string) error {
+	pending, err := s.join(rooms)
+	await(pending)
+	return err
+}
+
+// join is Join without waiting for the cluster: that is pending.
+func (s *Socket) join(rooms []string) (pending []<-chan struct{}, err error) {
 	if early, err := s.joinEarly(rooms); early {
-		return err
+		return nil, err
 	}
-	var err error
-	s.nsp.local.change(s, func(c *change) {
+	pending = s.nsp.local.change(s, func(c *change) {
 		for _, room := range rooms {
 			joined, ok := c.join(room, s.nsp.srv.opts.MaxRooms)
 			if !ok {
@@ -182,7 +191,7 @@ func (s *Socket) Join(rooms ...string) error {
 			}
 		}
 	})
-	return err
+	return pending, err
 }
 
 // joinEarly records the rooms of a socket that has not entered yet. It reports false if the socket

@@ -17,6 +17,9 @@ type Cluster interface {
 	// Nodes describes all servers that are known to be alive, this one first.
 	Nodes() []Node
 
+	// Drain tells the others that this server is about to leave.
+	Drain()
+
 	// Close tells the others that this server leaves, and releases everything.
 	Close() error
 }
@@ -38,6 +41,10 @@ type Link interface {
 	// The result is closed when the socket will receive what others send to the room from then on. Nil
 	// means at once, or that waiting is useless because the bus is down.
 	Touch(room string) <-chan struct{}
+
+	// Ready is what the first sockets of the namespace have to wait for: it is closed when they will
+	// receive what others send to all sockets. Nil means as with Touch.
+	Ready() <-chan struct{}
 
 	// Close disconnects the namespace. What arrives later is dropped.
 	Close()

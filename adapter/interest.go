@@ -57,10 +57,7 @@ func (i *interest) touch(room string) <-chan struct{} {
 	if _, known := t.rooms[room]; !known {
 		t.rooms[room] = false
 	}
-	if active := t.listening.Active(); !n.down.Load() && !isClosed(active) && !n.careless.noWait {
-		return active
-	}
-	return nil
+	return n.awaited(t.listening)
 }
 
 // expire stops listening to topics whose rooms have had no members for long enough.

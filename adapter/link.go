@@ -53,6 +53,19 @@ func (l *link) Close() {
 	l.interest.close()
 }
 
+// Ready implements Link.
+func (l *link) Ready() <-chan struct{} {
+	return l.native.awaited(l.heard)
+}
+
+// awaited returns what a new member has to wait for before it hears a topic.
+func (n *Native) awaited(l Listening) <-chan struct{} {
+	if active := l.Active(); !n.down.Load() && !isClosed(active) && !n.careless.noWait {
+		return active
+	}
+	return nil
+}
+
 // Touch implements Link.
 func (l *link) Touch(room string) <-chan struct{} { return l.interest.touch(room) }
 
@@ -257,6 +270,7 @@ func (n *Native) answered(m *Message) {
 	if d == nil {
 		return // it is dead to us, or has answered already
 	}
+	a.Name = d.name
 	switch m.Kind {
 	case ClientCount:
 		d.counted = true

@@ -69,6 +69,7 @@ type Message struct {
 // Answer is one answer to a Call.
 type Answer struct {
 	Node        NodeID // zero if the wire does not say
+	Name        string // of the server; empty if the wire does not say
 	Kind        Kind   // ClientAnswer, Sockets, ServerAnswer or Done
 	Count       int    // of Count
 	Data        []byte // of ClientAnswer and ServerAnswer: a JSON array

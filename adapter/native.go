@@ -184,12 +184,12 @@ func (n *Native) Nodes() []Node {
 	return nodes
 }
 
-// Drain tells the others that this server is about to leave.
+// Drain implements Cluster.
 func (n *Native) Drain() {
 	n.mu.Lock()
 	n.self.Draining = true
 	n.mu.Unlock()
-	n.announce(beat)
+	n.announce(beat, "c")
 }
 
 // Join waits until the server is connected and the others have had the time to answer. The error is
@@ -248,12 +248,12 @@ func (n *Native) publish(topic string, m *Message) error {
 	return err
 }
 
-// announce publishes hello or beat.
-func (n *Native) announce(k Kind) {
+// announce publishes hello or beat to a topic.
+func (n *Native) announce(k Kind, topic string) {
 	r := report{Node: n.Self()}
 	n.mu.Lock()
 	r.Dropped = n.dropped
-	if n.probed.IsZero() {
+	if topic == "c" && n.probed.IsZero() {
 		n.probed = time.Now()
 	}
 	n.mu.Unlock()
@@ -261,7 +261,7 @@ func (n *Native) announce(k Kind) {
 	if err != nil {
 		panic(err) // strings and numbers
 	}
-	_ = n.publish("c", &Message{Kind: k, Data: data})
+	_ = n.publish(topic, &Message{Kind: k, Data: data})
 }
 
 // live says that the server is alive, and notices who is not.
@@ -272,7 +272,7 @@ func (n *Native) live() {
 	case <-n.done:
 		return
 	}
-	n.announce(hello)
+	n.announce(hello, "c")
 	tick := time.NewTicker(n.opts.Beat / 2)
 	defer tick.Stop()
 	for i := 1; ; i++ {
@@ -282,7 +282,7 @@ func (n *Native) live() {
 		case <-tick.C:
 		}
 		if i%2 == 0 && !n.isRefused() {
-			n.announce(beat)
+			n.announce(beat, "c")
 		}
 		n.check()
 	}
@@ -336,7 +336,7 @@ func (n *Native) state(s State) {
 		n.mu.Unlock()
 		n.down.Store(false)
 		n.log.Info("the connection to the cluster is back")
-		n.announce(hello)
+		n.announce(hello, "c")
 	}
 	n.gap()
 }
@@ -459,7 +459,7 @@ func (n *Native) meet(m *Message) {
 		n.gap()
 	}
 	if m.Kind == hello {
-		n.announce(beat)
+		n.announce(beat, "n/"+m.Node.String())
 	}
 }
 

@@ -39,6 +39,7 @@ type Socket struct {
 func NewSpace(c adapter.Cluster, name string) *Space {
 	s := &Space{sockets: map[string]*Socket{}, markers: map[string]bool{}}
 	s.Link = c.Open(name, s)
+	wait(s.Link.Ready())
 	wait(s.Link.Touch(flushRoom))
 	return s
 }

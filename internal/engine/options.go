@@ -20,6 +20,8 @@ import (
 // Options configures a Server. For durations and limits, zero means the default. A negative value
 // means no limit, where that is possible.
 type Options struct {
+	IDSuffix string // ends the id of each session
+
 	PingInterval   time.Duration // between a pong and the next ping; 25 s
 	PingTimeout    time.Duration // for the pong; 20 s
 	UpgradeTimeout time.Duration // from the candidate's handshake to its upgrade packet; 10 s

@@ -279,7 +279,7 @@ func (s *Server) newSession(r *http.Request, q query, t transport) (*Session, *r
 	if refusal != nil {
 		return nil, refusal
 	}
-	session := &Session{id: NewID(), srv: s, info: info, transport: t}
+	session := &Session{id: NewID() + s.opts.IDSuffix, srv: s, info: info, transport: t}
 	session.protocol, _ = s.opts.protocol(q.eio) // verified
 	if info.Address = address; address != r.RemoteAddr {
 		info.Address = strings.Clone(address) // it may be part of a header, which need not stay in memory
