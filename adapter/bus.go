@@ -11,11 +11,11 @@ type Bus interface {
 	Publish(topic string, data []byte) error
 
 	// Listen calls deliver with everything that is published to the topic, until the Listening is
-	// closed. There is one goroutine for all calls of a bus. Listening goes on after the connection
+	// closed. A bus makes one call at a time. Listening goes on after the connection
 	// was lost and restored. deliver must not block, and must not change data, but may keep it.
 	Listen(topic string, deliver func(data []byte)) Listening
 
-	// Watch calls f when the state of the bus changes, from the same goroutine as deliver.
+	// Watch calls f when the state of the bus changes, never at the same time as deliver.
 	Watch(f func(State)) (stop func())
 
 	Caps() Caps
@@ -37,9 +37,10 @@ type Listening interface {
 type State uint8
 
 const (
-	Down State = iota + 1 // the connection is lost; what others publish meanwhile does not arrive
-	Up                    // the connection is restored, and listens to everything again
-	Lost                  // messages were lost, although the connection was there
+	Down   State = iota + 1 // the connection is lost; what others publish meanwhile does not arrive
+	Up                      // the connection is restored, and listens to everything again
+	Lost                    // messages were lost, although the connection was there
+	Unsent                  // messages that Publish had accepted were not sent
 )
 
 // Caps says what a bus can do.

@@ -326,6 +326,11 @@ func (n *Native) dropLocked(id NodeID) {
 // state receives news about the bus.
 func (n *Native) state(s State) {
 	switch s {
+	case Unsent:
+		n.mu.Lock()
+		n.dropped++
+		n.mu.Unlock()
+		return
 	case Down:
 		n.down.Store(true)
 		n.log.Warn("the connection to the cluster is lost")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,18 +73,19 @@ func TestJoinNeedsTheBus(t *testing.T) {
 // deaf is a bus that delivers nothing, and says nothing about it, until it is connected again.
 type deaf struct {
 	*adapter.MemoryBus
-	deaf, reconnected bool
+	deaf, reconnected atomic.Bool
 }
 
 func (d *deaf) Publish(topic string, data []byte) error {
-	if d.deaf {
+	if d.deaf.Load() {
 		return nil
 	}
 	return d.MemoryBus.Publish(topic, data)
 }
 
 func (d *deaf) Reconnect() {
-	d.deaf, d.reconnected = false, true
+	d.deaf.Store(false)
+	d.reconnected.Store(true)
 	d.Cut(true)
 	d.Cut(false)
 }
@@ -95,13 +97,13 @@ func TestEcho(t *testing.T) {
 		n := connect(t, bus, "a")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if bus.reconnected {
+		if bus.reconnected.Load() {
 			t.Fatal("it connected again for no reason")
 		}
-		bus.deaf = true
+		bus.deaf.Store(true)
 		time.Sleep(8 * time.Second)
 		synctest.Wait()
-		if !bus.reconnected || n.Gaps() == 0 {
+		if !bus.reconnected.Load() || n.Gaps() == 0 {
 			t.Errorf("it did not notice; gaps: %d", n.Gaps())
 		}
 	})
@@ -110,11 +112,11 @@ func TestEcho(t *testing.T) {
 // refusing is a bus whose queue is full.
 type refusing struct {
 	*adapter.MemoryBus
-	full bool
+	full atomic.Bool
 }
 
 func (r *refusing) Publish(topic string, data []byte) error {
-	if r.full {
+	if r.full.Load() {
 		return adapter.ErrFull
 	}
 	return r.MemoryBus.Publish(topic, data)
@@ -128,11 +130,11 @@ func TestSenderTellsOfItsGap(t *testing.T) {
 		a := adaptertest.NewSpace(connect(t, bus, "a"), "/")
 		b := adaptertest.NewSpace(connect(t, net.Connect(), "b"), "/")
 		time.Sleep(5 * time.Second)
-		bus.full = true
+		bus.full.Store(true)
 		if err := a.Emit(adapter.Selection{}, "lost"); !errors.Is(err, adapter.ErrFull) {
 			t.Errorf("the sender's error is %v", err)
 		}
-		bus.full = false
+		bus.full.Store(false)
 		if b.Gaps() != 0 {
 			t.Fatal("too early")
 		}

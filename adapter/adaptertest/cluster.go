@@ -442,6 +442,7 @@ func foreignID(t TB, s Servers) {
 	flush(t, spaces)
 	guest.Join(id)
 	emit(t, spaces[0], in(id), "2")
+	flush(t, spaces)
 	emit(t, spaces[1], in(id), "3")
 	flush(t, spaces)
 	guest.Leave(id)

@@ -1,0 +1,187 @@
+package redis_test
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/goleak"
+
+	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/adaptertest"
+	"github.com/parley-go/parley/adapter/redis"
+	"github.com/parley-go/parley/adapter/redis/redistest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func connect(t *testing.T, s *redistest.Server) *redis.Bus {
+	t.Helper()
+	b, err := redis.New(rueidis.ClientOption{InitAddress: []string{s.Addr}}, &redis.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+func TestBus(t *testing.T) {
+	server := redistest.Start(t)
+	adaptertest.RunBus(t, func(t *testing.T) adaptertest.Network {
+		return adaptertest.Network{Connect: func() adapter.Bus { return connect(t, server) }}
+	})
+}
+
+func TestCluster(t *testing.T) {
+	server := redistest.Start(t)
+	n := 0
+	adaptertest.RunCluster(t, nil, func(t *testing.T) adaptertest.Servers {
+		n++
+		prefix := fmt.Sprintf("test%d:", n)
+		return adaptertest.Servers{Steps: 300, Start: func(name string) adapter.Cluster {
+			b, err := redis.New(rueidis.ClientOption{InitAddress: []string{server.Addr}}, &redis.Options{Logger: quiet, Prefix: prefix})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := adapter.New(b, &adapter.Options{Name: name, Logger: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}}
+	})
+}
+
+// states collects what a bus says about itself.
+type states struct {
+	mu  sync.Mutex
+	all []adapter.State
+}
+
+func watch(b adapter.Bus) *states {
+	s := &states{}
+	b.Watch(func(state adapter.State) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.all = append(s.all, state)
+	})
+	return s
+}
+
+func (s *states) saw(want adapter.State) func() bool {
+	return func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Contains(s.all, want)
+	}
+}
+
+func (s *states) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = nil
+}
+
+// hears waits until what is published to a topic arrives.
+func hears(t *testing.T, from, to adapter.Bus, topic string) {
+	t.Helper()
+	heard := make(chan string, 1000)
+	l := to.Listen(topic, func(data []byte) {
+		select {
+		case heard <- string(data):
+		default:
+		}
+	})
+	defer l.Close()
+	<-l.Active()
+	adaptertest.Eventually(t, "the message", func() bool {
+		if err := from.Publish(topic, []byte("word")); err != nil {
+			t.Logf("publish: %v", err)
+		}
+		select {
+		case <-heard:
+			return true
+		case <-time.After(100 * time.Millisecond):
+			return false
+		}
+	})
+}
+
+// Whatever ends a connection, it comes back, and both the receiver and the sender know of the hole.
+func TestConnectionLost(t *testing.T) {
+	for name, hit := range map[string]func(*redistest.Server){
+		"killed":     func(s *redistest.Server) { s.Restart() },
+		"subscriber": func(s *redistest.Server) { s.Do("CLIENT KILL TYPE pubsub") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			a, b := connect(t, server), connect(t, server)
+			kept := make(chan struct{}, 1000)
+			l := b.Listen("kept", func([]byte) {
+				select {
+				case kept <- struct{}{}:
+				default:
+				}
+			})
+			<-l.Active()
+			for range 2 {
+				seen := watch(b)
+				hit(server)
+				adaptertest.Eventually(t, "Down", seen.saw(adapter.Down))
+				adaptertest.Eventually(t, "Up", seen.saw(adapter.Up))
+				hears(t, a, b, "new")
+				adaptertest.Eventually(t, "what was listened to before", func() bool {
+					_ = a.Publish("kept", []byte("word"))
+					select {
+					case <-kept:
+						return true
+					case <-time.After(50 * time.Millisecond):
+						return false
+					}
+				})
+			}
+		})
+	}
+}
+
+// A server that hangs makes Publish neither wait nor pile up without bounds.
+func TestRedisHangs(t *testing.T) {
+	server := redistest.Start(t)
+	b, err := redis.New(rueidis.ClientOption{InitAddress: []string{server.Addr}, ConnWriteTimeout: time.Second},
+		&redis.Options{Logger: quiet, MaxQueue: 1 << 20, MaxAge: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	seen := watch(b)
+	server.Pause()
+	defer server.Resume()
+	refused := 0
+	for range 200 {
+		switch err := b.Publish("topic", make([]byte, 64<<10)); err {
+		case nil:
+		case adapter.ErrFull:
+			refused++
+		default:
+			t.Fatal(err)
+		}
+	}
+	if refused == 0 {
+		t.Error("12 MB were queued, of 1 MB allowed")
+	}
+	adaptertest.Eventually(t, "that messages were not sent", seen.saw(adapter.Unsent))
+	server.Resume()
+	hears(t, b, b, "after")
+}
+
+func TestNoRedis(t *testing.T) {
+	if _, err := redis.New(rueidis.ClientOption{InitAddress: []string{"127.0.0.1:1"}}, nil); err == nil {
+		t.Error("a Redis that does not exist was accepted")
+	}
+}
