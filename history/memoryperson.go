@@ -67,7 +67,7 @@ func (s *Memory) Merge(ctx context.Context, visitor, user string, note func(room
 		return nil, err
 	}
 	err = s.write(ctx, "merge", func(now int64) error {
-		v, known := s.people[visitor]
+		v := s.people[visitor]
 		if err := v.CanBecome(user, s.people[user]); err != nil {
 			return err
 		}
@@ -93,9 +93,6 @@ func (s *Memory) Merge(ctx context.Context, visitor, user string, note func(room
 			s.changedLocked(r)
 			s.logLocked(RoomChanged, r.name, s.change, 0)
 			updated[i].Changed = true
-		}
-		if !known && len(rooms) == 0 {
-			return nil
 		}
 		s.putLocked(Person{UserID: visitor}, now) // cannot fail, nor can the next
 		s.putLocked(Person{UserID: user}, now)

@@ -221,6 +221,9 @@ type People interface {
 	// does nothing. If the visitor was merged into somebody else or is verified, or if the user was
 	// merged itself, the error is ErrConflict. What the visitor has read, the user has read.
 	//
+	// It records that they are one even if neither has a conversation: the visitor may have written in
+	// free rooms, and an erasure of the user must find that.
+	//
 	// Messages keep the visitor's id as their author: whether a message is a user's own must be
 	// decided by Identities. If the user repeats the append of a message that it has sent as the
 	// visitor, with the same client id, the store finds the original.

@@ -149,8 +149,13 @@ func testErasePerson(t *testing.T, store personEraser) {
 	begin("a", "ann")
 	begin("v", "v_1")
 	begin("b", "bob")
-	if _, err := store.Merge(ctx, "v_1", "ann", func(string) *history.Draft { return nil }); err != nil {
-		t.Fatal(err)
+	free := draft("free", 1) // where it has no conversation
+	free.UserID = "v_2"
+	mustAppend(t, store, free)
+	for _, visitor := range []string{"v_1", "v_2"} {
+		if _, err := store.Merge(ctx, visitor, "ann", func(string) *history.Draft { return nil }); err != nil {
+			t.Fatal(err)
+		}
 	}
 	seen, err := store.ChangedRooms(ctx, 0, 10, history.Member{})
 	if err != nil {
@@ -158,8 +163,8 @@ func testErasePerson(t *testing.T, store personEraser) {
 	}
 	e, err := store.EraseUser(ctx, "ann")
 	slices.Sort(e.Rooms)
-	if err != nil || !slices.Equal(e.Rooms, []string{"a", "v"}) || e.Messages != 4 || len(e.Changed) != 1 {
-		t.Errorf("erased %+v, %v", e, err) // the tombstone is what ann wrote into the notes of bob
+	if err != nil || !slices.Equal(e.Rooms, []string{"a", "v"}) || e.Messages != 4 || len(e.Changed) != 2 {
+		t.Errorf("erased %+v, %v", e, err) // the tombstones are what ann wrote into the notes of bob, and v_2 into a free room
 	}
 	for _, room := range []string{"a", "v"} {
 		if r, err := store.Room(ctx, room, history.Member{}); !errors.Is(err, history.ErrNotFound) {

@@ -124,7 +124,7 @@ func (b *batch) merge(ctx context.Context, visitor, user string, note func(room 
 		return nil, refused{err}
 	}
 	names, err := b.conversationsOf(ctx, visitor)
-	if err != nil || v.UserID == "" && len(names) == 0 {
+	if err != nil {
 		return nil, err
 	}
 	notes := make([]*history.Draft, len(names)) // all are valid, or nothing changes
