@@ -26,7 +26,7 @@ func TestEnvelope(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Data == nil || len(got.Data) == 0 {
+		if len(got.Data) == 0 {
 			got.Data = m.Data
 		}
 		if !reflect.DeepEqual(got, m) {

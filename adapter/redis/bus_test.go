@@ -82,12 +82,6 @@ func (s *states) saw(want adapter.State) func() bool {
 	}
 }
 
-func (s *states) clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all = nil
-}
-
 // hears waits until what is published to a topic arrives.
 func hears(t *testing.T, from, to adapter.Bus, topic string) {
 	t.Helper()
