@@ -3,6 +3,7 @@
 package adaptertest
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -135,9 +136,13 @@ func (s *Space) Handle(f func(data []byte) (answer []byte, handled bool)) {
 	s.handler = f
 }
 
-// Emit sends an event to the sockets of all servers.
-func (s *Space) Emit(to adapter.Selection, data string) error {
-	m := &adapter.Message{Kind: adapter.Broadcast, Selection: to, Data: []byte(data)}
+// Emit sends an event with a text to the sockets of all servers. They hear the text.
+func (s *Space) Emit(to adapter.Selection, text string) error {
+	data, err := json.Marshal([]string{"event", text})
+	if err != nil {
+		return err
+	}
+	m := &adapter.Message{Kind: adapter.Broadcast, Selection: to, Data: data}
 	s.Deliver(m)
 	return s.Link.Publish(m)
 }
@@ -179,7 +184,7 @@ func (s *Space) Has(room string) bool {
 func (s *Space) Deliver(m *adapter.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := string(m.Data)
+	text := textOf(m.Data)
 	if slices.Equal(m.Rooms, []string{flushRoom}) {
 		s.markers[text] = true
 	}
@@ -189,6 +194,16 @@ func (s *Space) Deliver(m *adapter.Message) {
 	for _, k := range s.chooseLocked(m.Selection) {
 		k.heard = append(k.heard, text)
 	}
+}
+
+// textOf returns the first argument of an event, if it is a text.
+func textOf(data []byte) string {
+	var args []json.RawMessage
+	var text string
+	if json.Unmarshal(data, &args) != nil || len(args) < 2 || json.Unmarshal(args[1], &text) != nil {
+		return string(data)
+	}
+	return text
 }
 
 // DeliverAck implements adapter.Local.

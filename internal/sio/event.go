@@ -18,12 +18,42 @@ func EventName(data []byte) []byte {
 	if i >= len(data) {
 		return nil
 	}
-	if data[i] == '"' {
-		raw, _ := stringToken(data, i)
+	return Text(data[i:skipValue(data, i)])
+}
+
+// Text returns the text of a string, or what JavaScript's String makes of a number. It aliases value
+// unless it had to be rewritten.
+func Text(value []byte) []byte {
+	if len(value) > 0 && value[0] == '"' {
+		raw, _ := stringToken(value, 0)
 		return unescape(raw)
 	}
-	end := skipValue(data, i)
-	return numberName(data[i:end])
+	return numberName(value)
+}
+
+// Members calls f with the names and values of an object's members. They alias data unless a name has
+// escapes.
+func Members(data []byte, f func(name, value []byte)) {
+	i := jsonscan.SkipSpace(data, 0)
+	if i >= len(data) || data[i] != '{' {
+		return
+	}
+	for {
+		i = jsonscan.SkipSpace(data, i+1)
+		if i >= len(data) || data[i] != '"' {
+			return
+		}
+		raw, end := stringToken(data, i)
+		i = jsonscan.SkipSpace(data, jsonscan.SkipSpace(data, end)+1) // after the colon
+		if i >= len(data) {
+			return
+		}
+		end = skipValue(data, i)
+		f(unescape(raw), data[i:end:end])
+		if i = jsonscan.SkipSpace(data, end); i >= len(data) || data[i] != ',' {
+			return
+		}
+	}
 }
 
 // unescape returns raw itself if it has no escapes.

@@ -1,11 +1,10 @@
-package redis
+package pubsub
 
 import (
 	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -13,58 +12,60 @@ import (
 	"github.com/parley-go/parley/adapter"
 )
 
-// listening implements adapter.Listening.
-type listening struct {
-	bus     *Bus
-	topic   string
-	deliver func([]byte)
+// Subscription implements adapter.Listening.
+type Subscription struct {
+	conn    *Conn
+	name    name
+	deliver func(channel string, data []byte)
 	active  <-chan struct{}
-	closed  bool // guarded by bus.mu
+	closed  bool // guarded by conn.mu
 }
 
 // Active implements adapter.Listening.
-func (l *listening) Active() <-chan struct{} { return l.active }
+func (l *Subscription) Active() <-chan struct{} { return l.active }
 
-// Listen implements adapter.Bus.
-func (b *Bus) Listen(topic string, deliver func([]byte)) adapter.Listening {
+// Subscribe calls deliver with what is published to a channel, or to all whose names match a pattern.
+// It makes one call at a time.
+func (b *Conn) Subscribe(text string, pattern bool, deliver func(channel string, data []byte)) *Subscription {
+	topic := name{text, pattern}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := b.topics[topic]
+	c := b.subs[topic]
 	if c == nil {
-		c = &channel{active: make(chan struct{})}
-		b.topics[topic] = c
+		c = &subscribed{active: make(chan struct{})}
+		b.subs[topic] = c
 	}
-	l := &listening{bus: b, topic: topic, deliver: deliver, active: c.active}
+	l := &Subscription{conn: b, name: topic, deliver: deliver, active: c.active}
 	c.listeners = append(slices.Clip(c.listeners), l)
 	b.stirLocked(topic)
 	return l
 }
 
 // Close implements adapter.Listening.
-func (l *listening) Close() {
-	b := l.bus
+func (l *Subscription) Close() {
+	b := l.conn
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if l.closed {
 		return
 	}
 	l.closed = true
-	c := b.topics[l.topic]
-	c.listeners = slices.DeleteFunc(slices.Clone(c.listeners), func(other *listening) bool { return other == l })
-	b.stirLocked(l.topic)
+	c := b.subs[l.name]
+	c.listeners = slices.DeleteFunc(slices.Clone(c.listeners), func(other *Subscription) bool { return other == l })
+	b.stirLocked(l.name)
 }
 
-// stirLocked makes the receiving goroutine look at a channel.
-func (b *Bus) stirLocked(topic string) {
+// stirLocked makes the receiving goroutine look at a channel or pattern.
+func (b *Conn) stirLocked(topic name) {
 	b.dirty = append(b.dirty, topic)
 	signal(b.stirred)
 }
 
-// change is a batch of channels to subscribe and to unsubscribe.
-type change struct{ add, remove []string }
+// change is a batch to subscribe and to unsubscribe.
+type change struct{ add, remove []name }
 
 // nextChange returns what has to change on the current connection.
-func (b *Bus) nextChange() (next change) {
+func (b *Conn) nextChange() (next change) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := 0
@@ -73,7 +74,7 @@ func (b *Bus) nextChange() (next change) {
 			break
 		}
 		n++
-		switch c := b.topics[topic]; {
+		switch c := b.subs[topic]; {
 		case c == nil:
 		case len(c.listeners) > 0 && !c.heard:
 			c.heard = true // it will be, or the connection ends
@@ -81,9 +82,9 @@ func (b *Bus) nextChange() (next change) {
 		case len(c.listeners) == 0 && c.heard:
 			c.heard = false
 			next.remove = append(next.remove, topic)
-			delete(b.topics, topic)
+			delete(b.subs, topic)
 		case len(c.listeners) == 0:
-			delete(b.topics, topic)
+			delete(b.subs, topic)
 		}
 	}
 	if b.dirty = b.dirty[n:]; len(b.dirty) == 0 {
@@ -95,7 +96,7 @@ func (b *Bus) nextChange() (next change) {
 }
 
 // receive keeps a connection that receives, until the bus is closed.
-func (b *Bus) receive() {
+func (b *Conn) receive() {
 	for first, pause := true, time.Duration(0); ; first = false {
 		select {
 		case <-b.done:
@@ -126,12 +127,18 @@ func (b *Bus) receive() {
 
 // hear receives on one connection until that ends. again says that there was one before. connected
 // reports whether everything was subscribed.
-func (b *Bus) hear(again bool) (connected bool, err error) {
+func (b *Conn) hear(again bool) (connected bool, err error) {
 	conn, release := b.client.Dedicate()
 	defer release()
 	confirmed := make(chan string, 4*maxChannels)
 	lost := conn.SetPubSubHooks(rueidis.PubSubHooks{
-		OnMessage: func(m rueidis.PubSubMessage) { b.deliver(strings.TrimPrefix(m.Channel, b.opts.Prefix), m.Message) },
+		OnMessage: func(m rueidis.PubSubMessage) {
+			if m.Pattern != "" {
+				b.deliver(name{m.Pattern, true}, m.Channel, m.Message)
+			} else {
+				b.deliver(name{m.Channel, false}, m.Channel, m.Message)
+			}
+		},
 		OnSubscription: func(s rueidis.PubSubSubscription) {
 			select {
 			case confirmed <- s.Channel:
@@ -142,7 +149,7 @@ func (b *Bus) hear(again bool) (connected bool, err error) {
 	b.mu.Lock()
 	b.deaf = conn.Close
 	b.dirty = nil
-	for topic, c := range b.topics {
+	for topic, c := range b.subs {
 		c.heard = false
 		b.dirty = append(b.dirty, topic)
 	}
@@ -177,15 +184,23 @@ func (b *Bus) hear(again bool) (connected bool, err error) {
 }
 
 // apply subscribes and unsubscribes, and waits until Redis has confirmed it.
-func (b *Bus) apply(conn rueidis.DedicatedClient, next change, confirmed <-chan string, lost <-chan error) error {
+func (b *Conn) apply(conn rueidis.DedicatedClient, next change, confirmed <-chan string, lost <-chan error) error {
 	ctx := context.Background()
-	if len(next.remove) > 0 {
-		if err := conn.Do(ctx, conn.B().Unsubscribe().Channel(b.channels(next.remove)...).Build()).Error(); err != nil {
-			return err
-		}
+	var commands rueidis.Commands
+	if names := texts(next.remove, false); len(names) > 0 {
+		commands = append(commands, conn.B().Unsubscribe().Channel(names...).Build())
 	}
-	if len(next.add) > 0 {
-		if err := conn.Do(ctx, conn.B().Subscribe().Channel(b.channels(next.add)...).Build()).Error(); err != nil {
+	if names := texts(next.remove, true); len(names) > 0 {
+		commands = append(commands, conn.B().Punsubscribe().Pattern(names...).Build())
+	}
+	if names := texts(next.add, false); len(names) > 0 {
+		commands = append(commands, conn.B().Subscribe().Channel(names...).Build())
+	}
+	if names := texts(next.add, true); len(names) > 0 {
+		commands = append(commands, conn.B().Psubscribe().Pattern(names...).Build())
+	}
+	for _, command := range commands {
+		if err := conn.Do(ctx, command).Error(); err != nil {
 			return err
 		}
 	}
@@ -203,7 +218,7 @@ func (b *Bus) apply(conn rueidis.DedicatedClient, next change, confirmed <-chan 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, topic := range next.add {
-		c := b.topics[topic] // is there: only this goroutine removes it
+		c := b.subs[topic] // is there: only this goroutine removes it
 		select {
 		case <-c.active:
 		default:
@@ -213,19 +228,21 @@ func (b *Bus) apply(conn rueidis.DedicatedClient, next change, confirmed <-chan 
 	return nil
 }
 
-func (b *Bus) channels(topics []string) []string {
-	names := make([]string, len(topics))
-	for i, topic := range topics {
-		names[i] = b.opts.Prefix + topic
+// texts returns the channels, or the patterns, among some names.
+func texts(names []name, pattern bool) (all []string) {
+	for _, n := range names {
+		if n.pattern == pattern {
+			all = append(all, n.text)
+		}
 	}
-	return names
+	return all
 }
 
 // deliver passes a message to those who listen.
-func (b *Bus) deliver(topic, text string) {
+func (b *Conn) deliver(topic name, channel, text string) {
 	b.mu.Lock()
-	var listeners []*listening
-	if c := b.topics[topic]; c != nil && !b.closed {
+	var listeners []*Subscription
+	if c := b.subs[topic]; c != nil && !b.closed {
 		listeners = c.listeners // not changed in place
 	}
 	b.mu.Unlock()
@@ -236,6 +253,6 @@ func (b *Bus) deliver(topic, text string) {
 	b.calls.Lock()
 	defer b.calls.Unlock()
 	for _, l := range listeners {
-		l.deliver(data)
+		l.deliver(channel, data)
 	}
 }
