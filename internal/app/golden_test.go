@@ -401,7 +401,7 @@ func TestConfigCommands(t *testing.T) {
 		{[]string{"--token-keys", file}, 2, "token-keys"},
 		{[]string{"--tls-cert", file, "--tls-key", file}, 2, "tls-cert"},
 		{[]string{"now"}, 2, `"now"`},
-		{[]string{"--visitor"}, 2, "--visitor: there is no such flag; see parley help"},
+		{[]string{"--visitor"}, 2, "--visitor: there is no such flag; did you mean --visitors? See parley help"},
 	} {
 		var out, errors bytes.Buffer
 		code := app.Main(t.Context(), append([]string{"config", "check"}, test.args...), s.environ, strings.NewReader(""), &out, &errors)

@@ -324,9 +324,10 @@ func (m *deskModel) identify(p *party) {
 	p.persona, p.token, p.jti = user, token, jti
 	// Nobody comes again as this visitor; who is here stays it.
 	m.comers = slices.DeleteFunc(m.comers, func(id string) bool { return id == visitor })
+	m.became[visitor] = user.id
 	for _, room := range m.rooms {
 		if m.owners[room] == visitor {
-			m.owners[room], m.became[visitor] = user.id, user.id
+			m.owners[room] = user.id
 			m.send(p, room, true) // which the visitor gets no more
 		}
 	}

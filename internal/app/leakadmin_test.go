@@ -61,9 +61,13 @@ func (m *deskModel) someKey() *programKey {
 	return k
 }
 
-// removeKey removes a key.
+// removeKey removes a key, after it was used at a feed: what remembers keys knows it.
 func (m *deskModel) removeKey(name string) error {
-	m.removed = append(m.removed, m.keys[name].secret)
+	secret := m.keys[name].secret
+	if f, err := m.feed("/rooms/lounge/events", withBearer(secret).header); err == nil {
+		f.resp.Body.Close()
+	}
+	m.removed = append(m.removed, secret)
 	delete(m.keys, name)
 	return m.admin.Call(context.Background(), "DELETE", admin.Path("/api/keys/%s", name), nil, nil)
 }
