@@ -1,12 +1,13 @@
 // Starts servers that end with their test, and official clients.
 import { execFileSync, spawn } from 'node:child_process';
+import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { test as bare } from 'node:test';
 import { io } from 'socket.io-client';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 // "npm test" has already built the programs.
-if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '.bin/', './server', '../cmd/parley'], { cwd: here, stdio: 'inherit' });
+if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '.bin/', './server', './member', '../cmd/parley'], { cwd: here, stdio: 'inherit' });
 
 /** How long, in ms, a test waits for something that must happen. Nothing that works takes so long. */
 export const PATIENCE = 120_000;
@@ -46,6 +47,26 @@ export function atEnd(t, f) {
   ends.get(t).push(f);
 }
 
+/** Starts a redis-server and resolves with its address. */
+export async function redis(t) {
+  for (;;) { // another program may take the port first
+    const probe = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => probe.once('listening', resolve));
+    const { port } = probe.address();
+    await new Promise((resolve) => probe.close(resolve));
+    const child = spawn('redis-server', ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const ready = await new Promise((resolve, reject) => {
+      let log = '';
+      child.once('error', reject);
+      child.once('exit', () => resolve(false));
+      child.stdout.on('data', (chunk) => { if ((log += chunk).includes('Ready to accept connections')) resolve(true); });
+    });
+    if (!ready) continue;
+    atEnd(t, () => { child.kill('SIGKILL'); });
+    return `127.0.0.1:${port}`;
+  }
+}
+
 /**
  * Starts a program and resolves once it has printed its address.
  * To check the tests themselves, set CONFORMANCE_SERVER to another server's command.
@@ -73,6 +94,12 @@ async function run(t, command, args) {
 
 /** Starts the server of ./server with these flags. */
 export const serve = (t, ...flags) => run(t, process.env.CONFORMANCE_SERVER ?? `${here}.bin/server`, flags);
+
+/** Starts ./member, a server of a cluster, with these flags. */
+export const member = (t, ...flags) => run(t, `${here}.bin/member`, flags);
+
+/** Starts member.mjs, a server of a cluster on Node.js. */
+export const nodeMember = (t, ...args) => run(t, `${process.execPath} ${here}member.mjs`, args);
 
 /** Starts the parley binary with these flags. */
 export const parley = (t, ...flags) => run(t, `${here}.bin/parley`, flags);

@@ -1,0 +1,237 @@
+// Command member is a server of a cluster, for tests beside servers on Node.js (member.mjs), which do the
+// same. A client tells it what to do.
+//
+// It listens on 127.0.0.1, prints its address, and shuts down on SIGTERM.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"regexp"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/redis"
+	"github.com/parley-go/parley/adapter/redis/nodewire"
+)
+
+var (
+	addr     = flag.String("redis", "127.0.0.1:6379", "address of Redis")
+	wire     = flag.String("wire", "classic", "native or classic")
+	name     = flag.String("name", "", "name of the server")
+	key      = flag.String("key", "socket.io", "key of the classic wire")
+	specific = flag.Bool("specific", false, "answer on the asker's own channel")
+	recovery = flag.Bool("recovery", false, "recover clients")
+)
+
+func main() {
+	log.SetFlags(0)
+	flag.Parse()
+	o := &parley.Options{Cluster: connect()}
+	if *recovery {
+		o.Recovery = &parley.Recovery{}
+	}
+	srv, err := parley.New(o)
+	if err != nil {
+		log.Fatal(err)
+	}
+	serve(srv.Of("/"))
+	srv.OfPattern(regexp.MustCompile(`/dynamic-.*`))
+	srv.OnNewNamespace(serve)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("http://%s\n", l.Addr())
+	go func() {
+		if err := srv.Serve(l); err != parley.ErrServerClosed {
+			log.Fatal(err)
+		}
+	}()
+	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer cancel()
+	<-stop.Done()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func connect() adapter.Cluster {
+	options := rueidis.ClientOption{InitAddress: []string{*addr}}
+	quiet := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if *wire == "classic" {
+		c, err := nodewire.Classic(options, &nodewire.Options{Key: *key, Name: *name, SpecificResponses: *specific, Logger: quiet})
+		if err != nil {
+			log.Fatal(err)
+		}
+		return c
+	}
+	bus, err := redis.New(options, &redis.Options{Logger: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := adapter.New(bus, &adapter.Options{Name: *name, Logger: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return c
+}
+
+// order is what a client wants.
+type order struct {
+	Op       string   `json:"op"`
+	To       []string `json:"to"`
+	Except   []string `json:"except"`
+	Volatile bool     `json:"volatile"`
+	Local    bool     `json:"local"`
+	Rooms    []string `json:"rooms"`
+	Close    bool     `json:"close"`
+	Timeout  int      `json:"timeout"` // ms
+	Event    string   `json:"event"`
+}
+
+type socket struct {
+	ID    string          `json:"id"`
+	Rooms []string        `json:"rooms"`
+	Data  json.RawMessage `json:"data"`
+	Query string          `json:"query"`
+}
+
+// serve makes a namespace do what clients want.
+func serve(nsp *parley.Namespace) {
+	var mu sync.Mutex
+	heard := []json.RawMessage{}
+	nsp.OnServer("note", func(p *parley.ServerPacket) error {
+		mu.Lock()
+		defer mu.Unlock()
+		all, err := json.Marshal(p.Args())
+		heard = append(heard, all)
+		return err
+	})
+	nsp.OnServer("ask", func(p *parley.ServerPacket) error {
+		var question any
+		if err := p.Decode(&question); err != nil {
+			return err
+		}
+		return p.Ack(map[string]any{"name": *name, "question": question})
+	})
+	nsp.OnConnection(func(s *parley.Socket) { s.SetData(map[string]any{"of": *name}) })
+	nsp.On("do", func(p *parley.Packet) error {
+		var o order
+		if err := p.Decode(&o); err != nil {
+			return err
+		}
+		values, err := p.Values()
+		if err != nil {
+			return err
+		}
+		go do(nsp, p, o, values[1:], func() []json.RawMessage {
+			mu.Lock()
+			defer mu.Unlock()
+			return heard
+		})
+		return nil
+	})
+}
+
+func do(nsp *parley.Namespace, p *parley.Packet, o order, args []any, heard func() []json.RawMessage) {
+	b := nsp.All()
+	if len(o.To) > 0 {
+		b = nsp.To(o.To...)
+	}
+	if len(o.Except) > 0 {
+		b = b.Except(o.Except...)
+	}
+	if o.Volatile {
+		b = b.Volatile()
+	}
+	if o.Local {
+		b = b.Local()
+	}
+	timeout := time.Duration(o.Timeout) * time.Millisecond
+	ctx, cancel := context.WithTimeout(context.Background(), max(timeout, time.Minute))
+	defer cancel()
+	var err error
+	var result any
+	switch o.Op {
+	case "emit":
+		err = b.Emit(o.Event, args...)
+	case "ack":
+		var replies []parley.Reply
+		replies, err = b.Timeout(timeout).EmitWithAck(ctx, o.Event, args...)
+		all := []any{}
+		for _, r := range replies {
+			values, err := r.Values()
+			if err != nil || len(values) == 0 {
+				values = []any{nil}
+			}
+			all = append(all, values[0])
+		}
+		result = map[string]any{"replies": all, "failed": err != nil}
+		err = nil
+	case "join":
+		err = b.SocketsJoin(ctx, o.Rooms...)
+	case "join and emit":
+		if err = b.SocketsJoin(ctx, o.Rooms...); err == nil {
+			err = nsp.To(o.Rooms...).Emit(o.Event, args...)
+		}
+	case "leave":
+		err = b.SocketsLeave(ctx, o.Rooms...)
+	case "disconnect":
+		err = b.DisconnectSockets(ctx, o.Close)
+	case "fetch":
+		var all []parley.SocketInfo
+		all, err = b.FetchSockets(ctx)
+		sockets := []socket{}
+		for _, i := range all {
+			data, _ := json.Marshal(i.Data)
+			sockets = append(sockets, socket{i.ID, i.Rooms, data, i.Handshake.Query.Get("who")})
+		}
+		result = sockets
+	case "rooms": // of this socket
+		result = p.Socket().Rooms()
+	case "enter":
+		err = p.Socket().Join(o.Rooms...)
+	case "note":
+		err = nsp.ServerEmit("note", args...)
+	case "ask":
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		var replies []parley.Reply
+		replies, err = nsp.ServerEmitWithAck(ctx, "ask", args...)
+		all := []any{}
+		for _, r := range replies {
+			values, err := r.Values()
+			if err != nil || len(values) == 0 {
+				values = []any{nil}
+			}
+			all = append(all, values[0])
+		}
+		result = map[string]any{"replies": all, "failed": err != nil}
+		err = nil
+	case "heard":
+		result = heard()
+	default:
+		err = fmt.Errorf("cannot do %q", o.Op)
+	}
+	if err != nil {
+		log.Printf("%s: %v", o.Op, err)
+		p.Ack(map[string]any{"error": err.Error()})
+		return
+	}
+	p.Ack(result)
+}
