@@ -89,7 +89,7 @@ async function run(t, command, args) {
     child.once('error', reject);
     exited.then((how) => reject(new Error(`${file} ended (${how}) before it was ready:\n${log}`)));
   });
-  return { url, stop, log: () => log, out: () => out };
+  return { url, stop, pid: child.pid, log: () => log, out: () => out };
 }
 
 /** Starts the server of ./server with these flags. */

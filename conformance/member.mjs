@@ -31,6 +31,7 @@ function serve(nsp) {
       try {
         answer(await ({
           emit: () => { b.emit(order.event, ...rest); },
+          burst: () => { for (let i = 0; i < order.times; i++) b.emit(order.event, ...rest); },
           ack: () => failed(b.timeout(order.timeout).emitWithAck(order.event, ...rest)),
           join: () => b.socketsJoin(order.rooms),
           'join and emit': () => { b.socketsJoin(order.rooms); nsp.to(order.rooms).emit(order.event, ...rest); },

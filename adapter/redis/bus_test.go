@@ -17,7 +17,10 @@ import (
 	"github.com/parley-go/parley/adapter/redis/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A lookup of the client library that is put off sleeps for up to a second, also after the client's end.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+}
 
 var quiet = slog.New(slog.DiscardHandler)
 

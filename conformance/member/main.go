@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -102,6 +103,7 @@ type order struct {
 	Close    bool     `json:"close"`
 	Timeout  int      `json:"timeout"` // ms
 	Event    string   `json:"event"`
+	Times    int      `json:"times"`
 }
 
 type socket struct {
@@ -170,6 +172,10 @@ func do(nsp *parley.Namespace, p *parley.Packet, o order, args []any, heard func
 	switch o.Op {
 	case "emit":
 		err = b.Emit(o.Event, args...)
+	case "burst":
+		for range o.Times {
+			err = errors.Join(err, b.Emit(o.Event, args...))
+		}
 	case "ack":
 		var replies []parley.Reply
 		replies, err = b.Timeout(timeout).EmitWithAck(ctx, o.Event, args...)

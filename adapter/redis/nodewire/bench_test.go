@@ -1,0 +1,45 @@
+package nodewire_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/redis/nodewire"
+)
+
+// sink is a namespace that receives and does nothing.
+type sink struct {
+	adapter.Local
+	got int
+}
+
+func (s *sink) Has(string) bool          { return true }
+func (s *sink) Deliver(*adapter.Message) { s.got++ }
+
+func BenchmarkHear(b *testing.B) {
+	var s sink
+	hear, encode := nodewire.Decoder(&s)
+	data, err := encode(&adapter.Message{Kind: adapter.Broadcast, Selection: adapter.Selection{Rooms: []string{"room"}}, Data: []byte(`["burst","` + strings.Repeat("x", 300) + `"]`)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		hear("socket.io#/#room#", data)
+	}
+	if s.got != b.N {
+		b.Errorf("%d of %d delivered", s.got, b.N)
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	_, encode := nodewire.Decoder(&sink{})
+	m := &adapter.Message{Kind: adapter.Broadcast, Selection: adapter.Selection{Rooms: []string{"room"}}, Data: []byte(`["burst","` + strings.Repeat("x", 300) + `"]`)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := encode(m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
