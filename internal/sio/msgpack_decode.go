@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/parley-go/parley/internal/jsonscan"
 )
 
 // msgpackReader converts MessagePack to JSON. It trusts a length only if the message has that many
@@ -263,6 +265,9 @@ func (r *msgpackReader) text(dst []byte, n uint64) ([]byte, error) {
 	s, ok := r.take(n)
 	if !ok {
 		return dst, errMsgpack
+	}
+	if jsonscan.SkipPlain(s, 0) == len(s) && utf8.Valid(s) { // nothing to escape
+		return append(append(append(dst, '"'), s...), '"'), nil
 	}
 	return AppendString(dst, s), nil
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/tinylib/msgp/msgp"
+
 	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/internal/sio"
 )
@@ -73,13 +75,49 @@ func (l *link) appendPacket(dst []byte, m *adapter.Message) []byte {
 	return append(sio.AppendString(dst, l.namespace), '}')
 }
 
-// encodeBroadcast returns a broadcast as it is published.
+// encodeBroadcast returns a broadcast as it is published. It writes MessagePack itself: this is the one
+// message that has to be cheap.
 func (l *link) encodeBroadcast(m *adapter.Message) ([]byte, error) {
-	b := make([]byte, 0, 128+len(l.namespace)+len(m.Data))
-	b = sio.AppendString(append(b, '['), l.cluster.uid)
-	b = l.appendPacket(append(b, ','), m)
-	b = append(appendOptions(append(b, ','), m, true), ']')
-	return sio.AppendMsgpack(make([]byte, 0, len(b)), b, m.Attachments)
+	size := 96 + len(l.namespace) + len(m.Data)
+	for _, room := range m.Rooms {
+		size += len(room)
+	}
+	b := append(make([]byte, 0, size), l.echo...)
+	b = msgp.AppendMapHeader(b, 3)
+	b = msgp.AppendInt(msgp.AppendString(b, "type"), 2)
+	b, err := sio.AppendMsgpack(msgp.AppendString(b, "data"), m.Data, m.Attachments)
+	if err != nil {
+		return nil, err
+	}
+	b = msgp.AppendString(msgp.AppendString(b, "nsp"), l.namespace)
+	b = msgp.AppendMapHeader(b, 3)
+	b = packStrings(msgp.AppendString(b, "rooms"), m.Rooms)
+	b = packStrings(msgp.AppendString(b, "except"), m.Except)
+	b = msgp.AppendString(b, "flags")
+	volatile, plain := m.Flags&adapter.Volatile != 0, m.Flags&adapter.Uncompressed != 0
+	b = msgp.AppendMapHeader(b, count(volatile)+count(plain))
+	if volatile {
+		b = msgp.AppendBool(msgp.AppendString(b, "volatile"), true)
+	}
+	if plain {
+		b = msgp.AppendBool(msgp.AppendString(b, "compress"), false)
+	}
+	return b, nil
+}
+
+func count(flag bool) uint32 {
+	if flag {
+		return 1
+	}
+	return 0
+}
+
+func packStrings(b []byte, all []string) []byte {
+	b = msgp.AppendArrayHeader(b, uint32(len(all)))
+	for _, s := range all {
+		b = msgp.AppendString(b, s)
+	}
+	return b
 }
 
 // encodeRequest returns a request as it is published. id is empty if nobody shall answer.
@@ -161,23 +199,18 @@ func options(m *adapter.Message, object []byte) {
 	})
 }
 
-// packet reads an event into m. It returns false if it is none for this namespace. With
-// acknowledgement, an id is only expected from servers that send to one of their own sockets.
-func (l *link) packet(m *adapter.Message, object []byte) bool {
-	event, namespace, id := false, "/", false
-	sio.Members(object, func(name, value []byte) {
-		switch string(name) {
-		case "type":
-			event = string(value) == "2" || string(value) == "5"
-		case "data":
-			m.Data = value
-		case "nsp":
-			namespace = string(sio.Text(value))
-		case "id":
-			id = string(value) != "null"
-		}
-	})
-	return event && !id && namespace == l.namespace && len(m.Data) > 0 && m.Data[0] == '['
+// packet is an event on the wire.
+type packet struct {
+	kind        int    // 2: an event; 5: one with binary data
+	hasID       bool   // a server sends it to one of its own sockets, and awaits an acknowledgement
+	namespace   []byte // "/" if it is missing
+	data        []byte
+	attachments [][]byte
+}
+
+// accepts reports whether an event is for sockets of this namespace, wherever they are.
+func (l *link) accepts(p *packet) bool {
+	return (p.kind == 2 || p.kind == 5) && !p.hasID && string(p.namespace) == l.namespace && len(p.data) > 0 && p.data[0] == '['
 }
 
 // hear receives a broadcast.
@@ -188,20 +221,58 @@ func (l *link) hear(channel string, data []byte) {
 	if room := channel[len(l.broadcast):]; len(room) > 0 && !l.local.Has(room[:len(room)-1]) {
 		return
 	}
-	text, attachments, err := sio.FromMsgpack(data, limits)
-	if err != nil || len(text) == 0 || text[0] != '[' {
+	m := &adapter.Message{Kind: adapter.Broadcast, Namespace: l.namespace}
+	r := sio.NewMsgpackReader(data, limits)
+	if r.Array() < 3 {
 		return
 	}
-	parts := sio.SplitArgs(make([][]byte, 0, 4), text)
-	if len(parts) < 3 || string(sio.Text(parts[0])) == l.cluster.uid {
+	r.Name() // the sender
+	p := packet{namespace: []byte("/")}
+	for range r.Object() {
+		switch name := r.Name(); string(name) {
+		case "data":
+			p.data, p.attachments = r.Value(make([]byte, 0, len(data)+len(data)/8))
+		case "type":
+			p.kind = r.Small()
+		case "nsp":
+			p.namespace = r.Name()
+		case "id":
+			p.hasID = true
+			r.Skip()
+		default:
+			r.Skip()
+		}
+	}
+	for range r.Object() {
+		switch name := r.Name(); string(name) {
+		case "rooms":
+			m.Rooms = r.Texts()
+		case "except":
+			m.Except = r.Texts()
+		case "flags":
+			unpackFlags(&r, m)
+		default:
+			r.Skip()
+		}
+	}
+	if !r.OK() || !l.accepts(&p) {
 		return
 	}
-	m := &adapter.Message{Kind: adapter.Broadcast, Namespace: l.namespace, Attachments: attachments}
-	if !l.packet(m, parts[1]) {
-		return
-	}
-	options(m, parts[2])
+	m.Data, m.Attachments = p.data, p.attachments
 	l.local.Deliver(m)
+}
+
+func unpackFlags(r *sio.MsgpackReader, m *adapter.Message) {
+	for range r.Object() {
+		name := string(r.Name())
+		is, isBool := r.Bool()
+		switch {
+		case name == "volatile" && is:
+			m.Flags |= adapter.Volatile
+		case name == "compress" && isBool && !is:
+			m.Flags |= adapter.Uncompressed
+		}
+	}
 }
 
 // request is what all requests have in common. Old ones lack opts, and name one socket.
@@ -315,7 +386,16 @@ func first(array []byte) []byte {
 
 func (l *link) broadcastWithAck(r *request, m *adapter.Message) {
 	m.Kind, m.Request, m.Timeout = adapter.Broadcast, 1, maxAckTime
-	if r.RequestID == nil || !l.packet(m, r.Packet) {
+	p := struct {
+		Type int              `json:"type"`
+		ID   *json.RawMessage `json:"id"`
+		Nsp  string           `json:"nsp"`
+		Data json.RawMessage  `json:"data"`
+	}{Nsp: "/"}
+	if json.Unmarshal(r.Packet, &p) != nil || !l.accepts(&packet{kind: p.Type, hasID: p.ID != nil, namespace: []byte(p.Nsp), data: p.Data}) {
+		return
+	}
+	if m.Data = p.Data; r.RequestID == nil {
 		return
 	}
 	l.local.DeliverAck(m, func(n int) {
