@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -53,7 +54,7 @@ func changeRecords(t *testing.T, put func(...history.Record) error, between func
 			gone[old] = true
 		}
 		if delete(current, id); rand.IntN(3) > 0 {
-			r.Value, current[id], kept = marked(mark), mark, mark
+			r.Value, current[id] = marked(mark), mark
 		}
 		if err := put(r); err != nil {
 			t.Fatal(err)
@@ -61,12 +62,14 @@ func changeRecords(t *testing.T, put func(...history.Record) error, between func
 		between(i)
 	}
 	for id, mark := range current {
-		if mark != kept {
-			gone[mark] = true
-			if err := put(history.Record{Kind: "k", ID: id, Version: -1}); err != nil {
-				t.Fatal(err)
-			}
+		gone[mark] = true
+		if err := put(history.Record{Kind: "k", ID: id, Version: -1}); err != nil {
+			t.Fatal(err)
 		}
+	}
+	kept = "<mark that stays>"
+	if err := put(history.Record{Kind: "k", ID: "kept", Version: -1, Value: json.RawMessage(`"` + strings.Repeat(kept, 100) + `"`)}); err != nil {
+		t.Fatal(err)
 	}
 	return gone, kept
 }
