@@ -72,6 +72,9 @@ func (l *link) Touch(room string) <-chan struct{} { return l.interest.touch(room
 // Publish implements Link.
 func (l *link) Publish(m *Message) error {
 	m.Namespace, m.Request, m.Number = l.name, 0, 0
+	if m.Flags&Volatile != 0 && l.native.down.Load() {
+		return nil // nobody could receive it at once
+	}
 	if m.Kind == Join {
 		l.widen(m.Targets)
 	}

@@ -146,6 +146,26 @@ func TestSenderTellsOfItsGap(t *testing.T) {
 	})
 }
 
+// A volatile event is not queued for a bus that is down, and nobody is told that it is missing.
+func TestVolatile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := adapter.NewMemory()
+		bus := net.Connect()
+		a := adaptertest.NewSpace(connect(t, bus, "a"), "/")
+		time.Sleep(5 * time.Second)
+		bus.Cut(true)
+		synctest.Wait()
+		m := &adapter.Message{Kind: adapter.Broadcast, Flags: adapter.Volatile, Data: []byte(`["x"]`)}
+		if err := a.Link.Publish(m); err != nil {
+			t.Errorf("volatile: %v", err)
+		}
+		m.Flags = 0
+		if err := a.Link.Publish(m); !errors.Is(err, adapter.ErrFull) {
+			t.Errorf("not volatile: %v", err)
+		}
+	})
+}
+
 // A server listens to a room for a while after its last member has left, and then no longer.
 func TestLinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
