@@ -338,6 +338,11 @@ func TestClusterServerEvents(t *testing.T) {
 	if _, err := p.servers[0].ServerEmitWithAck(t.Context(), "hello"); err == nil {
 		t.Error("a call without a deadline was accepted")
 	}
+	for _, name := range []string{"connect", "connection", "new_namespace"} {
+		if p.servers[0].ServerEmit(name) == nil {
+			t.Errorf("the event %s was sent to servers", name)
+		}
+	}
 	answers := func(event string, args ...any) []string {
 		t.Helper()
 		replies, err := p.servers[0].ServerEmitWithAck(p.ctx(), event, args...)
