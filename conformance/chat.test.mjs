@@ -91,8 +91,8 @@ test('errors', async (t) => {
     await refused('bad_payload', event, 'a string');
     await refused('bad_payload', event, {});
     await refused('bad_payload', event);
-    await refused('bad_room', event, { roomId: 'a\nb' });
-    await refused('bad_room', event, { roomId: 'x'.repeat(10_000) });
+    await refused('bad_room', event, { roomId: 'a\nb', message: 1 });
+    await refused('bad_room', event, { roomId: 'x'.repeat(10_000), message: 1 });
   }
   for (const event of ['sendMessage', 'history', 'typing']) await refused('not_joined', event, { roomId: 'other', message: 1 });
   await refused('bad_payload', 'sendMessage', { roomId: 'r' });
