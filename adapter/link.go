@@ -132,6 +132,15 @@ type debt struct {
 // Call implements Link.
 func (l *link) Call(ctx context.Context, m *Message, each func(*Answer)) error {
 	n := l.native
+	for _, heard := range n.listening { // or the answers would be lost
+		select {
+		case <-heard.Active():
+		case <-n.done:
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	c := &call{owing: map[NodeID]*debt{}, news: make(chan struct{}, 1)}
 	n.mu.Lock()
 	if n.closed {

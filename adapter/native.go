@@ -267,10 +267,12 @@ func (n *Native) announce(k Kind, topic string) {
 // live says that the server is alive, and notices who is not.
 func (n *Native) live() {
 	defer close(n.stopped)
-	select {
-	case <-n.listening[0].Active():
-	case <-n.done:
-		return
+	for _, l := range n.listening { // whoever knows this server may answer it
+		select {
+		case <-l.Active():
+		case <-n.done:
+			return
+		}
 	}
 	n.announce(hello, "c")
 	tick := time.NewTicker(n.opts.Beat / 2)

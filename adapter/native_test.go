@@ -60,6 +60,52 @@ func TestNames(t *testing.T) {
 	})
 }
 
+// slowAnswers is a bus on which answers arrive late: its server's own topic takes a second to be active.
+type slowAnswers struct{ *adapter.MemoryBus }
+
+type lateListening struct {
+	adapter.Listening
+	active chan struct{}
+}
+
+func (l lateListening) Active() <-chan struct{} { return l.active }
+
+func (s slowAnswers) Listen(topic string, deliver func([]byte)) adapter.Listening {
+	if !strings.HasPrefix(topic, "n/") {
+		return s.MemoryBus.Listen(topic, deliver)
+	}
+	l := lateListening{active: make(chan struct{})}
+	time.AfterFunc(time.Second, func() {
+		s.MemoryBus.Listen(topic, deliver)
+		close(l.active)
+	})
+	return l
+}
+
+func (lateListening) Close() {}
+
+// A call at the very beginning waits until the answers can arrive.
+func TestCallAtTheBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := adapter.NewMemory()
+		adaptertest.NewSpace(connect(t, net.Connect(), "a"), "/").Connect("k")
+		b := adaptertest.NewSpace(connect(t, slowAnswers{net.Connect()}, "b"), "/")
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		count := 0
+		for deadline := time.Now().Add(10 * time.Second); count == 0 && time.Now().Before(deadline); time.Sleep(time.Second) {
+			if err := b.Link.Call(ctx, &adapter.Message{Kind: adapter.Count}, func(a *adapter.Answer) { count += a.Count }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if count != 1 {
+			t.Errorf("counted %d", count)
+		}
+	})
+}
+
 func TestJoinNeedsTheBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := adapter.NewMemory().Connect()

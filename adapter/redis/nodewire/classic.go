@@ -249,6 +249,13 @@ func (l *link) Call(ctx context.Context, m *adapter.Message, each func(*adapter.
 	}
 	c := l.cluster
 	m.Node, m.Namespace = c.self.ID, l.namespace
+	for _, s := range l.subscriptions { // or this server would not be counted, and answers would be lost
+		select {
+		case <-s.Active():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	others, err := c.others(ctx, l.request)
 	if err != nil || others <= 0 {
 		return err
