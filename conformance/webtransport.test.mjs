@@ -130,7 +130,9 @@ test('pings are answered, and a dead server is noticed', async (t) => {
   assert(connected && pings >= 5, `connected: ${connected}, ${pings} pings`);
   const gone = page.evaluate(() => next(socket, 'disconnect').then(([reason]) => reason));
   await stop('SIGKILL');
-  assert.equal(await gone, 'ping timeout');
+  // The system may tell the browser that nobody has the port any more, before the heartbeat is missing.
+  const reason = await gone;
+  assert(['ping timeout', 'transport error', 'transport close'].includes(reason), reason);
 });
 
 test('events sent before the server closes arrive', async (t) => {

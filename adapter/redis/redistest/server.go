@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -92,8 +91,15 @@ func (s *Server) Restart() {
 }
 
 // Pause stops the server's process, and Resume lets it continue.
-func (s *Server) Pause()  { s.cmd.Process.Signal(syscall.SIGSTOP) }
-func (s *Server) Resume() { s.cmd.Process.Signal(syscall.SIGCONT) }
+func (s *Server) Pause()  { s.signal(pauseSignal) }
+func (s *Server) Resume() { s.signal(resumeSignal) }
+
+func (s *Server) signal(sig os.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
 
 // Do sends a command, with arguments that contain no spaces, and returns the first line of the answer.
 func (s *Server) Do(command string) string {
