@@ -8,6 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,15 +153,17 @@ func TestClusterOutgoing(t *testing.T) {
 // A socket that has joined receives what others send from then on, also if it joined in middleware.
 func TestClusterJoin(t *testing.T) {
 	p := cluster(t, 2, func(_ int, o *parley.Options) {})
-	p.servers[1].Use(func(_ context.Context, s *parley.Socket) error { return s.Join("early") })
+	var early atomic.Int32 // a new room each time, or the server would listen to it already
+	p.servers[1].Use(func(_ context.Context, s *parley.Socket) error { return s.Join(fmt.Sprint("early ", early.Load())) })
 	p.servers[1].On("join", func(q *parley.Packet) error {
 		var room string
 		return errors.Join(q.Decode(&room), q.Socket().Join(room), q.Ack())
 	})
 	for i := range 20 {
 		p.net.Delay = time.Duration(i) * time.Millisecond
+		early.Store(int32(i))
 		c, _ := join(t, p.urls[1], "")
-		ok(t, p.servers[0].To("early").Emit("early", i))
+		ok(t, p.servers[0].To(fmt.Sprint("early ", i)).Emit("early", i))
 		c.expect(fmt.Sprintf(`42["early",%d]`, i))
 		c.send(fmt.Sprintf(`420["join","room %d"]`, i))
 		c.expect("430[]")
@@ -447,6 +450,53 @@ func TestClusterRecovery(t *testing.T) {
 	p.flush()
 	if _, answer := missedUntilConnect(t, dial(t, p.urls[1]), back(pid, last)); answer.PID == pid {
 		t.Error("a client came back, although it missed an event")
+	}
+}
+
+// The same holds for a client whose connection is lost, although the server has not noticed that.
+func TestClusterRecoveryUnnoticed(t *testing.T) {
+	p := cluster(t, 2, func(_ int, o *parley.Options) { o.Recovery = &parley.Recovery{} })
+	for _, missed := range []bool{false, true} {
+		c := dial(t, p.urls[1])
+		pid := c.connect("", "").PID
+		ok(t, p.servers[1].Emit("first"), p.servers[1].Emit("second"))
+		first, second := offset(t, c.recv()), offset(t, c.recv())
+		p.buses[1].Cut(true)
+		p.buses[1].Cut(false)
+		eventually(t, "reunion", func() bool { return len(p.servers[1].Nodes()) == 2 })
+		p.flush()
+		last := second // it was there until after the gap
+		if missed {
+			last = first
+		}
+		_, answer := missedUntilConnect(t, dial(t, p.urls[1]), back(pid, last))
+		if came := answer.PID == pid; came == missed {
+			t.Errorf("it has missed what came before the gap: %v, and came back: %v", missed, came)
+		}
+	}
+}
+
+// A server no longer listens to rooms that have no members.
+func TestClusterForgetsRooms(t *testing.T) {
+	net := adapter.NewMemory()
+	bus := net.Connect()
+	log, _ := logBuffer()
+	c, err := adapter.New(bus, &adapter.Options{Logger: log, Beat: 20 * time.Millisecond, Linger: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, url := serve(t, &parley.Options{Cluster: c})
+	before := bus.Topics()
+	a, id := join(t, url, "")
+	var s *parley.Socket
+	eventually(t, "socket", func() bool { s = srv.Socket(id); return s != nil })
+	for _, end := range []func(){func() { s.Leave("one", "two") }, a.cut} {
+		ok(t, s.Join("one", "two"))
+		if n := bus.Topics(); n != before+2 {
+			t.Errorf("it listens to %d topics for two rooms", n-before)
+		}
+		end()
+		eventually(t, "end of listening", func() bool { return bus.Topics() == before })
 	}
 }
 

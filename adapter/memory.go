@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -89,6 +90,18 @@ func (b *MemoryBus) Received() int {
 	b.net.mu.Lock()
 	defer b.net.mu.Unlock()
 	return b.received
+}
+
+// Topics returns how many topics the server listens to.
+func (b *MemoryBus) Topics() (n int) {
+	b.net.mu.Lock()
+	defer b.net.mu.Unlock()
+	for _, all := range b.net.topics {
+		if slices.ContainsFunc(all, func(l *memoryListening) bool { return l.bus == b }) {
+			n++
+		}
+	}
+	return n
 }
 
 // pushLocked queues a call.

@@ -44,6 +44,7 @@ type Native struct {
 	mu        sync.Mutex
 	links     map[string]*link
 	peers     map[NodeID]*peer
+	silent    map[NodeID]bool // were taken for dead; if one comes back, messages may have been lost
 	calls     map[uint64]*call
 	lastCall  uint64
 	listening []Listening
@@ -117,7 +118,7 @@ func New(bus Bus, o *Options) (*Native, error) {
 	}
 	n := &Native{
 		bus: bus, opts: opts, log: opts.Logger,
-		links: map[string]*link{}, peers: map[NodeID]*peer{}, calls: map[uint64]*call{},
+		links: map[string]*link{}, peers: map[NodeID]*peer{}, silent: map[NodeID]bool{}, calls: map[uint64]*call{},
 		ready: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	n.self = Node{Name: opts.Name, Tag: TagOf(opts.Name), Address: opts.Address}
@@ -290,6 +291,9 @@ func (n *Native) live() {
 	}
 }
 
+// maxSilent bounds how many servers are remembered that were taken for dead.
+const maxSilent = 1000
+
 // check finds the servers that have died, and whether the bus has become deaf.
 func (n *Native) check() {
 	now := time.Now()
@@ -298,6 +302,10 @@ func (n *Native) check() {
 		if now.Sub(p.heard) > 3*n.opts.Beat {
 			n.log.Warn("a server of the cluster is silent", "node", p.node.Name, "for", now.Sub(p.heard).Round(time.Second))
 			n.dropLocked(id)
+			if len(n.silent) >= maxSilent {
+				clear(n.silent)
+			}
+			n.silent[id] = true
 		}
 	}
 	deaf := !n.probed.IsZero() && now.Sub(n.probed) > 2*n.opts.Beat && !n.down.Load()
@@ -456,7 +464,8 @@ func (n *Native) meet(m *Message) {
 		p = &peer{heard: time.Now()}
 		n.peers[m.Node] = p
 	}
-	lost := known && r.Dropped != p.dropped
+	lost := n.silent[m.Node] || known && r.Dropped != p.dropped
+	delete(n.silent, m.Node)
 	p.node, p.dropped = r.Node, r.Dropped
 	n.mu.Unlock()
 	if !known {

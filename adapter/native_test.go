@@ -192,6 +192,30 @@ func TestSenderTellsOfItsGap(t *testing.T) {
 	})
 }
 
+// A server that was taken for dead and comes back may have sent what nobody received.
+func TestBackFromTheDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := adapter.NewMemory()
+		bus := &refusing{MemoryBus: net.Connect()}
+		adaptertest.NewSpace(connect(t, bus, "a"), "/")
+		n := connect(t, net.Connect(), "b")
+		b := adaptertest.NewSpace(n, "/")
+		time.Sleep(5 * time.Second)
+		bus.full.Store(true)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if len(n.Nodes()) != 1 || b.Gaps() != 0 {
+			t.Fatalf("it knows %d servers and of %d gaps", len(n.Nodes()), b.Gaps())
+		}
+		bus.full.Store(false)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if len(n.Nodes()) != 2 || b.Gaps() != 1 {
+			t.Errorf("it knows %d servers and of %d gaps", len(n.Nodes()), b.Gaps())
+		}
+	})
+}
+
 // A volatile event is not queued for a bus that is down, and nobody is told that it is missing.
 func TestVolatile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -179,16 +179,7 @@ func do(nsp *parley.Namespace, p *parley.Packet, o order, args []any, heard func
 	case "ack":
 		var replies []parley.Reply
 		replies, err = b.Timeout(timeout).EmitWithAck(ctx, o.Event, args...)
-		all := []any{}
-		for _, r := range replies {
-			values, err := r.Values()
-			if err != nil || len(values) == 0 {
-				values = []any{nil}
-			}
-			all = append(all, values[0])
-		}
-		result = map[string]any{"replies": all, "failed": err != nil}
-		err = nil
+		result, err = outcome(replies, err), nil
 	case "join":
 		err = b.SocketsJoin(ctx, o.Rooms...)
 	case "join and emit":
@@ -219,16 +210,7 @@ func do(nsp *parley.Namespace, p *parley.Packet, o order, args []any, heard func
 		defer cancel()
 		var replies []parley.Reply
 		replies, err = nsp.ServerEmitWithAck(ctx, "ask", args...)
-		all := []any{}
-		for _, r := range replies {
-			values, err := r.Values()
-			if err != nil || len(values) == 0 {
-				values = []any{nil}
-			}
-			all = append(all, values[0])
-		}
-		result = map[string]any{"replies": all, "failed": err != nil}
-		err = nil
+		result, err = outcome(replies, err), nil
 	case "heard":
 		result = heard()
 	default:
@@ -240,4 +222,17 @@ func do(nsp *parley.Namespace, p *parley.Packet, o order, args []any, heard func
 		return
 	}
 	p.Ack(result)
+}
+
+// outcome returns the first arguments of some replies, and whether others failed to come.
+func outcome(replies []parley.Reply, err error) any {
+	all := []any{}
+	for _, r := range replies {
+		values, err := r.Values()
+		if err != nil || len(values) == 0 {
+			values = []any{nil}
+		}
+		all = append(all, values[0])
+	}
+	return map[string]any{"replies": all, "failed": err != nil}
 }
