@@ -424,9 +424,13 @@ const settle = 100 * time.Millisecond
 
 func (n *Native) settled() {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !isClosed(n.ready) {
+	first := !isClosed(n.ready) && !n.closed
+	if first {
 		close(n.ready)
+	}
+	n.mu.Unlock()
+	if first { // now it has its name
+		n.announce(beat, "c")
 	}
 }
 
@@ -456,10 +460,16 @@ func (n *Native) meet(m *Message) {
 	n.mu.Lock()
 	p, known := n.peers[m.Node]
 	if !known {
-		for id, other := range n.peers { // it has restarted
-			if other.node.Name == r.Name {
-				n.dropLocked(id)
+		for id, other := range n.peers {
+			if other.node.Name != r.Name {
+				continue
 			}
+			if m.Kind == hello { // that one may refuse it; if not, a beat follows
+				n.mu.Unlock()
+				n.announce(beat, "n/"+m.Node.String())
+				return
+			}
+			n.dropLocked(id) // it has restarted
 		}
 		p = &peer{heard: time.Now()}
 		n.peers[m.Node] = p

@@ -48,6 +48,9 @@ func TestNames(t *testing.T) {
 		if err := join(t, first); err != nil {
 			t.Errorf("the first one: %v", err)
 		}
+		if nodes := other.Nodes(); len(nodes) != 2 || nodes[1].ID != first.Self().ID {
+			t.Errorf("because of the one that was refused, the other one knows %v", nodes)
+		}
 		bus.Cut(true) // it dies
 		again := connect(t, net.Connect(), "a")
 		if err := join(t, again); err != nil {
