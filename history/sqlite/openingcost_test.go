@@ -42,7 +42,7 @@ func TestOpeningCost(t *testing.T) {
 			slice, err = s.History(t.Context(), "c", history.Page{})
 		}
 		return err
-	}, func() error { return count(bare.Query(1<<32, 2<<32)) })
+	}, func() error { return count(bare.Query(int64(1)<<32, int64(2)<<32)) })
 	if room.Head != int64(messages) || len(slice.Messages) != 50 {
 		t.Errorf("head %d, %d messages", room.Head, len(slice.Messages))
 	}
