@@ -104,6 +104,10 @@ var (
 	// ErrTooLarge is the error of a message that is larger than the bus allows.
 	ErrTooLarge = errors.New("adapter: the message is too large for the bus")
 
+	// ErrNoNode is the error of a question to a server that is not in the cluster, or that does not
+	// serve the subject.
+	ErrNoNode = errors.New("adapter: no such server")
+
 	// ErrClosed is the error of everything after Close.
 	ErrClosed = errors.New("adapter: closed")
 )

@@ -5,8 +5,8 @@ func (n *Native) Careless(noWait, noWiden bool) {
 	n.careless.noWait, n.careless.noWiden = noWait, noWiden
 }
 
-// Hear delivers bytes as if they came from the bus.
-func (n *Native) Hear(data []byte) { n.receive(data) }
+// Receive delivers bytes as if they came from the bus.
+func (n *Native) Receive(data []byte) { n.receive(data) }
 
 func (m *Message) Encode() []byte       { return m.encode() }
 func Decode(b []byte) (*Message, error) { return decode(b) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -112,204 +111,21 @@ func (l *link) isWide(room string) bool {
 	return wide && !l.native.careless.noWiden && time.Now().Before(until)
 }
 
-// call is a Call that waits for answers.
-type call struct {
-	mu      sync.Mutex
-	owing   map[NodeID]*debt // the servers that have not answered completely
-	missing []string         // the names of those that have died
-	answers []*Answer
-	ended   bool
-	news    chan struct{} // holds one element if there is something new
-}
-
-// debt is what a server still owes.
-type debt struct {
-	name    string
-	counted bool
-	acks    int // may be negative until it is counted
-}
-
 // Call implements Link.
 func (l *link) Call(ctx context.Context, m *Message, each func(*Answer)) error {
-	n := l.native
-	for _, heard := range n.listening { // or the answers would be lost
-		select {
-		case <-heard.Active():
-		case <-n.done:
-			return ErrClosed
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	c := &call{owing: map[NodeID]*debt{}, news: make(chan struct{}, 1)}
-	n.mu.Lock()
-	if n.closed {
-		n.mu.Unlock()
-		return ErrClosed
-	}
-	for id, p := range n.peers {
-		c.owing[id] = &debt{name: p.node.Name}
-	}
-	if len(c.owing) == 0 {
-		n.mu.Unlock()
-		return nil
-	}
-	n.lastCall++
-	id := n.lastCall
-	n.calls[id] = c
-	n.mu.Unlock()
-	defer func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		delete(n.calls, id)
-	}()
-
-	m.Namespace, m.Request, m.Number = l.name, id, 0
+	m.Namespace = l.name
 	if deadline, ok := ctx.Deadline(); ok && m.Timeout == 0 {
 		m.Timeout = max(time.Millisecond, time.Until(deadline))
 	}
 	if m.Kind == Join {
 		l.widen(m.Targets)
 	}
-	if err := n.publish("c", m); err != nil {
-		return err
-	}
-	for {
-		answers, finished := c.take()
-		for _, a := range answers {
-			each(a)
-		}
-		if finished {
-			return c.verdict(nil)
-		}
-		select {
-		case <-c.news:
-		case <-ctx.Done():
-			answers, _ := c.take()
-			for _, a := range answers {
-				each(a)
-			}
-			return c.verdict(ctx.Err())
-		}
-	}
-}
-
-// take returns the answers that have arrived. finished is true if no others will.
-func (c *call) take() (answers []*Answer, finished bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	answers, c.answers = c.answers, nil
-	return answers, len(c.owing) == 0 || c.ended
-}
-
-func (c *call) verdict(cause error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	missing := c.missing
-	for _, d := range c.owing {
-		missing = append(missing, d.name)
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	if c.ended && cause == nil {
-		cause = ErrClosed
-	}
-	slices.Sort(missing)
-	return &Partial{Missing: missing, Cause: cause}
-}
-
-func (c *call) tell() {
-	select {
-	case c.news <- struct{}{}:
-	default:
-	}
-}
-
-// lose notes that a server has died.
-func (c *call) lose(id NodeID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if d := c.owing[id]; d != nil {
-		c.missing = append(c.missing, d.name)
-		delete(c.owing, id)
-		c.tell()
-	}
-}
-
-// end ends the call because the cluster closes.
-func (c *call) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ended = true
-	c.tell()
-}
-
-// result is the Data of Done.
-type result struct {
-	Count   int            `json:"count,omitempty"`
-	Rooms   map[string]int `json:"rooms,omitempty"`
-	Refused int            `json:"refused,omitempty"`
-}
-
-// answered handles an answer to one of our calls.
-func (n *Native) answered(m *Message) {
-	n.mu.Lock()
-	c := n.calls[m.Request]
-	n.mu.Unlock()
-	if c == nil {
-		return // too late
-	}
-	a := &Answer{Node: m.Node, Kind: m.Kind}
-	var err error
-	switch m.Kind {
-	case Sockets:
-		err = json.Unmarshal(m.Data, &a.Sockets)
-	case Done, ClientCount:
-		var r result
-		err = json.Unmarshal(m.Data, &r)
-		a.Count, a.Rooms, a.Refused = r.Count, r.Rooms, r.Refused
-	default:
-		a.Data, a.Attachments = m.Data, m.Attachments
-	}
-	if err != nil {
-		n.errors.Add(1)
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	d := c.owing[m.Node]
-	if d == nil {
-		return // it is dead to us, or has answered already
-	}
-	a.Name = d.name
-	switch m.Kind {
-	case ClientCount:
-		d.counted = true
-		d.acks += a.Count
-	case ClientAnswer:
-		d.acks--
-	default:
-		d.counted = m.Flags&More == 0
-	}
-	if m.Kind != ClientCount && m.Flags&None == 0 {
-		c.answers = append(c.answers, a)
-	}
-	if d.counted && d.acks == 0 {
-		delete(c.owing, m.Node)
-	}
-	c.tell()
+	return l.native.call(ctx, nil, m, each)
 }
 
 // perform does what another server asks for. l is nil if this server does not have the namespace.
 func (n *Native) perform(l *link, m *Message) {
-	reply := func(a *Message) {
-		a.Namespace, a.Request = m.Namespace, m.Request
-		if n.publish("n/"+m.Node.String(), a) == ErrTooLarge { // do not let the other one wait
-			a.Flags, a.Number, a.Data, a.Attachments = a.Flags|None, 0, nil, nil
-			_ = n.publish("n/"+m.Node.String(), a)
-		}
-	}
+	reply := func(a *Message) { n.reply(m, a) }
 	done := func(k Kind, r result) {
 		data, err := json.Marshal(r)
 		if err != nil {
@@ -366,6 +182,16 @@ func (n *Native) perform(l *link, m *Message) {
 		if !l.local.Event(m, answer) && m.Request != 0 {
 			reply(&Message{Kind: ServerAnswer, Flags: None})
 		}
+	}
+}
+
+// reply sends an answer to whoever sent m.
+func (n *Native) reply(m, a *Message) {
+	a.Namespace, a.Request = m.Namespace, m.Request
+	topic := "n/" + m.Node.String()
+	if n.publish(topic, a) == ErrTooLarge { // do not let the other one wait
+		a.Flags, a.Number, a.Data, a.Attachments = a.Flags|None, 0, nil, nil
+		_ = n.publish(topic, a)
 	}
 }
 

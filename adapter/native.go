@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,12 +18,14 @@ import (
 	"time"
 )
 
-// Native connects servers by Parley's own protocol. It is a Cluster. Create it with New.
+// Native connects servers by Parley's own protocol. It is a Cluster and an Exchange.
+// Create it with New.
 //
 // Its topics are:
 //
 //	c               what every server hears: hello, beat, bye, and calls
-//	n/<node>        answers to a server
+//	n/<node>        what is for one server: answers, and questions of its Exchange
+//	x/<subject>     what servers say to each other about a subject (Exchange)
 //	s/<tag>         events for a single socket, whose id ends with the tag of its server
 //	a/<namespace>   everything else for a namespace's sockets
 //	r/<nsp>/<room>  what is for one room; only servers with members listen
@@ -46,6 +47,11 @@ type Native struct {
 	peers     map[NodeID]*peer
 	silent    map[NodeID]bool // were taken for dead; if one comes back, messages may have been lost
 	calls     map[uint64]*call
+	subjects  map[string]*subject
+	serving   map[string]func(Node, []byte, func([]byte))
+	observers []*observer
+	news      []newsItem // not yet told to observers
+	telling   bool
 	lastCall  uint64
 	listening []Listening
 	unwatch   func()
@@ -56,13 +62,6 @@ type Native struct {
 	closed    bool
 	done      chan struct{}
 	stopped   chan struct{}
-}
-
-// peer is another server.
-type peer struct {
-	node    Node
-	heard   time.Time
-	dropped uint64
 }
 
 // Options configure New.
@@ -83,19 +82,6 @@ type Options struct {
 
 	// Logger receives what an operator should know. The default is slog.Default().
 	Logger *slog.Logger
-}
-
-const (
-	hello  = firstInternal + iota // asks all for a beat
-	beat                          // says that a server is alive, and describes it
-	bye                           // says that a server leaves
-	refuse                        // refuses a server whose name or tag is taken
-)
-
-// report is what hello and beat carry.
-type report struct {
-	Node
-	Dropped uint64 `json:"dropped,omitempty"`
 }
 
 // New connects a server to a bus. Close also closes the bus.
@@ -119,6 +105,7 @@ func New(bus Bus, o *Options) (*Native, error) {
 	n := &Native{
 		bus: bus, opts: opts, log: opts.Logger,
 		links: map[string]*link{}, peers: map[NodeID]*peer{}, silent: map[NodeID]bool{}, calls: map[uint64]*call{},
+		subjects: map[string]*subject{}, serving: map[string]func(Node, []byte, func([]byte)){},
 		ready: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	n.self = Node{Name: opts.Name, Tag: TagOf(opts.Name), Address: opts.Address}
@@ -249,90 +236,6 @@ func (n *Native) publish(topic string, m *Message) error {
 	return err
 }
 
-// announce publishes hello or beat to a topic.
-func (n *Native) announce(k Kind, topic string) {
-	r := report{Node: n.Self()}
-	n.mu.Lock()
-	r.Dropped = n.dropped
-	if topic == "c" && n.probed.IsZero() {
-		n.probed = time.Now()
-	}
-	n.mu.Unlock()
-	data, err := json.Marshal(r)
-	if err != nil {
-		panic(err) // strings and numbers
-	}
-	_ = n.publish(topic, &Message{Kind: k, Data: data})
-}
-
-// live says that the server is alive, and notices who is not.
-func (n *Native) live() {
-	defer close(n.stopped)
-	for _, l := range n.listening { // whoever knows this server may answer it
-		select {
-		case <-l.Active():
-		case <-n.done:
-			return
-		}
-	}
-	n.announce(hello, "c")
-	tick := time.NewTicker(n.opts.Beat / 2)
-	defer tick.Stop()
-	for i := 1; ; i++ {
-		select {
-		case <-n.done:
-			return
-		case <-tick.C:
-		}
-		if i%2 == 0 && !n.isRefused() {
-			n.announce(beat, "c")
-		}
-		n.check()
-	}
-}
-
-// maxSilent bounds how many servers are remembered that were taken for dead.
-const maxSilent = 1000
-
-// check finds the servers that have died, and whether the bus has become deaf.
-func (n *Native) check() {
-	now := time.Now()
-	n.mu.Lock()
-	for id, p := range n.peers {
-		if now.Sub(p.heard) > 3*n.opts.Beat {
-			n.log.Warn("a server of the cluster is silent", "node", p.node.Name, "for", now.Sub(p.heard).Round(time.Second))
-			n.dropLocked(id)
-			if len(n.silent) >= maxSilent {
-				clear(n.silent)
-			}
-			n.silent[id] = true
-		}
-	}
-	deaf := !n.probed.IsZero() && now.Sub(n.probed) > 2*n.opts.Beat && !n.down.Load()
-	if deaf {
-		n.probed = time.Time{}
-	}
-	n.mu.Unlock()
-	for _, l := range n.allLinks() {
-		l.interest.expire(now)
-	}
-	if !deaf {
-		return
-	}
-	n.log.Warn("the bus no longer delivers; connecting again")
-	if b, ok := n.bus.(Reconnecter); ok {
-		b.Reconnect()
-	}
-}
-
-// dropLocked forgets a server.
-func (n *Native) dropLocked(id NodeID) {
-	delete(n.peers, id)
-	for _, c := range n.calls {
-		c.lose(id)
-	}
-}
-
 // state receives news about the bus.
 func (n *Native) state(s State) {
 	switch s {
@@ -362,6 +265,10 @@ func (n *Native) gap() {
 	for _, l := range n.allLinks() {
 		l.local.Gap()
 	}
+	n.mu.Lock()
+	n.newsLocked(Event{Kind: Gap})
+	n.mu.Unlock()
+	n.tell()
 }
 
 // receive handles what arrives.
@@ -393,9 +300,14 @@ func (n *Native) receive(data []byte) {
 		n.mu.Lock()
 		n.dropLocked(m.Node)
 		n.mu.Unlock()
+		n.tell()
 	case refuse:
 		n.refusedBy(m)
-	case Sockets, ServerAnswer, ClientCount, ClientAnswer, Done:
+	case say:
+		n.hear(m)
+	case question:
+		n.answer(m)
+	case Sockets, ServerAnswer, ClientCount, ClientAnswer, Done, reply:
 		n.answered(m)
 	case Broadcast, Join, Leave, Disconnect, Fetch, ServerEvent, Count, RoomSizes:
 		n.mu.Lock()
@@ -405,107 +317,4 @@ func (n *Native) receive(data []byte) {
 	default:
 		n.errors.Add(1)
 	}
-}
-
-// echo notes that our own beat has come back.
-func (n *Native) echo() {
-	n.mu.Lock()
-	n.probed = time.Time{}
-	first := !isClosed(n.ready)
-	n.mu.Unlock()
-	if first {
-		// The others heard the hello before we did, or do so now: their answers are on the way.
-		time.AfterFunc(settle, n.settled)
-	}
-}
-
-// settle is how long a new server waits for the answers to its hello.
-const settle = 100 * time.Millisecond
-
-func (n *Native) settled() {
-	n.mu.Lock()
-	first := !isClosed(n.ready) && !n.closed
-	if first {
-		close(n.ready)
-	}
-	n.mu.Unlock()
-	if first { // now it has its name
-		n.announce(beat, "c")
-	}
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// meet handles a hello or beat.
-func (n *Native) meet(m *Message) {
-	var r report
-	if json.Unmarshal(m.Data, &r) != nil {
-		n.errors.Add(1)
-		return
-	}
-	r.ID = m.Node
-	if r.Name == n.self.Name || r.Tag == n.self.Tag {
-		if m.Kind == hello && !n.isRefused() {
-			_ = n.publish("n/"+m.Node.String(), &Message{Kind: refuse, Data: []byte(n.self.Name)})
-		}
-		return
-	}
-	n.mu.Lock()
-	p, known := n.peers[m.Node]
-	if !known {
-		for id, other := range n.peers {
-			if other.node.Name != r.Name {
-				continue
-			}
-			if m.Kind == hello { // that one may refuse it; if not, a beat follows
-				n.mu.Unlock()
-				n.announce(beat, "n/"+m.Node.String())
-				return
-			}
-			n.dropLocked(id) // it has restarted
-		}
-		p = &peer{heard: time.Now()}
-		n.peers[m.Node] = p
-	}
-	lost := n.silent[m.Node] || known && r.Dropped != p.dropped
-	delete(n.silent, m.Node)
-	p.node, p.dropped = r.Node, r.Dropped
-	n.mu.Unlock()
-	if !known {
-		n.log.Info("a server of the cluster is there", "node", r.Name, "id", m.Node)
-	}
-	if lost {
-		n.gap()
-	}
-	if m.Kind == hello {
-		n.announce(beat, "n/"+m.Node.String())
-	}
-}
-
-// isRefused reports whether this server is not one of the cluster.
-func (n *Native) isRefused() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.refused != nil
-}
-
-// refusedBy handles the refusal of another server.
-func (n *Native) refusedBy(m *Message) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if isClosed(n.ready) {
-		return // it came after us
-	}
-	n.refused = fmt.Errorf("adapter: the name %q is taken by another server of the cluster: give each its own", n.self.Name)
-	if taker := string(m.Data); taker != n.self.Name {
-		n.refused = fmt.Errorf("adapter: the names %q and %q have the same tag %s: choose another one", n.self.Name, taker, n.self.Tag)
-	}
-	close(n.ready)
 }

@@ -288,20 +288,20 @@ func TestNonsense(t *testing.T) {
 						continue
 					}
 					m := &adapter.Message{Kind: adapter.Kind(kind), Node: peer, Namespace: namespace, Request: 1, Data: []byte(data)}
-					n.Hear(m.Encode())
+					n.Receive(m.Encode())
 				}
 			}
 		}
-		n.Hear(nil)
-		n.Hear([]byte("hello"))
+		n.Receive(nil)
+		n.Receive([]byte("hello"))
 		old := (&adapter.Message{Kind: adapter.Broadcast, Node: peer, Namespace: "/", Data: []byte("x")}).Encode()
 		old[1] = 2
-		n.Hear(old)
+		n.Receive(old)
 		if got := k.Heard(); len(got) > 0 {
 			t.Errorf("a message of another version was delivered: %q", got)
 		}
 		old[1] = 1
-		n.Hear(old)
+		n.Receive(old)
 		if got := k.Heard(); len(got) != 1 {
 			t.Errorf("a message of this version was not delivered: %q", got)
 		}
