@@ -30,6 +30,7 @@ type serverConfig struct {
 	WriteTimeout time.Duration
 	Compression  *parley.Compression
 	Chat         string // if set, serve the binary's application with its data in this directory
+	Redis, Name  string // if set, the server is one of a cluster
 }
 
 // usage is the server's resource usage so far.
@@ -54,12 +55,24 @@ func serve(config string) {
 		serveChat(c.Chat)
 		return
 	}
+	if c.Redis != "" {
+		o.Cluster = connect(c.Redis, c.Name)
+	}
 	srv, err := parley.New(o)
 	if err != nil {
 		fail(err)
 	}
 	parley.Handle(srv, join, func(_ context.Context, s *parley.Socket, rooms []string) (int, error) {
 		return len(rooms), s.Join(rooms...)
+	})
+	// The sender's text goes to a room, with the time at which the sender sent it.
+	srv.On("relay", func(p *parley.Packet) error {
+		var room, text string
+		var at int64
+		if err := p.Decode(&room, &at, &text); err != nil {
+			return err
+		}
+		return srv.To(room).Emit("tick", at, text)
 	})
 	srv.On("discard", func(p *parley.Packet) error { return p.Ack() })
 	mux := http.NewServeMux()
@@ -131,6 +144,23 @@ func command(srv *parley.Server, function string, arguments url.Values) (any, er
 			}
 		}
 		return nil, nil
+	case "enter": // the median time that a socket takes to join a room that is new on this server
+		ids, err := srv.Local().SocketIDs(context.Background())
+		if err != nil {
+			return nil, err
+		}
+		s := srv.Socket(ids[0])
+		took := make([]time.Duration, number("times"))
+		for i := range took {
+			room := fmt.Sprint(arguments.Get("name"), "-", i)
+			at := time.Now()
+			if err := s.Join(room); err != nil {
+				return nil, err
+			}
+			took[i] = time.Since(at)
+			s.Leave(room)
+		}
+		return middle(took), nil
 	case "flow": // emits such events to one room, several times, one every so many microseconds
 		every := time.NewTicker(time.Duration(number("every")) * time.Microsecond)
 		defer every.Stop()
