@@ -308,12 +308,20 @@ func (o Options) withDefaults() (Options, error) {
 // maxOutbox returns MaxOutbox or its default.
 func (o *Options) maxOutbox() int { return orDefault(o.MaxOutbox, 1<<20) }
 
-// idSuffix ends the ids of sessions and sockets. In a cluster it tells whose they are.
+// idSuffix ends the ids of sessions. In a cluster it tells whose they are.
 func (o *Options) idSuffix() string {
 	if o.Cluster == nil {
 		return ""
 	}
 	return "." + o.Cluster.Self().Tag
+}
+
+// socketSuffix ends the ids of sockets.
+func (o *Options) socketSuffix() string {
+	if u, ok := o.Cluster.(adapter.Untagger); ok && u.UntaggedSockets() {
+		return ""
+	}
+	return o.idSuffix()
 }
 
 // limits returns the limits of the packet codec.

@@ -36,7 +36,7 @@ type Server struct {
 	// listened is set when someone wants to see all outgoing events. That has a cost.
 	listened atomic.Bool
 	seed     maphash.Seed
-	idSuffix string // see Options.idSuffix
+	idSuffix string // of sockets, see Options.socketSuffix
 
 	mu         sync.RWMutex
 	namespaces map[string]*Namespace
@@ -61,7 +61,7 @@ func New(o *Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, limits: opts.limits(), log: opts.Logger, namespaces: map[string]*Namespace{}, seed: maphash.MakeSeed()}
 	s.notices = notice.New(s.log)
-	s.idSuffix = opts.idSuffix()
+	s.idSuffix = opts.socketSuffix()
 	s.proofs.grace = opts.IdentityGrace
 	eo := opts.engine()
 	eo.Open = func(session *engine.Session) engine.Handler { return newConnection(s, session) }

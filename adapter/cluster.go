@@ -24,6 +24,10 @@ type Cluster interface {
 	Close() error
 }
 
+// Untagger is a Cluster that may want the ids of sockets without a tag, because its wire needs them to have 20
+// characters. The ids of sessions have one all the same.
+type Untagger interface{ UntaggedSockets() bool }
+
 // Link is a namespace's connection to the other servers. It is safe for concurrent use. Its methods
 // concern only the other servers: the namespace itself does what concerns its own sockets, before.
 type Link interface {

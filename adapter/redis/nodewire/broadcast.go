@@ -16,19 +16,19 @@ func appendEcho(dst []byte, uid string) []byte {
 
 // encodeBroadcast returns a broadcast as it is published. It writes MessagePack itself: this is the one
 // message that has to be cheap.
-func (l *link) encodeBroadcast(m *adapter.Message) ([]byte, error) {
-	size := 96 + len(l.namespace) + len(m.Data)
+func (f *classic) encodeBroadcast(m *adapter.Message) ([]byte, error) {
+	size := 96 + len(f.nsp) + len(m.Data)
 	for _, room := range m.Rooms {
 		size += len(room)
 	}
-	b := append(make([]byte, 0, size), l.echo...)
+	b := append(make([]byte, 0, size), f.echo...)
 	b = msgp.AppendMapHeader(b, 3)
 	b = msgp.AppendInt(msgp.AppendString(b, "type"), 2)
 	b, err := sio.AppendMsgpack(msgp.AppendString(b, "data"), m.Data, m.Attachments)
 	if err != nil {
 		return nil, err
 	}
-	b = msgp.AppendString(msgp.AppendString(b, "nsp"), l.namespace)
+	b = msgp.AppendString(msgp.AppendString(b, "nsp"), f.nsp)
 	b = msgp.AppendMapHeader(b, 3)
 	b = packStrings(msgp.AppendString(b, "rooms"), m.Rooms)
 	b = packStrings(msgp.AppendString(b, "except"), m.Except)
@@ -74,7 +74,7 @@ func (l *link) accepts(p *packet) bool {
 }
 
 // hear receives a broadcast.
-func (l *link) hear(channel string, data []byte) {
+func (l *classicLink) hear(channel string, data []byte) {
 	if bytes.HasPrefix(data, l.echo) {
 		return
 	}

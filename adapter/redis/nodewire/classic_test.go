@@ -3,7 +3,10 @@ package nodewire_test
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/redis/rueidis"
 	"go.uber.org/goleak"
@@ -21,18 +24,35 @@ func TestMain(m *testing.M) {
 
 var quiet = slog.New(slog.DiscardHandler)
 
+// The suite for clusters, on each wire.
 func TestClassic(t *testing.T) {
+	wires := map[string]*nodewire.Options{
+		"classic": {}, "specific responses": {SpecificResponses: true}, "interest in rooms": {Interest: nodewire.Rooms, Linger: 10 * time.Millisecond},
+	}
+	runSuite(t, nodewire.Classic, wires)
+}
+
+func TestSharded(t *testing.T) {
+	wires := map[string]*nodewire.Options{}
+	for _, mode := range []nodewire.Mode{nodewire.Dynamic, nodewire.DynamicPrivate, nodewire.Static} {
+		wires[string(mode)] = &nodewire.Options{Mode: mode, Linger: 10 * time.Millisecond}
+	}
+	runSuite(t, nodewire.Sharded, wires)
+}
+
+func runSuite(t *testing.T, connect func(rueidis.ClientOption, *nodewire.Options) (*nodewire.Cluster, error), wires map[string]*nodewire.Options) {
 	server := redistest.Start(t)
 	n := 0
-	for _, specific := range []bool{false, true} {
-		t.Run(fmt.Sprintf("specific responses %v", specific), func(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(wires)) {
+		t.Run(name, func(t *testing.T) {
 			adaptertest.RunCluster(t, nil, func(t *testing.T) adaptertest.Servers {
 				n++
-				key := fmt.Sprintf("test%d", n)
+				o := *wires[name]
+				o.Key, o.Logger = fmt.Sprintf("test%d", n), quiet
 				return adaptertest.Servers{Anonymous: true, Steps: 300, Start: func(name string) adapter.Cluster {
-					c, err := nodewire.Classic(rueidis.ClientOption{InitAddress: []string{server.Addr}}, &nodewire.Options{
-						Key: key, Name: name, SpecificResponses: specific, Logger: quiet,
-					})
+					o := o
+					o.Name = name
+					c, err := connect(rueidis.ClientOption{InitAddress: []string{server.Addr}}, &o)
 					if err != nil {
 						t.Fatal(err)
 					}

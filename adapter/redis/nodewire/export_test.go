@@ -2,11 +2,17 @@ package nodewire
 
 import "github.com/parley-go/parley/adapter"
 
-// Decoder receives broadcasts without Redis.
-func Decoder(local adapter.Local) (hear func(channel string, data []byte), encode func(*adapter.Message) ([]byte, error)) {
-	c := &Cluster{uid: "0123456789abcdef", links: map[string]*link{}}
-	l := &link{calls: map[string]*call{}, cluster: c, namespace: "/", local: local, broadcast: "socket.io#/#", echo: appendEcho(nil, "fedcba9876543210")}
-	other := &link{cluster: c, namespace: "/"}
-	other.echo = appendEcho(nil, "0123456789abcdef")
-	return l.hear, other.encodeBroadcast
+// Decoder receives broadcasts without Redis, and makes those of another server.
+func Decoder(local adapter.Local, isSharded bool) (hear func(channel string, data []byte), encode func(*adapter.Message) ([]byte, error)) {
+	const own, others = "fedcba9876543210", "0123456789abcdef"
+	l := &link{calls: map[string]*call{}, cluster: &Cluster{}, namespace: "/", local: local}
+	if isSharded {
+		hear, l.format = (&shardedLink{l, newSharded("socket.io", own, "/", Dynamic)}).hear, newSharded("socket.io", others, "/", Dynamic)
+	} else {
+		hear, l.format = (&classicLink{l, newClassic("socket.io", own, "/")}).hear, newClassic("socket.io", others, "/")
+	}
+	return hear, func(m *adapter.Message) ([]byte, error) {
+		_, data, err := l.format.encode(m, "", false)
+		return data, err
+	}
 }

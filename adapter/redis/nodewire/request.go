@@ -2,8 +2,10 @@ package nodewire
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"strconv"
+	"time"
 
 	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/internal/sio"
@@ -45,33 +47,38 @@ func appendOptions(dst []byte, m *adapter.Message, flags bool) []byte {
 	dst = append(dst, `,"except":`...)
 	dst = appendStrings(dst, m.Except)
 	if flags {
-		dst = append(dst, `,"flags":{`...)
-		if m.Flags&adapter.Volatile != 0 {
-			dst = append(dst, `"volatile":true`...)
-		}
-		if m.Flags&adapter.Uncompressed != 0 {
-			if m.Flags&adapter.Volatile != 0 {
-				dst = append(dst, ',')
-			}
-			dst = append(dst, `"compress":false`...)
-		}
-		dst = append(dst, '}')
+		dst = appendFlags(append(dst, `,"flags":`...), m)
 	}
 	return append(dst, '}')
 }
 
+// appendFlags appends the flags of an event as JSON.
+func appendFlags(dst []byte, m *adapter.Message) []byte {
+	dst = append(dst, '{')
+	if m.Flags&adapter.Volatile != 0 {
+		dst = append(dst, `"volatile":true,`...)
+	}
+	if m.Flags&adapter.Uncompressed != 0 {
+		dst = append(dst, `"compress":false,`...)
+	}
+	if m.Timeout > 0 {
+		dst = append(strconv.AppendInt(append(dst, `"timeout":`...), m.Timeout.Milliseconds(), 10), ',')
+	}
+	return append(bytes.TrimSuffix(dst, []byte{','}), '}')
+}
+
 // appendPacket appends an event as JSON.
-func (l *link) appendPacket(dst []byte, m *adapter.Message) []byte {
+func (f *classic) appendPacket(dst []byte, m *adapter.Message) []byte {
 	dst = append(dst, `{"type":2,"data":`...)
 	dst = append(dst, m.Data...)
 	dst = append(dst, `,"nsp":`...)
-	return append(sio.AppendString(dst, l.namespace), '}')
+	return append(sio.AppendString(dst, f.nsp), '}')
 }
 
 // encodeRequest returns a request as it is published. id is empty if nobody shall answer.
-func (l *link) encodeRequest(m *adapter.Message, id string) ([]byte, error) {
+func (f *classic) encodeRequest(m *adapter.Message, id string) ([]byte, error) {
 	b := append(make([]byte, 0, 128+len(m.Data)), `{"uid":`...)
-	b = sio.AppendString(b, l.cluster.uid)
+	b = sio.AppendString(b, f.uid)
 	if id != "" {
 		b = sio.AppendString(append(b, `,"requestId":`...), id)
 	}
@@ -82,7 +89,7 @@ func (l *link) encodeRequest(m *adapter.Message, id string) ([]byte, error) {
 	b = strconv.AppendInt(append(b, `,"type":`...), int64(t), 10)
 	switch m.Kind {
 	case adapter.Broadcast:
-		b = l.appendPacket(append(b, `,"packet":`...), m)
+		b = f.appendPacket(append(b, `,"packet":`...), m)
 		b = append(appendOptions(append(b, `,"opts":`...), m, true), '}')
 		return sio.AppendMsgpack(make([]byte, 0, len(b)), b, m.Attachments)
 	case adapter.ServerEvent:
@@ -141,6 +148,10 @@ func options(m *adapter.Message, object []byte) {
 					m.Flags |= adapter.Volatile
 				case string(name) == "compress" && string(value) == "false":
 					m.Flags |= adapter.Uncompressed
+				case string(name) == "timeout":
+					if ms, err := strconv.ParseFloat(string(value), 64); err == nil && ms > 0 && ms < maxAckMillis {
+						m.Timeout = time.Duration(ms * float64(time.Millisecond))
+					}
 				}
 			})
 		}
@@ -173,10 +184,10 @@ func parse(data []byte, into any) (attachments [][]byte, ok bool) {
 }
 
 // requested receives a request.
-func (l *link) requested(data []byte) {
+func (l *classicLink) requested(data []byte) {
 	var r request
 	attachments, ok := parse(data, &r)
-	if !ok || r.Type == nil || r.UID == l.cluster.uid || r.RequestID != nil && l.calling(*r.RequestID) != nil {
+	if !ok || r.Type == nil || r.UID == l.uid || r.RequestID != nil && l.calling(*r.RequestID) != nil {
 		return
 	}
 	m := &adapter.Message{Namespace: l.namespace, Attachments: attachments}
@@ -221,7 +232,7 @@ func (l *link) requested(data []byte) {
 }
 
 // rooms returns the names of all rooms, those of the sockets too.
-func (l *link) rooms() []string {
+func (l *classicLink) rooms() []string {
 	known := map[string]bool{}
 	names := []string{}
 	for _, s := range l.local.Fetch(adapter.Selection{}) {
@@ -235,7 +246,7 @@ func (l *link) rooms() []string {
 	return names
 }
 
-func (l *link) serverEvent(r *request, m *adapter.Message) {
+func (l *classicLink) serverEvent(r *request, m *adapter.Message) {
 	if len(r.Data) == 0 || r.Data[0] != '[' {
 		return
 	}
@@ -244,20 +255,32 @@ func (l *link) serverEvent(r *request, m *adapter.Message) {
 		m.Request = 1
 	}
 	l.local.Event(m, func(data []byte, attachments [][]byte) {
-		l.answer(r, map[string]any{"type": serverSideEmit, "data": json.RawMessage(first(asBuffers(data, attachments)))})
+		content := map[string]any{"type": serverSideEmit}
+		if argument := first(asBuffers(data, attachments)); argument != nil {
+			content["data"] = json.RawMessage(argument)
+		}
+		l.answer(r, content)
 	})
 }
 
-// first returns the first element of an array, or null. Only one argument crosses.
+// first returns the first element of an array, or nil. Only one argument crosses.
 func first(array []byte) []byte {
 	if all := sio.SplitArgs(nil, array); len(all) > 0 {
 		return all[0]
 	}
-	return []byte("null")
+	return nil
 }
 
-func (l *link) broadcastWithAck(r *request, m *adapter.Message) {
-	m.Kind, m.Request, m.Timeout = adapter.Broadcast, 1, maxAckTime
+// appendFirst appends a member with the first element of an array, if it has one.
+func appendFirst(dst []byte, name string, array []byte) []byte {
+	if argument := first(array); argument != nil {
+		dst = append(append(dst, name...), argument...)
+	}
+	return dst
+}
+
+func (l *classicLink) broadcastWithAck(r *request, m *adapter.Message) {
+	m.Kind, m.Request, m.Timeout = adapter.Broadcast, 1, cmp.Or(m.Timeout, maxAckTime)
 	p := struct {
 		Type int              `json:"type"`
 		ID   *json.RawMessage `json:"id"`
@@ -278,7 +301,8 @@ func (l *link) broadcastWithAck(r *request, m *adapter.Message) {
 		}
 		// What is left out of the arguments may have attachments, so they are converted one by one.
 		b := sio.AppendString([]byte(`{"type":9,"requestId":`), *r.RequestID)
-		b = append(append(append(b, `,"packet":`...), first(data)...), '}')
+		b = sio.AppendString(append(b, `,"uid":`...), l.uid)
+		b = append(appendFirst(b, `,"packet":`, data), '}')
 		if packed, err := sio.AppendMsgpack(nil, b, used(b, attachments)); err == nil {
 			_ = l.cluster.conn.Publish(l.answerChannel(r), packed)
 		}
@@ -294,8 +318,9 @@ func used(data []byte, attachments [][]byte) [][]byte {
 	return attachments[:n]
 }
 
-// answer publishes an answer.
-func (l *link) answer(r *request, content map[string]any) {
+// answer publishes an answer. Servers on Node.js do not say who they are; Parley's do.
+func (l *classicLink) answer(r *request, content map[string]any) {
+	content["uid"] = l.uid
 	if r.RequestID != nil {
 		content["requestId"] = *r.RequestID
 	}
@@ -308,23 +333,18 @@ func (l *link) answer(r *request, content map[string]any) {
 }
 
 // answerChannel returns the channel for answers. For events between servers it is always the common one.
-func (l *link) answerChannel(r *request) string {
+func (l *classicLink) answerChannel(r *request) string {
 	if l.cluster.opts.SpecificResponses && r.UID != "" && *r.Type != serverSideEmit {
 		return l.response + r.UID + "#"
 	}
 	return l.response
 }
 
-func (l *link) calling(id string) *call {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.calls[id]
-}
-
 // answered receives an answer.
-func (l *link) answered(data []byte) {
+func (l *classicLink) answered(data []byte) {
 	var a struct {
 		RequestID   string               `json:"requestId"`
+		UID         string               `json:"uid"`
 		Type        int                  `json:"type"`
 		ClientCount int                  `json:"clientCount"`
 		Packet      json.RawMessage      `json:"packet"`
@@ -343,25 +363,30 @@ func (l *link) answered(data []byte) {
 	case adapter.Broadcast:
 		switch a.Type {
 		case clientCount:
-			w.add(nil, true, a.ClientCount)
+			w.add(a.UID, nil, true, a.ClientCount)
 		case broadcastAck:
-			w.add(&adapter.Answer{Kind: adapter.ClientAnswer, Data: wrap(a.Packet), Attachments: attachments}, false, -1)
+			w.add(a.UID, &adapter.Answer{Kind: adapter.ClientAnswer, Data: wrap(a.Packet), Attachments: attachments}, false, -1)
 		}
 	case adapter.ServerEvent:
-		w.add(&adapter.Answer{Kind: adapter.ServerAnswer, Data: wrap(a.Data), Attachments: attachments}, true, 0)
+		w.add(a.UID, &adapter.Answer{Kind: adapter.ServerAnswer, Data: wrap(a.Data), Attachments: attachments}, true, 0)
 	case adapter.Fetch:
-		w.add(&adapter.Answer{Kind: adapter.Sockets, Sockets: a.Sockets}, true, 0)
-	default: // Count and RoomSizes are counted here
-		sum := &adapter.Answer{Kind: adapter.Done, Count: len(a.Sockets), Rooms: map[string]int{}}
-		for _, s := range a.Sockets {
-			for _, room := range s.Rooms {
-				if room != s.ID {
-					sum.Rooms[room]++
-				}
+		w.add(a.UID, &adapter.Answer{Kind: adapter.Sockets, Sockets: a.Sockets}, true, 0)
+	default:
+		w.add(a.UID, sum(a.Sockets), true, 0)
+	}
+}
+
+// sum answers Count and RoomSizes, which the wires do not have, from descriptions of sockets.
+func sum(sockets []adapter.SocketInfo) *adapter.Answer {
+	a := &adapter.Answer{Kind: adapter.Done, Count: len(sockets), Rooms: map[string]int{}}
+	for _, s := range sockets {
+		for _, room := range s.Rooms {
+			if room != s.ID {
+				a.Rooms[room]++
 			}
 		}
-		w.add(sum, true, 0)
 	}
+	return a
 }
 
 // wrap makes an array of an argument; of no argument, an empty one.

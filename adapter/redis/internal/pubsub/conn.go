@@ -25,6 +25,10 @@ type Options struct {
 	// servers learn.
 	MaxAge time.Duration
 
+	// Sharded uses the publish/subscribe whose channels belong to a shard of a Redis Cluster each. It is
+	// another one than the common one, also on a single server. It has no patterns.
+	Sharded bool
+
 	// Logger receives what an operator should know. The default is slog.Default().
 	Logger *slog.Logger
 }
@@ -202,7 +206,11 @@ func (b *Conn) send() {
 func (b *Conn) publish(ctx context.Context, batch []message) (failed int) {
 	commands := make(rueidis.Commands, len(batch))
 	for i, m := range batch {
-		commands[i] = b.client.B().Publish().Channel(m.channel).Message(rueidis.BinaryString(m.data)).Build()
+		if b.opts.Sharded {
+			commands[i] = b.client.B().Spublish().Channel(m.channel).Message(rueidis.BinaryString(m.data)).Build()
+		} else {
+			commands[i] = b.client.B().Publish().Channel(m.channel).Message(rueidis.BinaryString(m.data)).Build()
+		}
 	}
 	for _, r := range b.client.DoMulti(ctx, commands...) {
 		if r.Error() != nil {
@@ -269,10 +277,23 @@ func (b *Conn) Close() error {
 	return nil
 }
 
-// Subscribers returns how many clients of Redis have subscribed to a channel, patterns apart.
-func (b *Conn) Subscribers(ctx context.Context, channel string) (int, error) {
-	all, err := b.client.Do(ctx, b.client.B().PubsubNumsub().Channel(channel).Build()).AsIntMap()
-	return int(all[channel]), err
+// Subscribers returns how many clients of Redis have subscribed to each of some channels, patterns apart.
+func (b *Conn) Subscribers(ctx context.Context, channels ...string) (map[string]int64, error) {
+	if !b.opts.Sharded {
+		return b.client.Do(ctx, b.client.B().PubsubNumsub().Channel(channels...).Build()).AsIntMap()
+	}
+	// Only the server that has the channel's slot knows.
+	sum := map[string]int64{}
+	for _, node := range b.client.Nodes() {
+		for _, channel := range channels {
+			counts, err := node.Do(ctx, node.B().PubsubShardnumsub().Channel(channel).Build()).AsIntMap()
+			if err != nil {
+				return nil, err
+			}
+			sum[channel] += counts[channel]
+		}
+	}
+	return sum, nil
 }
 
 var errClosed = errors.New("closed")

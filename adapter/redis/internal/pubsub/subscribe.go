@@ -187,20 +187,7 @@ func (b *Conn) hear(again bool) (connected bool, err error) {
 // apply subscribes and unsubscribes, and waits until Redis has confirmed it.
 func (b *Conn) apply(conn rueidis.DedicatedClient, next change, confirmed <-chan string, lost <-chan error) error {
 	ctx := context.Background()
-	var commands rueidis.Commands
-	if names := texts(next.remove, false); len(names) > 0 {
-		commands = append(commands, conn.B().Unsubscribe().Channel(names...).Build())
-	}
-	if names := texts(next.remove, true); len(names) > 0 {
-		commands = append(commands, conn.B().Punsubscribe().Pattern(names...).Build())
-	}
-	if names := texts(next.add, false); len(names) > 0 {
-		commands = append(commands, conn.B().Subscribe().Channel(names...).Build())
-	}
-	if names := texts(next.add, true); len(names) > 0 {
-		commands = append(commands, conn.B().Psubscribe().Pattern(names...).Build())
-	}
-	for _, command := range commands {
+	for _, command := range b.commands(conn, next) {
 		if err := conn.Do(ctx, command).Error(); err != nil {
 			return err
 		}
@@ -227,6 +214,33 @@ func (b *Conn) apply(conn rueidis.DedicatedClient, next change, confirmed <-chan
 		}
 	}
 	return nil
+}
+
+// commands returns what subscribes and unsubscribes.
+func (b *Conn) commands(conn rueidis.DedicatedClient, next change) (all rueidis.Commands) {
+	remove, add := texts(next.remove, false), texts(next.add, false)
+	if b.opts.Sharded {
+		if len(remove) > 0 {
+			all = append(all, conn.B().Sunsubscribe().Channel(remove...).Build())
+		}
+		if len(add) > 0 {
+			all = append(all, conn.B().Ssubscribe().Channel(add...).Build())
+		}
+		return all
+	}
+	if len(remove) > 0 {
+		all = append(all, conn.B().Unsubscribe().Channel(remove...).Build())
+	}
+	if names := texts(next.remove, true); len(names) > 0 {
+		all = append(all, conn.B().Punsubscribe().Pattern(names...).Build())
+	}
+	if len(add) > 0 {
+		all = append(all, conn.B().Subscribe().Channel(add...).Build())
+	}
+	if names := texts(next.add, true); len(names) > 0 {
+		all = append(all, conn.B().Psubscribe().Pattern(names...).Build())
+	}
+	return all
 }
 
 // texts returns the channels, or the patterns, among some names.
