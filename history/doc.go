@@ -18,7 +18,8 @@
 //	         not arrive within 15 ms, read it from the store
 //	audit:   nothing follows the last message of a room to show that the bus lost it. So
 //	         every 5 s, ask the store for the newest numbers of the open rooms that
-//	         were quiet. Without a bus there is no audit
+//	         were quiet; after a gap on the bus, those of all, at once. Without a bus there is
+//	         no audit
 //
 // The [Bus] between nodes is therefore only a hint: it may lose, repeat, delay and
 // reorder messages. The store is the truth.

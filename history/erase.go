@@ -7,7 +7,7 @@ import (
 
 // EraseUser erases a user, as [Eraser] says. Subscriptions of rooms that are gone end: a subscriber
 // with a method Lost, as [Paced] has it, is told [ErrNotFound]. The tombstones in other rooms are
-// passed on. If the store is no Eraser, the error is [ErrNotSupported].
+// passed on. So it is on the other nodes, at once if the bus works, else with their next audit. If the store is no Eraser, the error is [ErrNotSupported].
 func (l *Log) EraseUser(ctx context.Context, userID string) (Erased, error) {
 	return l.erase(func(e Eraser) (Erased, error) { return e.EraseUser(ctx, userID) })
 }
@@ -29,8 +29,14 @@ func (l *Log) erase(f func(Eraser) (Erased, error)) (erased Erased, err error) {
 	defer l.workers.end()
 	erased, err = f(eraser)
 	for _, room := range erased.Rooms {
-		l.end(room)
-		l.end(NotesRoom(room))
+		for _, room := range []string{room, NotesRoom(room)} {
+			if t := l.tail(room); t != nil {
+				l.end(t)
+			}
+			if l.bus != nil {
+				l.bus.Publish(&Message{RoomID: room})
+			}
+		}
 	}
 	for i := range erased.Changed {
 		l.passOn(&erased.Changed[i])
@@ -40,16 +46,10 @@ func (l *Log) erase(f func(Eraser) (Erased, error)) (erased Erased, err error) {
 }
 
 // end ends all subscriptions of a room that is gone. Whoever opens it again gets another tail.
-func (l *Log) end(room string) {
+func (l *Log) end(t *tail) {
 	l.mu.Lock()
-	t := l.tails[room]
-	if t != nil {
-		l.forgetLocked(t)
-	}
+	l.forgetLocked(t)
 	l.mu.Unlock()
-	if t == nil {
-		return
-	}
 	t.close() // nobody joins any more
 	t.mu.Lock()
 	subs := slices.Clone(t.subs)

@@ -66,6 +66,7 @@ type Log struct {
 	mu     sync.RWMutex
 	tails  map[string]*tail
 	audits *time.Timer // with a bus, running while tails is not empty
+	unbus  func()      // ends what OnGap began; nil: nothing
 	closed bool
 }
 
@@ -106,6 +107,9 @@ func NewLog(store Store, opt *LogOptions) *Log {
 	l.batcher.committed = l.publish
 	l.batcher.uncertain = l.uncertain
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	if bus, ok := l.bus.(GapBus); ok {
+		l.unbus = bus.OnGap(l.gap)
+	}
 	return l
 }
 
@@ -369,6 +373,21 @@ func (l *Log) scheduleAuditLocked() {
 	}
 }
 
+// gap makes the next audit one of all rooms, and brings it forward, because any message may have been
+// lost.
+func (l *Log) gap() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.tails {
+		t.mu.Lock()
+		t.heard = false
+		t.mu.Unlock()
+	}
+	if !l.closed && l.audits != nil && len(l.tails) > 0 {
+		l.audits.Reset(0)
+	}
+}
+
 // audit compares quiet rooms with the store, because nothing follows a room's last message to show
 // that the bus has lost it.
 func (l *Log) audit() {
@@ -403,18 +422,25 @@ func (l *Log) subscribe(tails []*tail) {
 	}
 }
 
-// compare looks for messages in the store that the tails do not know of.
+// compare looks for messages in the store that the tails do not know of, and for rooms that are gone.
 func (l *Log) compare(tails []*tail) {
-	rooms := make([]string, len(tails))
+	rooms, before := make([]string, len(tails)), make([]int64, len(tails))
 	for i, t := range tails {
-		rooms[i] = t.room
+		rooms[i], before[i] = t.room, t.position()
 	}
 	heads, err := l.store.Heads(l.ctx, rooms)
 	if err != nil && l.ctx.Err() == nil && !errors.Is(err, ErrUnavailable) {
 		l.logger.Error("audit of open rooms", "rooms", len(rooms), "error", err)
 	}
+	if err != nil {
+		return
+	}
 	for i, t := range tails {
-		t.expect(heads[rooms[i]])
+		if head := heads[rooms[i]]; head < before[i] { // numbers only grow: another node has erased the room
+			l.end(t)
+		} else {
+			t.expect(head)
+		}
 	}
 }
 
@@ -430,6 +456,9 @@ func (l *Log) Close() {
 		l.audits.Stop()
 	}
 	l.mu.Unlock()
+	if l.unbus != nil {
+		l.unbus()
+	}
 	l.cancel()
 	for _, t := range tails {
 		t.close()

@@ -56,6 +56,9 @@ func (m *Message) Author() Member { return author(m.UserID, m.OperatorID) }
 // Number is the number of the message's last change in the room's order of changes.
 func (m *Message) Number() int64 { return max(m.Seq, m.Rev) }
 
+// isHint reports whether m is not a message, but says that there is one; see [Bus].
+func (m *Message) isHint() bool { return m.ID == "" }
+
 // AppendJSON appends m as json.Marshal encodes it, but several times as fast.
 func (m *Message) AppendJSON(dst []byte) []byte {
 	dst = appendString(append(dst, `{"id":`...), m.ID)

@@ -82,7 +82,11 @@ func (t *tail) subscribe() error {
 	ctx, cancel := context.WithTimeout(t.log.ctx, busTimeout)
 	defer cancel()
 	cancelBus, err := t.log.bus.Subscribe(ctx, t.room, func(m Message) {
-		if m.RoomID == t.room {
+		switch {
+		case m.RoomID != t.room:
+		case m.isHint():
+			t.hinted(m.Seq)
+		default:
 			t.offer(m)
 		}
 	})
@@ -138,6 +142,21 @@ func (t *tail) expect(n int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.want = max(t.want, n)
+	t.settleLocked()
+}
+
+// hinted receives a hint of the bus: number n exists, or the room may have been erased.
+func (t *tail) hinted(n int64) {
+	if n == 0 {
+		t.log.workers.start(func() { t.log.compare([]*tail{t}) })
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.want = max(t.want, n); n == t.pos+1 && !t.closed && !t.filling && t.queueHasRoomLocked() {
+		t.filling = t.log.workers.start(t.fill) // nothing else brings it
+	}
+	t.heard = true
 	t.settleLocked()
 }
 

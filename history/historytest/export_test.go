@@ -24,7 +24,7 @@ var (
 func Failures(t *testing.T, n int, store history.Store, make NewNode) (failed int) {
 	plans := rapid.Custom(func(t *rapid.T) plan { return drawPlan(t, true) })
 	for i := range n {
-		if runPlan(t, plans.Example(i), i, store, make) != nil {
+		if runPlan(t, plans.Example(i), i, store, oneNetwork, make) != nil {
 			failed++
 		}
 	}

@@ -47,16 +47,32 @@ func (n logNode) Open(ctx context.Context, room string, o history.OpenOptions, s
 // out of order.
 //
 // Time is that of a synctest bubble. Calls to the store take random times.
-func RunJoin(t *testing.T, open func(testing.TB) history.Store) {
+func RunJoin(t *testing.T, open func(testing.TB) history.Store) { RunJoinOver(t, open, oneNetwork) }
+
+// A Connect connects nodes by buses that have faults, in the bubble in which it is called. Close ends
+// them, when the nodes are gone.
+type Connect func(nodes int, f Faults) (buses []history.Bus, close func())
+
+// RunJoinOver is RunJoin with buses of yours.
+func RunJoinOver(t *testing.T, open func(testing.TB) history.Store, connect Connect) {
 	store := open(t)
 	_, edits := store.(history.Editor)
 	trial := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		trial++
-		if err := runPlan(t, drawPlan(rt, edits), trial, store, newLogNode(nil)); err != nil {
+		if err := runPlan(t, drawPlan(rt, edits), trial, store, connect, newLogNode(nil)); err != nil {
 			rt.Fatal(err)
 		}
 	})
+}
+
+// oneNetwork connects all nodes by a Network.
+func oneNetwork(nodes int, f Faults) (buses []history.Bus, close func()) {
+	network := NewNetwork(f)
+	for range nodes {
+		buses = append(buses, network)
+	}
+	return buses, func() {}
 }
 
 func newLogNode(opt *history.LogOptions) newNode {
@@ -142,13 +158,13 @@ func drawPlan(t *rapid.T, edits bool) plan {
 }
 
 // runPlan plays p in rooms of its own and returns what went wrong.
-func runPlan(t *testing.T, p plan, trial int, store history.Store, construct newNode) (err error) {
-	synctest.Test(t, func(*testing.T) { err = play(p, trial, store, construct) })
+func runPlan(t *testing.T, p plan, trial int, store history.Store, connect Connect, construct newNode) (err error) {
+	synctest.Test(t, func(*testing.T) { err = play(p, trial, store, connect, construct) })
 	return err
 }
 
-func play(p plan, trial int, stored history.Store, construct newNode) error {
-	network := NewNetwork(p.faults)
+func play(p plan, trial int, stored history.Store, connect Connect, construct newNode) error {
+	buses, disconnect := connect(planNodes, p.faults)
 	store := newLedger(stored)
 	slow := &slowStore{ledger: store, limit: p.storeTime, random: rand.New(rand.NewPCG(p.faults.Seed, 1))}
 	g := &game{
@@ -158,8 +174,8 @@ func play(p plan, trial int, stored history.Store, construct newNode) error {
 	for n := range planRooms {
 		g.rooms = append(g.rooms, fmt.Sprintf("join-%d-%d", trial, n))
 	}
-	for range planNodes {
-		g.nodes = append(g.nodes, construct(slow, network))
+	for _, bus := range buses {
+		g.nodes = append(g.nodes, construct(slow, bus))
 	}
 	var clients sync.WaitGroup
 	inboxes := [planClients]chan step{}
@@ -190,6 +206,7 @@ func play(p plan, trial int, stored history.Store, construct newNode) error {
 		n.Close()
 	}
 	time.Sleep(time.Minute) // messages that are still on the network
+	disconnect()
 	g.checkStore()
 	return errors.Join(g.faults...)
 }
