@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/parley-go/parley/internal/pace"
 )
 
 // Drain lets the clients of one server among several move to the others. It tells the other servers of
@@ -18,19 +20,7 @@ func (s *Server) Drain(ctx context.Context, d time.Duration) error {
 	}
 	s.engine.Drain()
 	all := s.connections()
-	begun := time.Now()
-	wait := time.NewTimer(0)
-	defer wait.Stop()
-	for i, c := range all {
-		wait.Reset(time.Until(begun.Add(d * time.Duration(i) / time.Duration(len(all)))))
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		c.shutDown()
-	}
-	return nil
+	return pace.Spread(ctx, d, len(all), func(i int) { all[i].shutDown() })
 }
 
 // connections returns the connections that have a socket.
