@@ -1,8 +1,11 @@
 package sse
 
 import (
+	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -11,6 +14,7 @@ import (
 	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/origin"
+	"github.com/parley-go/parley/internal/pace"
 )
 
 // Open starts the feed of one client. lastID is the id of the last event that the client has. It is
@@ -131,6 +135,16 @@ func (h *Handler) Close() {
 	for s := range h.streams {
 		s.Close()
 	}
+}
+
+// Drain ends the streams that are open, one after the other, spread evenly over d, after it has written
+// what is queued for them, so that clients move to other servers, and not all at once. New streams still
+// begin. Drain returns when it has done that, or with ctx's error. Call Close afterwards.
+func (h *Handler) Drain(ctx context.Context, d time.Duration) error {
+	h.mu.Lock()
+	all := slices.Collect(maps.Keys(h.streams))
+	h.mu.Unlock()
+	return pace.Spread(ctx, d, len(all), func(i int) { all[i].Close() })
 }
 
 // ServeHTTP serves GET, and HEAD for clients that want to see what GET would answer.

@@ -397,6 +397,40 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// Streams end one after the other, after what is queued for them. New ones begin.
+func TestDrain(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *feed, client *http.Client) {
+		const streams = 4
+		for range streams {
+			_, lines := get(t, client)
+			s := <-f.streams
+			s.Send(&sse.Event{Data: []byte("last words")})
+			go func() {
+				if rest, err := io.ReadAll(lines); err != nil || !strings.HasSuffix(string(rest), "data: last words\n\n") {
+					t.Errorf("%q, %v", rest, err)
+				}
+			}()
+		}
+		begun := time.Now()
+		go func() {
+			if err := f.Drain(t.Context(), 4*time.Second); err != nil {
+				t.Error(err)
+			}
+		}()
+		for i := range streams {
+			<-f.ended
+			if after, want := time.Since(begun), time.Duration(i)*time.Second; after != want {
+				t.Errorf("stream %d ended after %v, want %v", i, after, want)
+			}
+		}
+		get(t, client)
+		synctest.Wait()
+		if n := f.Stats().Streams; n != 1 {
+			t.Errorf("%d streams are open, want the new one", n)
+		}
+	})
+}
+
 func TestHead(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, f *feed, client *http.Client) {
 		r, _ := http.NewRequest("HEAD", "http://feed.test/", nil)

@@ -98,7 +98,7 @@ func (c *command) allows(setting string) bool {
 			return true
 		}
 	}
-	return setting == "data"
+	return setting == "data" || setting == "state-dir"
 }
 
 // checkArgs checks the number of arguments.
@@ -136,6 +136,7 @@ func (c *command) print(w io.Writer) {
 	})
 	fmt.Fprint(w, "\nFlags, whose values are looked for as the server's are (see parley help config):\n\n")
 	fmt.Fprintf(w, "  %-21s %s\n", "--data DIR", "the data directory; parley-data if nothing sets it")
+	fmt.Fprintf(w, "  %-21s %s\n", "--state-dir DIR", "the server's own directory, if it is another one")
 	fmt.Fprintf(w, "  %-21s %s\n", "--config FILE", "TOML file with settings")
 	for _, name := range c.settings {
 		if name == "" {
@@ -227,7 +228,7 @@ func (c *call) ask(ctx context.Context, make bool, f func(*admin.Client) error) 
 	}
 	const every = 100 * time.Millisecond
 	for deadline := time.Now().Add(reachFor); ; {
-		server, unreachable := admin.Connect(ctx, filepath.Join(c.config.Data, admin.SocketName))
+		server, unreachable := admin.Connect(ctx, filepath.Join(c.config.stateDir(), admin.SocketName))
 		if unreachable == nil {
 			defer server.Close()
 			return f(server)

@@ -28,6 +28,7 @@ import (
 type Config struct {
 	Addr            string
 	Data            string
+	StateDir        string
 	MinFreeDisk     int64
 	ShutdownTimeout time.Duration
 	LogLevel        slog.Level
@@ -160,7 +161,7 @@ func loadConfig(environ []string, flags map[string]string) (Config, map[string]p
 				return c, nil, fmt.Errorf("%s: there is no such setting; see parley help config", source.title(name))
 			}
 			if err := s.set(source.values[name]); err != nil {
-				if s.secret {
+				if s.show != nil {
 					return c, nil, fmt.Errorf("%s: want %w", source.title(name), err)
 				}
 				return c, nil, fmt.Errorf("%s: %q is not allowed: want %w", source.title(name), source.values[name], err)

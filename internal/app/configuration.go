@@ -61,8 +61,8 @@ func showConfig(c *call) func(context.Context) error {
 			if o.kind == "file" {
 				line.From = fmt.Sprintf("%s:%d", o.place, lineOf(o.place, s.name))
 			}
-			if s.secret && line.Value != "" {
-				line.Value = "…"
+			if s.show != nil && line.Value != "" {
+				line.Value = s.show(line.Value)
 			}
 			shown = append(shown, line)
 		}

@@ -13,10 +13,10 @@ import (
 // listenControl opens the socket through which commands on the data directory reach the server. If that
 // is impossible, the server goes without it, and commands ask to stop the server.
 func (s *Server) listenControl() net.Listener {
-	if s.config.inMemory() {
+	if s.config.stateDir() == "" {
 		return nil
 	}
-	l, err := admin.Listen(filepath.Join(s.config.Data, admin.SocketName))
+	l, err := admin.Listen(filepath.Join(s.config.stateDir(), admin.SocketName))
 	if err != nil {
 		s.log.Warn("no socket for commands: those that change the data directory need the server to be stopped", "error", err)
 		return nil

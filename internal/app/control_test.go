@@ -73,6 +73,22 @@ func TestFirstOperatorClosesServer(t *testing.T) {
 	}
 }
 
+// What is a server's own need not be where the messages are.
+func TestStateDir(t *testing.T) {
+	c := testConfig()
+	dir := shortDir(t)
+	c.Data, c.StateDir, c.TLSSelfSigned = filepath.Join(dir, "data"), filepath.Join(dir, "own"), true
+	start(t, c)
+	for _, name := range []string{"control.sock", "self-signed-cert.pem"} {
+		waitFor(t, name, func() bool {
+			_, err := os.Stat(filepath.Join(c.StateDir, name))
+			return err == nil
+		})
+	}
+	s := &shell{t: t, data: c.Data}
+	s.must("correct horse battery", "operator", "add", "ann", "--password-stdin", "--state-dir", c.StateDir)
+}
+
 // With a server running, commands take effect on those who are connected.
 func TestCommandsTakeEffectAtOnce(t *testing.T) {
 	s := filled(t)

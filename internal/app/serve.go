@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
+	"os"
 	"sync"
 	"sync/atomic"
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/history"
-	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/http2limit"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/certs"
@@ -21,9 +20,6 @@ import (
 	"github.com/parley-go/parley/sse"
 	"github.com/parley-go/parley/webtransport"
 )
-
-// databaseName is the name of the database file in the data directory.
-const databaseName = "parley.db"
 
 // Server is the complete server: the store, the conversations, Socket.IO and HTTP. Only one
 // goroutine may call its methods.
@@ -70,31 +66,17 @@ func Open(c Config, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// openStore also returns a description of where messages are stored.
-func openStore(c Config, log *slog.Logger) (history.Store, string, error) {
-	if c.inMemory() {
-		return history.NewMemory(), "in memory only: gone when the server stops", nil
-	}
-	path, err := filepath.Abs(filepath.Join(c.Data, databaseName))
-	if err != nil {
-		return nil, "", err
-	}
-	store, err := sqlite.Open(path, &sqlite.Options{MinFree: c.MinFreeDisk, Search: c.Search, Logger: log})
-	switch {
-	case errors.Is(err, sqlite.ErrInUse):
-		return nil, "", fmt.Errorf("%w: stop that one, or choose another directory with --data", err)
-	case err != nil:
-		return nil, "", fmt.Errorf("%w; or choose another directory with --data", mayNot(path, err))
-	}
-	return store, path, nil
-}
-
 // newServer returns a server over a store. Shutdown closes the store.
 func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error) {
 	s := &Server{config: c, log: log, store: store, metrics: newStoreMetrics(log), notices: notice.New(log)}
 	s.crowd = s.newCrowd()
 	s.requests = c.newRequests(func(address string) { s.overQuota(budget.Requests, address) })
 	var err error
+	if c.StateDir != "" {
+		if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+			return nil, fmt.Errorf("state-dir: %w", err)
+		}
+	}
 	if s.certs, err = openCertificates(c, log); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ type value struct {
 	set func(string) error // the error says what is allowed: "a duration such as 25s"
 	yes bool               // the flag may stand without a value
 
-	secret bool // errors and lists of settings do not show the value
+	show func(string) string // what lists of settings show of a secret value, which errors do not repeat; nil: all of it
 }
 
 // settings returns the table, bound to c.
@@ -46,6 +46,7 @@ func (c *Config) settings() []setting {
 		{"", "allowed-hosts", "", "Names under which clients reach the server, separated by commas: `chat.example.com,*.example.net`. `*` means all names. Requests for another host get 421. Addresses, `localhost` and the names of `acme-domains` are always allowed. If left out, the server allows no other names if it listens on loopback or has `acme-domains`, and otherwise all. A Unix socket allows all names. A proxy forwards the names that clients use, so name them here if it connects to loopback.", hostNames(&c.AllowedHosts)},
 		{"", "metrics-addr", "", "Address of a port of its own for `/metrics`, such as `127.0.0.1:9100`, or `unix:/run/parley/metrics.sock`. It serves `/healthz` and `/readyz` too. If left out, `addr` serves the metrics too.", addressOr(&c.MetricsAddr, "unix:/run/parley/metrics.sock", isSocket)},
 		{"", "data", "parley-data", "Directory for the messages. The server creates it if it does not exist. `memory` keeps messages only in memory.", text(&c.Data, "a directory, or memory")},
+		{"", "state-dir", "", "Directory for what is this server's own: the socket for commands, and certificates. If left out, it is the directory of `data`.", optional(&c.StateDir)},
 		{"", "min-free-disk", "", "How much of the disk stays free. With less, the server refuses messages (`unavailable`) before the disk is full, and `/readyz` answers 503. It accepts them again when a quarter more is free. If left out: 64 MiB, but at most 5 % of the file system. 0 means that the server stores messages until nothing is free.", minFree(&c.MinFreeDisk)},
 		{"", "shutdown-timeout", "20s", "How long a shutdown may take. The server tells its clients, and sends and stores what is queued.", duration(&c.ShutdownTimeout, 5*time.Minute)},
 		{"", "log-level", "info", "`debug`, `info`, `warn` or `error`.", level(&c.LogLevel)},
@@ -317,9 +318,12 @@ func secrets(to *[]string) value {
 		short := slices.ContainsFunc(l, func(secret string) bool { return len(secret) < leastSecret })
 		return allowed(l, !short)
 	})
-	v.secret = true
+	v.show = hidden
 	return v
 }
+
+// hidden shows that there is a secret.
+func hidden(string) string { return "…" }
 
 // leastSecret is the least length of a secret in bytes: that of the hash of HS256 (RFC 7518, 3.2).
 const leastSecret = 32

@@ -74,9 +74,6 @@ func (c *Config) completeAddresses() {
 	}
 }
 
-// inMemory reports whether messages are only kept in memory.
-func (c *Config) inMemory() bool { return c.Data == "memory" || c.Data == ":memory:" }
-
 // checkTLS checks the combination of TLS settings.
 func (c *Config) checkTLS() error {
 	ways := 0
@@ -92,8 +89,8 @@ func (c *Config) checkTLS() error {
 		return fmt.Errorf("tls-cert: the certificate's key is missing: set tls-key")
 	case c.TLSCert == "" && c.TLSKey != "":
 		return fmt.Errorf("tls-key: the key's certificate is missing: set tls-cert")
-	case len(c.ACMEDomains) > 0 && c.inMemory():
-		return fmt.Errorf("acme-domains: not with data in memory: the authority would soon refuse to give another certificate at each start")
+	case len(c.ACMEDomains) > 0 && c.stateDir() == "":
+		return fmt.Errorf("acme-domains: not with data in memory and without state-dir: the authority would soon refuse to give another certificate at each start")
 	case ways == 0 && c.HTTPRedirect != "" && c.HTTPRedirect != redirectOff:
 		return fmt.Errorf("http-redirect: there is nothing to redirect to without TLS")
 	}
@@ -107,15 +104,11 @@ func openCertificates(c Config, log *slog.Logger) (certs.Source, error) {
 		return certs.Load(c.TLSCert, c.TLSKey, log)
 	case tlsACME:
 		return certs.NewACME(certs.ACMEOptions{
-			Names: c.ACMEDomains, Dir: filepath.Join(c.Data, "acme"), Email: c.ACMEEmail,
+			Names: c.ACMEDomains, Dir: filepath.Join(c.stateDir(), "acme"), Email: c.ACMEEmail,
 			Directory: c.ACMEDirectory, RootFile: c.ACMERoot,
 		}, log)
 	case tlsSelfSigned:
-		dir := c.Data
-		if c.inMemory() {
-			dir = ""
-		}
-		return certs.NewSelfSigned(dir, log)
+		return certs.NewSelfSigned(c.stateDir(), log)
 	}
 	return nil, nil
 }
