@@ -40,7 +40,7 @@ const (
 	Down   State = iota + 1 // the connection is lost; what others publish meanwhile does not arrive
 	Up                      // the connection is restored, and listens to everything again
 	Lost                    // messages were lost, although the connection was there
-	Unsent                  // messages that Publish had accepted were not sent
+	Unsent                  // a message that Publish had accepted was not sent; each counts
 )
 
 // Caps says what a bus can do.

@@ -9,6 +9,8 @@ import (
 
 // call is a Call that waits for answers.
 type call struct {
+	native *Native
+
 	mu      sync.Mutex
 	owing   map[NodeID]*debt // the servers that have not answered completely
 	missing []string         // the names of those that have died
@@ -35,7 +37,7 @@ func (n *Native) call(ctx context.Context, to *NodeID, m *Message, each func(*An
 			return ctx.Err()
 		}
 	}
-	c := &call{owing: map[NodeID]*debt{}, news: make(chan struct{}, 1)}
+	c := &call{native: n, owing: map[NodeID]*debt{}, news: make(chan struct{}, 1)}
 	n.mu.Lock()
 	if n.closed {
 		n.mu.Unlock()
@@ -112,6 +114,7 @@ func (c *call) verdict(cause error) error {
 	if c.ended && cause == nil {
 		cause = ErrClosed
 	}
+	c.native.unanswered.Add(1)
 	slices.Sort(missing)
 	return &Partial{Missing: missing, Cause: cause}
 }

@@ -37,10 +37,13 @@ type Native struct {
 
 	careless struct{ noWait, noWiden bool } // for tests of the tests
 
-	number atomic.Uint64
-	down   atomic.Bool
-	gaps   atomic.Uint64
-	errors atomic.Uint64
+	number     atomic.Uint64
+	down       atomic.Bool
+	published  atomic.Uint64
+	received   atomic.Uint64
+	gaps       atomic.Uint64
+	unanswered atomic.Uint64
+	errors     atomic.Uint64
 
 	mu        sync.Mutex
 	links     map[string]*link
@@ -228,12 +231,13 @@ func (n *Native) publish(topic string, m *Message) error {
 	}
 	err := n.bus.Publish(topic, m.encode())
 	if err != nil {
-		n.errors.Add(1)
 		n.mu.Lock()
 		n.dropped++
 		n.mu.Unlock()
+		return err
 	}
-	return err
+	n.published.Add(1)
+	return nil
 }
 
 // state receives news about the bus.
@@ -280,6 +284,7 @@ func (n *Native) receive(data []byte) {
 		}
 		return
 	}
+	n.received.Add(1)
 	m, err := decode(data)
 	if err != nil {
 		if n.errors.Add(1) == 1 {

@@ -184,7 +184,9 @@ func (b *Conn) send() {
 			}
 			if failed > 0 && closing != nil {
 				b.opts.Logger.Warn("messages to the cluster were not sent", "count", failed)
-				b.tell(adapter.Unsent)
+				for range failed {
+					b.tell(adapter.Unsent)
+				}
 			}
 			if len(batch) == 0 {
 				break
