@@ -17,9 +17,12 @@ import (
 	"github.com/parley-go/parley/adapter/redis/redistest"
 )
 
-// A lookup of the client library that is put off sleeps for up to a second, also after the client's end.
+// After the client's end, two things of it sleep on: a lookup that was put off, for a second at most, and
+// what closes connections that it has replaced, for 5 s.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
 }
 
 var quiet = slog.New(slog.DiscardHandler)
