@@ -48,6 +48,10 @@ type Caps struct {
 	MaxMessage int  // bytes of a message
 	Interest   bool // a topic for each room is cheap; otherwise there is one for each namespace
 	Order      Order
+
+	// Lanes has topics without a use of their own, if Order is PerTopic. What is sent to any topic keeps its
+	// order with what is sent to one of these.
+	Lanes []string
 }
 
 // Order says which messages of one server keep their order.

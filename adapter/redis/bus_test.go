@@ -17,16 +17,24 @@ import (
 	"github.com/parley-go/parley/adapter/redis/redistest"
 )
 
-// A lookup of the client library that is put off sleeps for up to a second, also after the client's end.
+// After the client's end, two things of it sleep on: a lookup that was put off, for a second at most, and
+// what closes connections that it has replaced, for 5 s.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
 }
 
 var quiet = slog.New(slog.DiscardHandler)
 
 func connect(t *testing.T, s *redistest.Server) *redis.Bus {
 	t.Helper()
-	b, err := redis.New(rueidis.ClientOption{InitAddress: []string{s.Addr}}, &redis.Options{Logger: quiet})
+	return connectTo(t, rueidis.ClientOption{InitAddress: []string{s.Addr}})
+}
+
+func connectTo(t *testing.T, options rueidis.ClientOption) *redis.Bus {
+	t.Helper()
+	b, err := redis.New(options, &redis.Options{Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,12 +51,17 @@ func TestBus(t *testing.T) {
 
 func TestCluster(t *testing.T) {
 	server := redistest.Start(t)
+	runCluster(t, rueidis.ClientOption{InitAddress: []string{server.Addr}})
+}
+
+// runCluster runs the suite with servers on one Redis.
+func runCluster(t *testing.T, options rueidis.ClientOption) {
 	n := 0
 	adaptertest.RunCluster(t, nil, func(t *testing.T) adaptertest.Servers {
 		n++
 		prefix := fmt.Sprintf("test%d:", n)
 		return adaptertest.Servers{Steps: 300, Start: func(name string) adapter.Cluster {
-			b, err := redis.New(rueidis.ClientOption{InitAddress: []string{server.Addr}}, &redis.Options{Logger: quiet, Prefix: prefix})
+			b, err := redis.New(options, &redis.Options{Logger: quiet, Prefix: prefix})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,23 +19,27 @@ import (
 type Server struct {
 	Addr string
 
-	t    *testing.T
-	args []string
-	cmd  *exec.Cmd
+	t     testing.TB
+	args  []string
+	dir   string
+	ready string // what it logs when it answers
+	cmd   *exec.Cmd
 }
 
 // Start starts a server on a free port of the loopback interface. args are further arguments.
-func Start(t *testing.T, args ...string) *Server {
+func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, args: args}
+	return start(t, "Ready to accept connections", func(string) []string { return args })
+}
+
+// start starts a server. args returns its further arguments, for its directory.
+func start(t testing.TB, ready string, args func(dir string) []string) *Server {
+	t.Helper()
 	for range 10 { // another program may take the port first
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Addr = l.Addr().String()
-		l.Close()
-		if err = s.run(); err == nil {
+		s := &Server{t: t, ready: ready, dir: t.TempDir(), Addr: freeAddr(t)}
+		s.args = args(s.dir)
+		err := s.run()
+		if err == nil {
 			t.Cleanup(func() { s.Stop() })
 			return s
 		}
@@ -43,10 +49,32 @@ func Start(t *testing.T, args ...string) *Server {
 	return nil
 }
 
+// freeAddr returns a loopback address that nobody uses at the moment.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// port returns the port of an address.
+func port(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
+
 // run starts the process and waits until it answers.
 func (s *Server) run() error {
-	_, port, _ := net.SplitHostPort(s.Addr)
-	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
+	args := []string{"--port", port(s.Addr), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir}
+	if len(s.args) > 0 && !strings.HasPrefix(s.args[0], "-") { // a file of settings comes first
+		args = slices.Insert(args, 0, s.args[0])
+		args = append(args, s.args[1:]...)
+	} else {
+		args = append(args, s.args...)
+	}
 	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.SysProcAttr = parentDeath()
 	out, err := s.cmd.StdoutPipe()
@@ -59,7 +87,7 @@ func (s *Server) run() error {
 	var log strings.Builder
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		fmt.Fprintln(&log, lines.Text())
-		if strings.Contains(lines.Text(), "Ready to accept connections") {
+		if strings.Contains(lines.Text(), s.ready) {
 			go io.Copy(io.Discard, out)
 			return nil
 		}
@@ -101,18 +129,59 @@ func (s *Server) signal(sig os.Signal) {
 	}
 }
 
-// Do sends a command, with arguments that contain no spaces, and returns the first line of the answer.
+// Do sends a command, with arguments that contain no spaces, and returns the answer: a text, or the first
+// line of anything else.
 func (s *Server) Do(command string) string {
 	s.t.Helper()
-	c, err := net.Dial("tcp", s.Addr)
+	answer, err := s.ask(command)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	return answer
+}
+
+func (s *Server) ask(command string) (string, error) {
+	c, err := net.Dial("tcp", s.Addr)
+	if err != nil {
+		return "", err
 	}
 	defer c.Close()
 	fmt.Fprintf(c, "%s\r\n", command)
-	line, err := bufio.NewReader(c).ReadString('\n')
+	r := bufio.NewReader(c)
+	line, err := r.ReadString('\n')
 	if err != nil {
-		s.t.Fatal(err)
+		return "", err
 	}
-	return strings.TrimSpace(line)
+	line = strings.TrimSpace(line)
+	if size, found := strings.CutPrefix(line, "$"); found {
+		n, err := strconv.Atoi(size)
+		if err != nil || n < 0 {
+			return "", err
+		}
+		text := make([]byte, n)
+		_, err = io.ReadFull(r, text)
+		return string(text), err
+	}
+	return line, nil
+}
+
+// patience is how long a server may take for what it does within seconds.
+const patience = 2 * time.Minute
+
+// eventually waits until ok is true.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("redis: waited in vain for: %s", what)
+		}
+	}
+}
+
+// answers reports whether a server answers a command with a text that has a part.
+func (s *Server) answers(command, part string) func() bool {
+	return func() bool {
+		answer, err := s.ask(command)
+		return err == nil && strings.Contains(answer, part)
+	}
 }

@@ -3,11 +3,13 @@
 package pubsub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -26,7 +28,8 @@ type Options struct {
 	MaxAge time.Duration
 
 	// Sharded uses the publish/subscribe whose channels belong to a shard of a Redis Cluster each. It is
-	// another one than the common one, also on a single server. It has no patterns.
+	// another one than the common one, also on a single server. It has no patterns. On a Redis Cluster, all
+	// channels of a Conn must be in one slot; see Shards.
 	Sharded bool
 
 	// Logger receives what an operator should know. The default is slog.Default().
@@ -40,6 +43,8 @@ const (
 	maxBatch    = 256 // messages that are sent together
 	maxChannels = 512 // channels of a SUBSCRIBE
 	closeTime   = time.Second
+	bufferSize  = 128 << 10 // bytes, of a connection
+	refreshTime = 3 * time.Second
 )
 
 // Conn is a connection to Redis. It is safe for concurrent use.
@@ -49,8 +54,12 @@ type Conn struct {
 	done   chan struct{} // closed by Close
 	ended  sync.WaitGroup
 
-	// calls is held while a listener or watcher is called.
-	calls sync.Mutex
+	// What the lanes of Shards have in common. calls is held while a listener or watcher is called; queued
+	// is the number of bytes that wait to be sent.
+	calls  *sync.Mutex
+	queued *atomic.Int64
+	most   int  // bytes that may wait in this lane
+	owner  bool // of the client
 
 	mu       sync.Mutex
 	closed   bool
@@ -85,36 +94,64 @@ type subscribed struct {
 	heard     bool          // it is subscribed, on the current connection
 }
 
-// New connects to the Redis that options describe. It waits until Redis answers.
-func New(options rueidis.ClientOption, o Options) (*Conn, error) {
-	b := &Conn{
-		opts: o,
-		done: make(chan struct{}), waiting: make(chan struct{}, 1), stirred: make(chan struct{}, 1),
-		subs: map[name]*subscribed{}, watchers: map[int]func(adapter.State){},
-	}
-	if b.opts.MaxQueue == 0 {
-		b.opts.MaxQueue = 8 << 20
-	}
-	if b.opts.MaxAge == 0 {
-		b.opts.MaxAge = 5 * time.Second
-	}
-	if b.opts.Logger == nil {
-		b.opts.Logger = slog.Default()
-	}
+// Connect returns a client of the Redis that options describe, with what a Conn needs of it. It waits until
+// Redis answers.
+func Connect(options rueidis.ClientOption, o Options) (rueidis.Client, error) {
 	options.PipelineMultiplex = -1 // one connection, so that messages keep their order
 	options.DisableRetry = true    // a message must not arrive twice
 	options.DisableCache = true
-	if options.ConnWriteTimeout == 0 {
-		options.ConnWriteTimeout = b.opts.MaxAge
-	}
+	options.ConnWriteTimeout = cmp.Or(options.ConnWriteTimeout, o.complete().MaxAge)
+	options.ReadBufferEachConn = cmp.Or(options.ReadBufferEachConn, bufferSize)
+	options.WriteBufferEachConn = cmp.Or(options.WriteBufferEachConn, bufferSize)
+	// Without it, a client of Sentinel that misses one message stays with the old master.
+	options.Sentinel.TopologyRefreshInterval = cmp.Or(options.Sentinel.TopologyRefreshInterval, refreshTime)
+	options.ClusterOption.ShardsRefreshInterval = cmp.Or(options.ClusterOption.ShardsRefreshInterval, refreshTime)
 	client, err := rueidis.NewClient(options)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	b.client = client
+	return client, nil
+}
+
+// New is Connect and On.
+func New(options rueidis.ClientOption, o Options) (*Conn, error) {
+	client, err := Connect(options, o)
+	if err != nil {
+		return nil, err
+	}
+	if o.Sharded && client.Mode() == rueidis.ClientModeCluster {
+		client.Close()
+		return nil, errors.New("redis: on a Redis Cluster, sharded publish/subscribe with any channels is not supported")
+	}
+	return On(client, o), nil
+}
+
+// On returns a connection that uses a client of Connect. Close closes the client, too.
+func On(client rueidis.Client, o Options) *Conn {
+	o = o.complete()
+	b := start(client, o, o.MaxQueue, new(sync.Mutex), new(atomic.Int64))
+	b.owner = true
+	return b
+}
+
+func (o Options) complete() Options {
+	o.MaxQueue = cmp.Or(o.MaxQueue, 8<<20)
+	o.MaxAge = cmp.Or(o.MaxAge, 5*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+func start(client rueidis.Client, o Options, most int, calls *sync.Mutex, queued *atomic.Int64) *Conn {
+	b := &Conn{
+		opts: o, client: client, calls: calls, queued: queued, most: most,
+		done: make(chan struct{}), waiting: make(chan struct{}, 1), stirred: make(chan struct{}, 1),
+		subs: map[name]*subscribed{}, watchers: map[int]func(adapter.State){},
+	}
 	b.ended.Go(b.send)
 	b.ended.Go(b.receive)
-	return b, nil
+	return b
 }
 
 // Publish queues data for a channel, as adapter.Bus does.
@@ -128,13 +165,19 @@ func (b *Conn) Publish(channel string, data []byte) error {
 	switch {
 	case b.closed:
 		return adapter.ErrClosed
-	case b.bytes+len(data) > b.opts.MaxQueue && b.bytes > 0:
+	case b.bytes > 0 && (b.bytes+len(data) > b.most || int(b.queued.Load())+len(data) > b.opts.MaxQueue):
 		return adapter.ErrFull
 	}
 	b.queue = append(b.queue, message{channel, data, now})
-	b.bytes += len(data)
+	b.addLocked(len(data))
 	signal(b.waiting)
 	return nil
+}
+
+// addLocked changes how many bytes wait to be sent.
+func (b *Conn) addLocked(n int) {
+	b.bytes += n
+	b.queued.Add(int64(n))
 }
 
 func signal(c chan struct{}) {
@@ -150,12 +193,12 @@ func (b *Conn) take() (batch []message, old int) {
 	defer b.mu.Unlock()
 	limit := time.Now().Add(-b.opts.MaxAge)
 	for old < len(b.queue) && b.queue[old].since.Before(limit) {
-		b.bytes -= len(b.queue[old].data)
+		b.addLocked(-len(b.queue[old].data))
 		old++
 	}
 	n := old
 	for n < len(b.queue) && n-old < maxBatch {
-		b.bytes -= len(b.queue[n].data)
+		b.addLocked(-len(b.queue[n].data))
 		n++
 	}
 	batch = b.queue[old:n:n]
@@ -273,7 +316,9 @@ func (b *Conn) Close() error {
 	close(b.done)
 	b.mu.Unlock()
 	b.ended.Wait()
-	b.client.Close()
+	if b.owner {
+		b.client.Close()
+	}
 	return nil
 }
 

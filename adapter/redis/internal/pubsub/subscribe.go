@@ -42,6 +42,11 @@ func (b *Conn) Subscribe(text string, pattern bool, deliver func(channel string,
 	return l
 }
 
+// Listen calls deliver with what is published to a channel, as adapter.Bus does.
+func (b *Conn) Listen(channel string, deliver func(data []byte)) adapter.Listening {
+	return b.Subscribe(channel, false, func(_ string, data []byte) { deliver(data) })
+}
+
 // Close implements adapter.Listening.
 func (l *Subscription) Close() {
 	b := l.conn
@@ -98,31 +103,26 @@ func (b *Conn) nextChange() (next change) {
 
 // receive keeps a connection that receives, until the bus is closed.
 func (b *Conn) receive() {
-	for first, pause := true, time.Duration(0); ; first = false {
+	pause, failures := time.Duration(0), 0
+	for first := true; ; first = false {
 		select {
 		case <-b.done:
 			return
 		case <-time.After(pause):
 		}
-		began := time.Now()
 		connected, err := b.hear(!first)
 		if connected {
 			b.tell(adapter.Down)
+			failures = 0
 		}
 		if errors.Is(err, errClosed) {
 			return
 		}
 		b.opts.Logger.Warn("the connection to Redis is lost", "error", err)
-		// From the second failure on, wait: 1, 2, 4 … 20 s, and less at random.
-		switch {
-		case connected || time.Since(began) > time.Minute:
-			pause = 50 * time.Millisecond
-		case pause < time.Second:
-			pause = time.Second
-		default:
-			pause = min(2*pause, 20*time.Second)
-		}
+		// From the second failure on, wait: 1, 2, 3 s, and less at random.
+		pause = max(50*time.Millisecond, time.Duration(min(failures, 3))*time.Second)
 		pause -= time.Duration(rand.Int64N(int64(pause) / 4))
+		failures++
 	}
 }
 
@@ -132,6 +132,7 @@ func (b *Conn) hear(again bool) (connected bool, err error) {
 	conn, release := b.client.Dedicate()
 	defer release()
 	confirmed := make(chan string, 4*maxChannels)
+	moved := make(chan struct{}, 1)
 	lost := conn.SetPubSubHooks(rueidis.PubSubHooks{
 		OnMessage: func(m rueidis.PubSubMessage) {
 			if m.Pattern != "" {
@@ -141,6 +142,12 @@ func (b *Conn) hear(again bool) (connected bool, err error) {
 			}
 		},
 		OnSubscription: func(s rueidis.PubSubSubscription) {
+			if b.opts.Sharded { // commands tell that they have been confirmed
+				if s.Kind == "sunsubscribe" && b.subscribed(s.Channel) {
+					signal(moved)
+				}
+				return
+			}
 			select {
 			case confirmed <- s.Channel:
 			case <-b.done:
@@ -167,6 +174,8 @@ func (b *Conn) hear(again bool) (connected bool, err error) {
 			return connected, errClosed
 		case err := <-lost:
 			return connected, err
+		case <-moved:
+			return connected, errors.New("redis: the slot has moved")
 		case <-b.stirred:
 		}
 		next := b.nextChange()
@@ -186,13 +195,15 @@ func (b *Conn) hear(again bool) (connected bool, err error) {
 
 // apply subscribes and unsubscribes, and waits until Redis has confirmed it.
 func (b *Conn) apply(conn rueidis.DedicatedClient, next change, confirmed <-chan string, lost <-chan error) error {
-	ctx := context.Background()
-	for _, command := range b.commands(conn, next) {
-		if err := conn.Do(ctx, command).Error(); err != nil {
+	if len(next.add)+len(next.remove) == 0 {
+		return nil
+	}
+	for _, r := range conn.DoMulti(context.Background(), b.commands(conn, next)...) {
+		if err := r.Error(); err != nil {
 			return err
 		}
 	}
-	for owing := len(next.add) + len(next.remove); owing > 0; owing-- {
+	for owing := len(next.add) + len(next.remove); owing > 0 && !b.opts.Sharded; owing-- {
 		select {
 		case <-confirmed:
 		case err := <-lost:
@@ -218,29 +229,36 @@ func (b *Conn) apply(conn rueidis.DedicatedClient, next change, confirmed <-chan
 
 // commands returns what subscribes and unsubscribes.
 func (b *Conn) commands(conn rueidis.DedicatedClient, next change) (all rueidis.Commands) {
-	remove, add := texts(next.remove, false), texts(next.add, false)
-	if b.opts.Sharded {
-		if len(remove) > 0 {
-			all = append(all, conn.B().Sunsubscribe().Channel(remove...).Build())
+	if b.opts.Sharded { // one command each: with several, a slot that moves meanwhile confuses the client
+		for _, n := range next.remove {
+			all = append(all, conn.B().Sunsubscribe().Channel(n.text).Build())
 		}
-		if len(add) > 0 {
-			all = append(all, conn.B().Ssubscribe().Channel(add...).Build())
+		for _, n := range next.add {
+			all = append(all, conn.B().Ssubscribe().Channel(n.text).Build())
 		}
 		return all
 	}
-	if len(remove) > 0 {
-		all = append(all, conn.B().Unsubscribe().Channel(remove...).Build())
+	if names := texts(next.remove, false); len(names) > 0 {
+		all = append(all, conn.B().Unsubscribe().Channel(names...).Build())
 	}
 	if names := texts(next.remove, true); len(names) > 0 {
 		all = append(all, conn.B().Punsubscribe().Pattern(names...).Build())
 	}
-	if len(add) > 0 {
-		all = append(all, conn.B().Subscribe().Channel(add...).Build())
+	if names := texts(next.add, false); len(names) > 0 {
+		all = append(all, conn.B().Subscribe().Channel(names...).Build())
 	}
 	if names := texts(next.add, true); len(names) > 0 {
 		all = append(all, conn.B().Psubscribe().Pattern(names...).Build())
 	}
 	return all
+}
+
+// subscribed reports whether a channel is meant to be subscribed on the current connection.
+func (b *Conn) subscribed(channel string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.subs[name{channel, false}]
+	return c != nil && c.heard
 }
 
 // texts returns the channels, or the patterns, among some names.
