@@ -141,8 +141,7 @@ func (s *Server) ServerEmitWithAck(ctx context.Context, event string, args ...an
 }
 
 func (n *Namespace) serverEvent(event string, args []any) (*adapter.Message, error) {
-	switch event {
-	case "connect", "connection", "new_namespace": // on Node.js, handlers of these would be called
+	if adapter.Reserved(event) {
 		return nil, fmt.Errorf("parley: event name %q is reserved", event)
 	}
 	data, attachments, err := sio.AppendEventArgs(nil, event, args)

@@ -19,4 +19,4 @@ func (n *Native) Topics(namespace string) int {
 	return len(l.interest.topics)
 }
 
-const Settle, WidenTime = settle, widenTime
+const Settle = settle

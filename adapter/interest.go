@@ -1,7 +1,6 @@
 package adapter
 
 import (
-	"strings"
 	"sync"
 	"time"
 )
@@ -91,19 +90,4 @@ func (i *interest) close() {
 	}
 	clear(i.topics)
 	i.idle = nil
-}
-
-// topic returns the topic for what is sent to a room.
-func (l *link) topic(room string) string {
-	switch tag := TagIn(room); {
-	case tag != "":
-		return "s/" + tag
-	case !l.native.bus.Caps().Interest:
-		return l.all
-	}
-	var b strings.Builder
-	b.Grow(len(l.prefix) + len(room))
-	b.WriteString(l.prefix)
-	b.WriteString(room)
-	return b.String()
 }

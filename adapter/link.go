@@ -3,35 +3,24 @@ package adapter
 import (
 	"context"
 	"encoding/json"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 )
 
 // link is a namespace's Link over Native.
 type link struct {
-	native   *Native
-	name     string
-	prefix   string // of the topics of rooms
-	all      string // the topic for all sockets
+	native *Native
+	name   string
+	topics
 	local    Local
 	interest interest
 	heard    Listening
-
-	mu    sync.Mutex
-	wide  map[string]time.Time // rooms that other servers' sockets have just joined because of us
-	sweep time.Time
 }
-
-// widenTime is how long events for rooms go to all servers, after this server has made sockets join
-// these rooms: the servers may not listen yet.
-const widenTime = 3 * time.Second
 
 // Open implements Cluster.
 func (n *Native) Open(namespace string, local Local) Link {
-	path := url.PathEscape(strings.TrimPrefix(namespace, "/"))
-	l := &link{native: n, name: namespace, prefix: "r/" + path + "/", all: "a/" + path, local: local}
+	l := &link{native: n, name: namespace, topics: topicsOf(n.bus, namespace), local: local}
+	l.careless = n.careless.noWiden
 	l.interest = interest{link: l, topics: map[string]*topic{}}
 	n.mu.Lock()
 	n.links[namespace] = l
@@ -74,41 +63,7 @@ func (l *link) Publish(m *Message) error {
 	if m.Flags&Volatile != 0 && l.native.down.Load() {
 		return nil // nobody could receive it at once
 	}
-	if m.Kind == Join {
-		l.widen(m.Targets)
-	}
-	topic := l.all
-	if m.Kind == Broadcast && len(m.Rooms) == 1 && !l.isWide(m.Rooms[0]) {
-		topic = l.topic(m.Rooms[0])
-	}
-	return l.native.publish(topic, m)
-}
-
-func (l *link) widen(rooms []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.wide == nil {
-		l.wide = map[string]time.Time{}
-	}
-	now := time.Now()
-	if now.After(l.sweep) {
-		l.sweep = now.Add(widenTime)
-		for room, until := range l.wide {
-			if now.After(until) {
-				delete(l.wide, room)
-			}
-		}
-	}
-	for _, room := range rooms {
-		l.wide[room] = now.Add(widenTime)
-	}
-}
-
-func (l *link) isWide(room string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	until, wide := l.wide[room]
-	return wide && !l.native.careless.noWiden && time.Now().Before(until)
+	return l.native.publish(l.destination(m), m)
 }
 
 // Call implements Link.
@@ -118,7 +73,7 @@ func (l *link) Call(ctx context.Context, m *Message, each func(*Answer)) error {
 		m.Timeout = max(time.Millisecond, time.Until(deadline))
 	}
 	if m.Kind == Join {
-		l.widen(m.Targets)
+		l.joined.Add(m.Targets)
 	}
 	return l.native.call(ctx, nil, m, each)
 }

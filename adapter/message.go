@@ -66,6 +66,12 @@ type Message struct {
 	Attachments [][]byte // what the placeholders in Data stand for
 }
 
+// Reserved reports whether servers must not send each other an event with this name: on Node.js, it would call
+// handlers of other things.
+func Reserved(event string) bool {
+	return event == "connect" || event == "connection" || event == "new_namespace"
+}
+
 // Answer is one answer to a Call.
 type Answer struct {
 	Node        NodeID // zero if the wire does not say

@@ -111,7 +111,7 @@ func connect(options rueidis.ClientOption, o *Options, sharded bool) (*Cluster, 
 	c.self = adapter.Node{Name: c.opts.Name, Tag: adapter.TagOf(c.opts.Name)}
 	rand.Read(c.self.ID[:])
 	c.uid = hex.EncodeToString(c.self.ID[:])
-	conn, err := pubsub.New(options, pubsub.Options{MaxQueue: c.opts.MaxQueue, MaxAge: c.opts.MaxAge, Sharded: sharded, Logger: c.opts.Logger})
+	conn, err := pubsub.New(options, c.opts.connection(sharded))
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +142,10 @@ func (o *Options) complete() error {
 		o.Name = fmt.Sprintf("%s-%s", cmp.Or(host, "node"), strings.ToLower(rand.Text()[:6]))
 	}
 	return nil
+}
+
+func (o *Options) connection(sharded bool) pubsub.Options {
+	return pubsub.Options{MaxQueue: o.MaxQueue, MaxAge: o.MaxAge, Sharded: sharded, Logger: o.Logger}
 }
 
 // Self implements adapter.Cluster.

@@ -94,12 +94,17 @@ func (l *link) Publish(m *adapter.Message) error { return l.send(m, "") }
 // send publishes a message. id is that of a request.
 func (l *link) send(m *adapter.Message, id string) error {
 	m.Node, m.Namespace = l.cluster.self.ID, l.namespace
+	return publish(l.cluster.conn, l.format, &l.joined, m, id)
+}
+
+// publish publishes a message, and notes who joins what.
+func publish(conn *pubsub.Conn, f format, joined *recent.Names, m *adapter.Message, id string) error {
 	if m.Kind == adapter.Join {
-		l.joined.Add(m.Targets)
+		joined.Add(m.Targets)
 	}
-	channel, data, err := l.format.encode(m, id, l.joined.HasOnly(m.Rooms))
+	channel, data, err := f.encode(m, id, joined.HasOnly(m.Rooms))
 	if err != nil {
 		return err
 	}
-	return l.cluster.conn.Publish(channel, data)
+	return conn.Publish(channel, data)
 }

@@ -1,0 +1,47 @@
+package adapter
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/parley-go/parley/adapter/internal/recent"
+)
+
+// topics are those of a namespace.
+type topics struct {
+	all    string // for all sockets
+	prefix string // of those of rooms
+	few    bool   // rooms have no topics of their own
+
+	// joined are rooms that sockets of other servers have just joined because of us: these servers may not
+	// listen to the rooms yet.
+	joined   *recent.Names
+	careless bool // about joined: for tests of the tests
+}
+
+func topicsOf(bus Bus, namespace string) topics {
+	path := url.PathEscape(strings.TrimPrefix(namespace, "/"))
+	return topics{all: "a/" + path, prefix: "r/" + path + "/", few: !bus.Caps().Interest, joined: &recent.Names{}}
+}
+
+// topic returns the topic for what is sent to a room.
+func (t *topics) topic(room string) string {
+	switch tag := TagIn(room); {
+	case tag != "":
+		return "s/" + tag
+	case t.few:
+		return t.all
+	}
+	return t.prefix + room
+}
+
+// destination returns the topic of a message for which nobody awaits answers. It notes who joins what.
+func (t *topics) destination(m *Message) string {
+	if m.Kind == Join {
+		t.joined.Add(m.Targets)
+	}
+	if m.Kind == Broadcast && len(m.Rooms) == 1 && (t.careless || !t.joined.HasOnly(m.Rooms)) {
+		return t.topic(m.Rooms[0])
+	}
+	return t.all
+}
