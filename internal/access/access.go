@@ -25,8 +25,12 @@ type Options struct {
 	Budgets budget.Limits
 	// Exempt are networks whose addresses have no limits.
 	Exempt []netip.Prefix
-	// RefreshEvery is how often Follow reads what other nodes have changed. If zero, never.
+	// RefreshEvery is how often Follow reads what other nodes have changed; a second at most if they are
+	// to follow revocations within two. If zero, never.
 	RefreshEvery time.Duration
+	// Changed, if not nil, is called after this Access has changed records, so that other nodes are told
+	// to read them at once; see Hint. It must not block.
+	Changed func()
 
 	// These are called in the order of the changes. They may ask the Access, but not change it.
 	//
@@ -59,8 +63,9 @@ type Access struct {
 	// turn has room for whoever reads or changes the store, so that memory follows in the order of
 	// versions.
 	turn      chan struct{}
-	version   int64     // everything up to it is in memory; guarded by turn
-	refreshed time.Time // guarded by turn
+	version   int64          // everything up to it is in memory; guarded by turn
+	refreshed time.Time      // guarded by turn
+	unknown   budget.Balance // of catchUps; guarded by turn
 
 	mu          sync.RWMutex
 	operators   table[operator]
@@ -76,12 +81,13 @@ type Access struct {
 
 	closed atomic.Bool
 	seen   seen
+	hints  chan struct{} // has room for one
 }
 
 // New returns an Access with what the store has. A nil opt means no tokens and no visitors.
 func New(ctx context.Context, store history.Records, opt *Options) (*Access, error) {
 	a := &Access{
-		store: store, turn: make(chan struct{}, 1), hasher: newHasher(),
+		store: store, turn: make(chan struct{}, 1), hasher: newHasher(), hints: make(chan struct{}, 1),
 		operators: table[operator]{}, met: table[met]{}, arrived: make(map[string]*met), sessions: table[Session]{}, keyrings: table[jwtauth.Keyring]{},
 		apiKeys: table[APIKey]{}, revocations: table[Revocation]{}, bans: table[Ban]{},
 		networks: make(map[int]int), keyNames: make(map[string]string),
@@ -96,6 +102,9 @@ func New(ctx context.Context, store history.Records, opt *Options) (*Access, err
 	}
 	if a.opts.Failed == nil {
 		a.opts.Failed = func(string, error) {}
+	}
+	if a.opts.Changed == nil {
+		a.opts.Changed = func() {}
 	}
 	records, err := store.RecordsSince(ctx, "", 0)
 	if err != nil {
@@ -223,6 +232,9 @@ func (a *Access) attempt(ctx context.Context, build func(now time.Time) ([]histo
 			return err
 		}
 		records, err = a.store.PutRecords(ctx, records...)
+		if err == nil || errors.Is(err, history.ErrUnknownOutcome) {
+			a.opts.Changed()
+		}
 		if err == nil {
 			return a.apply(records, n)
 		}

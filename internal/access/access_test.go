@@ -144,7 +144,7 @@ func TestNodesFollow(t *testing.T) {
 		}
 		in := a.signIn(t, "anna")
 		refresh()
-		who, err := b.Session(in.Cookie)
+		who, err := b.Session(t.Context(), in.Cookie)
 		wantCode(t, "session on the other node", err, "")
 		time.Sleep(time.Second)
 		wantCode(t, "disable", a.SetDisabled(t.Context(), "anna", true), "")
@@ -228,7 +228,7 @@ func playNodes(t *testing.T, steps []step) error {
 		var b strings.Builder
 		fmt.Fprint(&b, n.Operators(), n.Sessions("anna"), n.Sessions("bert"), n.Keys(), n.Revocations(), n.Bans(), n.Keyring() != nil)
 		for _, c := range cookies {
-			_, err := n.Session(c)
+			_, err := n.Session(t.Context(), c)
 			fmt.Fprint(&b, code(err))
 		}
 		return b.String()

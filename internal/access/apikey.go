@@ -90,8 +90,16 @@ func (a *Access) AddKey(ctx context.Context, k APIKey) (Secret, APIKey, error) {
 }
 
 // Key returns the identity of whoever has an API key, and notes that it is used. If there is no such
-// key, the error has the code bad_token.
-func (a *Access) Key(key Secret) (*auth.Identity, error) {
+// key, for other nodes neither, the error has the code bad_token.
+func (a *Access) Key(ctx context.Context, key Secret) (*auth.Identity, error) {
+	who, err := a.key(key)
+	if err != nil && a.CatchUp(ctx) {
+		who, err = a.key(key)
+	}
+	return who, err
+}
+
+func (a *Access) key(key Secret) (*auth.Identity, error) {
 	id, now := key.digest(), now()
 	a.mu.RLock()
 	defer a.mu.RUnlock()

@@ -228,26 +228,26 @@ func TestKeys(t *testing.T) {
 		if !n.Closed() {
 			t.Error("a server with keys is open")
 		}
-		who, err := n.Key(secret)
+		who, err := n.Key(t.Context(), secret)
 		wantCode(t, "use", err, "")
 		if who.Subject != "bot" || who.Role != auth.Service || fmt.Sprint(who.Grants) != fmt.Sprint(grants) || who.Issuer != access.KeyIssuer || !who.Expires.Equal(k.ExpiresAt) {
 			t.Errorf("identity %+v", who)
 		}
-		if boss, err := n.Key(admin); err != nil || boss.Role != auth.Admin || boss.Grants != nil {
+		if boss, err := n.Key(t.Context(), admin); err != nil || boss.Role != auth.Admin || boss.Grants != nil {
 			t.Errorf("identity %+v, %v", boss, err)
 		}
-		if who, err := n.Key(nowhere); err != nil || who.Grants == nil {
+		if who, err := n.Key(t.Context(), nowhere); err != nil || who.Grants == nil {
 			t.Errorf("the key for no room is one for all: %+v, %v", who, err)
 		}
 		wantCode(t, "remove", n.RemoveKey(ctx, "nowhere"), "")
-		_, err = n.Key(secret[:34] + "x")
+		_, err = n.Key(t.Context(), secret[:34] + "x")
 		wantCode(t, "a wrong key", err, conversation.BadToken)
-		_, err = n.Key(access.Secret(k.ID))
+		_, err = n.Key(t.Context(), access.Secret(k.ID))
 		wantCode(t, "its digest", err, conversation.BadToken)
 		before := store.commits
 		for range 120 { // two hours of use
 			wantCode(t, "check", n.Check(who, ""), map[bool]conversation.Code{true: conversation.TokenExpired}[!time.Now().Before(k.ExpiresAt)])
-			_, err := n.Key(admin)
+			_, err := n.Key(t.Context(), admin)
 			wantCode(t, "use", err, "")
 			wantCode(t, "sweep", n.Sweep(ctx), "")
 			time.Sleep(time.Minute)
@@ -255,12 +255,12 @@ func TestKeys(t *testing.T) {
 		if c := store.commits - before; c < 1 || c > 3 {
 			t.Errorf("%d commits for two hours of use", c)
 		}
-		_, err = n.Key(secret)
+		_, err = n.Key(t.Context(), secret)
 		wantCode(t, "expired", err, conversation.TokenExpired)
 		if l := n.Keys(); len(l) != 2 || l[0].Name != "admin" || time.Since(l[0].UsedAt) > 2*time.Minute || l[1].UsedAt.IsZero() {
 			t.Errorf("keys %+v", l)
 		}
-		boss, err := n.Key(admin)
+		boss, err := n.Key(t.Context(), admin)
 		wantCode(t, "use", err, "")
 		_, err = n.Revoke(ctx, access.Revocation{Subject: access.Everybody})
 		wantCode(t, "revoke", err, "")
@@ -429,7 +429,7 @@ func TestFollow(t *testing.T) {
 		in := n.signIn(t, "anna")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		_, err = n.Session(in.Cookie)
+		_, err = n.Session(t.Context(), in.Cookie)
 		wantCode(t, "session", err, "")
 		seen := time.Now()
 		cancel()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/budget"
 )
 
 // sweepEvery is how often Follow looks for what has expired, and notes what was used.
@@ -39,6 +40,8 @@ func (a *Access) Follow(ctx context.Context) {
 			return
 		case <-refresh:
 			err = a.Refresh(ctx)
+		case <-a.hints:
+			err = a.Refresh(ctx)
 		case <-sweep.C:
 			doing = "remove what has expired"
 			err = a.Sweep(ctx)
@@ -47,6 +50,32 @@ func (a *Access) Follow(ctx context.Context) {
 			a.opts.Failed(doing, err)
 		}
 	}
+}
+
+// Hint says that another node has changed records. Follow reads them soon. Hint does not block.
+func (a *Access) Hint() {
+	select {
+	case a.hints <- struct{}{}:
+	default:
+	}
+}
+
+// catchUps limits how often proofs that nobody here knows cause a read of the store, so that they cost
+// whoever makes them up more than the server.
+var catchUps = budget.Limit{PerSecond: 20, Burst: 100}
+
+// CatchUp reads what other nodes have changed, if there are any. It reports whether it has: ask again
+// whether a proof is good, which another node may have made a moment ago.
+func (a *Access) CatchUp(ctx context.Context) bool {
+	if a.opts.RefreshEvery <= 0 || a.take(ctx) != nil {
+		return false
+	}
+	var n news
+	defer func() {
+		a.tell(&n)
+		<-a.turn
+	}()
+	return a.unknown.Allow(catchUps, 1) == 0 && a.refresh(ctx, &n) == nil
 }
 
 // Sweep removes what has expired, and notes who has come and when sessions and keys were used.

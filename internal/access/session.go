@@ -107,8 +107,16 @@ func (s *Session) alive(seen, now time.Time) bool {
 }
 
 // Session returns the operator who has a session's cookie, and notes that the session is used. If
-// there is no such session, the error has the code bad_token.
-func (a *Access) Session(cookie Secret) (*auth.Identity, error) {
+// there is no such session, on other nodes neither, the error has the code bad_token.
+func (a *Access) Session(ctx context.Context, cookie Secret) (*auth.Identity, error) {
+	who, err := a.session(cookie)
+	if err != nil && a.CatchUp(ctx) {
+		who, err = a.session(cookie)
+	}
+	return who, err
+}
+
+func (a *Access) session(cookie Secret) (*auth.Identity, error) {
 	id, now := cookie.digest(), now()
 	a.mu.RLock()
 	defer a.mu.RUnlock()

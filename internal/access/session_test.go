@@ -34,14 +34,14 @@ func TestSessionsEnd(t *testing.T) {
 		idle, used := n.signIn(t, "anna"), n.signIn(t, "anna")
 		time.Sleep(access.SessionIdle - time.Second)
 		for _, in := range []*access.SignedIn{idle, used} {
-			if who, err := n.Session(in.Cookie); err != nil || who.Subject != "anna" || !who.Expires.Equal(in.Session.CreatedAt.Add(access.SessionLife)) {
+			if who, err := n.Session(t.Context(), in.Cookie); err != nil || who.Subject != "anna" || !who.Expires.Equal(in.Session.CreatedAt.Add(access.SessionLife)) {
 				t.Fatalf("after nearly 12 hours: %+v, %v", who, err)
 			}
 		}
 		before := store.commits
 		for range 60 * 60 {
 			time.Sleep(time.Second)
-			if _, err := n.Session(used.Cookie); err != nil {
+			if _, err := n.Session(t.Context(), used.Cookie); err != nil {
 				t.Fatal(err)
 			}
 			wantCode(t, "sweep", n.Sweep(t.Context()), "")
@@ -51,9 +51,9 @@ func TestSessionsEnd(t *testing.T) {
 		}
 		n = open(t, store, access.Options{}) // a restart
 		time.Sleep(access.SessionIdle - 6*time.Minute)
-		_, err := n.Session(idle.Cookie)
+		_, err := n.Session(t.Context(), idle.Cookie)
 		wantCode(t, "not used for 12 hours", err, conversation.BadToken)
-		who, err := n.Session(used.Cookie)
+		who, err := n.Session(t.Context(), used.Cookie)
 		wantCode(t, "used before the restart", err, "")
 		if l := n.Sessions("anna"); len(l) != 1 || l[0].ID != used.Session.ID || l[0].Client != "Browser 1" {
 			t.Errorf("sessions %+v", l)
@@ -73,10 +73,10 @@ func TestSessionsEnd(t *testing.T) {
 			n.Touch(nil)
 			n.Touch(&auth.Identity{Subject: "anna"})
 		}
-		_, err = n.Session(used.Cookie)
+		_, err = n.Session(t.Context(), used.Cookie)
 		wantCode(t, "touched for 30 days", err, "")
 		time.Sleep(time.Hour)
-		_, err = n.Session(used.Cookie)
+		_, err = n.Session(t.Context(), used.Cookie)
 		wantCode(t, "after 30 days", err, conversation.BadToken)
 		wantCode(t, "its identity", n.Check(who, ""), conversation.TokenExpired)
 	})
@@ -91,7 +91,7 @@ func TestSessions(t *testing.T) {
 			t.Errorf("session %+v", first.Session)
 		}
 		for _, cookie := range []access.Secret{"", "x", access.Secret(first.Session.ID), first.Cookie + "A"} {
-			_, err := n.Session(cookie)
+			_, err := n.Session(t.Context(), cookie)
 			wantCode(t, "a cookie that is none", err, conversation.BadToken)
 		}
 		wantCode(t, "another's session", n.EndSession(ctx, "bert", first.Session.ID), conversation.NotFound)
@@ -149,7 +149,7 @@ func TestChangesEnd(t *testing.T) {
 					wantCode(t, "before", n.Check(who, ""), "")
 				}
 				wantCode(t, "change", test.change(ctx, n), "")
-				if _, err := n.Session(in.Cookie); err == nil || n.Check(in.Identity, "") == nil {
+				if _, err := n.Session(t.Context(), in.Cookie); err == nil || n.Check(in.Identity, "") == nil {
 					t.Error("the session is still good")
 				}
 				if !n.closes(in.Identity) {
@@ -157,7 +157,7 @@ func TestChangesEnd(t *testing.T) {
 				}
 				wantCode(t, "a token", n.Check(token, ""), test.token)
 				wantCode(t, "a user of the same name", n.Check(user, ""), "")
-				if _, err := n.Session(other.Cookie); (err != nil) != (name == "revoke everybody") {
+				if _, err := n.Session(t.Context(), other.Cookie); (err != nil) != (name == "revoke everybody") {
 					t.Errorf("another operator's session: %v", err)
 				}
 			})
@@ -174,7 +174,7 @@ func TestNameChangeEndsNothing(t *testing.T) {
 		time.Sleep(time.Minute)
 		_, err := n.PutOperator(ctx, access.Operator{ID: "anna", Name: "Anna B", Email: "b@example.com"}, "")
 		wantCode(t, "change", err, "")
-		who, err := n.Session(in.Cookie)
+		who, err := n.Session(t.Context(), in.Cookie)
 		wantCode(t, "session", err, "")
 		if ends := n.ended(); who.Name != "Anna B" || who.Email != "b@example.com" || len(ends) > 0 {
 			t.Errorf("%+v; ended %v", who, ends)

@@ -57,7 +57,7 @@ func TestSignInsAreEqualWork(t *testing.T) {
 	for _, login := range []string{"anna", "anna@example.com", "ANNA@Example.com"} {
 		in, err := n.SignIn(t.Context(), access.Credentials{Login: login, Password: password, Client: strings.Repeat("ä", 150)})
 		wantCode(t, login, err, "")
-		who, err := n.Session(in.Cookie)
+		who, err := n.Session(t.Context(), in.Cookie)
 		wantCode(t, "session", err, "")
 		if who.Subject != "anna" || who.Role != auth.Operator || who.Name != "Name of anna" || who.Email != "anna@example.com" || who.TokenID != in.Session.ID {
 			t.Errorf("signed in as %+v", who)
@@ -214,7 +214,7 @@ func TestRehash(t *testing.T) {
 	if again := n.PasswordHash("anna"); again != strong {
 		t.Error("hashed again without need")
 	}
-	if _, err := n.Session(before.Cookie); err != nil {
+	if _, err := n.Session(t.Context(), before.Cookie); err != nil {
 		t.Errorf("a better hash ended a session: %v", err)
 	}
 	n.SetCost(8<<10, 1)
@@ -303,10 +303,10 @@ func TestChangePassword(t *testing.T) {
 		wantCode(t, "short", err, conversation.BadPayload)
 		in, err := n.ChangePassword(ctx, c, "a new password")
 		wantCode(t, "change", err, "")
-		if _, err := n.Session(in.Cookie); err != nil {
+		if _, err := n.Session(t.Context(), in.Cookie); err != nil {
 			t.Errorf("the new session: %v", err)
 		}
-		_, err = n.Session(old.Cookie)
+		_, err = n.Session(t.Context(), old.Cookie)
 		wantCode(t, "the old session", err, conversation.BadToken)
 		if !n.closes(old.Identity) {
 			t.Error("the old connections stay open")

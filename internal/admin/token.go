@@ -99,7 +99,7 @@ func (h *handler) signToken(_ *http.Request, in NewToken) (Token, error) {
 func (h *handler) checkToken(r *http.Request, in TokenToCheck) (c CheckedToken, err error) {
 	var who *auth.Identity
 	if strings.HasPrefix(string(in.Token), access.APIKeyPrefix) {
-		who, err = h.Access.Key(in.Token)
+		who, err = h.Access.Key(r.Context(), in.Token)
 	} else {
 		var v *jwtauth.Verifier
 		if v, err = h.Tokens(); err != nil {

@@ -64,7 +64,7 @@ func (a *api) caller(ctx context.Context, r *http.Request) *caller {
 			c.err = errElsewhere
 			break
 		}
-		c.identity, c.err = a.opts.Access.Session(cookie)
+		c.identity, c.err = a.opts.Access.Session(ctx, cookie)
 	}
 	if c.err == nil {
 		c.err = a.opts.Access.Check(c.identity, c.address)

@@ -204,7 +204,7 @@ func (g *gate) prove(ctx context.Context, r *auth.Request, h *handshake) (who *a
 	case h.err != nil || h.ticket != nil:
 		who, err = h.ticket, h.err
 	case h.cookie != "":
-		who, err = g.access.Session(h.cookie)
+		who, err = g.access.Session(ctx, h.cookie)
 	default:
 		err = refused(missing)
 	}
@@ -227,17 +227,20 @@ func hasToken(payload json.RawMessage) bool {
 // token returns the identity that a token or a program's key proves. The error is an *access.Error.
 func (g *gate) token(ctx context.Context, token string) (*auth.Identity, error) {
 	if strings.HasPrefix(token, access.APIKeyPrefix) {
-		who, err := g.access.Key(access.Secret(token))
+		who, err := g.access.Key(ctx, access.Secret(token))
 		if err != nil {
 			g.notices.Post(slog.LevelInfo, "key", "a program's key was refused", "reason", err)
 		}
 		return who, err
 	}
 	who, err := g.tokens.Verify(ctx, token)
+	var e *jwtauth.Error
+	if errors.As(err, &e) && (e.Rule == jwtauth.KeyID || e.Rule == jwtauth.Issuer) && g.access.CatchUp(ctx) {
+		who, err = g.tokens.Verify(ctx, token) // another node has made the key a moment ago
+	}
 	if err == nil {
 		return who, nil
 	}
-	var e *jwtauth.Error
 	if errors.As(err, &e) {
 		g.notices.Post(slog.LevelInfo, "token "+string(e.Rule), "a token was refused; parley token check explains it", "rule", e.Rule, "reason", e.Reason)
 	}
