@@ -26,6 +26,9 @@ func (s *Server) banner(p *Ports) string {
 		version(), strings.Join(urls, "  "),
 		s.config.Path, strings.Join(s.config.transports(), ", "), s.storedIn)
 	text += s.whoMay()
+	if s.node != nil {
+		text += fmt.Sprintf("  cluster  %s, with %d others over %s\n", s.node.name, len(s.node.native.Nodes())-1, withoutPassword(s.config.Cluster))
+	}
 	if s.certs != nil {
 		text += fmt.Sprintf("  TLS      %s\n", s.tlsFor())
 	}

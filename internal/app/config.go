@@ -29,6 +29,9 @@ type Config struct {
 	Addr            string
 	Data            string
 	StateDir        string
+	Cluster         string
+	ClusterName     string
+	ClusterWire     string
 	MinFreeDisk     int64
 	ShutdownTimeout time.Duration
 	LogLevel        slog.Level
@@ -197,6 +200,9 @@ func (c *Config) check() error {
 		return fmt.Errorf("bytes-per-second: %d is more than max-outbox, %d, so one client could send more than may be queued for another: raise max-outbox, or turn all limits of bytes per second off with 0", c.BytesPerSecond, c.MaxOutbox)
 	case len(c.transports()) == 0:
 		return errors.New("transports: there is no webtransport without TLS, or over a Unix socket")
+	}
+	if err := c.checkCluster(); err != nil {
+		return err
 	}
 	return c.checkTLS()
 }

@@ -208,6 +208,10 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		status(w, http.StatusServiceUnavailable, "shutting down")
 		return
 	}
+	if s.node != nil && !s.node.native.Stats().Up {
+		status(w, http.StatusServiceUnavailable, "the cluster is out of reach: nothing arrives from its other servers")
+		return
+	}
 	if files, ok := s.store.(files); ok {
 		switch err := files.Fault(); {
 		case errors.Is(err, sqlite.ErrMoved):

@@ -57,6 +57,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	if files, ok := s.store.(files); ok {
 		registerFiles(r, files)
 	}
+	if s.node != nil {
+		registerCluster(r, s.node)
+	}
 	registerDesk(r, s.chat, s.store, s.metrics.failed)
 	r.MustRegister(
 		newServerCollector(s.sockets, s.chat, s.requests), s.metrics,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/parley-go/parley/adapter/redis/redistest"
 	"github.com/parley-go/parley/internal/app"
 	"github.com/parley-go/parley/internal/engine"
 )
@@ -205,7 +206,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 		documented[row[1]], types[row[2]] = true, row[3]
 	}
 	c := testConfig()
-	c.Data, c.TLSSelfSigned = t.TempDir(), true
+	c.Data, c.TLSSelfSigned, c.Cluster = t.TempDir(), true, "redis://"+redistest.Start(t).Addr
 	s, err := app.Open(c, quiet)
 	if err != nil {
 		t.Fatal(err)

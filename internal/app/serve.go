@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/history"
@@ -30,6 +32,7 @@ type Server struct {
 	store        history.Store
 	history      *history.Log
 	sockets      *parley.Server
+	node         *node // nil: no cluster
 	gate         *gate
 	chat         *chat.Service
 	feeds        *sse.Handler
@@ -66,14 +69,21 @@ func Open(c Config, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// newServer returns a server over a store. Shutdown closes the store.
-func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error) {
+// newServer returns a server over a store, after it has joined its cluster. Shutdown closes the store.
+func newServer(c Config, log *slog.Logger, store history.Store) (_ *Server, err error) {
 	s := &Server{config: c, log: log, store: store, metrics: newStoreMetrics(log), notices: notice.New(log)}
+	var opened []func()
+	defer func() {
+		if err != nil {
+			for _, closeIt := range slices.Backward(opened) {
+				closeIt()
+			}
+		}
+	}()
 	s.crowd = s.newCrowd()
 	s.requests = c.newRequests(func(address string) { s.overQuota(budget.Requests, address) })
-	var err error
-	if c.StateDir != "" {
-		if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+	if dir := c.stateDir(); dir != "" {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("state-dir: %w", err)
 		}
 	}
@@ -83,23 +93,33 @@ func newServer(c Config, log *slog.Logger, store history.Store) (*Server, error)
 	if s.gate, err = openGate(&s.config, store, log, s.notices, s.lockOut, s.metrics.failed); err != nil {
 		return nil, err
 	}
+	opened = append(opened, s.gate.Close)
 	o := c.options(log)
 	o.Authorize, o.ConnContext = s.gate, s.gate.shown
 	o.AllowRequest = func(r *http.Request) error { return s.admit(o.ClientAddress(r)) }
+	if c.Cluster != "" {
+		if s.node, err = openNode(&c, log); err != nil {
+			return nil, err
+		}
+		opened = append(opened, s.node.close)
+		o.Cluster = s.node.wire
+	}
 	if s.sockets, err = parley.New(o); err != nil {
-		s.gate.Close()
 		return nil, err
 	}
+	opened = append(opened, func() { s.sockets.Close() })
 	s.history = history.NewLog(store, &history.LogOptions{
 		MaxMessage: int(c.MaxMessage), LostAfter: storeTimeout, Observer: s.metrics, Logger: log,
 	})
+	opened = append(opened, s.history.Close)
 	s.openConversations()
 	if s.routes, err = s.newRoutes(); err != nil {
-		s.history.Close()
-		s.gate.Close()
 		return nil, err
 	}
-	return s, nil
+	if s.node != nil {
+		err = s.node.join(context.Background())
+	}
+	return s, err
 }
 
 // Serve serves requests on the ports, over TLS if configured, until ctx ends. Then it shuts down;
@@ -154,6 +174,7 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 		servers--
 	case <-ctx.Done():
 		s.log.Info("shutting down", "timeout", s.config.ShutdownTimeout)
+		s.drain()
 	}
 	stopFollowing()
 	if e := s.Shutdown(); err == nil {
@@ -166,6 +187,24 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 		<-failed
 	}
 	return err
+}
+
+// maxDrain is how long clients may take to move to other servers.
+const maxDrain = 10 * time.Second
+
+// drain lets clients move to the other servers of the cluster, if there are any, not all at once.
+func (s *Server) drain() {
+	s.draining.Store(true)
+	if s.node == nil || s.node.alone() {
+		return
+	}
+	d := min(maxDrain, s.config.ShutdownTimeout/2)
+	s.config.ShutdownTimeout -= d
+	s.log.Info("clients move to the other servers", "within", d)
+	var both sync.WaitGroup
+	both.Go(func() { s.feeds.Drain(context.Background(), d) })
+	both.Go(func() { s.sockets.Drain(context.Background(), d) })
+	both.Wait()
 }
 
 // Shutdown ends the server gracefully. The server reports that it is not ready, tells its clients,
@@ -217,6 +256,7 @@ func (s *Server) Shutdown() error {
 	closed := make(chan error, 1)
 	go func() {
 		<-stored
+		s.node.close()
 		s.followers.Wait()
 		s.gate.Close()
 		closed <- s.store.Close()

@@ -99,6 +99,10 @@ func (c *Config) settings() []setting {
 		{"", "retention-messages", "0", "How many of the newest messages of a room stay. 0 means all.", integer(&c.RetentionMessages, 0, 1<<31-1)},
 		{"", "retention-closed-only", "false", "Delete old messages only in conversations that are closed, and in rooms that belong to nobody.", boolean(&c.RetentionClosedOnly)},
 
+		{"Cluster", "cluster", "", "What connects this server with others, so that they act as one, as a URL: `redis://10.0.0.5:6379` (`rediss://` with TLS, `?master_set=NAME` with Sentinels). All of them use the same `data`, which then is a PostgreSQL database. `docs/cluster.md` helps to choose.", clusterURL(&c.Cluster)},
+		{"", "cluster-name", "", "Name of this server in its cluster, different from those of the others. If left out, it is the name of the machine and a suffix, which the server keeps in `state-dir`.", nodeName(&c.ClusterName)},
+		{"", "cluster-wire", wireNative, "What the servers speak about sockets: `native`, or with Socket.IO servers on Node.js among them what those speak: `redis-adapter` (`createAdapter` of `@socket.io/redis-adapter`).", oneOf(&c.ClusterWire, wireNative, wireRedis)},
+
 		{"Access", "visitors", "false", "Let people chat who have no account: the server makes up a user for each browser, and signs its token. Nothing is stored before the first message.", boolean(&c.Visitors)},
 		{"", "widget-origins", "", "Sites whose pages may ask for visitors' tokens, such as `https://shop.example`, separated by commas; `*` means all sites. The server's own page always may.", origins(&c.WidgetOrigins)},
 		{"", "open-rooms", "", "Rooms that everybody with an identity may use, and the rights there, separated by commas: `news=r,lounge-*=rwp`. A room may be a prefix that ends with `*`, and contain `{sub}` for the user's id, but not directly before the `*`. The rights are `r` (read), `w` (write), `p` (see who is there) and `m` (manage).", grants(&c.OpenRooms)},

@@ -17,6 +17,9 @@ const databaseName = "parley.db"
 // inMemory reports whether messages are only kept in memory.
 func (c *Config) inMemory() bool { return c.Data == "memory" || c.Data == ":memory:" }
 
+// sharedStore reports whether other servers can use the same store.
+func (c *Config) sharedStore() bool { return false }
+
 // stateDir returns the directory for what is this server's own, or "" if it keeps nothing.
 func (c *Config) stateDir() string {
 	if c.StateDir == "" && c.inMemory() {

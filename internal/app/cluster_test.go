@@ -1,0 +1,85 @@
+package app_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/parley-go/parley/adapter/redis/redistest"
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/internal/app"
+)
+
+// sharedMemory is a store for several servers in one process.
+type sharedMemory struct{ *history.Memory }
+
+func (sharedMemory) Close() error { return nil }
+
+// nodeConfig returns the settings of a server in a cluster.
+func nodeConfig(engine, name string) app.Config {
+	c := testConfig()
+	c.Cluster, c.ClusterName = engine, name
+	return c
+}
+
+// readiness returns what /readyz says.
+func readiness(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// A server is ready while it hears the others, counts them, and refuses to start under a name that is taken.
+func TestNode(t *testing.T) {
+	engine := redistest.Start(t)
+	store := sharedMemory{history.NewMemory()}
+	a := startOn(t, nodeConfig("redis://"+engine.Addr, "a"), store)
+	b := startOn(t, nodeConfig("redis://"+engine.Addr, "b"), store)
+	if text := readiness(t, b.url); text != "ok" {
+		t.Errorf("a server that has joined is not ready: %s", text)
+	}
+	waitFor(t, "the other server", func() bool { return metrics(t, a.url)["parley_cluster_peers"].value(t, "") == 1 })
+	if s, err := app.NewServer(nodeConfig("redis://"+engine.Addr, "b"), quiet, store); err == nil || !strings.Contains(err.Error(), `"b" is taken`) {
+		t.Errorf("a second server with a name: %v", err)
+		if err == nil {
+			s.Shutdown()
+		}
+	}
+	engine.Stop()
+	waitFor(t, "that the loss is noticed", func() bool { return strings.HasPrefix(readiness(t, a.url), "the cluster is out of reach") })
+	if up := metrics(t, a.url)["parley_cluster_up"].value(t, ""); up != 0 {
+		t.Errorf("parley_cluster_up is %v", up)
+	}
+	engine.Restart()
+	waitFor(t, "readiness", func() bool { return readiness(t, a.url) == "ok" })
+	found := metrics(t, a.url)
+	for _, name := range []string{"published", "received", "holes"} {
+		if found["parley_cluster_"+name].value(t, "") == 0 {
+			t.Errorf("parley_cluster_%s_total is 0", name)
+		}
+	}
+	if err := b.stop(); err != nil {
+		t.Error(err)
+	}
+	waitFor(t, "that it has left", func() bool { return metrics(t, a.url)["parley_cluster_peers"].value(t, "") == 0 })
+}
+
+// Without an engine, a server does not start, and says what is wrong without the password.
+func TestNoEngine(t *testing.T) {
+	engine := redistest.Start(t)
+	engine.Stop()
+	c := nodeConfig("redis://parley:very-secret@"+engine.Addr, "a")
+	_, err := app.NewServer(c, quiet, sharedMemory{history.NewMemory()})
+	if err == nil || !strings.Contains(err.Error(), engine.Addr) || strings.Contains(err.Error(), "very-secret") {
+		t.Errorf("%v", err)
+	}
+}
