@@ -66,6 +66,10 @@ func (n *Native) call(ctx context.Context, to *NodeID, m *Message, each func(*An
 	}()
 
 	m.Request, m.Number = id, 0
+	switch m.Kind {
+	case Broadcast, Join, Leave, Disconnect, ServerEvent:
+		n.fences.publish(m)
+	}
 	topic := "c"
 	if to != nil {
 		topic = "n/" + to.String()

@@ -63,7 +63,11 @@ func (l *link) Publish(m *Message) error {
 	if m.Flags&Volatile != 0 && l.native.down.Load() {
 		return nil // nobody could receive it at once
 	}
-	return l.native.publish(l.destination(m), m)
+	topic, fenced := l.destination(m)
+	if fenced {
+		l.native.fences.publish(m)
+	}
+	return l.native.publish(topic, m)
 }
 
 // Call implements Link.

@@ -21,6 +21,7 @@ const (
 	say                             // tells something about the subject in Namespace
 	question                        // asks something about it
 	reply                           // answers question; None: nobody serves the subject
+	barrier                         // a fence
 )
 
 // report is what hello and beat carry.

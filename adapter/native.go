@@ -35,7 +35,9 @@ type Native struct {
 	log  *slog.Logger
 	self Node // ID, Name and Tag never change; the rest is guarded by mu
 
-	careless struct{ noWait, noWiden bool } // for tests of the tests
+	careless struct{ noWait, noWiden, noFence bool } // for tests of the tests
+
+	fences fences
 
 	number     atomic.Uint64
 	down       atomic.Bool
@@ -117,6 +119,7 @@ func New(bus Bus, o *Options) (*Native, error) {
 	for _, topic := range []string{"c", "n/" + n.self.ID.String(), "s/" + n.self.Tag} {
 		n.listening = append(n.listening, bus.Listen(topic, n.receive))
 	}
+	n.fences.listen(n)
 	go n.live()
 	return n, nil
 }
@@ -220,6 +223,7 @@ func (n *Native) Close() error {
 	for _, l := range n.listening {
 		l.Close()
 	}
+	n.fences.close()
 	return n.bus.Close()
 }
 
@@ -292,6 +296,11 @@ func (n *Native) receive(data []byte) {
 		}
 		return
 	}
+	n.fences.receive(m)
+}
+
+// handle handles a message of another server.
+func (n *Native) handle(m *Message) {
 	n.mu.Lock()
 	p := n.peers[m.Node]
 	if p != nil {

@@ -34,7 +34,13 @@ func (o *Outlet) Publish(m *Message) error {
 	}
 	o.mu.Unlock()
 	m.Node, m.Request, m.Number = o.node, 0, o.number.Add(1)
-	return o.bus.Publish(t.destination(m), m.encode())
+	topic, fenced := t.destination(m)
+	if fenced {
+		for _, lane := range o.bus.Caps().Lanes {
+			_ = o.bus.Publish(lane, fenceOf(m).encode())
+		}
+	}
+	return o.bus.Publish(topic, m.encode())
 }
 
 // Close sends what is queued, waiting a second at most, and closes the bus.

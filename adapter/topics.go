@@ -35,13 +35,18 @@ func (t *topics) topic(room string) string {
 	return t.prefix + room
 }
 
-// destination returns the topic of a message for which nobody awaits answers. It notes who joins what.
-func (t *topics) destination(m *Message) string {
-	if m.Kind == Join {
+// destination returns the topic of a message for which nobody awaits answers, and whether fences must
+// precede it. It notes who joins what.
+func (t *topics) destination(m *Message) (topic string, fenced bool) {
+	switch m.Kind {
+	case Join:
 		t.joined.Add(m.Targets)
+		return t.all, true
+	case Leave, Disconnect:
+		return t.all, true
 	}
 	if m.Kind == Broadcast && len(m.Rooms) == 1 && (t.careless || !t.joined.HasOnly(m.Rooms)) {
-		return t.topic(m.Rooms[0])
+		return t.topic(m.Rooms[0]), t.joined.Forgotten(m.Rooms)
 	}
-	return t.all
+	return t.all, false
 }

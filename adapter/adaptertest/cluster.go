@@ -30,6 +30,10 @@ type Servers struct {
 	// the wires of Node.js.
 	Anonymous bool
 
+	// PerTopic says that only what is sent to one room keeps its order, and what is sent before and after a
+	// change.
+	PerTopic bool
+
 	// Steps is how many random steps the model takes. The default is 3,000.
 	Steps int
 }
@@ -41,6 +45,7 @@ type clusterTest struct {
 
 var clusterTests = []clusterTest{
 	{"Nodes", clusterNodes}, {"Broadcast", clusterBroadcast}, {"JoinThenHear", joinThenHear}, {"JoinThenEmit", joinThenEmit},
+	{"EmitThenChange", emitThenChange},
 	{"Change", clusterChange}, {"Ack", clusterAck}, {"Fetch", clusterFetch}, {"ServerEvent", clusterEvents},
 	{"ForeignID", foreignID}, {"Death", clusterDeath}, {"Gap", clusterGap}, {"Model", clusterModel},
 }
@@ -127,6 +132,9 @@ func meet(t TB, clusters []adapter.Cluster) {
 func flush(t TB, spaces []*Space) {
 	t.Helper()
 	for _, from := range spaces {
+		if err := from.SocketsLeave(in(flushRoom), "nothing"); err != nil { // what was sent before comes before it
+			t.Fatalf("leave: %v", err)
+		}
 		text := from.marker()
 		for _, to := range spaces {
 			var last time.Time // the first marker may come before a server listens
@@ -228,9 +236,56 @@ func clusterBroadcast(t TB, s Servers) {
 		t.Fatalf("publish: %v", err)
 	}
 	flush(t, spaces)
-	heard(t, sockets[0], "all", "everybody", "0 and 2", "except some", "binary 0102  ff")
-	heard(t, sockets[1], "all", "everybody", "some", "socket 1", "everybody except 0 and 2", "binary 0102  ff")
-	heard(t, sockets[2], "all", "everybody", "some", "0 and 2", "binary 0102  ff")
+	for i, want := range [][]string{
+		{"all", "everybody", "0 and 2", "except some", "binary 0102  ff"},
+		{"all", "everybody", "some", "socket 1", "everybody except 0 and 2", "binary 0102  ff"},
+		{"all", "everybody", "some", "0 and 2", "binary 0102  ff"},
+	} {
+		got := sockets[i].Heard()
+		if s.PerTopic {
+			slices.Sort(got)
+			slices.Sort(want)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("socket %d received %q, not %q", i, got, want)
+		}
+	}
+}
+
+// What is sent before sockets leave or are disconnected reaches them; what is sent after does not.
+func emitThenChange(t TB, s Servers) {
+	_, spaces := three(t, s)
+	const rounds = 30
+	for i := range rounds {
+		for j, sp := range spaces {
+			sp.Connect(fmt.Sprint("k", i, "/", j)).Join(fmt.Sprint("before ", i), fmt.Sprint("after ", i))
+		}
+	}
+	flush(t, spaces)
+	for i := range rounds {
+		before, after := in(fmt.Sprint("before ", i)), in(fmt.Sprint("after ", i))
+		emit(t, spaces[0], before, "1")
+		emit(t, spaces[0], after, "2")
+		if err := spaces[0].SocketsLeave(before, before.Rooms...); err != nil {
+			t.Fatalf("leave: %v", err)
+		}
+		emit(t, spaces[0], before, "nobody")
+		emit(t, spaces[0], after, "3")
+	}
+	flush(t, spaces)
+	for j, sp := range spaces {
+		for i := range rounds {
+			k := sp.socket(fmt.Sprint("k", i, "/", j))
+			if got := k.Heard(); s.PerTopic {
+				slices.Sort(got[:min(2, len(got))])
+				if !slices.Equal(got, []string{"1", "2", "3"}) {
+					t.Errorf("%s received %q", k.id, got)
+				}
+			} else {
+				heard(t, k, "1", "2", "3")
+			}
+		}
+	}
 }
 
 // Rule J: what is sent after a socket has joined, it receives.
@@ -541,9 +596,17 @@ func clusterModel(t TB, s Servers) {
 		}
 	}
 	model := make([]map[string]bool, len(sockets))
-	want := make([]map[int][]string, len(sockets)) // by sender
+	want := make([]map[stream][]string, len(sockets))
 	for i, k := range sockets {
-		model[i], want[i] = map[string]bool{k.id: true}, map[int][]string{}
+		model[i], want[i] = map[string]bool{k.id: true}, map[stream][]string{}
+	}
+	streams := map[string]stream{} // of each text
+	streamOf := func(from int, to adapter.Selection) (of stream) {
+		of.from = from
+		if s.PerTopic && len(to.Rooms) == 1 {
+			of.room = to.Rooms[0]
+		}
+		return of
 	}
 	step := 0
 	room := func() string { return fmt.Sprint("room ", step/50+random.IntN(rooms)) } // there are always new ones
@@ -596,9 +659,11 @@ func clusterModel(t TB, s Servers) {
 			}
 			text := fmt.Sprintf("%d %d joined", from, step)
 			emit(t, spaces[from], in(room), text)
+			of := streamOf(from, in(room))
+			streams[text] = of
 			for i := range sockets {
 				if model[i][room] {
-					want[i][from] = append(want[i][from], text)
+					want[i][of] = append(want[i][of], text)
 				}
 			}
 			flush(t, spaces)
@@ -608,27 +673,35 @@ func clusterModel(t TB, s Servers) {
 			text := fmt.Sprintf("%d %d", from, step)
 			emit(t, spaces[from], to, text)
 			sent = true
+			of := streamOf(from, to)
+			streams[text] = of
 			for i := range sockets {
 				if matches(i, to) {
-					want[i][from] = append(want[i][from], text)
+					want[i][of] = append(want[i][of], text)
 				}
 			}
 		}
 	}
 	flush(t, spaces)
 	for i, k := range sockets {
-		got := map[int][]string{}
+		got := map[stream][]string{}
 		for _, text := range k.Heard() {
-			from := int(text[0] - '0')
-			got[from] = append(got[from], text)
+			of := streams[text]
+			got[of] = append(got[of], text)
 		}
-		for from := range spaces {
-			if !slices.Equal(got[from], want[i][from]) {
-				t.Fatalf("%s received %d from server %d, and should have received %d: %s", k.id, len(got[from]), from, len(want[i][from]),
-					difference(got[from], want[i][from]))
+		for _, of := range slices.Concat(slices.Collect(maps.Keys(got)), slices.Collect(maps.Keys(want[i]))) {
+			if !slices.Equal(got[of], want[i][of]) {
+				t.Fatalf("%s received %d from server %d, and should have received %d: %s", k.id, len(got[of]), of.from, len(want[i][of]),
+					difference(got[of], want[i][of]))
 			}
 		}
 	}
+}
+
+// stream is what keeps its order.
+type stream struct {
+	from int
+	room string // if the order is one of each room
 }
 
 // difference describes the first difference.

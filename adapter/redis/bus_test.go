@@ -51,16 +51,16 @@ func TestBus(t *testing.T) {
 
 func TestCluster(t *testing.T) {
 	server := redistest.Start(t)
-	runCluster(t, rueidis.ClientOption{InitAddress: []string{server.Addr}})
+	runCluster(t, rueidis.ClientOption{InitAddress: []string{server.Addr}}, false)
 }
 
 // runCluster runs the suite with servers on one Redis.
-func runCluster(t *testing.T, options rueidis.ClientOption) {
+func runCluster(t *testing.T, options rueidis.ClientOption, perTopic bool) {
 	n := 0
 	adaptertest.RunCluster(t, nil, func(t *testing.T) adaptertest.Servers {
 		n++
 		prefix := fmt.Sprintf("test%d:", n)
-		return adaptertest.Servers{Steps: 300, Start: func(name string) adapter.Cluster {
+		return adaptertest.Servers{Steps: 300, PerTopic: perTopic, Start: func(name string) adapter.Cluster {
 			b, err := redis.New(options, &redis.Options{Logger: quiet, Prefix: prefix})
 			if err != nil {
 				t.Fatal(err)

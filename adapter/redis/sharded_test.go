@@ -22,3 +22,8 @@ func TestShardedBus(t *testing.T) {
 		}}
 	})
 }
+
+func TestShardedCluster(t *testing.T) {
+	c := redistest.StartCluster(t, 3, false)
+	runCluster(t, rueidis.ClientOption{InitAddress: c.Addrs()}, true)
+}

@@ -31,7 +31,7 @@ func (n *Names) Add(names []string) {
 	if now.After(n.sweep) {
 		n.sweep = now.Add(Lifetime)
 		for name, until := range n.until {
-			if now.After(until) {
+			if now.After(until.Add(Lifetime)) {
 				delete(n.until, name)
 			}
 		}
@@ -50,4 +50,20 @@ func (n *Names) HasOnly(names []string) bool {
 	defer n.mu.Unlock()
 	until, known := n.until[names[0]]
 	return known && time.Now().Before(until)
+}
+
+// Forgotten reports whether names is one name that was remembered, and is no longer. It says so once, unless
+// nobody asks for Lifetime.
+func (n *Names) Forgotten(names []string) bool {
+	if len(names) != 1 {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	until, known := n.until[names[0]]
+	if !known || time.Now().Before(until) {
+		return false
+	}
+	delete(n.until, names[0])
+	return true
 }

@@ -1,0 +1,143 @@
+package adapter_test
+
+import (
+	"hash/fnv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/adaptertest"
+)
+
+// lanes is a bus that keeps the order of each of its lanes only: each takes another time.
+type lanes struct {
+	*adapter.MemoryBus
+	topics []string
+
+	mu      sync.Mutex
+	waiting [laneCount][]func()
+	lost    int // the lane that loses everything, from 1 on
+	closed  bool
+}
+
+const laneCount = 5
+
+func laneOf(topic string) int {
+	h := fnv.New32a()
+	h.Write([]byte(topic))
+	return int(h.Sum32() % laneCount)
+}
+
+func newLanes(bus *adapter.MemoryBus) *lanes {
+	l := &lanes{MemoryBus: bus, topics: make([]string, laneCount)}
+	for i, found := 0, 0; found < laneCount; i++ {
+		topic := string(rune('A' + i))
+		if n := laneOf(topic); l.topics[n] == "" {
+			l.topics[n] = topic
+			found++
+		}
+	}
+	return l
+}
+
+func (l *lanes) Caps() adapter.Caps {
+	c := l.MemoryBus.Caps()
+	c.Order, c.Lanes = adapter.PerTopic, l.topics
+	return c
+}
+
+func (l *lanes) Publish(topic string, data []byte) error {
+	n := laneOf(topic)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return adapter.ErrClosed
+	case l.lost == n+1:
+		return nil
+	}
+	l.waiting[n] = append(l.waiting[n], func() { _ = l.MemoryBus.Publish(topic, data) })
+	time.AfterFunc(time.Duration(1+n)*7*time.Millisecond, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.waiting[n][0]()
+		l.waiting[n] = l.waiting[n][1:]
+	})
+	return nil
+}
+
+func (l *lanes) Close() error {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	return l.MemoryBus.Close()
+}
+
+// lanedServers makes servers on buses with lanes.
+func lanedServers(t *testing.T, setUp func(*adapter.Native)) adaptertest.Servers {
+	net := adapter.NewMemory()
+	return adaptertest.Servers{PerTopic: true, Steps: 1000, Start: func(name string) adapter.Cluster {
+		n, err := adapter.New(newLanes(net.Connect()), &adapter.Options{Name: name, Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if setUp != nil {
+			setUp(n)
+		}
+		return n
+	}}
+}
+
+// On a bus without an order between topics, changes and what is sent to one room keep theirs.
+func TestLanes(t *testing.T) {
+	adaptertest.RunCluster(t, synctest.Test, func(t *testing.T) adaptertest.Servers { return lanedServers(t, nil) })
+}
+
+// Without fences, the suite fails.
+func TestTheSuiteFailsWithoutFences(t *testing.T) {
+	for _, test := range []string{"EmitThenChange"} {
+		synctest.Test(t, func(t *testing.T) {
+			if err := adaptertest.Try(test, lanedServers(t, (*adapter.Native).Unfenced)); err == nil {
+				t.Errorf("without fences, %s passes", test)
+			} else {
+				t.Logf("%s: %.200s", test, err)
+			}
+		})
+	}
+}
+
+// A lane that loses a fence delays what is sent, and no more.
+func TestLostFence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := adapter.NewMemory()
+		bus := newLanes(net.Connect())
+		a := adaptertest.NewSpace(connect(t, bus, "a"), "/")
+		b := adaptertest.NewSpace(connect(t, newLanes(net.Connect()), "b"), "/")
+		k := b.Connect("k")
+		k.Join("old")
+		time.Sleep(5 * time.Second)
+		bus.mu.Lock()
+		bus.lost = 1 + (laneOf("a/")+1)%laneCount
+		bus.mu.Unlock()
+		start := time.Now()
+		for range 3 {
+			if err := a.SocketsJoin(adapter.Selection{Rooms: []string{"old"}}, "new"); err != nil {
+				t.Fatal(err)
+			}
+			if err := a.Emit(adapter.Selection{}, "x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for len(k.Heard()) < 3 {
+			time.Sleep(10 * time.Millisecond)
+			if time.Since(start) > time.Minute {
+				t.Fatalf("it received %q", k.Heard())
+			}
+		}
+		if took := time.Since(start); took < time.Second || took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
