@@ -7,7 +7,7 @@ import { io } from 'socket.io-client';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 // "npm test" has already built the programs.
-if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '.bin/', './server', './member', '../cmd/parley'], { cwd: here, stdio: 'inherit' });
+if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '.bin/', './server', './member', '../cmd/parley', '../examples/cluster-with-node'], { cwd: here, stdio: 'inherit' });
 
 /** How long, in ms, a test waits for something that must happen. Nothing that works takes so long. */
 export const PATIENCE = 120_000;
@@ -71,7 +71,7 @@ export async function redis(t) {
  * Starts a program and resolves once it has printed its address.
  * To check the tests themselves, set CONFORMANCE_SERVER to another server's command.
  */
-async function run(t, command, args) {
+export async function run(t, command, args) {
   const [file, ...before] = command.split(' ');
   const child = spawn(file, [...before, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';

@@ -73,6 +73,30 @@ func TestNode(t *testing.T) {
 	waitFor(t, "that it has left", func() bool { return metrics(t, a.url)["parley_cluster_peers"].value(t, "") == 0 })
 }
 
+// A message that is sent to one server is live at another one at once, and what is typed too.
+func TestConversationOverNodes(t *testing.T) {
+	engine := redistest.Start(t)
+	store := sharedMemory{history.NewMemory()}
+	var nodes []*instance
+	for _, name := range []string{"a", "b"} {
+		nodes = append(nodes, startOn(t, nodeConfig("redis://"+engine.Addr, name), store))
+	}
+	ann, bob := nodes[0].dial(t), nodes[1].dial(t)
+	join(t, ann, object{"roomId": "r", "userId": "ann"})
+	join(t, bob, object{"roomId": "r", "userId": "bob"})
+	sent := send(t, ann, object{"roomId": "r", "message": "hello"})
+	var got message
+	bob.Expect("newMessage", &got)
+	if got.ID != sent.ID || got.Seq != 1 || got.Message != "hello" {
+		t.Errorf("the other server's client got %+v, not %+v", got, sent)
+	}
+	ann.Send("typing", object{"roomId": "r", "isTyping": true})
+	var typing struct{ UserID string }
+	if bob.Expect("typing", &typing); typing.UserID != "ann" {
+		t.Errorf("%q types", typing.UserID)
+	}
+}
+
 // Without an engine, a server does not start, and says what is wrong without the password.
 func TestNoEngine(t *testing.T) {
 	engine := redistest.Start(t)

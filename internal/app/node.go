@@ -22,7 +22,8 @@ import (
 // A node is what makes this server one of a cluster.
 type node struct {
 	name   string
-	native *adapter.Native // knows the other servers of this kind
+	bus    adapter.Bus
+	native *adapter.Native // knows the other servers of this kind, and closes the bus
 	wire   adapter.Cluster // carries what concerns sockets: native, or what servers on Node.js understand
 }
 
@@ -39,7 +40,7 @@ func openNode(c *Config, log *slog.Logger) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %s: %w", withoutPassword(c.Cluster), err)
 	}
-	n := &node{name: name}
+	n := &node{name: name, bus: bus}
 	if n.native, err = adapter.New(bus, &adapter.Options{Name: name, Logger: log}); err != nil {
 		bus.Close()
 		return nil, err

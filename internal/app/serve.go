@@ -14,6 +14,7 @@ import (
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/historybus"
 	"github.com/parley-go/parley/http2limit"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/certs"
@@ -108,9 +109,11 @@ func newServer(c Config, log *slog.Logger, store history.Store) (_ *Server, err 
 		return nil, err
 	}
 	opened = append(opened, func() { s.sockets.Close() })
-	s.history = history.NewLog(store, &history.LogOptions{
-		MaxMessage: int(c.MaxMessage), LostAfter: storeTimeout, Observer: s.metrics, Logger: log,
-	})
+	lo := &history.LogOptions{MaxMessage: int(c.MaxMessage), LostAfter: storeTimeout, Observer: s.metrics, Logger: log}
+	if s.node != nil {
+		lo.Bus = historybus.New(s.node.native, s.node.bus)
+	}
+	s.history = history.NewLog(store, lo)
 	opened = append(opened, s.history.Close)
 	s.openConversations()
 	if s.routes, err = s.newRoutes(); err != nil {
