@@ -86,6 +86,9 @@ type Options struct {
 	// request's own context, which ends too soon.
 	Context func(*http.Request) context.Context
 
+	// Foreign, if not nil, may serve requests of sessions that this server does not have.
+	Foreign Foreign
+
 	// Open makes the handler of a new session, before the client learns of the session. It must not
 	// block.
 	Open func(*Session) Handler

@@ -119,6 +119,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	session, err := s.verify(r, q, upgrade)
+	if err == errUnknownSession {
+		if err = s.serveForeign(w, r, q.sid, upgrade); err == nil {
+			return
+		}
+	}
 	switch {
 	case err != nil:
 		s.refused(r, err, "transport", notice.Quote(q.transport))

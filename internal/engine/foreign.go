@@ -1,0 +1,33 @@
+package engine
+
+import "net/http"
+
+// Foreign serves requests of sessions that this server does not have.
+type Foreign interface {
+	// Serve answers a request of the session sid. The server has checked its transport and its origin,
+	// and nothing else. upgrade means that the client asks for a WebSocket. If Serve cannot answer, it
+	// must leave w alone. The client then gets the usual error, with why, unless that is empty.
+	Serve(w http.ResponseWriter, r *http.Request, sid string, upgrade bool) (served bool, why string)
+}
+
+// serveForeign answers a request of a session that this server does not have, or returns the refusal.
+func (s *Server) serveForeign(w http.ResponseWriter, r *http.Request, sid string, upgrade bool) *requestError {
+	if s.opts.Foreign == nil {
+		return errUnknownSession
+	}
+	served, why := s.opts.Foreign.Serve(w, r, sid, upgrade)
+	if served {
+		return nil
+	}
+	return unknownSession(why)
+}
+
+// unknownSession returns the refusal of a request whose session is not here.
+func unknownSession(why string) *requestError {
+	if why == "" {
+		return errUnknownSession
+	}
+	e := *errUnknownSession
+	e.message += ": " + why
+	return &e
+}
