@@ -54,6 +54,15 @@ func (c *conn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// CloseWrite ends the outgoing direction of a connection that no loop has adopted, like the method of
+// net.TCPConn.
+func (c *conn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return syscall.EINVAL
+}
+
 // SetWriteBuffer sets the size of the kernel's send buffer, like the method of net.TCPConn.
 func (c *conn) SetWriteBuffer(bytes int) error {
 	if b, ok := c.Conn.(interface{ SetWriteBuffer(int) error }); ok {

@@ -1,0 +1,21 @@
+package peers
+
+import (
+	"net/http"
+	"time"
+)
+
+// Never is a time that is too old.
+const Never = never
+
+// Seal puts a seal of p for the receiver on a request, as it is at a time of the receiver's clock.
+func (p *Peers) Seal(r *http.Request, receiver *Peers, at time.Duration) {
+	s := seal{to: receiver.self.ID.String(), time: at, nonce: p.lastNonce.Add(1), client: "192.0.2.7:1234", secure: true}
+	p.sign(&s, r)
+}
+
+// Clock returns the time on p's own clock.
+func (p *Peers) Clock() time.Duration { return time.Since(p.began) }
+
+// Nonces returns how many nonces are remembered.
+func (p *Peers) Nonces() int { return len(p.seen.young) + len(p.seen.old) }
