@@ -2,6 +2,7 @@ package parley
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,7 +27,7 @@ import (
 //
 // Settings of the parley program have the same names as these fields. The fields are grouped:
 //
-//   - the whole server: Path, Parser, Recovery, Cluster, Logger
+//   - the whole server: Path, Parser, Recovery, Cluster, ClusterSecret, ClusterTLS, Logger
 //   - which clients may connect: CORS, AllowRequest, AllowEIO3
 //   - who a client is: Authorize, IdentityGrace
 //   - information about a client: ClientAddress, ClientSecure, ConnContext, KeepHeaders
@@ -48,6 +49,14 @@ type Options struct {
 	// Cluster, if not nil, connects this server to others, so that what it sends reaches the sockets of
 	// all of them; see package adapter. It belongs to this server, which closes it in Shutdown.
 	Cluster adapter.Cluster
+	// ClusterSecret, if not empty, lets clients reach their session through any server of the cluster, so
+	// that the proxy in front needs no sticky sessions. A server passes requests of other servers' sessions
+	// on to them. It proves with the secret that it may. All servers need the same secret, of at least 16
+	// bytes, and each has to serve PeerHandler.
+	ClusterSecret string
+	// ClusterTLS, if not nil, is for connections to other servers' PeerHandler, which then has to be served
+	// over TLS. Nil means without TLS.
+	ClusterTLS *tls.Config
 	// Logger logs the errors of handlers and of the server itself. Nil means slog.Default().
 	Logger *slog.Logger
 

@@ -11,7 +11,7 @@ import (
 	"github.com/parley-go/parley/internal/reactor"
 )
 
-// Limits of the HTTP server behind Serve.
+// Limits of the HTTP servers behind Serve and ServePeers.
 const (
 	headerTimeout  = 5 * time.Second
 	idleTimeout    = 2 * time.Minute
@@ -44,23 +44,29 @@ func (s *Server) ListenAndServe(addr string) error {
 // ErrServerClosed. To serve pages as well, use your own http.Server, with the Server as the handler
 // for Options.Path.
 func (s *Server) Serve(l net.Listener) error {
-	hs := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-	}
+	return s.serve("Serve", &s.httpServer, l, &http.Server{Handler: s, MaxHeaderBytes: maxHeaderBytes})
+}
+
+// ServePeers serves PeerHandler on connections that l accepts, until Shutdown, which it outlasts: what
+// other servers pass on is answered until the last session has ended. It then returns ErrServerClosed.
+// l listens at the address that adapter.Options.Address tells the other servers.
+func (s *Server) ServePeers(l net.Listener) error {
+	return s.serve("ServePeers", &s.peerServer, l, &http.Server{Handler: s.PeerHandler()})
+}
+
+func (s *Server) serve(name string, held **http.Server, l net.Listener, hs *http.Server) error {
+	hs.ReadHeaderTimeout, hs.IdleTimeout = headerTimeout, idleTimeout
 	s.mu.Lock()
-	if s.closed || s.httpServer != nil {
+	if s.closed || *held != nil {
 		closed := s.closed
 		s.mu.Unlock()
 		l.Close()
 		if closed {
 			return ErrServerClosed
 		}
-		return errors.New("parley: Serve was called before")
+		return errors.New("parley: " + name + " was called before")
 	}
-	s.httpServer = hs
+	*held = hs
 	s.mu.Unlock()
 	err := hs.Serve(s.Listen(l))
 	if errors.Is(err, http.ErrServerClosed) {

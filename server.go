@@ -14,6 +14,7 @@ import (
 
 	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/notice"
+	"github.com/parley-go/parley/internal/peers"
 	"github.com/parley-go/parley/internal/sio"
 )
 
@@ -29,7 +30,8 @@ type Server struct {
 	log     *slog.Logger
 	notices *notice.Board // for log entries that could otherwise be too frequent
 	engine  *engine.Server
-	work    tally // inboxes being worked on, and sockets that are connecting
+	work    tally        // inboxes being worked on, and sockets that are connecting
+	peers   *peers.Peers // nil without Options.ClusterSecret
 	workers workers
 	stats   counters
 	proofs  proofs
@@ -46,6 +48,7 @@ type Server struct {
 	created    []func(*Namespace)
 	expiring   []func(*Socket, time.Time)
 	httpServer *http.Server // created by Serve
+	peerServer *http.Server // created by ServePeers
 	closed     bool
 }
 
@@ -65,8 +68,11 @@ func New(o *Options) (*Server, error) {
 	s.proofs.grace = opts.IdentityGrace
 	eo := opts.engine()
 	eo.Open = func(session *engine.Session) engine.Handler { return newConnection(s, session) }
-	if s.engine, err = engine.NewServer(eo); err != nil {
+	if err := s.forward(&opts, &eo); err != nil {
 		return nil, err
+	}
+	if s.engine, err = engine.NewServer(eo); err != nil {
+		return nil, errors.Join(err, s.peers.Close(context.Background()))
 	}
 	s.main = s.Of("/")
 	return s, nil
@@ -110,7 +116,7 @@ func (s *Server) Of(name string) *Namespace {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
-	hs := s.httpServer
+	servers := []*http.Server{s.httpServer, s.peerServer}
 	all := make([]*Namespace, 0, len(s.namespaces))
 	for _, n := range s.namespaces {
 		all = append(all, n)
@@ -128,7 +134,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	err := s.engine.Shutdown(ctx)
-	if hs != nil {
+	if perr := s.peers.Close(ctx); err == nil {
+		err = perr
+	}
+	for _, hs := range servers {
+		if hs == nil {
+			continue
+		}
 		if herr := hs.Shutdown(ctx); err == nil {
 			err = herr
 		}

@@ -38,7 +38,7 @@ func (c *counters) disconnected(reason Reason) {
 	}
 }
 
-// Stats describes what a server is doing (the first six fields) and what it has done since its
+// Stats describes what a server is doing (the first seven fields) and what it has done since its
 // creation.
 type Stats struct {
 	Sessions   int            // connections; polling connections may remain for a while after their end
@@ -47,6 +47,7 @@ type Stats struct {
 	Sockets    int
 	Rooms      int // not counting rooms that have a socket's id as name
 	Namespaces int
+	Tunnels    int // WebSockets of other servers' sessions that pass through this one; see Options.ClusterSecret
 
 	Connected    uint64            // sockets
 	Disconnected map[Reason]uint64 // sockets
@@ -74,6 +75,13 @@ type Stats struct {
 
 	Unauthorized uint64 // attempts to join or to renew an identity that were refused
 	Expired      uint64 // sockets that were disconnected because their identity had expired
+
+	// With Options.ClusterSecret, requests and WebSockets of other servers' sessions:
+	Forwarded    uint64 // passed on to other servers
+	NotForwarded uint64 // that could not be passed on; the client connects again
+	// Requests at PeerHandler: of other servers, and those that were refused, since nothing shows that
+	// a server of the cluster has sent them.
+	ForwardsAccepted, ForwardsRejected uint64
 }
 
 // Stats returns the current values.
@@ -105,6 +113,12 @@ func (s *Server) Stats() Stats {
 		HandlerErrors: s.stats.failed.Load(),
 		Unauthorized:  s.stats.unauthorized.Load(),
 		Expired:       s.stats.expired.Load(),
+	}
+	if s.peers != nil {
+		p := s.peers.Stats()
+		st.Tunnels = int(p.Tunnels.Load())
+		st.Forwarded, st.NotForwarded = p.Forwarded.Load(), p.Failed.Load()
+		st.ForwardsAccepted, st.ForwardsRejected = p.Accepted.Load(), p.Rejected.Load()
 	}
 	for i, t := range engine.Transports {
 		st.Open[t] = int(e.Open[i].Load())
