@@ -19,9 +19,10 @@ import (
 // there is a fence.
 type fences struct {
 	native *Native
-	lanes  []Listening
+	topics []string // of the lanes; none if the bus keeps all order
 
 	mu      sync.Mutex // held while something is received
+	lanes   []Listening
 	senders map[NodeID]*fenced
 }
 
@@ -42,20 +43,22 @@ const (
 	maxHeld   = 10_000      // messages of a sender
 )
 
-// listen listens to the lanes. Without lanes, the bus keeps all order.
+// listen listens to the lanes, before Native listens to anything else.
 func (f *fences) listen(n *Native) {
-	f.native, f.senders = n, map[NodeID]*fenced{}
-	for i, lane := range n.bus.Caps().Lanes {
+	f.native, f.topics, f.senders = n, n.bus.Caps().Lanes, map[NodeID]*fenced{}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, lane := range f.topics {
 		f.lanes = append(f.lanes, n.bus.Listen(lane, func(data []byte) { f.meet(i, data) }))
 	}
 }
 
 func (f *fences) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, l := range f.lanes {
 		l.Close()
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	for _, s := range f.senders {
 		s.timer.Stop()
 	}
@@ -65,11 +68,11 @@ func (f *fences) close() {
 // publish publishes the fences of m.
 func (f *fences) publish(m *Message) {
 	n := f.native
-	if len(f.lanes) == 0 || n.careless.noFence {
+	if len(f.topics) == 0 || n.careless.noFence {
 		return
 	}
 	m.Number = n.number.Add(1)
-	for _, lane := range n.bus.Caps().Lanes {
+	for _, lane := range f.topics {
 		_ = n.publish(lane, fenceOf(m))
 	}
 }
@@ -77,8 +80,8 @@ func (f *fences) publish(m *Message) {
 // fenceOf returns a fence of m.
 func fenceOf(m *Message) *Message { return &Message{Kind: barrier, Node: m.Node, Number: m.Number} }
 
-// active reports whether the fences of all lanes will arrive.
-func (f *fences) active() bool {
+// activeLocked reports whether the fences of all lanes will arrive.
+func (f *fences) activeLocked() bool {
 	return !f.native.down.Load() && !slices.ContainsFunc(f.lanes, func(l Listening) bool { return !isClosed(l.Active()) })
 }
 
@@ -89,12 +92,12 @@ func (f *fences) meet(lane int, data []byte) {
 		f.native.errors.Add(1)
 		return
 	}
-	if m.Node == f.native.self.ID || !f.active() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m.Node == f.native.self.ID || !f.activeLocked() {
 		return
 	}
 	f.native.received.Add(1)
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	s := f.senders[m.Node]
 	if s == nil {
 		s = &fenced{}
@@ -106,7 +109,7 @@ func (f *fences) meet(lane int, data []byte) {
 		s.fences = slices.Insert(s.fences, i, fence{m.Number, map[int]bool{}})
 	}
 	s.fences[i].lanes[lane] = true
-	if len(s.fences[i].lanes) == len(f.lanes) {
+	if len(s.fences[i].lanes) == len(f.topics) {
 		s.fences = slices.Delete(s.fences, i, i+1)
 		f.releaseLocked(m.Node, s)
 	}
@@ -114,7 +117,7 @@ func (f *fences) meet(lane int, data []byte) {
 
 // receive passes m on to Native.handle, at once or later.
 func (f *fences) receive(m *Message) {
-	if len(f.lanes) == 0 {
+	if len(f.topics) == 0 {
 		f.native.handle(m)
 		return
 	}

@@ -116,6 +116,7 @@ func New(bus Bus, o *Options) (*Native, error) {
 	n.self = Node{Name: opts.Name, Tag: TagOf(opts.Name), Address: opts.Address}
 	rand.Read(n.self.ID[:])
 	n.unwatch = bus.Watch(n.state)
+	n.fences.listen(n)
 	for _, topic := range []string{"c", "n/" + n.self.ID.String(), "s/" + n.self.Tag} {
 		n.listening = append(n.listening, bus.Listen(topic, n.receive))
 	}
