@@ -79,6 +79,9 @@ func (i SocketInfo) abroad() adapter.SocketInfo {
 		h.Auth = json.RawMessage("{}")
 	}
 	a := adapter.SocketInfo{ID: i.ID, Rooms: i.Rooms, Handshake: marshal(h), Data: marshal(i.Data)}
+	if string(a.Data) == "null" { // programs on Node.js rely on an object
+		a.Data = json.RawMessage("{}")
+	}
 	if i.Identity != nil {
 		a.Identity = marshal(i.Identity)
 	}

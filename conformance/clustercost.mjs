@@ -38,7 +38,7 @@ async function measure([from, to]) {
 test('what a message between servers costs', async (t) => {
   const address = await redis(t);
   const start = {
-    node: (name) => nodeMember(t, address, name, '@socket.io/redis-adapter', '{"key":"a"}'),
+    node: (name) => nodeMember(t, { redis: [address], name, options: { key: 'a' } }),
     classic: (name) => member(t, '-redis', address, '-name', name, '-key', 'b'),
     native: (name) => member(t, '-redis', address, '-name', name, '-wire', 'native'),
   };

@@ -99,7 +99,7 @@ export const serve = (t, ...flags) => run(t, process.env.CONFORMANCE_SERVER ?? `
 export const member = (t, ...flags) => run(t, `${here}.bin/member`, flags);
 
 /** Starts member.mjs, a server of a cluster on Node.js. */
-export const nodeMember = (t, ...args) => run(t, `${process.execPath} ${here}member.mjs`, args);
+export const nodeMember = (t, config) => run(t, `${process.execPath} ${here}member.mjs`, [JSON.stringify(config)]);
 
 /** Starts the parley binary with these flags. */
 export const parley = (t, ...flags) => run(t, `${here}.bin/parley`, flags);

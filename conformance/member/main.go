@@ -12,10 +12,13 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,23 +27,28 @@ import (
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/emitter"
 	"github.com/parley-go/parley/adapter/redis"
 	"github.com/parley-go/parley/adapter/redis/nodewire"
+	"github.com/parley-go/parley/event"
 )
 
 var (
-	addr     = flag.String("redis", "127.0.0.1:6379", "address of Redis")
-	wire     = flag.String("wire", "classic", "native or classic")
+	addr     = flag.String("redis", "127.0.0.1:6379", "address of Redis; several: of a Redis Cluster")
+	wire     = flag.String("wire", "classic", "native, classic or sharded")
 	name     = flag.String("name", "", "name of the server")
-	key      = flag.String("key", "socket.io", "key of the classic wire")
+	key      = flag.String("key", "socket.io", "key of the wire")
 	specific = flag.Bool("specific", false, "answer on the asker's own channel")
+	interest = flag.String("interest", "all", "all or rooms")
+	mode     = flag.String("mode", "dynamic", "subscription mode of the sharded wire")
 	recovery = flag.Bool("recovery", false, "recover clients")
 )
 
 func main() {
 	log.SetFlags(0)
 	flag.Parse()
-	o := &parley.Options{Cluster: connect()}
+	cluster, outside := connect()
+	o := &parley.Options{Cluster: cluster}
 	if *recovery {
 		o.Recovery = &parley.Recovery{}
 	}
@@ -48,9 +56,10 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	serve(srv.Of("/"))
+	begin := func(n *parley.Namespace) { serve(n, outside.Of(n.Name())) }
+	begin(srv.Of("/"))
 	srv.OfPattern(regexp.MustCompile(`/dynamic-.*`))
-	srv.OnNewNamespace(serve)
+	srv.OnNewNamespace(begin)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
@@ -66,30 +75,33 @@ func main() {
 	<-stop.Done()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
+	if err := errors.Join(srv.Shutdown(ctx), outside.Close()); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func connect() adapter.Cluster {
-	options := rueidis.ClientOption{InitAddress: []string{*addr}}
+// connect returns the cluster, and an emitter to it.
+func connect() (adapter.Cluster, *emitter.Emitter) {
+	options := rueidis.ClientOption{InitAddress: strings.Split(*addr, ",")}
 	quiet := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if *wire == "classic" {
-		c, err := nodewire.Classic(options, &nodewire.Options{Key: *key, Name: *name, SpecificResponses: *specific, Logger: quiet})
-		if err != nil {
-			log.Fatal(err)
-		}
-		return c
+	o := &nodewire.Options{
+		Key: *key, Name: *name, SpecificResponses: *specific, Interest: nodewire.Interest(*interest), Mode: nodewire.Mode(*mode), Logger: quiet,
 	}
-	bus, err := redis.New(options, &redis.Options{Logger: quiet})
+	switch *wire {
+	case "classic":
+		return must(nodewire.Classic(options, o)), must(nodewire.ClassicEmitter(options, o))
+	case "sharded":
+		return must(nodewire.Sharded(options, o)), must(nodewire.ShardedEmitter(options, o))
+	}
+	bus := func() adapter.Bus { return must(redis.New(options, &redis.Options{Logger: quiet})) }
+	return must(adapter.New(bus(), &adapter.Options{Name: *name, Logger: quiet})), emitter.New(bus())
+}
+
+func must[T any](v T, err error) T {
 	if err != nil {
 		log.Fatal(err)
 	}
-	c, err := adapter.New(bus, &adapter.Options{Name: *name, Logger: quiet})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return c
+	return v
 }
 
 // order is what a client wants.
@@ -99,6 +111,7 @@ type order struct {
 	Except   []string `json:"except"`
 	Volatile bool     `json:"volatile"`
 	Local    bool     `json:"local"`
+	Outside  bool     `json:"outside"` // by the emitter
 	Rooms    []string `json:"rooms"`
 	Close    bool     `json:"close"`
 	Timeout  int      `json:"timeout"` // ms
@@ -114,7 +127,7 @@ type socket struct {
 }
 
 // serve makes a namespace do what clients want.
-func serve(nsp *parley.Namespace) {
+func serve(nsp *parley.Namespace, outside *emitter.Emitter) {
 	var mu sync.Mutex
 	heard := []json.RawMessage{}
 	nsp.OnServer("note", func(p *parley.ServerPacket) error {
@@ -141,6 +154,10 @@ func serve(nsp *parley.Namespace) {
 		if err != nil {
 			return err
 		}
+		if o.Outside {
+			err := emit(outside, o, values[1:])
+			return errors.Join(err, p.Ack(nil))
+		}
 		go do(nsp, p, o, values[1:], func() []json.RawMessage {
 			mu.Lock()
 			defer mu.Unlock()
@@ -149,6 +166,37 @@ func serve(nsp *parley.Namespace) {
 		return nil
 	})
 }
+
+// emit does what a client wants by the emitter.
+func emit(e *emitter.Emitter, o order, args []any) error {
+	if len(o.To) > 0 {
+		e = e.To(o.To...)
+	}
+	if len(o.Except) > 0 {
+		e = e.Except(o.Except...)
+	}
+	switch o.Op {
+	case "emit":
+		return e.Emit(o.Event, args...)
+	case "join":
+		return e.SocketsJoin(o.Rooms...)
+	case "leave":
+		return e.SocketsLeave(o.Rooms...)
+	case "disconnect":
+		return e.DisconnectSockets(o.Close)
+	case "note":
+		return e.ServerEmit("note", args...)
+	}
+	return fmt.Errorf("an emitter cannot do %q", o.Op)
+}
+
+// exotic is what JSON does not have.
+var exotic = []any{
+	time.UnixMilli(1e12).UTC().Format(isoTime), nil, map[string]any{"b": []any{time.UnixMilli(5).UTC().Format(isoTime), event.Binary{7}}},
+	[]byte{1, 2}, 1<<53 - 1, -0.5,
+}
+
+const isoTime = "2006-01-02T15:04:05.000Z"
 
 func do(nsp *parley.Namespace, p *parley.Packet, o order, args []any, heard func() []json.RawMessage) {
 	b := nsp.All()
@@ -169,9 +217,11 @@ func do(nsp *parley.Namespace, p *parley.Packet, o order, args []any, heard func
 	defer cancel()
 	var err error
 	var result any
-	switch o.Op {
+	switch o.Op = strings.TrimPrefix(o.Op, "remote "); o.Op { // a socket of any server is a room
 	case "emit":
 		err = b.Emit(o.Event, args...)
+	case "exotic":
+		err = b.Emit("exotic", exotic...)
 	case "burst":
 		for range o.Times {
 			err = errors.Join(err, b.Emit(o.Event, args...))
@@ -211,6 +261,10 @@ func do(nsp *parley.Namespace, p *parley.Packet, o order, args []any, heard func
 		var replies []parley.Reply
 		replies, err = nsp.ServerEmitWithAck(ctx, "ask", args...)
 		result, err = outcome(replies, err), nil
+	case "all rooms":
+		var all map[string]int
+		all, err = nsp.Rooms(ctx)
+		result = slices.Collect(maps.Keys(all))
 	case "heard":
 		result = heard()
 	default:
