@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/parley-go/parley/history"
+	packed "github.com/parley-go/parley/history/internal/changes"
 )
 
 // A commit writes the changelog only while there is a follower: the writer knows whether there is.
@@ -46,26 +46,18 @@ func (w *writer) changed(kind history.ChangeKind, room, number, seq int64) {
 		return
 	}
 	c.position++
-	for _, n := range [...]int64{int64(kind), room, number, seq} {
-		c.packed = binary.AppendUvarint(c.packed, uint64(n))
-	}
+	c.packed = packed.Append(c.packed, packed.Change{Kind: kind, Room: room, Number: number, Seq: seq})
 }
 
 // unpack returns the changes of a commit, of which the last has a position.
-func unpack(packed []byte, position int64) (changes []change, err error) {
-	for len(packed) > 0 {
-		var n [4]int64
-		for i := range n {
-			v, size := binary.Uvarint(packed)
-			if size <= 0 {
-				return nil, fmt.Errorf("the changes up to %d are damaged", position)
-			}
-			n[i], packed = int64(v), packed[size:]
-		}
-		changes = append(changes, change{history.Change{Kind: history.ChangeKind(n[0]), Number: n[2], Seq: n[3]}, n[1]})
+func unpack(row []byte, position int64) (changes []change, err error) {
+	some, err := packed.Unpack(row)
+	if err != nil {
+		return nil, fmt.Errorf("up to %d: %w", position, err)
 	}
-	for i := range changes {
-		changes[i].Position = position - int64(len(changes)-1-i)
+	for i, c := range some {
+		changes = append(changes, change{history.Change{
+			Position: position - int64(len(some)-1-i), Kind: c.Kind, Number: c.Number, Seq: c.Seq}, c.Room})
 	}
 	return changes, nil
 }
@@ -139,11 +131,11 @@ func (s *Store) readChanges(ctx context.Context, after int64, limit int) (change
 		defer rows.Close()
 		for len(changes) < limit && rows.Next() {
 			var position int64
-			var packed []byte
-			if err := rows.Scan(&position, &packed); err != nil {
+			var row []byte
+			if err := rows.Scan(&position, &row); err != nil {
 				return err
 			}
-			some, err := unpack(packed, position)
+			some, err := unpack(row, position)
 			if err != nil {
 				return err
 			}

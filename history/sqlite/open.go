@@ -18,6 +18,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/pruning"
 	"github.com/parley-go/parley/internal/turns"
 )
 
@@ -64,7 +65,7 @@ type Store struct {
 	// what was deleted or replaced; see watch.
 	residue atomic.Bool
 
-	prunings prunings
+	prunings pruning.Positions
 	index    *index // nil: none
 
 	maxKnown int // rooms that a writer remembers

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"math"
-	"sync"
 
 	"github.com/parley-go/parley/history"
 )
@@ -26,32 +25,6 @@ const prunableQuery = `SELECT id, room_id, head, floor, coalesce(note_id, 0), co
 	WHERE r.id > ?1 AND r.id <= ?2 AND r.room_id NOT GLOB '~*')
 WHERE (closed OR NOT ?3) AND (first < ?4 OR note < ?4 OR ?5 > 0 AND (head - floor > ?5 OR floor > 0 AND note < first))
 ORDER BY id`
-
-// prunings remembers how far each rule over all rooms has come.
-type prunings struct {
-	mu    sync.Mutex
-	after map[history.PruneRule]int64 // numbers of rooms
-}
-
-func (p *prunings) position(rule history.PruneRule) int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.after[rule]
-}
-
-// advance notes how far a rule has come. A rule that is complete begins again.
-func (p *prunings) advance(rule history.PruneRule, after int64, more bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.after == nil || len(p.after) > 100 { // many were abandoned
-		p.after = make(map[history.PruneRule]int64)
-	}
-	if more {
-		p.after[rule] = after
-	} else {
-		delete(p.after, rule)
-	}
-}
 
 // part is a room of which something is pruned.
 type part struct {
@@ -76,8 +49,8 @@ func (s *Store) Prune(ctx context.Context, rule history.PruneRule) (p history.Pr
 			return p, err
 		}
 	}
-	after := s.prunings.position(rule)
-	defer func() { s.prunings.advance(rule, after, rule.Room == "" && err == nil && p.More) }()
+	after := s.prunings.Position(rule)
+	defer func() { s.prunings.Advance(rule, after, rule.Room == "" && err == nil && p.More) }()
 	rooms, last, err := s.prunable(ctx, rule, after)
 	if err != nil {
 		return p, err

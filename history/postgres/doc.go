@@ -1,0 +1,2 @@
+// Package postgres is a durable [history.Store] in PostgreSQL.
+package postgres

@@ -1,0 +1,219 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/parley-go/parley/history"
+)
+
+// maxScan is how many conversations a page looks at beside those that it has. A filter without an index
+// of its own, such as a label, may match few of them: then the page ends early, and its cursor goes on.
+const maxScan = 250
+
+// ListRooms implements [history.Rooms].
+func (s *Store) ListRooms(ctx context.Context, q history.RoomQuery) (list history.RoomList, err error) {
+	q, after, err := q.Prepare()
+	if err != nil {
+		return list, err
+	}
+	err = s.snapshot(ctx, func(ctx context.Context, c querier) error {
+		list = history.RoomList{}
+		if err := c.QueryRow(ctx, "SELECT change FROM parley.counters").Scan(&list.Head); err != nil {
+			return err
+		}
+		ids, next, err := listPage(ctx, c, &q, after)
+		if err != nil {
+			return err
+		}
+		if next != nil {
+			list.Next = q.Next(*next)
+		}
+		list.Rooms, err = views(ctx, c, q.By, ids)
+		return err
+	})
+	return list, err
+}
+
+// listPage returns the ids of a page, and the position after which the next page begins, if there is one.
+func listPage(ctx context.Context, c querier, q *history.RoomQuery, after *history.RoomPosition) (ids []int64, next *history.RoomPosition, err error) {
+	if q.Waiting && q.Status == history.Closed {
+		return nil, nil, nil // who waits is in an open conversation
+	}
+	p := listing{position: after, scan: q.Limit + maxScan}
+	for _, rest := range []bool{false, true} {
+		switch {
+		case rest && (q.Sort != history.ByWaiting || q.Waiting),
+			!rest && q.Sort == history.ByWaiting && (q.Status == history.Closed || after != nil && after.Rest):
+			continue
+		}
+		from := after
+		if from != nil && from.Rest != rest {
+			from = nil // the part before has ended
+		}
+		if more, err := p.part(ctx, c, q, rest, from); err != nil || more {
+			return p.ids, p.position, err
+		}
+	}
+	return p.ids, nil, nil
+}
+
+// listing is a page that is being filled.
+type listing struct {
+	ids      []int64
+	position *history.RoomPosition // of the last conversation that was looked at
+	scan     int                   // how many others may be looked at
+}
+
+// part goes through one of the two parts of a list ByWaiting, or through another list. It reports
+// whether there is more than fits.
+func (p *listing) part(ctx context.Context, c querier, q *history.RoomQuery, rest bool, after *history.RoomPosition) (more bool, err error) {
+	query, args := listQuery(q, rest, after, p.scan+1)
+	rows, err := c.Query(ctx, query, args...)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		at := history.RoomPosition{Rest: rest}
+		var matches bool
+		if err := rows.Scan(&at.ID, &at.Key, &matches); err != nil {
+			return false, err
+		}
+		if p.scan == 0 || matches && len(p.ids) == q.Limit {
+			return true, nil
+		}
+		p.scan--
+		p.position = &at
+		if matches {
+			p.ids = append(p.ids, at.ID)
+		}
+	}
+	return false, rows.Err()
+}
+
+// listQuery returns a query of ids, keys, and whether the rest of the filter matches. Each part goes
+// through one index in its order: rooms_activity, rooms_operator, rooms_user, rooms_created,
+// rooms_waiting or rooms_queue.
+func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, limit int) (query string, args []any) {
+	arg := func(value any) string {
+		args = append(args, value)
+		return fmt.Sprint("$", len(args))
+	}
+	key, compare, direction, where, byStatus := "last_at", "<", " DESC", "user_id IS NOT NULL", true
+	switch {
+	case q.Sort == history.ByCreated:
+		key = ""
+	case q.Sort == history.ByWaiting && !rest:
+		key, compare, direction, where, byStatus = "waiting_at", ">", "", "waiting_at IS NOT NULL", false
+	}
+	var filter []string
+	if q.UserID != "" { // few: the server sorts them, unless it is by activity
+		where += " AND user_id = " + arg(q.UserID)
+		byStatus = false
+	}
+	operator := ""
+	switch q.Assignee.Kind {
+	case history.NoAssignee:
+		operator = "operator_id IS NULL"
+	case history.AssignedTo:
+		operator = "operator_id = " + arg(q.Assignee.OperatorID)
+	case history.AssignedToOthers:
+		filter = append(filter, "operator_id IS NOT NULL AND operator_id <> "+arg(q.Assignee.OperatorID))
+	}
+	switch {
+	case operator != "" && (q.UserID != "" || key == ""):
+		filter = append(filter, operator)
+	case operator != "":
+		where += " AND " + operator
+	}
+	if q.Status != "" && !byStatus {
+		filter = append(filter, "status = "+arg(string(q.Status)))
+	}
+	if q.Waiting && key != "waiting_at" {
+		filter = append(filter, "waiting_at IS NOT NULL")
+	}
+	if rest {
+		filter = append(filter, "waiting_at IS NULL")
+	}
+	if q.Label != "" {
+		filter = append(filter, arg(q.Label)+" = ANY(labels)")
+	}
+	if q.Unread {
+		filter = append(filter, unread(q.By, arg))
+	}
+	matches := "true"
+	if filter != nil {
+		matches = "coalesce((" + strings.Join(filter, ") AND (") + "), false)"
+	}
+	selected, by := "0::bigint", "id DESC"
+	if key != "" {
+		selected, by = key, key+direction+", id"+direction
+	}
+	switch {
+	case after != nil && key == "":
+		where += " AND id < " + arg(after.ID)
+	case after != nil:
+		where += fmt.Sprintf(" AND (%s, id) %s (%s::bigint, %s::bigint)", key, compare, arg(after.Key), arg(after.ID))
+	}
+	statuses := []history.Status{""}
+	if byStatus {
+		statuses = []history.Status{history.Open, history.Closed}
+		if q.Status != "" {
+			statuses = []history.Status{q.Status}
+		}
+	}
+	most := arg(limit)
+	var parts []string
+	for _, status := range statuses {
+		part := fmt.Sprintf("SELECT id, %s AS key, %s AS matches FROM parley.rooms r WHERE %s", selected, matches, where)
+		if status != "" {
+			part += " AND status = " + arg(string(status))
+		}
+		parts = append(parts, fmt.Sprintf("(%s ORDER BY %s LIMIT %s)", part, by, most))
+	}
+	if len(parts) == 1 {
+		return parts[0], args
+	}
+	outer := "id DESC"
+	if key != "" {
+		outer = "key" + direction + ", id" + direction
+	}
+	return strings.Join(parts, " UNION ALL ") + " ORDER BY " + outer + " LIMIT " + most, args
+}
+
+// unread is an expression for conversations with messages that a member has not read.
+func unread(by history.Member, arg func(any) string) string {
+	member := asker(by)
+	if member == "" {
+		return "false"
+	}
+	side := "n.operator_id IS NULL" // what an operator reads
+	if by.OperatorID == "" {
+		side = "n.operator_id IS NOT NULL"
+	}
+	mark := "coalesce((SELECT read_seq FROM parley.cursors WHERE room = r.id AND member = " + arg(member) + "), 0)"
+	return "head > " + mark + " AND EXISTS (SELECT 1 FROM parley.messages n WHERE n.room = r.id AND n.seq > greatest(" + mark +
+		", head - " + fmt.Sprint(history.UnreadSpan) + ") AND NOT n.deleted AND " + side + ")"
+}
+
+// CountRooms implements [history.Rooms].
+func (s *Store) CountRooms(ctx context.Context, by history.Member) (n history.RoomCounts, err error) {
+	where, mine := "user_id IS NOT NULL", "false"
+	var args []any
+	if by.UserID != "" {
+		where = "user_id = $1"
+		args = append(args, by.UserID)
+	} else if by.OperatorID != "" {
+		mine = "operator_id = $1"
+		args = append(args, by.OperatorID)
+	}
+	count := func(condition string) string {
+		return fmt.Sprintf("(SELECT count(*) FROM (SELECT 1 FROM parley.rooms WHERE %s AND status = 'open' AND %s LIMIT %d) x)",
+			where, condition, history.MaxCount)
+	}
+	query := "SELECT " + strings.Join([]string{count("true"), count("waiting_at IS NOT NULL"), count("operator_id IS NULL"), count(mine)}, ", ")
+	err = s.one(ctx, query, args, &n.Open, &n.Waiting, &n.Unassigned, &n.Mine)
+	return n, err
+}
