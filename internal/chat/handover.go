@@ -186,6 +186,12 @@ func (s *Service) roomChanged(r *history.Room) { s.roomChangedFor(r, nil) }
 
 // roomChangedFor is roomChanged, except that one client of the user knows it, which is not a member.
 func (s *Service) roomChangedFor(r *history.Room, knows *Client) {
+	s.roomChangedHere(r, knows)
+	s.cluster.say(word{Changed: &changedWord{r.RoomID, r.UserID}})
+}
+
+// roomChangedHere is roomChangedFor for the clients of this server.
+func (s *Service) roomChangedHere(r *history.Room, knows *Client) {
 	s.founded(r.RoomID, r.UserID)
 	s.changes.Add(1)
 	s.presence.setClosed(r.RoomID, r.Status == history.Closed)

@@ -60,13 +60,16 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 	next := &membership{client: c}
 	next.access.Store(&can)
 	next.live = &subscriber{service: s, peer: c.peer}
+	var known <-chan struct{} // closed when it is known who is in the room on other servers
 	if old != nil {
 		next.place = old.place
 	} else {
+		next.place = s.presence.place(q.RoomID, c.peer)
+		known = next.place.room.open()
 		if err := c.enter(q.RoomID, can.view()); err != nil {
+			next.place.leave()
 			return err
 		}
-		next.place = s.presence.place(q.RoomID, c.peer)
 	}
 	if can.owner == "" && !strings.HasPrefix(q.RoomID, conversationPrefix) {
 		next.place.room.free.Store(true)
@@ -102,6 +105,9 @@ func (c *Client) Join(ctx context.Context, who Principal, q JoinRequest, answer 
 		if err := c.openNotes(reading, &q, next, &joined); err != nil {
 			return fail(err)
 		}
+	}
+	if known != nil {
+		<-known // soon
 	}
 	entered := false
 	subscription, err := s.log.Open(reading, q.RoomID, from, next.live, func(opened history.Opened) {

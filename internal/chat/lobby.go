@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
 )
@@ -43,16 +44,16 @@ type lobby struct {
 	ready    []*watcher // behind; their clients have taken what they had
 	gone     []string   // rooms that were erased
 	running  bool
-	timer    *time.Timer // made when first needed; runs while there are watchers, unless running
-	failing  bool        // the store failed when the lobby last read
+	timer    *time.Timer       // made when first needed; runs while there are watchers, unless running
+	hearing  adapter.Listening // to hints of other servers, while there are watchers
+	failing  bool              // the store failed when the lobby last read
 }
 
 const (
 	// lobbyEvery is the shortest time between two reads of what has changed. So a conversation causes
 	// one row in this time, however much happens in it.
 	lobbyEvery = 250 * time.Millisecond
-	// lobbyPoll is the longest time. It makes hints that are lost harmless, and finds what other nodes
-	// have changed.
+	// lobbyPoll is the longest time. It makes hints that are lost harmless, also those of other servers.
 	lobbyPoll = time.Second
 	// maxMissed is how many conversations may have changed while a client was away, for the client to
 	// go on from its position.
@@ -89,6 +90,10 @@ func (l *lobby) settleLocked() {
 	case l.running:
 	case len(l.watchers) == 0:
 		l.ready, l.gone = nil, nil
+		if l.hearing != nil {
+			l.hearing.Close()
+			l.hearing = nil
+		}
 		if l.timer != nil {
 			l.timer.Stop()
 		}

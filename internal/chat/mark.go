@@ -141,8 +141,11 @@ func (s *Service) markRead(ctx context.Context, st *access, room string, seq int
 	if err != nil {
 		return conversation.Marked{}, s.storeError(ctx, "mark read", err)
 	}
-	if marked.Moved && st.owner != "" {
-		s.presence.read(room, st.who.reader(), marked.Seq)
+	if me := st.who.reader(); marked.Moved && st.owner != "" {
+		s.presence.read(room, me, marked.Seq)
+		if s.cluster != nil {
+			s.cluster.send(roomSubject+room, saying{Read: &readWord{me.UserID, me.OperatorID, marked.Seq}})
+		}
 	}
 	return conversation.Marked{RoomID: room, Seq: marked.Seq, Unread: marked.Unread}, nil
 }
@@ -174,10 +177,16 @@ func (c *Client) MarkUnread(ctx context.Context, q conversation.MarkRequest) (co
 		return conversation.Marked{}, err
 	}
 	news := conversation.ReadNews{RoomID: q.RoomID, Seq: marked.Seq, By: byOperators, OperatorID: me.OperatorID}
-	for _, own := range s.connected.clients(me) {
-		own.peer.Tell(string(conversation.Read), news)
-	}
+	s.tellUnread(&unreadWord{me.OperatorID, news})
+	s.cluster.say(word{Unread: &unreadWord{me.OperatorID, news}})
 	return answer, nil
+}
+
+// tellUnread tells an operator's clients here that it has moved its mark back.
+func (s *Service) tellUnread(w *unreadWord) {
+	for _, own := range s.connected.clients(history.Member{OperatorID: w.OperatorID}) {
+		own.peer.Tell(string(conversation.Read), w.News)
+	}
 }
 
 // Who has written or read.

@@ -283,7 +283,7 @@ func (c *Client) person(ctx context.Context, event, userID string, get func(cont
 	answer.Person = conversation.Person{
 		UserID: p.UserID, Name: p.Name, Email: p.Email, Attributes: p.Attributes, Verified: p.Verified, Became: p.Became,
 		CreatedAt: present(p.CreatedAt), SeenAt: present(p.SeenAt),
-		Online: len(s.connected.clients(history.Member{UserID: p.UserID})) > 0,
 	}
+	_, answer.Person.Online = s.visitors.shown(p.UserID)
 	return answer, nil
 }

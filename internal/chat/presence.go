@@ -56,6 +56,7 @@ type room struct {
 	free atomic.Bool
 
 	mu      sync.Mutex
+	local   int       // members that are here, and not on another server
 	shown   list.List // of *place, in order of joining
 	hidden  list.List
 	parted  map[string]*place // shown, but no longer there; by member id
@@ -65,12 +66,14 @@ type room struct {
 	round   *time.Timer       // runs while something is waiting to be announced
 	typers  typers
 	readers readers
+
+	elsewhere *elsewhere // nil: there are no other servers, or nobody has joined yet
 }
 
 // place is the place of one connection in a room.
 type place struct {
 	room *room
-	peer Peer
+	peer Peer // nil: on another server
 
 	// Owned by the client.
 	messages budget.Balance
@@ -79,12 +82,14 @@ type place struct {
 	share    share  // of the same
 
 	// Guarded by room.mu.
-	of      *membership // the present one; nil: has not entered the room
-	left    bool
-	member  Member
-	element *list.Element // nil: has not entered the room
-	shown   bool
-	typing  typing
+	of           *membership // the present one; nil: has not entered the room, or is on another server
+	left         bool
+	member       Member
+	element      *list.Element // nil: has not entered the room
+	shown        bool
+	shared       bool // other servers know it
+	conversation bool // of another server: see converses
+	typing       typing
 }
 
 // place returns a place in the room, for enter. You must call leave, even without enter.
@@ -140,7 +145,7 @@ func (p *presence) memberships(id string) (all []*membership) {
 	defer r.mu.Unlock()
 	for _, l := range []*list.List{&r.shown, &r.hidden} {
 		for e := l.Front(); e != nil; e = e.Next() {
-			if place := e.Value.(*place); !place.left {
+			if place := e.Value.(*place); !place.left && place.of != nil {
 				all = append(all, place.of)
 			}
 		}
@@ -159,7 +164,23 @@ func (p *place) enter(of *membership, m Member, answer func(shown []Member, coun
 		return false
 	}
 	p.of = of
-	news := p.element == nil || p.member != m
+	if p.element == nil {
+		r.local++
+	}
+	news := r.appearLocked(p, m)
+	r.shareLocked(p)
+	shown, count := r.membersLocked()
+	if !p.shown && len(shown) < maxShown {
+		shown = append(shown, m)
+	}
+	answer(of.access.Load().view().seen(m, shown, count))
+	r.newsLocked(p, news)
+	return true
+}
+
+// appearLocked puts a member into its place, or changes it. It reports whether that is news.
+func (r *room) appearLocked(p *place, m Member) (news bool) {
+	news = p.element == nil || p.member != m
 	p.member = m
 	old := r.parted[m.ID]
 	switch {
@@ -171,15 +192,19 @@ func (p *place) enter(of *membership, m Member, answer func(shown []Member, coun
 		p.element.Value = p
 	case r.shown.Len() < maxShown && r.hidden.Len() == 0 && !r.overLocked():
 		p.shown, p.element = true, r.shown.PushBack(p)
+		if r.twinLocked(p) {
+			news = false
+			r.laterLocked()
+		}
 	default:
 		p.element = r.hidden.PushBack(p)
 		r.laterLocked()
 	}
-	shown, count := r.membersLocked()
-	if !p.shown && len(shown) < maxShown {
-		shown = append(shown, m)
-	}
-	answer(of.access.Load().view().seen(m, shown, count))
+	return news
+}
+
+// newsLocked announces a member in its place if that is news.
+func (r *room) newsLocked(p *place, news bool) {
 	switch {
 	case !news || !p.shown:
 	case r.overLocked():
@@ -188,7 +213,6 @@ func (p *place) enter(of *membership, m Member, answer func(shown []Member, coun
 	default:
 		r.tellLocked(presenceJoin, p)
 	}
-	return true
 }
 
 // seen returns what me sees of the members of a room.
@@ -212,39 +236,57 @@ func (p *place) leave() {
 	}
 	p.left = true
 	if p.element != nil {
-		r.endTypingLocked(p)
-		delete(r.stale, p)
-		switch {
-		case !p.shown:
-			r.hidden.Remove(p.element)
-			r.laterLocked()
-		case r.overLocked():
-			r.parted = put(r.parted, p.member.ID, p)
-			r.laterLocked()
-		default:
-			r.shown.Remove(p.element)
-			r.tellLocked(presenceLeave, p)
-			if r.hidden.Len() > 0 {
-				r.laterLocked()
-			}
-		}
+		r.local--
+		r.vanishLocked(p)
+		r.unshareLocked(p)
 	}
 	r.mu.Unlock()
 	r.line.leave(p.peer.Address())
 
 	r.of.mu.Lock()
-	defer r.of.mu.Unlock()
-	if r.refs--; r.refs == 0 {
+	r.refs--
+	last := r.refs == 0
+	if last {
 		delete(r.of.rooms, r.id)
+	}
+	r.of.mu.Unlock()
+	if last {
+		r.shut()
 	}
 }
 
-func (r *room) countLocked() int { return r.shown.Len() + r.hidden.Len() }
+// vanishLocked takes a member that has left out of its place, and announces that.
+func (r *room) vanishLocked(p *place) {
+	r.endTypingLocked(p)
+	delete(r.stale, p)
+	switch {
+	case !p.shown:
+		r.hidden.Remove(p.element)
+		r.laterLocked()
+	case r.twinLocked(p):
+		r.shown.Remove(p.element)
+		r.laterLocked()
+	case r.overLocked():
+		r.parted = put(r.parted, p.member.ID, p)
+		r.laterLocked()
+	default:
+		r.shown.Remove(p.element)
+		r.tellLocked(presenceLeave, p)
+		if r.hidden.Len() > 0 {
+			r.laterLocked()
+		}
+	}
+}
+
+func (r *room) countLocked() int { return r.shown.Len() + r.hidden.Len() + r.moreLocked() }
 
 func (r *room) membersLocked() (shown []Member, count int) {
 	shown = make([]Member, 0, r.shown.Len())
 	for e := r.shown.Front(); e != nil; e = e.Next() {
-		shown = append(shown, e.Value.(*place).member)
+		m := e.Value.(*place).member
+		if r.elsewhere == nil || !slices.ContainsFunc(shown, func(twin Member) bool { return twin.ID == m.ID }) {
+			shown = append(shown, m)
+		}
 	}
 	return shown, r.countLocked()
 }
@@ -262,7 +304,7 @@ func (r *room) tellLocked(change string, about *place) {
 	member := about.member
 	p.Member = &member
 	r.announceLocked(whole, string(conversation.PresenceChanged), p, about.peer)
-	if member.OperatorID != "" && about.of.access.Load().owner != "" {
+	if member.OperatorID != "" && about.converses() {
 		p.Count = 0
 		r.announceLocked(trimmed, string(conversation.PresenceChanged), p, about.peer)
 	}
@@ -293,10 +335,12 @@ func (r *room) catchUp() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.round = nil
-	if r.countLocked() == len(r.parted) { // nobody is there to be told
-		r.parted = nil
-		r.shown.Init()
-		r.told = 0
+	r.shareRestLocked()
+	if r.local == 0 { // nobody is there to be told
+		for _, p := range r.parted {
+			r.shown.Remove(p.element)
+		}
+		r.parted, r.stale, r.told = nil, nil, r.countLocked()
 		return
 	}
 	within := func() bool { return r.budget.Charge(r.limit(budget.Presence), 0) == 0 }

@@ -62,12 +62,15 @@ type Options struct {
 	OverQuota func(kind budget.Kind, address string)
 	// Appended, if not nil, is called for each acknowledged message.
 	Appended func(duplicate bool)
+	// Cluster connects the service with those of other servers that have the same store; nil: there are
+	// none. Then the log must have a bus, too.
+	Cluster Cluster
 	// Failed, if not nil, is called when the store fails.
 	Failed func(doing string, err error)
 }
 
-// An Announcer sends events about things that are not stored. A call reaches every peer that has
-// entered the channel, except one; nil: all. So a binding encodes each event once. The calls for a
+// An Announcer sends events about things that are not stored. A call reaches every peer of this server
+// that has entered the channel, except one; nil: all. So a binding encodes each event once. The calls for a
 // channel come in the order in which its peers have to receive them, so they must not block.
 type Announcer interface {
 	Announce(channel, event string, payload any, except Peer)
@@ -91,6 +94,7 @@ type Service struct {
 	slowed     counters
 	refused    counters
 	accounts   accounts
+	cluster    *cluster // nil: the service is alone
 
 	followers atomic.Uint64 // since the start
 	changes   atomic.Uint64 // of conversations, as far as this service has made them
@@ -119,10 +123,19 @@ func New(store history.Store, log *history.Log, o Options) *Service {
 	s := &Service{store: store, log: log, opts: o, can: capabilitiesOf(store)}
 	s.presence = presence{service: s, rooms: make(map[string]*room)}
 	s.lobby.service, s.lobby.poll = s, lobbyPoll
-	log.OnChange(s.lobby.hint)
+	log.OnChange(s.hint)
 	s.staff.service, s.staff.herald = s, herald{every: staffEvery, announce: s.staff.announce}
 	s.visitors.service, s.visitors.herald = s, herald{every: visitorEvery, announce: s.visitors.announce}
+	if o.Cluster != nil {
+		s.join(o.Cluster)
+	}
 	return s
+}
+
+// hint says that conversations may have changed.
+func (s *Service) hint() {
+	s.lobby.hint()
+	s.cluster.hint()
 }
 
 func (s *Service) isClosed() bool { return s.opts.Closed != nil && s.opts.Closed() }

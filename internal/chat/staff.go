@@ -3,12 +3,14 @@ package chat
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
@@ -26,44 +28,64 @@ const (
 	maxViewing = 50
 )
 
-// staff knows the operators that are connected to this node, and what they are doing. Whoever watches
-// the lobby is told of changes. It is safe for concurrent use.
+// staff knows the operators that are connected to this server or another one, and what they are doing.
+// Whoever watches the lobby is told of changes. It is safe for concurrent use.
 type staff struct {
 	service *Service
 	herald  herald
 
 	mu       sync.Mutex
 	byID     map[string]*operator
+	mirror   *mirror   // of colleagues by their ids
 	counting time.Time // when the conversations of operators were last counted
 	stale    bool      // these numbers may have changed
 }
 
-// An operator is there while it has connections, and for a while after that. staff.mu guards it.
+// An operator is there while it has connections, to any server, and for a while after that. staff.mu
+// guards it.
 type operator struct {
 	name        string
-	connections int
+	connections int // to this server
 	away        bool
+	said        int64          // when the operator said that; the latest counts
 	viewing     map[string]int // rooms, with the number of connections that are in them
 	open        int
-	leaves      *time.Timer // runs while there are no connections; made when first needed
+	here        bool        // it has connections to this server, or had some a while ago
+	leaves      *time.Timer // runs while there are none; made when first needed
+	elsewhere   map[adapter.NodeID]colleague
+}
+
+// A colleague is an operator as its server knows it.
+type colleague struct {
+	Name    string   `json:"name,omitempty"`
+	Away    bool     `json:"away,omitempty"`
+	Said    int64    `json:"said,omitempty"` // in milliseconds since 1970; 0: never
+	Viewing []string `json:"viewing,omitempty"`
 }
 
 // arrive counts a connection of an operator. Call depart when it ends.
 func (s *staff) arrive(id, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	o := s.knownLocked(id)
+	if o.connections == 0 && o.leaves != nil {
+		o.leaves.Stop()
+	}
+	o.connections++
+	o.here, o.name = true, cmp.Or(name, o.name)
+	s.changedLocked(id)
+}
+
+// knownLocked returns the operator with an id, which it makes if necessary.
+func (s *staff) knownLocked(id string) *operator {
 	o := s.byID[id]
 	if o == nil {
 		o = new(operator)
 		s.byID = put(s.byID, id, o)
 		s.counting, s.stale = time.Time{}, true
 		s.service.lobby.hint()
-	} else if o.connections == 0 {
-		o.leaves.Stop()
 	}
-	o.connections++
-	o.name = cmp.Or(name, o.name)
-	s.changedLocked(id)
+	return o
 }
 
 func (s *staff) depart(id string) {
@@ -85,16 +107,46 @@ func (s *staff) forget(id string, o *operator) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o.connections == 0 && s.byID[id] == o {
-		delete(s.byID, id)
+		o.here = false
 		s.changedLocked(id)
+		s.dropLocked(id, o)
 	}
 }
 
-// Staff returns the number of operators that are there.
-func (s *Service) Staff() int {
+// dropLocked drops an operator that is nowhere.
+func (s *staff) dropLocked(id string, o *operator) {
+	if !o.here && len(o.elsewhere) == 0 {
+		delete(s.byID, id)
+	}
+}
+
+// elsewhere is told of an operator on another server.
+func (s *staff) elsewhere(on adapter.NodeID, id string, value json.RawMessage) {
+	o := s.knownLocked(id)
+	var is colleague
+	if value == nil || json.Unmarshal(value, &is) != nil {
+		delete(o.elsewhere, on)
+	} else {
+		o.elsewhere = put(o.elsewhere, on, is)
+		o.name = cmp.Or(o.name, is.Name)
+		if is.Said > o.said {
+			o.away, o.said = is.Away, is.Said
+		}
+	}
+	s.changedLocked(id)
+	s.dropLocked(id, o)
+}
+
+// Staff returns the number of operators that are there, on this server.
+func (s *Service) Staff() (n int) {
 	s.staff.mu.Lock()
 	defer s.staff.mu.Unlock()
-	return len(s.staff.byID)
+	for _, o := range s.staff.byID {
+		if o.here {
+			n++
+		}
+	}
+	return n
 }
 
 // view counts n connections of an operator more, or fewer, that are in a room.
@@ -117,7 +169,7 @@ func (s *staff) setAway(id string, away bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o := s.byID[id]; o != nil && o.away != away {
-		o.away = away
+		o.away, o.said = away, max(time.Now().UnixMilli(), o.said+1)
 		s.changedLocked(id)
 	}
 }
@@ -204,14 +256,38 @@ func (s *staff) presenceLocked(id string) conversation.OperatorPresence {
 		if o.away {
 			p.Status = "away"
 		}
-		p.Viewing = slices.Sorted(maps.Keys(o.viewing))
-		p.Viewing = p.Viewing[:min(len(p.Viewing), maxViewing)]
+		p.Viewing = o.rooms()
 	}
 	return p
 }
 
+// rooms returns the rooms that the operator has open, as many as an announcement names.
+func (o *operator) rooms() []string {
+	rooms := slices.Collect(maps.Keys(o.viewing))
+	for _, is := range o.elsewhere {
+		rooms = append(rooms, is.Viewing...)
+	}
+	slices.Sort(rooms)
+	rooms = slices.Compact(rooms)
+	return rooms[:min(len(rooms), maxViewing)]
+}
+
+// shareLocked tells other servers how an operator is here.
+func (s *staff) shareLocked(id string) {
+	if s.mirror == nil {
+		return
+	}
+	if o := s.byID[id]; o.here {
+		here := operator{viewing: o.viewing}
+		s.mirror.setLocked(id, colleague{o.name, o.away, o.said, here.rooms()})
+	} else {
+		s.mirror.setLocked(id, nil)
+	}
+}
+
 // changedLocked has an operator announced, if somebody listens.
 func (s *staff) changedLocked(id string) {
+	s.shareLocked(id)
 	if s.service.lobby.watched.Load() > 0 {
 		s.herald.changed(id)
 	}

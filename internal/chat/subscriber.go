@@ -68,7 +68,7 @@ func (s *subscriber) release() {
 func (s *subscriber) Lost(room string, err error) {
 	if errors.Is(err, history.ErrNotFound) { // it was erased, maybe by a call that does not say so
 		room, _ = history.NotesOf(room)
-		s.service.Erased(room)
+		s.service.erasedHere([]string{room})
 		return
 	}
 	s.service.storeError(context.Background(), "read for a client that is behind", err)

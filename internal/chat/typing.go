@@ -109,7 +109,10 @@ func (r *room) sayTypingLocked(p *place) {
 	m := &p.member
 	news := conversation.TypingNews{RoomID: r.id, UserID: m.UserID, OperatorID: m.OperatorID, Name: m.Name, Typing: t.is, Text: t.text}
 	r.announceLocked(whole, string(conversation.Typing), news, p.peer)
-	if p.of.access.Load().owner != "" {
+	if p.peer != nil {
+		r.sayLocked(saying{Typing: &typingWord{sharedMember{*m, p.converses()}, t.is, t.text}})
+	}
+	if p.converses() {
 		news.Text = ""
 		r.announceLocked(trimmed, string(conversation.Typing), news, p.peer)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/history"
@@ -155,6 +156,9 @@ func (l *lobby) join(w *watcher, answer func()) {
 	l.mu.Lock()
 	if len(l.watchers) == 0 {
 		l.at, l.watchers = w.pos, make(map[*watcher]bool)
+	}
+	if c := l.service.cluster; c != nil && l.hearing == nil {
+		l.hearing = c.Hear(lobbySubject, func(adapter.Node, []byte) { l.hint() })
 	}
 	l.watchers[w] = true
 	if w.behind = w.pos < l.at; w.behind {

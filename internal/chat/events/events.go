@@ -383,7 +383,7 @@ type announcer struct{ srv *parley.Server }
 
 // Announce implements chat.Announcer.
 func (a announcer) Announce(channel, event string, payload any, except chat.Peer) {
-	to := a.srv.To(channel)
+	to := a.srv.To(channel).Local() // the service tells those of other servers
 	if p, ok := except.(*peer); ok {
 		to = to.Except(p.socket().ID())
 	}
