@@ -19,7 +19,9 @@ import (
 
 // A lookup of the client library that is put off sleeps for up to a second, also after the client's end.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -29,7 +31,7 @@ func TestClassic(t *testing.T) {
 	wires := map[string]*nodewire.Options{
 		"classic": {}, "specific responses": {SpecificResponses: true}, "interest in rooms": {Interest: nodewire.Rooms, Linger: 10 * time.Millisecond},
 	}
-	runSuite(t, nodewire.Classic, wires)
+	runSuite(t, nodewire.Classic, wires, redistest.Start(t).Addr)
 }
 
 func TestSharded(t *testing.T) {
@@ -37,11 +39,16 @@ func TestSharded(t *testing.T) {
 	for _, mode := range []nodewire.Mode{nodewire.Dynamic, nodewire.DynamicPrivate, nodewire.Static} {
 		wires[string(mode)] = &nodewire.Options{Mode: mode, Linger: 10 * time.Millisecond}
 	}
-	runSuite(t, nodewire.Sharded, wires)
+	runSuite(t, nodewire.Sharded, wires, redistest.Start(t).Addr)
 }
 
-func runSuite(t *testing.T, connect func(rueidis.ClientOption, *nodewire.Options) (*nodewire.Cluster, error), wires map[string]*nodewire.Options) {
-	server := redistest.Start(t)
+// On a Redis Cluster, what is sent to different rooms does not keep its order if they have channels of their own.
+func TestShardedOnRedisCluster(t *testing.T) {
+	redis := redistest.StartCluster(t, 3, false)
+	runSuite(t, nodewire.Sharded, map[string]*nodewire.Options{"static": {Mode: nodewire.Static}}, redis.Addrs()...)
+}
+
+func runSuite(t *testing.T, connect func(rueidis.ClientOption, *nodewire.Options) (*nodewire.Cluster, error), wires map[string]*nodewire.Options, addresses ...string) {
 	n := 0
 	for _, name := range slices.Sorted(maps.Keys(wires)) {
 		t.Run(name, func(t *testing.T) {
@@ -52,7 +59,7 @@ func runSuite(t *testing.T, connect func(rueidis.ClientOption, *nodewire.Options
 				return adaptertest.Servers{Anonymous: true, Steps: 300, Start: func(name string) adapter.Cluster {
 					o := o
 					o.Name = name
-					c, err := connect(rueidis.ClientOption{InitAddress: []string{server.Addr}}, &o)
+					c, err := connect(rueidis.ClientOption{InitAddress: addresses}, &o)
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -2,6 +2,7 @@ package nodewire
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -74,7 +75,7 @@ const (
 
 // Cluster is an adapter.Cluster on a wire of Socket.IO's adapters for Redis.
 type Cluster struct {
-	conn    *pubsub.Conn
+	conn    conn
 	opts    Options
 	sharded bool
 	self    adapter.Node
@@ -111,13 +112,33 @@ func connect(options rueidis.ClientOption, o *Options, sharded bool) (*Cluster, 
 	c.self = adapter.Node{Name: c.opts.Name, Tag: adapter.TagOf(c.opts.Name)}
 	rand.Read(c.self.ID[:])
 	c.uid = hex.EncodeToString(c.self.ID[:])
-	conn, err := pubsub.New(options, c.opts.connection(sharded))
-	if err != nil {
+	var err error
+	if c.conn, err = c.opts.open(options, sharded); err != nil {
 		return nil, err
 	}
-	c.conn = conn
-	c.unwatch = conn.Watch(c.state)
+	c.unwatch = c.conn.Watch(c.state)
 	return c, nil
+}
+
+// conn is a connection to Redis: a pubsub.Conn, or a pubsub.Scattered.
+type conn interface {
+	Publish(channel string, data []byte) error
+	Subscribe(channel string, pattern bool, deliver func(channel string, data []byte)) adapter.Listening
+	Subscribers(ctx context.Context, channels ...string) (map[string]int64, error)
+	Watch(f func(adapter.State)) (stop func())
+	Close() error
+}
+
+func (o *Options) open(options rueidis.ClientOption, sharded bool) (conn, error) {
+	p := pubsub.Options{MaxQueue: o.MaxQueue, MaxAge: o.MaxAge, Sharded: sharded, Logger: o.Logger}
+	client, err := pubsub.Connect(options, p)
+	switch {
+	case err != nil:
+		return nil, err
+	case sharded && client.Mode() == rueidis.ClientModeCluster:
+		return pubsub.NewScattered(client, p), nil
+	}
+	return pubsub.On(client, p), nil
 }
 
 // complete sets defaults, and refuses what does not exist.
@@ -142,10 +163,6 @@ func (o *Options) complete() error {
 		o.Name = fmt.Sprintf("%s-%s", cmp.Or(host, "node"), strings.ToLower(rand.Text()[:6]))
 	}
 	return nil
-}
-
-func (o *Options) connection(sharded bool) pubsub.Options {
-	return pubsub.Options{MaxQueue: o.MaxQueue, MaxAge: o.MaxAge, Sharded: sharded, Logger: o.Logger}
 }
 
 // Self implements adapter.Cluster.

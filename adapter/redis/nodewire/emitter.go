@@ -8,7 +8,6 @@ import (
 	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/adapter/emitter"
 	"github.com/parley-go/parley/adapter/internal/recent"
-	"github.com/parley-go/parley/adapter/redis/internal/pubsub"
 )
 
 // ClassicEmitter does what @socket.io/redis-emitter does on Node.js: it sends to the servers that Classic or
@@ -32,8 +31,7 @@ func newEmitter(options rueidis.ClientOption, o *Options, sharded bool) (*emitte
 		return nil, err
 	}
 	var err error
-	out.conn, err = pubsub.New(options, out.opts.connection(sharded))
-	if err != nil {
+	if out.conn, err = out.opts.open(options, sharded); err != nil {
 		return nil, err
 	}
 	return emitter.Over(out), nil
@@ -44,7 +42,7 @@ const emitterUID = "emitter"
 
 // outlet implements emitter.Outlet.
 type outlet struct {
-	conn    *pubsub.Conn
+	conn    conn
 	opts    Options
 	sharded bool
 

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/parley-go/parley/adapter/redis/internal/pubsub"
+	"github.com/parley-go/parley/adapter"
 )
 
 // interest subscribes to the channels of the rooms that have members here.
@@ -24,7 +24,7 @@ type interest struct {
 
 // followed is a room that is subscribed to.
 type followed struct {
-	subscription *pubsub.Subscription
+	subscription adapter.Listening
 	idle         *time.Timer // runs from when the room was empty; nil: it does not
 }
 

@@ -5,7 +5,6 @@ import (
 
 	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/adapter/internal/recent"
-	"github.com/parley-go/parley/adapter/redis/internal/pubsub"
 )
 
 // format is how a namespace's messages look on a wire.
@@ -26,7 +25,7 @@ type link struct {
 	interest  *interest               // nil: rooms are not subscribed one by one
 	joined    recent.Names            // rooms that sockets have just joined because of us: their servers may not have subscribed yet
 
-	subscriptions []*pubsub.Subscription
+	subscriptions []adapter.Listening
 
 	mu    sync.Mutex
 	calls map[string]*call
@@ -37,7 +36,7 @@ func (l *link) subscribe(channel string, pattern bool, hear func(channel string,
 }
 
 // awaited returns what has to be waited for until a subscription delivers; nil: nothing.
-func (l *link) awaited(s *pubsub.Subscription) <-chan struct{} {
+func (l *link) awaited(s adapter.Listening) <-chan struct{} {
 	select {
 	case <-s.Active():
 		return nil
@@ -98,7 +97,7 @@ func (l *link) send(m *adapter.Message, id string) error {
 }
 
 // publish publishes a message, and notes who joins what.
-func publish(conn *pubsub.Conn, f format, joined *recent.Names, m *adapter.Message, id string) error {
+func publish(conn conn, f format, joined *recent.Names, m *adapter.Message, id string) error {
 	if m.Kind == adapter.Join {
 		joined.Add(m.Targets)
 	}

@@ -27,7 +27,7 @@ func (l *Subscription) Active() <-chan struct{} { return l.active }
 
 // Subscribe calls deliver with what is published to a channel, or to all whose names match a pattern.
 // It makes one call at a time.
-func (b *Conn) Subscribe(text string, pattern bool, deliver func(channel string, data []byte)) *Subscription {
+func (b *Conn) Subscribe(text string, pattern bool, deliver func(channel string, data []byte)) adapter.Listening {
 	topic := name{text, pattern}
 	b.mu.Lock()
 	defer b.mu.Unlock()
