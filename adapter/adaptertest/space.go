@@ -109,10 +109,13 @@ func (k *Socket) Rooms() []string {
 }
 
 // Silence makes the socket acknowledge nothing.
-func (k *Socket) Silence() {
+func (k *Socket) Silence() { k.Answer(nil) }
+
+// Answer sets what the socket acknowledges events with: a JSON array.
+func (k *Socket) Answer(array []byte) {
 	k.space.mu.Lock()
 	defer k.space.mu.Unlock()
-	k.answer = nil
+	k.answer = array
 }
 
 // Gaps returns how often the namespace was told that it may have missed something.

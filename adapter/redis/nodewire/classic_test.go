@@ -17,7 +17,8 @@ import (
 	"github.com/parley-go/parley/adapter/redis/redistest"
 )
 
-// A lookup of the client library that is put off sleeps for up to a second, also after the client's end.
+// After the end of the client library, two things of it sleep on: a lookup that was put off, for a second at
+// most, and what closes connections that it has replaced, for 5 s.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
@@ -40,12 +41,6 @@ func TestSharded(t *testing.T) {
 		wires[string(mode)] = &nodewire.Options{Mode: mode, Linger: 10 * time.Millisecond}
 	}
 	runSuite(t, nodewire.Sharded, wires, redistest.Start(t).Addr)
-}
-
-// On a Redis Cluster, what is sent to different rooms does not keep its order if they have channels of their own.
-func TestShardedOnRedisCluster(t *testing.T) {
-	redis := redistest.StartCluster(t, 3, false)
-	runSuite(t, nodewire.Sharded, map[string]*nodewire.Options{"static": {Mode: nodewire.Static}}, redis.Addrs()...)
 }
 
 func runSuite(t *testing.T, connect func(rueidis.ClientOption, *nodewire.Options) (*nodewire.Cluster, error), wires map[string]*nodewire.Options, addresses ...string) {

@@ -16,3 +16,5 @@ func Decoder(local adapter.Local, isSharded bool) (hear func(channel string, dat
 		return data, err
 	}
 }
+
+const Recount = recount

@@ -15,10 +15,17 @@ import (
 	"github.com/parley-go/parley/adapter/redis/redistest"
 )
 
-// The channels of rooms are in many slots of a Redis Cluster. When a slot moves, its room is heard again, and the
-// server knows that it may have missed something.
-func TestRoomsOnRedisCluster(t *testing.T) {
+// It takes seconds, because a Redis Cluster takes seconds to form.
+func TestShardedOnRedisCluster(t *testing.T) {
 	redis := redistest.StartCluster(t, 3, false)
+	// What is sent to different rooms does not keep its order here if they have channels of their own.
+	runSuite(t, nodewire.Sharded, map[string]*nodewire.Options{"static": {Mode: nodewire.Static}}, redis.Addrs()...)
+	t.Run("rooms", func(t *testing.T) { roomsInSlots(t, redis) })
+}
+
+// The channels of rooms are in many slots. When a slot moves, its room is heard again, and the server knows that
+// it may have missed something.
+func roomsInSlots(t *testing.T, redis *redistest.Cluster) {
 	var spaces []*adaptertest.Space
 	for range 2 {
 		c, err := nodewire.Sharded(rueidis.ClientOption{InitAddress: redis.Addrs()}, &nodewire.Options{Logger: quiet})

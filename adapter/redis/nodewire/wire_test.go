@@ -16,27 +16,92 @@ import (
 
 // wire is a server, and a client of Redis that speaks to it as a server on Node.js would.
 type wire struct {
-	t     *testing.T
-	redis rueidis.Client
-	space *adaptertest.Space
+	t       *testing.T
+	redis   rueidis.Client
+	server  *redistest.Server
+	space   *adaptertest.Space
+	sharded bool
+	close   func()
 
 	flushes int
+	heard   map[string]chan string // by channel, see listen
 }
 
-func open(t *testing.T) *wire {
-	server := redistest.Start(t)
-	options := rueidis.ClientOption{InitAddress: []string{server.Addr}, DisableCache: true}
-	c, err := nodewire.Classic(options, &nodewire.Options{Logger: quiet})
+func open(t *testing.T) *wire { return openWire(t, false, nil) }
+
+func openWire(t *testing.T, sharded bool, o *nodewire.Options) *wire {
+	w := &wire{t: t, server: redistest.Start(t), sharded: sharded}
+	w.redis = w.client()
+	return w.another(o)
+}
+
+// client returns a client of the same Redis.
+func (w *wire) client() rueidis.Client {
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{w.server.Addr}, DisableCache: true})
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	client, err := rueidis.NewClient(options)
+	w.t.Cleanup(client.Close)
+	return client
+}
+
+// another returns one more server on the same Redis.
+func (w *wire) another(o *nodewire.Options) *wire {
+	w.t.Helper()
+	if o == nil {
+		o = &nodewire.Options{}
+	}
+	o.Logger = quiet
+	connect := nodewire.Classic
+	if w.sharded {
+		connect = nodewire.Sharded
+	}
+	c, err := connect(rueidis.ClientOption{InitAddress: []string{w.server.Addr}}, o)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	t.Cleanup(client.Close)
-	return &wire{t: t, redis: client, space: adaptertest.NewSpace(c, "/")}
+	w.t.Cleanup(func() { c.Close() })
+	return &wire{t: w.t, redis: w.redis, server: w.server, sharded: w.sharded, heard: map[string]chan string{}, space: adaptertest.NewSpace(c, "/"), close: func() { c.Close() }}
+}
+
+// listen returns what is published to a channel from the first call on.
+func (w *wire) listen(channel string) <-chan string {
+	w.t.Helper()
+	if heard := w.heard[channel]; heard != nil {
+		return heard
+	}
+	heard := make(chan string, 1000)
+	w.heard[channel] = heard
+	active := make(chan struct{})
+	ctx := rueidis.WithOnSubscriptionHook(w.t.Context(), func(s rueidis.PubSubSubscription) {
+		if s.Kind == "subscribe" || s.Kind == "ssubscribe" {
+			close(active)
+		}
+	})
+	command := w.redis.B().Subscribe().Channel(channel).Build()
+	if w.sharded {
+		command = w.redis.B().Ssubscribe().Channel(channel).Build()
+	}
+	go w.redis.Receive(ctx, command, func(m rueidis.PubSubMessage) { heard <- m.Message })
+	<-active
+	return heard
+}
+
+// next returns the next one, as JSON.
+func (w *wire) next(heard <-chan string) string {
+	w.t.Helper()
+	text := <-heard
+	if text[0] != '{' {
+		data, attachments, err := sio.FromMsgpack([]byte(text), &sio.Limits{})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		text = string(data)
+		for _, a := range attachments {
+			text += fmt.Sprintf(" %x", a)
+		}
+	}
+	return text
 }
 
 // publish publishes JSON, packed as MessagePack or not.
@@ -54,7 +119,11 @@ func (w *wire) publish(channel, text string, packed bool) {
 
 func (w *wire) raw(channel, data string) {
 	w.t.Helper()
-	if err := w.redis.Do(w.t.Context(), w.redis.B().Publish().Channel(channel).Message(data).Build()).Error(); err != nil {
+	command := w.redis.B().Publish().Channel(channel).Message(data).Build()
+	if w.sharded {
+		command = w.redis.B().Spublish().Channel(channel).Message(data).Build()
+	}
+	if err := w.redis.Do(w.t.Context(), command).Error(); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -64,7 +133,11 @@ func (w *wire) flush(k *adaptertest.Socket) {
 	w.t.Helper()
 	w.flushes++
 	last := fmt.Sprint("end ", w.flushes)
-	w.publish("socket.io#/#", `["end",{"type":2,"data":["event","`+last+`"],"nsp":"/"},{"rooms":[],"except":[]}]`, true)
+	if w.sharded {
+		w.publish("socket.io#/#", `{"type":3,"uid":"end","nsp":"/","data":{"packet":{"type":2,"data":["event","`+last+`"]},"opts":{"rooms":[],"except":[]}}}`, false)
+	} else {
+		w.publish("socket.io#/#", `["end",{"type":2,"data":["event","`+last+`"],"nsp":"/"},{"rooms":[],"except":[]}]`, true)
+	}
 	adaptertest.Eventually(w.t, "the end", func() bool { return slices.Contains(k.Heard(), last) })
 }
 
