@@ -30,8 +30,10 @@ type Options struct {
 type Core[T comparable] struct {
 	Options
 
-	done  chan struct{}
-	ended sync.WaitGroup
+	closing, done    chan struct{}   // closed by Close, one after the other
+	late             context.Context // ends when nothing more is sent after Close
+	giveUp           context.CancelFunc
+	sending, hearing sync.WaitGroup
 
 	// calls is held while a listener or watcher is called.
 	calls sync.Mutex
@@ -55,8 +57,9 @@ func New[T comparable](o Options) *Core[T] {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	late, giveUp := context.WithCancel(context.Background())
 	return &Core[T]{
-		Options: o, done: make(chan struct{}), waiting: make(chan struct{}, 1), stirred: make(chan struct{}, 1),
+		Options: o, late: late, giveUp: giveUp, closing: make(chan struct{}), done: make(chan struct{}), waiting: make(chan struct{}, 1), stirred: make(chan struct{}, 1),
 		topics: map[T]*topic[T]{}, watchers: map[int]func(adapter.State){},
 	}
 }
@@ -67,13 +70,16 @@ func New[T comparable](o Options) *Core[T] {
 // after Close.
 //
 // hear receives on one connection until that is lost, and calls connected when everything is
-// subscribed. It returns after Close.
+// subscribed. When Done is closed, which is after everything was sent, it returns.
 func (c *Core[T]) Start(send func(context.Context, []Message) (failed int), hear func(connected func()) error) {
-	c.ended.Go(func() { c.send(send) })
-	c.ended.Go(func() { c.keep(hear) })
+	c.sending.Go(func() { c.send(send) })
+	c.hearing.Go(func() { c.keep(hear) })
 }
 
-// Done is closed by Close.
+// Late ends a second after Close was called.
+func (c *Core[T]) Late() context.Context { return c.late }
+
+// Done is closed by Close, when what was queued is sent.
 func (c *Core[T]) Done() <-chan struct{} { return c.done }
 
 // Close sends what is queued, waiting a second at most, and ends everything. It returns false if that
@@ -86,9 +92,13 @@ func (c *Core[T]) Close() bool {
 	}
 	c.closed = true
 	clear(c.watchers)
-	close(c.done)
+	close(c.closing)
 	c.mu.Unlock()
-	c.ended.Wait()
+	defer time.AfterFunc(closeTime, c.giveUp).Stop()
+	c.sending.Wait()
+	close(c.done)
+	c.hearing.Wait()
+	c.giveUp()
 	return true
 }
 

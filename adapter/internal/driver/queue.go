@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	maxBatch  = 256 // messages that are sent together
-	closeTime = time.Second
+	maxBatch  = 256         // messages that are sent together
+	closeTime = time.Second // for what is still to be sent
 )
 
 // Message waits to be sent.
@@ -57,33 +57,23 @@ func (c *Core[T]) take() (batch []Message, old int) {
 	return batch, old
 }
 
-// send sends what is queued.
+// send sends what is queued, until that is all after Close.
 func (c *Core[T]) send(send func(context.Context, []Message) (failed int)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	closing := c.done
-	for {
+	for closing := false; !closing; {
 		select {
 		case <-c.waiting:
-		case <-closing:
-			// What is left goes out, within a second.
-			closing = nil
-			time.AfterFunc(closeTime, cancel)
-			signal(c.waiting)
-			continue
+		case <-c.closing:
+			closing = true
 		}
-		for ctx.Err() == nil {
+		for c.late.Err() == nil {
 			batch, failed := c.take()
-			if len(batch) > 0 {
-				failed += send(ctx, batch)
-			}
-			c.Unsent(failed)
-			if len(batch) == 0 {
+			if len(batch) == 0 && failed == 0 {
 				break
 			}
-		}
-		if closing == nil {
-			return
+			if len(batch) > 0 {
+				failed += send(c.late, batch)
+			}
+			c.Unsent(failed)
 		}
 	}
 }
