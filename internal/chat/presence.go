@@ -295,6 +295,9 @@ func (r *room) membersLocked() (shown []Member, count int) {
 // The user of a conversation learns of operators only, and not of how many there are.
 func (r *room) tellLocked(change string, about *place) {
 	r.told = r.countLocked()
+	if r.local == 0 && r.elsewhere != nil {
+		return // whoever is joining learns of all in the answer
+	}
 	r.budget.Charge(r.limit(budget.Presence), 1)
 	p := conversation.PresenceNews{RoomID: r.id, Type: change, Count: r.told}
 	if about == nil {
