@@ -51,13 +51,14 @@ class Clients {
 
   /** Waits until what is sent to these rooms by anybody reaches their members. */
   async reach(rooms = [null]) {
-    await Promise.all(rooms.flatMap((room) => this.all.map(async (from) => {
-      const members = room ? (await Promise.all(this.all.map(async (c) => (await c.do('rooms')).includes(room) && c))).filter(Boolean) : this.all;
+    const connected = this.all.filter(({ socket }) => socket.connected);
+    await Promise.all(rooms.flatMap((room) => connected.map(async (from) => {
+      const members = room ? (await Promise.all(connected.map(async (c) => (await c.do('rooms')).includes(room) && c))).filter(Boolean) : connected;
       const sent = [];
       await until('a marker', async () => {
         if (sent.length % 20 === 0) await from.do('emit', { event: 'marker', to: room ? [room] : [] }, sent[sent.push(++made) - 1]);
         else sent.push(0);
-        return members.every((c) => !c.socket.connected || sent.some((marker) => c.markers.has(marker)));
+        return members.every((c) => sent.some((marker) => c.markers.has(marker)));
       });
     })));
   }

@@ -1,6 +1,8 @@
 // Starts servers that end with their test, and official clients.
 import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { test as bare } from 'node:test';
 import { io } from 'socket.io-client';
@@ -48,23 +50,31 @@ export function atEnd(t, f) {
 }
 
 /** Starts a redis-server and resolves with its address. */
-export async function redis(t) {
+export async function redis(t, ...more) {
   for (;;) { // another program may take the port first
     const probe = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => probe.once('listening', resolve));
     const { port } = probe.address();
     await new Promise((resolve) => probe.close(resolve));
-    const child = spawn('redis-server', ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const dir = mkdtempSync(`${tmpdir()}/parley-redis-`);
+    const args = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir, ...more];
+    const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'ignore'] });
     const ready = await new Promise((resolve, reject) => {
       let log = '';
       child.once('error', reject);
       child.once('exit', () => resolve(false));
       child.stdout.on('data', (chunk) => { if ((log += chunk).includes('Ready to accept connections')) resolve(true); });
     });
-    if (!ready) continue;
-    atEnd(t, () => { child.kill('SIGKILL'); });
-    return `127.0.0.1:${port}`;
+    atEnd(t, () => { child.kill('SIGKILL'); rmSync(dir, { recursive: true, force: true, maxRetries: 5 }); });
+    if (ready) return `127.0.0.1:${port}`;
   }
+}
+
+/** Starts a Redis Cluster of three masters and resolves with their addresses. */
+export async function redisCluster(t) {
+  const addresses = await Promise.all(count(3).map(() => redis(t, '--cluster-enabled', 'yes')));
+  execFileSync('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-yes'], { stdio: 'pipe' });
+  return addresses;
 }
 
 /**

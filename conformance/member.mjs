@@ -77,6 +77,8 @@ function serve(nsp) {
           'remote leave': async () => { for (const room of order.rooms) (await remote()).leave(room); },
           'remote disconnect': async () => { (await remote()).disconnect(order.close); },
           fetch: async () => (await b.fetchSockets()).map((s) => ({ id: s.id, rooms: [...s.rooms], data: s.data, query: s.handshake.query.who })),
+          describe: async () => (await b.fetchSockets()).map(({ id, handshake }) => ({ id, handshake })),
+          'ask self': () => failed(socket.timeout(order.timeout).emitWithAck(order.event, ...rest).then((reply) => [reply])),
           rooms: () => [...socket.rooms],
           enter: () => socket.join(order.rooms),
           note: () => { (order.outside ? emitter.of(nsp.name) : nsp).serverSideEmit('note', ...rest); },
