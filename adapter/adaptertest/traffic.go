@@ -127,28 +127,33 @@ func (s *trafficServer) Deliver(m *adapter.Message) {
 // Flows waits until each server hears from each other one in each room, again.
 func (tr *Traffic) Flows() {
 	tr.t.Helper()
+	last := func(to, from *trafficServer, room int) (n uint64) {
+		to.mu.Lock()
+		defer to.mu.Unlock()
+		if s := to.streams[trafficStream{from.number, room}]; s != nil {
+			n = s.last
+		}
+		return n
+	}
+	var waits []func()
 	for _, to := range tr.servers {
 		for _, from := range tr.servers {
 			for r := range trafficRooms {
 				if from == to {
 					continue
 				}
-				var first uint64
-				began := false
-				Eventually(tr.t, fmt.Sprintf("server %d hears server %d in room %d", to.number, from.number, r), func() bool {
-					to.mu.Lock()
-					defer to.mu.Unlock()
-					s := to.streams[trafficStream{from.number, r}]
-					if s == nil {
-						return false
-					}
-					if !began {
-						began, first = true, s.last
-					}
-					return s.last > first
+				before := last(to, from, r)
+				waits = append(waits, func() {
+					tr.t.Helper()
+					Eventually(tr.t, fmt.Sprintf("server %d hears server %d in room %d", to.number, from.number, r), func() bool {
+						return last(to, from, r) > max(before, 1) // the first one may come before a hole
+					})
 				})
 			}
 		}
+	}
+	for _, wait := range waits {
+		wait()
 	}
 }
 

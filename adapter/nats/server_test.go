@@ -48,12 +48,6 @@ func (s *natsServer) stop() {
 	s.WaitForShutdown()
 }
 
-// restart ends the server, and starts it again on the same port.
-func (s *natsServer) restart() {
-	s.stop()
-	s.run()
-}
-
 // startCluster starts servers that are connected with each other.
 func startCluster(t *testing.T, n int) (all []*natsServer) {
 	t.Helper()

@@ -19,6 +19,7 @@ type Proxy struct {
 	links    map[*link]bool
 	swallows bool
 	stalls   bool
+	freezes  bool
 	closed   bool
 	ended    sync.WaitGroup
 }
@@ -108,6 +109,14 @@ func (p *Proxy) Stall(on bool) {
 	p.changed.Broadcast()
 }
 
+// Freeze makes all connections stop: the proxy no longer reads anything.
+func (p *Proxy) Freeze(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.freezes = on
+	p.changed.Broadcast()
+}
+
 func (p *Proxy) accept(l net.Listener, addr string) {
 	for {
 		client, err := l.Accept()
@@ -129,8 +138,8 @@ func (p *Proxy) accept(l net.Listener, addr string) {
 		p.links[c] = true
 		p.mu.Unlock()
 		var ways sync.WaitGroup
-		ways.Go(func() { p.pass(c, server, client, func() bool { return false }) })
-		ways.Go(func() { p.pass(c, client, server, func() bool { return p.stalls }) })
+		ways.Go(func() { p.pass(c, server, client, func() bool { return p.freezes }) })
+		ways.Go(func() { p.pass(c, client, server, func() bool { return p.stalls || p.freezes }) })
 		p.ended.Go(func() {
 			ways.Wait()
 			p.mu.Lock()
