@@ -42,6 +42,7 @@ var (
 	deny           = flag.Bool("deny", false, "refuse all handshakes with AllowRequest")
 	proxy          = flag.String("proxy", "", "address of a trusted proxy")
 	behindMux      = flag.Bool("mux", false, "serve with the standard mux, as in the README")
+	nodes          = flag.Int("nodes", 0, "serve so many servers of a cluster; -port does not apply")
 	origins        = flag.String("origins", "*", "origins that may connect, separated by commas")
 )
 
@@ -72,6 +73,10 @@ func main() {
 	}
 	if *compression {
 		o.Compression = &parley.Compression{}
+	}
+	if *nodes > 0 {
+		serveCluster(o, *nodes)
+		return
 	}
 	srv, err := app.New(o)
 	if err != nil {
