@@ -63,6 +63,12 @@ const haproxy = {
 
 export const proxies = { nginx, haproxy };
 
+/** The configurations for clusters of two servers. */
+export const clusters = {
+  nginx: { ...nginx, file: 'nginx-cluster.conf', server: '127.0.0.1:8081', second: '127.0.0.1:8082' },
+  haproxy: { ...haproxy, file: 'haproxy-cluster.cfg', server: '127.0.0.1:8081', second: '127.0.0.1:8082' },
+};
+
 /** The HAProxy configuration that passes TLS through. */
 export const passthrough = { ...haproxy, file: 'haproxy-tls.cfg', http: undefined, server: '127.0.0.1:8443', local: (text) => text };
 

@@ -43,6 +43,7 @@ func serveCluster(o *parley.Options, n int) {
 		mux := http.NewServeMux()
 		mux.Handle("/socket.io/", srv)
 		mux.HandleFunc("/stats", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(srv.Stats()) })
+		mux.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
 		go func() { log.Fatal(srv.ServePeers(internal)) }()
 		go func() { log.Fatal(http.Serve(srv.Listen(public), mux)) }()
 		fmt.Printf("http://%s %s\n", public.Addr(), cluster.Self().Tag)
