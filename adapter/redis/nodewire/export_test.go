@@ -1,20 +1,110 @@
 package nodewire
 
-import "github.com/parley-go/parley/adapter"
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"strings"
+
+	"github.com/parley-go/parley/adapter"
+)
+
+const (
+	Recount = recount
+
+	ownUID   = "fedcba9876543210"
+	otherUID = "0123456789abcdef"
+)
 
 // Decoder receives broadcasts without Redis, and makes those of another server.
 func Decoder(local adapter.Local, isSharded bool) (hear func(channel string, data []byte), encode func(*adapter.Message) ([]byte, error)) {
-	const own, others = "fedcba9876543210", "0123456789abcdef"
-	l := &link{calls: map[string]*call{}, cluster: &Cluster{}, namespace: "/", local: local}
+	f := format(newClassic("socket.io", otherUID, "/"))
 	if isSharded {
-		hear, l.format = (&shardedLink{l, newSharded("socket.io", own, "/", Dynamic)}).hear, newSharded("socket.io", others, "/", Dynamic)
-	} else {
-		hear, l.format = (&classicLink{l, newClassic("socket.io", own, "/")}).hear, newClassic("socket.io", others, "/")
+		f = newSharded("socket.io", otherUID, "/", Dynamic)
 	}
-	return hear, func(m *adapter.Message) ([]byte, error) {
-		_, data, err := l.format.encode(m, "", false)
+	return NewPeer(local, isSharded).Hear, func(m *adapter.Message) ([]byte, error) {
+		_, data, err := f.encode(m, "", false)
 		return data, err
 	}
 }
 
-const Recount = recount
+// Peer is a server without Redis.
+type Peer struct {
+	*link
+	classic *classicLink
+	sharded *shardedLink
+}
+
+func NewPeer(local adapter.Local, isSharded bool) *Peer {
+	c := &Cluster{conn: nowhere{}, opts: Options{Logger: slog.New(slog.DiscardHandler)}}
+	p := &Peer{link: &link{calls: map[string]*call{}, cluster: c, namespace: "/", local: local}}
+	if isSharded {
+		p.sharded = &shardedLink{p.link, newSharded("socket.io", ownUID, "/", Dynamic)}
+		p.own = p.sharded.room
+	} else {
+		p.classic = &classicLink{p.link, newClassic("socket.io", ownUID, "/")}
+	}
+	return p
+}
+
+// Hear receives a message of a channel.
+func (p *Peer) Hear(channel string, data []byte) {
+	switch {
+	case p.sharded != nil:
+		p.sharded.hear(channel, data)
+	case strings.HasPrefix(channel, p.classic.request):
+		p.classic.requested(data)
+	case strings.HasPrefix(channel, p.classic.response):
+		p.classic.answered(data)
+	case strings.HasPrefix(channel, p.classic.broadcast):
+		p.classic.hear(channel, data)
+	}
+}
+
+// Answer receives an answer to a call, and describes it.
+func (p *Peer) Answer(kind adapter.Kind, channel string, data []byte) map[string]any {
+	var m struct {
+		RequestID string `json:"requestId"`
+		Data      struct {
+			RequestID string `json:"requestId"`
+		} `json:"data"`
+	}
+	_, _ = parse(data, &m)
+	w := &call{kind: kind, debts: map[string]*debt{}, news: make(chan struct{}, 1)}
+	p.calls[m.RequestID+m.Data.RequestID] = w
+	p.Hear(channel, data)
+	content := map[string]any{"call": kind}
+	for _, a := range w.answers {
+		if a.Kind == adapter.Sockets {
+			var all []any
+			for _, s := range a.Sockets {
+				all = append(all, map[string]any{"id": s.ID, "rooms": s.Rooms, "data": s.Data})
+			}
+			content["sockets"] = all
+			continue
+		}
+		content["value"] = json.RawMessage(a.Data)
+		var all []string
+		for _, b := range a.Attachments {
+			all = append(all, hex.EncodeToString(b))
+		}
+		if all != nil {
+			content["attachments"] = all
+		}
+	}
+	for _, d := range w.debts {
+		if d.said > 0 && kind == adapter.Broadcast {
+			content["count"] = d.acks
+		}
+	}
+	return content
+}
+
+// nowhere is a connection that sends nothing.
+type nowhere struct{ conn }
+
+func (nowhere) Publish(string, []byte) error { return nil }
+func (nowhere) Subscribers(context.Context, ...string) (map[string]int64, error) {
+	return nil, nil
+}
