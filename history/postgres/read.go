@@ -127,6 +127,9 @@ func (s *Store) persist(ctx context.Context, f func() error) error {
 		if ctx.Err() != nil {
 			return err
 		}
+		if errors.Is(err, history.ErrUnknownOutcome) {
+			return err // whoever asked for it knows whether it can be repeated
+		}
 		var e lost
 		if !errors.As(err, &e) && !isLost(err) {
 			s.met(nil)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"flag"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ func openAt(t testing.TB, url string, opt *postgres.Options) *postgres.Store {
 		o = *opt
 	}
 	o.Timeout = cmp.Or(o.Timeout, patience)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	s, err := postgres.Open(t.Context(), url, &o)
 	if err != nil {
 		t.Fatal(err)
