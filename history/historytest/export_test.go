@@ -30,3 +30,5 @@ func Failures(t *testing.T, n int, store history.Store, make NewNode) (failed in
 	}
 	return failed
 }
+
+var CheckRoomsOrder = checkRoomsOrder

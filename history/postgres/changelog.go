@@ -17,6 +17,11 @@ import (
 
 const forgetChunk = 1000 // rows that are deleted in one commit, and changes that are read at once
 
+// passedQuery deletes what all followers have passed, and reports whether there may be more of it.
+const passedQuery = `WITH passed AS (DELETE FROM parley.changelog WHERE position IN (SELECT position FROM parley.changelog
+	WHERE position <= coalesce((SELECT min(position) FROM parley.followers), 9223372036854775807)
+	ORDER BY position LIMIT $1) RETURNING 1) SELECT count(*) = $1 FROM passed`
+
 // begin begins a transaction on a connection that is nobody else's, and commits it after f.
 func begin(ctx context.Context, conn *pgxpool.Conn, f func(pgx.Tx) error) error {
 	committing := false
@@ -149,9 +154,7 @@ func (s *Store) forgetChanges(ctx context.Context, doing string, alone bool, cha
 					b.Queue("SELECT pg_advisory_xact_lock($1)", gateLock)
 				}
 				b.Queue(change, args...)
-				b.Queue(`WITH passed AS (DELETE FROM parley.changelog WHERE position IN (SELECT position FROM parley.changelog
-					WHERE position <= coalesce((SELECT min(position) FROM parley.followers), 9223372036854775807)
-					ORDER BY position LIMIT $1) RETURNING 1) SELECT count(*) = $1 FROM passed`, forgetChunk).QueryRow(
+				b.Queue(passedQuery, forgetChunk).QueryRow(
 					func(row pgx.Row) error { return row.Scan(&more) })
 				if alone {
 					b.Queue(`UPDATE parley.counters SET followed = false

@@ -146,7 +146,7 @@ func (s *Store) config(url string) (*pgxpool.Config, error) {
 	}
 	config.MaxConns = int32(s.opt.Readers + s.opt.Writers + 2)
 	c := config.ConnConfig
-	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 5*time.Second)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 10*time.Second)
 	// A call that is cancelled cancels its statement, and keeps the connection.
 	c.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: 5 * time.Second}
@@ -162,6 +162,7 @@ func (s *Store) config(url string) (*pgxpool.Config, error) {
 		"tcp_keepalives_interval":             "5",
 		"tcp_keepalives_count":                "3",
 		"jit":                                 "off", // no query is large enough
+		"max_parallel_workers_per_gather":     "0",   // the same; and parts of a page come in order
 	} {
 		if _, set := c.RuntimeParams[name]; !set {
 			c.RuntimeParams[name] = value

@@ -127,6 +127,9 @@ func (s *Store) persist(ctx context.Context, f func() error) error {
 		if ctx.Err() != nil {
 			return err
 		}
+		if errors.Is(err, history.ErrUnknownOutcome) {
+			return err // whoever asked for it knows whether it can be repeated
+		}
 		var e lost
 		if !errors.As(err, &e) && !isLost(err) {
 			s.met(nil)
@@ -187,9 +190,9 @@ const (
 		coalesce(m.edited_at, 0), coalesce(m.deleted, false)
 		FROM parley.rooms r LEFT JOIN LATERAL (%s) m ON true WHERE r.room_id = $1`
 
-	// partQuery has a condition, an order, and two parameters.
+	// partQuery has a condition, an order, two parameters, and a room.
 	partQuery = `(SELECT %d AS part, * FROM (SELECT *, row_number() OVER w AS n, sum(200 + octet_length(message)) OVER w
-		- 200 - octet_length(message) AS before FROM (SELECT m.* FROM parley.messages m WHERE m.room = r.id AND %[2]s
+		- 200 - octet_length(message) AS before FROM (SELECT m.* FROM parley.messages m WHERE m.room = %[6]s AND %[2]s
 		ORDER BY %[3]s LIMIT $%[4]d) m WINDOW w AS (ORDER BY %[3]s ROWS UNBOUNDED PRECEDING)) m WHERE n <= 2 OR before <= $%[5]d::bigint)`
 
 	existsQuery = `(SELECT %d AS part, m.*, 0::bigint, 0::bigint FROM parley.messages m WHERE m.room = r.id AND %s LIMIT 1)`
@@ -226,13 +229,13 @@ var pageQueries = func() (q struct{ newest, before, after, around, unchanged str
 		}
 		return fmt.Sprintf(pageQuery, all)
 	}
-	before := fmt.Sprintf(partQuery, older, "m.seq < $2", "seq DESC", 3, 4)
-	q.newest = page(fmt.Sprintf(partQuery, older, "true", "seq DESC", 2, 3))
+	before := fmt.Sprintf(partQuery, older, "m.seq < $2", "seq DESC", 3, 4, "r.id")
+	q.newest = page(fmt.Sprintf(partQuery, older, "true", "seq DESC", 2, 3, "r.id"))
 	q.before = page(before, fmt.Sprintf(existsQuery, anyAfter, "m.seq >= $2"))
-	q.after = page(fmt.Sprintf(partQuery, newer, "m.seq > $2", "seq", 3, 4), fmt.Sprintf(existsQuery, anyBefore, "m.seq <= $2"))
-	q.around = page(before, fmt.Sprintf(partQuery, newer, "m.seq >= $2", "seq", 5, 6))
-	q.unchanged = page(fmt.Sprintf(partQuery, older, "m.seq > $2 AND m.rev IS NULL AND r.floor <= $2", "seq", 3, 4),
-		fmt.Sprintf(partQuery, newer, "m.rev > $2 AND r.floor <= $2", "rev", 3, 4))
+	q.after = page(fmt.Sprintf(partQuery, newer, "m.seq > $2", "seq", 3, 4, "r.id"), fmt.Sprintf(existsQuery, anyBefore, "m.seq <= $2"))
+	q.around = page(before, fmt.Sprintf(partQuery, newer, "m.seq >= $2", "seq", 5, 6, "r.id"))
+	q.unchanged = page(fmt.Sprintf(partQuery, older, "m.seq > $2 AND m.rev IS NULL AND r.floor <= $2", "seq", 3, 4, "r.id"),
+		fmt.Sprintf(partQuery, newer, "m.rev > $2 AND r.floor <= $2", "rev", 3, 4, "r.id"))
 	return q
 }()
 

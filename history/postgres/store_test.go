@@ -1,8 +1,12 @@
 package postgres_test
 
 import (
+	"cmp"
 	"context"
+	"flag"
+	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
@@ -13,11 +17,23 @@ import (
 	"github.com/parley-go/parley/internal/postgrestest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(postgrestest.Main(m)) }
+func TestMain(m *testing.M) {
+	flag.Set("rapid.checks", "25") // unless the command line says another: each step costs round trips
+	goleak.VerifyTestMain(postgrestest.Main(m))
+}
+
+// patience is how long a wait may take at most. Nothing that works comes near it.
+const patience = 5 * time.Minute
 
 func openAt(t testing.TB, url string, opt *postgres.Options) *postgres.Store {
 	t.Helper()
-	s, err := postgres.Open(t.Context(), url, opt)
+	var o postgres.Options
+	if opt != nil {
+		o = *opt
+	}
+	o.Timeout = cmp.Or(o.Timeout, patience)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	s, err := postgres.Open(t.Context(), url, &o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,10 +49,15 @@ func openAt(t testing.TB, url string, opt *postgres.Options) *postgres.Store {
 // longer than most tests.
 func again(t *testing.T, opt *postgres.Options) func(testing.TB) history.Store {
 	url := postgrestest.Database(t)
+	var last *postgres.Store
 	return func(t testing.TB) history.Store {
 		t.Helper()
+		if last != nil {
+			last.Close()
+		}
 		exec(t, url, "DROP SCHEMA IF EXISTS parley CASCADE")
-		return openAt(t, url, opt)
+		last = openAt(t, url, opt)
+		return last
 	}
 }
 
@@ -60,6 +81,11 @@ func TestStore(t *testing.T) {
 func TestRecords(t *testing.T) {
 	t.Parallel()
 	historytest.RunRecords(t, again(t, nil))
+}
+
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	historytest.RunSearch(t, again(t, &postgres.Options{Search: true}))
 }
 
 func TestJoin(t *testing.T) {
@@ -123,4 +149,19 @@ func (s outside) Changes(ctx context.Context, room string, since int64, l histor
 
 func (s outside) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {
 	return call(ctx, s, func(ctx context.Context) (map[string]int64, error) { return s.Store.Heads(ctx, rooms) })
+}
+
+// Two nodes with one database.
+func TestShared(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.Database(t)
+	var last []history.Store
+	historytest.RunShared(t, func(t testing.TB) []history.Store {
+		for _, s := range last {
+			s.Close()
+		}
+		exec(t, url, "DROP SCHEMA IF EXISTS parley CASCADE")
+		last = []history.Store{openAt(t, url, nil), openAt(t, url, nil)}
+		return last
+	})
 }

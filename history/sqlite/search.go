@@ -10,20 +10,14 @@ import (
 	"strings"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/scan"
 )
 
 // Few rooms that are not large are searched message by message, which needs no index. Everything else
 // is looked up in the index. A page looks at a bounded number of messages, so it can have fewer hits
 // than its limit, or none, and still a cursor.
 
-const (
-	searchedMessages = 2000    // that a page looks at
-	searchedBytes    = 4 << 20 // of these messages
-	scannedRooms     = 100     // that are searched without the index, if there is one
-	scannedMessages  = 20_000  // in these rooms, if there is one
-	scanChunk        = 100     // messages that are read from a room at once
-	searchedTerms    = 128     // words with a beginning that are looked up one by one
-)
+const searchedTerms = 128 // words with a beginning that are looked up one by one
 
 // Search implements [history.Searcher].
 func (s *Store) Search(ctx context.Context, q history.SearchQuery) (found history.Found, err error) {
@@ -36,7 +30,7 @@ func (s *Store) Search(ctx context.Context, q history.SearchQuery) (found histor
 		if err != nil {
 			return err
 		}
-		small := rooms != nil && len(rooms) <= scannedRooms && total <= scannedMessages
+		small := rooms != nil && len(rooms) <= scan.MaxRooms && total <= scan.MaxMessages
 		switch {
 		case strings.HasPrefix(p.Cursor, "i"):
 			small = false
@@ -44,7 +38,7 @@ func (s *Store) Search(ctx context.Context, q history.SearchQuery) (found histor
 			small = true
 		}
 		switch {
-		case rooms != nil && (small || s.index == nil || !s.index.complete.Load() && len(rooms) <= scannedRooms):
+		case rooms != nil && (small || s.index == nil || !s.index.complete.Load() && len(rooms) <= scan.MaxRooms):
 			found, err = r.scanRooms(ctx, &p, rooms)
 		case s.index == nil:
 			return history.ErrNotReady.Wrap("there is no index of words", nil)
@@ -56,17 +50,9 @@ func (s *Store) Search(ctx context.Context, q history.SearchQuery) (found histor
 	return found, err
 }
 
-// searched is a room in which to look.
-type searched struct {
-	id, before int64 // messages with a smaller seq are next
-	name       string
-	buffer     []history.Message
-	end        bool // nothing follows buffer
-}
-
 // searchedRooms returns the rooms to look in, with their notes if asked for, and how many messages they
 // have at most. Nil means all rooms.
-func (r *reader) searchedRooms(ctx context.Context, q *history.SearchQuery) (rooms []*searched, total int64, err error) {
+func (r *reader) searchedRooms(ctx context.Context, q *history.SearchQuery) (rooms []*scan.Room, total int64, err error) {
 	if q.Rooms == nil && q.UserID == "" {
 		return nil, 0, nil
 	}
@@ -88,23 +74,22 @@ func (r *reader) searchedRooms(ctx context.Context, q *history.SearchQuery) (roo
 		return nil, 0, err
 	}
 	defer rows.Close()
-	rooms = []*searched{}
+	rooms = []*scan.Room{}
 	for rows.Next() {
-		var room searched
+		room := scan.Room{Before: scan.End}
 		var messages int64
-		if err := rows.Scan(&room.id, &room.name, &messages); err != nil {
+		if err := rows.Scan(&room.ID, &room.Name, &messages); err != nil {
 			return nil, 0, err
 		}
-		room.before = 1 << 32
 		rooms, total = append(rooms, &room), total+messages
 	}
 	if err := rows.Err(); err != nil || !q.Notes {
 		return rooms, total, err
 	}
 	for _, room := range rooms {
-		notes := searched{name: history.NotesRoom(room.name), before: 1 << 32}
+		notes := scan.Room{Name: history.NotesRoom(room.Name), Before: scan.End}
 		var head, floor int64
-		err := r.room.QueryRowContext(ctx, notes.name).Scan(&notes.id, &head, &floor)
+		err := r.room.QueryRowContext(ctx, notes.Name).Scan(&notes.ID, &head, &floor)
 		if err == nil {
 			rooms, total = append(rooms, &notes), total+head-floor
 		} else if !errors.Is(err, sql.ErrNoRows) {
@@ -115,58 +100,10 @@ func (r *reader) searchedRooms(ctx context.Context, q *history.SearchQuery) (roo
 }
 
 // scanRooms looks at the messages of rooms, the newest first.
-func (r *reader) scanRooms(ctx context.Context, q *history.SearchQuery, rooms []*searched) (found history.Found, err error) {
-	found = history.Found{Hits: []history.Hit{}, Complete: true}
-	if q.Cursor != "" {
-		var positions map[string]int64 // by number of room; a room that came since has nothing older
-		if err := json.Unmarshal([]byte(q.Cursor), &positions); err != nil {
-			return found, history.ErrBadPage.Wrap("cursor", err)
-		}
-		for _, room := range rooms {
-			room.before = positions[strconv.FormatInt(room.id, 10)]
-		}
-	}
-	for n, bytes := 0, 0; ; n++ {
-		var next *searched
-		for _, room := range rooms {
-			if err := r.fill(ctx, room); err != nil {
-				return found, err
-			}
-			if len(room.buffer) > 0 && (next == nil || next.buffer[0].Timestamp.Before(room.buffer[0].Timestamp.Time)) {
-				next = room
-			}
-		}
-		switch {
-		case next == nil, q.TooOld(&next.buffer[0]):
-			return found, nil
-		case len(found.Hits) == q.Limit, n == searchedMessages, bytes > searchedBytes:
-			positions := make(map[string]int64, len(rooms))
-			for _, room := range rooms {
-				positions[strconv.FormatInt(room.id, 10)] = room.before
-			}
-			cursor, err := json.Marshal(positions)
-			found.Next = string(cursor)
-			return found, err
-		}
-		m := &next.buffer[0]
-		if hit, ok := q.Match(m); ok {
-			found.Hits = append(found.Hits, hit)
-		}
-		bytes += m.Size()
-		next.buffer, next.before = next.buffer[1:], m.Seq
-	}
-}
-
-// fill reads the next messages of a room, if it needs any.
-func (r *reader) fill(ctx context.Context, room *searched) (err error) {
-	if len(room.buffer) > 0 || room.end {
-		return nil
-	}
-	var more bool
-	room.buffer, more, err = query(ctx, r.before, room.name, history.Limit{Messages: scanChunk, Bytes: history.DefaultBytes},
-		room.id<<32, at(room.id, room.before))
-	room.end = !more
-	return err
+func (r *reader) scanRooms(ctx context.Context, q *history.SearchQuery, rooms []*scan.Room) (history.Found, error) {
+	return scan.Rooms(q, rooms, func(room *scan.Room, l history.Limit) ([]history.Message, bool, error) {
+		return query(ctx, r.before, room.Name, l, room.ID<<32, at(room.ID, room.Before))
+	})
 }
 
 // candidatesQuery uses only the index of words.
@@ -196,14 +133,14 @@ func (x *index) search(ctx context.Context, r *reader, q *history.SearchQuery) (
 	if err != nil || expression == "" {
 		return found, err
 	}
-	rows, err := db.QueryContext(ctx, candidatesQuery, expression, before, since, searchedMessages)
+	rows, err := db.QueryContext(ctx, candidatesQuery, expression, before, since, scan.PageMessages)
 	if err != nil {
 		return found, err
 	}
 	defer rows.Close()
 	n, bytes := 0, 0
 	for rows.Next() {
-		if len(found.Hits) == q.Limit || bytes > searchedBytes {
+		if len(found.Hits) == q.Limit || bytes > scan.PageBytes {
 			found.Next = "i" + strconv.FormatInt(before, 36)
 			return found, nil
 		}
@@ -224,7 +161,7 @@ func (x *index) search(ctx context.Context, r *reader, q *history.SearchQuery) (
 			found.Hits = append(found.Hits, hit)
 		}
 	}
-	if n == searchedMessages {
+	if n == scan.PageMessages {
 		found.Next = "i" + strconv.FormatInt(before, 36)
 	}
 	return found, rows.Err()

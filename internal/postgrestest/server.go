@@ -130,7 +130,7 @@ func (s *Server) run() error {
 
 // URL returns the address of a database on the server.
 func (s *Server) URL(database string) string {
-	return "postgres://postgres@" + s.Addr + "/" + database + "?sslmode=disable"
+	return "postgres://postgres@" + s.Addr + "/" + database + "?sslmode=disable&connect_timeout=300"
 }
 
 // Crash ends the server at once: what was committed is there after a Restart. A second call has no
