@@ -108,7 +108,6 @@ func (c *cluster) observe(e adapter.Event) {
 			c.wantLocked(id, names...)
 		}
 		c.mu.Unlock()
-		c.service.lobby.hint()
 		c.service.rereadAll()
 	}
 }

@@ -24,6 +24,8 @@ type branch struct {
 	node *adapter.Native
 	bus  *adapter.MemoryBus
 	deaf *deaf
+	// another starts one more server.
+	another func() *branch
 }
 
 // deaf is an exchange that does not hear some of what others say.
@@ -59,18 +61,19 @@ func atDesks(t *testing.T, n int, setUp func(*chat.Options), f func(t *testing.T
 		store, net := &hooked{Memory: history.NewMemory()}, adapter.NewMemory()
 		net.Delay = time.Millisecond
 		var branches []*branch
-		for i := range n {
+		start := func() *branch {
+			i := len(branches)
 			bus := net.Connect()
 			node, err := adapter.New(bus, &adapter.Options{Name: fmt.Sprint("server", i), Logger: quiet})
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer node.Close()
+			t.Cleanup(func() { node.Close() })
 			if err := node.Join(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			log := history.NewLog(store, &history.LogOptions{Bus: historybus.New(node, bus), Logger: quiet})
-			defer log.Close()
+			t.Cleanup(log.Close)
 			h, exchange := &hall{members: map[string][]*peer{}}, &deaf{Exchange: node}
 			o := chat.Options{
 				PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, MaxMessage: maxMessage, Timeout: 10 * time.Second, Announcer: h,
@@ -81,7 +84,11 @@ func atDesks(t *testing.T, n int, setUp func(*chat.Options), f func(t *testing.T
 				setUp(&o)
 			}
 			d := &desk{T: t, Service: chat.New(store, log, o), store: store, log: log, hall: h, n: 100 * i}
-			branches = append(branches, &branch{d, node, bus, exchange})
+			branches = append(branches, &branch{d, node, bus, exchange, nil})
+			return branches[i]
+		}
+		for range n {
+			start().another = start
 		}
 		time.Sleep(time.Second) // they know each other
 		f(t, branches)
@@ -406,8 +413,8 @@ func TestConversationOfSeveralServers(t *testing.T) {
 		}
 		ann.hears(`"status":"closed"`)
 		ann.send(room, "one more thing")
-		ann.hears("one more thing", `"status":"open"`)
-		bob.hears("one more thing", `"status":"open"`, `"status":"closed"`)
+		ann.hears(`message {"text":"one more thing"}`, `"status":"open"`)
+		bob.hears(`message {"text":"one more thing"}`, `"status":"open"`, `"status":"closed"`)
 	})
 }
 
@@ -446,7 +453,8 @@ func TestOwnersOnSeveralServers(t *testing.T) {
 func TestErasureOnSeveralServers(t *testing.T) {
 	for _, down := range []bool{false, true} {
 		atDesks(t, 2, nil, func(t *testing.T, b []*branch) {
-			ann := b[0].user("ann")
+			ann, tab := b[0].user("ann"), b[1].user("ann")
+			tab.IsAt(&conversation.VisitedPage{URL: "https://example.com/secret"})
 			room := ann.start("hello")
 			bob, feed := b[1].operator("bob"), &ears{peer: peer{hall: b[1].hall}}
 			bob.join(room)
@@ -475,8 +483,17 @@ func TestErasureOnSeveralServers(t *testing.T) {
 			if said := fmt.Sprint(feed.said); !strings.Contains(said, "erased") {
 				t.Errorf("down %v: the feed heard %s", down, said)
 			}
-			if gone := fmt.Sprint(console.noticed()); !strings.Contains(gone, "roomGone") && !strings.Contains(gone, `"code":"gone"`) {
+			if gone := fmt.Sprint(console.noticed()); down && !strings.Contains(gone, `"code":"gone"`) || !down && !strings.Contains(gone, "roomGone") {
 				t.Errorf("down %v: the lobby heard %s", down, gone)
+			}
+			if down {
+				return
+			}
+			// What was in memory is gone as well.
+			ann.start("hello again")
+			list, err := bob.ListRooms(t.Context(), conversation.ListRequest{})
+			if err != nil || len(list.Rooms) != 1 || list.Rooms[0].Page != nil {
+				t.Errorf("the new conversation is %+v, %v", list.Rooms, err)
 			}
 		})
 	}
@@ -569,6 +586,22 @@ func TestOperatorsOfSeveralServers(t *testing.T) {
 	})
 }
 
+// A server that starts learns who is there from the others.
+func TestServerStarts(t *testing.T) {
+	atDesks(t, 2, nil, func(t *testing.T, b []*branch) {
+		room := b[0].user("ann").start("hello")
+		anna := b[0].operator("anna")
+		if _, err := anna.ClaimRoom(t.Context(), conversation.RoomRequest{RoomID: room}); err != nil {
+			t.Fatal(err)
+		}
+		late := b[0].another()
+		time.Sleep(time.Second)
+		if operator, online := row(t, late, room); operator != "ANNA" || !online {
+			t.Errorf("the operator is %s, %v", operator, online)
+		}
+	})
+}
+
 // row returns who has a conversation, as the list of a server shows it.
 func row(t *testing.T, b *branch, room string) (operator string, online bool) {
 	t.Helper()
@@ -592,7 +625,10 @@ func TestVisitorsOfSeveralServers(t *testing.T) {
 		ann.IsAt(&conversation.VisitedPage{URL: "https://example.com/a"})
 		console := newConsole(t, b[1].Service, b[1].hall, "anna")
 		defer console.client.Close()
-		console.watch(t, conversation.WatchRequest{})
+		synctest.Wait()
+		if r := console.watch(t, conversation.WatchRequest{}).Rooms[0]; r.RoomID != room || !r.User.Online || r.Page == nil || r.Page.URL != "https://example.com/a" {
+			t.Errorf("the row is %+v", r)
+		}
 		where := func(want string) {
 			t.Helper()
 			time.Sleep(3 * time.Second)
@@ -606,8 +642,6 @@ func TestVisitorsOfSeveralServers(t *testing.T) {
 				t.Errorf("told %s, want %s", last, want)
 			}
 		}
-		// The operator was shown a conversation whose user nobody here knows. So all are asked.
-		where(`visitorChanged {"userId":"ann","page":{"url":"https://example.com/a"},"online":true}`)
 		ann.IsAt(&conversation.VisitedPage{URL: "https://example.com/b"})
 		where(`visitorChanged {"userId":"ann","page":{"url":"https://example.com/b"},"online":true}`)
 		list, err := console.client.ListRooms(t.Context(), conversation.ListRequest{})
@@ -620,6 +654,15 @@ func TestVisitorsOfSeveralServers(t *testing.T) {
 		}
 		ann.Close()
 		where(`visitorChanged {"userId":"ann","online":false}`)
+		// A user who is back, and whom no operator has been shown there. The operator is shown the
+		// conversation of a user whom no server is known to have. So all are asked.
+		b[0].user("ann")
+		time.Sleep(11 * time.Second)
+		console.noticed()
+		if _, err := console.client.ListRooms(t.Context(), conversation.ListRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		where(`visitorChanged {"userId":"ann","online":true}`)
 		// Those who never write concern nobody.
 		before := b[1].bus.Received()
 		lurker := b[0].user("lurker")
