@@ -30,7 +30,7 @@ const random = "abcdefghijklmnopqrst."
 
 // pair is two servers: clients talk to front, which passes requests on to owner.
 type pair struct {
-	t            *testing.T
+	t            testing.TB
 	front, owner *peers.Peers
 	fleet        *fleet // as front sees it
 	node         adapter.Node
@@ -60,7 +60,7 @@ func (l *lines) String() string {
 }
 
 // connect starts a pair. next is what the owner does. changeFront may be nil.
-func connect(t *testing.T, next http.HandlerFunc, changeFront func(*peers.Options)) *pair {
+func connect(t testing.TB, next http.HandlerFunc, changeFront func(*peers.Options)) *pair {
 	t.Helper()
 	p := &pair{t: t, node: node("owner"), log: &lines{}}
 	change := func(o *peers.Options) {
@@ -92,6 +92,7 @@ func connect(t *testing.T, next http.HandlerFunc, changeFront func(*peers.Option
 	}))
 	t.Cleanup(func() {
 		p.front.Close(t.Context())
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 		public.Close()
 	})
 	p.url = public.URL
@@ -123,7 +124,6 @@ func (p *pair) do(r *http.Request) answer {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
@@ -356,7 +356,6 @@ func TestStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer http.DefaultClient.CloseIdleConnections()
 	defer resp.Body.Close()
 	for i := range 5 {
 		want := fmt.Sprintf("data: %d\n\n", i)
@@ -409,7 +408,6 @@ func TestOwnerDiesMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer http.DefaultClient.CloseIdleConnections()
 	defer resp.Body.Close()
 	if _, err := io.ReadAll(resp.Body); err != nil {
 		t.Logf("read: %v", err)

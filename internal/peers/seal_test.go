@@ -43,7 +43,7 @@ func node(name string) adapter.Node {
 }
 
 // newPeers returns the Peers of the server with this name. change may be nil.
-func newPeers(t *testing.T, name string, change func(*peers.Options)) (*peers.Peers, *fleet) {
+func newPeers(t testing.TB, name string, change func(*peers.Options)) (*peers.Peers, *fleet) {
 	t.Helper()
 	f := &fleet{self: node(name)}
 	o := peers.Options{
