@@ -26,7 +26,6 @@ type faulty struct {
 	t       *testing.T
 	servers []*adapter.Native
 	proxies []*proxytest.Proxy
-	began   time.Time
 }
 
 // fail starts three servers that send to each other all the time.

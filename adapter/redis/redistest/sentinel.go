@@ -25,7 +25,7 @@ func StartSentinels(t testing.TB, n int) *Sentinels {
 	replication := []string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"}
 	s := &Sentinels{t: t, Master: Start(t, replication...)}
 	s.Replica = Start(t, append(replication, "--replicaof", "127.0.0.1 "+port(s.Master.Addr))...)
-	eventually(t, "the replica follows its master", s.Replica.answers("INFO replication", "master_link_status:up"))
+	eventually(t, "the replica follows its master", s.Replica.Answers("INFO replication", "master_link_status:up"))
 	for range n {
 		s.Sentinels = append(s.Sentinels, start(t, "+monitor", func(dir string) []string {
 			file := filepath.Join(dir, "sentinel.conf")
@@ -39,7 +39,7 @@ func StartSentinels(t testing.TB, n int) *Sentinels {
 	}
 	for _, each := range s.Sentinels {
 		eventually(t, "the sentinel knows the replica and the others", func() bool {
-			return each.answers("INFO sentinel", fmt.Sprintf("status=ok,address=%s,slaves=1,sentinels=%d", s.Master.Addr, n))()
+			return each.Answers("INFO sentinel", fmt.Sprintf("status=ok,address=%s,slaves=1,sentinels=%d", s.Master.Addr, n))()
 		})
 	}
 	return s

@@ -178,8 +178,8 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// answers reports whether a server answers a command with a text that has a part.
-func (s *Server) answers(command, part string) func() bool {
+// Answers returns a function that reports whether a server answers a command with a text that has a part.
+func (s *Server) Answers(command, part string) func() bool {
 	return func() bool {
 		answer, err := s.ask(command)
 		return err == nil && strings.Contains(answer, part)

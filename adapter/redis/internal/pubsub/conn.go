@@ -15,6 +15,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/internal/notice"
 )
 
 // Options configure New.
@@ -54,12 +55,9 @@ type Conn struct {
 	done   chan struct{} // closed by Close
 	ended  sync.WaitGroup
 
-	// What the lanes of Shards have in common. calls is held while a listener or watcher is called; queued
-	// is the number of bytes that wait to be sent.
-	calls  *sync.Mutex
-	queued *atomic.Int64
-	most   int  // bytes that may wait in this lane
-	owner  bool // of the client
+	*common
+	most  int  // bytes that may wait in this lane
+	owner bool // of the client
 
 	mu       sync.Mutex
 	closed   bool
@@ -72,6 +70,13 @@ type Conn struct {
 	watchers map[int]func(adapter.State)
 	next     int
 	deaf     func() // ends the current connection that receives; nil: none
+}
+
+// common is what the lanes of Shards have in common.
+type common struct {
+	calls  sync.Mutex   // held while a listener or watcher is called
+	queued atomic.Int64 // bytes that wait to be sent
+	board  *notice.Board
 }
 
 // message waits to be sent.
@@ -129,7 +134,7 @@ func New(options rueidis.ClientOption, o Options) (*Conn, error) {
 // On returns a connection that uses a client of Connect. Close closes the client, too.
 func On(client rueidis.Client, o Options) *Conn {
 	o = o.complete()
-	b := start(client, o, o.MaxQueue, new(sync.Mutex), new(atomic.Int64))
+	b := start(client, o, o.MaxQueue, &common{board: notice.New(o.Logger)})
 	b.owner = true
 	return b
 }
@@ -143,9 +148,9 @@ func (o Options) complete() Options {
 	return o
 }
 
-func start(client rueidis.Client, o Options, most int, calls *sync.Mutex, queued *atomic.Int64) *Conn {
+func start(client rueidis.Client, o Options, most int, c *common) *Conn {
 	b := &Conn{
-		opts: o, client: client, calls: calls, queued: queued, most: most,
+		opts: o, client: client, common: c, most: most,
 		done: make(chan struct{}), waiting: make(chan struct{}, 1), stirred: make(chan struct{}, 1),
 		subs: map[name]*subscribed{}, watchers: map[int]func(adapter.State){},
 	}
@@ -230,7 +235,7 @@ func (b *Conn) send() {
 				failed += b.publish(ctx, batch)
 			}
 			if failed > 0 && closing != nil {
-				b.opts.Logger.Warn("messages to the cluster were not sent", "count", failed)
+				b.board.Post(slog.LevelWarn, "unsent", "messages to the cluster were not sent", "count", failed)
 				for range failed {
 					b.tell(adapter.Unsent)
 				}

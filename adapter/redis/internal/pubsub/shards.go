@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,12 +15,13 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/internal/notice"
 )
 
-// laneTags are hash tags whose slots divide the slots of a Redis Cluster evenly. Each is a lane: channels
+// LaneTags are hash tags whose slots divide the slots of a Redis Cluster evenly. Each is a lane: channels
 // with it are in one slot, so that they are always on one server, and what is sent over them keeps its order.
 // All servers must have the same.
-var laneTags = [...]string{"10", "3", "61", "43", "11", "2", "60", "42", "12", "1", "63", "41", "13", "0", "62", "40"}
+var LaneTags = [...]string{"10", "3", "61", "43", "11", "2", "60", "42", "12", "1", "63", "41", "13", "0", "62", "40"}
 
 // Shards is a connection to a Redis Cluster, by its sharded publish/subscribe. Each topic has a lane, and
 // each lane is a Conn of its own: a server of the Redis Cluster that hangs concerns no other lanes, and
@@ -27,10 +29,8 @@ var laneTags = [...]string{"10", "3", "61", "43", "11", "2", "60", "42", "12", "
 type Shards struct {
 	client rueidis.Client
 	prefix string
-	opts   Options
-	calls  sync.Mutex
-	queued atomic.Int64
-	lanes  [len(laneTags)]*lane
+	common common
+	lanes  [len(LaneTags)]*lane
 	done   chan struct{}
 	ended  sync.WaitGroup
 
@@ -53,7 +53,8 @@ type lane struct {
 func NewShards(client rueidis.Client, prefix string, o Options) (*Shards, error) {
 	o = o.complete()
 	o.Sharded = true
-	s := &Shards{client: client, prefix: prefix, opts: o, done: make(chan struct{}), watchers: map[int]func(adapter.State){}}
+	s := &Shards{client: client, prefix: prefix, done: make(chan struct{}), watchers: map[int]func(adapter.State){}}
+	s.common.board = notice.New(o.Logger)
 	own := "probe/" + rand.Text()
 	test := client.B().Spublish().Channel(s.channel(0, own)).Message("").Build()
 	if err, ok := rueidis.IsRedisErr(client.Do(context.Background(), test).Error()); ok && strings.Contains(err.Error(), "unknown command") {
@@ -61,7 +62,7 @@ func NewShards(client rueidis.Client, prefix string, o Options) (*Shards, error)
 		return nil, errors.New("redis: this Redis Cluster has no sharded publish/subscribe, which is new in Redis 7")
 	}
 	for i := range s.lanes {
-		l := &lane{Conn: start(client, o, o.MaxQueue/4*3, &s.calls, &s.queued), probe: s.channel(i, own)}
+		l := &lane{Conn: start(client, o, o.MaxQueue/4*3, &s.common), probe: s.channel(i, own)}
 		s.lanes[i] = l
 		l.Watch(func(state adapter.State) { s.state(l, state) })
 		l.Listen(l.probe, func([]byte) { l.asked.Store(0) })
@@ -71,14 +72,14 @@ func NewShards(client rueidis.Client, prefix string, o Options) (*Shards, error)
 }
 
 func (s *Shards) channel(lane int, topic string) string {
-	return s.prefix + "{" + laneTags[lane] + "}" + topic
+	return s.prefix + "{" + LaneTags[lane] + "}" + topic
 }
 
 // of returns the lane of a topic.
 func (s *Shards) of(topic string) int {
 	h := fnv.New32a()
 	h.Write([]byte(topic))
-	return int(h.Sum32() % uint32(len(laneTags)))
+	return int(h.Sum32() % uint32(len(LaneTags)))
 }
 
 // Publish queues data for a topic, as adapter.Bus does.
@@ -178,7 +179,7 @@ func (s *Shards) ask() {
 				l.asked.Store(now.UnixNano())
 			case now.Sub(time.Unix(0, asked)) > deafTime:
 				l.asked.Store(0)
-				s.opts.Logger.Warn("a part of the Redis Cluster no longer delivers; connecting again")
+				s.common.board.Post(slog.LevelWarn, "deaf", "a part of the Redis Cluster no longer delivers; connecting again")
 				l.Reconnect()
 				continue
 			}

@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -118,12 +119,21 @@ func (b *Conn) receive() {
 		if errors.Is(err, errClosed) {
 			return
 		}
-		b.opts.Logger.Warn("the connection to Redis is lost", "error", err)
-		// From the second failure on, wait: 1, 2, 3 s, and less at random.
+		b.board.Post(slog.LevelWarn, "lost", "the connection to Redis is lost", "error", err)
+		// From the second failure on, wait: 1, 2, 3 s, and less at random. A client that still has to
+		// learn where a slot is does so within a second.
 		pause = max(50*time.Millisecond, time.Duration(min(failures, 3))*time.Second)
+		if moved, ok := rueidis.IsRedisErr(err); ok && isMoved(moved) {
+			pause = 200 * time.Millisecond
+		}
 		pause -= time.Duration(rand.Int64N(int64(pause) / 4))
 		failures++
 	}
+}
+
+func isMoved(err *rueidis.RedisError) bool {
+	_, moved := err.IsMoved()
+	return moved
 }
 
 // hear receives on one connection until that ends. again says that there was one before. connected
@@ -188,6 +198,10 @@ func (b *Conn) hear(again bool) (connected bool, err error) {
 		if complete && !connected {
 			if connected = true; again {
 				b.tell(adapter.Up)
+				if b.client.Mode() != rueidis.ClientModeStandalone {
+					// Another server may have taken over, and the old one what we sent meanwhile.
+					b.tell(adapter.Unsent)
+				}
 			}
 		}
 	}
