@@ -53,6 +53,8 @@ type Bus struct {
 	raw   *gate         // the newest connection; nil: none
 	conn  *conn         // the one that is usable; nil: none
 	there chan struct{} // closed when conn is not nil
+
+	active chan struct{} // closed when the first connection is complete
 }
 
 // New connects to NATS. url has the servers' URLs, separated by commas. It waits until one answers.
@@ -61,12 +63,13 @@ func New(url string, o Options) (*Bus, error) {
 	if strings.ContainsAny(o.Prefix, " \t\r\n*>") || strings.HasPrefix(o.Prefix, ".") || strings.Contains(o.Prefix, "..") {
 		return nil, fmt.Errorf("nats: %q cannot begin a subject", o.Prefix)
 	}
-	b := &Bus{core: driver.New[string](o.Options), opts: o, url: url, urls: url, there: make(chan struct{})}
+	b := &Bus{core: driver.New[string](o.Options), opts: o, url: url, urls: url, there: make(chan struct{}), active: make(chan struct{})}
 	first, err := b.connect(url)
 	if err != nil {
 		b.core.Close()
 		return nil, fmt.Errorf("nats: %w", err)
 	}
+	activate := sync.OnceFunc(func() { close(b.active) })
 	b.core.Start(b.send, func(connected func()) error {
 		c := first
 		first = nil
@@ -76,7 +79,7 @@ func New(url string, o Options) (*Bus, error) {
 				return err
 			}
 		}
-		return c.hear(connected)
+		return c.hear(func() { connected(); activate() })
 	})
 	return b, nil
 }
@@ -96,6 +99,9 @@ func (b *Bus) Listen(topic string, deliver func([]byte)) adapter.Listening {
 
 // Watch implements adapter.Bus.
 func (b *Bus) Watch(f func(adapter.State)) (stop func()) { return b.core.Watch(f) }
+
+// Active is closed when the first connection is complete: all servers of NATS know what is listened to.
+func (b *Bus) Active() <-chan struct{} { return b.active }
 
 // Lost tells that messages were lost on their way between servers of NATS.
 func (b *Bus) Lost() { b.core.Tell(adapter.Lost) }

@@ -1,0 +1,172 @@
+package embedded_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/adaptertest"
+	"github.com/parley-go/parley/adapter/nats/embedded"
+	"github.com/parley-go/parley/internal/proxytest"
+	"github.com/parley-go/parley/internal/soak"
+)
+
+// faulty is three servers that send to each other all the time. Between any two of them is a proxy.
+type faulty struct {
+	*adaptertest.Traffic
+	t       *testing.T
+	servers []*adapter.Native
+	proxies map[string]*proxytest.Proxy // "01", "02", "12"
+}
+
+const beat = 200 * time.Millisecond
+
+func fail(t *testing.T) *faulty {
+	t.Helper()
+	f := &faulty{t: t, proxies: map[string]*proxytest.Proxy{}}
+	var buses []*embedded.Bus
+	var all []adapter.Cluster
+	for i := range 3 {
+		// Nobody finds another way around the proxies.
+		o := embedded.Options{Advertise: "127.0.0.1:1"}
+		for j, other := range buses {
+			p := proxytest.New(t)
+			f.proxies[fmt.Sprintf("%d%d", j, i)] = p
+			o.Peers = append(o.Peers, p.To(other.Addr()))
+		}
+		bus := startWith(t, o)
+		n, err := adapter.New(bus, &adapter.Options{Name: fmt.Sprint("server ", i), Logger: quiet, Beat: beat})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { n.Close() })
+		buses, f.servers, all = append(buses, bus), append(f.servers, n), append(all, n)
+	}
+	f.Traffic = adaptertest.NewTraffic(t, all...)
+	return f
+}
+
+// sees waits until a server knows a number of servers.
+func (f *faulty) sees(server, n int) {
+	f.t.Helper()
+	adaptertest.Eventually(f.t, fmt.Sprintf("server %d knows %d servers", server, n), func() bool { return len(f.servers[server].Nodes()) == n })
+}
+
+// over waits until everybody hears everybody again, and ends the traffic. What was lost, they know, and nothing
+// came twice.
+func (f *faulty) over() {
+	f.t.Helper()
+	back := time.Now()
+	f.Flows()
+	f.t.Logf("everything flows again after %v", time.Since(back).Round(10*time.Millisecond))
+	for i := range f.servers {
+		f.sees(i, len(f.servers))
+	}
+	f.t.Logf("%d messages were lost, and everybody knows", f.Stop())
+}
+
+// A connection between two servers is lost. The third one goes on with both; the two learn of the hole, even
+// if it is shorter than their heartbeat.
+func TestConnectionLost(t *testing.T) {
+	f := fail(t)
+	for range soak.Times(1, 20) {
+		before := []int{f.Gaps(0), f.Gaps(1)}
+		f.proxies["01"].Cut()
+		for i, n := range before {
+			adaptertest.Eventually(t, "the two know of a gap", func() bool { return f.Gaps(i) > n })
+		}
+	}
+	f.over()
+}
+
+// Two servers no longer hear the third one, and it does not hear them. Then they do again.
+func TestPartition(t *testing.T) {
+	f := fail(t)
+	f.proxies["02"].Swallow(true)
+	f.proxies["12"].Swallow(true)
+	f.sees(0, 2)
+	f.sees(1, 2)
+	f.sees(2, 1)
+	f.Sends()
+	if soak.On() {
+		time.Sleep(20 * time.Second)
+	}
+	f.proxies["02"].Swallow(false)
+	f.proxies["12"].Swallow(false)
+	for i := range f.servers {
+		f.sees(i, 3)
+		adaptertest.Eventually(t, "all know of a gap", func() bool { return f.Gaps(i) > 0 })
+	}
+	f.over()
+}
+
+// A server that ends is missed by nobody, and nobody takes it for a hole.
+func TestLeaving(t *testing.T) {
+	a := start(t)
+	b := start(t, a.Addr())
+	c := start(t, a.Addr(), b.Addr())
+	seen := adaptertest.Watch(a)
+	heard := make(chan string, 1000)
+	<-a.Listen("topic", func(data []byte) { heard <- string(data) }).Active()
+	for n := range 1000 {
+		if err := c.Publish("topic", fmt.Append(nil, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 1000 {
+		if got := <-heard; got != fmt.Sprint(n) {
+			t.Fatalf("heard %s, not %d", got, n)
+		}
+	}
+	adaptertest.Eventually(t, "it is gone", func() bool { return a.Servers() == 1 && b.Servers() == 1 })
+	adaptertest.Hears(t, b, a, "another")
+	if seen.Saw(adapter.Lost)() || seen.Saw(adapter.Down)() {
+		t.Error("it told of a hole")
+	}
+}
+
+// Without the secret, nobody gets in. It takes 2 s because the stranger tries for so long.
+func TestSecret(t *testing.T) {
+	if _, err := embedded.New(&embedded.Options{Addr: "127.0.0.1:0"}); err == nil {
+		t.Error("a server without a secret was started")
+	}
+	a := start(t)
+	stranger, err := embedded.New(&embedded.Options{Addr: "127.0.0.1:0", Peers: []string{a.Addr()}, Secret: "another", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	heard := make(chan struct{}, 10)
+	<-a.Listen("topic", func([]byte) { heard <- struct{}{} }).Active()
+	for range 10 {
+		if err := stranger.Publish("topic", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	adaptertest.Hears(t, stranger, stranger, "topic")
+	adaptertest.Hears(t, a, a, "another")
+	if len(heard) > 0 || a.Servers() > 0 || stranger.Servers() > 0 {
+		t.Errorf("a stranger was let in: %d messages", len(heard))
+	}
+}
+
+// Addresses are checked, and a port that is taken is an error. It takes 2 s because a peer is not there.
+func TestAddresses(t *testing.T) {
+	a := start(t)
+	for _, o := range []embedded.Options{{Addr: a.Addr()}, {Addr: "127.0.0.1:http"}, {Addr: "127.0.0.1:70000"}, {Addr: "127.0.0.1:0", Peers: []string{"host:port"}}} {
+		o.Secret, o.Logger = "secret", quiet
+		if b, err := embedded.New(&o); err == nil {
+			b.Close()
+			t.Errorf("%+v was accepted", o)
+		}
+	}
+	b := start(t, "127.0.0.1", a.Addr()) // the first one is not there
+	adaptertest.Hears(t, b, a, "topic")
+	if most := b.Caps().MaxMessage; most < 7<<20 {
+		t.Errorf("the largest message has %d bytes", most)
+	}
+}
