@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/parley-go/parley/auth/jwtauth"
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/postgres"
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/admin"
@@ -207,13 +209,18 @@ func flagError(flags *flag.FlagSet, command string, err error) error {
 	return err
 }
 
-// database returns the path of the store.
+// database returns the path of the store's file.
 func (c *call) database() (string, error) {
-	if c.config.inMemory() {
-		return "", wrongUsage("data in memory is the running server's alone")
+	switch {
+	case c.config.inMemory():
+		return "", errInMemory
+	case c.config.inPostgres():
+		return "", wrongUsage("data is a PostgreSQL database: use its own tools, such as pg_dump and pg_restore")
 	}
 	return filepath.Join(c.config.Data, databaseName), nil
 }
+
+var errInMemory = wrongUsage("data in memory is the running server's alone")
 
 // reachFor is how long a command looks for the server that uses the data directory. It may just have
 // started, or be another command. Tests shorten it.
@@ -222,9 +229,8 @@ var reachFor = 5 * time.Second
 // ask calls f with who answers calls about the data directory: the server that runs there, or this
 // process, which then opens the store. The store is made only if make is set.
 func (c *call) ask(ctx context.Context, make bool, f func(*admin.Client) error) error {
-	path, err := c.database()
-	if err != nil {
-		return err
+	if c.config.inMemory() {
+		return errInMemory
 	}
 	const every = 100 * time.Millisecond
 	for deadline := time.Now().Add(reachFor); ; {
@@ -233,10 +239,7 @@ func (c *call) ask(ctx context.Context, make bool, f func(*admin.Client) error) 
 			defer server.Close()
 			return f(server)
 		}
-		if _, err := os.Stat(path); !make && errors.Is(err, os.ErrNotExist) {
-			return dataError(fmt.Errorf("%s: %w", c.config.Data, sqlite.ErrNoStore))
-		}
-		err := c.askStore(ctx, path, f)
+		err := c.askStore(ctx, make, f)
 		if !errors.Is(err, sqlite.ErrInUse) {
 			return err
 		}
@@ -251,13 +254,36 @@ func (c *call) ask(ctx context.Context, make bool, f func(*admin.Client) error) 
 	}
 }
 
-// askStore calls f with a client of this process, over the store at path.
-func (c *call) askStore(ctx context.Context, path string, f func(*admin.Client) error) error {
-	log := c.config.logger(c.stderr)
+// open opens the store, which is made only if make is set.
+func (c *call) open(ctx context.Context, make bool, log *slog.Logger) (interface {
+	history.Store
+	history.Records
+}, error) {
+	if c.config.inPostgres() {
+		_, search, err := postgres.Inspect(ctx, c.config.Data)
+		if err != nil {
+			return nil, err
+		}
+		return postgres.Open(ctx, c.config.Data, &postgres.Options{Search: search, Logger: log})
+	}
+	path := filepath.Join(c.config.Data, databaseName)
+	if _, err := os.Stat(path); !make && errors.Is(err, os.ErrNotExist) {
+		return nil, dataError(fmt.Errorf("%s: %w", c.config.Data, sqlite.ErrNoStore))
+	}
 	_, err := os.Stat(path + "-search") // an index that is there has to follow what changes
 	store, err := sqlite.Open(path, &sqlite.Options{MinFree: c.config.MinFreeDisk, Search: err == nil, Logger: log})
 	if err != nil {
-		return mayNot(path, err)
+		return nil, mayNot(path, err)
+	}
+	return store, nil
+}
+
+// askStore calls f with a client of this process, over the store.
+func (c *call) askStore(ctx context.Context, make bool, f func(*admin.Client) error) error {
+	log := c.config.logger(c.stderr)
+	store, err := c.open(ctx, make, log)
+	if err != nil {
+		return err
 	}
 	defer store.Close()
 	who, err := access.New(ctx, store, nil)

@@ -130,7 +130,7 @@ func withBearer(token string) shows {
 }
 
 func withCookie(cookie string) shows {
-	return shows{header: http.Header{"Cookie": {"__Host-parley=" + cookie}}}
+	return shows{header: http.Header{"Cookie": {"__Host-parley=" + cookie + "; parley=" + cookie}}}
 }
 
 // draft is a message for a room.
@@ -196,9 +196,12 @@ type packets struct {
 }
 
 // httpError is an answer to a handshake that is not the one wanted.
-type httpError struct{ status int }
+type httpError struct {
+	status int
+	body   string
+}
 
-func (e *httpError) Error() string { return fmt.Sprintf("status %d", e.status) }
+func (e *httpError) Error() string { return fmt.Sprintf("status %d %s", e.status, e.body) }
 
 // oldClient stands for a client of Socket.IO 2, which polls with Engine.IO 3.
 const oldClient = "Socket.IO 2"
@@ -215,7 +218,7 @@ func (d *closed) webSocket(ctx context.Context, who shows) (*packets, error) {
 	conn, resp, err := ws.Dial(ctx, d.url+"/socket.io/?EIO=4&transport=websocket"+who.query, &ws.DialOptions{Header: who.header, TLS: d.trust})
 	if err != nil {
 		if resp != nil {
-			return nil, &httpError{resp.StatusCode}
+			return nil, &httpError{status: resp.StatusCode}
 		}
 		return nil, err
 	}
@@ -240,8 +243,9 @@ func (d *closed) fetch(ctx context.Context, method, query string, who shows, bod
 	}
 	resp, err := d.http.Do(r)
 	if err == nil && resp.StatusCode != 200 {
+		text, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		return nil, &httpError{resp.StatusCode}
+		return nil, &httpError{resp.StatusCode, string(text)}
 	}
 	return resp, err
 }
@@ -378,7 +382,7 @@ func (d *closed) webTransport(ctx context.Context, who shows) (*packets, error) 
 	if err != nil {
 		dialer.Close()
 		if resp != nil {
-			return nil, &httpError{resp.StatusCode}
+			return nil, &httpError{status: resp.StatusCode}
 		}
 		return nil, err
 	}
@@ -415,6 +419,7 @@ type caller struct {
 	received []string
 	news     *sync.Cond
 	ended    bool
+	failed   error // why it has ended
 	acks     int
 }
 
@@ -496,7 +501,7 @@ func (c *caller) receive() {
 		}
 		c.mu.Lock()
 		c.received = append(c.received, packet)
-		c.ended = err != nil || packet == "41"
+		c.ended, c.failed = err != nil || packet == "41", err
 		c.news.Broadcast()
 		ended := c.ended
 		c.mu.Unlock()
@@ -575,7 +580,7 @@ func (d *closed) feed(path string, header http.Header) (*feedReader, error) {
 		cancel()
 	})
 	if resp.StatusCode != 200 {
-		return nil, &httpError{resp.StatusCode}
+		return nil, &httpError{status: resp.StatusCode}
 	}
 	return &feedReader{resp, bufio.NewScanner(resp.Body)}, nil
 }

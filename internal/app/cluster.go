@@ -69,6 +69,16 @@ func withoutPassword(s string) string {
 	if err != nil {
 		return hidden(s)
 	}
+	if _, has := u.User.Password(); !has && u.User != nil && u.Scheme == "nats" {
+		u.User = url.User("xxxxx") // it is a token
+	}
+	query := u.Query()
+	for name := range query {
+		if strings.Contains(name, "password") {
+			query.Set(name, "xxxxx")
+			u.RawQuery = query.Encode()
+		}
+	}
 	return u.Redacted()
 }
 
@@ -77,6 +87,19 @@ func nodeName(to *string) value {
 	return parsed(to, "a name of at most 64 letters, digits, dots, hyphens and underscores", func(s string) (string, error) {
 		return allowed(s, len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool { return r == ':' || notOfHost(r) }))
 	})
+}
+
+// internalAddress accepts an address for other machines, or nothing.
+func internalAddress(to *string) value {
+	v := addressOr(to, "", func(string) bool { return false })
+	set := v.set
+	v.set = func(s string) error {
+		if set(s) != nil {
+			return errors.New("host:port, such as 10.0.0.7:8081 or :8081")
+		}
+		return nil
+	}
+	return v
 }
 
 // Values of cluster-wire.
@@ -91,19 +114,25 @@ const sharedStore = "set data to the URL of a PostgreSQL database, such as postg
 // checkCluster checks the combination of the settings of the cluster.
 func (c *Config) checkCluster() error {
 	if c.Cluster == "" {
-		switch {
-		case c.ClusterName != "":
-			return errors.New("cluster-name: there is no cluster: set cluster, or leave this out")
-		case c.ClusterWire != wireNative:
-			return errors.New("cluster-wire: there is no cluster: set cluster, or leave this out")
+		for name, given := range map[string]bool{
+			"cluster-name": c.ClusterName != "", "cluster-addr": c.ClusterAddr != "", "cluster-wire": c.ClusterWire != wireNative,
+			"cluster-secret": c.ClusterSecret != "", "cluster-secret-file": c.ClusterSecretFile != "",
+		} {
+			if given {
+				return fmt.Errorf("%s: there is no cluster: set cluster, or leave this out", name)
+			}
 		}
 		return nil
 	}
 	switch {
 	case c.inMemory():
 		return errors.New("cluster: the servers of a cluster need a store that all of them use, and this one would keep messages in its own memory: " + sharedStore)
-	case !c.sharedStore():
+	case !c.inPostgres():
 		return fmt.Errorf("cluster: the servers of a cluster need a store that all of them use, and the directory %q is this server's alone: %s", c.Data, sharedStore)
+	case c.ClusterWire != wireNative && (c.ClusterAddr != "" || c.ClusterSecret != "" || c.ClusterSecretFile != ""):
+		return errors.New("cluster-addr, cluster-secret: with this cluster-wire, servers pass nothing on to each other, and the proxy in front needs sticky sessions")
+	case c.ClusterSecret != "" && c.ClusterSecretFile != "":
+		return errors.New("cluster-secret and cluster-secret-file exclude each other")
 	case c.ClusterWire != wireNative && engineOf(c.Cluster).schemes[0] != "redis":
 		return fmt.Errorf("cluster-wire: servers on Node.js with this adapter are reached through Redis: set cluster to a URL such as %s", engines[0].example)
 	}

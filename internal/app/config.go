@@ -26,12 +26,17 @@ import (
 // Config holds all settings. settings describes each field. The zero value is not usable; Defaults
 // returns a usable one.
 type Config struct {
-	Addr            string
-	Data            string
-	StateDir        string
-	Cluster         string
-	ClusterName     string
-	ClusterWire     string
+	Addr        string
+	Data        string
+	StateDir    string
+	Cluster     string
+	ClusterName string
+	ClusterAddr string
+	ClusterWire string
+
+	ClusterSecret     string
+	ClusterSecretFile string
+
 	MinFreeDisk     int64
 	ShutdownTimeout time.Duration
 	LogLevel        slog.Level

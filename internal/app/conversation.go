@@ -20,7 +20,7 @@ var storeTimeout = 10 * time.Second
 // feeds.
 func (s *Server) openConversations() {
 	c := s.config
-	service := chat.New(s.store, s.history, chat.Options{
+	o := chat.Options{
 		PageSize: c.PageSize, MaxPage: c.MaxPage,
 		PageBytes:  int(c.MaxOutbox) / 2, // otherwise the page itself would make the client a slow one
 		MaxMessage: int(c.MaxMessage),
@@ -32,7 +32,11 @@ func (s *Server) openConversations() {
 		Budgets:   c.budgets(), ExemptAddresses: c.exemptAddresses(), OverQuota: s.overQuota,
 		Appended: s.metrics.stored,
 		Failed:   s.metrics.failed,
-	})
+	}
+	if s.node != nil {
+		o.Cluster = s.node.native
+	}
+	service := chat.New(s.store, s.history, o)
 	s.chat = service
 	if lacks := service.Lacks(); len(lacks) > 0 {
 		s.log.Warn("the store cannot do everything: some events answer unavailable", "lacks", lacks)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/auth/jwtauth"
 	"github.com/parley-go/parley/conversation"
@@ -40,7 +41,7 @@ type gate struct {
 }
 
 // openGate reads who has access from the store. revoked is called after identities have lost it.
-func openGate(c *Config, store history.Store, log *slog.Logger, notices *notice.Board, revoked func(auth.Match), failed func(string, error)) (*gate, error) {
+func openGate(c *Config, store history.Store, log *slog.Logger, notices *notice.Board, node *node, revoked func(auth.Match), failed func(string, error)) (*gate, error) {
 	g := &gate{notices: notices, address: c.clientAddress(), secure: c.clientSecure(), path: c.Path}
 	g.open, g.close = context.WithCancel(context.Background())
 	if g.secure == nil {
@@ -61,6 +62,9 @@ func openGate(c *Config, store history.Store, log *slog.Logger, notices *notice.
 	defer cancel()
 	who := c.accessOptions()
 	who.Revoked, who.Failed = revoked, failed
+	if node != nil {
+		who.Changed = func() { _ = node.native.Send(accessSubject, nil) } // others see it within a second anyway
+	}
 	who.KeysChanged = func(keys *jwtauth.Keyring) {
 		if err := g.tokens.SetVisitors(keys); err != nil {
 			failed("use the keys of visitors", err)
@@ -74,8 +78,14 @@ func openGate(c *Config, store history.Store, log *slog.Logger, notices *notice.
 		g.Close()
 		return nil, err
 	}
+	if node != nil {
+		node.native.Hear(accessSubject, func(adapter.Node, []byte) { g.access.Hint() })
+	}
 	return g, nil
 }
+
+// accessSubject is what servers of a cluster say to each other when who has access has changed.
+const accessSubject = "access"
 
 // tokenOptions returns the options of a verifier with the keys and sets of the settings.
 func (c *Config) tokenOptions(log *slog.Logger) (*jwtauth.Options, error) {

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/app"
 	"github.com/parley-go/parley/internal/app/apptest"
+	"github.com/parley-go/parley/internal/postgrestest"
 )
 
 // asServer makes the test binary act as the parley binary, for tests that kill it.
@@ -23,7 +26,8 @@ const asServer = "BE_PARLEY"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asServer) != "" {
-		os.Exit(app.Main(context.Background(), os.Args[1:], nil, os.Stdin, os.Stdout, os.Stderr))
+		ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		os.Exit(app.Main(ctx, os.Args[1:], nil, os.Stdin, os.Stdout, os.Stderr))
 	}
 	if n, err := strconv.Atoi(os.Getenv(asClients)); err == nil {
 		if err := holdClients(os.Args[1], os.Args[2], n); err != nil {
@@ -32,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1")) // ends within a second
+	goleak.VerifyTestMain(postgrestest.Main(m), goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1")) // ends within a second
 }
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))

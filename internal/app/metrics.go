@@ -58,7 +58,7 @@ func (s *Server) newRegistry() *prometheus.Registry {
 		registerFiles(r, files)
 	}
 	if s.node != nil {
-		registerCluster(r, s.node)
+		registerCluster(r, s.node, s.sockets)
 	}
 	registerDesk(r, s.chat, s.store, s.metrics.failed)
 	r.MustRegister(

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,11 +18,14 @@ import (
 
 	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/adapter/redis/nodewire"
+	"github.com/parley-go/parley/history"
 )
 
 // A node is what makes this server one of a cluster.
 type node struct {
 	name   string
+	port   net.Listener // for the other servers; nil: they pass nothing on to each other
+	secret string       // that they share for that
 	bus    adapter.Bus
 	native *adapter.Native // knows the other servers of this kind, and closes the bus
 	wire   adapter.Cluster // carries what concerns sockets: native, or what servers on Node.js understand
@@ -31,29 +35,44 @@ type node struct {
 const joinTimeout = 10 * time.Second
 
 // openNode connects the server to the engine of its cluster. join completes that.
-func openNode(c *Config, log *slog.Logger) (*node, error) {
-	name, err := c.nodeName()
-	if err != nil {
+func openNode(c *Config, store history.Store, log *slog.Logger) (_ *node, err error) {
+	n := &node{}
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	if n.name, err = c.nodeName(); err != nil {
 		return nil, err
+	}
+	var address string
+	if c.ClusterWire == wireNative { // with others, the proxy needs sticky sessions anyway
+		if n.secret, err = c.clusterSecret(store); err != nil {
+			return nil, err
+		}
+		if n.port, address, err = c.listenInternal(); err != nil {
+			return nil, err
+		}
+	}
+	failed := func(err error) (*node, error) {
+		return nil, fmt.Errorf("cluster: %s: %w", withoutPassword(c.Cluster), err)
 	}
 	bus, err := engineOf(c.Cluster).open(c.Cluster, log)
 	if err != nil {
-		return nil, fmt.Errorf("cluster: %s: %w", withoutPassword(c.Cluster), err)
+		return failed(err)
 	}
-	n := &node{name: name, bus: bus}
-	if n.native, err = adapter.New(bus, &adapter.Options{Name: name, Logger: log}); err != nil {
-		bus.Close()
+	n.bus = bus
+	if n.native, err = adapter.New(n.bus, &adapter.Options{Name: n.name, Address: address, Logger: log}); err != nil {
 		return nil, err
 	}
 	n.wire = lasting{n.native}
 	if c.ClusterWire == wireRedis {
 		o, err := rueidis.ParseURL(c.Cluster)
 		if err == nil {
-			n.wire, err = nodewire.Classic(o, &nodewire.Options{Name: name, Logger: log})
+			n.wire, err = nodewire.Classic(o, &nodewire.Options{Name: n.name, Logger: log})
 		}
 		if err != nil {
-			n.close()
-			return nil, fmt.Errorf("cluster: %s: %w", withoutPassword(c.Cluster), err)
+			return failed(err)
 		}
 	}
 	return n, nil
@@ -88,8 +107,16 @@ func (n *node) alone() bool {
 
 // close says goodbye.
 func (n *node) close() {
-	if n != nil {
+	switch {
+	case n == nil:
+		return
+	case n.native != nil:
 		n.native.Close()
+	case n.bus != nil:
+		n.bus.Close()
+	}
+	if n.port != nil {
+		n.port.Close()
 	}
 }
 

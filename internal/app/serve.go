@@ -3,10 +3,8 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -57,7 +55,7 @@ type Server struct {
 // Open opens the store and returns a server that is ready for Serve. If you never call Serve, call
 // Shutdown to close it.
 func Open(c Config, log *slog.Logger) (*Server, error) {
-	store, storedIn, err := openStore(c, log)
+	store, storedIn, err := openStore(context.Background(), c, log)
 	if err != nil {
 		return nil, err
 	}
@@ -83,27 +81,27 @@ func newServer(c Config, log *slog.Logger, store history.Store) (_ *Server, err 
 	}()
 	s.crowd = s.newCrowd()
 	s.requests = c.newRequests(func(address string) { s.overQuota(budget.Requests, address) })
-	if dir := c.stateDir(); dir != "" {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("state-dir: %w", err)
-		}
+	if err := c.takeStateDir(); err != nil {
+		return nil, err
 	}
 	if s.certs, err = openCertificates(c, log); err != nil {
 		return nil, err
 	}
-	if s.gate, err = openGate(&s.config, store, log, s.notices, s.lockOut, s.metrics.failed); err != nil {
+	if c.Cluster != "" {
+		if s.node, err = openNode(&c, store, log); err != nil {
+			return nil, err
+		}
+		opened = append(opened, s.node.close)
+	}
+	if s.gate, err = openGate(&s.config, store, log, s.notices, s.node, s.lockOut, s.metrics.failed); err != nil {
 		return nil, err
 	}
 	opened = append(opened, s.gate.Close)
 	o := c.options(log)
 	o.Authorize, o.ConnContext = s.gate, s.gate.shown
 	o.AllowRequest = func(r *http.Request) error { return s.admit(o.ClientAddress(r)) }
-	if c.Cluster != "" {
-		if s.node, err = openNode(&c, log); err != nil {
-			return nil, err
-		}
-		opened = append(opened, s.node.close)
-		o.Cluster = s.node.wire
+	if s.node != nil {
+		o.Cluster, o.ClusterSecret = s.node.wire, s.node.secret
 	}
 	if s.sockets, err = parley.New(o); err != nil {
 		return nil, err
@@ -137,7 +135,7 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 	if s.http, err = s.newHTTP(p); err != nil {
 		return errors.Join(err, s.Shutdown())
 	}
-	failed := make(chan error, 5)
+	failed := make(chan error, 6)
 	servers := 1
 	if p.Plain != nil {
 		s.redirect = s.newRedirect(p)
@@ -162,6 +160,10 @@ func (s *Server) Serve(ctx context.Context, p *Ports) error {
 			failed <- s.http.ServeTLS(l, "", "")
 		}
 	}()
+	if s.node != nil && s.node.port != nil {
+		servers++
+		go func() { failed <- s.sockets.ServePeers(s.node.port) }()
+	}
 	if l := s.listenControl(); l != nil {
 		s.control = s.newControl()
 		servers++

@@ -45,8 +45,8 @@ func (c *Config) settings() []setting {
 		{"Server", "addr", "", "Address to listen on, over TCP and, for WebTransport, UDP. If left out: `127.0.0.1:8080`; with TLS `:443`; with a self-signed certificate `127.0.0.1:8443`. An address without a host, such as `:8080`, means all addresses of the machine. `unix:/run/parley.sock` is a Unix socket for a proxy on this machine. The server's user and group may connect to it, and such connections count as coming from 127.0.0.1, for example for `trusted-proxies`.", addressOr(&c.Addr, "unix:/run/parley.sock", isSocket)},
 		{"", "allowed-hosts", "", "Names under which clients reach the server, separated by commas: `chat.example.com,*.example.net`. `*` means all names. Requests for another host get 421. Addresses, `localhost` and the names of `acme-domains` are always allowed. If left out, the server allows no other names if it listens on loopback or has `acme-domains`, and otherwise all. A Unix socket allows all names. A proxy forwards the names that clients use, so name them here if it connects to loopback.", hostNames(&c.AllowedHosts)},
 		{"", "metrics-addr", "", "Address of a port of its own for `/metrics`, such as `127.0.0.1:9100`, or `unix:/run/parley/metrics.sock`. It serves `/healthz` and `/readyz` too. If left out, `addr` serves the metrics too.", addressOr(&c.MetricsAddr, "unix:/run/parley/metrics.sock", isSocket)},
-		{"", "data", "parley-data", "Directory for the messages. The server creates it if it does not exist. `memory` keeps messages only in memory.", text(&c.Data, "a directory, or memory")},
-		{"", "state-dir", "", "Directory for what is this server's own: the socket for commands, and certificates. If left out, it is the directory of `data`.", optional(&c.StateDir)},
+		{"", "data", "parley-data", "Directory for the messages. The server creates it if it does not exist. `memory` keeps messages only in memory. `postgres://user:password@host/database` is a PostgreSQL database, which the servers of a cluster share.", place(&c.Data)},
+		{"", "state-dir", "", "Directory for what is this server's own: the socket for commands, and certificates. If left out, it is the directory of `data`; if `data` is a database, `parley-data`.", optional(&c.StateDir)},
 		{"", "min-free-disk", "", "How much of the disk stays free. With less, the server refuses messages (`unavailable`) before the disk is full, and `/readyz` answers 503. It accepts them again when a quarter more is free. If left out: 64 MiB, but at most 5 % of the file system. 0 means that the server stores messages until nothing is free.", minFree(&c.MinFreeDisk)},
 		{"", "shutdown-timeout", "20s", "How long a shutdown may take. The server tells its clients, and sends and stores what is queued.", duration(&c.ShutdownTimeout, 5*time.Minute)},
 		{"", "log-level", "info", "`debug`, `info`, `warn` or `error`.", level(&c.LogLevel)},
@@ -101,6 +101,9 @@ func (c *Config) settings() []setting {
 
 		{"Cluster", "cluster", "", "What connects this server with others, so that they act as one, as a URL: `redis://10.0.0.5:6379` (`rediss://` with TLS, `?master_set=NAME` with Sentinels). All of them use the same `data`, which then is a PostgreSQL database. `docs/cluster.md` helps to choose.", clusterURL(&c.Cluster)},
 		{"", "cluster-name", "", "Name of this server in its cluster, different from those of the others. If left out, it is the name of the machine and a suffix, which the server keeps in `state-dir`.", nodeName(&c.ClusterName)},
+		{"", "cluster-addr", "", "Address for the other servers of the cluster, over TCP, such as `10.0.0.7:8081`. They pass on what clients of this one send to them, so that a proxy in front may send each request to any server. Clients need not reach it. If left out, it is the host of `addr` and a free port. Of an address without a host, the others are told the one at which `cluster` sees this machine.", internalAddress(&c.ClusterAddr)},
+		{"", "cluster-secret", "", "Secret of at least 32 bytes with which the servers prove to each other who they are. If left out, the first one makes it, and `data` keeps it for all. Better give this in `cluster-secret-file` than on a command line.", secretText(&c.ClusterSecret)},
+		{"", "cluster-secret-file", "", "File with that secret.", optional(&c.ClusterSecretFile)},
 		{"", "cluster-wire", wireNative, "What the servers speak about sockets: `native`, or with Socket.IO servers on Node.js among them what those speak: `redis-adapter` (`createAdapter` of `@socket.io/redis-adapter`).", oneOf(&c.ClusterWire, wireNative, wireRedis)},
 
 		{"Access", "visitors", "false", "Let people chat who have no account: the server makes up a user for each browser, and signs its token. Nothing is stored before the first message.", boolean(&c.Visitors)},
@@ -322,6 +325,13 @@ func secrets(to *[]string) value {
 		short := slices.ContainsFunc(l, func(secret string) bool { return len(secret) < leastSecret })
 		return allowed(l, !short)
 	})
+	v.show = hidden
+	return v
+}
+
+// secretText is secrets for only one.
+func secretText(to *string) value {
+	v := parsed(to, "a secret of at least 32 bytes", func(s string) (string, error) { return allowed(s, s == "" || len(s) >= leastSecret) })
 	v.show = hidden
 	return v
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/parley-go/parley/auth/jwtauth"
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/postgres"
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/certs"
@@ -29,6 +31,11 @@ func (c *Config) checkFiles(log *slog.Logger) error {
 		return err
 	}
 	verifier.Close()
+	if c.ClusterSecretFile != "" {
+		if _, err := c.clusterSecret(nil); err != nil {
+			return err
+		}
+	}
 	if c.TLSCert != "" {
 		if _, err := certs.Load(c.TLSCert, c.TLSKey, log); err != nil {
 			return fmt.Errorf("tls-cert: %w", err)
@@ -54,8 +61,14 @@ func (c *Config) checkOpen(a *access.Access) error {
 // runs. One cannot change it.
 func (c *Config) readAccess(ctx context.Context) (*access.Access, error) {
 	var records []history.Record
-	if !c.inMemory() {
-		var err error
+	var err error
+	switch {
+	case c.inMemory():
+	case c.inPostgres():
+		if records, _, err = postgres.Inspect(ctx, c.Data); err != nil {
+			return nil, err
+		}
+	default:
 		path := filepath.Join(c.Data, databaseName)
 		if records, err = sqlite.ReadRecords(ctx, path); err != nil && !errors.Is(err, sqlite.ErrNoStore) {
 			return nil, mayNot(path, err)
@@ -66,11 +79,15 @@ func (c *Config) readAccess(ctx context.Context) (*access.Access, error) {
 
 // accessOptions returns what the settings say of access.
 func (c *Config) accessOptions() *access.Options {
-	return &access.Options{
+	o := &access.Options{
 		TokenKeys: len(c.TokenSecrets)+len(c.TokenKeys)+len(c.JWKS) > 0 || c.TokenSecretFile != "", // no file may be empty
 		Visitors:  c.Visitors,
 		Exempt:    c.exemptAddresses(),
 	}
+	if c.inPostgres() { // other servers, and commands, change it too
+		o.RefreshEvery = time.Second
+	}
+	return o
 }
 
 // readRecords are records that nobody changes.

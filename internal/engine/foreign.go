@@ -6,7 +6,8 @@ import "net/http"
 type Foreign interface {
 	// Serve answers a request of the session sid. The server has checked its transport and its origin,
 	// and nothing else. upgrade means that the client asks for a WebSocket. If Serve cannot answer, it
-	// must leave w alone. The client then gets the usual error, with why, unless that is empty.
+	// must leave w alone. The client then gets the usual error, with why, unless that is empty. If why is
+	// not empty and the server drains, the answer is 503, so that a proxy asks another server.
 	Serve(w http.ResponseWriter, r *http.Request, sid string, upgrade bool) (served bool, why string)
 }
 
@@ -16,8 +17,11 @@ func (s *Server) serveForeign(w http.ResponseWriter, r *http.Request, sid string
 		return errUnknownSession
 	}
 	served, why := s.opts.Foreign.Serve(w, r, sid, upgrade)
-	if served {
+	switch {
+	case served:
 		return nil
+	case why != "" && s.draining.Load():
+		return errShuttingDown // another server may know better
 	}
 	return unknownSession(why)
 }

@@ -82,5 +82,7 @@ func TestForeignCannot(t *testing.T) {
 		if len(there.asked) > 0 {
 			t.Errorf("asked %s about a session that is here", there.asked)
 		}
+		s.Drain()
+		wantRefusal(t, s.do("GET", "EIO=4&transport=polling&sid=far", ""), 503, `{"code":4,"message":"Server is shutting down"}`)
 	})
 }
