@@ -1,0 +1,405 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/internal/sio"
+)
+
+// Client is a client in one namespace of a server. Clients of several namespaces can share a connection: see
+// Of. It is safe for concurrent use. It is an event.Emitter and an event.Caller.
+type Client struct {
+	handlers
+	conn *conn
+	name string
+	auth func(context.Context) (any, error)
+
+	mu        sync.Mutex
+	wanted    bool  // by Connect, until Close
+	link      *link // on which it is connected, or joining
+	connected bool
+	since     time.Time // of connected, and of its opposite
+	why       error     // why it is not connected
+	news      chan struct{}
+	id        string
+	pid       string // with which the server recovers the connection state
+	offset    string
+	ctx       context.Context // ends with the connection
+	cancel    context.CancelFunc
+	early     []*Packet // came before the answer to CONNECT
+	waiting   []*outgoing
+	bytes     int // of waiting
+	acks      map[int64]*outgoing
+	lastID    int64
+	inbox     inbox
+}
+
+// New returns a client for a URL such as https://example.com/admin, whose path is the namespace. It does
+// nothing until Connect.
+func New(rawURL string, o *Options) (*Client, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	complete, namespace, u, err := o.complete(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(complete, u).client(namespace, o.Auth), nil
+}
+
+func (c *conn) client(namespace string, auth func(context.Context) (any, error)) *Client {
+	if !strings.HasPrefix(namespace, "/") {
+		namespace = "/" + namespace
+	}
+	return &Client{conn: c, name: namespace, auth: auth, since: time.Now(), news: make(chan struct{}), acks: map[int64]*outgoing{}}
+}
+
+// Dial is New and Connect. If the first attempt fails, it returns why, and there is no client.
+func Dial(ctx context.Context, rawURL string, o *Options) (*Client, error) {
+	c, err := New(rawURL, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Connect(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Of returns a client of another namespace on the same connection, which does nothing until Connect. auth is
+// as Options.Auth; nil: nothing is sent. One connection can have one client in each namespace.
+func (c *Client) Of(namespace string, auth func(context.Context) (any, error)) *Client {
+	return c.conn.client(namespace, auth)
+}
+
+// Connect connects the client, and waits until it is connected. If the first attempt fails, it returns why;
+// the client goes on trying, unless that is a *ConnectError or Options.Reconnection says otherwise. While the
+// client waits for its next attempt, Connect makes it now.
+func (c *Client) Connect(ctx context.Context) error {
+	c.mu.Lock()
+	if c.connected {
+		c.mu.Unlock()
+		return nil
+	}
+	news := c.news
+	if !c.wanted {
+		c.wanted, c.why = true, nil
+	}
+	c.mu.Unlock()
+	c.conn.enter(c)
+	select {
+	case <-news:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.connected {
+		return nil
+	}
+	return c.why
+}
+
+// Close disconnects the client and ends it. What is queued for the network is sent, for two seconds at most;
+// what waits for a connection is dropped. Calls that wait for answers return ErrClosed. Handlers that run
+// continue. You can Connect again.
+func (c *Client) Close() {
+	c.mu.Lock()
+	if !c.wanted {
+		c.mu.Unlock()
+		return
+	}
+	c.wanted = false
+	l := c.link
+	if c.connected {
+		l.send(&sio.Packet{Type: sio.Disconnect, Namespace: c.name, ID: -1})
+	}
+	c.mu.Unlock()
+	c.end(ErrClosed)
+	c.conn.leave(c)
+}
+
+// end makes the client one that is not connected and does not wait for that.
+func (c *Client) end(why error) {
+	c.lost(why)
+	c.giveUp(why)
+}
+
+// giveUp drops what waits.
+func (c *Client) giveUp(why error) {
+	c.mu.Lock()
+	waiting := c.waiting
+	c.waiting, c.bytes = nil, 0
+	c.mu.Unlock()
+	for _, o := range waiting {
+		c.drop(o, why)
+	}
+}
+
+// Status is what a client does.
+type Status string
+
+// The statuses.
+const (
+	Connected  Status = "connected"
+	Connecting Status = "connecting" // an attempt is under way
+	Waiting    Status = "waiting"    // for the next attempt
+	Idle       Status = "idle"       // until Connect is called
+)
+
+// State says whether a client is connected, and if not, why.
+type State struct {
+	Status    Status
+	Since     time.Time // since when it is connected, or is not
+	Err       error     // why it is not; nil before the first attempt
+	Attempts  int       // that have failed since it was connected
+	Next      time.Time // of the next attempt, while Status is Waiting
+	Transport string    // while it is connected
+	ID        string    // of the socket, while it is connected
+}
+
+// State returns the client's state.
+func (c *Client) State() State {
+	c.conn.mu.Lock()
+	attempts, failure, next, looping := c.conn.attempts, c.conn.failure, c.conn.next, c.conn.looping
+	c.conn.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := State{Status: Idle, Since: c.since, Err: c.why}
+	switch {
+	case c.connected:
+		return State{Status: Connected, Since: c.since, Transport: c.link.session.Transport(), ID: c.id}
+	case !c.wanted || c.link == nil && !looping:
+		return s
+	case !next.IsZero():
+		s.Status, s.Next = Waiting, next
+	default:
+		s.Status = Connecting
+	}
+	s.Attempts = attempts
+	if failure != nil {
+		s.Err = failure
+	}
+	return s
+}
+
+// ID returns the id of the socket on the server. It is empty while the client is not connected.
+func (c *Client) ID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.connected {
+		return ""
+	}
+	return c.id
+}
+
+// Namespace returns the client's namespace.
+func (c *Client) Namespace() string { return c.name }
+
+// proof returns the data of CONNECT.
+func (c *Client) proof(ctx context.Context) ([]byte, error) {
+	members := map[string]json.RawMessage{}
+	if c.auth != nil {
+		v, err := c.auth(ctx)
+		if err != nil {
+			return nil, err
+		}
+		b, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(b, &members); err != nil {
+			return nil, errors.New("client: Auth must return what is encoded as an object")
+		}
+	}
+	c.mu.Lock()
+	pid, offset := c.pid, c.offset
+	c.mu.Unlock()
+	if pid != "" {
+		members["pid"], _ = json.Marshal(pid)
+		members["offset"], _ = json.Marshal(offset)
+	}
+	if len(members) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(members)
+}
+
+// withQuery returns the name of a namespace with the data of CONNECT, as Socket.IO 2 has it.
+func withQuery(namespace string, data []byte) string {
+	var members map[string]any
+	if json.Unmarshal(data, &members) != nil || len(members) == 0 {
+		return namespace
+	}
+	q := url.Values{}
+	for name, v := range members {
+		text, ok := v.(string)
+		if !ok {
+			b, _ := json.Marshal(v)
+			text = string(b)
+		}
+		q.Set(name, text)
+	}
+	return namespace + "?" + q.Encode()
+}
+
+// joining notes that the client waits for the answer to CONNECT. It returns false if it does not want to
+// join any more.
+func (c *Client) joining(l *link) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.wanted || c.connected && c.link == l {
+		return false
+	}
+	c.link = l
+	return true
+}
+
+// tellLocked wakes those that wait for the outcome of an attempt.
+func (c *Client) tellLocked() {
+	close(c.news)
+	c.news = make(chan struct{})
+}
+
+// fail notes that an attempt has failed.
+func (c *Client) fail(err error) {
+	c.mu.Lock()
+	c.why = err
+	c.tellLocked()
+	c.mu.Unlock()
+	c.inbox.push(c, 0, func() { c.connectError(err) })
+}
+
+// refused handles that the server, or Auth, has refused the client.
+func (c *Client) refused(l *link, err error) {
+	var refusal *ConnectError
+	again := !errors.As(err, &refusal) // Auth has failed
+	if f := c.conn.o.RetryRefused; !again && f != nil {
+		again = f(refusal)
+	}
+	c.mu.Lock()
+	if !c.wanted || c.link != l && c.link != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.link, c.pid, c.offset, c.early = nil, "", "", nil
+	c.mu.Unlock()
+	c.fail(err)
+	if again && !c.conn.o.Reconnection.Off {
+		c.conn.rejoin(l, c)
+		return
+	}
+	c.mu.Lock()
+	c.wanted = false
+	c.mu.Unlock()
+	c.giveUp(err)
+	c.conn.forget(c)
+}
+
+// lost handles the end of the connection.
+func (c *Client) lost(why error) {
+	c.mu.Lock()
+	was := c.connected
+	c.connected, c.link, c.early, c.why = false, nil, nil, why
+	var failed []*outgoing
+	for id, o := range c.acks {
+		if o.sent || errors.Is(why, ErrClosed) {
+			delete(c.acks, id)
+			failed = append(failed, o)
+		}
+	}
+	if was {
+		c.since = time.Now()
+		c.cancel()
+	}
+	c.tellLocked()
+	c.mu.Unlock()
+	err := ErrDisconnected
+	if errors.Is(why, ErrClosed) {
+		err = ErrClosed
+	}
+	for _, o := range failed {
+		o.answer(nil, nil, err)
+	}
+	if was {
+		c.inbox.push(c, 0, func() { c.disconnected(why) })
+	}
+}
+
+// receive handles a packet of the server.
+func (c *Client) receive(l *link, p *sio.Packet) {
+	switch p.Type {
+	case sio.Connect:
+		c.welcome(l, p.Data)
+	case sio.ConnectError:
+		refusal := &ConnectError{}
+		if json.Unmarshal(p.Data, refusal) != nil || refusal.Message == "" { // as Socket.IO 2 says it
+			var text string
+			if json.Unmarshal(p.Data, &text) != nil {
+				text = string(p.Data)
+			}
+			refusal = &ConnectError{Message: text}
+		}
+		c.refused(l, refusal)
+	case sio.Disconnect:
+		c.mu.Lock()
+		c.wanted = false
+		c.mu.Unlock()
+		c.end(ErrServerDisconnect)
+		c.conn.forget(c)
+	case sio.Event:
+		c.event(&Packet{client: c, data: p.Data, attachments: p.Attachments, id: p.ID})
+	case sio.Ack:
+		c.mu.Lock()
+		o := c.acks[p.ID]
+		delete(c.acks, p.ID)
+		c.mu.Unlock()
+		if o != nil {
+			o.answer(p.Data, p.Attachments, nil)
+		}
+	}
+}
+
+// welcome handles the answer to CONNECT.
+func (c *Client) welcome(l *link, data []byte) {
+	var answer struct{ SID, PID string }
+	if len(data) > 0 && json.Unmarshal(data, &answer) != nil {
+		return
+	}
+	if answer.SID == "" { // Socket.IO 2
+		answer.SID = l.session.SID
+		if c.name != "/" {
+			answer.SID = c.name + "#" + answer.SID
+		}
+	}
+	c.mu.Lock()
+	if !c.wanted || c.connected {
+		c.mu.Unlock()
+		return
+	}
+	c.connected, c.link, c.since, c.why = true, l, time.Now(), nil
+	recovered := c.pid != "" && c.pid == answer.PID
+	if !recovered {
+		c.offset = ""
+	}
+	c.id, c.pid = answer.SID, answer.PID
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	early := c.early
+	c.early = nil
+	c.tellLocked()
+	c.mu.Unlock()
+	c.inbox.push(c, 0, func() {
+		c.welcomed(Connection{Client: c, Recovered: recovered})
+		c.flush(l)
+	})
+	for _, p := range early {
+		c.enqueue(p)
+	}
+}
