@@ -172,6 +172,7 @@ func TestBothWays(t *testing.T) {
 			sums(h.Of("/admin"))
 			c := connect(t, h.url, &o)
 			admin := c.Of("/admin", nil)
+			t.Cleanup(admin.Close)
 			must(t, admin.Connect(t.Context()))
 			for _, c := range []*client.Client{c, admin} {
 				if sum, err := add.Call(t.Context(), c, []int{1, 2}); sum != 3 || err != nil {
