@@ -112,17 +112,15 @@ func (c *Client) Connect(ctx context.Context) error {
 // continue. You can Connect again.
 func (c *Client) Close() {
 	c.mu.Lock()
-	if !c.wanted {
-		c.mu.Unlock()
-		return
-	}
+	was := c.wanted
 	c.wanted = false
-	l := c.link
 	if c.connected {
-		l.send(&sio.Packet{Type: sio.Disconnect, Namespace: c.name, ID: -1})
+		c.link.send(&sio.Packet{Type: sio.Disconnect, Namespace: c.name, ID: -1})
 	}
 	c.mu.Unlock()
-	c.end(ErrClosed)
+	if was {
+		c.end(ErrClosed)
+	}
 	c.conn.leave(c)
 }
 

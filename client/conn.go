@@ -81,27 +81,28 @@ func (c *conn) enter(s *Client) {
 	}
 }
 
-// leave takes a namespace away. With the last one, the connection ends: then leave waits until nothing of it
-// runs any more.
-func (c *conn) leave(s *Client) {
+// forget takes a namespace away. With the last one, the connection ends.
+func (c *conn) forget(s *Client) (last bool) {
 	c.mu.Lock()
-	if c.spaces[s.name] != s {
-		c.mu.Unlock()
-		return
+	defer c.mu.Unlock()
+	if c.spaces[s.name] == s {
+		delete(c.spaces, s.name)
 	}
-	delete(c.spaces, s.name)
-	var l *link
-	last := len(c.spaces) == 0
-	if last {
-		c.cancel()
-		l, c.link = c.link, nil
+	if len(c.spaces) > 0 {
+		return false
 	}
-	c.mu.Unlock()
-	if l != nil {
+	c.cancel()
+	if l := c.link; l != nil {
+		c.link = nil
 		l.session.Close()
-		l.session.Wait()
+		c.work.Go(l.session.Wait)
 	}
-	if !last {
+	return true
+}
+
+// leave is forget. If the connection ends, it waits until nothing of it runs any more.
+func (c *conn) leave(s *Client) {
+	if !c.forget(s) {
 		return
 	}
 	c.work.Wait()
@@ -111,23 +112,6 @@ func (c *conn) leave(s *Client) {
 		c.engine.Reactor = nil
 		theReactor.release()
 		c.engine.HTTP.Transport.(*http.Transport).CloseIdleConnections()
-	}
-}
-
-// forget takes a namespace away that the server does not want. The connection stays for the others.
-func (c *conn) forget(s *Client) {
-	c.mu.Lock()
-	if c.spaces[s.name] == s {
-		delete(c.spaces, s.name)
-	}
-	var l *link
-	if len(c.spaces) == 0 {
-		c.cancel()
-		l, c.link = c.link, nil
-	}
-	c.mu.Unlock()
-	if l != nil {
-		l.session.Close()
 	}
 }
 
