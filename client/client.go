@@ -198,6 +198,13 @@ func (c *Client) ID() string {
 	return c.id
 }
 
+// connection returns the context of the present connection, or of the last one.
+func (c *Client) connection() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ctx
+}
+
 // Namespace returns the client's namespace.
 func (c *Client) Namespace() string { return c.name }
 
@@ -251,9 +258,11 @@ func withQuery(namespace string, data []byte) string {
 // joining notes that the client waits for the answer to CONNECT. It returns false if it does not want to
 // join any more.
 func (c *Client) joining(l *link) bool {
+	c.conn.mu.Lock()
+	defer c.conn.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.wanted || c.connected && c.link == l {
+	if c.conn.link != l || !c.wanted || c.connected {
 		return false
 	}
 	c.link = l

@@ -153,22 +153,13 @@ func (c *conn) loop() {
 			}
 			return
 		}
-		delay := r.delay(c.attempts - 1)
+		delay, ctx := r.delay(c.attempts-1), c.ctx
 		c.next = time.Now().Add(delay)
 		c.mu.Unlock()
 		for _, s := range spaces {
 			s.fail(err)
 		}
-		pause := time.NewTimer(delay)
-		select {
-		case <-pause.C:
-		case <-c.hurry:
-		case <-c.ctx.Done():
-		}
-		pause.Stop()
-		c.mu.Lock()
-		c.next = time.Time{}
-		c.mu.Unlock()
+		c.pause(ctx, delay)
 	}
 }
 
@@ -268,29 +259,39 @@ func (l *link) Closed(why *engine.CloseError) {
 	spaces := c.spacesLocked()
 	r := &c.o.Reconnection
 	again := len(spaces) > 0 && !r.Off && c.ctx.Err() == nil
+	delay, ctx := r.delay(0), c.ctx
 	if again {
-		c.looping = true
-		delay := r.delay(0)
-		c.next = time.Now().Add(delay)
-		ctx := c.ctx
-		c.work.Go(func() {
-			pause := time.NewTimer(delay)
-			select {
-			case <-pause.C:
-			case <-c.hurry:
-			case <-ctx.Done():
-			}
-			pause.Stop()
-			c.loop()
-		})
+		c.looping, c.next = true, time.Now().Add(delay)
+		c.work.Add(1)
 	}
 	c.mu.Unlock()
-	for _, s := range spaces {
+	for _, s := range spaces { // before they can connect again
 		s.lost(err)
 		if !again {
 			s.giveUp(err)
 		}
 	}
+	if again {
+		go func() {
+			defer c.work.Done()
+			c.pause(ctx, delay)
+			c.loop()
+		}()
+	}
+}
+
+// pause waits before an attempt.
+func (c *conn) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.hurry:
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	c.next = time.Time{}
+	c.mu.Unlock()
 }
 
 // maxHeld is how many bytes of events may wait for handlers before the connection is not read any more.

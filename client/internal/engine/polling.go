@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -56,7 +57,9 @@ func (t *polling) poll() error {
 	if t.s.o.Protocol == eio.V3 {
 		parameters = map[string]string{"b64": "1"}
 	}
-	response, err := t.do(http.MethodGet, parameters, nil)
+	// With a body, net/http does not send the request again by itself when the connection breaks: the server
+	// may have answered it, and does not have these packets any more.
+	response, err := t.do(http.MethodGet, parameters, struct{ io.Reader }{http.NoBody})
 	if err != nil {
 		return err
 	}

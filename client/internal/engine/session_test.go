@@ -261,6 +261,29 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
+// A poll whose answer is lost ends the session: what it carried is gone.
+func TestLostPoll(t *testing.T) {
+	polls := 0
+	lossy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		switch polls++; polls {
+		case 1:
+			io.WriteString(w, `0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000}`)
+		case 2:
+			panic(http.ErrAbortHandler)
+		default:
+			io.WriteString(w, "4later")
+		}
+	}))
+	defer lossy.Close()
+	u, err := url.Parse(lossy.URL + "/socket.io/")
+	must(t, err)
+	_, r, err := dial(t, u, kinds["polling"])
+	must(t, err)
+	if err := <-r.closed; err == nil || err.Reason != engine.TransportError || len(r.messages) > 0 {
+		t.Errorf("closed with %v after %q", err, r.messages)
+	}
+}
+
 // Dial says why it fails.
 func TestRefused(t *testing.T) {
 	u := serve(t, func(o *server.Options) {

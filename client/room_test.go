@@ -1,0 +1,150 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/client"
+	"github.com/parley-go/parley/event"
+	"github.com/parley-go/parley/internal/app"
+)
+
+// serveRooms starts the server of conversations.
+func serveRooms(t *testing.T) *host {
+	t.Helper()
+	c := app.Defaults()
+	c.Data, c.EventsPerSecond, c.BytesPerSecond = "memory", 0, 0
+	s, err := app.Open(c, slog.New(slog.DiscardHandler))
+	must(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	h := &host{url: "http://" + l.Addr().String(), conns: map[net.Conn]bool{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, &app.Ports{Main: tapped{l, h}}) }()
+	t.Cleanup(func() {
+		h.cut(true)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// reader collects what a room delivers, and checks that it is in order, without a gap and nothing twice.
+func reader(t *testing.T, r *client.Room, n int) (texts []string) {
+	t.Helper()
+	last := int64(0)
+	for e, err := range r.Events(t.Context()) {
+		must(t, err)
+		if e.Reset && last > 0 {
+			t.Fatalf("reset after %d", last)
+		}
+		if e.ID == "" {
+			continue
+		}
+		if e.Seq != last+1 || e.Changed {
+			t.Fatalf("%d follows %d, changed: %v", e.Seq, last, e.Changed)
+		}
+		last = e.Seq
+		if texts = append(texts, string(e.Message.Message)); len(texts) == n {
+			break
+		}
+	}
+	return texts
+}
+
+// However often the connections are lost, a room gets each message once, in order, and what is sent is
+// stored once.
+func TestRoom(t *testing.T) {
+	for kind, o := range map[string]client.Options{"websocket": kinds["websocket"], "sse": kinds["sse"], "polling": kinds["polling"], "upgrade": kinds["upgrade"]} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			h := serveRooms(t)
+			const n, cuts = 200, 10
+			writer, err := connect(t, h.url, soon(o)).Room(t.Context(), "r", &client.RoomOptions{UserID: "ann"})
+			must(t, err)
+			defer writer.Close()
+			r, err := connect(t, h.url, soon(o)).Room(t.Context(), "r", &client.RoomOptions{UserID: "bob", Limit: 7})
+			must(t, err)
+			defer r.Close()
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				for i := range n {
+					if i%(n/cuts) == n/cuts/2 {
+						go func() {
+							time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
+							h.cut(false)
+						}()
+					}
+					m, err := writer.Send(t.Context(), map[string]int{"n": i})
+					if err != nil || m.Seq != int64(i+1) {
+						t.Errorf("message %d has the number %d: %v", i, m.Seq, err)
+						return
+					}
+				}
+			}()
+			for i, text := range reader(t, r, n) {
+				if text != fmt.Sprintf(`{"n":%d}`, i) {
+					t.Errorf("message %d is %s", i, text)
+				}
+			}
+			<-sent
+		})
+	}
+}
+
+// A room goes on from a position, with edits, and says when it cannot.
+func TestRoomPosition(t *testing.T) {
+	h := serveRooms(t)
+	c := connect(t, h.url, nil)
+	r, err := c.Room(t.Context(), "r", &client.RoomOptions{UserID: "ann"})
+	must(t, err)
+	var e client.RoomEvent
+	if e, err = r.Next(t.Context()); err != nil || !e.Reset || e.ID != "" || e.Epoch == "" {
+		t.Errorf("an empty room: %+v, %v", e, err)
+	}
+	for i := range 3 {
+		_, err := r.Send(t.Context(), i)
+		must(t, err)
+		e, err = r.Next(t.Context())
+		must(t, err)
+	}
+	r.Close()
+	if _, err := r.Next(t.Context()); err != client.ErrClosed {
+		t.Errorf("after Close: %v", err)
+	}
+	again, err := connect(t, h.url, nil).Room(t.Context(), "r", &client.RoomOptions{UserID: "bob", Epoch: e.Epoch, After: 1})
+	must(t, err)
+	for want := int64(2); want <= 3; want++ {
+		if e, err := again.Next(t.Context()); err != nil || e.Seq != want || e.Reset || e.After != want {
+			t.Errorf("%+v, %v; want %d", e, err, want)
+		}
+	}
+	page, err := again.Before(t.Context(), 3)
+	if err != nil || len(page.Messages) != 2 {
+		t.Errorf("the page before 3: %+v, %v", page, err)
+	}
+	other, err := connect(t, h.url, nil).Room(t.Context(), "r", &client.RoomOptions{UserID: "cat", Epoch: "another", After: 2})
+	must(t, err)
+	if e, err := other.Next(t.Context()); err != nil || !e.Reset || e.Seq != 1 {
+		t.Errorf("with the position of another numbering: %+v, %v", e, err)
+	}
+	var refused *event.Error
+	if _, err := c.Room(t.Context(), "~notes/r", nil); !errors.As(err, &refused) {
+		t.Errorf("a room that is not one: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := again.Next(ctx); err != context.Canceled {
+		t.Errorf("ctx has ended: %v", err)
+	}
+}
