@@ -66,6 +66,7 @@ func (s *Server) forward(o *Options, e *engine.Options) error {
 		Silence:       orDefault(o.PingInterval, 25*time.Second) + orDefault(o.PingTimeout, 20*time.Second) + tunnelGrace,
 		ClientAddress: address, ClientSecure: secure,
 		Sessions: func() int { return s.engine.Sessions() },
+		Release:  func(sid string) { s.engine.Release(sid) },
 		Notices:  s.notices,
 	})
 	e.Foreign = s.peers

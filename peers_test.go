@@ -377,6 +377,46 @@ func TestForwardedGoodbye(t *testing.T) {
 	}
 }
 
+// A server that shuts down gives clients of others their polls back: their sessions go on elsewhere.
+func TestForwardedPollsAreGivenBack(t *testing.T) {
+	for _, revision := range []string{"4", "3"} {
+		all := neighbours(t, 3, func(_ int, o *parley.Options) { o.AllowEIO3 = true })
+		p := dialPolling(t, all[0].url)
+		noop, want := "6", `430[]`
+		if revision == "4" {
+			p.join(all[1])
+			p.post(`420["echo"]`)
+		} else {
+			p = &poller{t, all[0].url + "/socket.io/?EIO=3&transport=polling"}
+			_, rest, _ := strings.Cut(p.get(), "{")
+			var open struct{ SID string }
+			ok(t, json.NewDecoder(strings.NewReader("{"+rest)).Decode(&open))
+			p.url += "&sid=" + open.SID
+			p.post(`11:420["echo"]`)
+			noop, want = "1:6", `5:430[]`
+		}
+		for got := ""; !strings.HasSuffix(got, want); {
+			got = p.get()
+		}
+		before := all[0].Stats().ForwardsAccepted
+		polled := make(chan string, 1)
+		go func() { polled <- p.at(all[1]).get() }()
+		eventually(t, "poll", func() bool { return all[0].Stats().ForwardsAccepted > before })
+		ok(t, all[1].Shutdown(p.t.Context()))
+		if got := await(t, "poll", polled); got != noop {
+			t.Errorf("got %q, want %q", got, noop)
+		}
+		if revision == "4" {
+			p.at(all[2]).post(`420["echo"]`)
+		} else {
+			p.at(all[2]).post(`11:420["echo"]`)
+		}
+		if got := p.at(all[2]).get(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // The owner sees the client, not the server in between.
 func TestForwardedClient(t *testing.T) {
 	var mu sync.Mutex

@@ -72,7 +72,10 @@ func New(o *Options) (*Server, error) {
 		return nil, err
 	}
 	if s.engine, err = engine.NewServer(eo); err != nil {
-		return nil, errors.Join(err, s.peers.Close(context.Background()))
+		return nil, err
+	}
+	if s.peers != nil {
+		s.peers.Start()
 	}
 	s.main = s.Of("/")
 	return s, nil
@@ -116,7 +119,7 @@ func (s *Server) Of(name string) *Namespace {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
-	servers := []*http.Server{s.httpServer, s.peerServer}
+	hs, ps := s.httpServer, s.peerServer
 	all := make([]*Namespace, 0, len(s.namespaces))
 	for _, n := range s.namespaces {
 		all = append(all, n)
@@ -134,27 +137,31 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	err := s.engine.Shutdown(ctx)
-	if perr := s.peers.Close(ctx); err == nil {
-		err = perr
-	}
-	for _, hs := range servers {
-		if hs == nil {
-			continue
-		}
-		if herr := hs.Shutdown(ctx); err == nil {
-			err = herr
+	note := func(other error) {
+		if err == nil {
+			err = other
 		}
 	}
-	if werr := s.work.wait(ctx); err == nil {
-		err = werr
-	}
+	// No client may come to this server any more while requests of other servers' sessions end.
+	ended := make(chan error, 1)
+	go func() { ended <- shutdown(ctx, hs) }()
+	note(s.peers.Close(ctx))
+	note(<-ended)
+	note(shutdown(ctx, ps))
+	note(s.work.wait(ctx))
 	s.workers.close()
 	if c := s.opts.Cluster; c != nil {
-		if cerr := c.Close(); err == nil {
-			err = cerr
-		}
+		note(c.Close())
 	}
 	return err
+}
+
+// shutdown shuts an http.Server down, unless it is nil.
+func shutdown(ctx context.Context, hs *http.Server) error {
+	if hs == nil {
+		return nil
+	}
+	return hs.Shutdown(ctx)
 }
 
 // Close ends the server at once; see Shutdown.

@@ -35,3 +35,18 @@ func unknownSession(why string) *requestError {
 	e.message += ": " + why
 	return &e
 }
+
+// Release answers the waiting poll of a session, if there is one, so that the client makes another one.
+func (s *Server) Release(sid string) {
+	s.mu.Lock()
+	session := s.sessions[sid]
+	s.mu.Unlock()
+	if session == nil {
+		return
+	}
+	session.mu.Lock()
+	defer session.mu.Unlock()
+	if p, ok := session.transport.(*polling); ok {
+		p.wakeLocked()
+	}
+}

@@ -40,7 +40,7 @@ func (p *Peers) Serve(w http.ResponseWriter, r *http.Request, sid string, upgrad
 	case upgrade:
 		served, why = p.tunnel(w, r, o, node)
 	default:
-		served, why = p.forward(w, r, o, node)
+		served, why = p.forward(w, r, o, node, sid)
 		p.end()
 	}
 	if why != "" {
@@ -53,12 +53,14 @@ func (p *Peers) Serve(w http.ResponseWriter, r *http.Request, sid string, upgrad
 const routeByTag = "let the proxy in front choose the server by the end of the parameter sid (docs/proxies.md), or let clients begin with WebSocket"
 
 // forward passes an ordinary request on, and its answer back.
-func (p *Peers) forward(w http.ResponseWriter, r *http.Request, o *owner, node adapter.Node) (served bool, why string) {
+func (p *Peers) forward(w http.ResponseWriter, r *http.Request, o *owner, node adapter.Node, sid string) (served bool, why string) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(p.closing, cancel)()
 	body := &clientBody{r: r.Body}
+	answered := p.wait(r, await{node.ID, sid})
 	resp, err := p.ask(ctx, r, o, node, false, body, p.transport.RoundTrip)
+	answered()
 	switch {
 	case err != nil && body.failed.Load(): // the client has sent only a part of it
 		w.WriteHeader(http.StatusBadRequest)

@@ -520,6 +520,38 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// Waiting requests are given back before Close cuts what remains.
+func TestGiveBack(t *testing.T) {
+	released := make(chan struct{})
+	p := connect(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method == "GET" {
+			<-released
+		}
+	}, nil)
+	times := 0
+	p.fleet.asked = func(to adapter.NodeID, sids string) error {
+		if times++; to != p.node.ID || sids != p.sid+"\n" {
+			t.Errorf("asked %s about %q", to, sids)
+		}
+		if times == 3 { // an answer may be late
+			close(released)
+		}
+		return nil
+	}
+	done := make(chan answer, 1)
+	go func() { done <- p.do(p.request("GET", "")) }()
+	eventually(t, "request", func() bool { return p.owner.Stats().Accepted.Load() == 1 })
+	if err := p.front.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if a := await(t, "answer", done); a.status != 200 {
+		t.Errorf("%d %q", a.status, a.body)
+	}
+	if times < 3 {
+		t.Errorf("asked %d times", times)
+	}
+}
+
 // A server that has left is still tried for a while: perhaps only the bus is down.
 func TestServerThatLeft(t *testing.T) {
 	p := connect(t, echo, nil)

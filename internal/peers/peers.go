@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,13 @@ import (
 type Cluster interface {
 	Self() adapter.Node
 	Observe(func(adapter.Event)) (stop func())
+	Serve(subject string, f func(from adapter.Node, question []byte, reply func(answer []byte)))
+	Ask(ctx context.Context, to adapter.NodeID, subject string, question []byte) (answer []byte, err error)
 }
+
+// release is the subject of questions that ask a server to answer the waiting polls of sessions, one in
+// each line.
+const release = "peers/release"
 
 // Options configures Peers. All fields are needed, except where they say so.
 type Options struct {
@@ -33,6 +40,7 @@ type Options struct {
 	ClientAddress func(*http.Request) string
 	ClientSecure  func(*http.Request) bool // whether the client uses TLS
 	Sessions      func() int               // how many this server has
+	Release       func(sid string)         // answers the waiting poll of a session of this server; must not block
 	Notices       *notice.Board
 }
 
@@ -45,6 +53,10 @@ const (
 	// http.Servers usually have, because a request may be lost on a connection that is being closed.
 	idleTimeout = 30 * time.Second
 	maxIdle     = 256 // such connections to one server
+	// handBack is how long Close waits until clients have their polls back, and releaseEvery how often it
+	// asks for that.
+	handBack     = 2 * time.Second
+	releaseEvery = 50 * time.Millisecond
 )
 
 // Peers passes requests on to other servers, and accepts theirs. It is safe for concurrent use.
@@ -61,10 +73,17 @@ type Peers struct {
 	closing   context.Context
 	close     context.CancelFunc
 
-	mu     sync.Mutex
-	owners map[string]*owner // other servers by their tags
-	active int               // requests and tunnels
-	idle   chan struct{}     // closed when there are none and the Peers is closed
+	mu      sync.Mutex
+	owners  map[string]*owner       // other servers by their tags
+	active  int                     // requests and tunnels
+	waiting map[*http.Request]await // requests without an answer yet
+	idle    chan struct{}           // closed when active is 0 and the Peers is closed
+}
+
+// await says whose answer a request waits for.
+type await struct {
+	server adapter.NodeID
+	sid    string
 }
 
 // Stats has live counters.
@@ -83,9 +102,9 @@ type owner struct {
 	offset atomic.Pointer[time.Duration] // of its clock from ours; nil: not known yet
 }
 
-// New returns a Peers. Close it when all sessions have ended.
+// New returns a Peers, which Start starts. Close it when all sessions have ended.
 func New(o Options) *Peers {
-	p := &Peers{opts: o, self: o.Cluster.Self(), began: time.Now(), owners: map[string]*owner{}, idle: make(chan struct{})}
+	p := &Peers{opts: o, self: o.Cluster.Self(), began: time.Now(), owners: map[string]*owner{}, waiting: map[*http.Request]await{}, idle: make(chan struct{})}
 	p.lastNonce.Store(randomNonce())
 	p.closing, p.close = context.WithCancel(context.Background())
 	// A server that vanishes is noticed before its clients give it up, after 45 s.
@@ -97,8 +116,18 @@ func New(o Options) *Peers {
 		IdleConnTimeout:       idleTimeout,
 		ExpectContinueTimeout: dialTimeout, // see outgoing
 	}
-	p.unobserve = o.Cluster.Observe(p.observe)
 	return p
+}
+
+// Start makes p listen to the cluster. Call it once, before anything else.
+func (p *Peers) Start() {
+	p.unobserve = p.opts.Cluster.Observe(p.observe)
+	p.opts.Cluster.Serve(release, func(_ adapter.Node, question []byte, reply func([]byte)) {
+		for sid := range strings.Lines(string(question)) {
+			p.opts.Release(strings.TrimSuffix(sid, "\n"))
+		}
+		reply(nil)
+	})
 }
 
 // Stats returns the live counters.
@@ -166,12 +195,54 @@ func (p *Peers) checkIdleLocked() {
 	}
 }
 
-// Close ends everything that is passed on, and waits for that until ctx ends. It passes nothing on any
-// more. The Handler goes on. A nil Peers has nothing to close.
+// wait notes that a request waits for an answer, until it has ended.
+func (p *Peers) wait(r *http.Request, w await) (ended func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting[r] = w
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.waiting, r)
+	}
+}
+
+// giveBack lets the other servers answer waiting polls. Else a poll would have to be cut, and with it its
+// session.
+func (p *Peers) giveBack(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, handBack)
+	defer cancel()
+	for {
+		polls := map[adapter.NodeID][]byte{}
+		p.mu.Lock()
+		for _, w := range p.waiting {
+			polls[w.server] = append(append(polls[w.server], w.sid...), '\n')
+		}
+		p.mu.Unlock()
+		asked := false
+		for server, sids := range polls {
+			_, err := p.opts.Cluster.Ask(ctx, server, release, sids)
+			asked = asked || err == nil
+		}
+		if !asked {
+			return
+		}
+		select {
+		case <-time.After(releaseEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Close lets clients have their waiting polls back, which takes up to 2 s. Then it ends everything that
+// is passed on, and waits for that until ctx ends. It passes nothing on any more. The Handler goes on. A
+// nil Peers has nothing to close.
 func (p *Peers) Close(ctx context.Context) error {
 	if p == nil {
 		return nil
 	}
+	p.giveBack(ctx)
 	p.unobserve()
 	p.mu.Lock()
 	p.close()

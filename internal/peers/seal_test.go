@@ -22,6 +22,7 @@ const secret = "the secret of a cluster"
 type fleet struct {
 	self     adapter.Node
 	observer func(adapter.Event)
+	asked    func(to adapter.NodeID, sids string) error
 }
 
 func (f *fleet) Self() adapter.Node { return f.self }
@@ -29,6 +30,15 @@ func (f *fleet) Self() adapter.Node { return f.self }
 func (f *fleet) Observe(observer func(adapter.Event)) (stop func()) {
 	f.observer = observer
 	return func() {}
+}
+
+func (f *fleet) Serve(string, func(adapter.Node, []byte, func([]byte))) {}
+
+func (f *fleet) Ask(_ context.Context, to adapter.NodeID, _ string, sids []byte) ([]byte, error) {
+	if f.asked == nil {
+		return nil, adapter.ErrNoNode
+	}
+	return nil, f.asked(to, string(sids))
 }
 
 // meet tells of another server.
@@ -57,6 +67,7 @@ func newPeers(t testing.TB, name string, change func(*peers.Options)) (*peers.Pe
 		change(&o)
 	}
 	p := peers.New(o)
+	p.Start()
 	t.Cleanup(func() {
 		if err := p.Close(context.Background()); err != nil {
 			t.Errorf("Close: %v", err)
