@@ -120,7 +120,6 @@ func New(bus Bus, o *Options) (*Native, error) {
 	for _, topic := range []string{"c", "n/" + n.self.ID.String(), "s/" + n.self.Tag} {
 		n.listening = append(n.listening, bus.Listen(topic, n.receive))
 	}
-	n.fences.listen(n)
 	go n.live()
 	return n, nil
 }

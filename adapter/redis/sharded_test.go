@@ -1,13 +1,18 @@
 package redis_test
 
 import (
+	"context"
+	"crypto/tls"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/adapter/adaptertest"
 	"github.com/parley-go/parley/adapter/redis/redistest"
+	"github.com/parley-go/parley/internal/proxytest"
 )
 
 func TestShardedBus(t *testing.T) {
@@ -26,4 +31,22 @@ func TestShardedBus(t *testing.T) {
 func TestShardedCluster(t *testing.T) {
 	c := redistest.StartCluster(t, 3, false)
 	runCluster(t, rueidis.ClientOption{InitAddress: c.Addrs()}, true)
+}
+
+// A lane notices by itself that it hears nothing, although its connection looks healthy. This takes seconds,
+// as the probe does.
+func TestDeafLane(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, 3, false)
+	proxy := proxytest.New(t)
+	b := connectTo(t, rueidis.ClientOption{InitAddress: c.Addrs(), ConnWriteTimeout: time.Hour, DialCtxFn: func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+		return proxy.Dial(ctx, d, addr)
+	}})
+	hears(t, b, b, "before")
+	seen := watch(b)
+	proxy.Swallow(true)
+	adaptertest.Eventually(t, "Down", seen.saw(adapter.Down))
+	proxy.Swallow(false)
+	adaptertest.Eventually(t, "Up", seen.saw(adapter.Up))
+	hears(t, b, b, "after")
 }

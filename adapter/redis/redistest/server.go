@@ -26,6 +26,9 @@ type Server struct {
 	cmd   *exec.Cmd
 }
 
+// TLS is an argument of Start: the server speaks TLS.
+const TLS = "--with-tls"
+
 // Start starts a server on a free port of the loopback interface. args are further arguments.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
@@ -68,13 +71,15 @@ func port(addr string) string {
 
 // run starts the process and waits until it answers.
 func (s *Server) run() error {
-	args := []string{"--port", port(s.Addr), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir}
-	if len(s.args) > 0 && !strings.HasPrefix(s.args[0], "-") { // a file of settings comes first
-		args = slices.Insert(args, 0, s.args[0])
-		args = append(args, s.args[1:]...)
-	} else {
-		args = append(args, s.args...)
+	args, ports := slices.Clone(s.args), []string{"--port", port(s.Addr)}
+	if i := slices.Index(args, TLS); i >= 0 {
+		args, ports = slices.Delete(args, i, i+1), []string{"--port", "0", "--tls-port", port(s.Addr)}
 	}
+	common := append(ports, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir)
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") { // a file of settings comes first
+		common, args = append(args[:1:1], common...), args[1:]
+	}
+	args = append(common, args...)
 	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.SysProcAttr = parentDeath()
 	out, err := s.cmd.StdoutPipe()
