@@ -27,6 +27,7 @@ const clusters = {
   ...soak({}, {
     'classic, 8.0 and ioredis': { nodes: [middle, { ...middle, ...io }] },
     'classic, 7.2 and ioredis': { ...specific, nodes: [old, { ...old, ...io }] },
+    'classic, Redis Cluster': { nodes: [{}, io], ...spread },
     'sharded, dynamic, ioredis': sharded('dynamic', { nodes: [io, io] }),
     'sharded, dynamic-private, ioredis': sharded('dynamic-private', { nodes: [{}, io] }),
     'sharded, static': sharded('static', { nodes: [{}, io] }),

@@ -16,10 +16,11 @@ import (
 )
 
 // It takes seconds, because a Redis Cluster takes seconds to form.
-func TestShardedOnRedisCluster(t *testing.T) {
+func TestRedisCluster(t *testing.T) {
 	redis := redistest.StartCluster(t, 3, false)
 	// What is sent to different rooms does not keep its order here if they have channels of their own.
 	runSuite(t, nodewire.Sharded, map[string]*nodewire.Options{"static": {Mode: nodewire.Static}}, redis.Addrs()...)
+	runSuite(t, nodewire.Classic, map[string]*nodewire.Options{"classic": {}}, redis.Addrs()...)
 	t.Run("rooms", func(t *testing.T) { roomsInSlots(t, redis) })
 }
 

@@ -329,18 +329,19 @@ func (b *Conn) Close() error {
 
 // Subscribers returns how many clients of Redis have subscribed to each of some channels, patterns apart.
 func (b *Conn) Subscribers(ctx context.Context, channels ...string) (map[string]int64, error) {
-	if !b.opts.Sharded {
-		return b.client.Do(ctx, b.client.B().PubsubNumsub().Channel(channels...).Build()).AsIntMap()
-	}
-	// Only the server that has the channel's slot knows.
+	// In a Redis Cluster, each server knows those that are connected to it, or whose channel's slot it has.
 	sum := map[string]int64{}
 	for _, node := range b.client.Nodes() {
-		for _, channel := range channels {
-			counts, err := node.Do(ctx, node.B().PubsubShardnumsub().Channel(channel).Build()).AsIntMap()
-			if err != nil {
-				return nil, err
-			}
-			sum[channel] += counts[channel]
+		command := node.B().PubsubNumsub().Channel(channels...).Build()
+		if b.opts.Sharded {
+			command = node.B().PubsubShardnumsub().Channel(channels...).Build()
+		}
+		counts, err := node.Do(ctx, command).AsIntMap()
+		if err != nil {
+			return nil, err
+		}
+		for channel, n := range counts {
+			sum[channel] += n
 		}
 	}
 	return sum, nil

@@ -164,6 +164,10 @@ func (b *Conn) hear(again bool) (connected bool, err error) {
 			}
 		},
 	})
+	if b.client.Mode() == rueidis.ClientModeCluster && !b.opts.Sharded {
+		// A command with a key makes it a connection to a master. Servers on Node.js count only clients of masters.
+		conn.Do(context.Background(), conn.B().Exists().Key("parley").Build())
+	}
 	b.mu.Lock()
 	b.deaf = conn.Close
 	b.dirty = nil
