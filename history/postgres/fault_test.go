@@ -168,7 +168,6 @@ func TestServerCrash(t *testing.T) {
 			}
 		})
 	}
-	go func() { group.Wait() }()
 	for crash := range 2 {
 		for count(t, s) < (crash+1)*senders*each/3 {
 			time.Sleep(time.Millisecond)
@@ -183,9 +182,11 @@ func TestServerCrash(t *testing.T) {
 			t.Fatalf("without a server: %v", err)
 		}
 	}
+	if err := s.Fault(); !errors.Is(err, history.ErrUnavailable) {
+		t.Errorf("without a server: %v", err)
+	}
 	server.Restart(t)
-	for lines.count("can be used again") == 0 {
-		s.Heads(t.Context(), nil)
+	for s.Fault() != nil { // it notices by itself
 	}
 	if down, up := lines.count("cannot be used"), lines.count("can be used again"); down != up {
 		t.Errorf("%d and %d lines", down, up)

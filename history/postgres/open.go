@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/internal/pruning"
 	"github.com/parley-go/parley/internal/turns"
 )
@@ -232,6 +233,22 @@ func (s *Store) begin() bool {
 		s.calls.Add(1)
 	}
 	return !s.closed
+}
+
+// Fault returns why the database cannot be used at the moment, with the code of [history.ErrUnavailable], and
+// nil if it can. It asks the database only if that could not be used the last time.
+func (s *Store) Fault() error {
+	if !s.down.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := s.pool.Ping(ctx)
+	s.met(err)
+	if err != nil {
+		return history.ErrUnavailable.Wrap("reach the database", err)
+	}
+	return nil
 }
 
 // met notes whether the database could be used, and logs when that changes.

@@ -101,7 +101,7 @@ func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, lim
 		args = append(args, value)
 		return fmt.Sprint("$", len(args))
 	}
-	key, compare, direction, where, byStatus := "last_at", "<", " DESC", "user_id IS NOT NULL", true
+	key, compare, direction, where, byStatus := "listed_at", "<", " DESC", "user_id IS NOT NULL", true
 	switch {
 	case q.Sort == history.ByCreated:
 		key = ""

@@ -151,7 +151,6 @@ func (t *tx) lock(ctx context.Context, people, make, others []string) error {
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	b.Queue("SELECT pg_advisory_xact_lock_shared($1)", gateLock)
-	b.Queue("SELECT followed FROM parley.counters").QueryRow(func(row pgx.Row) error { return row.Scan(&t.followed) })
 	if len(people) > 0 {
 		t.queuePeople(&b, people)
 		if err := t.send(ctx, &b); err != nil {
@@ -227,7 +226,7 @@ const (
 
 	// lockQuery locks in the order of room_id, whatever the plan: the locks are taken after the sorting.
 	lockQuery = `SELECT room_id, id, head, floor, last_at, coalesce(user_id, ''), coalesce(operator_id, ''), coalesce(status, ''),
-		coalesce(closed_at, 0), coalesce(waiting_at, 0), merged FROM parley.rooms WHERE room_id = ANY($1) ORDER BY room_id FOR NO KEY UPDATE`
+		coalesce(closed_at, 0), coalesce(waiting_at, 0), merged, (SELECT followed FROM parley.counters) FROM parley.rooms WHERE room_id = ANY($1) ORDER BY room_id FOR NO KEY UPDATE`
 )
 
 // queueRooms makes, locks and reads rooms.
@@ -252,7 +251,7 @@ func (t *tx) queueRooms(b *pgx.Batch, make, others []string) {
 			var c conversation
 			var name string
 			if err := rows.Scan(&name, &r.id, &r.head, &r.floor, &r.lastAt,
-				&c.userID, &c.operatorID, &c.status, &c.closedAt, &c.waitingAt, &r.merged); err != nil {
+				&c.userID, &c.operatorID, &c.status, &c.closedAt, &c.waitingAt, &r.merged, &t.followed); err != nil {
 				return err
 			}
 			if c.userID != "" {
@@ -336,7 +335,7 @@ const (
 	countQuery = `WITH c AS (UPDATE parley.counters SET change = change + $1, position = position + $2
 			RETURNING change - $1 AS base, position),
 		l AS (INSERT INTO parley.changelog SELECT position, base, $3 FROM c WHERE $2 > 0)
-		UPDATE parley.rooms r SET head = x.head, floor = x.floor, last_at = x.last_at, user_id = x.u, operator_id = nullif(x.o, ''), status = x.status,
+		UPDATE parley.rooms r SET head = x.head, floor = x.floor, last_at = x.last_at, listed_at = x.last_at, user_id = x.u, operator_id = nullif(x.o, ''), status = x.status,
 			closed_at = nullif(x.closed, 0), waiting_at = nullif(x.waiting, 0), merged = x.merged,
 			change = CASE WHEN x.change > 0 THEN c.base + x.change ELSE r.change END
 		FROM c, unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[],
