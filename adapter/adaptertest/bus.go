@@ -27,7 +27,7 @@ type Network struct {
 func RunBus(t *testing.T, start func(t *testing.T) Network) {
 	for name, run := range map[string]func(*testing.T, Network){
 		"Arrives": busArrives, "Order": busOrder, "Active": busActive, "Close": busClose, "Topics": busTopics,
-		"Sizes": busSizes, "Many": busMany, "Cut": busCut, "Closed": busClosed,
+		"Same": busSame, "Sizes": busSizes, "Many": busMany, "Cut": busCut, "Closed": busClosed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := start(t)
@@ -229,6 +229,20 @@ func busTopics(t *testing.T, n Network) {
 		if got := e.all(); len(got) != 1 {
 			t.Errorf("%q heard %q", names[i], got)
 		}
+	}
+}
+
+// Messages may be equal.
+func busSame(t *testing.T, n Network) {
+	a, b := n.Connect(), n.Connect()
+	e, _ := listen(t, b, "topic")
+	for range 100 {
+		publish(t, a, "topic", "the same")
+	}
+	publish(t, a, "topic", "end")
+	Eventually(t, "the end", e.has("end"))
+	if n := len(e.all()); n != 101 {
+		t.Errorf("%d of 101 messages arrived", n)
 	}
 }
 

@@ -121,6 +121,14 @@ func (c *Core[T]) Activate(added []T) (complete bool) {
 	return len(c.dirty) == 0
 }
 
+// Listens reports whether somebody listens to a topic.
+func (c *Core[T]) Listens(to T) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.topics[to]
+	return t != nil && len(t.listeners) > 0
+}
+
 // Deliver passes a message to those who listen to a topic. They may keep data. The result says whether
 // there are any.
 func (c *Core[T]) Deliver(to T, name string, data []byte) bool {

@@ -1,0 +1,5 @@
+package postgres
+
+import "time"
+
+func (b *Bus) CleanAt(now time.Time) { b.cleanAt(now) }
