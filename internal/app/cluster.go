@@ -11,11 +11,14 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/nats"
 	"github.com/parley-go/parley/adapter/redis"
+	"github.com/parley-go/parley/adapter/redis/nodewire"
 )
 
 // An engine carries messages between the servers of a cluster.
 type engine struct {
+	name    string
 	schemes []string // of the URLs that name it
 	example string
 	check   func(url string) error
@@ -24,7 +27,7 @@ type engine struct {
 
 // engines is what the setting cluster can name.
 var engines = []engine{
-	{schemes: []string{"redis", "rediss"}, example: "redis://10.0.0.5:6379",
+	{name: "Redis", schemes: []string{"redis", "rediss"}, example: "redis://10.0.0.5:6379",
 		check: func(url string) error { _, err := rueidis.ParseURL(url); return err },
 		open: func(url string, log *slog.Logger) (adapter.Bus, error) {
 			o, err := rueidis.ParseURL(url)
@@ -32,6 +35,18 @@ var engines = []engine{
 				return nil, err
 			}
 			return redis.New(o, &redis.Options{Logger: log})
+		}},
+	{name: "NATS", schemes: []string{"nats", "tls"}, example: "nats://10.0.0.5:4222",
+		check: func(urls string) error {
+			for one := range strings.SplitSeq(urls, ",") {
+				if u, err := url.Parse(one); err != nil || u.Host == "" {
+					return errNotAllowed
+				}
+			}
+			return nil
+		},
+		open: func(url string, log *slog.Logger) (adapter.Bus, error) {
+			return nats.New(url, &nats.Options{Logger: log})
 		}},
 }
 
@@ -63,13 +78,20 @@ func clusterURL(to *string) value {
 	return v
 }
 
-// withoutPassword returns what may be shown of a URL.
+// withoutPassword returns what may be shown of a URL, or of several with commas between them.
 func withoutPassword(s string) string {
+	if strings.Count(s, "://") > 1 {
+		parts := strings.Split(s, ",")
+		for i, part := range parts {
+			parts[i] = withoutPassword(part)
+		}
+		return strings.Join(parts, ",")
+	}
 	u, err := url.Parse(s)
 	if err != nil {
 		return hidden(s)
 	}
-	if _, has := u.User.Password(); !has && u.User != nil && u.Scheme == "nats" {
+	if _, has := u.User.Password(); !has && u.User != nil && (u.Scheme == "nats" || u.Scheme == "tls") {
 		u.User = url.User("xxxxx") // it is a token
 	}
 	query := u.Query()
@@ -104,9 +126,12 @@ func internalAddress(to *string) value {
 
 // Values of cluster-wire.
 const (
-	wireNative = "native"
-	wireRedis  = "redis-adapter"
+	wireNative  = "native"
+	wireRedis   = "redis-adapter"
+	wireSharded = "redis-adapter-sharded"
 )
+
+const interestAll, interestRooms = string(nodewire.Everything), string(nodewire.Rooms)
 
 // sharedStore says what to do without a store for all servers.
 const sharedStore = "set data to the URL of a PostgreSQL database, such as postgres://parley@10.0.0.6/parley"
@@ -115,7 +140,7 @@ const sharedStore = "set data to the URL of a PostgreSQL database, such as postg
 func (c *Config) checkCluster() error {
 	if c.Cluster == "" {
 		for name, given := range map[string]bool{
-			"cluster-name": c.ClusterName != "", "cluster-addr": c.ClusterAddr != "", "cluster-wire": c.ClusterWire != wireNative,
+			"cluster-name": c.ClusterName != "", "cluster-addr": c.ClusterAddr != "", "cluster-wire": c.ClusterWire != wireNative, "cluster-interest": c.ClusterInterest != interestAll,
 			"cluster-secret": c.ClusterSecret != "", "cluster-secret-file": c.ClusterSecretFile != "",
 		} {
 			if given {
@@ -133,7 +158,9 @@ func (c *Config) checkCluster() error {
 		return errors.New("cluster-addr, cluster-secret: with this cluster-wire, servers pass nothing on to each other, and the proxy in front needs sticky sessions")
 	case c.ClusterSecret != "" && c.ClusterSecretFile != "":
 		return errors.New("cluster-secret and cluster-secret-file exclude each other")
-	case c.ClusterWire != wireNative && engineOf(c.Cluster).schemes[0] != "redis":
+	case c.ClusterInterest != interestAll && c.ClusterWire != wireRedis:
+		return fmt.Errorf("cluster-interest: only cluster-wire %s leaves a choice", wireRedis)
+	case c.ClusterWire != wireNative && engineOf(c.Cluster).name != "Redis":
 		return fmt.Errorf("cluster-wire: servers on Node.js with this adapter are reached through Redis: set cluster to a URL such as %s", engines[0].example)
 	}
 	return nil

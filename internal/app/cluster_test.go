@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	natsd "github.com/nats-io/nats-server/v2/server"
 
 	"github.com/parley-go/parley/adapter/redis/redistest"
 	"github.com/parley-go/parley/history"
@@ -73,13 +76,39 @@ func TestNode(t *testing.T) {
 	waitFor(t, "that it has left", func() bool { return metrics(t, a.url)["parley_cluster_peers"].value(t, "") == 0 })
 }
 
-// A message that is sent to one server is live at another one at once, and what is typed too.
+// engines start what connects servers, and return its URL.
+var engines = map[string]func(*testing.T) string{
+	"Redis": func(t *testing.T) string { return "redis://" + redistest.Start(t).Addr },
+	"NATS": func(t *testing.T) string {
+		s, err := natsd.NewServer(&natsd.Options{Host: "127.0.0.1", Port: natsd.RANDOM_PORT, NoSigs: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		t.Cleanup(func() {
+			s.Shutdown()
+			s.WaitForShutdown()
+		})
+		if !s.ReadyForConnections(time.Minute) {
+			t.Fatal("the engine does not start")
+		}
+		return s.ClientURL()
+	},
+}
+
+// Over each engine, a message that is sent to one server is live at another one at once, and so is what is
+// not stored.
 func TestConversationOverNodes(t *testing.T) {
-	engine := redistest.Start(t)
+	for name, engine := range engines {
+		t.Run(name, func(t *testing.T) { converse(t, engine(t)) })
+	}
+}
+
+func converse(t *testing.T, engine string) {
 	store := sharedMemory{history.NewMemory()}
 	var nodes []*instance
 	for _, name := range []string{"a", "b"} {
-		nodes = append(nodes, startOn(t, nodeConfig("redis://"+engine.Addr, name), store))
+		nodes = append(nodes, startOn(t, nodeConfig(engine, name), store))
 	}
 	ann, bob := nodes[0].dial(t), nodes[1].dial(t)
 	join(t, ann, object{"roomId": "r", "userId": "ann"})

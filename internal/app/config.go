@@ -26,13 +26,14 @@ import (
 // Config holds all settings. settings describes each field. The zero value is not usable; Defaults
 // returns a usable one.
 type Config struct {
-	Addr        string
-	Data        string
-	StateDir    string
-	Cluster     string
-	ClusterName string
-	ClusterAddr string
-	ClusterWire string
+	Addr            string
+	Data            string
+	StateDir        string
+	Cluster         string
+	ClusterName     string
+	ClusterAddr     string
+	ClusterWire     string
+	ClusterInterest string
 
 	ClusterSecret     string
 	ClusterSecretFile string

@@ -115,8 +115,8 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "date", file: `addr = 2020-01-01`, want: "addr: want a string"},
 		{name: "not TOML", file: `addr`, want: `parley.toml: want TOML, such as data = "/var/lib/parley": toml: `},
 		{name: "flag", flags: map[string]string{"shutdown-timeout": "1h"}, want: `--shutdown-timeout: "1h" is not allowed: want a duration such as 25s or 1m30s, from 1ms to 5m`},
-		{name: "engine", flags: map[string]string{"cluster": "kafka://very-secret@host"}, want: "--cluster: want a URL such as redis://10.0.0.5:6379"},
-		{name: "bad URL", flags: map[string]string{"cluster": "redis://:very-secret@host:63 79"}, want: "--cluster: want a URL such as redis://10.0.0.5:6379"},
+		{name: "engine", flags: map[string]string{"cluster": "kafka://very-secret@host"}, want: "--cluster: want a URL such as redis://10.0.0.5:6379 or nats://10.0.0.5:4222"},
+		{name: "bad URL", flags: map[string]string{"cluster": "redis://:very-secret@host:63 79"}, want: "--cluster: want a URL such as redis://10.0.0.5:6379 or nats://10.0.0.5:4222"},
 		{name: "cluster with a directory", flags: map[string]string{"cluster": "redis://:very-secret@host"}, want: `cluster: the servers of a cluster need a store that all of them use, and the directory "parley-data" is this server's alone: set data to`},
 		{name: "cluster in memory", flags: map[string]string{"cluster": "redis://:very-secret@host", "data": "memory"}, want: "would keep messages in its own memory: set data to"},
 		{name: "secret without a cluster", flags: map[string]string{"cluster-secret": "very-secret-very-secret-very-secret"}, want: "cluster-secret: there is no cluster"},
@@ -125,6 +125,8 @@ func TestConfigErrorsNameTheCulprit(t *testing.T) {
 		{name: "secret with Node.js", flags: map[string]string{"cluster": "redis://h", "data": "postgres://h/d", "cluster-wire": "redis-adapter", "cluster-addr": ":1"}, want: "sticky sessions"},
 		{name: "name of a server", flags: map[string]string{"cluster-name": "a b"}, want: `--cluster-name: "a b" is not allowed: want a name`},
 		{name: "name without a cluster", flags: map[string]string{"cluster-name": "a"}, want: "cluster-name: there is no cluster"},
+		{name: "Node.js over NATS", flags: map[string]string{"cluster": "nats://very-secret@h", "data": "postgres://h/d", "cluster-wire": "redis-adapter-sharded"}, want: "cluster-wire: servers on Node.js with this adapter are reached through Redis"},
+		{name: "interest", flags: map[string]string{"cluster": "redis://h", "data": "postgres://h/d", "cluster-interest": "rooms"}, want: "cluster-interest: only cluster-wire redis-adapter"},
 		{name: "wire without a cluster", flags: map[string]string{"cluster-wire": "redis-adapter"}, want: "cluster-wire: there is no cluster"},
 		{name: "no address", flags: map[string]string{"addr": "localhost"}, want: "--addr"},
 		{name: "no socket", flags: map[string]string{"addr": "unix:"}, want: "or unix:/run/parley.sock"},
@@ -266,6 +268,25 @@ func TestConfigCheckDecidesAsServe(t *testing.T) {
 		code, _, stderr := command(nil, append([]string{"serve"}, args...)...)
 		if code != test.code || code != 0 && stderr != said {
 			t.Errorf("%s: serve: exit code %d, %q; config check says %q", test.name, code, stderr, said)
+		}
+	}
+}
+
+// What lists of settings show of URLs has neither passwords nor tokens.
+func TestURLsWithoutPasswords(t *testing.T) {
+	for url, want := range map[string]string{
+		"redis://10.0.0.5:6379/3":                          "redis://10.0.0.5:6379/3",
+		"redis://parley:very-secret@h":                     "redis://parley:xxxxx@h",
+		"redis://:very-secret@h":                           "redis://:xxxxx@h",
+		"nats://very-secret@h:4222":                        "nats://xxxxx@h:4222",
+		"nats://a:very-secret@h1,tls://very-secret@h2":     "nats://a:xxxxx@h1,tls://xxxxx@h2",
+		"postgres://parley@h/d?password=very-secret":       "postgres://parley@h/d?password=xxxxx",
+		"postgres://parley:very-secret@h1:5432,h2:5433/d":  "postgres://parley:xxxxx@h1:5432,h2:5433/d",
+		"redis://:very-secret@h:63 79":                     "…",
+		"postgres://parley:very-secret@h/d?sslmode=verify": "postgres://parley:xxxxx@h/d?sslmode=verify",
+	} {
+		if got := app.WithoutPassword(url); got != want {
+			t.Errorf("%s is shown as %s, want %s", url, got, want)
 		}
 	}
 }

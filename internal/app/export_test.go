@@ -24,6 +24,8 @@ import (
 // NewServer is Open with a store that the test provides.
 var NewServer = newServer
 
+var WithoutPassword = withoutPassword
+
 // ExemptNobody makes the limit of TCP connections apply to all addresses. Call it before Serve.
 func ExemptNobody(s *Server) { s.crowd.exempt = nil }
 

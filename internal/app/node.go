@@ -66,16 +66,25 @@ func openNode(c *Config, store history.Store, log *slog.Logger) (_ *node, err er
 		return nil, err
 	}
 	n.wire = lasting{n.native}
-	if c.ClusterWire == wireRedis {
-		o, err := rueidis.ParseURL(c.Cluster)
-		if err == nil {
-			n.wire, err = nodewire.Classic(o, &nodewire.Options{Name: n.name, Logger: log})
-		}
-		if err != nil {
+	if c.ClusterWire != wireNative {
+		if n.wire, err = c.openWire(n.name, log); err != nil {
 			return failed(err)
 		}
 	}
 	return n, nil
+}
+
+// openWire connects the server with those on Node.js.
+func (c *Config) openWire(name string, log *slog.Logger) (adapter.Cluster, error) {
+	o, err := rueidis.ParseURL(c.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	open := nodewire.Classic
+	if c.ClusterWire == wireSharded {
+		open = nodewire.Sharded
+	}
+	return open(o, &nodewire.Options{Name: name, Interest: nodewire.Interest(c.ClusterInterest), Logger: log})
 }
 
 // lasting is a cluster that outlives the Socket.IO server: until everything is stored, the other servers
