@@ -33,7 +33,7 @@ type Untagger interface{ UntaggedSockets() bool }
 type Link interface {
 	// Publish sends a Broadcast, Join, Leave, Disconnect or ServerEvent. It does not wait: the error
 	// says that the message will not arrive, because the bus is down and its queue is full, or because
-	// the message is too large. Publish sets m.Node and m.Number, and keeps nothing of m.
+	// the message is too large. Publish sets m.Node and m.Number (see Numberer), and keeps nothing of m.
 	Publish(m *Message) error
 
 	// Call sends a message that the others answer. It calls each for each answer, one after the other,
@@ -52,6 +52,13 @@ type Link interface {
 
 	// Close disconnects the namespace. What arrives later is dropped.
 	Close()
+}
+
+// Numberer is a Cluster whose messages can be told apart before they are published, so that a server
+// recognizes its own ones when another server has passed them on.
+type Numberer interface {
+	// Number sets m.Node and m.Number. Link.Publish then leaves them as they are.
+	Number(m *Message)
 }
 
 // Local is a namespace, as its Link sees it. The Link calls it from one goroutine, which receives

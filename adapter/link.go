@@ -59,7 +59,10 @@ func (l *link) Touch(room string) <-chan struct{} { return l.interest.touch(room
 
 // Publish implements Link.
 func (l *link) Publish(m *Message) error {
-	m.Namespace, m.Request, m.Number = l.name, 0, 0
+	m.Namespace, m.Request = l.name, 0
+	if m.Node != l.native.self.ID { // else Number has numbered it
+		m.Number = 0
+	}
 	if m.Flags&Volatile != 0 && l.native.down.Load() {
 		return nil // nobody could receive it at once
 	}

@@ -227,6 +227,9 @@ func (n *Native) Close() error {
 	return n.bus.Close()
 }
 
+// Number implements Numberer.
+func (n *Native) Number(m *Message) { m.Node, m.Number = n.self.ID, n.number.Add(1) }
+
 // publish sends m to a topic.
 func (n *Native) publish(topic string, m *Message) error {
 	m.Node = n.self.ID
