@@ -105,7 +105,7 @@ func (b *Broadcast) Emit(event string, args ...any) error {
 	case b.self != nil:
 		return b.self.emit(e, b.volatile)
 	}
-	b.nsp.local.deliver(&b.selection, e, b.volatile)
+	b.nsp.local.deliver(&b.selection, e, b.volatile, eventID{})
 	return nil
 }
 

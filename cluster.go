@@ -89,8 +89,15 @@ func (b *Broadcast) emitAcross(link adapter.Link, event string, args []any) erro
 	if err != nil {
 		return err
 	}
-	b.nsp.local.deliver(&b.selection, e, b.volatile)
-	return clusterError(link.Publish(m))
+	heard, flight := b.nsp.local.dispatch(&b.selection, e, b.volatile, b.nsp.srv.moves.number(m))
+	err = clusterError(link.Publish(m))
+	if flight != nil {
+		flight.Done()
+	}
+	for _, s := range heard {
+		s.sent(e)
+	}
+	return err
 }
 
 // clusterError converts an error of a Link.
@@ -216,7 +223,9 @@ func (n *Namespace) assemble(id int64, m *adapter.Message) (*Encoded, error) {
 type member struct{ *Namespace }
 
 // Has implements adapter.Local.
-func (n member) Has(room string) bool { return n.local.index.Size(room) > 0 }
+func (n member) Has(room string) bool {
+	return n.local.index.Size(room) > 0 || n.local.recovery != nil && n.local.recovery.expects(room)
+}
 
 // Deliver implements adapter.Local.
 func (n member) Deliver(m *adapter.Message) {
@@ -225,7 +234,7 @@ func (n member) Deliver(m *adapter.Message) {
 		n.misunderstood(err)
 		return
 	}
-	n.local.deliver(selectionOf(m.Selection), e, m.Flags&adapter.Volatile != 0)
+	n.local.deliver(selectionOf(m.Selection), e, m.Flags&adapter.Volatile != 0, eventID{m.Node, m.Number})
 }
 
 func (n member) misunderstood(err error) {

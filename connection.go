@@ -383,7 +383,7 @@ func (c *connection) screen(s *Socket) {
 	if r := s.recovery(); r != nil {
 		r.claim(s)
 	}
-	if !s.recovered || n.srv.opts.Recovery.RunMiddleware {
+	if !s.recovered || n.srv.opts.Recovery.RunMiddleware || s.bare() {
 		for _, t := range n.tables() {
 			for _, f := range t.connect {
 				err := guard(func() error { return f.call(s.Context(), s) })

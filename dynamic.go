@@ -212,6 +212,17 @@ func (s *Server) bear(ctx context.Context, p *ParentNamespace, name string) (*Na
 	return n, nil
 }
 
+// retain adds a reference to n, unless n is being removed.
+func (s *Server) retain(n *Namespace) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.namespaces[n.name] != n {
+		return false
+	}
+	n.refs++
+	return true
+}
+
 // release removes one reference from n. A namespace that was created for clients is removed with
 // its last reference.
 func (s *Server) release(n *Namespace) {

@@ -22,8 +22,9 @@ type entrance struct {
 	rooms    []string // joined on entering
 	entered  bool
 	answered bool
-	since    uint64     // for a recovered client: the last event that it received
-	missed   []*Encoded // events after since
+	since    position   // for a recovered client: what it has received
+	missed   []*Encoded // what came after since
+	bare     bool       // middleware has to run
 	held     []*Encoded
 	bytes    int // of held
 	timer    *time.Timer
@@ -66,16 +67,16 @@ func (s *Socket) hold(e *Encoded, volatile bool) (handled, held bool) {
 	return true, true
 }
 
-// resume makes a connecting socket continue the one that its client had before. since is the last
-// event that the client received. It reports false if the socket is gone.
-func (s *Socket) resume(c *comeback, since uint64) bool {
+// resume makes a connecting socket continue the one that its client had before, which has received
+// what is before since. It reports false if the socket is gone.
+func (s *Socket) resume(c *comeback, since position) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != connecting {
 		return false
 	}
 	s.member.ID, s.data, s.comeback, s.recovered = c.id, c.data, c, true
-	s.entrance.since = since
+	s.entrance.since, s.entrance.bare = since, c.bare
 	for _, t := range c.stays {
 		if t.to == stillThere && t.room != c.id {
 			s.entrance.rooms = append(s.entrance.rooms, t.room)
@@ -84,9 +85,16 @@ func (s *Socket) resume(c *comeback, since uint64) bool {
 	return true
 }
 
+// bare reports whether a recovered socket comes from another server, where values of keys have stayed.
+func (s *Socket) bare() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entrance != nil && s.entrance.bare
+}
+
 // admit lets the socket enter the namespace, unless it is gone.
 func (s *Socket) admit() {
-	admitted, direct, welcomed := false, false, false
+	admitted, direct, welcomed, late := false, false, false, false
 	pending := s.nsp.local.change(s, func(c *change) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -99,6 +107,7 @@ func (s *Socket) admit() {
 			c.enter(nil)
 		} else {
 			if r := s.recovery(); r != nil && !r.enterLocked(s, in) {
+				late = true
 				return
 			}
 			c.enter(in.rooms)
@@ -114,6 +123,9 @@ func (s *Socket) admit() {
 	})
 	if !admitted {
 		s.close(TransportClose)
+		if late { // it cannot be recovered any more, but its middleware may have run as if it were
+			s.conn.session.Close() // the client tries again
+		}
 		return
 	}
 	if !direct { // it has rooms, and a goroutine of its own

@@ -1,6 +1,9 @@
 package parley
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // RecoveryForTest lets a test inspect a recovery log.
 type RecoveryForTest struct{ r *recovery }
@@ -39,3 +42,6 @@ func (s *Server) ProofsForTest() int {
 
 // SocketSize is the size of a Socket in bytes.
 const SocketSize = unsafe.Sizeof(Socket{})
+
+// SetMoveTimeForTest sets how long it may take until a session has moved to the server.
+func (s *Server) SetMoveTimeForTest(d time.Duration) { s.moves.patience = d }

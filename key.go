@@ -2,6 +2,8 @@ package parley
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 	"slices"
 )
 
@@ -18,10 +20,14 @@ import (
 //
 // In a handler, currentUser.Get(s) returns that user, and so does currentUser.Get(ctx). A key is
 // safe for concurrent use.
-type Key[T any] struct{ _ byte } // not empty, so that each key has its own address
+type Key[T any] struct{ name string } // not empty, so that each key has its own address
 
 // NewKey returns a new key.
 func NewKey[T any]() *Key[T] { return new(Key[T]) }
+
+// NewNamedKey returns a key whose value moves with its socket to another server of a cluster, as JSON.
+// The name must be unique in the program, and the same on all servers. See Recovery.
+func NewNamedKey[T any](name string) *Key[T] { return &Key[T]{name} }
 
 // Valuer is where you read a key's value from: a *Socket, its Context or a derived one, or a
 // SocketInfo.
@@ -50,8 +56,78 @@ func (k *Key[T]) With(ctx context.Context, v T) context.Context { return context
 
 // keyed is the content of Socket.data if keys have values. It is immutable.
 type keyed struct {
-	data   any // from SetData
-	values []keyValue
+	data    any // from SetData
+	values  []keyValue
+	carried map[string]json.RawMessage // values of named keys, from another server, that nobody has asked for yet
+}
+
+// namedKey is a Key with a name.
+type namedKey interface {
+	label() string
+	decode(json.RawMessage) (any, error)
+}
+
+func (k *Key[T]) label() string { return k.name }
+
+func (k *Key[T]) decode(data json.RawMessage) (any, error) {
+	var v T
+	err := json.Unmarshal(data, &v)
+	return v, err
+}
+
+// pack returns what moves to another server of what is stored on a socket. bare says that values of keys
+// stay behind.
+func pack(stored any) (data json.RawMessage, keys map[string]json.RawMessage, bare bool) {
+	d, _ := stored.(*keyed)
+	if d != nil {
+		keys = maps.Clone(d.carried)
+		for _, v := range d.values {
+			k, named := v.key.(namedKey)
+			if !named || k.label() == "" {
+				bare = true
+				continue
+			}
+			if keys == nil {
+				keys = map[string]json.RawMessage{}
+			}
+			keys[k.label()] = marshal(v.value)
+		}
+	}
+	if v := dataOf(stored); v != nil {
+		data = marshal(v)
+	}
+	return data, keys, bare
+}
+
+// unpack undoes pack.
+func unpack(data json.RawMessage, keys map[string]json.RawMessage) (stored any) {
+	if len(data) > 0 && string(data) != "null" {
+		stored = data
+	}
+	if len(keys) > 0 {
+		stored = &keyed{data: stored, carried: keys}
+	}
+	return stored
+}
+
+// restore returns the value of a named key that has come from another server.
+func (s *Socket) restore(d *keyed, key any) (v any, ok bool) {
+	k, named := key.(namedKey)
+	if !named || d == nil || d.carried == nil {
+		return nil, false
+	}
+	data, ok := d.carried[k.label()]
+	if !ok || guard(func() (err error) { v, err = k.decode(data); return }) != nil {
+		return nil, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d, _ = s.data.(*keyed)
+	if i := d.index(key); i >= 0 { // another one was faster
+		return d.values[i].value, true
+	}
+	s.data = d.with(s.data, key, v)
+	return v, true
 }
 
 type keyValue struct{ key, value any }
@@ -86,7 +162,7 @@ func (s *Socket) SetData(v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d, ok := s.data.(*keyed); ok {
-		v = &keyed{data: v, values: d.values}
+		v = &keyed{data: v, values: d.values, carried: d.carried}
 	}
 	s.data = v
 }
@@ -101,17 +177,22 @@ func (s *Socket) stored() any {
 func (s *Socket) setValue(key, value any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d, ok := s.data.(*keyed)
-	next := &keyed{data: s.data}
-	if ok {
-		next = &keyed{data: d.data, values: slices.Clone(d.values)}
+	d, _ := s.data.(*keyed)
+	s.data = d.with(s.data, key, value)
+}
+
+// with returns a copy of d with a value. If d is nil, data is what is stored without it.
+func (d *keyed) with(data, key, value any) *keyed {
+	next := &keyed{data: data}
+	if d != nil {
+		next = &keyed{data: d.data, values: slices.Clone(d.values), carried: d.carried}
 	}
 	if i := d.index(key); i >= 0 {
 		next.values[i].value = value
 	} else {
 		next.values = append(next.values, keyValue{key, value})
 	}
-	s.data = next
+	return next
 }
 
 // Value returns the value of a Key: the socket's own, or else that of the context from
@@ -122,6 +203,9 @@ func (s *Socket) Value(key any) any {
 	}
 	d, _ := s.stored().(*keyed)
 	if v, ok := d.value(key); ok {
+		return v
+	}
+	if v, ok := s.restore(d, key); ok {
 		return v
 	}
 	return s.conn.parent().Value(key)

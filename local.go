@@ -79,22 +79,32 @@ func (l *local) sizes(sel *selection) map[string]int {
 // targets holds slices that broadcasts reuse.
 var targets = sync.Pool{New: func() any { return new([]*Socket) }}
 
-// deliver sends e to the selected sockets and calls the OnAnyOutgoing handlers.
-func (l *local) deliver(sel *selection, e *Encoded, volatile bool) {
-	if l.recovery != nil {
-		l.recovery.deliver(l, sel, e, volatile)
-		return
-	}
-	for _, s := range l.transmit(sel, e, volatile) {
+// deliver sends e to the selected sockets and calls the OnAnyOutgoing handlers. id is zero for an event
+// that does not cross servers.
+func (l *local) deliver(sel *selection, e *Encoded, volatile bool, id eventID) {
+	heard, _ := l.dispatch(sel, e, volatile, id)
+	for _, s := range heard {
 		s.sent(e)
 	}
 }
 
-// transmit is deliver without calling handlers. It returns the sockets for which the caller must
-// call Socket.sent.
-func (l *local) transmit(sel *selection, e *Encoded, volatile bool) (heard []*Socket) {
+// dispatch is deliver without calling handlers. It returns the sockets for which the caller must call
+// Socket.sent. If flight is not nil, the event is one of this server's, and the caller must call
+// flight.Done when it is published.
+func (l *local) dispatch(sel *selection, e *Encoded, volatile bool, id eventID) (heard []*Socket, flight *flight) {
+	if l.recovery != nil {
+		return l.recovery.dispatch(l, sel, e, volatile, id)
+	}
+	return l.transmit(sel, e, volatile, nil), nil
+}
+
+// transmit is dispatch without recovery. The sockets of the comebacks in skip get nothing.
+func (l *local) transmit(sel *selection, e *Encoded, volatile bool, skip []*comeback) (heard []*Socket) {
 	buf := targets.Get().(*[]*Socket)
 	chosen := l.choose((*buf)[:0], sel)
+	if skip != nil {
+		chosen = slices.DeleteFunc(chosen, func(s *Socket) bool { return slices.Contains(skip, s.comeback) })
+	}
 	for _, s := range chosen {
 		if s.transmit(e, volatile) && e.args != nil {
 			heard = append(heard, s)

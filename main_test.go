@@ -61,6 +61,28 @@ func dial(t *testing.T, url string) *client {
 	return dialEIO(t, url, "4")
 }
 
+// tryDial is dial to a server that may refuse.
+func tryDial(t *testing.T, url string) (*client, error) {
+	conn, _, err := ws.Dial(t.Context(), url+"/socket.io/?transport=websocket&EIO=4", nil)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{t: t, conn: conn}
+	t.Cleanup(func() { conn.CloseNow() })
+	_, err = c.tryRecv()
+	return c, err
+}
+
+// tryRecv receives a message of a connection that may end.
+func (c *client) tryRecv() (string, error) {
+	_, b, err := c.read()
+	return string(b), err
+}
+
+func (c *client) trySend(text string) error {
+	return c.conn.WriteMessage(c.t.Context(), ws.OpText, []byte(text))
+}
+
 // dialEIO opens a connection with this revision of Engine.IO.
 func dialEIO(t *testing.T, url, revision string) *client {
 	t.Helper()

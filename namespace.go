@@ -37,6 +37,10 @@ func newNamespace(srv *Server, name string) *Namespace {
 	n.local.index = rooms.New[*Socket]()
 	if o := srv.opts.Recovery; o != nil {
 		n.local.recovery = newRecovery(o, func() { srv.release(n) })
+		n.local.recovery.suffix = srv.idSuffix
+		if srv.opts.Cluster != nil {
+			n.local.recovery.handover = newHandover(n)
+		}
 	}
 	if c := srv.opts.Cluster; c != nil {
 		n.local.link = c.Open(name, member{n})

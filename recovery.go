@@ -48,6 +48,9 @@ type recovery struct {
 	epoch       string // begins our offsets, and distinguishes them from those of another process
 	placeholder string // stands for the offset in an event that has none yet; a secret, or clients could send it
 	release     func() // gives up one comeback's hold on the namespace
+	suffix      string // of pids
+	born        time.Time
+	handover    *handover // moves comebacks between the servers of a cluster; nil: there is none
 
 	// mu is held while an event gets its offset and is queued for its receivers, because each
 	// receiver must see rising offsets. It is also held while a socket's rooms change, because the
@@ -56,6 +59,7 @@ type recovery struct {
 	last      uint64   // offset of the newest event
 	hole      uint64   // the newest event when events of other servers were lost
 	log       []record // oldest first
+	dropped   uint64   // the newest event that is no longer in log
 	bytes     int      // of log
 	comebacks map[string]*comeback
 	waiting   []wait // comebacks whose clients are away, in the order in which they left
@@ -73,6 +77,8 @@ type record struct {
 	only          *comeback
 	event         *Encoded
 	size          int
+	id            eventID
+	skip          []*comeback // have had it from another server
 }
 
 // wait is an entry for a comeback that waits for its client.
@@ -81,6 +87,9 @@ type wait struct {
 	turn     int32
 }
 
+// recordOverhead is about how many bytes an event in the log takes beside what is sent.
+const recordOverhead = 200
+
 // offsetDigits is the fixed width of an offset's number in base 36. It is enough for three years of
 // a million events per second.
 const offsetDigits = 9
@@ -88,7 +97,7 @@ const offsetDigits = 9
 func newRecovery(o *Recovery, release func()) *recovery {
 	epoch := engine.NewID()[:8] + "."
 	return &recovery{
-		opts: o, epoch: epoch, placeholder: engine.NewID()[:len(epoch)+offsetDigits], release: release,
+		opts: o, epoch: epoch, placeholder: engine.NewID()[:len(epoch)+offsetDigits], release: release, born: time.Now(),
 		comebacks: map[string]*comeback{},
 	}
 }
@@ -97,7 +106,11 @@ func newRecovery(o *Recovery, release func()) *recovery {
 func (r *recovery) unlock() {
 	n := r.released
 	r.released = 0
+	free := r.handover.takeFree()
 	r.mu.Unlock()
+	if len(free) > 0 {
+		r.handover.nsp.local.touch(free)
+	}
 	for range n {
 		r.release()
 	}
@@ -118,6 +131,12 @@ func (r *recovery) parse(offset string) (n uint64, ours bool) {
 	digits, ours := strings.CutPrefix(offset, r.epoch)
 	n, err := strconv.ParseUint(digits, 36, 64)
 	return n, ours && err == nil
+}
+
+// offset returns the offset with this number.
+func (r *recovery) offset(n uint64) string {
+	digits := strconv.FormatUint(n, 36)
+	return r.epoch + strings.Repeat("0", offsetDigits-len(digits)) + digits
 }
 
 // mark appends the placeholder of an offset to the arguments of an event, if the event needs one. r
@@ -150,6 +169,7 @@ func (r *recovery) gap() {
 			r.dropLocked(c)
 		}
 	}
+	r.handover.spoil()
 }
 
 // isString reports whether v is a string in JSON.
@@ -165,34 +185,40 @@ func (r *recovery) marked(e *Encoded) bool {
 
 // seal writes the offset over the placeholder of e, if e has one. Nobody else may know e yet.
 func (r *recovery) seal(e *Encoded, offset uint64) {
+	if slot := r.slot(e); slot != nil {
+		digits := slot[copy(slot, r.epoch):]
+		for j := offsetDigits - 1; j >= 0; j-- {
+			digits[j] = "0123456789abcdefghijklmnopqrstuvwxyz"[offset%36]
+			offset /= 36
+		}
+	}
+}
+
+// slot returns the placeholder of e, or nil. It is about to be replaced by an offset.
+func (r *recovery) slot(e *Encoded) []byte {
 	data := e.first.Data()
 	i := bytes.LastIndex(data, []byte(r.placeholder))
 	if i < 0 {
-		return
-	}
-	digits := data[i+copy(data[i:], r.epoch):][:offsetDigits]
-	for j := offsetDigits - 1; j >= 0; j-- {
-		digits[j] = "0123456789abcdefghijklmnopqrstuvwxyz"[offset%36]
-		offset /= 36
+		return nil
 	}
 	if n := len(e.args); n > 0 {
 		e.args = e.args[:n-1] // the offset is not one of the event's own arguments
 	}
+	return data[i:][:len(r.placeholder)]
 }
 
-// deliver is local.deliver to several sockets. It also keeps e for clients that come back.
-func (r *recovery) deliver(l *local, sel *selection, e *Encoded, volatile bool) {
+// dispatch is local.dispatch to several sockets. It also keeps e for clients that come back.
+func (r *recovery) dispatch(l *local, sel *selection, e *Encoded, volatile bool, id eventID) (heard []*Socket, flight *flight) {
 	r.mu.Lock()
+	defer r.unlock()
+	skip := r.handover.hadBy(id)
 	if volatile {
 		r.seal(e, r.last)
 	} else {
-		r.keepLocked(record{all: sel.all, rooms: slices.Clone(sel.rooms), except: slices.Clone(sel.except)}, e)
+		r.keepLocked(record{all: sel.all, rooms: slices.Clone(sel.rooms), except: slices.Clone(sel.except), id: id, skip: skip}, e)
+		flight = r.handover.board(id)
 	}
-	heard := l.transmit(sel, e, volatile)
-	r.unlock()
-	for _, s := range heard {
-		s.sent(e)
-	}
+	return l.transmit(sel, e, volatile, skip), flight
 }
 
 // emit delivers e to one socket, and keeps it. If the socket is gone, it returns ErrDisconnected
@@ -226,11 +252,10 @@ func (r *recovery) emit(s *Socket, e *Encoded, volatile bool) error {
 // keepLocked gives e its offset and appends it to the log. Events that are too old or exceed the
 // limit drop out.
 func (r *recovery) keepLocked(rec record, e *Encoded) {
-	const overhead = 200
 	r.last++
 	r.seal(e, r.last)
 	rec.offset, rec.at, rec.event = r.last, time.Now(), e
-	rec.size = overhead + e.size()
+	rec.size = recordOverhead + e.size()
 	r.log = append(r.log, rec)
 	r.bytes += rec.size
 	r.trimLocked(rec.at)
@@ -243,6 +268,7 @@ func (r *recovery) trimLocked(now time.Time) {
 	n := 0
 	for n < len(r.log) && (r.bytes > r.opts.MaxBytes || r.log[n].at.Before(limit)) {
 		r.bytes -= r.log[n].size
+		r.dropped = r.log[n].offset
 		r.log[n] = record{}
 		n++
 	}
@@ -252,7 +278,7 @@ func (r *recovery) trimLocked(now time.Time) {
 	}
 	for len(r.waiting) > 0 {
 		c, current := r.waiting[0].comeback, r.waiting[0].current()
-		if current && r.absent <= r.opts.MaxSessions && !c.left.Before(limit) {
+		if current && r.absent <= r.opts.MaxSessions && !r.born.Add(c.left).Before(limit) {
 			break
 		}
 		if current {
@@ -264,7 +290,8 @@ func (r *recovery) trimLocked(now time.Time) {
 	if len(r.waiting) == 0 {
 		r.waiting = nil
 	}
-	if r.sweeping || len(r.log) == 0 && len(r.waiting) == 0 {
+	kept := r.handover.trim(now, limit)
+	if r.sweeping || len(r.log) == 0 && len(r.waiting) == 0 && !kept {
 		return
 	}
 	r.sweeping = true
@@ -292,8 +319,14 @@ func (r *recovery) dropLocked(c *comeback) {
 		c.turn++
 		r.absent--
 	}
-	c.claimant = nil
+	r.forgetLocked(c)
+}
+
+// forgetLocked forgets a comeback whose client is away and that does not wait.
+func (r *recovery) forgetLocked(c *comeback) {
+	c.claim(nil)
 	delete(r.comebacks, c.pid)
+	r.handover.unhold(c)
 	r.released++
 }
 
@@ -307,50 +340,67 @@ func (r *recovery) claim(s *Socket) {
 	if s.DecodeAuth(&last) != nil || last.PID == "" {
 		return
 	}
-	since, ours := uint64(0), last.Offset == ""
-	if !ours {
-		if since, ours = r.parse(last.Offset); !ours {
-			return
-		}
-	}
-	r.mu.Lock()
-	c := r.comebacks[last.PID]
-	if c == nil || !c.who().Same(s.Identity()) {
-		r.unlock()
+	r.handover.fetch(s.Context(), &wanted{pid: last.PID, offset: last.Offset, who: s.Identity()})
+	a := &attempt{socket: s}
+	c := r.occupy(s.Context(), a, last.PID, func(c *comeback) bool {
+		_, known := c.position(r, last.Offset)
+		return known && c.who().Same(s.Identity())
+	})
+	if c == nil {
 		return
 	}
-	displaced := c.claimant // the client has given up that earlier attempt
+	defer r.unlock()
+	switch at, _ := c.position(r, last.Offset); {
+	case !r.reachesLocked(c, at):
+		r.dropLocked(c) // it will never be possible again
+	case !s.resume(c, at):
+		r.disclaimLocked(c, a)
+	}
+}
+
+// occupy gives an attempt the right to take a comeback over, if may agrees. It ends an earlier attempt
+// and the old connection, and waits until the old socket's last handler has run. If it succeeds, it
+// returns the comeback and keeps the lock; otherwise it returns nil.
+func (r *recovery) occupy(ctx context.Context, a *attempt, pid string, may func(*comeback) bool) *comeback {
+	r.mu.Lock()
+	c := r.comebacks[pid]
+	if c == nil || !may(c) {
+		r.unlock()
+		return nil
+	}
+	var displaced *Socket
 	switch {
-	case displaced != nil:
+	case c.claimant != nil: // the client has given up that earlier attempt
+		displaced = c.claimant.socket
 	case c.live: // the connection is lost, but the server has not noticed yet
 		displaced = c.socket
 	default:
 		c.turn++ // it no longer waits
 		r.absent--
 	}
-	c.claimant = s
+	c.claim(a)
 	r.unlock()
-	if displaced != nil && displaced.conn != s.conn {
+	if displaced != nil && (a.socket == nil || displaced.conn != a.socket.conn) {
 		displaced.conn.session.Close()
 	}
 
 	r.mu.Lock()
-	defer r.unlock()
-	for c.claimant == s && c.socket != nil && s.Context().Err() == nil {
-		r.awaitFinishedLocked(s.Context(), c)
+	for c.claimant == a && c.socket != nil && ctx.Err() == nil {
+		r.awaitFinishedLocked(ctx, c)
 	}
-	if last.Offset == "" {
-		since = c.floor
+	if c.claimant == a && c.socket == nil {
+		return c
 	}
-	switch {
-	case c.claimant != s: // a later attempt took over, or the client may no longer come back
-	case c.socket != nil: // s is gone before the old socket is
-		r.disclaimLocked(c, s)
-	case since > r.last || since < r.hole || since < c.floor || since+1 < r.firstLocked() || time.Since(c.left) > r.opts.MaxDisconnection:
-		r.dropLocked(c) // it will never be possible again
-	case !s.resume(c, since):
-		r.disclaimLocked(c, s)
-	}
+	r.disclaimLocked(c, a)
+	r.unlock()
+	return nil
+}
+
+// reachesLocked reports whether everything is there that the comeback's client has missed since a
+// position.
+func (r *recovery) reachesLocked(c *comeback, at position) bool {
+	return at.offset <= r.last && at.offset >= max(r.hole, r.dropped, c.floor) &&
+		time.Since(r.born)-c.left <= r.opts.MaxDisconnection && r.handover.has(c.moved.after(at))
 }
 
 // awaitFinishedLocked waits until the last handler of the comeback's socket has run, or until ctx
@@ -372,54 +422,58 @@ func (r *recovery) awaitFinishedLocked(ctx context.Context, c *comeback) {
 func (r *recovery) disclaim(s *Socket) {
 	r.mu.Lock()
 	defer r.unlock()
-	if c := s.comeback; c != nil {
-		r.disclaimLocked(c, s)
+	if c := s.comeback; c != nil && c.claimedBy(s) {
+		r.disclaimLocked(c, c.claimant)
 	}
 }
 
-func (r *recovery) disclaimLocked(c *comeback, s *Socket) {
-	if c.claimant != s {
+func (r *recovery) disclaimLocked(c *comeback, a *attempt) {
+	if c.claimant != a {
 		return
 	}
-	c.claimant = nil
+	c.claim(nil)
 	if !c.live { // else it starts to wait when its socket leaves
 		r.awaitLocked(c)
 	}
 }
 
-// firstLocked returns the offset of the oldest event in the log. If the log is empty, it returns
-// the next offset.
-func (r *recovery) firstLocked() uint64 {
-	if len(r.log) == 0 {
-		return r.last + 1
-	}
-	return r.log[0].offset
-}
-
 // enterLocked gives an entering socket a new comeback, or the one that it has claimed. For a
 // claimed one, it stores the events that the client missed in e.missed. It reports false if the
-// socket has lost its claim to another one.
+// socket has lost its claim, or if the events are no longer there.
 func (r *recovery) enterLocked(s *Socket, e *entrance) (ok bool) {
 	c := s.comeback
 	if c == nil {
-		c = &comeback{pid: engine.NewID(), id: s.ID(), floor: r.last, socket: s, live: true}
+		c = &comeback{pid: engine.NewID() + r.suffix, id: s.ID(), floor: r.last, socket: s, live: true}
 		s.comeback = c
 		r.comebacks[c.pid] = c
 	} else {
-		if c.claimant != s {
+		if !c.claimedBy(s) {
 			return false
 		}
-		c.claimant, c.socket, c.live, c.data = nil, s, true, nil
+		if !r.reachesLocked(c, e.since) {
+			r.dropLocked(c)
+			return false
+		}
+		r.handover.unhold(c)
+		c.claim(nil)
+		c.socket, c.live, c.data, c.bare = s, true, nil, false
 		r.released++ // the socket has a hold of its own
 
+		var left []string
 		c.stays = slices.DeleteFunc(c.stays, func(t stay) bool { // middleware has taken it out
-			return t.to == stillThere && t.room != s.ID() && !slices.Contains(e.rooms, t.room)
+			out := t.to == stillThere && t.room != s.ID() && !slices.Contains(e.rooms, t.room)
+			if out {
+				left = append(left, t.room)
+			}
+			return out
 		})
-		for _, rec := range r.log {
-			if rec.offset > e.since && c.concerns(&rec) {
+		e.missed = r.handover.carried(c.moved.after(e.since), left)
+		for i := range r.log {
+			if rec := &r.log[i]; rec.offset > e.since.offset && c.concerns(rec) {
 				e.missed = append(e.missed, rec.event)
 			}
 		}
+		c.passed(e.since)
 	}
 	for _, room := range append([]string{s.ID()}, e.rooms...) {
 		if !c.isIn(room) {
@@ -442,10 +496,11 @@ func (r *recovery) leaveLocked(s *Socket, reason Reason) (kept bool) {
 	c.live, c.identity = false, s.Identity()
 	if c.barred || !recoverable(reason) {
 		delete(r.comebacks, c.pid)
-		c.claimant = nil
+		c.claim(nil)
 		return false
 	}
-	c.left = time.Now()
+	c.left = time.Since(r.born)
+	r.handover.hold(c)
 	if c.claimant == nil {
 		r.awaitLocked(c)
 	}
@@ -459,8 +514,8 @@ func (r *recovery) bar(which *auth.Match) {
 	defer r.unlock()
 	for _, c := range r.comebacks {
 		who, from := c.who(), "" // whoever comes back shows its address again
-		if c.claimant != nil {
-			who, from = c.claimant.Identity(), c.claimant.conn.address()
+		if a := c.claimant; a != nil && a.socket != nil {
+			who, from = a.socket.Identity(), a.socket.conn.address()
 		}
 		switch {
 		case !which.Matches(who, from):

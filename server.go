@@ -39,6 +39,7 @@ type Server struct {
 	listened atomic.Bool
 	seed     maphash.Seed
 	idSuffix string // of sockets, see Options.socketSuffix
+	moves    *moves // nil if sessions cannot move to other servers
 
 	mu         sync.RWMutex
 	namespaces map[string]*Namespace
@@ -65,6 +66,7 @@ func New(o *Options) (*Server, error) {
 	s := &Server{opts: opts, limits: opts.limits(), log: opts.Logger, namespaces: map[string]*Namespace{}, seed: maphash.MakeSeed()}
 	s.notices = notice.New(s.log)
 	s.idSuffix = opts.socketSuffix()
+	s.moves = newMoves(s)
 	s.proofs.grace = opts.IdentityGrace
 	eo := opts.engine()
 	eo.Open = func(session *engine.Session) engine.Handler { return newConnection(s, session) }
@@ -115,7 +117,8 @@ func (s *Server) Of(name string) *Namespace {
 // queued, then disconnects it with the reason ServerShutdown. It waits for running handlers. It
 // waits up to 5 s for polling clients that do not fetch what is queued. If ctx ends first, Shutdown
 // closes the remaining connections and returns ctx's error. Clients reconnect automatically to
-// whichever server answers then. Do not call Shutdown from a handler: it would wait for itself.
+// whichever server answers then. In a cluster, another server gets the sessions that can be recovered.
+// Do not call Shutdown from a handler: it would wait for itself.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -151,6 +154,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	note(s.work.wait(ctx))
 	s.workers.close()
 	if c := s.opts.Cluster; c != nil {
+		s.moves.bequeath(ctx)
 		note(c.Close())
 	}
 	return err

@@ -56,6 +56,9 @@ func (m *Message) Uncompressed() *Message {
 	return m
 }
 
+// IsUncompressed reports whether Uncompressed has been called.
+func (m *Message) IsUncompressed() bool { return m.plain }
+
 func (m *Message) init(kind eio.Type, buf []byte, binary bool) {
 	m.kind, m.binary, m.data = kind, binary, buf[Headroom:]
 	op, start := ws.OpBinary, Headroom
