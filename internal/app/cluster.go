@@ -22,14 +22,14 @@ type engine struct {
 	schemes []string // of the URLs that name it
 	example string
 	check   func(url string) error
-	open    func(url string, log *slog.Logger) (adapter.Bus, error)
+	open    func(url, secret string, log *slog.Logger) (adapter.Bus, error) // secret is the cluster's, if all servers speak natively
 }
 
 // engines is what the setting cluster can name.
 var engines = []engine{
 	{name: "Redis", schemes: []string{"redis", "rediss"}, example: "redis://10.0.0.5:6379",
 		check: func(url string) error { _, err := rueidis.ParseURL(url); return err },
-		open: func(url string, log *slog.Logger) (adapter.Bus, error) {
+		open: func(url, _ string, log *slog.Logger) (adapter.Bus, error) {
 			o, err := rueidis.ParseURL(url)
 			if err != nil {
 				return nil, err
@@ -45,9 +45,10 @@ var engines = []engine{
 			}
 			return nil
 		},
-		open: func(url string, log *slog.Logger) (adapter.Bus, error) {
+		open: func(url, _ string, log *slog.Logger) (adapter.Bus, error) {
 			return nats.New(url, &nats.Options{Logger: log})
 		}},
+	{name: "the servers themselves", schemes: []string{"peers"}, example: "peers:10.0.0.5:6222,10.0.0.6:6222", check: checkPeers, open: openPeers},
 }
 
 // engineOf returns the engine that a URL names, or nil.

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -94,6 +95,26 @@ var engines = map[string]func(*testing.T) string{
 		}
 		return s.ClientURL()
 	},
+	"nothing": func(t *testing.T) string {
+		var free []string
+		for range 2 {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			free = append(free, l.Addr().String())
+		}
+		return "peers:" + strings.Join(free, ",")
+	},
+}
+
+// A server among peers needs an address of its own.
+func TestNoPeer(t *testing.T) {
+	c := nodeConfig("peers:198.51.100.1:6222,203.0.113.1:6222", "a") // RFC 5737
+	if _, err := app.NewServer(c, quiet, sharedMemory{history.NewMemory()}); err == nil || !strings.Contains(err.Error(), "name this server's, too") {
+		t.Error(err)
+	}
 }
 
 // Over each engine, a message that is sent to one server is live at another one at once, and so is what is

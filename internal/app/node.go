@@ -57,7 +57,7 @@ func openNode(c *Config, store history.Store, log *slog.Logger) (_ *node, err er
 	failed := func(err error) (*node, error) {
 		return nil, fmt.Errorf("cluster: %s: %w", withoutPassword(c.Cluster), err)
 	}
-	bus, err := engineOf(c.Cluster).open(c.Cluster, log)
+	bus, err := engineOf(c.Cluster).open(c.Cluster, n.secret, log)
 	if err != nil {
 		return failed(err)
 	}
