@@ -18,6 +18,7 @@ import (
 	wt "github.com/quic-go/webtransport-go"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/internal/address"
 	"github.com/parley-go/parley/internal/eio"
@@ -259,6 +260,10 @@ func refusals(s parley.Stats) (n uint64) {
 }
 
 func TestRefusedAtTheFirstPacket(t *testing.T) {
+	cluster, err := adapter.New(adapter.NewMemory().Connect(), nil) // the server that gets it closes it
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		options parley.Options
 		first   string
@@ -280,11 +285,13 @@ func TestRefusedAtTheFirstPacket(t *testing.T) {
 		"those of an address":     {parley.Options{MaxConnectionsPerAddress: 1, ExemptAddresses: []netip.Prefix{}}, "0", 1, 429, "Too many connections from this address", `{"code":4,"message":"Too many connections from this address"}`},
 		"unknown session":         {parley.Options{}, `0{"sid":"12345678901234567890"}`, 0, 400, "Session ID unknown", `{"code":1,"message":"Session ID unknown"}`},
 		"a session without an id": {parley.Options{}, `0{}`, 0, 400, "Session ID unknown", `{"code":1,"message":"Session ID unknown"}`},
-		"no JSON":                 {parley.Options{}, `0{"sid`, 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
-		"another id":              {parley.Options{}, `0{"sid":7}`, 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
-		"another packet":          {parley.Options{}, `2probe`, 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
-		"no packet":               {parley.Options{}, `x`, 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
-		"long":                    {parley.Options{}, `0` + strings.Repeat(" ", 2000), 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
+		"another server's session": {parley.Options{Cluster: cluster, ClusterSecret: "0123456789abcdef"}, `0{"sid":"abcdefghijklmnopqrst.none"}`, 0, 400,
+			"Session ID unknown: WebTransport has to reach the session's own server", `{"code":1,"message":"Session ID unknown: WebTransport has to reach the session's own server"}`},
+		"no JSON":        {parley.Options{}, `0{"sid`, 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
+		"another id":     {parley.Options{}, `0{"sid":7}`, 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
+		"another packet": {parley.Options{}, `2probe`, 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
+		"no packet":      {parley.Options{}, `x`, 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
+		"long":           {parley.Options{}, `0` + strings.Repeat(" ", 2000), 0, 400, "Bad request", `{"code":3,"message":"Bad request"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -202,6 +202,9 @@ func (s *Server) openWebTransport(r *http.Request, conn WebTransport, isBinary b
 		return nil, errBadRequest
 	}
 	if t.s = s.session(of.SID); t.s == nil {
+		if s.opts.Foreign != nil && of.SID != "" { // a stream over QUIC cannot be passed on like a request
+			return nil, unknownSession("WebTransport has to reach the session's own server")
+		}
 		return nil, errUnknownSession
 	}
 	t.s.mu.Lock()
