@@ -84,7 +84,7 @@ func connect(t testing.TB, next http.HandlerFunc, changeFront func(*peers.Option
 	public := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "as the front says")
 		w.Header().Set("X-Middleware", "front")
-		w.Header().Set("Vary", "Origin")
+		w.Header().Set("Vary", "Cookie")
 		if served, why := p.front.Serve(w, r, r.URL.Query().Get("sid"), r.Header.Get("Upgrade") != ""); !served {
 			w.WriteHeader(http.StatusTeapot)
 			io.WriteString(w, why)
@@ -211,7 +211,7 @@ func TestHeaders(t *testing.T) {
 		client <- c
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "as the owner says")
-		h["Vary"] = []string{"Origin", "Accept-Encoding"}
+		h["Vary"] = []string{"Origin", "Cookie", "Accept-Encoding"}
 		h.Set("Set-Cookie", "c=d")
 		h.Set("X-Of-The-Connection", "x")
 		h.Set("Keep-Alive", "timeout=5")
@@ -242,7 +242,7 @@ func TestHeaders(t *testing.T) {
 		t.Errorf("client %+v", c)
 	}
 	for name, want := range map[string]string{
-		"Access-Control-Allow-Origin": "[as the owner says]", "Vary": "[Origin Accept-Encoding]", "X-Middleware": "[front]",
+		"Access-Control-Allow-Origin": "[as the owner says]", "Vary": "[Cookie Origin Accept-Encoding]", "X-Middleware": "[front]",
 		"Set-Cookie": "[c=d]", "Keep-Alive": "[]", "Parley-Forward": "[]",
 	} {
 		if got := fmt.Sprint(a.header[name]); got != want {
@@ -258,6 +258,9 @@ func TestHeaders(t *testing.T) {
 func TestBodies(t *testing.T) {
 	p := connect(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > 1000 {
+			if r.Header.Get("Expect") != "100-continue" {
+				t.Error("the body is sent before the refusal")
+			}
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
 			return
 		}
@@ -265,6 +268,9 @@ func TestBodies(t *testing.T) {
 		var tooLarge *http.MaxBytesError
 		switch {
 		case errors.As(err, &tooLarge):
+			if more, err := io.Copy(io.Discard, r.Body); more > 0 || err != nil {
+				t.Errorf("%d bytes more than the owner reads, %v", more, err)
+			}
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
 		case err != nil:
 			t.Error(err)

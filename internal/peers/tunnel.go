@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/adapter"
@@ -20,7 +19,7 @@ import (
 
 const (
 	tunnelBuffer = 4 << 10 // for each direction
-	// halfClosed is how long a tunnel stays after one side has ended its direction.
+	// halfClosed is how long nothing may come from one side after the other one has ended its direction.
 	halfClosed = 10 * time.Second
 	// fewTunnels is up to how many tunnels are never too many.
 	fewTunnels = 20
@@ -106,7 +105,6 @@ func (p *Peers) tunnel(w http.ResponseWriter, r *http.Request, o *owner, node ad
 	copyHeader(w.Header(), resp.Header)
 	h := w.Header()
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, resp.Header["Upgrade"]
-	h.Del("Content-Length")
 	b := bytes.NewBufferString("HTTP/1.1 101 Switching Protocols\r\n")
 	h.Write(b)
 	b.WriteString("\r\n")
@@ -158,7 +156,6 @@ func (p *Peers) count() {
 type tunnel struct {
 	p              *Peers
 	client, server end
-	half           atomic.Bool // one direction has ended
 }
 
 func (t *tunnel) close() {
@@ -178,7 +175,7 @@ func (t *tunnel) copy(to, from end, first []byte) {
 				return
 			}
 		}
-		from.SetReadDeadline(time.Now().Add(t.patience()))
+		from.SetReadDeadline(time.Now().Add(t.p.opts.Silence))
 		n, err := from.Read(buf)
 		b = buf[:n]
 		if n > 0 {
@@ -189,18 +186,9 @@ func (t *tunnel) copy(to, from end, first []byte) {
 			t.close()
 			return
 		}
-		t.half.Store(true)
 		to.SetReadDeadline(time.Now().Add(halfClosed)) // the other direction reads from it
 		return
 	}
-}
-
-// patience is how long nothing may come from one end.
-func (t *tunnel) patience() time.Duration {
-	if t.half.Load() {
-		return halfClosed
-	}
-	return t.p.opts.Silence
 }
 
 // stream is a response, and with HTTP/2 also the body of its request, as one end of a tunnel.
