@@ -490,10 +490,21 @@ func TestErasureOnSeveralServers(t *testing.T) {
 				return
 			}
 			// What was in memory is gone as well.
-			ann.start("hello again")
+			again := ann.start("hello again")
 			list, err := bob.ListRooms(t.Context(), conversation.ListRequest{})
 			if err != nil || len(list.Rooms) != 1 || list.Rooms[0].Page != nil {
 				t.Errorf("the new conversation is %+v, %v", list.Rooms, err)
+			}
+			// The lobby hears of rooms that nobody there has open, too.
+			console.watch(t, conversation.WatchRequest{})
+			console.noticed()
+			if erased, err = b[0].log.EraseRoom(t.Context(), again); err != nil {
+				t.Fatal(err)
+			}
+			b[0].Erased(erased.Rooms...)
+			time.Sleep(time.Second)
+			if gone := fmt.Sprint(console.noticed()); !strings.Contains(gone, `roomGone {"roomId":"`+again) {
+				t.Errorf("the lobby heard %s", gone)
 			}
 		})
 	}
