@@ -77,10 +77,10 @@ func TestTicketsOfSeveralServers(t *testing.T) {
 		use(1, "made.up", "/file", conversation.BadToken)
 		use(1, access.Secret("made up."+nodes[2].Self().Tag), "/file", conversation.BadToken)
 
-		late, lost := issue("/file"), issue("/file")
+		late := issue("/file")
 		time.Sleep(access.TicketLife)
 		use(1, late, "/file", conversation.BadToken)
-		lost = issue("/file")
+		lost := issue("/file")
 		buses[0].Cut(true)
 		use(1, lost, "/file", conversation.Unavailable)
 		time.Sleep(10 * time.Second) // until it is taken for dead

@@ -364,7 +364,7 @@ func (s *Server) lockOut(lost auth.Match) {
 	s.sockets.DisconnectIdentities(ctx, lost)
 	s.chat.Cut(lost, conversation.BadToken, "you have no access any more")
 	if lost == (auth.Match{}) { // the server has become closed: whoever is here has proved nothing
-		s.sockets.DisconnectSockets(ctx, true)
+		s.sockets.Local().DisconnectSockets(ctx, true) // the other servers follow by themselves
 		s.gate.close()
 	}
 }
