@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -28,11 +29,18 @@ type branch struct {
 	another func() *branch
 }
 
-// deaf is an exchange that does not hear some of what others say.
+// deaf is an exchange that does not hear some of what others say, and is slow to hear their answers.
 type deaf struct {
 	adapter.Exchange
-	mu  sync.Mutex
-	not func(subject string, data []byte) bool
+	slow time.Duration
+	mu   sync.Mutex
+	not  func(subject string, data []byte) bool
+}
+
+func (d *deaf) Ask(ctx context.Context, to adapter.NodeID, subject string, question []byte) ([]byte, error) {
+	answer, err := d.Exchange.Ask(ctx, to, subject, question)
+	time.Sleep(d.slow)
+	return answer, err
 }
 
 func (d *deaf) Hear(subject string, f func(adapter.Node, []byte)) adapter.Listening {
@@ -84,7 +92,7 @@ func atDesks(t *testing.T, n int, setUp func(*chat.Options), f func(t *testing.T
 				setUp(&o)
 			}
 			d := &desk{T: t, Service: chat.New(store, log, o), store: store, log: log, hall: h, n: 100 * i}
-			branches = append(branches, &branch{d, node, bus, exchange, nil})
+			branches = append(branches, &branch{desk: d, node: node, bus: bus, deaf: exchange})
 			return branches[i]
 		}
 		for range n {
@@ -166,6 +174,13 @@ func TestOnlyServersWithMembersHearOfARoom(t *testing.T) {
 		ann.join("r")
 		bob.join("r")
 		synctest.Wait()
+		carl, topics := b[2].with(nil), b[2].bus.Topics()
+		carl.join("r")
+		carl.Leave("r")
+		time.Sleep(time.Second)
+		if n := b[2].bus.Topics(); n != topics {
+			t.Errorf("listens to %d topics after the last member has left, before the first one has come to %d", n, topics)
+		}
 		heard := false
 		b[2].misses(func(subject string, data []byte) bool {
 			heard = heard || strings.HasSuffix(subject, "r")
@@ -345,6 +360,21 @@ func TestLostChangesOfMembers(t *testing.T) {
 		carl := b[1].with(nil)
 		carl.join("r")
 		ann.hears("join of socket101", "join of socket102")
+	})
+}
+
+// An answer that is older than what has been heard since changes nothing.
+func TestLateAnswer(t *testing.T) {
+	atDesks(t, 2, open, func(t *testing.T, b []*branch) {
+		b[0].with(nil).join("another room")
+		b[1].deaf.slow = 100 * time.Millisecond
+		time.AfterFunc(50*time.Millisecond, func() { b[0].with(nil).join("r") })
+		bob := b[1].with(nil)
+		bob.join("r")
+		time.Sleep(time.Second)
+		if j := bob.join("r"); j.Count != 2 {
+			t.Errorf("%d members", j.Count)
+		}
 	})
 }
 
