@@ -24,6 +24,7 @@ type branch struct {
 	*desk
 	node *adapter.Native
 	bus  *adapter.MemoryBus
+	net  *adapter.Memory
 	deaf *deaf
 	// another starts one more server.
 	another func() *branch
@@ -92,7 +93,7 @@ func atDesks(t *testing.T, n int, setUp func(*chat.Options), f func(t *testing.T
 				setUp(&o)
 			}
 			d := &desk{T: t, Service: chat.New(store, log, o), store: store, log: log, hall: h, n: 100 * i}
-			branches = append(branches, &branch{desk: d, node: node, bus: bus, deaf: exchange})
+			branches = append(branches, &branch{desk: d, node: node, bus: bus, net: net, deaf: exchange})
 			return branches[i]
 		}
 		for range n {
@@ -399,6 +400,20 @@ func TestFirstJoin(t *testing.T) {
 	})
 }
 
+// If the bus takes its time, who is in a room is known later.
+func TestSlowBus(t *testing.T) {
+	atDesks(t, 2, open, func(t *testing.T, b []*branch) {
+		b[0].with(nil).join("r")
+		b[1].net.Delay = time.Second
+		bob := b[1].with(nil)
+		bob.join("r")
+		time.Sleep(time.Second)
+		if j := bob.join("r"); j.Count != 2 {
+			t.Errorf("%d members", j.Count)
+		}
+	})
+}
+
 // What happens to a conversation on one server is known to all that it concerns on the others.
 func TestConversationOfSeveralServers(t *testing.T) {
 	atDesks(t, 3, nil, func(t *testing.T, b []*branch) {
@@ -639,6 +654,37 @@ func TestServerStarts(t *testing.T) {
 		time.Sleep(time.Second)
 		if operator, online := row(t, late, room); operator != "ANNA" || !online {
 			t.Errorf("the operator is %s, %v", operator, online)
+		}
+	})
+}
+
+// A conversation can be given to an operator of whom only another server knows, because it is there.
+func TestTransferToAnOperatorOfAnotherServer(t *testing.T) {
+	knows := func(o *chat.Options) {
+		var mu sync.Mutex
+		met := map[string]bool{}
+		o.Arrived = func(who *auth.Identity) {
+			mu.Lock()
+			defer mu.Unlock()
+			met[who.Subject] = true
+		}
+		o.Operator = func(id string) (string, bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			return "", met[id]
+		}
+	}
+	atDesks(t, 2, knows, func(t *testing.T, b []*branch) {
+		room, anna := b[0].user("ann").start("hello"), b[0].operator("anna")
+		give := func() error {
+			synctest.Wait()
+			_, err := anna.TransferRoom(t.Context(), conversation.TransferRequest{RoomID: room, OperatorID: holder("bob")})
+			return err
+		}
+		wantCode(t, give(), chat.NotFound)
+		b[1].operator("bob")
+		if err := give(); err != nil {
+			t.Error(err)
 		}
 	})
 }
