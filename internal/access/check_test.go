@@ -240,7 +240,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("the key for no room is one for all: %+v, %v", who, err)
 		}
 		wantCode(t, "remove", n.RemoveKey(ctx, "nowhere"), "")
-		_, err = n.Key(t.Context(), secret[:34] + "x")
+		_, err = n.Key(t.Context(), secret[:34]+"x")
 		wantCode(t, "a wrong key", err, conversation.BadToken)
 		_, err = n.Key(t.Context(), access.Secret(k.ID))
 		wantCode(t, "its digest", err, conversation.BadToken)

@@ -2,6 +2,7 @@ package access
 
 import (
 	"container/list"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"sync"
@@ -25,13 +26,14 @@ const (
 // feed's ticket may open the same feed again until TicketLife after that was last closed, from no
 // earlier position than before.
 //
-// They are kept in memory only. The zero value is empty and ready. It is safe for concurrent use.
-// Whoever gets an identity here asks Access.Check about it like about any other.
+// They are kept in memory only, by the server that issues them; see Join. The zero value is empty and ready. It is safe
+// for concurrent use. Whoever gets an identity here asks Access.Check about it like about any other.
 type Tickets struct {
 	mu      sync.Mutex
 	tickets map[string]*ticket // by the digest of the secret
 	of      map[owner]int      // number of tickets
 	idle    list.List          // of *ticket that no feed uses, those that end first in front
+	office  *office            // nil: there are no other servers
 }
 
 // owner is whose tickets are counted together.
@@ -55,7 +57,7 @@ type ticket struct {
 func (t *Tickets) Issue(who *auth.Identity, method, path string) (Secret, time.Time, error) {
 	random := make([]byte, ticketSize)
 	rand.Read(random)
-	secret := Secret(base64.RawURLEncoding.EncodeToString(random))
+	secret := Secret(base64.RawURLEncoding.EncodeToString(random) + t.office.mark())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
@@ -81,15 +83,23 @@ var errTicket = refuse(conversation.BadToken, "the ticket was used, has expired,
 
 // Use returns the identity for whom a ticket was issued, and ends the ticket. A wrong method or path
 // ends it as well, because then somebody else has it.
-func (t *Tickets) Use(secret Secret, method, path string) (*auth.Identity, error) {
+func (t *Tickets) Use(ctx context.Context, secret Secret, method, path string) (*auth.Identity, error) {
+	id, path := secret.digest(), Secret(path).digest()
+	if home, away := t.office.home(secret); away {
+		return t.office.ask(ctx, home, &ticketQuestion{Op: "use", ID: id, Method: method, Path: path})
+	}
+	return t.use(id, method, path)
+}
+
+func (t *Tickets) use(id, method, path string) (*auth.Identity, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sweepLocked(time.Now())
-	k := t.tickets[secret.digest()]
+	k := t.tickets[id]
 	if k == nil {
 		return nil, errTicket
 	}
-	fits, used := k.method == method && k.path == Secret(path).digest(), k.feed != nil
+	fits, used := k.method == method && k.path == path, k.feed != nil
 	if k.place != nil {
 		t.removeLocked(k)
 	}
@@ -106,18 +116,27 @@ type Feed struct {
 	tickets *Tickets
 	ticket  *ticket
 	over    func()
+	close   func() // of a feed whose ticket is another server's
 }
 
 // Open opens a feed with a ticket that was issued for its path and the method GET. position is from
 // where the client reads on; 0 at first. The feed may be open only once: if an earlier opening has not
 // been closed, because nobody has noticed yet that its client is gone, its function over is called,
 // which must not block.
-func (t *Tickets) Open(secret Secret, path string, position int64, over func()) (*Feed, error) {
+func (t *Tickets) Open(ctx context.Context, secret Secret, path string, position int64, over func()) (*Feed, error) {
+	id, path := secret.digest(), Secret(path).digest()
+	if home, away := t.office.home(secret); away {
+		return t.office.open(ctx, home, &ticketQuestion{Op: "open", ID: id, Path: path, Position: position}, over)
+	}
+	return t.open(id, path, position, over)
+}
+
+func (t *Tickets) open(id, path string, position int64, over func()) (*Feed, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sweepLocked(time.Now())
-	k := t.tickets[secret.digest()]
-	if k == nil || k.method != "GET" || k.path != Secret(path).digest() || position < k.position {
+	k := t.tickets[id]
+	if k == nil || k.method != "GET" || k.path != path || position < k.position {
 		return nil, errTicket
 	}
 	if k.place != nil {
@@ -133,6 +152,10 @@ func (t *Tickets) Open(secret Secret, path string, position int64, over func()) 
 
 // Close says that the feed has ended. From now on the ticket has TicketLife to open it again.
 func (f *Feed) Close() {
+	if f.close != nil {
+		f.close()
+		return
+	}
 	t := f.tickets
 	t.mu.Lock()
 	defer t.mu.Unlock()

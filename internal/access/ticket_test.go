@@ -31,7 +31,7 @@ func TestTickets(t *testing.T) {
 		var tickets access.Tickets
 		use := func(ticket access.Secret, method, path string, want conversation.Code) {
 			t.Helper()
-			who, err := tickets.Use(ticket, method, path)
+			who, err := tickets.Use(t.Context(), ticket, method, path)
 			wantCode(t, method+" "+path, err, want)
 			if (who == ann) != (want == "") {
 				t.Errorf("identity %v", who)
@@ -67,7 +67,7 @@ func TestTicketsOfFeeds(t *testing.T) {
 		over := 0
 		open := func(path string, position int64, want conversation.Code) *access.Feed {
 			t.Helper()
-			f, err := tickets.Open(ticket, path, position, func() { over++ })
+			f, err := tickets.Open(t.Context(), ticket, path, position, func() { over++ })
 			wantCode(t, fmt.Sprint(path, " from ", position), err, want)
 			if err == nil && f.Identity != ann {
 				t.Errorf("identity %v", f.Identity)
@@ -93,7 +93,7 @@ func TestTicketsOfFeeds(t *testing.T) {
 		if over != 2 {
 			t.Error("the feed is open twice")
 		}
-		_, err := tickets.Use(ticket, "GET", path)
+		_, err := tickets.Use(t.Context(), ticket, "GET", path)
 		wantCode(t, "a feed's ticket for a request", err, conversation.BadToken)
 		last.Close()
 		time.Sleep(access.TicketLife)
@@ -111,7 +111,7 @@ func TestTicketsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tickets access.Tickets
 		first := issue(t, &tickets, "GET", "/feed")
-		feed, err := tickets.Open(first, "/feed", 0, func() {})
+		feed, err := tickets.Open(t.Context(), first, "/feed", 0, func() {})
 		wantCode(t, "open", err, "")
 		for range access.MaxTicketsOf - 1 {
 			issue(t, &tickets, "GET", "/file")
@@ -128,7 +128,7 @@ func TestTicketsAreBounded(t *testing.T) {
 			t.Errorf("%d tickets", n)
 		}
 		feed.Close()
-		_, err = tickets.Open(first, "/feed", 0, func() {})
+		_, err = tickets.Open(t.Context(), first, "/feed", 0, func() {})
 		wantCode(t, "a feed's ticket", err, "")
 		time.Sleep(access.TicketLife)
 		issue(t, &tickets, "GET", "/file")
@@ -170,12 +170,12 @@ func TestTicketsModel(t *testing.T) {
 			want := alive
 			switch s.what {
 			case 1:
-				_, err = tickets.Use(m.secret, "GET", s.path)
+				_, err = tickets.Use(t.Context(), m.secret, "GET", s.path)
 				want = alive && s.path == m.path && m.feed == nil
 				m.gone = m.gone || !m.ends.IsZero()
 			case 2:
 				var f *access.Feed
-				f, err = tickets.Open(m.secret, s.path, s.position, func() {})
+				f, err = tickets.Open(t.Context(), m.secret, s.path, s.position, func() {})
 				want = alive && s.path == m.path && s.position >= m.position
 				if want {
 					m.feed, m.position, m.ends = f, s.position, time.Time{}

@@ -168,7 +168,7 @@ func (g *gate) shown(ctx context.Context, r *http.Request) context.Context {
 	if g.access.Closed() {
 		h.cookie = g.cookie(r)
 		if ticket := r.URL.Query().Get("ticket"); ticket != "" {
-			h.ticket, h.err = g.tickets.Use(access.Secret(ticket), http.MethodGet, g.path)
+			h.ticket, h.err = g.tickets.Use(r.Context(), access.Secret(ticket), http.MethodGet, g.path)
 		}
 	}
 	if h == (handshake{}) {
@@ -325,7 +325,7 @@ func (g *gate) guardFeeds(feeds http.Handler) http.Handler {
 			var h handshake
 			var feed *access.Feed
 			position, _ := chat.ParsePosition(sse.LastEventID(r)) // if it is none, the feed says so
-			if feed, h.err = g.tickets.Open(access.Secret(ticket), r.URL.EscapedPath(), position.Number, cancel); h.err == nil {
+			if feed, h.err = g.tickets.Open(ctx, access.Secret(ticket), r.URL.EscapedPath(), position.Number, cancel); h.err == nil {
 				defer feed.Close()
 				h.ticket = feed.Identity
 			}
@@ -364,7 +364,7 @@ func (s *Server) lockOut(lost auth.Match) {
 	s.sockets.DisconnectIdentities(ctx, lost)
 	s.chat.Cut(lost, conversation.BadToken, "you have no access any more")
 	if lost == (auth.Match{}) { // the server has become closed: whoever is here has proved nothing
-		s.sockets.DisconnectSockets(ctx, true)
+		s.sockets.Local().DisconnectSockets(ctx, true) // the other servers follow by themselves
 		s.gate.close()
 	}
 }

@@ -110,6 +110,7 @@ func newServer(c Config, log *slog.Logger, store history.Store) (_ *Server, err 
 	lo := &history.LogOptions{MaxMessage: int(c.MaxMessage), LostAfter: storeTimeout, Observer: s.metrics, Logger: log}
 	if s.node != nil {
 		lo.Bus = historybus.New(s.node.native, s.node.bus)
+		s.gate.tickets.Join(s.node.native)
 	}
 	s.history = history.NewLog(store, lo)
 	opened = append(opened, s.history.Close)

@@ -14,10 +14,7 @@ func (c *Client) appear(old, who *auth.Identity) {
 	switch {
 	case who == nil || who.Role == auth.Service:
 	case who.IsOperator():
-		s.staff.arrive(who.Subject, who.Name)
-		if s.opts.Arrived != nil && s.isClosed() {
-			s.opts.Arrived(who)
-		}
+		s.staff.arrive(who)
 		now = &viewing{client: c, operator: who.Subject}
 	default:
 		s.visitors.arrive(who.Subject, c)

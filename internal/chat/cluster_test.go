@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -23,16 +24,24 @@ type branch struct {
 	*desk
 	node *adapter.Native
 	bus  *adapter.MemoryBus
+	net  *adapter.Memory
 	deaf *deaf
 	// another starts one more server.
 	another func() *branch
 }
 
-// deaf is an exchange that does not hear some of what others say.
+// deaf is an exchange that does not hear some of what others say, and is slow to hear their answers.
 type deaf struct {
 	adapter.Exchange
-	mu  sync.Mutex
-	not func(subject string, data []byte) bool
+	slow time.Duration
+	mu   sync.Mutex
+	not  func(subject string, data []byte) bool
+}
+
+func (d *deaf) Ask(ctx context.Context, to adapter.NodeID, subject string, question []byte) ([]byte, error) {
+	answer, err := d.Exchange.Ask(ctx, to, subject, question)
+	time.Sleep(d.slow)
+	return answer, err
 }
 
 func (d *deaf) Hear(subject string, f func(adapter.Node, []byte)) adapter.Listening {
@@ -84,7 +93,7 @@ func atDesks(t *testing.T, n int, setUp func(*chat.Options), f func(t *testing.T
 				setUp(&o)
 			}
 			d := &desk{T: t, Service: chat.New(store, log, o), store: store, log: log, hall: h, n: 100 * i}
-			branches = append(branches, &branch{d, node, bus, exchange, nil})
+			branches = append(branches, &branch{desk: d, node: node, bus: bus, net: net, deaf: exchange})
 			return branches[i]
 		}
 		for range n {
@@ -166,6 +175,13 @@ func TestOnlyServersWithMembersHearOfARoom(t *testing.T) {
 		ann.join("r")
 		bob.join("r")
 		synctest.Wait()
+		carl, topics := b[2].with(nil), b[2].bus.Topics()
+		carl.join("r")
+		carl.Leave("r")
+		time.Sleep(time.Second)
+		if n := b[2].bus.Topics(); n != topics {
+			t.Errorf("listens to %d topics after the last member has left, before the first one has come to %d", n, topics)
+		}
 		heard := false
 		b[2].misses(func(subject string, data []byte) bool {
 			heard = heard || strings.HasSuffix(subject, "r")
@@ -348,6 +364,21 @@ func TestLostChangesOfMembers(t *testing.T) {
 	})
 }
 
+// An answer that is older than what has been heard since changes nothing.
+func TestLateAnswer(t *testing.T) {
+	atDesks(t, 2, open, func(t *testing.T, b []*branch) {
+		b[0].with(nil).join("another room")
+		b[1].deaf.slow = 100 * time.Millisecond
+		time.AfterFunc(50*time.Millisecond, func() { b[0].with(nil).join("r") })
+		bob := b[1].with(nil)
+		bob.join("r")
+		time.Sleep(time.Second)
+		if j := bob.join("r"); j.Count != 2 {
+			t.Errorf("%d members", j.Count)
+		}
+	})
+}
+
 // Whoever opens a room first on a server is answered when the other servers have said who is there, and
 // waits for one that is stopped no longer than 150 ms.
 func TestFirstJoin(t *testing.T) {
@@ -366,6 +397,20 @@ func TestFirstJoin(t *testing.T) {
 		b[0].node.Serve("chat", func(adapter.Node, []byte, func([]byte)) {}) // stopped
 		took(b[2].with(nil), 151*time.Millisecond)
 		took(b[2].with(nil), 0)
+	})
+}
+
+// If the bus takes its time, who is in a room is known later.
+func TestSlowBus(t *testing.T) {
+	atDesks(t, 2, open, func(t *testing.T, b []*branch) {
+		b[0].with(nil).join("r")
+		b[1].net.Delay = time.Second
+		bob := b[1].with(nil)
+		bob.join("r")
+		time.Sleep(time.Second)
+		if j := bob.join("r"); j.Count != 2 {
+			t.Errorf("%d members", j.Count)
+		}
 	})
 }
 
@@ -490,10 +535,21 @@ func TestErasureOnSeveralServers(t *testing.T) {
 				return
 			}
 			// What was in memory is gone as well.
-			ann.start("hello again")
+			again := ann.start("hello again")
 			list, err := bob.ListRooms(t.Context(), conversation.ListRequest{})
 			if err != nil || len(list.Rooms) != 1 || list.Rooms[0].Page != nil {
 				t.Errorf("the new conversation is %+v, %v", list.Rooms, err)
+			}
+			// The lobby hears of rooms that nobody there has open, too.
+			console.watch(t, conversation.WatchRequest{})
+			console.noticed()
+			if erased, err = b[0].log.EraseRoom(t.Context(), again); err != nil {
+				t.Fatal(err)
+			}
+			b[0].Erased(erased.Rooms...)
+			time.Sleep(time.Second)
+			if gone := fmt.Sprint(console.noticed()); !strings.Contains(gone, `roomGone {"roomId":"`+again) {
+				t.Errorf("the lobby heard %s", gone)
 			}
 		})
 	}
@@ -598,6 +654,37 @@ func TestServerStarts(t *testing.T) {
 		time.Sleep(time.Second)
 		if operator, online := row(t, late, room); operator != "ANNA" || !online {
 			t.Errorf("the operator is %s, %v", operator, online)
+		}
+	})
+}
+
+// A conversation can be given to an operator of whom only another server knows, because it is there.
+func TestTransferToAnOperatorOfAnotherServer(t *testing.T) {
+	knows := func(o *chat.Options) {
+		var mu sync.Mutex
+		met := map[string]bool{}
+		o.Arrived = func(who *auth.Identity) {
+			mu.Lock()
+			defer mu.Unlock()
+			met[who.Subject] = true
+		}
+		o.Operator = func(id string) (string, bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			return "", met[id]
+		}
+	}
+	atDesks(t, 2, knows, func(t *testing.T, b []*branch) {
+		room, anna := b[0].user("ann").start("hello"), b[0].operator("anna")
+		give := func() error {
+			synctest.Wait()
+			_, err := anna.TransferRoom(t.Context(), conversation.TransferRequest{RoomID: room, OperatorID: holder("bob")})
+			return err
+		}
+		wantCode(t, give(), chat.NotFound)
+		b[1].operator("bob")
+		if err := give(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -111,8 +111,10 @@ func (s *Service) founded(room, owner string) {
 // Erased says that rooms were erased from the store. Whoever is in one is told, and leaves it; their
 // feeds end.
 func (s *Service) Erased(rooms ...string) {
-	s.erasedHere(rooms)
-	s.cluster.say(word{Erased: rooms})
+	if len(rooms) > 0 {
+		s.erasedHere(rooms)
+		s.cluster.say(word{Erased: rooms})
+	}
 }
 
 // erasedHere is Erased for the clients of this server.
@@ -135,8 +137,10 @@ var erased = &Error{Code: Gone, Message: "the room was erased"}
 // Forget says that users were erased from the store: what is in memory of them, while they are connected
 // or because they have begun a conversation without a message, is forgotten as well.
 func (s *Service) Forget(userIDs ...string) {
-	s.forgetHere(userIDs)
-	s.cluster.say(word{Forgotten: userIDs})
+	if len(userIDs) > 0 {
+		s.forgetHere(userIDs)
+		s.cluster.say(word{Forgotten: userIDs})
+	}
 }
 
 func (s *Service) forgetHere(userIDs []string) {

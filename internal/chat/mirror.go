@@ -38,6 +38,7 @@ type mirror struct {
 	awaited   map[adapter.NodeID]bool // servers that have not said yet what they have
 	ready     chan struct{}           // closed when all have, or firstAnswers have passed
 	closed    bool
+	over      chan struct{} // closed with it
 }
 
 // A part is what another server has.
@@ -67,7 +68,7 @@ type saying struct {
 func (c *cluster) mirror(name string, lock sync.Locker, changed func(adapter.NodeID, string, json.RawMessage), hear func(adapter.NodeID, *saying)) *mirror {
 	m := &mirror{
 		cluster: c, name: name, lock: lock, changed: changed, own: make(map[string]json.RawMessage),
-		parts: make(map[adapter.NodeID]*part), awaited: make(map[adapter.NodeID]bool), ready: make(chan struct{}),
+		parts: make(map[adapter.NodeID]*part), awaited: make(map[adapter.NodeID]bool), ready: make(chan struct{}), over: make(chan struct{}),
 	}
 	c.mu.Lock()
 	c.mirrors[name] = m
@@ -89,32 +90,30 @@ func (c *cluster) mirror(name string, lock sync.Locker, changed func(adapter.Nod
 	})
 	if len(m.awaited) == 0 {
 		close(m.ready)
-		return m
+	} else {
+		time.AfterFunc(firstAnswers, func() {
+			m.lock.Lock()
+			defer m.lock.Unlock()
+			clear(m.awaited)
+			m.settleLocked()
+		})
 	}
-	time.AfterFunc(firstAnswers, func() {
-		m.lock.Lock()
-		defer m.lock.Unlock()
-		clear(m.awaited)
-		m.settleLocked()
-	})
 	go m.askFirst()
 	return m
 }
 
-// askFirst asks the servers that were there when the mirror was opened, once their changes are heard. If the bus is
-// down, all are asked when it is back.
+// askFirst asks all other servers what they have, once their changes are heard.
 func (m *mirror) askFirst() {
 	select {
 	case <-m.listening.Active():
-	case <-m.ready:
+	case <-m.over:
 		return
 	}
-	m.lock.Lock()
-	defer m.lock.Unlock()
-	m.cluster.mu.Lock()
-	defer m.cluster.mu.Unlock()
-	for id := range m.awaited {
-		m.cluster.wantLocked(id, m.name)
+	c := m.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range c.servers {
+		c.wantLocked(id, m.name)
 	}
 }
 
@@ -225,6 +224,7 @@ func (m *mirror) drop(server adapter.NodeID) {
 // closeLocked ends the mirror. This server has nothing any more.
 func (m *mirror) closeLocked() {
 	m.closed = true
+	close(m.over)
 	clear(m.awaited)
 	m.settleLocked()
 	m.listening.Close()

@@ -43,7 +43,8 @@ type Options struct {
 	// Operator, if not nil, says what is known of an operator, who may not be connected: a name, for which
 	// the id stands if it is empty, and whether conversations can be given to it. It must not block.
 	Operator func(operatorID string) (name string, active bool)
-	// Arrived, if not nil, is called when an operator has come to a closed server. It must not block.
+	// Arrived, if not nil, is called when an operator has come to a closed server, this one or another
+	// one of the cluster. It must not block.
 	Arrived func(*auth.Identity)
 	// Admitted, if not nil, refuses an identity that has lost its access since it was proved; with an
 	// *Error. Follow asks when [Service.Cut] knows the feed, so that no loss goes unnoticed.

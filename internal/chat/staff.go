@@ -64,9 +64,11 @@ type colleague struct {
 }
 
 // arrive counts a connection of an operator. Call depart when it ends.
-func (s *staff) arrive(id, name string) {
+func (s *staff) arrive(who *auth.Identity) {
+	id, name := who.Subject, who.Name
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.arrivedLocked(who)
 	o := s.knownLocked(id)
 	if o.connections == 0 && o.leaves != nil {
 		o.leaves.Stop()
@@ -127,6 +129,9 @@ func (s *staff) elsewhere(on adapter.NodeID, id string, value json.RawMessage) {
 	if value == nil || json.Unmarshal(value, &is) != nil {
 		delete(o.elsewhere, on)
 	} else {
+		if _, known := o.elsewhere[on]; !known {
+			s.arrivedLocked(&auth.Identity{Subject: id, Role: auth.Operator, Name: is.Name})
+		}
 		o.elsewhere = put(o.elsewhere, on, is)
 		o.name = cmp.Or(o.name, is.Name)
 		if is.Said > o.said {
@@ -135,6 +140,13 @@ func (s *staff) elsewhere(on adapter.NodeID, id string, value json.RawMessage) {
 	}
 	s.changedLocked(id)
 	s.dropLocked(id, o)
+}
+
+// arrivedLocked says that an operator has come to a closed server.
+func (s *staff) arrivedLocked(who *auth.Identity) {
+	if s.service.opts.Arrived != nil && s.service.isClosed() {
+		s.service.opts.Arrived(who)
+	}
 }
 
 // Staff returns the number of operators that are there, on this server.
