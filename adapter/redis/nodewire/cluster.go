@@ -82,6 +82,9 @@ type Cluster struct {
 	uid     string
 	down    atomic.Bool
 
+	done   chan struct{} // closed by Close
+	probes sync.WaitGroup
+
 	mu      sync.Mutex
 	links   map[string]*link
 	closed  bool
@@ -102,7 +105,7 @@ func Sharded(options rueidis.ClientOption, o *Options) (*Cluster, error) {
 }
 
 func connect(options rueidis.ClientOption, o *Options, sharded bool) (*Cluster, error) {
-	c := &Cluster{links: map[string]*link{}, sharded: sharded}
+	c := &Cluster{links: map[string]*link{}, sharded: sharded, done: make(chan struct{})}
 	if o != nil {
 		c.opts = *o
 	}
@@ -117,6 +120,7 @@ func connect(options rueidis.ClientOption, o *Options, sharded bool) (*Cluster, 
 		return nil, err
 	}
 	c.unwatch = c.conn.Watch(c.state)
+	c.probes.Go(c.probe)
 	return c, nil
 }
 
@@ -126,6 +130,7 @@ type conn interface {
 	Subscribe(channel string, pattern bool, deliver func(channel string, data []byte)) adapter.Listening
 	Subscribers(ctx context.Context, channels ...string) (map[string]int64, error)
 	Watch(f func(adapter.State)) (stop func())
+	Reconnect()
 	Close() error
 }
 
@@ -195,8 +200,12 @@ func (c *Cluster) Drain() {}
 // Close implements adapter.Cluster.
 func (c *Cluster) Close() error {
 	c.mu.Lock()
-	c.closed = true
+	if !c.closed {
+		c.closed = true
+		close(c.done)
+	}
 	c.mu.Unlock()
+	c.probes.Wait()
 	for _, l := range c.all() {
 		l.Close()
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/parley-go/parley/adapter"
 )
@@ -107,4 +108,49 @@ type nowhere struct{ conn }
 func (nowhere) Publish(string, []byte) error { return nil }
 func (nowhere) Subscribers(context.Context, ...string) (map[string]int64, error) {
 	return nil, nil
+}
+
+// Probe runs a cluster over a connection that hears what it publishes, or not, for some time. It returns how
+// often the connection was replaced.
+func Probe(deaf bool, d time.Duration) (reconnects int) {
+	c := &Cluster{done: make(chan struct{}), opts: Options{Key: "socket.io", Logger: slog.New(slog.DiscardHandler)}}
+	n := &mirror{deaf: deaf}
+	c.conn = n
+	c.probes.Go(c.probe)
+	time.Sleep(d)
+	close(c.done)
+	c.probes.Wait()
+	return n.reconnects
+}
+
+// mirror delivers what is published, unless it is deaf.
+type mirror struct {
+	conn
+	deaf       bool
+	deliver    func(string, []byte)
+	reconnects int
+}
+
+func (m *mirror) Subscribe(_ string, _ bool, deliver func(string, []byte)) adapter.Listening {
+	m.deliver = deliver
+	return active{}
+}
+
+func (m *mirror) Publish(channel string, data []byte) error {
+	if !m.deaf {
+		m.deliver(channel, data)
+	}
+	return nil
+}
+
+func (m *mirror) Reconnect() { m.reconnects++ }
+
+// active is a subscription that is there from the start.
+type active struct{}
+
+func (active) Close() {}
+func (active) Active() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }

@@ -1,6 +1,8 @@
 package nodewire_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -57,6 +59,13 @@ func roomsInSlots(t *testing.T, redis *redistest.Cluster) {
 	answers := 0
 	if err := spaces[0].Link.Call(t.Context(), &adapter.Message{Kind: adapter.Broadcast, Data: []byte(`["question"]`)}, func(*adapter.Answer) { answers++ }); err != nil || answers != 1 {
 		t.Errorf("%d answers, %v", answers, err)
+	}
+	k.Silence()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*nodewire.Recount) // meanwhile, the servers are counted again
+	defer cancel()
+	var partial *adapter.Partial
+	if err := spaces[0].Link.Call(ctx, &adapter.Message{Kind: adapter.Broadcast, Data: []byte(`["question"]`)}, func(*adapter.Answer) {}); !errors.As(err, &partial) || partial.Cause == nil {
+		t.Errorf("nobody answers, and the error is %v", err)
 	}
 	for _, room := range []string{"room7", ""} { // "": the common channel
 		channel := "socket.io#/#"

@@ -332,11 +332,11 @@ func (b *Conn) Subscribers(ctx context.Context, channels ...string) (map[string]
 	// In a Redis Cluster, each server knows those that are connected to it, or whose channel's slot it has.
 	sum := map[string]int64{}
 	for _, node := range b.client.Nodes() {
-		command := node.B().PubsubNumsub().Channel(channels...).Build()
+		command := "NUMSUB"
 		if b.opts.Sharded {
-			command = node.B().PubsubShardnumsub().Channel(channels...).Build()
+			command = "SHARDNUMSUB"
 		}
-		counts, err := node.Do(ctx, command).AsIntMap()
+		counts, err := node.Do(ctx, node.B().Arbitrary("PUBSUB", command).Args(channels...).Build()).AsIntMap()
 		if err != nil {
 			return nil, err
 		}
