@@ -67,7 +67,7 @@ func (n *Native) call(ctx context.Context, to *NodeID, m *Message, each func(*An
 
 	m.Request, m.Number = id, 0
 	switch m.Kind {
-	case Broadcast, Join, Leave, Disconnect, ServerEvent:
+	case Broadcast, Join, Leave, Disconnect, ServerEvent, question:
 		n.fences.publish(m)
 	}
 	topic := "c"

@@ -32,6 +32,8 @@ type Exchange interface {
 	// Ask asks one server. The error is ErrNoNode if that is not in the cluster, leaves it meanwhile,
 	// or does not serve the subject; a *Partial with ctx's error if it does not answer; or one of
 	// Link.Publish.
+	// The question arrives after everything that this server has sent before, events too, and the answer
+	// after everything that the other one has sent.
 	Ask(ctx context.Context, to NodeID, subject string, question []byte) (answer []byte, err error)
 
 	// AskAll asks all others that serve the subject. It calls each for each answer, one after the
@@ -145,7 +147,11 @@ func (n *Native) answer(m *Message) {
 	}
 	var once sync.Once
 	f(from, m.Data, func(answer []byte) {
-		once.Do(func() { n.reply(m, &Message{Kind: reply, Data: answer}) })
+		once.Do(func() {
+			a := &Message{Kind: reply, Data: answer}
+			n.fences.publish(a)
+			n.reply(m, a)
+		})
 	})
 }
 

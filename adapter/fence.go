@@ -71,7 +71,9 @@ func (f *fences) publish(m *Message) {
 	if len(f.topics) == 0 || n.careless.noFence {
 		return
 	}
-	m.Number = n.number.Add(1)
+	if m.Number == 0 { // else Number has numbered it
+		m.Number = n.number.Add(1)
+	}
 	for _, lane := range f.topics {
 		_ = n.publish(lane, fenceOf(m))
 	}
