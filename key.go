@@ -35,7 +35,8 @@ type Valuer interface {
 	Value(key any) any
 }
 
-// Set stores v on the socket. Like Socket.Data, the value survives recovery.
+// Set stores v on the socket. Like Socket.Data, the value survives recovery, but on another server of a
+// cluster only if the key has a name.
 func (k *Key[T]) Set(s *Socket, v T) { s.setValue(k, v) }
 
 // Get returns the value, or the zero T if there is none.

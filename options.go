@@ -256,10 +256,14 @@ type Compression struct {
 //
 // What you keep outside the socket is not restored. Restore it in OnConnection if Socket.Recovered
 // returns true. Package history/historyio does that for subscriptions of a history.Log.
+//
+// In a cluster of Parley's servers, the client may come back to any of them that has Recovery. Data then
+// move as JSON: Socket.Data returns a json.RawMessage, and only a Key of NewNamedKey still has its value.
+// If other keys had values, middleware runs, so that it can set them again.
 type Recovery struct {
 	// MaxDisconnection is how long a client may be away; 2 minutes.
 	MaxDisconnection time.Duration
-	// RunMiddleware runs the middleware of Use again for recovered sockets.
+	// RunMiddleware runs the middleware of Use again for all recovered sockets.
 	RunMiddleware bool
 	// MaxBytes limits the size of the packets that each namespace keeps; 16 MiB. Clients that need
 	// packets beyond this limit are not recovered. What a client has missed counts as one message
