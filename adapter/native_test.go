@@ -352,3 +352,30 @@ func TestInterest(t *testing.T) {
 		}
 	})
 }
+
+// oneTopic is a bus on which a topic for each room would be of no use.
+type oneTopic struct{ *adapter.MemoryBus }
+
+func (oneTopic) Caps() adapter.Caps { return adapter.Caps{MaxMessage: 1 << 20} }
+
+// Without interest, all is as it is with it, and a server listens to no more topics for more rooms.
+func TestNoInterest(t *testing.T) {
+	adaptertest.RunCluster(t, synctest.Test, func(t *testing.T) adaptertest.Servers {
+		net := adapter.NewMemory()
+		net.Delay = time.Millisecond
+		return adaptertest.Servers{Start: func(name string) adapter.Cluster { return connect(t, oneTopic{net.Connect()}, name) }}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		bus := adapter.NewMemory().Connect()
+		s := adaptertest.NewSpace(connect(t, oneTopic{bus}, "a"), "/")
+		time.Sleep(time.Second)
+		before := bus.Topics()
+		for i := range 100 {
+			s.Connect(fmt.Sprint("k", i)).Join(fmt.Sprint("room ", i))
+		}
+		time.Sleep(time.Second)
+		if n := bus.Topics(); n != before {
+			t.Errorf("100 rooms made it listen to %d more topics", n-before)
+		}
+	})
+}
