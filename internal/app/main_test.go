@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -27,7 +29,8 @@ const asServer = "BE_PARLEY"
 func TestMain(m *testing.M) {
 	if os.Getenv(asServer) != "" {
 		ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		os.Exit(app.Main(ctx, os.Args[1:], nil, os.Stdin, os.Stdout, os.Stderr))
+		environ := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PARLEY_SOAK=") })
+		os.Exit(app.Main(ctx, os.Args[1:], environ, os.Stdin, os.Stdout, os.Stderr))
 	}
 	if n, err := strconv.Atoi(os.Getenv(asClients)); err == nil {
 		if err := holdClients(os.Args[1], os.Args[2], n); err != nil {
