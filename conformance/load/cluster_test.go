@@ -18,6 +18,8 @@ import (
 	"github.com/parley-go/parley/adapter/redis"
 	"github.com/parley-go/parley/adapter/redis/redistest"
 	"github.com/parley-go/parley/bench/bar"
+	socketio "github.com/parley-go/parley/client"
+	"github.com/parley-go/parley/internal/postgrestest"
 )
 
 // connect makes this process one of a cluster.
@@ -188,4 +190,58 @@ func TestIdleInACluster(t *testing.T) {
 	slices.SortFunc(all, func(a, b idle) int { return int(a.cpu - b.cpu) })
 	hold(t, bar.Bar{Name: "CPU of a second of idleness in a cluster", Value: micros(all[1].cpu), Unit: "µs", Reference: "without one, and 0.5 %",
 		Base: micros(alone.cpu + 5*time.Millisecond), Most: 1})
+}
+
+// A stored message is seen on another server as soon as on its sender's.
+func TestStoredInACluster(t *testing.T) {
+	times := size(20, 500)
+	address, store := redistest.Start(t).Addr, postgrestest.Database(t)
+	var rooms []*socketio.Room
+	for i := range 2 {
+		server := start(t, serverConfig{Chat: t.TempDir(), Redis: address, Store: store, Name: fmt.Sprint("server ", i)})
+		c, err := socketio.Dial(t.Context(), "http://"+server.address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		room, err := c.Room(t.Context(), "room", &socketio.RoomOptions{UserID: fmt.Sprint("user ", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rooms = append(rooms, room)
+	}
+	for _, room := range rooms { // an empty room says so
+		if _, err := room.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var took [2][]time.Duration // until the sender's server, and the other one, have shown the message
+	for i := range times {
+		sender, at := rooms[i%2], time.Now()
+		seen := make(chan error, 2)
+		for j, room := range rooms {
+			go func() {
+				e, err := room.Next(t.Context())
+				if err == nil && e.Seq != int64(i+1) {
+					err = fmt.Errorf("message %d instead of %d", e.Seq, i+1)
+				}
+				other := 0
+				if j != i%2 {
+					other = 1
+				}
+				took[other] = append(took[other], time.Since(at))
+				seen <- err
+			}()
+		}
+		if _, err := sender.Send(t.Context(), "text"); err != nil {
+			t.Fatal(err)
+		}
+		for range rooms {
+			if err := <-seen; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	hold(t, bar.Bar{Name: "a stored message is seen on another server, median", Value: micros(middle(took[1])), Unit: "µs",
+		Reference: "on the sender's", Base: micros(middle(took[0])), Most: 1.2})
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/bench/bar"
+	"github.com/parley-go/parley/internal/postgrestest"
 )
 
 // asServer is the environment variable that makes the test binary run as the server. Its value is
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	os.Exit(m.Run())
+	os.Exit(postgrestest.Main(m).Run())
 }
 
 // size returns the number of connections: large with -full, a fifth of usual with the race detector,

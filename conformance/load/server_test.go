@@ -31,6 +31,7 @@ type serverConfig struct {
 	Compression  *parley.Compression
 	Chat         string // if set, serve the binary's application with its data in this directory
 	Redis, Name  string // if set, the server is one of a cluster
+	Store        string // of such a server with Chat: the URL of PostgreSQL
 }
 
 // usage is the server's resource usage so far.
@@ -52,7 +53,7 @@ func serve(config string) {
 	}
 	o := &parley.Options{PingInterval: c.PingInterval, WriteTimeout: c.WriteTimeout, Compression: c.Compression, Logger: slog.New(slog.DiscardHandler)}
 	if c.Chat != "" {
-		serveChat(c.Chat)
+		serveChat(c)
 		return
 	}
 	if c.Redis != "" {

@@ -28,9 +28,13 @@ import (
 
 // serveChat runs the server process with the binary's application. To compare, the tests can also
 // measure a separate store in it.
-func serveChat(data string) {
+func serveChat(sc serverConfig) {
+	data := sc.Chat
 	c := app.Defaults()
 	c.Data, c.EventsPerSecond, c.BytesPerSecond = filepath.Join(data, "chat"), 0, 0
+	if sc.Redis != "" {
+		c.Data, c.StateDir, c.Cluster, c.ClusterName = sc.Store, data, "redis://"+sc.Redis, sc.Name
+	}
 	server, err := app.Open(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		fail(err)
