@@ -39,8 +39,8 @@ type fence struct {
 }
 
 const (
-	fenceTime = time.Second // how long a message is held back at most
-	maxHeld   = 10_000      // messages of a sender
+	fenceTime = 2 * time.Second // how long a message is held back at most
+	maxHeld   = 10_000          // messages of a sender
 )
 
 // listen listens to the lanes, before Native listens to anything else.
@@ -51,14 +51,12 @@ func (f *fences) listen(n *Native) {
 	for i, lane := range f.topics {
 		f.lanes = append(f.lanes, n.bus.Listen(lane, func(data []byte) { f.meet(i, data) }))
 	}
+	n.listening = append(n.listening, f.lanes...) // so the others know us when all are active
 }
 
 func (f *fences) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, l := range f.lanes {
-		l.Close()
-	}
 	for _, s := range f.senders {
 		s.timer.Stop()
 	}
@@ -157,7 +155,17 @@ func (f *fences) releaseLocked(from NodeID, s *fenced) {
 	}
 }
 
-// giveUp passes on everything: a lane has lost a fence, or delivers too late.
+// down passes on everything: some fences will not arrive.
+func (f *fences) down() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for from, s := range f.senders {
+		s.fences = nil
+		f.releaseLocked(from, s)
+	}
+}
+
+// giveUp passes on everything of a sender: a lane has lost a fence, or delivers too late.
 func (f *fences) giveUp(from NodeID, s *fenced) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -114,7 +114,8 @@ func TestLostFence(t *testing.T) {
 		net := adapter.NewMemory()
 		bus := newLanes(net.Connect())
 		a := adaptertest.NewSpace(connect(t, bus, "a"), "/")
-		b := adaptertest.NewSpace(connect(t, newLanes(net.Connect()), "b"), "/")
+		far := net.Connect()
+		b := adaptertest.NewSpace(connect(t, newLanes(far), "b"), "/")
 		k := b.Connect("k")
 		k.Join("old")
 		time.Sleep(5 * time.Second)
@@ -143,8 +144,20 @@ func TestLostFence(t *testing.T) {
 		bus.mu.Lock()
 		bus.lost = 1 + (laneOf("a/")+1)%laneCount
 		bus.mu.Unlock()
-		if took := exchange(); took < time.Second || took > 2*time.Second {
+		if took := exchange(); took < time.Second || took > 3*time.Second {
 			t.Errorf("without one, it took %v", took)
+		}
+		// When the bus is known to be away, nothing is waited for.
+		start, want := time.Now(), len(k.Heard())+1
+		if err := a.SocketsLeave(adapter.Selection{}, "new"); err != nil {
+			t.Fatal(err)
+		}
+		_ = a.Emit(adapter.Selection{}, "x")
+		time.Sleep(100 * time.Millisecond)
+		far.Cut(true)
+		synctest.Wait()
+		if got := len(k.Heard()); got != want || time.Since(start) > time.Second {
+			t.Errorf("after Down, it has received %d, not %d", got, want)
 		}
 	})
 }

@@ -257,6 +257,7 @@ func (n *Native) state(s State) {
 		return
 	case Down:
 		n.down.Store(true)
+		n.fences.down()
 		n.log.Warn("the connection to the cluster is lost")
 		return
 	case Up:

@@ -151,7 +151,7 @@ func (s *Shards) state(l *lane, news adapter.State) {
 }
 
 const (
-	askEvery = 2 * time.Second
+	askEvery = time.Second
 	deafTime = 4 * time.Second
 )
 
@@ -174,16 +174,14 @@ func (s *Shards) ask() {
 			switch {
 			case down:
 				l.asked.Store(0)
-				continue
 			case asked == 0:
 				l.asked.Store(now.UnixNano())
+				_ = l.Publish(l.probe, []byte{})
 			case now.Sub(time.Unix(0, asked)) > deafTime:
 				l.asked.Store(0)
 				s.common.board.Post(slog.LevelWarn, "deaf", "a part of the Redis Cluster no longer delivers; connecting again")
 				l.Reconnect()
-				continue
 			}
-			_ = l.Publish(l.probe, []byte{})
 		}
 	}
 }
