@@ -29,7 +29,8 @@ type Pruned struct {
 }
 
 // Eraser is the capability of a store to erase everything about a user or a room, so that no byte of
-// it is left in any file of the store.
+// it is left in any file of the store. A store on a database server, whose files it does not control,
+// leaves nothing in any table; its documentation says what the server keeps.
 type Eraser interface {
 	// EraseUser deletes the conversations of a user with their notes, and the person. In other rooms
 	// the user's messages become tombstones without an author's name. All ids that the user had as a

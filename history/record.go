@@ -46,7 +46,7 @@ type Records interface {
 	// are larger than all versions before.
 	//
 	// A value that was replaced or removed leaves no byte in any file, from the next moment on in which
-	// nobody reads, at the latest a minute later.
+	// nobody reads, at the latest a minute later. For a store on a database server, see Eraser.
 	PutRecords(ctx context.Context, records ...Record) ([]Record, error)
 }
 

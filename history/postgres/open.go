@@ -39,8 +39,8 @@ type Options struct {
 	// negative, it does not.
 	Patience time.Duration
 	// Search keeps an index of words, so that Search finds messages in all rooms. The nodes of a
-	// cluster must agree. It costs about twice as much room as the messages. Without it, an index that
-	// was there is removed.
+	// cluster must agree. It costs a little more room than the messages. Without it, an index that was
+	// there is removed.
 	Search bool
 	// Logger gets one line when the database cannot be used any more, and one when it can be again. If
 	// nil, slog.Default().
@@ -163,7 +163,9 @@ func (s *Store) config(url string) (*pgxpool.Config, error) {
 		"tcp_keepalives_interval":             "5",
 		"tcp_keepalives_count":                "3",
 		"jit":                                 "off", // no query is large enough
-		"max_parallel_workers_per_gather":     "0",   // the same; and parts of a page come in order
+		// Plans are kept. One from when a table was small would read all of it when it is large.
+		"enable_seqscan":                  "off",
+		"max_parallel_workers_per_gather": "0", // the same; and parts of a page come in order
 	} {
 		if _, set := c.RuntimeParams[name]; !set {
 			c.RuntimeParams[name] = value

@@ -115,10 +115,8 @@ func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, lim
 	}
 	operator := ""
 	switch q.Assignee.Kind {
-	case history.NoAssignee:
-		operator = "operator_id IS NULL"
-	case history.AssignedTo:
-		operator = "operator_id = " + arg(q.Assignee.OperatorID)
+	case history.NoAssignee, history.AssignedTo:
+		operator = "coalesce(operator_id, '') = " + arg(q.Assignee.OperatorID)
 	case history.AssignedToOthers:
 		filter = append(filter, "operator_id IS NOT NULL AND operator_id <> "+arg(q.Assignee.OperatorID))
 	}
@@ -206,14 +204,14 @@ func (s *Store) CountRooms(ctx context.Context, by history.Member) (n history.Ro
 		where = "user_id = $1"
 		args = append(args, by.UserID)
 	} else if by.OperatorID != "" {
-		mine = "operator_id = $1"
+		mine = "coalesce(operator_id, '') = $1"
 		args = append(args, by.OperatorID)
 	}
 	count := func(condition string) string {
 		return fmt.Sprintf("(SELECT count(*) FROM (SELECT 1 FROM parley.rooms WHERE %s AND status = 'open' AND %s LIMIT %d) x)",
 			where, condition, history.MaxCount)
 	}
-	query := "SELECT " + strings.Join([]string{count("true"), count("waiting_at IS NOT NULL"), count("operator_id IS NULL"), count(mine)}, ", ")
+	query := "SELECT " + strings.Join([]string{count("true"), count("waiting_at IS NOT NULL"), count("coalesce(operator_id, '') = ''"), count(mine)}, ", ")
 	err = s.one(ctx, query, args, &n.Open, &n.Waiting, &n.Unassigned, &n.Mine)
 	return n, err
 }

@@ -165,13 +165,10 @@ func lookUp(ctx context.Context, c querier, q *history.SearchQuery) (found histo
 	all := len(chunks)
 	for n := 1; len(chunks) > 0; {
 		group := chunks[:min(n, len(chunks))]
-		chunks = chunks[len(group):]
-		places, err := candidates(ctx, c, q, group, from, scan.PageMessages-looked)
+		limit := min(scan.PageMessages-looked, max(2*q.Limit, fetched))
+		places, last, full, err := candidates(ctx, c, q, group, from, limit)
 		if err != nil {
 			return found, err
-		}
-		if n = 1; len(places) < fetched {
-			n = min(2*len(group), searchedAtOnce)
 		}
 		for len(places) > 0 {
 			some, size := 0, 0
@@ -197,11 +194,20 @@ func lookUp(ctx context.Context, c querier, q *history.SearchQuery) (found histo
 			}
 			places = places[some:]
 		}
-		if looked >= scan.PageMessages {
+		from = last
+		switch {
+		case looked >= scan.PageMessages:
 			found.Next = from.cursor()
 			return found, nil
+		case full: // the chunk of the last place has more
+			for chunks[0].chunk != last.chunk {
+				chunks = chunks[1:]
+			}
+			n = 1
+		default:
+			chunks = chunks[len(group):]
+			n = min(2*len(group), searchedAtOnce)
 		}
-		from = group[len(group)-1] // after all of it
 	}
 	if all == searchedChunks {
 		found.Next = from.cursor()
@@ -239,15 +245,33 @@ func expressionOf(words []string, chunks []place) string {
 	return strings.Join(alternatives, " | ")
 }
 
-// candidates returns messages with the words of a query, in some chunks, and in rooms to look in. The index
-// may be behind, so what the messages say must be compared.
-func candidates(ctx context.Context, c querier, q *history.SearchQuery, chunks []place, from place, limit int) (places []place, err error) {
+// candidatesQuery finds places in the index first, then leaves out those in other rooms, and looks at the
+// messages of the first ones. OFFSET 0 keeps the server from going through all rooms instead.
+const candidatesQuery = `WITH d AS MATERIALIZED (SELECT chunk, at, room, seq FROM parley.docs
+		WHERE words @@ $1::tsquery AND (chunk <> $3 OR (at, room, seq) < ($4, $5, $6)) AND at >= $8)
+	SELECT x.chunk, x.at, x.room, x.seq, x.room_id, coalesce(m.size, -1) FROM (
+		SELECT d.*, r.room_id, array_position($2::bigint[], d.chunk) AS n
+		FROM d, LATERAL (SELECT room_id FROM parley.rooms WHERE id = d.room OFFSET 0) r,
+		LATERAL (SELECT CASE WHEN starts_with(r.room_id, '~notes/') THEN substr(r.room_id, 8) ELSE r.room_id END AS of) o
+		WHERE NOT starts_with(o.of, '~')%s
+		ORDER BY n, d.at DESC, d.room DESC, d.seq DESC LIMIT $7) x
+	LEFT JOIN LATERAL (SELECT octet_length(message) AS size FROM parley.messages WHERE room = x.room AND seq = x.seq OFFSET 0) m ON true
+	ORDER BY x.n, x.at DESC, x.room DESC, x.seq DESC`
+
+// candidates returns the first messages after a place that have the words of a query and are in rooms to look
+// in. The index may be behind, so what the messages say must be compared. last is how far it has come: to
+// the last of more messages, if full, or to the end of the chunks.
+func candidates(ctx context.Context, c querier, q *history.SearchQuery, chunks []place, from place, limit int) (places []place, last place, full bool, err error) {
 	numbers := make([]int64, len(chunks))
 	days := make(map[int64]int64)
 	for i, chunk := range chunks {
 		numbers[i], days[chunk.chunk] = chunk.chunk, chunk.day
 	}
-	where, args := "", []any{expressionOf(q.Words(), chunks), numbers, from.chunk, from.at, from.room, from.seq, limit}
+	since := int64(0)
+	if !q.Since.IsZero() {
+		since = q.Since.UnixMilli()
+	}
+	where, args := "", []any{expressionOf(q.Words(), chunks), numbers, from.chunk, from.at, from.room, from.seq, limit, since}
 	arg := func(value any) string {
 		args = append(args, value)
 		return fmt.Sprint("$", len(args))
@@ -258,27 +282,28 @@ func candidates(ctx context.Context, c querier, q *history.SearchQuery, chunks [
 	if q.UserID != "" {
 		where += " AND EXISTS (SELECT 1 FROM parley.rooms u WHERE u.room_id = o.of AND u.user_id = " + arg(q.UserID) + ")"
 	}
-	if !q.Since.IsZero() {
-		where += " AND d.at >= " + arg(q.Since.UnixMilli())
-	}
 	if !q.Notes {
 		where += " AND o.of = r.room_id"
 	}
-	rows, err := c.Query(ctx, `SELECT d.chunk, d.at, d.room, d.seq, r.room_id, octet_length(m.message) FROM parley.docs d
-		JOIN parley.messages m ON m.room = d.room AND m.seq = d.seq JOIN parley.rooms r ON r.id = d.room,
-		LATERAL (SELECT CASE WHEN starts_with(r.room_id, '~notes/') THEN substr(r.room_id, 8) ELSE r.room_id END AS of) o
-		WHERE d.words @@ $1::tsquery AND (d.chunk <> $3 OR (d.at, d.room, d.seq) < ($4, $5, $6)) AND NOT starts_with(o.of, '~')`+where+`
-		ORDER BY array_position($2::bigint[], d.chunk), d.at DESC, d.room DESC, d.seq DESC LIMIT $7`, args...)
+	rows, err := c.Query(ctx, fmt.Sprintf(candidatesQuery, where), args...)
 	if err != nil {
-		return nil, err
+		return nil, last, false, err
 	}
 	var p place
+	read := 0
 	_, err = pgx.ForEachRow(rows, []any{&p.chunk, &p.at, &p.room, &p.seq, &p.name, &p.size}, func() error {
 		p.day = days[p.chunk]
-		places = append(places, p)
+		last = p
+		read++
+		if p.size >= 0 { // otherwise it is gone
+			places = append(places, p)
+		}
 		return nil
 	})
-	return places, err
+	if full = read == limit; !full {
+		last = chunks[len(chunks)-1]
+	}
+	return places, last, full, err
 }
 
 // messagesAt reads messages, which exist.

@@ -43,14 +43,15 @@ CREATE TABLE parley.rooms (
 	merged      boolean NOT NULL DEFAULT false -- its user was a visitor, perhaps in this room
 ) WITH (fillfactor = 50);
 
--- Each index has only conversations, so rooms that belong to nobody cost nothing.
+-- Each index has only conversations, so rooms that belong to nobody cost nothing. PostgreSQL goes through an
+-- index in order only behind a column that equals something, which NULL does not.
 CREATE UNIQUE INDEX rooms_change ON parley.rooms (change)                        WHERE user_id IS NOT NULL;
 CREATE INDEX rooms_activity ON parley.rooms (status, listed_at, id)              WHERE user_id IS NOT NULL;
-CREATE INDEX rooms_operator ON parley.rooms (operator_id, status, listed_at, id) WHERE user_id IS NOT NULL;
+CREATE INDEX rooms_operator ON parley.rooms (coalesce(operator_id, ''), status, listed_at, id) WHERE user_id IS NOT NULL;
 CREATE INDEX rooms_user     ON parley.rooms (user_id, listed_at, id)             WHERE user_id IS NOT NULL;
 CREATE INDEX rooms_created  ON parley.rooms (status, id)                         WHERE user_id IS NOT NULL;
 CREATE INDEX rooms_waiting  ON parley.rooms (waiting_at, id)                     WHERE waiting_at IS NOT NULL;
-CREATE INDEX rooms_queue    ON parley.rooms (operator_id, waiting_at, id)        WHERE waiting_at IS NOT NULL;
+CREATE INDEX rooms_queue    ON parley.rooms (coalesce(operator_id, ''), waiting_at, id)        WHERE waiting_at IS NOT NULL;
 
 CREATE TABLE parley.messages (
 	room        bigint  NOT NULL,
