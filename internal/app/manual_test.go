@@ -93,7 +93,7 @@ func TestCompletion(t *testing.T) {
 		"operator ":               "add disable enable list passwd remove",
 		"operator add --pa":       "--password-stdin",
 		"operator add ann --no":   "--no-password",
-		"ban remove --":           "--config --data --network --user",
+		"ban remove --":           "--config --data --network --state-dir --user",
 		"token check --jw":        "--jwks",
 		"help ba":                 "backup ban",
 		"help ban ":               "add list remove",

@@ -43,7 +43,14 @@ func openPeers(setting, secret string, log *slog.Logger) (adapter.Bus, error) {
 			continue
 		}
 		l.Close()
-		return embedded.New(&embedded.Options{Addr: peer, Peers: peers, Secret: secret, Logger: log})
+		bus, err := embedded.New(&embedded.Options{Addr: peer, Peers: peers, Secret: secret, Logger: log})
+		if errors.Is(err, embedded.ErrAddr) {
+			continue // another server of this machine was faster
+		}
+		if err != nil {
+			return nil, err
+		}
+		return bus, nil
 	}
 	return nil, errors.New("none of the addresses is this server's own and free: name this server's, too")
 }

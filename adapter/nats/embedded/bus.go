@@ -80,6 +80,9 @@ type Bus struct {
 	ended  sync.WaitGroup
 }
 
+// ErrAddr is wrapped by the error of New if the server cannot listen at Options.Addr.
+var ErrAddr = errors.New("embedded: servers cannot connect")
+
 // New starts the server. It returns when that has connected with all of Peers and with those that they know,
 // or after some seconds.
 func New(o *Options) (*Bus, error) {
@@ -134,7 +137,7 @@ func New(o *Options) (*Bus, error) {
 	s.Start()
 	if !s.ReadyForConnections(joinTime) || s.ClusterAddr() == nil {
 		b.stop()
-		return nil, fmt.Errorf("embedded: servers cannot connect to %s", net.JoinHostPort(host, strconv.Itoa(port)))
+		return nil, fmt.Errorf("%w to %s", ErrAddr, net.JoinHostPort(host, strconv.Itoa(port)))
 	}
 	b.join(opts.Routes)
 	b.Bus, err = pubsub.New("", pubsub.Options{
