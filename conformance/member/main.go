@@ -193,7 +193,7 @@ func emit(e *emitter.Emitter, o order, args []any) error {
 // exotic is what JSON does not have.
 var exotic = []any{
 	time.UnixMilli(1e12).UTC().Format(isoTime), nil, map[string]any{"b": []any{time.UnixMilli(5).UTC().Format(isoTime), event.Binary{7}}},
-	[]byte{1, 2}, 1<<53 - 1, -0.5,
+	[]byte{1, 2}, int64(1)<<53 - 1, -0.5,
 }
 
 const isoTime = "2006-01-02T15:04:05.000Z"

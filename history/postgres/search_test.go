@@ -32,15 +32,15 @@ func TestSearchLarge(t *testing.T) {
 	for query, want := range map[string]int{"word7 word99999": 1, "word1000": 1, strings.Repeat("a", 150): 1, strings.Repeat("a", 149): 1,
 		strings.Repeat("a", 200): 1, "short": 1, "word7 else": 0} {
 		for {
-			f, err := second.Search(t.Context(), history.SearchQuery{Text: query})
-			if err != nil {
-				t.Fatal(err)
-			}
 			other, err := second.Search(t.Context(), history.SearchQuery{Text: "something"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !f.Complete || len(other.Hits) == 0 { // the last message is indexed after the others, or with them
+			f, err := second.Search(t.Context(), history.SearchQuery{Text: query})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !f.Complete || len(other.Hits) == 0 { // the last message was indexed after the others, or with them
 				continue
 			}
 			if len(f.Hits) != want {
