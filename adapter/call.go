@@ -74,7 +74,9 @@ func (n *Native) call(ctx context.Context, to *NodeID, m *Message, each func(*An
 	if to != nil {
 		topic = "n/" + to.String()
 	}
-	if err := n.publish(topic, m); err != nil {
+	err := n.publish(topic, m)
+	n.fences.follow(m)
+	if err != nil {
 		return err
 	}
 	for {

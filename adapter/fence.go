@@ -15,6 +15,10 @@ import (
 //	receiver  holds back what has this number or a higher one, until the fences of all lanes are there:
 //	          by then everything with a lower number is there, too
 //
+// The change itself may arrive after all fences of its number, and what follows it must not overtake it. What
+// follows a join takes its topic, so it does not. A leave or disconnection is followed by fences of the next
+// number: by the time that these are there, it is.
+//
 // What is sent to one room keeps its order as well: it has one topic, and whenever it gets another one,
 // there is a fence.
 type fences struct {
@@ -38,10 +42,8 @@ type fence struct {
 	lanes  map[int]bool // those whose fence is there
 }
 
-const (
-	fenceTime = 2 * time.Second // how long a message is held back at most
-	maxHeld   = 10_000          // messages of a sender
-)
+// maxHeld is how many messages of a sender are held back.
+const maxHeld = 10_000
 
 // listen listens to the lanes, before Native listens to anything else.
 func (f *fences) listen(n *Native) {
@@ -77,6 +79,16 @@ func (f *fences) publish(m *Message) {
 	}
 }
 
+// follow publishes fences after m, if what follows takes other topics.
+func (f *fences) follow(m *Message) {
+	if parts(m) {
+		f.publish(&Message{Node: f.native.self.ID})
+	}
+}
+
+// parts reports whether m takes sockets away.
+func parts(m *Message) bool { return m.Kind == Leave || m.Kind == Disconnect }
+
 // fenceOf returns a fence of m.
 func fenceOf(m *Message) *Message { return &Message{Kind: barrier, Node: m.Node, Number: m.Number} }
 
@@ -101,7 +113,7 @@ func (f *fences) meet(lane int, data []byte) {
 	s := f.senders[m.Node]
 	if s == nil {
 		s = &fenced{}
-		s.timer = time.AfterFunc(fenceTime, func() { f.giveUp(m.Node, s) })
+		s.timer = time.AfterFunc(f.native.opts.MaxHold, func() { f.giveUp(m.Node, s) })
 		f.senders[m.Node] = s
 	}
 	i, found := slices.BinarySearchFunc(s.fences, m.Number, func(e fence, n uint64) int { return cmp.Compare(e.number, n) })
@@ -139,7 +151,7 @@ func (f *fences) releaseLocked(from NodeID, s *fenced) {
 	slices.SortStableFunc(s.held, func(a, b *Message) int { return cmp.Compare(a.Number, b.Number) })
 	n := len(s.held)
 	if len(s.fences) > 0 {
-		s.timer.Reset(fenceTime)
+		s.timer.Reset(f.native.opts.MaxHold)
 		n = slices.IndexFunc(s.held, func(m *Message) bool { return m.Number >= s.fences[0].number })
 		if n < 0 {
 			n = len(s.held)

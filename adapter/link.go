@@ -69,6 +69,7 @@ func (l *link) Publish(m *Message) error {
 	topic, fenced := l.destination(m)
 	if fenced {
 		l.native.fences.publish(m)
+		defer l.native.fences.follow(m)
 	}
 	return l.native.publish(topic, m)
 }

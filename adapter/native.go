@@ -85,6 +85,10 @@ type Options struct {
 	// 30 s.
 	Linger time.Duration
 
+	// MaxHold is how long a message waits at most for earlier ones, on a bus that keeps only the order of
+	// each topic. After it, messages that are too slow lose their place. The default is 2 s.
+	MaxHold time.Duration
+
 	// Logger receives what an operator should know. The default is slog.Default().
 	Logger *slog.Logger
 }
@@ -99,9 +103,10 @@ func New(bus Bus, o *Options) (*Native, error) {
 		host, _ := os.Hostname()
 		opts.Name = fmt.Sprintf("%s-%s", cmp.Or(host, "node"), strings.ToLower(rand.Text()[:6]))
 	}
-	if opts.Beat < 0 || opts.Linger < 0 {
-		return nil, errors.New("adapter: Beat and Linger must not be negative")
+	if opts.Beat < 0 || opts.Linger < 0 || opts.MaxHold < 0 {
+		return nil, errors.New("adapter: Beat, Linger and MaxHold must not be negative")
 	}
+	opts.MaxHold = cmp.Or(opts.MaxHold, 2*time.Second)
 	opts.Beat = cmp.Or(opts.Beat, 2*time.Second)
 	opts.Linger = cmp.Or(opts.Linger, 30*time.Second)
 	if opts.Logger == nil {

@@ -36,11 +36,20 @@ func (o *Outlet) Publish(m *Message) error {
 	m.Node, m.Request, m.Number = o.node, 0, o.number.Add(1)
 	topic, fenced := t.destination(m)
 	if fenced {
-		for _, lane := range o.bus.Caps().Lanes {
-			_ = o.bus.Publish(lane, fenceOf(m).encode())
-		}
+		o.fence(m)
 	}
-	return o.bus.Publish(topic, m.encode())
+	err := o.bus.Publish(topic, m.encode())
+	if parts(m) { // see fences
+		o.fence(&Message{Node: o.node, Number: o.number.Add(1)})
+	}
+	return err
+}
+
+// fence publishes the fences of m.
+func (o *Outlet) fence(m *Message) {
+	for _, lane := range o.bus.Caps().Lanes {
+		_ = o.bus.Publish(lane, fenceOf(m).encode())
+	}
 }
 
 // Close sends what is queued, waiting a second at most, and closes the bus.

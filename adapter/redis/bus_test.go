@@ -65,7 +65,7 @@ func runCluster(t *testing.T, options rueidis.ClientOption, perTopic bool) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := adapter.New(b, &adapter.Options{Name: name, Logger: quiet})
+			c, err := adapter.New(b, &adapter.Options{Name: name, Logger: quiet, MaxHold: time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}
