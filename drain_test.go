@@ -3,6 +3,7 @@ package parley_test
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +16,9 @@ import (
 // new ones are refused.
 func TestServerDrain(t *testing.T) {
 	inBubble(t, parley.Options{}, func(t *testing.T, srv *parley.Server, dial func() *client) {
-		left := 0
+		var left atomic.Int64 // handlers of different sockets may run at the same time
 		srv.OnDisconnect(func(_ *parley.Socket, reason parley.Reason) {
-			if left++; reason != parley.ServerShutdown {
+			if left.Add(1); reason != parley.ServerShutdown {
 				t.Errorf("reason %q", reason)
 			}
 		})
@@ -34,8 +35,8 @@ func TestServerDrain(t *testing.T) {
 		go func() { ended <- srv.Drain(ctx, 10*time.Second) }()
 		time.Sleep(time.Second / 2)
 		for i := range 7 {
-			if synctest.Wait(); left != i+1 {
-				t.Fatalf("after %d.5 s, %d clients have left", i, left)
+			if synctest.Wait(); left.Load() != int64(i+1) {
+				t.Fatalf("after %d.5 s, %d clients have left", i, left.Load())
 			}
 			if i < 6 {
 				time.Sleep(time.Second)
@@ -59,8 +60,8 @@ func TestServerDrain(t *testing.T) {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if left != 10 {
-			t.Errorf("%d of 10 clients have left", left)
+		if left.Load() != 10 {
+			t.Errorf("%d of 10 clients have left", left.Load())
 		}
 	})
 }

@@ -112,6 +112,7 @@ func TestFaults(t *testing.T) {
 			f.gapped()
 		},
 		"Frozen": func(t *testing.T, s *natsServer, f *faulty) {
+			f.Late = true
 			for _, p := range f.proxies {
 				p.Freeze(true)
 			}

@@ -87,6 +87,7 @@ func TestMasterOfSlots(t *testing.T) {
 func TestOneMasterHangs(t *testing.T) {
 	t.Parallel()
 	c, f := failSharded(t, false)
+	f.Late = true
 	c.Masters[1].Pause()
 	for i := range f.servers { // one that has not lost anything yet would never know of a gap
 		f.down(i)

@@ -114,6 +114,7 @@ func TestFaults(t *testing.T) {
 			f.gapped()
 		},
 		"Paused": func(t *testing.T, s *redistest.Server, f *faulty) {
+			f.Late = true
 			s.Pause()
 			defer s.Resume()
 			time.Sleep(soakTime(3*time.Second, 30*time.Second))

@@ -130,7 +130,17 @@ func (e *ears) Deliver(m *history.Live) {
 	e.heard, e.at = append(e.heard, m.Message), append(e.at, time.Now())
 }
 
-func (e *ears) Lost(_ string, err error) { e.lost = err }
+func (e *ears) Lost(_ string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lost = err
+}
+
+func (e *ears) ended() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lost
+}
 
 func (e *ears) open(t *testing.T, log *history.Log, room string) {
 	t.Helper()
@@ -222,14 +232,14 @@ func TestErasure(t *testing.T) {
 			}
 			synctest.Wait()
 			if down {
-				if e.lost != nil {
+				if e.ended() != nil {
 					t.Error("the bus is down, and it was heard")
 				}
 				time.Sleep(10 * time.Second)
 				synctest.Wait()
 			}
-			if history.Code(e.lost) != history.ErrNotFound.Code {
-				t.Errorf("down %v: the subscription ended with %v", down, e.lost)
+			if history.Code(e.ended()) != history.ErrNotFound.Code {
+				t.Errorf("down %v: the subscription ended with %v", down, e.ended())
 			}
 		})
 	}
