@@ -51,6 +51,9 @@ func fail(t *testing.T, options rueidis.ClientOption) *faulty {
 		f.servers, f.proxies = append(f.servers, n), append(f.proxies, proxy)
 	}
 	f.Traffic = adaptertest.NewTraffic(t, clusters(f.servers)...)
+	for _, n := range f.servers { // or down would take one that has just joined for one that has noticed
+		adaptertest.Eventually(t, "the bus is up", func() bool { return n.Stats().Up })
+	}
 	return f
 }
 
