@@ -2,6 +2,7 @@ package adapter_test
 
 import (
 	"hash/fnv"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,8 +16,10 @@ import (
 type lanes struct {
 	*adapter.MemoryBus
 	topics []string
+	pauses *rand.Rand // between the messages of a lane; nil: none
 
 	mu      sync.Mutex
+	busy    [laneCount]time.Time // until which a lane delivers earlier messages
 	waiting [laneCount][]func()
 	lost    int // the lane that loses everything, from 1 on
 	closed  bool
@@ -59,7 +62,15 @@ func (l *lanes) Publish(topic string, data []byte) error {
 		return nil
 	}
 	l.waiting[n] = append(l.waiting[n], func() { _ = l.MemoryBus.Publish(topic, data) })
-	time.AfterFunc(time.Duration(1+n)*7*time.Millisecond, func() {
+	at := time.Now().Add(time.Duration(1+n) * 7 * time.Millisecond)
+	if l.pauses != nil {
+		if at.Before(l.busy[n]) {
+			at = l.busy[n]
+		}
+		at = at.Add(time.Duration(l.pauses.IntN(3000)) * time.Microsecond)
+		l.busy[n] = at
+	}
+	time.AfterFunc(time.Until(at), func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.waiting[n][0]()
@@ -79,7 +90,9 @@ func (l *lanes) Close() error {
 func lanedServers(t *testing.T, setUp func(*adapter.Native)) adaptertest.Servers {
 	net := adapter.NewMemory()
 	return adaptertest.Servers{PerTopic: true, Steps: 1000, Start: func(name string) adapter.Cluster {
-		n, err := adapter.New(newLanes(net.Connect()), &adapter.Options{Name: name, Logger: quiet})
+		bus := newLanes(net.Connect())
+		bus.pauses = rand.New(rand.NewPCG(1, 2))
+		n, err := adapter.New(bus, &adapter.Options{Name: name, Logger: quiet, MaxHold: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
