@@ -451,6 +451,28 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// A server that sends more than the client accepts is disconnected.
+func TestMaxMessage(t *testing.T) {
+	h := serve(t, nil)
+	for name, args := range map[string][]any{
+		"text":   {strings.Repeat("x", 2000)},
+		"binary": {make([]byte, 600), make([]byte, 600)},
+	} {
+		c := connect(t, h.url, &client.Options{MaxMessage: 1000, Reconnection: client.Reconnection{Off: true}})
+		lost := make(chan error, 1)
+		c.OnDisconnect(func(why error) { lost <- why })
+		c.On("large", func(*client.Packet) error {
+			t.Error(name, "arrived")
+			return nil
+		})
+		must(t, h.To(c.ID()).Emit("large", args...))
+		var why *client.LostError
+		if err := <-lost; !errors.As(err, &why) || why.Reason != "transport error" || why.Err == nil {
+			t.Errorf("%s: lost because of %v", name, err)
+		}
+	}
+}
+
 // A slow handler slows the server down, and nothing is lost. It may ask the server something meanwhile.
 func TestSlowHandler(t *testing.T) {
 	for kind, o := range kinds {

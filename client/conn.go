@@ -132,7 +132,7 @@ func (c *conn) rejoin(l *link, s *Client) {
 // loop connects, until that succeeds or nobody wants it any more.
 func (c *conn) loop() {
 	for {
-		l := &link{conn: c, decoder: c.parser.NewDecoder(&sio.Limits{MaxAttachments: -1, MaxAttachmentBytes: -1, MaxDepth: -1})}
+		l := &link{conn: c, decoder: c.parser.NewDecoder(&sio.Limits{MaxAttachments: -1, MaxAttachmentBytes: c.o.MaxMessage, MaxDepth: -1})}
 		_, err := engine.Dial(c.ctx, c.engine, l)
 		c.mu.Lock()
 		if err == nil || c.ctx.Err() != nil {

@@ -63,7 +63,8 @@ type Options struct {
 	// finds nothing waiting may be larger. 4 MiB; negative: no limit.
 	MaxBuffer int
 
-	// MaxMessage is how many bytes a message of the server may have. 64 MiB.
+	// MaxMessage is how many bytes a message of the server may have, and all binary data of an event. A
+	// server that sends more is disconnected. 64 MiB.
 	MaxMessage int64
 
 	// OnDrop is called with each event that waited and will not be sent: with ErrTooLarge, or ErrClosed.
