@@ -20,24 +20,25 @@ type Client struct {
 	name string
 	auth func(context.Context) (any, error)
 
-	mu        sync.Mutex
-	wanted    bool  // by Connect, until Close
-	link      *link // on which it is connected, or joining
-	connected bool
-	since     time.Time // of connected, and of its opposite
-	why       error     // why it is not connected
-	news      chan struct{}
-	id        string
-	pid       string // with which the server recovers the connection state
-	offset    string
-	ctx       context.Context // ends with the connection
-	cancel    context.CancelFunc
-	early     []*Packet // came before the answer to CONNECT
-	waiting   []*outgoing
-	bytes     int // of waiting
-	acks      map[int64]*outgoing
-	lastID    int64
-	inbox     inbox
+	mu         sync.Mutex
+	wanted     bool  // by Connect, until Close
+	link       *link // on which it is connected, or joining
+	connected  bool
+	since      time.Time // of connected, and of its opposite
+	why        error     // why it is not connected
+	news       chan struct{}
+	id         string
+	pid        string // with which the server recovers the connection state
+	offset     string
+	ctx        context.Context // ends with the connection
+	cancel     context.CancelFunc
+	early      []*Packet // came before the answer to CONNECT
+	earlyBytes int
+	waiting    []*outgoing
+	bytes      int // of waiting
+	acks       map[int64]*outgoing
+	lastID     int64
+	inbox      inbox
 }
 
 // New returns a client for a URL such as https://example.com/admin, whose path is the namespace. It does
@@ -296,7 +297,7 @@ func (c *Client) refused(l *link, err error) {
 		c.mu.Unlock()
 		return
 	}
-	c.link, c.pid, c.offset, c.early = nil, "", "", nil
+	c.link, c.pid, c.offset, c.early, c.earlyBytes = nil, "", "", nil, 0
 	c.mu.Unlock()
 	c.fail(err)
 	if again && !c.conn.o.Reconnection.Off {
@@ -314,7 +315,7 @@ func (c *Client) refused(l *link, err error) {
 func (c *Client) lost(why error) {
 	c.mu.Lock()
 	was := c.connected
-	c.connected, c.link, c.early, c.why = false, nil, nil, why
+	c.connected, c.link, c.early, c.earlyBytes, c.why = false, nil, nil, 0, why
 	var failed []*outgoing
 	for id, o := range c.acks {
 		if o.sent || errors.Is(why, ErrClosed) {
@@ -340,8 +341,8 @@ func (c *Client) lost(why error) {
 	}
 }
 
-// receive handles a packet of the server.
-func (c *Client) receive(l *link, p *sio.Packet) {
+// receive handles a packet of the server. An error ends the connection.
+func (c *Client) receive(l *link, p *sio.Packet) error {
 	switch p.Type {
 	case sio.Connect:
 		c.welcome(l, p.Data)
@@ -362,7 +363,7 @@ func (c *Client) receive(l *link, p *sio.Packet) {
 		c.end(ErrServerDisconnect)
 		c.conn.forget(c)
 	case sio.Event:
-		c.event(&Packet{client: c, data: p.Data, attachments: p.Attachments, id: p.ID})
+		return c.event(&Packet{client: c, data: p.Data, attachments: p.Attachments, id: p.ID})
 	case sio.Ack:
 		c.mu.Lock()
 		o := c.acks[p.ID]
@@ -372,6 +373,7 @@ func (c *Client) receive(l *link, p *sio.Packet) {
 			o.answer(p.Data, p.Attachments, nil)
 		}
 	}
+	return nil
 }
 
 // welcome handles the answer to CONNECT.
@@ -399,7 +401,7 @@ func (c *Client) welcome(l *link, data []byte) {
 	c.id, c.pid = answer.SID, answer.PID
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	early := c.early
-	c.early = nil
+	c.early, c.earlyBytes = nil, 0
 	c.tellLocked()
 	c.mu.Unlock()
 	c.inbox.push(c, 0, func() {

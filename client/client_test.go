@@ -473,6 +473,31 @@ func TestMaxMessage(t *testing.T) {
 	}
 }
 
+// A server that sends events and never answers CONNECT does not fill the memory.
+func TestEarlyEvents(t *testing.T) {
+	polls := 0
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPost:
+			fmt.Fprint(w, "ok")
+		case polls == 0:
+			polls++
+			fmt.Fprint(w, `0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000}`)
+		default:
+			if polls++; polls > 1000 {
+				t.Error("the client has taken 100 MB")
+				return
+			}
+			fmt.Fprintf(w, `42["x",%q]`, strings.Repeat("x", 100_000))
+		}
+	}))
+	defer endless.Close()
+	_, err := client.Dial(t.Context(), endless.URL, &client.Options{Transports: []string{"polling"}, Reconnection: client.Reconnection{Off: true}})
+	if err == nil || !strings.Contains(err.Error(), "does not answer CONNECT") {
+		t.Errorf("Dial: %v", err)
+	}
+}
+
 // A slow handler slows the server down, and nothing is lost. It may ask the server something meanwhile.
 func TestSlowHandler(t *testing.T) {
 	for kind, o := range kinds {

@@ -235,8 +235,7 @@ func (l *link) Receive(binary bool, data []byte) error {
 	if len(p.Attachments) == 0 {
 		p.Data = slices.Clone(p.Data) // which is valid only now
 	}
-	s.receive(l, &p)
-	return nil
+	return s.receive(l, &p)
 }
 
 // Drained implements engine.Handler.

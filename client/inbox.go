@@ -62,19 +62,26 @@ func (c *Client) awaits() bool {
 	return len(c.acks) > 0
 }
 
-// event takes an event of the server.
-func (c *Client) event(p *Packet) {
+// event takes an event of the server. The error says that the connection must end.
+func (c *Client) event(p *Packet) error {
 	c.mu.Lock()
-	if !c.connected {
-		if c.wanted {
-			c.early = append(c.early, p)
-		}
+	if c.connected {
 		c.mu.Unlock()
-		return
+		c.enqueue(p)
+		return nil
 	}
-	c.mu.Unlock()
-	c.enqueue(p)
+	defer c.mu.Unlock()
+	if !c.wanted {
+		return nil
+	}
+	if c.earlyBytes += p.size(); c.earlyBytes > maxHeld && len(c.early) > 0 {
+		return errEarly
+	}
+	c.early = append(c.early, p)
+	return nil
 }
+
+var errEarly = errors.New("client: the server sends events and does not answer CONNECT")
 
 func (c *Client) enqueue(p *Packet) {
 	c.mu.Lock()
@@ -85,11 +92,7 @@ func (c *Client) enqueue(p *Packet) {
 		}
 	}
 	c.mu.Unlock()
-	size := len(p.data) + 200
-	for _, a := range p.attachments {
-		size += len(a)
-	}
-	c.inbox.push(c, size, func() { c.handle(p) })
+	c.inbox.push(c, p.size(), func() { c.handle(p) })
 }
 
 // handle calls the handlers of an event.

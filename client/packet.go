@@ -21,6 +21,15 @@ type Packet struct {
 	acked       atomic.Bool
 }
 
+// size is what the packet counts for while it waits, in bytes.
+func (p *Packet) size() int {
+	n := len(p.data) + 200
+	for _, a := range p.attachments {
+		n += len(a)
+	}
+	return n
+}
+
 // Client returns the client that has received the event.
 func (p *Packet) Client() *Client { return p.client }
 
