@@ -100,7 +100,6 @@ func (h *handover) receive(ctx, client context.Context, a *arrival, from adapter
 	}
 	h.hold(c)
 	r.unlock()
-	h.landed() // what is in the log before c has been sent to the other server
 
 	taken, err := h.take(ctx, client, from, q, g)
 	var events []*Encoded
