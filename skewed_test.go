@@ -14,10 +14,10 @@ import (
 // stays in order.
 type skewedBus struct {
 	*adapter.MemoryBus
-	even    bool                                    // without delays
+	even    bool // without delays
+	mu      sync.Mutex
 	gate    func(topic string)                      // called before something is published; may be nil
 	heard   func(topic string, from adapter.NodeID) // called after something is delivered; may be nil
-	mu      sync.Mutex
 	queues  map[adapter.NodeID][]func() // by sender
 	held    map[adapter.NodeID]bool     // nothing of these senders arrives
 	arrived chan struct{}
@@ -35,8 +35,11 @@ func skew(bus *adapter.MemoryBus) *skewedBus {
 }
 
 func (b *skewedBus) Publish(topic string, data []byte) error {
-	if b.gate != nil {
-		b.gate(topic)
+	b.mu.Lock()
+	gate := b.gate
+	b.mu.Unlock()
+	if gate != nil {
+		gate(topic)
 	}
 	return b.MemoryBus.Publish(topic, data)
 }
@@ -47,13 +50,23 @@ func (b *skewedBus) Listen(topic string, deliver func([]byte)) adapter.Listening
 		b.mu.Lock()
 		b.queues[sender] = append(b.queues[sender], func() {
 			deliver(data)
-			if b.heard != nil {
-				b.heard(topic, sender)
+			b.mu.Lock()
+			heard := b.heard
+			b.mu.Unlock()
+			if heard != nil {
+				heard(topic, sender)
 			}
 		})
 		b.mu.Unlock()
 		b.wake()
 	})
+}
+
+// watch sets gate and heard.
+func (b *skewedBus) watch(gate func(string), heard func(string, adapter.NodeID)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gate, b.heard = gate, heard
 }
 
 func (b *skewedBus) wake() {
@@ -211,11 +224,11 @@ func TestHandoverRecognizesWhatComesLate(t *testing.T) {
 	release := make(chan struct{})
 	p.servers[old].OnDisconnect(func(*parley.Socket, parley.Reason) { <-release }) // the session does not move before
 	flushed := make(chan struct{}, 100)
-	p.buses[young].heard = func(topic string, from adapter.NodeID) {
+	p.buses[young].watch(nil, func(topic string, from adapter.NodeID) {
 		if from == p.ids[other] && topic == "n/"+p.ids[young].String() {
 			flushed <- struct{}{}
 		}
-	}
+	})
 	p.v.cut()
 	if !p.moving(func() {
 		await(t, "answer to flush", flushed)
@@ -237,12 +250,12 @@ func TestHandoverWaitsForPublishing(t *testing.T) {
 		p := newSkewedPool(t)
 		held, release := make(chan struct{}), make(chan struct{})
 		var once sync.Once
-		p.buses[from].gate = func(topic string) {
+		p.buses[from].watch(func(topic string) {
 			if topic == "r//room" {
 				once.Do(func() { close(held) })
 				<-release
 			}
-		}
+		}, nil)
 		if from == young {
 			p.v.lose()
 		}
