@@ -18,8 +18,8 @@ type skewedBus struct {
 	mu      sync.Mutex
 	gate    func(topic string)                      // called before something is published; may be nil
 	heard   func(topic string, from adapter.NodeID) // called after something is delivered; may be nil
-	queues  map[adapter.NodeID][]func() // by sender
-	held    map[adapter.NodeID]bool     // nothing of these senders arrives
+	queues  map[adapter.NodeID][]func()             // by sender
+	held    map[adapter.NodeID]bool                 // nothing of these senders arrives
 	arrived chan struct{}
 	done    chan struct{}
 	once    sync.Once
