@@ -123,7 +123,9 @@ func (f *fences) meet(lane int, data []byte) {
 	s.fences[i].lanes[lane] = true
 	if len(s.fences[i].lanes) == len(f.topics) {
 		s.fences = slices.Delete(s.fences, i, i+1)
-		f.releaseLocked(m.Node, s)
+		if i == 0 { // else the first one still holds back everything, and its time goes on
+			f.releaseLocked(m.Node, s)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package adapter_test
 import (
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -159,6 +160,23 @@ func TestLostFence(t *testing.T) {
 		bus.mu.Unlock()
 		if took := exchange(); took < time.Second || took > 3*time.Second {
 			t.Errorf("without one, it took %v", took)
+		}
+		// Later fences that are complete do not prolong that.
+		start := time.Now()
+		if err := a.SocketsLeave(adapter.Selection{}, "old"); err != nil {
+			t.Fatal(err)
+		}
+		bus.mu.Lock()
+		bus.lost = 0
+		bus.mu.Unlock()
+		for !slices.Contains(k.Rooms(), "late") && time.Since(start) < time.Minute {
+			time.Sleep(time.Second)
+			if err := a.SocketsJoin(adapter.Selection{}, "late"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(start); took > 4*time.Second {
+			t.Errorf("with later fences, it took %v", took)
 		}
 		// When the bus is known to be away, nothing is waited for.
 		start, want := time.Now(), len(k.Heard())+1
