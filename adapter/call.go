@@ -132,7 +132,7 @@ func (c *call) tell() {
 	}
 }
 
-// lose notes that a server has died.
+// lose notes that a server has died, or cannot answer.
 func (c *call) lose(id NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,8 +166,15 @@ func (n *Native) answered(m *Message) {
 	if c == nil {
 		return // too late
 	}
-	a := &Answer{Node: m.Node, Kind: m.Kind}
+	a := &Answer{Node: m.Node, Kind: m.Kind, more: m.Flags&More != 0}
 	var err error
+	switch m.Kind {
+	case Sockets, Done, ClientCount:
+		if m.Flags&None != 0 { // it was too large for the bus
+			c.lose(m.Node)
+			return
+		}
+	}
 	switch m.Kind {
 	case Sockets:
 		err = json.Unmarshal(m.Data, &a.Sockets)

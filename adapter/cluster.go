@@ -95,7 +95,7 @@ type Local interface {
 // Partial is the error of a Call that not all servers answered.
 type Partial struct {
 	Missing []string // the names of the servers without an answer
-	Cause   error    // the context's error; nil if the servers have died
+	Cause   error    // the context's error; nil if the servers have died, or could not say it
 }
 
 func (e *Partial) Error() string {

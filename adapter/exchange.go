@@ -33,7 +33,7 @@ type Exchange interface {
 	// or does not serve the subject; a *Partial with ctx's error if it does not answer; or one of
 	// Link.Publish.
 	// The question arrives after everything that this server has sent before, events too, and the answer
-	// after everything that the other one has sent.
+	// after everything that the other one has sent. The answer may be larger than a message of the bus.
 	Ask(ctx context.Context, to NodeID, subject string, question []byte) (answer []byte, err error)
 
 	// AskAll asks all others that serve the subject. It calls each for each answer, one after the
@@ -148,8 +148,14 @@ func (n *Native) answer(m *Message) {
 	var once sync.Once
 	f(from, m.Data, func(answer []byte) {
 		once.Do(func() {
-			a := &Message{Kind: reply, Data: answer}
+			most := n.part()
+			a := &Message{Kind: reply}
 			n.fences.publish(a)
+			for ; len(answer) > most; a = (&Message{Kind: reply}) {
+				a.Flags, a.Data, answer = More, answer[:most], answer[most:]
+				n.reply(m, a)
+			}
+			a.Data = answer
 			n.reply(m, a)
 		})
 	})
@@ -159,24 +165,33 @@ func (n *Native) answer(m *Message) {
 func (n *Native) Ask(ctx context.Context, to NodeID, about string, data []byte) (answer []byte, err error) {
 	answered := false
 	err = n.call(ctx, &to, &Message{Kind: question, Namespace: about, Data: data}, func(a *Answer) {
-		answer, answered = a.Data, true
+		answer, answered = append(answer, a.Data...), true
 	})
 	if partial, ok := err.(*Partial); ok && partial.Cause == nil || err == nil && !answered {
 		err = ErrNoNode
 	}
-	return answer, err
+	if err != nil {
+		return nil, err // a part of it may be there
+	}
+	return answer, nil
 }
 
 // AskAll implements Exchange.
 func (n *Native) AskAll(ctx context.Context, about string, data []byte, each func(from Node, answer []byte)) error {
+	parts := map[NodeID][]byte{}
 	return n.call(ctx, nil, &Message{Kind: question, Namespace: about, Data: data}, func(a *Answer) {
+		parts[a.Node] = append(parts[a.Node], a.Data...)
+		if a.more {
+			return
+		}
 		n.mu.Lock()
 		from := Node{ID: a.Node, Name: a.Name}
 		if p := n.peers[a.Node]; p != nil {
 			from = p.node
 		}
 		n.mu.Unlock()
-		each(from, a.Data)
+		each(from, parts[a.Node])
+		delete(parts, a.Node)
 	})
 }
 

@@ -133,7 +133,7 @@ func (n *Native) perform(l *link, m *Message) {
 	case Count:
 		done(Done, result{Count: l.local.Count(m.Selection)})
 	case RoomSizes:
-		done(Done, result{Rooms: l.local.RoomSizes(m.Selection)})
+		n.describeRooms(l, m, reply)
 	case ServerEvent:
 		answer := func([]byte, [][]byte) {}
 		if m.Request != 0 {
@@ -158,9 +158,35 @@ func (n *Native) reply(m, a *Message) {
 	}
 }
 
-// describe answers Fetch, in messages that the bus can carry.
+// part is about how many bytes the parts of a long answer have, so that the bus can carry them.
+func (n *Native) part() int { return max(1<<10, min(1<<20, n.bus.Caps().MaxMessage*3/4)) }
+
+// describeRooms answers RoomSizes.
+func (n *Native) describeRooms(l *link, m *Message, reply func(*Message)) {
+	most, size, rooms := n.part(), 0, map[string]int{}
+	say := func(more Flags) {
+		data, err := json.Marshal(result{Rooms: rooms})
+		if err != nil {
+			panic(err) // strings and numbers
+		}
+		reply(&Message{Kind: Done, Flags: more, Data: data})
+	}
+	for room, count := range l.local.RoomSizes(m.Selection) {
+		one := 24 + 6*len(room) // at most, as JSON
+		if size > 0 && size+one > most {
+			say(More)
+			size = 0
+			clear(rooms)
+		}
+		rooms[room] = count
+		size += one
+	}
+	say(0)
+}
+
+// describe answers Fetch.
 func (n *Native) describe(l *link, m *Message, reply func(*Message)) {
-	most := min(1<<20, n.bus.Caps().MaxMessage*3/4)
+	most := n.part()
 	data := []byte{'['}
 	for _, info := range l.local.Fetch(m.Selection) {
 		one, err := json.Marshal(info)

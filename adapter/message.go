@@ -83,6 +83,7 @@ type Answer struct {
 	Sockets     []SocketInfo   // of Fetch
 	Rooms       map[string]int // of RoomSizes
 	Refused     int            // of Join: sockets that would have been in too many rooms
+	more        bool           // the server's next answer continues this one
 }
 
 // SocketInfo describes a socket to other servers, in the format of Socket.IO's adapters.
