@@ -558,6 +558,47 @@ func TestGiveBack(t *testing.T) {
 	}
 }
 
+// A server that does not answer does not keep others from giving back what waits for them.
+func TestGiveBackOfTwo(t *testing.T) {
+	release := map[bool]chan struct{}{false: make(chan struct{}), true: make(chan struct{})} // by whether it is the second
+	second, _ := newPeers(t, "second", nil)
+	waits := func(i bool) http.HandlerFunc { return func(http.ResponseWriter, *http.Request) { <-release[i] } }
+	p := connect(t, waits(false), nil)
+	internal := httptest.NewServer(second.Handler(waits(true)))
+	defer internal.Close()
+	other := node("second")
+	other.Address = internal.Listener.Addr().String()
+	p.fleet.meet(adapter.Joined, other)
+	asked := make(chan bool, 1000)
+	both := make(chan struct{})
+	p.fleet.asked = func(to adapter.NodeID, _ string) error { // whoever is asked first does not answer
+		asked <- to == other.ID
+		<-both
+		return nil
+	}
+	done := make(chan answer, 2)
+	for _, tag := range []string{p.node.Tag, other.Tag} {
+		r := p.request("GET", "")
+		r.URL.RawQuery = "sid=" + random + tag
+		go func() { done <- p.do(r) }()
+	}
+	eventually(t, "requests", func() bool { return p.owner.Stats().Accepted.Load()+second.Stats().Accepted.Load() == 2 })
+	closed := make(chan error, 1)
+	go func() { closed <- p.front.Close(t.Context()) }()
+	for range 2 {
+		close(release[await(t, "question", asked)])
+	}
+	close(both)
+	for range 2 {
+		if a := await(t, "answer", done); a.status != 200 {
+			t.Errorf("%d %q", a.status, a.body)
+		}
+	}
+	if err := await(t, "end", closed); err != nil {
+		t.Error(err)
+	}
+}
+
 // A server that has left is still tried for a while: perhaps only the bus is down.
 func TestServerThatLeft(t *testing.T) {
 	p := connect(t, echo, nil)

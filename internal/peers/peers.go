@@ -212,19 +212,34 @@ func (p *Peers) wait(r *http.Request, w await) (ended func()) {
 func (p *Peers) giveBack(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, handBack)
 	defer cancel()
+	servers := map[adapter.NodeID]bool{}
+	p.mu.Lock()
+	for _, w := range p.waiting {
+		servers[w.server] = true
+	}
+	p.mu.Unlock()
+	var all sync.WaitGroup
+	for server := range servers { // one of them may not answer
+		all.Go(func() { p.giveBackTo(ctx, server) })
+	}
+	all.Wait()
+}
+
+// giveBackTo asks one server, until no poll waits for it.
+func (p *Peers) giveBackTo(ctx context.Context, server adapter.NodeID) {
 	for {
-		polls := map[adapter.NodeID][]byte{}
+		var sids []byte
 		p.mu.Lock()
 		for _, w := range p.waiting {
-			polls[w.server] = append(append(polls[w.server], w.sid...), '\n')
+			if w.server == server {
+				sids = append(append(sids, w.sid...), '\n')
+			}
 		}
 		p.mu.Unlock()
-		asked := false
-		for server, sids := range polls {
-			_, err := p.opts.Cluster.Ask(ctx, server, release, sids)
-			asked = asked || err == nil
+		if sids == nil {
+			return
 		}
-		if !asked {
+		if _, err := p.opts.Cluster.Ask(ctx, server, release, sids); err != nil {
 			return
 		}
 		select {
