@@ -70,7 +70,7 @@ func (p *Peers) forward(w http.ResponseWriter, r *http.Request, o *owner, node a
 	}
 	defer resp.Body.Close()
 	p.stats.Forwarded.Add(1)
-	p.relay(w, resp)
+	p.relay(w, resp, cancel)
 	return true, ""
 }
 
@@ -194,8 +194,9 @@ const (
 	answerBuffer = 32 << 10 // for one whose size is known
 )
 
-// relay passes an answer on to the client. It flushes an answer of unknown length as it comes.
-func (p *Peers) relay(w http.ResponseWriter, resp *http.Response) {
+// relay passes an answer on to the client. It flushes an answer of unknown length as it comes. cancel ends
+// the answer, if the other server is silent for too long: it would send a ping.
+func (p *Peers) relay(w http.ResponseWriter, resp *http.Response, cancel func()) {
 	copyHeader(w.Header(), resp.Header)
 	c := &stream{w: w, control: http.NewResponseController(w), flush: resp.ContentLength < 0}
 	w.WriteHeader(resp.StatusCode)
@@ -203,8 +204,11 @@ func (p *Peers) relay(w http.ResponseWriter, resp *http.Response) {
 		c.control.Flush()
 	}
 	buf := make([]byte, min(max(resp.ContentLength, streamBuffer), answerBuffer))
+	silent := time.AfterFunc(p.opts.Silence, cancel)
+	defer silent.Stop()
 	for {
 		n, err := resp.Body.Read(buf)
+		silent.Stop()
 		if n > 0 {
 			p.limitWrite(c)
 			if _, err := c.Write(buf[:n]); err != nil {
@@ -214,6 +218,7 @@ func (p *Peers) relay(w http.ResponseWriter, resp *http.Response) {
 		if err != nil {
 			return
 		}
+		silent.Reset(p.opts.Silence)
 	}
 }
 

@@ -599,6 +599,25 @@ func TestGiveBackOfTwo(t *testing.T) {
 	}
 }
 
+// A server that is stopped still accepts connections.
+func TestOwnerIsStopped(t *testing.T) {
+	stopped := make(chan struct{})
+	p := connect(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			w.(http.Flusher).Flush() // and it stops after that
+		}
+		select {
+		case <-stopped:
+		case <-r.Context().Done():
+		}
+	}, func(front *peers.Options) { front.Silence = 100 * time.Millisecond })
+	t.Cleanup(func() { close(stopped) }) // first
+	p.wantWhy("GET", "", "its server does not answer", "does not answer at its address", "node=owner")
+	if a := p.do(p.request("POST", "")); a.status != 200 || a.body != "" {
+		t.Errorf("%d %q", a.status, a.body)
+	}
+}
+
 // A server that has left is still tried for a while: perhaps only the bus is down.
 func TestServerThatLeft(t *testing.T) {
 	p := connect(t, echo, nil)

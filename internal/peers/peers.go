@@ -35,7 +35,7 @@ type Options struct {
 	MaxPayload   int64         // bytes of a body that its server accepts; it refuses larger ones
 	MaxForwards  int           // requests and tunnels at the same time
 	WriteTimeout time.Duration // for a client to take some of what is written; negative: none
-	Silence      time.Duration // after which a tunnel ends
+	Silence      time.Duration // of a server, after which what is passed on to it ends
 
 	ClientAddress func(*http.Request) string
 	ClientSecure  func(*http.Request) bool // whether the client uses TLS
@@ -115,6 +115,7 @@ func New(o Options) *Peers {
 		MaxIdleConnsPerHost:   maxIdle,
 		IdleConnTimeout:       idleTimeout,
 		ExpectContinueTimeout: dialTimeout, // see outgoing
+		ResponseHeaderTimeout: o.Silence,
 	}
 	return p
 }

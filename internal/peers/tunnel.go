@@ -81,7 +81,7 @@ func (p *Peers) tunnel(w http.ResponseWriter, r *http.Request, o *owner, node ad
 	p.stats.Forwarded.Add(1)
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		defer over()
-		p.relay(w, resp)
+		p.relay(w, resp, cancel)
 		return true, ""
 	}
 	first, _ := buffered.Peek(buffered.Buffered())
