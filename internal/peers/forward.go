@@ -92,7 +92,10 @@ func (b *clientBody) Read(buf []byte) (int, error) {
 // the seal is refused.
 func (p *Peers) ask(ctx context.Context, r *http.Request, o *owner, node adapter.Node, upgrade bool, body io.Reader, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	posts := r.Method == http.MethodPost
-	if posts && o.offset.Load() == nil { // a body can be sent only once, so ask for the time before
+	if c := o.clock.Load(); c != nil && posts && time.Since(p.began)-c.at > clockLife {
+		o.clock.CompareAndSwap(c, nil)
+	}
+	if posts && o.clock.Load() == nil { // a body can be sent only once, so ask for the time before
 		if resp, err := p.send(r, o, node, p.outgoing(ctx, node, r, false, nil), p.transport.RoundTrip); !errors.Is(err, errLearned) {
 			return resp, err
 		}
@@ -122,8 +125,8 @@ func (e refusalError) Error() string {
 // send signs and sends a request.
 func (p *Peers) send(r *http.Request, o *owner, node adapter.Node, out *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	s := seal{to: node.ID.String(), time: never, nonce: p.lastNonce.Add(1), client: p.opts.ClientAddress(r), secure: p.opts.ClientSecure(r)}
-	if offset := o.offset.Load(); offset != nil {
-		s.time = time.Since(p.began) + *offset
+	if c := o.clock.Load(); c != nil {
+		s.time = time.Since(p.began) + c.offset
 	}
 	p.sign(&s, out)
 	resp, err := send(out)

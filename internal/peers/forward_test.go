@@ -618,6 +618,22 @@ func TestOwnerIsStopped(t *testing.T) {
 	}
 }
 
+// Clocks drift apart, so what is known of one is not believed for long: a body can be sent only once.
+func TestClocksDrift(t *testing.T) {
+	p := connect(t, echo, nil)
+	for _, method := range []string{"GET", "POST"} {
+		if a := p.do(p.request(method, "")); a.status != 200 {
+			t.Errorf("%s: %d %s", method, a.status, a.body)
+		}
+		p.front.Drift(p.node.Tag, -time.Minute, 2*time.Hour)
+	}
+	for _, method := range []string{"POST", "POST"} {
+		if a := p.do(p.request(method, "4hello")); a.status != 200 {
+			t.Errorf("%s: %d %s", method, a.status, a.body)
+		}
+	}
+}
+
 // A server that has left is still tried for a while: perhaps only the bus is down.
 func TestServerThatLeft(t *testing.T) {
 	p := connect(t, echo, nil)

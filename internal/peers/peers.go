@@ -97,9 +97,15 @@ type Stats struct {
 
 // owner is another server, which has sessions.
 type owner struct {
-	node   adapter.Node                  // guarded by Peers.mu
-	left   time.Time                     // guarded by Peers.mu; zero: it is alive
-	offset atomic.Pointer[time.Duration] // of its clock from ours; nil: not known yet
+	node  adapter.Node          // guarded by Peers.mu
+	left  time.Time             // guarded by Peers.mu; zero: it is alive
+	clock atomic.Pointer[clock] // nil: not known yet
+}
+
+// clock is what is known of the clock of another server.
+type clock struct {
+	offset time.Duration // from ours
+	at     time.Duration // when it was learned, on ours
 }
 
 // New returns a Peers, which Start starts. Close it when all sessions have ended.

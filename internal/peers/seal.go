@@ -32,6 +32,8 @@ const (
 	maxAge   = 30 * time.Second
 	maxAhead = 5 * time.Second // the sender's idea of the receiver's clock is not ahead, but clocks drift
 	never    = -time.Hour      // is too old on every clock
+	// clockLife is how long the clock of another server is believed. Clocks drift by less than maxAhead in it.
+	clockLife = time.Hour
 )
 
 // Why a seal is refused.
@@ -157,8 +159,8 @@ func (p *Peers) learn(o *owner, h http.Header, nonce uint64) bool {
 	if err != nil || !hmac.Equal([]byte(code), []byte(p.clockCode(text, nonce))) {
 		return false
 	}
-	offset := time.Duration(ms)*time.Millisecond - time.Since(p.began)
-	o.offset.Store(&offset)
+	now := time.Since(p.began)
+	o.clock.Store(&clock{offset: time.Duration(ms)*time.Millisecond - now, at: now})
 	return true
 }
 
