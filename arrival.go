@@ -10,6 +10,9 @@ import (
 	"github.com/parley-go/parley/auth"
 )
 
+// maxPID is the length of a pid: 20 characters, a dot and a tag.
+const maxPID = 25
+
 // wanted is a comeback that a server wants to have.
 type wanted struct {
 	pid, offset string
@@ -21,8 +24,8 @@ type wanted struct {
 // claim it. client ends when the client goes; the comeback then stays where it is, if it is not too late.
 func (h *handover) fetch(client context.Context, w *wanted) {
 	m := h.moves()
-	if m == nil || adapter.TagIn(w.pid) == "" {
-		return
+	if m == nil || adapter.TagIn(w.pid) == "" || len(w.pid) > maxPID || len(w.offset) > len(h.recovery.placeholder) {
+		return // other servers are not asked about what none of them has made
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(client), m.patience)
 	defer cancel()
