@@ -116,7 +116,7 @@ func (c *Core[T]) keep(hear func(connected func()) error) {
 		select {
 		case <-c.done:
 			return
-		case <-time.After(pause):
+		case <-time.After(pause - time.Duration(rand.Int64N(int64(pause)/4+1))):
 		}
 		connected := false
 		err := hear(func() {
@@ -145,7 +145,6 @@ func (c *Core[T]) keep(hear func(connected func()) error) {
 		default:
 			pause = min(2*pause, maxPause)
 		}
-		pause -= time.Duration(rand.Int64N(int64(pause) / 4))
 	}
 }
 
