@@ -16,7 +16,7 @@ var (
 	errLost = errors.New("lost")
 )
 
-// The pauses between attempts to connect grow, and begin anew when one succeeds.
+// The pauses between attempts to connect grow, and begin anew when one succeeds, or when the next one is known to do.
 func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core := driver.New[string](driver.Options{Logger: quiet})
@@ -28,6 +28,7 @@ func TestPauses(t *testing.T) {
 			{true, errLost, 50 * time.Millisecond}, {false, errLost, time.Second}, {false, errLost, 2 * time.Second},
 			{false, errLost, 4 * time.Second}, {false, errLost, 4 * time.Second},
 			{true, errLost, 50 * time.Millisecond}, {false, errLost, time.Second},
+			{false, driver.Soon(errLost), 200 * time.Millisecond}, {true, driver.Soon(errLost), 200 * time.Millisecond},
 		}
 		var at []time.Time
 		core.Start(func(context.Context, []driver.Message) int { return 0 }, func(connected func()) error {
