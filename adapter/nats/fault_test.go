@@ -3,7 +3,6 @@ package nats_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -35,98 +34,33 @@ func (d *through) Dial(_, address string) (net.Conn, error) {
 
 func (d *through) option() []natsgo.Option { return []natsgo.Option{natsgo.SetCustomDialer(d)} }
 
-// soakTime returns a time for "make test", or a longer one for "make soak".
-func soakTime(short, long time.Duration) time.Duration {
-	if soak.On() {
-		return long
-	}
-	return short
-}
-
-// faulty is three servers that send to each other all the time. Each reaches NATS through a proxy of its own.
-type faulty struct {
-	*adaptertest.Traffic
-	t       *testing.T
-	servers []*adapter.Native
-	proxies []*through
-}
-
-func fail(t *testing.T, nodes []*natsServer) *faulty {
+// fail starts three servers that send to each other all the time.
+func fail(t *testing.T, nodes []*natsServer) *adaptertest.Faulty {
 	t.Helper()
-	f := &faulty{t: t}
-	var all []adapter.Cluster
-	for i := range 3 {
-		proxy := &through{Proxy: proxytest.New(t)}
-		bus := connect(t, nodes[i%len(nodes)].ClientURL(), nats.Options{MaxAge: soakTime(time.Second, 5*time.Second), Connect: proxy.option()})
-		n, err := adapter.New(bus, &adapter.Options{Name: fmt.Sprint("server ", i), Logger: quiet})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { n.Close() })
-		f.servers, f.proxies, all = append(f.servers, n), append(f.proxies, proxy), append(all, n)
-	}
-	f.Traffic = adaptertest.NewTraffic(t, all...)
-	for _, n := range f.servers {
-		adaptertest.Eventually(t, "the bus is up", func() bool { return n.Stats().Up })
-	}
-	return f
-}
-
-// gapped waits until each server has been told that it may have missed something.
-func (f *faulty) gapped() {
-	f.t.Helper()
-	for i := range f.servers {
-		adaptertest.Eventually(f.t, "a server knows of a gap", func() bool { return f.Gaps(i) > 0 })
-	}
-}
-
-// down waits until a server knows that the bus is away, or does not hear the others.
-func (f *faulty) down(server int) {
-	f.t.Helper()
-	n := f.servers[server]
-	adaptertest.Eventually(f.t, "a server notices", func() bool { return !n.Stats().Up || len(n.Nodes()) < len(f.servers) })
-}
-
-// over waits until everybody hears everybody again, and ends the traffic. What was lost, they know.
-func (f *faulty) over() {
-	f.t.Helper()
-	back := time.Now()
-	f.Flows()
-	f.t.Logf("everything flows again after %v", time.Since(back).Round(10*time.Millisecond))
-	for _, n := range f.servers {
-		adaptertest.Eventually(f.t, "each server knows the others", func() bool { return len(n.Nodes()) == len(f.servers) })
-		adaptertest.Eventually(f.t, "the bus is up", func() bool { return n.Stats().Up })
-	}
-	f.t.Logf("%d messages were lost, and everybody knows", f.Stop())
+	return adaptertest.Fail(t, adapter.Options{Logger: quiet}, func(server int, p *proxytest.Proxy) adapter.Bus {
+		proxy := &through{Proxy: p}
+		return connect(t, nodes[server%len(nodes)].ClientURL(), nats.Options{MaxAge: soak.Time(time.Second, 5*time.Second), Connect: proxy.option()})
+	})
 }
 
 // Each fault of NATS. These tests take seconds because the timeouts do.
 func TestFaults(t *testing.T) {
-	for name, run := range map[string]func(t *testing.T, s *natsServer, f *faulty){
-		"Killed": func(t *testing.T, s *natsServer, f *faulty) {
-			s.stop()
-			f.down(0)
-			f.Sends()
-			time.Sleep(soakTime(0, time.Minute))
-			s.run()
-			f.gapped()
+	for name, run := range map[string]func(t *testing.T, s *natsServer, f *adaptertest.Faulty){
+		"Killed": func(_ *testing.T, s *natsServer, f *adaptertest.Faulty) {
+			f.Outage(s.stop, s.run, soak.Time(0, time.Minute))
 		},
-		"Frozen": func(t *testing.T, s *natsServer, f *faulty) {
+		"Frozen": func(_ *testing.T, _ *natsServer, f *adaptertest.Faulty) {
 			f.Late = true
-			for _, p := range f.proxies {
-				p.Freeze(true)
+			freeze := func(on bool) func() {
+				return func() {
+					for _, p := range f.Proxies {
+						p.Freeze(on)
+					}
+				}
 			}
-			for i := range f.servers {
-				f.down(i)
-			}
-			f.Sends()
-			time.Sleep(soakTime(0, 30*time.Second))
-			for _, p := range f.proxies {
-				p.Freeze(false)
-			}
-			f.gapped()
+			f.Outage(freeze(true), freeze(false), soak.Time(0, 30*time.Second))
 		},
-		"Kicked": func(t *testing.T, s *natsServer, f *faulty) {
+		"Kicked": func(t *testing.T, s *natsServer, f *adaptertest.Faulty) {
 			for range soak.Times(3, 100) {
 				conns, err := s.Connz(nil)
 				if err != nil {
@@ -137,29 +71,17 @@ func TestFaults(t *testing.T) {
 				}
 				f.Flows()
 			}
-			f.gapped()
+			f.Gapped()
 		},
-		"HalfOpen": func(t *testing.T, s *natsServer, f *faulty) {
-			f.proxies[0].Swallow(true)
-			f.down(0)
-			f.Sends()
-			time.Sleep(soakTime(0, 20*time.Second))
-			f.proxies[0].Swallow(false)
-			adaptertest.Eventually(t, "the others know that they may have missed something", func() bool { return f.Gaps(1) > 0 && f.Gaps(2) > 0 })
-		},
-		"Cut": func(t *testing.T, s *natsServer, f *faulty) {
-			for range soak.Times(5, 100) {
-				f.proxies[0].Cut()
-				f.Flows()
-			}
-		},
+		"HalfOpen": func(_ *testing.T, _ *natsServer, f *adaptertest.Faulty) { f.HalfOpen() },
+		"Cut":      func(_ *testing.T, _ *natsServer, f *adaptertest.Faulty) { f.Cut() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, nil)
 			f := fail(t, []*natsServer{s})
 			run(t, s, f)
-			f.over()
+			f.Over()
 		})
 	}
 }
@@ -170,8 +92,8 @@ func TestServerOfNATSLost(t *testing.T) {
 	nodes := startCluster(t, 3)
 	f := fail(t, nodes)
 	nodes[2].stop()
-	adaptertest.Eventually(t, "a gap", func() bool { return f.Gaps(2) > 0 })
-	f.over()
+	f.Gapped(2)
+	f.Over()
 }
 
 // What waits while there is no connection is sent when there is one again, if that is soon.

@@ -54,9 +54,6 @@ type Bus struct {
 	table   string // quoted
 	ended   sync.WaitGroup
 
-	mu   sync.Mutex
-	deaf func() // ends the connection that receives; nil: none
-
 	sending sync.Mutex // held while conn is used
 	conn    *pgx.Conn  // sends; nil: none
 	stored  time.Time  // when this server stored a large message; zero: all are deleted
@@ -161,14 +158,7 @@ func (b *Bus) Caps() adapter.Caps {
 }
 
 // Reconnect implements adapter.Reconnecter.
-func (b *Bus) Reconnect() {
-	b.mu.Lock()
-	deaf := b.deaf
-	b.mu.Unlock()
-	if deaf != nil {
-		deaf()
-	}
-}
+func (b *Bus) Reconnect() { b.core.Reconnect() }
 
 // Close implements adapter.Bus.
 func (b *Bus) Close() error {

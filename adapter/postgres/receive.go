@@ -23,8 +23,7 @@ func (b *Bus) hear(connected func()) error {
 	end := sync.OnceFunc(func() { conn.PgConn().Conn().Close() })
 	defer end()
 	defer context.AfterFunc(ctx, end)()
-	b.setDeaf(end)
-	defer b.setDeaf(nil)
+	b.core.EndWith(end)
 	err = b.within(ctx, func(ctx context.Context) error {
 		_, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{b.channel}.Sanitize())
 		return err
@@ -49,12 +48,6 @@ func (b *Bus) hear(connected func()) error {
 			return err
 		}
 	}
-}
-
-func (b *Bus) setDeaf(f func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.deaf = f
 }
 
 // within calls f with a context that ends when PostgreSQL should have answered.

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/internal/driver"
 	"github.com/parley-go/parley/adapter/redis/internal/pubsub"
 )
 
@@ -59,7 +60,7 @@ func New(options rueidis.ClientOption, o *Options) (*Bus, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	opts := pubsub.Options{MaxQueue: o.MaxQueue, MaxAge: o.MaxAge, Logger: o.Logger}
+	opts := pubsub.Options{Options: driver.Options{MaxQueue: o.MaxQueue, MaxAge: o.MaxAge, Logger: o.Logger}}
 	client, err := pubsub.Connect(options, opts)
 	if err != nil {
 		return nil, err

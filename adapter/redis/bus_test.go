@@ -3,8 +3,6 @@ package redis_test
 import (
 	"fmt"
 	"log/slog"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -74,55 +72,6 @@ func runCluster(t *testing.T, options rueidis.ClientOption, perTopic bool) {
 	})
 }
 
-// states collects what a bus says about itself.
-type states struct {
-	mu  sync.Mutex
-	all []adapter.State
-}
-
-func watch(b adapter.Bus) *states {
-	s := &states{}
-	b.Watch(func(state adapter.State) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.all = append(s.all, state)
-	})
-	return s
-}
-
-func (s *states) saw(want adapter.State) func() bool {
-	return func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return slices.Contains(s.all, want)
-	}
-}
-
-// hears waits until what is published to a topic arrives.
-func hears(t *testing.T, from, to adapter.Bus, topic string) {
-	t.Helper()
-	heard := make(chan string, 1000)
-	l := to.Listen(topic, func(data []byte) {
-		select {
-		case heard <- string(data):
-		default:
-		}
-	})
-	defer l.Close()
-	<-l.Active()
-	adaptertest.Eventually(t, "the message", func() bool {
-		if err := from.Publish(topic, []byte("word")); err != nil {
-			t.Logf("publish: %v", err)
-		}
-		select {
-		case <-heard:
-			return true
-		case <-time.After(100 * time.Millisecond):
-			return false
-		}
-	})
-}
-
 // Whatever ends a connection, it comes back, and both the receiver and the sender know of the hole.
 func TestConnectionLost(t *testing.T) {
 	for name, hit := range map[string]func(*redistest.Server){
@@ -141,11 +90,11 @@ func TestConnectionLost(t *testing.T) {
 			})
 			<-l.Active()
 			for range 2 {
-				seen := watch(b)
+				seen := adaptertest.Watch(b)
 				hit(server)
-				adaptertest.Eventually(t, "Down", seen.saw(adapter.Down))
-				adaptertest.Eventually(t, "Up", seen.saw(adapter.Up))
-				hears(t, a, b, "new")
+				adaptertest.Eventually(t, "Down", seen.Saw(adapter.Down))
+				adaptertest.Eventually(t, "Up", seen.Saw(adapter.Up))
+				adaptertest.Hears(t, a, b, "new")
 				adaptertest.Eventually(t, "what was listened to before", func() bool {
 					_ = a.Publish("kept", []byte("word"))
 					select {
@@ -169,7 +118,7 @@ func TestRedisHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	seen := watch(b)
+	seen := adaptertest.Watch(b)
 	server.Pause()
 	defer server.Resume()
 	refused := 0
@@ -185,9 +134,9 @@ func TestRedisHangs(t *testing.T) {
 	if refused == 0 {
 		t.Error("12 MB were queued, of 1 MB allowed")
 	}
-	adaptertest.Eventually(t, "that messages were not sent", seen.saw(adapter.Unsent))
+	adaptertest.Eventually(t, "that messages were not sent", seen.Saw(adapter.Unsent))
 	server.Resume()
-	hears(t, b, b, "after")
+	adaptertest.Hears(t, b, b, "after")
 }
 
 func TestNoRedis(t *testing.T) {

@@ -35,13 +35,13 @@ func TestSentinel(t *testing.T) {
 			run(s)
 			role(t, s.Replica, "master")
 			f.Sends()
-			f.gapped()
-			f.over()
+			f.Gapped()
+			f.Over()
 		})
 	}
 }
 
-func failSharded(t *testing.T, replicas bool) (*redistest.Cluster, *faulty) {
+func failSharded(t *testing.T, replicas bool) (*redistest.Cluster, *adaptertest.Faulty) {
 	t.Helper()
 	c := redistest.StartCluster(t, 3, replicas)
 	return c, fail(t, rueidis.ClientOption{InitAddress: c.Addrs()})
@@ -61,8 +61,8 @@ func TestSlotsMoved(t *testing.T) {
 		}
 		f.Flows()
 	}
-	f.gapped()
-	f.over()
+	f.Gapped()
+	f.Over()
 }
 
 // When a master dies, or is told to give way, its replica takes its slots.
@@ -78,7 +78,7 @@ func TestMasterOfSlots(t *testing.T) {
 			run(c)
 			role(t, c.Replicas[1], "master")
 			f.Sends()
-			f.over()
+			f.Over()
 		})
 	}
 }
@@ -89,14 +89,12 @@ func TestOneMasterHangs(t *testing.T) {
 	c, f := failSharded(t, false)
 	f.Late = true
 	c.Masters[1].Pause()
-	for i := range f.servers { // one that has not lost anything yet would never know of a gap
-		f.down(i)
-	}
-	time.Sleep(soakTime(0, 30*time.Second))
+	f.AllDown() // one that has not lost anything yet would never know of a gap
+	time.Sleep(soak.Time(0, 30*time.Second))
 	f.FlowsIn(7) // of twenty rooms; about thirteen have lanes on the other masters
 	c.Masters[1].Resume()
-	f.gapped()
-	f.over()
+	f.Gapped()
+	f.Over()
 }
 
 // A Redis Cluster can also pass everything to all of its servers, in the order of the sender.

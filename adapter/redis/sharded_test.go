@@ -42,11 +42,11 @@ func TestDeafLane(t *testing.T) {
 	b := connectTo(t, rueidis.ClientOption{InitAddress: c.Addrs(), ConnWriteTimeout: time.Hour, DialCtxFn: func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 		return proxy.Dial(ctx, d, addr)
 	}})
-	hears(t, b, b, "before")
-	seen := watch(b)
+	adaptertest.Hears(t, b, b, "before")
+	seen := adaptertest.Watch(b)
 	proxy.Swallow(true)
-	adaptertest.Eventually(t, "Down", seen.saw(adapter.Down))
+	adaptertest.Eventually(t, "Down", seen.Saw(adapter.Down))
 	proxy.Swallow(false)
-	adaptertest.Eventually(t, "Up", seen.saw(adapter.Up))
-	hears(t, b, b, "after")
+	adaptertest.Eventually(t, "Up", seen.Saw(adapter.Up))
+	adaptertest.Hears(t, b, b, "after")
 }

@@ -1,7 +1,10 @@
-// Package soak tells tests how often to repeat random checks. Only tests import it.
+// Package soak tells tests how often to repeat random checks, and for how long. Only tests import it.
 package soak
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
 // On reports whether the tests run under "make soak", which sets PARLEY_SOAK. They may then take
 // hours.
@@ -13,4 +16,12 @@ func Times(few, many int) int {
 		return many
 	}
 	return few
+}
+
+// Time returns a short time, or a long one under "make soak".
+func Time(short, long time.Duration) time.Duration {
+	if On() {
+		return long
+	}
+	return short
 }

@@ -3,8 +3,8 @@
 package driver
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -25,44 +25,37 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Core is the part of a bus that knows nothing of what carries the messages. T is what is listened to.
-// It is safe for concurrent use.
+// Core is the part of a bus, or of one of its lanes, that knows nothing of what carries the messages. T is
+// what is listened to. It is safe for concurrent use.
 type Core[T comparable] struct {
 	Options
+	*shared
 
 	closing, done    chan struct{}   // closed by Close, one after the other
 	late             context.Context // ends when nothing more is sent after Close
 	giveUp           context.CancelFunc
 	sending, hearing sync.WaitGroup
 
-	// calls is held while a listener or watcher is called.
-	calls sync.Mutex
-
-	mu       sync.Mutex
-	closed   bool
-	queue    []Message
-	bytes    int
-	waiting  chan struct{} // holds one element if the queue is not empty
-	topics   map[T]*topic[T]
-	dirty    []T           // those that may have to be subscribed or unsubscribed
-	stirred  chan struct{} // holds one element if dirty is not empty
-	watchers map[int]func(adapter.State)
-	next     int
+	mu      sync.Mutex
+	closed  bool
+	queue   []Message
+	bytes   int
+	most    int           // how many may wait here
+	waiting chan struct{} // holds one element if the queue is not empty
+	topics  map[T]*topic[T]
+	dirty   []T           // those that may have to be subscribed or unsubscribed
+	stirred chan struct{} // holds one element if dirty is not empty
+	end     func()        // ends the connection that receives; nil: none
 }
+
+// The defaults of Options.
+const (
+	MaxQueue = 8 << 20
+	MaxAge   = 5 * time.Second
+)
 
 // New returns a Core that nothing carries yet; see Start.
-func New[T comparable](o Options) *Core[T] {
-	o.MaxQueue = cmp.Or(o.MaxQueue, 8<<20)
-	o.MaxAge = cmp.Or(o.MaxAge, 5*time.Second)
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	late, giveUp := context.WithCancel(context.Background())
-	return &Core[T]{
-		Options: o, late: late, giveUp: giveUp, closing: make(chan struct{}), done: make(chan struct{}), waiting: make(chan struct{}, 1), stirred: make(chan struct{}, 1),
-		topics: map[T]*topic[T]{}, watchers: map[int]func(adapter.State){},
-	}
-}
+func New[T comparable](o Options) *Core[T] { return Lanes[T](o, 1)[0] }
 
 // Start makes the driver send and receive until Close, on a goroutine each.
 //
@@ -91,9 +84,11 @@ func (c *Core[T]) Close() bool {
 		return false
 	}
 	c.closed = true
-	clear(c.watchers)
 	close(c.closing)
 	c.mu.Unlock()
+	c.watching.Lock()
+	clear(c.watchers)
+	c.watching.Unlock()
 	defer time.AfterFunc(closeTime, c.giveUp).Stop()
 	c.sending.Wait()
 	close(c.done)
@@ -107,7 +102,13 @@ const (
 	firstPause = 50 * time.Millisecond
 	nextPause  = time.Second
 	maxPause   = 4 * time.Second
+	soonPause  = 200 * time.Millisecond
 )
+
+// Soon makes an error of hear one that another attempt soon mends: the driver has learned where to connect.
+func Soon(err error) error { return soon{err} }
+
+type soon struct{ error }
 
 // keep keeps a connection that receives.
 func (c *Core[T]) keep(hear func(connected func()) error) {
@@ -116,7 +117,7 @@ func (c *Core[T]) keep(hear func(connected func()) error) {
 		select {
 		case <-c.done:
 			return
-		case <-time.After(pause):
+		case <-time.After(pause - time.Duration(rand.Int64N(int64(pause)/4+1))):
 		}
 		connected := false
 		err := hear(func() {
@@ -128,6 +129,7 @@ func (c *Core[T]) keep(hear func(connected func()) error) {
 			}
 			again = true
 		})
+		c.EndWith(nil)
 		if connected {
 			c.Tell(adapter.Down)
 		}
@@ -136,8 +138,10 @@ func (c *Core[T]) keep(hear func(connected func()) error) {
 			return
 		default:
 		}
-		c.Logger.Warn("the connection to the bus is lost", "error", err)
+		c.board.Post(slog.LevelWarn, "lost", "the connection to the bus is lost", "error", err)
 		switch {
+		case errors.As(err, new(soon)):
+			pause = soonPause
 		case connected:
 			pause = firstPause
 		case pause < nextPause:
@@ -145,38 +149,23 @@ func (c *Core[T]) keep(hear func(connected func()) error) {
 		default:
 			pause = min(2*pause, maxPause)
 		}
-		pause -= time.Duration(rand.Int64N(int64(pause) / 4))
 	}
 }
 
-// Watch calls f when the state of the bus changes, as adapter.Bus does.
-func (c *Core[T]) Watch(f func(adapter.State)) (stop func()) {
+// EndWith says what ends the connection that hear uses, until hear returns.
+func (c *Core[T]) EndWith(end func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	id := c.next
-	c.next++
-	c.watchers[id] = f
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.watchers, id)
-	}
+	c.end = end
 }
 
-// Tell calls the watchers.
-func (c *Core[T]) Tell(s adapter.State) {
+// Reconnect replaces the connection that receives, as adapter.Reconnecter does.
+func (c *Core[T]) Reconnect() {
 	c.mu.Lock()
-	var all []func(adapter.State)
-	for id := range c.next {
-		if f := c.watchers[id]; f != nil {
-			all = append(all, f)
-		}
-	}
+	end := c.end
 	c.mu.Unlock()
-	c.calls.Lock()
-	defer c.calls.Unlock()
-	for _, f := range all {
-		f(s)
+	if end != nil {
+		end()
 	}
 }
 

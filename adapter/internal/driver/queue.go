@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/parley-go/parley/adapter"
@@ -27,13 +28,19 @@ func (c *Core[T]) Publish(topic string, data []byte) error {
 	switch {
 	case c.closed:
 		return adapter.ErrClosed
-	case c.bytes+len(data) > c.MaxQueue && c.bytes > 0:
+	case c.bytes > 0 && (c.bytes+len(data) > c.most || int(c.queued.Load())+len(data) > c.MaxQueue):
 		return adapter.ErrFull
 	}
 	c.queue = append(c.queue, Message{topic, data, now})
-	c.bytes += len(data)
+	c.addLocked(len(data))
 	signal(c.waiting)
 	return nil
+}
+
+// addLocked changes how many bytes wait to be sent.
+func (c *Core[T]) addLocked(n int) {
+	c.bytes += n
+	c.queued.Add(int64(n))
 }
 
 // take returns what is to be sent next, and how many messages have become too old.
@@ -42,12 +49,12 @@ func (c *Core[T]) take() (batch []Message, old int) {
 	defer c.mu.Unlock()
 	limit := time.Now().Add(-c.MaxAge)
 	for old < len(c.queue) && c.queue[old].Since.Before(limit) {
-		c.bytes -= len(c.queue[old].Data)
+		c.addLocked(-len(c.queue[old].Data))
 		old++
 	}
 	n := old
 	for n < len(c.queue) && n-old < maxBatch {
-		c.bytes -= len(c.queue[n].Data)
+		c.addLocked(-len(c.queue[n].Data))
 		n++
 	}
 	batch = c.queue[old:n:n]
@@ -83,7 +90,7 @@ func (c *Core[T]) Unsent(n int) {
 	if n == 0 || c.isClosed() {
 		return
 	}
-	c.Logger.Warn("messages to the cluster were not sent", "count", n)
+	c.board.Post(slog.LevelWarn, "unsent", "messages to the cluster were not sent", "count", n)
 	for range n {
 		c.Tell(adapter.Unsent)
 	}

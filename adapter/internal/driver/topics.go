@@ -129,6 +129,14 @@ func (c *Core[T]) Listens(to T) bool {
 	return t != nil && len(t.listeners) > 0
 }
 
+// Heard reports whether a topic is subscribed on the current connection, or is going to be.
+func (c *Core[T]) Heard(to T) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.topics[to]
+	return t != nil && t.heard
+}
+
 // Deliver passes a message to those who listen to a topic. They may keep data. The result says whether
 // there are any.
 func (c *Core[T]) Deliver(to T, name string, data []byte) bool {

@@ -12,93 +12,55 @@ import (
 	"github.com/parley-go/parley/internal/soak"
 )
 
-// faulty is three servers that send to each other all the time. Between any two of them is a proxy.
-type faulty struct {
-	*adaptertest.Traffic
-	t       *testing.T
-	servers []*adapter.Native
-	proxies map[string]*proxytest.Proxy // "01", "02", "12"
-}
-
 const beat = 200 * time.Millisecond
 
-func fail(t *testing.T) *faulty {
+// fail starts three servers that send to each other all the time. Between any two of them is a proxy: "01",
+// "02" and "12".
+func fail(t *testing.T) (f *adaptertest.Faulty, between map[string]*proxytest.Proxy) {
 	t.Helper()
-	f := &faulty{t: t, proxies: map[string]*proxytest.Proxy{}}
+	between = map[string]*proxytest.Proxy{}
 	var buses []*embedded.Bus
-	var all []adapter.Cluster
-	for i := range 3 {
+	return adaptertest.Fail(t, adapter.Options{Logger: quiet, Beat: beat}, func(server int, _ *proxytest.Proxy) adapter.Bus {
 		// Nobody finds another way around the proxies.
 		o := embedded.Options{Advertise: "127.0.0.1:1"}
-		for j, other := range buses {
+		for i, other := range buses {
 			p := proxytest.New(t)
-			f.proxies[fmt.Sprintf("%d%d", j, i)] = p
+			between[fmt.Sprintf("%d%d", i, server)] = p
 			o.Peers = append(o.Peers, p.To(other.Addr()))
 		}
-		bus := startWith(t, o)
-		n, err := adapter.New(bus, &adapter.Options{Name: fmt.Sprint("server ", i), Logger: quiet, Beat: beat})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { n.Close() })
-		buses, f.servers, all = append(buses, bus), append(f.servers, n), append(all, n)
-	}
-	f.Traffic = adaptertest.NewTraffic(t, all...)
-	return f
-}
-
-// sees waits until a server knows a number of servers.
-func (f *faulty) sees(server, n int) {
-	f.t.Helper()
-	adaptertest.Eventually(f.t, fmt.Sprintf("server %d knows %d servers", server, n), func() bool { return len(f.servers[server].Nodes()) == n })
-}
-
-// over waits until everybody hears everybody again, and ends the traffic. What was lost, they know, and nothing
-// came twice.
-func (f *faulty) over() {
-	f.t.Helper()
-	back := time.Now()
-	f.Flows()
-	f.t.Logf("everything flows again after %v", time.Since(back).Round(10*time.Millisecond))
-	for i := range f.servers {
-		f.sees(i, len(f.servers))
-	}
-	f.t.Logf("%d messages were lost, and everybody knows", f.Stop())
+		buses = append(buses, startWith(t, o))
+		return buses[server]
+	}), between
 }
 
 // A connection between two servers is lost. The third one goes on with both; the two learn of the hole, even
 // if it is shorter than their heartbeat.
 func TestConnectionLost(t *testing.T) {
-	f := fail(t)
+	f, between := fail(t)
 	for range soak.Times(1, 20) {
 		before := []int{f.Gaps(0), f.Gaps(1)}
-		f.proxies["01"].Cut()
+		between["01"].Cut()
 		for i, n := range before {
 			adaptertest.Eventually(t, "the two know of a gap", func() bool { return f.Gaps(i) > n })
 		}
 	}
-	f.over()
+	f.Over()
 }
 
 // Two servers no longer hear the third one, and it does not hear them. Then they do again.
 func TestPartition(t *testing.T) {
-	f := fail(t)
-	f.proxies["02"].Swallow(true)
-	f.proxies["12"].Swallow(true)
-	f.sees(0, 2)
-	f.sees(1, 2)
-	f.sees(2, 1)
+	f, between := fail(t)
+	between["02"].Swallow(true)
+	between["12"].Swallow(true)
+	f.Sees(0, 2)
+	f.Sees(1, 2)
+	f.Sees(2, 1)
 	f.Sends()
-	if soak.On() {
-		time.Sleep(20 * time.Second)
-	}
-	f.proxies["02"].Swallow(false)
-	f.proxies["12"].Swallow(false)
-	for i := range f.servers {
-		f.sees(i, 3)
-		adaptertest.Eventually(t, "all know of a gap", func() bool { return f.Gaps(i) > 0 })
-	}
-	f.over()
+	time.Sleep(soak.Time(0, 20*time.Second))
+	between["02"].Swallow(false)
+	between["12"].Swallow(false)
+	f.Gapped()
+	f.Over()
 }
 
 // A server that ends is missed by nobody, and nobody takes it for a hole.

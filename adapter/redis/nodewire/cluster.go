@@ -16,6 +16,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/internal/driver"
 	"github.com/parley-go/parley/adapter/redis/internal/pubsub"
 )
 
@@ -135,7 +136,7 @@ type conn interface {
 }
 
 func (o *Options) open(options rueidis.ClientOption, sharded bool) (conn, error) {
-	p := pubsub.Options{MaxQueue: o.MaxQueue, MaxAge: o.MaxAge, Sharded: sharded, Logger: o.Logger}
+	p := pubsub.Options{Options: driver.Options{MaxQueue: o.MaxQueue, MaxAge: o.MaxAge, Logger: o.Logger}, Sharded: sharded}
 	client, err := pubsub.Connect(options, p)
 	switch {
 	case err != nil:

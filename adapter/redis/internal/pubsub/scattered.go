@@ -2,14 +2,15 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
-	"unsafe"
 
 	"github.com/redis/rueidis"
 
 	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/adapter/internal/driver"
 )
 
 // Scattered is a connection to a Redis Cluster, by its sharded publish/subscribe, whose channels may be in any
@@ -17,74 +18,80 @@ import (
 // has its slot, and again when the slot moves. There is one connection to each server, and a goroutine for
 // each channel. It is safe for concurrent use.
 type Scattered struct {
-	*Conn  // publishes, and knows the watchers
-	ctx    context.Context
-	cancel context.CancelFunc
-	news   chan struct{} // holds one element if lost or gaps have changed
+	*Conn // publishes, and knows who listens
+	ctx   context.Context
+	stop  context.CancelFunc
+	ended sync.WaitGroup
+	news  chan struct{} // holds one element if lost or gaps have changed
 
 	mu       sync.Mutex
 	channels map[string]*scattered
 	lost     int // channels that were subscribed to, and are not any more
-	gaps     int // how often a channel was lost
+	gaps     int // how often a channel was lost, since the watchers were told
 }
 
 // scattered is a channel. Only its goroutine removes it.
 type scattered struct {
-	deliver func(channel string, data []byte)
-	active  chan struct{} // closed when it is subscribed
-	wanted  bool
-	heard   bool // it is subscribed
-	lost    bool // it was
+	wanted bool
+	heard  bool // it is subscribed
+	lost   bool // it was
 }
 
 // NewScattered returns a connection that uses a client of Connect, which Close closes.
 func NewScattered(client rueidis.Client, o Options) *Scattered {
-	o.Sharded = true
-	s := &Scattered{Conn: On(client, o), channels: map[string]*scattered{}, news: make(chan struct{}, 1)}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.ended.Go(s.report)
+	s := &Scattered{
+		Conn:     &Conn{core: driver.New[name](o.Options), client: client, sharded: true},
+		channels: map[string]*scattered{}, news: make(chan struct{}, 1),
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.core.Start(s.send, s.hear)
 	return s
 }
 
-// Subscribe calls deliver with what is published to a channel. There are no patterns. A channel has one
-// subscription at a time.
-func (s *Scattered) Subscribe(channel string, _ bool, deliver func(channel string, data []byte)) adapter.Listening {
+// hear subscribes and unsubscribes, until a channel is lost.
+func (s *Scattered) hear(connected func()) error {
+	for up := false; ; {
+		s.mu.Lock()
+		lost, gaps := s.lost, s.gaps
+		s.gaps = 0
+		s.mu.Unlock()
+		switch {
+		case lost > 0 && up:
+			return errors.New("redis: a channel is not subscribed any more")
+		case lost == 0 && !up:
+			up = true
+			connected()
+		case lost == 0 && gaps > 0:
+			s.core.Tell(adapter.Lost)
+		}
+		select {
+		case <-s.core.Done():
+			return nil
+		case <-s.news:
+		case <-s.core.Stirred():
+			s.change()
+		}
+	}
+}
+
+// change follows what is listened to.
+func (s *Scattered) change() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.channels[channel]
-	if c == nil || !c.wanted && c.heard { // in the latter case it is about to be unsubscribed
-		active := make(chan struct{})
+	add, remove := s.core.Change()
+	for _, n := range remove {
+		s.channels[n.text].wanted = false
+		s.unsubscribe(n.text)
+	}
+	for _, n := range add {
+		c := s.channels[n.text]
 		if c == nil {
 			c = &scattered{}
-			s.channels[channel] = c
-			s.ended.Go(func() { s.keep(channel, c) })
+			s.channels[n.text] = c
+			s.ended.Go(func() { s.keep(n, c) })
 		}
-		c.active, c.heard = active, false
+		c.wanted, c.heard = true, false // if it is heard, it is about to be unsubscribed
 	}
-	c.wanted, c.deliver = true, deliver
-	return &scatteredListening{s, channel, c, c.active}
-}
-
-type scatteredListening struct {
-	conn    *Scattered
-	name    string
-	channel *scattered
-	active  <-chan struct{}
-}
-
-// Active implements adapter.Listening.
-func (l *scatteredListening) Active() <-chan struct{} { return l.active }
-
-// Close implements adapter.Listening.
-func (l *scatteredListening) Close() {
-	s := l.conn
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !l.channel.wanted || l.channel.active != l.active {
-		return
-	}
-	l.channel.wanted = false
-	s.unsubscribe(l.name)
 }
 
 // unsubscribe ends Receive.
@@ -93,62 +100,43 @@ func (s *Scattered) unsubscribe(channel string) {
 }
 
 // keep keeps a channel subscribed for as long as it is wanted.
-func (s *Scattered) keep(channel string, c *scattered) {
+func (s *Scattered) keep(n name, c *scattered) {
 	ctx := rueidis.WithOnSubscriptionHook(s.ctx, func(e rueidis.PubSubSubscription) {
 		if e.Kind == "ssubscribe" {
-			s.confirmed(channel, c)
+			s.confirmed(n, c)
 		}
 	})
 	for pause := time.Duration(0); ; {
 		select {
-		case <-s.done:
+		case <-s.ctx.Done():
 			return
 		case <-time.After(pause - time.Duration(rand.Int64N(int64(pause/4)+1))):
 		}
-		err := s.client.Receive(ctx, s.client.B().Ssubscribe().Channel(channel).Build(), func(m rueidis.PubSubMessage) {
-			s.pass(c, m)
-		})
-		heard, wanted := s.unheard(channel, c)
+		err := s.client.Receive(ctx, s.client.B().Ssubscribe().Channel(n.text).Build(), func(m rueidis.PubSubMessage) { s.deliver(n, m) })
+		heard, wanted := s.unheard(n, c)
 		switch {
 		case !wanted:
 			return
 		case heard:
 			pause = 50 * time.Millisecond
 		default:
-			s.opts.Logger.Debug("a channel of the cluster cannot be subscribed to", "error", err)
+			s.core.Logger.Debug("a channel of the cluster cannot be subscribed to", "error", err)
 			pause = min(max(2*pause, 50*time.Millisecond), 5*time.Second)
 		}
 	}
 }
 
-// pass passes a message to the one that listens.
-func (s *Scattered) pass(c *scattered, m rueidis.PubSubMessage) {
-	s.mu.Lock()
-	deliver, wanted := c.deliver, c.wanted
-	s.mu.Unlock()
-	if !wanted {
-		return
-	}
-	data := unsafe.Slice(unsafe.StringData(m.Message), len(m.Message)) // a message of its own, which nobody changes
-	s.calls.Lock()
-	defer s.calls.Unlock()
-	deliver(m.Channel, data)
-}
-
 // confirmed notes that a channel is subscribed.
-func (s *Scattered) confirmed(channel string, c *scattered) {
+func (s *Scattered) confirmed(n name, c *scattered) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.heard = true
-	if !c.wanted { // Close came first
-		s.unsubscribe(channel)
-	}
-	select {
-	case <-c.active:
-	default:
-		close(c.active)
-	}
 	s.regainLocked(c)
+	if c.wanted {
+		s.core.Activate([]name{n})
+	} else { // Close came first
+		s.unsubscribe(n.text)
+	}
 }
 
 func (s *Scattered) regainLocked(c *scattered) {
@@ -160,13 +148,13 @@ func (s *Scattered) regainLocked(c *scattered) {
 }
 
 // unheard notes that a channel is not subscribed any more.
-func (s *Scattered) unheard(channel string, c *scattered) (heard, wanted bool) {
+func (s *Scattered) unheard(n name, c *scattered) (heard, wanted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	heard, c.heard = c.heard, false
 	if !c.wanted {
 		s.regainLocked(c)
-		delete(s.channels, channel)
+		delete(s.channels, n.text)
 		return heard, false
 	}
 	if heard && !c.lost {
@@ -178,35 +166,12 @@ func (s *Scattered) unheard(channel string, c *scattered) (heard, wanted bool) {
 	return heard, true
 }
 
-// report tells the watchers what has changed.
-func (s *Scattered) report() {
-	down, gaps := false, 0
-	for {
-		select {
-		case <-s.done:
-			return
-		case <-s.news:
-		}
-		s.mu.Lock()
-		now, seen := s.lost > 0, s.gaps
-		s.mu.Unlock()
-		switch {
-		case now && !down:
-			s.tell(adapter.Down)
-		case down && !now:
-			s.tell(adapter.Up)
-		case seen != gaps && !now:
-			s.tell(adapter.Lost)
-		}
-		down, gaps = now, seen
-	}
-}
-
-// Reconnect does nothing: there is no connection of its own.
-func (s *Scattered) Reconnect() {}
-
 // Close sends what is queued, waiting a second at most, and ends everything.
 func (s *Scattered) Close() error {
-	s.cancel()
-	return s.Conn.Close()
+	s.stop()
+	if s.core.Close() {
+		s.ended.Wait()
+		s.client.Close()
+	}
+	return nil
 }
