@@ -8,6 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,8 +42,36 @@ func cluster(t *testing.T, n int, setUp func(i int, o *parley.Options)) *pool {
 	for _, s := range p.servers {
 		eventually(t, "acquaintance", func() bool { return len(s.Nodes()) == n })
 	}
+	p.meet()
 	p.flush()
 	return p
+}
+
+// meet waits until the main namespace of each server hears what the others send to it. A server is known
+// earlier than that.
+func (p *pool) meet() {
+	p.t.Helper()
+	var mu sync.Mutex
+	met := map[string]bool{}
+	for to, s := range p.servers {
+		r := s.OnServer("meet", func(q *parley.ServerPacket) error {
+			var from int
+			err := q.Decode(&from)
+			mu.Lock()
+			defer mu.Unlock()
+			met[fmt.Sprint(from, " ", to)] = true
+			return err
+		})
+		defer r.Remove()
+	}
+	eventually(p.t, "a namespace that hears", func() bool {
+		for from, s := range p.servers {
+			ok(p.t, s.ServerEmit("meet", from))
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return len(met) == len(p.servers)*(len(p.servers)-1)
+	})
 }
 
 func (p *pool) add(name string, setUp func(o *parley.Options)) {

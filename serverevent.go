@@ -98,7 +98,8 @@ func (s *Server) OnServer(event string, f func(*ServerPacket) error) *Registrati
 }
 
 // ServerEmit sends an event to all other servers of the cluster, to their OnServer handlers. Sockets
-// do not receive it, and neither does this server. It does not wait. Without Options.Cluster there are
+// do not receive it, and neither does this server. It does not wait, and a server that is just starting
+// may miss the event. Without Options.Cluster there are
 // no other servers, and ServerEmit does nothing. The error wraps ErrCluster if the event will not
 // arrive.
 func (n *Namespace) ServerEmit(event string, args ...any) error {
