@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/redis/rueidis"
 
 	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/adapter/nats"
+	"github.com/parley-go/parley/adapter/postgres"
 	"github.com/parley-go/parley/adapter/redis"
 	"github.com/parley-go/parley/adapter/redis/nodewire"
 )
@@ -47,6 +49,11 @@ var engines = []engine{
 		},
 		open: func(url, _ string, log *slog.Logger) (adapter.Bus, error) {
 			return nats.New(url, &nats.Options{Logger: log})
+		}},
+	{name: "PostgreSQL", schemes: []string{"postgres", "postgresql"}, example: "postgres://parley@10.0.0.6/parley",
+		check: func(url string) error { _, err := pgx.ParseConfig(url); return err },
+		open: func(url, _ string, log *slog.Logger) (adapter.Bus, error) {
+			return postgres.New(url, &postgres.Options{Logger: log})
 		}},
 	{name: "the servers themselves", schemes: []string{"peers"}, example: "peers:10.0.0.5:6222,10.0.0.6:6222", check: checkPeers, open: openPeers},
 }

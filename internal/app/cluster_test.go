@@ -13,6 +13,7 @@ import (
 	"github.com/parley-go/parley/adapter/redis/redistest"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/app"
+	"github.com/parley-go/parley/internal/postgrestest"
 )
 
 // sharedMemory is a store for several servers in one process.
@@ -95,6 +96,7 @@ var engines = map[string]func(*testing.T) string{
 		}
 		return s.ClientURL()
 	},
+	"PostgreSQL": func(t *testing.T) string { return postgrestest.Database(t) },
 	"nothing": func(t *testing.T) string {
 		var free []string
 		for range 2 {

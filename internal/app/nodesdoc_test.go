@@ -25,7 +25,7 @@ func TestNodesAsDocumented(t *testing.T) {
 		t.Fatalf("%d blocks of commands for %d engines", len(blocks), len(engines))
 	}
 	for _, block := range blocks {
-		name := map[string]string{"redis": "Redis", "nats:": "NATS", "peers": "nothing"}[regexp.MustCompile("PARLEY_CLUSTER=(.{5})").FindStringSubmatch(block[1])[1]]
+		name := map[string]string{"redis": "Redis", "nats:": "NATS", "$PARL": "PostgreSQL", "peers": "nothing"}[regexp.MustCompile("PARLEY_CLUSTER=(.{5})").FindStringSubmatch(block[1])[1]]
 		t.Run(name, func(t *testing.T) { runDocumented(t, block[1], engines[name](t)) })
 	}
 }
@@ -33,7 +33,7 @@ func TestNodesAsDocumented(t *testing.T) {
 // runDocumented runs commands with other addresses.
 func runDocumented(t *testing.T, script, engine string) {
 	script = regexp.MustCompile(`(?m)^(export PARLEY_DATA=).*$`).ReplaceAllLiteralString(script, "export PARLEY_DATA='"+postgrestest.Database(t)+"'")
-	script = regexp.MustCompile(`(?m)^(export PARLEY_CLUSTER=).*$`).ReplaceAllLiteralString(script, "export PARLEY_CLUSTER="+engine)
+	script = regexp.MustCompile(`(?m)^(export PARLEY_CLUSTER=).*$`).ReplaceAllLiteralString(script, "export PARLEY_CLUSTER='"+engine+"'")
 	var urls []string
 	for _, documented := range []string{"127.0.0.1:8081", "127.0.0.1:8082"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
