@@ -41,6 +41,9 @@
 //	parley.On(srv, Typing, func(ctx context.Context, s *parley.Socket, v Notice) error { … })
 //	Typing.Emit(srv.To(room).Except(s.ID()), Notice{…})
 //
+// HandleStream is for handlers that answer first and then emit events. Package history/historyio
+// joins the rooms of a history in this way.
+//
 // JavaScript clients may send more than that: several arguments, binary data, and optional
 // acknowledgements. Server.On, Emit and Packet handle all of it.
 //
@@ -69,6 +72,11 @@
 // that with JSON Web Tokens. Socket.Identity and IdentityOf return the result. When an identity
 // expires, its socket is disconnected; see Server.OnExpiring and Socket.Renew. When you revoke one,
 // call Server.DisconnectIdentities.
+//
+// # The end
+//
+// Run serves until a context ends, and then ends everything in the right order. To do it yourself, call
+// Shutdown before that of your http.Server.
 //
 // # Slow clients
 //

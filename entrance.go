@@ -136,6 +136,7 @@ func (s *Socket) admit() {
 		s.nsp.srv.stats.recovered.Add(1)
 	}
 	s.nsp.srv.proofs.admit(s.proof)
+	s.logConnected()
 	if !welcomed {
 		s.forgetAuth()
 	}

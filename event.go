@@ -2,6 +2,7 @@ package parley
 
 import (
 	"context"
+	"errors"
 
 	"github.com/parley-go/parley/event"
 )
@@ -94,6 +95,29 @@ func Handle[Q, R any](l Listener, e RPC[Q, R], h func(ctx context.Context, s *So
 		return p.Ack(event.Encode(r)...)
 	})
 }
+
+// HandleStream is like Handle, for an RPC that emits events after its answer. h calls ack once with the
+// result, and what it emits to s after that reaches the client after the answer, in this order. A second
+// call of ack returns ErrAcknowledged, and its other errors are those of Packet.Ack. If h returns an error
+// before it has called ack, the client receives that error as with Handle; later it is only reported to
+// OnError. ack is for the time until h returns: if h returns nil without a call, the client receives an
+// error with the code CodeInternal, so that it does not wait for ever.
+func HandleStream[Q, R any](l Listener, e RPC[Q, R], h func(ctx context.Context, s *Socket, q Q, ack func(R) error) error) *Registration {
+	mustNotBeNil(string(e), h == nil)
+	return l.onCall(string(e), func(p *Packet) error {
+		q, err := e.Decode(p)
+		if err != nil {
+			return err
+		}
+		err = h(p.Context(), p.Socket(), q, func(r R) error { return p.Ack(event.Encode(r)...) })
+		if err == nil && p.WantsAck() {
+			return errUnanswered
+		}
+		return err
+	})
+}
+
+var errUnanswered = errors.New("parley: the handler has returned without an answer: it must call ack, or return an error")
 
 var (
 	_ event.Caller = (*Socket)(nil)

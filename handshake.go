@@ -31,6 +31,12 @@ func (s *Socket) Handshake() Handshake {
 	}
 }
 
+// Cookie returns the cookie with this name that the client sent with the handshake. If there is none, or
+// Options.KeepHeaders leaves out "Cookie", the error is http.ErrNoCookie.
+func (h Handshake) Cookie(name string) (*http.Cookie, error) {
+	return (&http.Request{Header: h.Headers}).Cookie(name)
+}
+
 // payload returns a copy of the client's auth payload, or nil.
 func (s *Socket) payload() json.RawMessage {
 	s.mu.Lock()

@@ -14,7 +14,7 @@ import (
 
 // ServeHTTP serves clients at Options.Path and below it. It answers other requests with 404.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	below, ours := s.below(r.URL)
+	below, ours := s.made().below(r.URL)
 	switch {
 	case !ours:
 		s.notFound(w, r)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/internal/ws"
 )
 
 // answer serves a GET request with h and returns the response's status, header and body.
@@ -175,6 +176,60 @@ func TestAllowRequestRefuses(t *testing.T) {
 		srv, _ := serve(t, &parley.Options{AllowRequest: func(*http.Request) error { return tt.err }})
 		if status, _, body := answer(t, srv, "/socket.io/?EIO=4&transport=polling"); status != http.StatusForbidden || body != tt.want {
 			t.Errorf("%s: %d %s, want %s", name, status, body, tt.want)
+		}
+	}
+}
+
+// A cookie of the handshake, if the server keeps the header.
+func TestCookieOfHandshake(t *testing.T) {
+	for _, keep := range [][]string{nil, {"Cookie"}, {}} {
+		srv, url := serve(t, &parley.Options{KeepHeaders: keep})
+		got := make(chan string, 2)
+		srv.OnConnection(func(s *parley.Socket) {
+			for _, name := range []string{"sid", "other"} {
+				c, err := s.Handshake().Cookie(name)
+				if err != nil {
+					got <- err.Error()
+					continue
+				}
+				got <- c.Value
+			}
+		})
+		conn, _, err := ws.Dial(t.Context(), url+"/socket.io/?EIO=4&transport=websocket", &ws.DialOptions{Header: http.Header{"Cookie": {"a=b; sid=x1"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.CloseNow()
+		if err := conn.WriteMessage(t.Context(), ws.OpText, []byte("40")); err != nil {
+			t.Fatal(err)
+		}
+		want := "x1"
+		if keep != nil && len(keep) == 0 {
+			want = http.ErrNoCookie.Error()
+		}
+		if sid, other := await(t, "sid", got), await(t, "other", got); sid != want || other != http.ErrNoCookie.Error() {
+			t.Errorf("headers %q: cookie %q, another one %q", keep, sid, other)
+		}
+	}
+}
+
+// At debug level, the log says what happens to each socket.
+func TestLogOfSockets(t *testing.T) {
+	logger, out := logBuffer()
+	srv, url := serve(t, &parley.Options{Logger: logger})
+	gone := make(chan bool, 1)
+	srv.OnDisconnect(func(*parley.Socket, parley.Reason) { gone <- true })
+	c, id := join(t, url, "")
+	c.send("41")
+	await(t, "disconnection", gone)
+	srv.Close()
+	for _, want := range []string{
+		`msg="parley: socket connected" socket=` + id + ` namespace=/ address=127.0.0.1:`,
+		`transport=websocket recovered=false`,
+		`msg="parley: socket disconnected" socket=` + id + ` namespace=/ reason="client namespace disconnect" transport=websocket connection_age=`,
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the log lacks %s:\n%s", want, out)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package parley
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -52,6 +54,50 @@ func (s *Server) Serve(l net.Listener) error {
 // l listens at the address that adapter.Options.Address tells the other servers.
 func (s *Server) ServePeers(l net.Listener) error {
 	return s.serve("ServePeers", &s.peerServer, l, &http.Server{Handler: s.PeerHandler()})
+}
+
+// grace is how long Run takes to end.
+const grace = 20 * time.Second
+
+// Run serves web, whose handler passes requests for Options.Path to s, until ctx ends. Then it ends both
+// gracefully, in the order that loses nothing: first s, as Shutdown does, then web. It takes 20 s for that at
+// most, then it closes what is left and returns an error. When Run returns, s and web have ended in any case;
+// release what your handlers use after that, such as a store.
+//
+//	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+//	defer stop()
+//	err := srv.Run(ctx, &http.Server{Addr: ":3000", Handler: mux})
+//
+// Run listens at web.Addr, through Listen; without an address at the port of http or https. If web.TLSConfig is
+// set, it serves TLS with the certificates that are there. If web has no limit on the time to read a request's
+// header, Run sets ReadHeaderTimeout to 5 s. For other listeners or another time, call Shutdown of both servers
+// yourself.
+func (s *Server) Run(ctx context.Context, web *http.Server) error {
+	addr, serve := cmp.Or(web.Addr, ":http"), web.Serve
+	if web.TLSConfig != nil {
+		addr, serve = cmp.Or(web.Addr, ":https"), func(l net.Listener) error { return web.ServeTLS(l, "", "") }
+	}
+	if web.ReadHeaderTimeout == 0 && web.ReadTimeout == 0 {
+		web.ReadHeaderTimeout = headerTimeout
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	served := make(chan error, 1)
+	go func() { served <- serve(s.Listen(l)) }()
+	select {
+	case err := <-served: // it cannot serve, or somebody else has ended it
+		return errors.Join(err, s.Close(), web.Close())
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if err = errors.Join(s.Shutdown(ctx), web.Shutdown(ctx)); err != nil {
+		web.Close()
+	}
+	<-served
+	return err
 }
 
 func (s *Server) serve(name string, held **http.Server, l net.Listener, hs *http.Server) error {

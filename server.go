@@ -83,6 +83,14 @@ func New(o *Options) (*Server, error) {
 	return s, nil
 }
 
+// made returns s. It panics if s does not come from New.
+func (s *Server) made() *Server {
+	if s == nil || s.engine == nil {
+		panic("parley: this Server does not come from New, or New returned an error")
+	}
+	return s
+}
+
 // Of returns the namespace with this name and creates it if necessary. You may omit the leading
 // slash. If the name matches a pattern of OfPattern, the namespace belongs to that pattern's
 // ParentNamespace.
@@ -90,7 +98,7 @@ func (s *Server) Of(name string) *Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
 	}
-	s.mu.Lock()
+	s.made().mu.Lock()
 	n := s.namespaces[name]
 	made := n == nil
 	if made {

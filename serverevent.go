@@ -94,7 +94,7 @@ func (h *handlers) OnServer(event string, f func(*ServerPacket) error) *Registra
 // OnServer calls f for each event of this name that another server sends to the main namespace; see
 // Namespace.OnServer.
 func (s *Server) OnServer(event string, f func(*ServerPacket) error) *Registration {
-	return s.main.OnServer(event, f)
+	return s.made().main.OnServer(event, f)
 }
 
 // ServerEmit sends an event to all other servers of the cluster, to their OnServer handlers. Sockets
@@ -132,13 +132,13 @@ func (n *Namespace) ServerEmitWithAck(ctx context.Context, event string, args ..
 
 // ServerEmit sends an event to all other servers of the cluster; see Namespace.ServerEmit.
 func (s *Server) ServerEmit(event string, args ...any) error {
-	return s.main.ServerEmit(event, args...)
+	return s.made().main.ServerEmit(event, args...)
 }
 
 // ServerEmitWithAck sends an event to all other servers of the cluster, and waits for their answers;
 // see Namespace.ServerEmitWithAck.
 func (s *Server) ServerEmitWithAck(ctx context.Context, event string, args ...any) ([]Reply, error) {
-	return s.main.ServerEmitWithAck(ctx, event, args...)
+	return s.made().main.ServerEmitWithAck(ctx, event, args...)
 }
 
 func (n *Namespace) serverEvent(event string, args []any) (*adapter.Message, error) {

@@ -503,6 +503,7 @@ func (s *Socket) close(reason Reason) (before socketState) {
 }
 
 func (s *Socket) runDisconnect(reason Reason) {
+	s.logDisconnected(reason)
 	for _, t := range s.tables() {
 		for _, f := range t.disconnect {
 			if err := guard(func() error { f.call(s, reason); return nil }); err != nil {

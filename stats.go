@@ -1,7 +1,9 @@
 package parley
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -184,6 +186,24 @@ func (s *Socket) Stats() SocketStats {
 	defer s.mu.Unlock()
 	st.InboxEvents, st.PendingAcks = s.inbox.Len(), len(s.acks)
 	return st
+}
+
+// logConnected logs, at debug level, that the socket is connected.
+func (s *Socket) logConnected() {
+	if log := s.nsp.srv.log; log.Enabled(context.Background(), slog.LevelDebug) {
+		h := s.conn.session.Handshake()
+		log.Debug("parley: socket connected", "socket", s.ID(), "namespace", notice.Quote(s.nsp.name), "address", h.Address,
+			"transport", s.conn.session.Stats().Transport, "recovered", s.recovered)
+	}
+}
+
+// logDisconnected logs, at debug level, that the socket has disconnected. The transport is the connection's last one.
+func (s *Socket) logDisconnected(reason Reason) {
+	if log := s.nsp.srv.log; log.Enabled(context.Background(), slog.LevelDebug) {
+		e := s.conn.session
+		log.Debug("parley: socket disconnected", "socket", s.ID(), "namespace", notice.Quote(s.nsp.name), "reason", string(reason),
+			"transport", e.Stats().Transport, "connection_age", time.Since(e.Handshake().Time()).Round(time.Millisecond))
+	}
 }
 
 // logHandlerError logs the failure of a handler. Errors meant for the client, mistakes of the

@@ -1,22 +1,22 @@
-// Package historyio connects the rooms of a [history.Log] to the sockets of a namespace. A client
-// receives a page of a room's history and then every later message, without gaps or duplicates.
+// Package historyio connects the rooms of a [history.Log] to sockets. A client receives a page of a
+// room's history and then every later message, without gaps or duplicates.
 //
-//	log := history.NewLog(store, nil)
-//	rooms := historyio.New(srv.Of("/"), log, nil)
-//	srv.On("join", func(p *parley.Packet) error {
-//		var room string
-//		if err := p.Decode(&room); err != nil {
-//			return err
-//		}
-//		return rooms.Join(p.Context(), p.Socket(), room, history.OpenOptions{}, func(o history.Opened) {
-//			p.Ack(o) // ahead of all live messages
-//		})
+//	rooms := historyio.New(srv, history.NewLog(store, nil), nil)
+//	parley.HandleStream(srv, Join, func(ctx context.Context, s *parley.Socket, q JoinRequest, ack func(history.Opened) error) error {
+//		since := history.OpenOptions{Since: q.After, Epoch: q.Epoch}
+//		return rooms.Join(ctx, s, q.Room, since, func(o history.Opened) { ack(o) }) // ahead of all live messages
 //	})
 //
-// A client that has lost its connection joins again, with the number of the last message that it
-// has, and receives what it missed:
+// Join is a parley.RPC[JoinRequest, history.Opened]. After and Epoch are the number of the last message
+// that the client has, and the epoch that it belongs to. With them, a client that has lost its connection
+// joins again and receives what it missed. A client that has nothing yet sends neither. A socket leaves a
+// room when you call Rooms.Leave, and all its rooms when it disconnects.
 //
-//	history.OpenOptions{Epoch: q.Epoch, Since: q.After}
+// # Several namespaces
+//
+// Call [New] for each namespace, with the same log:
+//
+//	for _, n := range []historyio.Sockets{srv, srv.Of("/admin"), srv.OfPattern(tenants)} { … }
 //
 // # Slow clients
 //

@@ -10,6 +10,19 @@ import (
 	"github.com/parley-go/parley/history/historyio"
 )
 
+// JoinRequest says which room to join. After is the client's last message and Epoch what it belongs to, if the
+// client comes back.
+type JoinRequest struct {
+	Room  string `json:"room"`
+	After int64  `json:"after"`
+	Epoch string `json:"epoch"`
+}
+
+const (
+	Join  = parley.RPC[JoinRequest, history.Opened]("join")
+	Leave = parley.RPC[string, parley.None]("leave")
+)
+
 // A client joins a room, loses its connection, gets its socket back, and leaves the room. It
 // receives every message in between, once and in order.
 func Example() {
@@ -23,26 +36,14 @@ func Example() {
 	}
 	defer srv.Close()
 
-	rooms := historyio.New(srv.Of("/"), log, nil)
-	srv.On("join", func(p *parley.Packet) error {
-		var q struct {
-			Room  string `json:"room"`
-			After int64  `json:"after"` // the client's last message, and its epoch, if it comes back
-			Epoch string `json:"epoch"`
-		}
-		if err := p.Decode(&q); err != nil {
-			return err
-		}
-		has := history.OpenOptions{Since: q.After, Epoch: q.Epoch}
-		return rooms.Join(p.Context(), p.Socket(), q.Room, has, func(o history.Opened) { p.Ack(o) })
+	rooms := historyio.New(srv, log, nil)
+	parley.HandleStream(srv, Join, func(ctx context.Context, s *parley.Socket, q JoinRequest, ack func(history.Opened) error) error {
+		since := history.OpenOptions{Since: q.After, Epoch: q.Epoch}
+		return rooms.Join(ctx, s, q.Room, since, func(o history.Opened) { ack(o) })
 	})
-	srv.On("leave", func(p *parley.Packet) error {
-		var room string
-		if err := p.Decode(&room); err != nil {
-			return err
-		}
-		rooms.Leave(p.Socket(), room)
-		return p.Ack()
+	parley.Handle(srv, Leave, func(_ context.Context, s *parley.Socket, room string) (parley.None, error) {
+		rooms.Leave(s, room)
+		return parley.None{}, nil
 	})
 	disconnected := make(chan bool, 2)
 	srv.OnDisconnect(func(*parley.Socket, parley.Reason) { disconnected <- true })

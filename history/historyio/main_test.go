@@ -42,13 +42,17 @@ type server struct {
 
 func serve(t *testing.T, store history.Store, recovery *parley.Recovery, o *historyio.Options) *server {
 	t.Helper()
+	return serveLog(t, history.NewLog(store, nil), recovery, o)
+}
+
+func serveLog(t *testing.T, log *history.Log, recovery *parley.Recovery, o *historyio.Options) *server {
+	t.Helper()
 	srv, err := parley.New(&parley.Options{Recovery: recovery, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := history.NewLog(store, nil)
 	web := httptest.NewServer(srv)
-	s := &server{srv, log, historyio.New(srv.Of("/"), log, o), web.URL, make(chan parley.Reason, 1000)}
+	s := &server{srv, log, historyio.New(srv, log, o), web.URL, make(chan parley.Reason, 1000)}
 	srv.On("join", func(p *parley.Packet) error {
 		var q joinRequest
 		if err := p.Decode(&q); err != nil {

@@ -126,13 +126,20 @@ func (m *membership) Lost(room string, err error) {
 	}
 }
 
+// kind is that of a message that is encoded for all sockets of a namespace.
+type kind struct {
+	rooms *Rooms
+	nsp   *parley.Namespace
+}
+
 func (m *membership) send(live *history.Live) error {
 	r := m.rooms
 	if !r.opts.EncodeOnce {
 		return m.socket.Emit(r.opts.Event, live.Encoded(r, r.opts.Argument))
 	}
-	encoded := live.Encoded(r, func(message *history.Message) any {
-		e, err := r.nsp.Encode(r.opts.Event, r.opts.Argument(message))
+	nsp := m.socket.Namespace()
+	encoded := live.Encoded(kind{r, nsp}, func(message *history.Message) any {
+		e, err := nsp.Encode(r.opts.Event, r.opts.Argument(message))
 		if err != nil {
 			return err
 		}

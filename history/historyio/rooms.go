@@ -34,18 +34,26 @@ type Options struct {
 	ReopenTimeout time.Duration
 }
 
-// Rooms connects the rooms of a log to the sockets of one namespace. It is safe for concurrent use,
-// but calls for the same socket must not overlap. Calls from the socket's handlers never do.
+// Sockets are those whose clients may join rooms: of a *parley.Server, which stands for its main
+// namespace, of a *parley.Namespace, or of all namespaces of a *parley.ParentNamespace.
+type Sockets interface {
+	OnConnection(func(*parley.Socket)) *parley.Registration
+	OnDisconnect(func(*parley.Socket, parley.Reason)) *parley.Registration
+}
+
+// Rooms connects the rooms of a log to sockets. Several Rooms may share a log: sockets of different
+// namespaces that join the same room get the same messages. It is safe for concurrent use, but calls
+// for the same socket must not overlap. Calls from the socket's handlers never do.
 type Rooms struct {
-	nsp  *parley.Namespace
 	log  *history.Log
 	opts Options
 	of   *parley.Key[*memberships]
 }
 
-// New connects the rooms of log to the sockets of n. A nil opt means the defaults.
-func New(n *parley.Namespace, log *history.Log, opt *Options) *Rooms {
-	r := &Rooms{nsp: n, log: log, of: parley.NewKey[*memberships]()}
+// New connects the rooms of log to sockets. A nil opt means the defaults. Call it before clients
+// connect.
+func New(sockets Sockets, log *history.Log, opt *Options) *Rooms {
+	r := &Rooms{log: log, of: parley.NewKey[*memberships]()}
 	if opt != nil {
 		r.opts = *opt
 	}
@@ -61,8 +69,8 @@ func New(n *parley.Namespace, log *history.Log, opt *Options) *Rooms {
 	if r.opts.ReopenTimeout <= 0 {
 		r.opts.ReopenTimeout = 10 * time.Second
 	}
-	n.OnConnection(r.reopen)
-	n.OnDisconnect(func(s *parley.Socket, _ parley.Reason) { r.of.Get(s).pause() })
+	sockets.OnConnection(r.reopen)
+	sockets.OnDisconnect(func(s *parley.Socket, _ parley.Reason) { r.of.Get(s).pause() })
 	return r
 }
 

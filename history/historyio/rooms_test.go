@@ -62,6 +62,14 @@ func (p *peer) join(q joinRequest) (opened history.Opened) {
 	return opened
 }
 
+// put sends a packet.
+func (p *peer) put(packet string) {
+	p.t.Helper()
+	if err := p.write(p.ctx, packet); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 func (p *peer) expect(prefix string) string {
 	p.t.Helper()
 	packet, err := p.next(p.ctx, prefix)

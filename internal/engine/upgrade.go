@@ -73,7 +73,7 @@ func (s *Session) abandonLocked(c candidate) {
 func (s *Session) probing(c candidate, p eio.Packet) {
 	flood := s.overspent(budget.Frames, 1)
 	s.mu.Lock()
-	gone := false
+	gone, upgraded := false, false
 	switch from, _ := s.transport.(original); {
 	case !s.triesLocked(c) || s.state == closed:
 	case flood:
@@ -94,6 +94,7 @@ func (s *Session) probing(c candidate, p eio.Packet) {
 		s.transport = c
 		c.chosenLocked()
 		s.srv.stats.Upgrades.Add(1)
+		upgraded = true
 		if gone = s.state.ending(); gone { // the client did not know of the end yet
 			if s.state == lingering {
 				s.changeLocked(closing)
@@ -110,6 +111,9 @@ func (s *Session) probing(c candidate, p eio.Packet) {
 		c.dropLocked()
 	}
 	s.mu.Unlock()
+	if upgraded {
+		s.srv.opts.Logger.Debug("parley: connection upgraded", "session", s.ID())
+	}
 	if gone {
 		s.srv.remove(s)
 	}
