@@ -134,8 +134,11 @@ func (c *conn) loop() {
 	for {
 		l := &link{conn: c, decoder: c.parser.NewDecoder(&sio.Limits{MaxAttachments: -1, MaxAttachmentBytes: c.o.MaxMessage, MaxDepth: -1})}
 		_, err := engine.Dial(c.ctx, c.engine, l)
+		if err == nil {
+			return // Opened has noted it
+		}
 		c.mu.Lock()
-		if err == nil || c.ctx.Err() != nil {
+		if c.ctx.Err() != nil {
 			c.looping = false
 			c.mu.Unlock()
 			return
@@ -177,6 +180,7 @@ func (l *link) Opened(s *engine.Session) {
 	l.session = s
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.looping = false
 	if c.ctx.Err() != nil || len(c.spaces) == 0 {
 		s.Close()
 		return

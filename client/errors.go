@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/parley-go/parley/client/internal/engine"
+	"github.com/parley-go/parley/event"
 )
 
 var (
@@ -34,6 +35,15 @@ type ConnectError struct {
 }
 
 func (e *ConnectError) Error() string { return "client: refused: " + e.Message }
+
+// Unwrap returns the *event.Error with which a server of Parley has refused the client, or nil.
+func (e *ConnectError) Unwrap() error {
+	refusal := &event.Error{}
+	if json.Unmarshal(e.Data, refusal) != nil || refusal.Code == "" {
+		return nil
+	}
+	return refusal
+}
 
 // RefusedError is a handshake that the server has answered with an error: a *RefusedError is in the chain of
 // the error of Dial and of State.Err.
