@@ -175,7 +175,7 @@ func TestLinks(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if e.IsDir() && (e.Name() == "node_modules" || e.Name() == ".git" || e.Name() == "testdata") {
+		if name := e.Name(); e.IsDir() && path != ".." && (name == "node_modules" || name == "testdata" || name == "target" || name[0] == '.') {
 			return fs.SkipDir
 		}
 		if filepath.Ext(path) != ".md" {

@@ -102,6 +102,16 @@ func (a *auction) bid(ctx context.Context, o Offer) (int64, error) {
 	return stored.Message.Seq, err
 }
 
+// routes adds the page and the JavaScript client to the server.
+func routes(srv *parley.Server) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", srv)
+	mux.Handle("/socket.io", srv) // for clients with addTrailingSlash: false
+	mux.Handle("GET /js/", http.StripPrefix("/js/", http.FileServerFS(js.Files)))
+	mux.Handle("GET /{$}", http.FileServerFS(page))
+	return mux
+}
+
 func run(ctx context.Context, addr, file string) error {
 	store, err := sqlite.Open(file, nil)
 	if err != nil {
@@ -112,12 +122,7 @@ func run(ctx context.Context, addr, file string) error {
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/socket.io/", srv)
-	mux.Handle("/socket.io", srv)
-	mux.Handle("GET /js/", http.StripPrefix("/js/", http.FileServerFS(js.Files)))
-	mux.Handle("GET /", http.FileServerFS(page))
-	err = srv.Run(ctx, &http.Server{Addr: addr, Handler: mux})
+	err = srv.Run(ctx, &http.Server{Addr: addr, Handler: routes(srv)})
 	a.bids.Close() // what handlers use ends after them
 	return errors.Join(err, store.Close())
 }

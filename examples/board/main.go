@@ -101,15 +101,21 @@ func people(ctx context.Context, srv *parley.Server, q Seat) ([]Person, error) {
 	return all, nil
 }
 
+// routes adds the page and the JavaScript client to the server.
+func routes(srv *parley.Server) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", srv)
+	mux.Handle("/socket.io", srv) // for clients with addTrailingSlash: false
+	mux.Handle("GET /js/", http.StripPrefix("/js/", http.FileServerFS(js.Files)))
+	mux.Handle("GET /{$}", http.FileServerFS(page))
+	return mux
+}
+
 func main() {
 	srv, err := newBoards()
 	if err != nil {
 		log.Fatal(err)
 	}
-	http.Handle("/socket.io/", srv)
-	http.Handle("/socket.io", srv)
-	http.Handle("GET /js/", http.StripPrefix("/js/", http.FileServerFS(js.Files)))
-	http.Handle("GET /", http.FileServerFS(page))
 	log.Print("http://127.0.0.1:3000")
-	log.Fatal(http.ListenAndServe("127.0.0.1:3000", nil))
+	log.Fatal(http.ListenAndServe("127.0.0.1:3000", routes(srv)))
 }
