@@ -165,8 +165,12 @@ func (n *Native) meet(m *Message) {
 	}
 	r.ID = m.Node
 	if r.Name == n.self.Name || r.Tag == n.self.Tag {
-		if m.Kind == hello && !n.isRefused() {
+		switch {
+		case n.isRefused():
+		case m.Kind == hello:
 			_ = n.publish("n/"+m.Node.String(), &Message{Kind: refuse, Data: []byte(n.self.Name)})
+		default:
+			n.doubled(r)
 		}
 		return
 	}
@@ -205,6 +209,21 @@ func (n *Native) meet(m *Message) {
 	}
 	if m.Kind == hello {
 		n.announce(beat, "n/"+m.Node.String())
+	}
+}
+
+// doubled says once that another server is in the cluster although it has our name, or our tag. It came while the two
+// did not hear each other.
+func (n *Native) doubled(r report) {
+	n.mu.Lock()
+	known := n.double == r.ID || !isClosed(n.ready)
+	if !known {
+		n.double = r.ID
+	}
+	n.mu.Unlock()
+	if !known {
+		n.log.Error("another server of the cluster has the name or the tag of this one, and neither hears the other: stop one, and give it another name",
+			"node", r.Name, "id", r.ID)
 	}
 }
 

@@ -63,6 +63,7 @@ type Native struct {
 	dropped   uint64    // messages that the bus has refused; the others learn the number
 	probed    time.Time // when the first beat without an echo was sent; zero: none
 	refused   error
+	double    NodeID        // has our name, too
 	ready     chan struct{} // closed when Join may return
 	closed    bool
 	done      chan struct{}

@@ -1,9 +1,11 @@
 package adapter_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -59,6 +61,33 @@ func TestNames(t *testing.T) {
 		synctest.Wait()
 		if nodes := other.Nodes(); len(nodes) != 2 || nodes[1].ID != again.Self().ID {
 			t.Errorf("the other one knows %v", nodes)
+		}
+	})
+}
+
+// Two servers that took one name while they did not hear each other both say so, and say it once.
+func TestNameOfTwo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := adapter.NewMemory()
+		bus := net.Connect()
+		var logs [2]bytes.Buffer
+		for i, b := range []*adapter.MemoryBus{bus, net.Connect()} {
+			n, err := adapter.New(b, &adapter.Options{Name: "a", Logger: slog.New(slog.NewTextHandler(&logs[i], nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer n.Close()
+			if err := join(t, n); err != nil {
+				t.Fatal(err)
+			}
+			bus.Cut(i == 0) // the first one is away, and then back
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for i := range logs {
+			if n := strings.Count(logs[i].String(), "has the name or the tag of this one"); n != 1 {
+				t.Errorf("server %d has said it %d times", i, n)
+			}
 		}
 	})
 }

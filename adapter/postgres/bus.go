@@ -77,7 +77,7 @@ func New(url string, o *Options) (*Bus, error) {
 	}
 	b.core = driver.New[string](driver.Options{MaxQueue: o.MaxQueue, MaxAge: o.MaxAge, Logger: o.Logger})
 	if err := b.prepare(); err != nil {
-		b.core.Close()
+		b.Close()
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	b.core.Start(b.send, b.hear)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -147,6 +148,19 @@ func TestNoPostgres(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
+}
+
+// A bus that is not allowed to create its table leaves no connection behind.
+func TestNoTable(t *testing.T) {
+	url := postgrestest.Database(t)
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close the connection at some time
+	_, err := postgres.New(url+"&search_path=nowhere&application_name=refused", &postgres.Options{Logger: quiet})
+	if err == nil {
+		t.Fatal("it has created the table in a schema that does not exist")
+	}
+	adaptertest.Eventually(t, "the connection ends", func() bool {
+		return query[int](t, url, "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'refused'") == 0
+	})
 }
 
 // Servers that start at the same time all find the table.

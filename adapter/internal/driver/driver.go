@@ -43,9 +43,9 @@ type Core[T comparable] struct {
 	most    int           // how many may wait here
 	waiting chan struct{} // holds one element if the queue is not empty
 	topics  map[T]*topic[T]
-	dirty   []T           // those that may have to be subscribed or unsubscribed
-	stirred chan struct{} // holds one element if dirty is not empty
-	end     func()        // ends the connection that receives; nil: none
+	dirty   map[T]struct{} // those that may have to be subscribed or unsubscribed
+	stirred chan struct{}  // holds one element if dirty is not empty
+	end     func()         // ends the connection that receives; nil: none
 }
 
 // The defaults of Options.

@@ -45,7 +45,7 @@ func Lanes[T comparable](o Options, n int) []*Core[T] {
 		late, giveUp := context.WithCancel(context.Background())
 		lanes[i] = &Core[T]{
 			Options: o, shared: common, most: most, late: late, giveUp: giveUp, closing: make(chan struct{}), done: make(chan struct{}),
-			waiting: make(chan struct{}, 1), stirred: make(chan struct{}, 1), topics: map[T]*topic[T]{},
+			waiting: make(chan struct{}, 1), stirred: make(chan struct{}, 1), topics: map[T]*topic[T]{}, dirty: map[T]struct{}{},
 		}
 	}
 	return lanes

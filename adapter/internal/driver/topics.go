@@ -51,12 +51,17 @@ func (l *Listening[T]) Close() {
 	l.closed = true
 	t := c.topics[l.topic]
 	t.listeners = slices.DeleteFunc(slices.Clone(t.listeners), func(other *Listening[T]) bool { return other == l })
+	if len(t.listeners) == 0 && !t.heard { // without a connection, nobody would call Change
+		delete(c.topics, l.topic)
+		delete(c.dirty, l.topic)
+		return
+	}
 	c.stirLocked(l.topic)
 }
 
 // stirLocked makes the driver look at a topic.
 func (c *Core[T]) stirLocked(to T) {
-	c.dirty = append(c.dirty, to)
+	c.dirty[to] = struct{}{}
 	signal(c.stirred)
 }
 
@@ -67,10 +72,10 @@ func (c *Core[T]) Stirred() <-chan struct{} { return c.stirred }
 func (c *Core[T]) Renew() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.dirty = nil
+	c.dirty = make(map[T]struct{}, len(c.topics))
 	for to, t := range c.topics {
 		t.heard = false
-		c.dirty = append(c.dirty, to)
+		c.dirty[to] = struct{}{}
 	}
 	signal(c.stirred)
 }
@@ -80,14 +85,12 @@ func (c *Core[T]) Renew() {
 func (c *Core[T]) Change() (add, remove []T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := 0
-	for _, to := range c.dirty {
+	for to := range c.dirty {
 		if len(add) == MaxChange || len(remove) == MaxChange {
 			break
 		}
-		n++
+		delete(c.dirty, to)
 		switch t := c.topics[to]; {
-		case t == nil:
 		case len(t.listeners) > 0 && !t.heard:
 			t.heard = true
 			add = append(add, to)
@@ -98,8 +101,8 @@ func (c *Core[T]) Change() (add, remove []T) {
 			}
 		}
 	}
-	if c.dirty = c.dirty[n:]; len(c.dirty) == 0 {
-		c.dirty = nil
+	if len(c.dirty) == 0 {
+		c.dirty = map[T]struct{}{} // a map keeps the memory of what was in it
 	} else {
 		signal(c.stirred)
 	}

@@ -31,6 +31,8 @@ func (l *link) Call(ctx context.Context, m *adapter.Message, each func(*adapter.
 	for _, s := range l.subscriptions { // or this server would not be counted, and answers would be lost
 		select {
 		case <-s.Active():
+		case <-l.closed:
+			return adapter.ErrClosed
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -66,6 +68,8 @@ func (l *link) Call(ctx context.Context, m *adapter.Message, each func(*adapter.
 		case <-w.news:
 		case <-again.C:
 			l.recount(ctx, w)
+		case <-l.closed:
+			return adapter.ErrClosed
 		case <-ctx.Done():
 			if finished, err := w.take(each); finished {
 				return err
@@ -124,7 +128,6 @@ type call struct {
 	gone    int              // servers that have answered completely, and died
 	lost    int              // servers that have died and owed something
 	answers []*adapter.Answer
-	err     error
 	news    chan struct{} // holds one element if there is something new
 }
 
@@ -211,13 +214,6 @@ func (w *call) writeOffLocked(uid string, d *debt) {
 	delete(w.debts, uid)
 }
 
-func (w *call) end(err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.err = err
-	w.tell()
-}
-
 // take passes on the answers that have arrived, and reports whether others will.
 func (w *call) take(each func(*adapter.Answer)) (finished bool, err error) {
 	w.mu.Lock()
@@ -228,10 +224,7 @@ func (w *call) take(each func(*adapter.Answer)) (finished bool, err error) {
 		said += d.said
 		owing = owing || d.acks > 0
 	}
-	switch {
-	case w.err != nil:
-		finished, err = true, w.err
-	case said >= w.alive && !owing:
+	if said >= w.alive && !owing {
 		finished = true
 		if missing := w.all - said - w.gone; missing > 0 {
 			err = &adapter.Partial{Missing: unnamed(missing)}

@@ -233,7 +233,8 @@ func (c *Cluster) state(s adapter.State) {
 
 // Open implements adapter.Cluster.
 func (c *Cluster) Open(namespace string, local adapter.Local) adapter.Link {
-	l := &link{cluster: c, namespace: namespace, local: local, calls: map[string]*call{}}
+	l := &link{cluster: c, namespace: namespace, local: local, calls: map[string]*call{}, closed: make(chan struct{})}
+	l.close = sync.OnceFunc(func() { close(l.closed) })
 	c.mu.Lock()
 	c.links[namespace] = l
 	c.mu.Unlock()

@@ -123,6 +123,36 @@ func Probe(deaf bool, d time.Duration) (reconnects int) {
 	return n.reconnects
 }
 
+// Open returns a link of a cluster over a connection that never becomes active, and how many messages the link has
+// published.
+func Open(local adapter.Local) (c *Cluster, l adapter.Link, published func() int) {
+	n := &unborn{}
+	c = &Cluster{links: map[string]*link{}, done: make(chan struct{}), unwatch: func() {}, conn: n, opts: Options{Key: "socket.io", Logger: slog.New(slog.DiscardHandler)}}
+	return c, c.Open("/", local), func() int { return n.published }
+}
+
+// State tells a cluster what has become of its connection.
+func (c *Cluster) State(s adapter.State) { c.state(s) }
+
+// unborn is a connection that is not subscribed to anything yet.
+type unborn struct {
+	conn
+	published int
+}
+
+func (*unborn) Subscribe(string, bool, func(string, []byte)) adapter.Listening { return pending{} }
+func (*unborn) Close() error                                                   { return nil }
+func (n *unborn) Publish(string, []byte) error {
+	n.published++
+	return nil
+}
+
+// pending is a subscription that is not there yet.
+type pending struct{}
+
+func (pending) Close()                  {}
+func (pending) Active() <-chan struct{} { return nil }
+
 // mirror delivers what is published, unless it is deaf.
 type mirror struct {
 	conn

@@ -27,6 +27,9 @@ type link struct {
 
 	subscriptions []adapter.Listening
 
+	closed chan struct{} // closed by Close
+	close  func()        // closes it
+
 	mu    sync.Mutex
 	calls map[string]*call
 }
@@ -80,15 +83,16 @@ func (l *link) Close() {
 	if l.interest != nil {
 		l.interest.close()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, w := range l.calls {
-		w.end(adapter.ErrClosed)
-	}
+	l.close()
 }
 
 // Publish implements adapter.Link.
-func (l *link) Publish(m *adapter.Message) error { return l.send(m, "") }
+func (l *link) Publish(m *adapter.Message) error {
+	if m.Flags&adapter.Volatile != 0 && l.cluster.down.Load() {
+		return nil // nobody could receive it at once
+	}
+	return l.send(m, "")
+}
 
 // send publishes a message. id is that of a request.
 func (l *link) send(m *adapter.Message, id string) error {
