@@ -33,3 +33,6 @@ var Indexed = map[string][]any{
 
 	fmt.Sprintf(candidatesQuery, ""): {"'1/a'", []int64{1}, 1, 1, 1, 1, 10, 0},
 }
+
+// Suspects reports whether a change was refused for a reason that is not known yet.
+func (s *Store) Suspects() bool { return s.faults.suspect.Load() }

@@ -118,7 +118,7 @@ type lost struct{ error }
 func (e lost) Unwrap() error { return e.error }
 
 // persist calls f until it does not lose its connection, with growing pauses, for as long as Patience
-// allows. It notes whether the database can be used.
+// allows. It notes whether the database can be reached.
 func (s *Store) persist(ctx context.Context, f func() error) error {
 	const first, longest = 10 * time.Millisecond, time.Second
 	began := time.Now()

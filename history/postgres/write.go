@@ -125,6 +125,7 @@ func (s *Store) writing(ctx context.Context, doing string, f func(context.Contex
 		}
 		defer conn.Release()
 		err = f(ctx, conn)
+		leave(ctx, conn.Conn(), err)
 		if err != nil && !errors.Is(err, history.ErrUnknownOutcome) && conn.Conn().IsClosed() {
 			err = lost{err}
 		}
@@ -140,6 +141,7 @@ func (s *Store) writing(ctx context.Context, doing string, f func(context.Contex
 		if n < attempts && (state == serializationFailure || state == deadlockDetected || errors.Is(err, errAgain)) {
 			continue
 		}
+		s.refused(err)
 		return unavailable(doing, err)
 	}
 }
