@@ -99,11 +99,11 @@ func (s *Store) prune(ctx context.Context, rule history.PruneRule, rooms []pruni
 		}
 		for _, r := range rooms {
 			now := t.rooms[r.Room.Name]
-			if now == nil || now.id != r.Room.ID || rule.Closed && now.conversation != nil && now.conversation.status != string(history.Closed) {
+			if now == nil || now.ID != r.Room.ID || rule.Closed && now.Conversation != nil && now.Conversation.Status != history.Closed {
 				continue
 			}
 			for _, part := range []pruning.Part{r.Room, r.Notes} {
-				if now := t.rooms[part.Name]; part.UpTo > 0 && now != nil && now.id == part.ID {
+				if now := t.rooms[part.Name]; part.UpTo > 0 && now != nil && now.ID == part.ID {
 					t.deleteUpTo(now, part.UpTo, &pruned.Messages)
 					pruned.Rooms = append(pruned.Rooms, part.Name)
 				}
@@ -119,10 +119,10 @@ func (s *Store) prune(ctx context.Context, rule history.PruneRule, rooms []pruni
 
 // deleteUpTo deletes the messages of a room up to a seq, counts them, and raises the room's floor.
 func (t *tx) deleteUpTo(r *room, seq int64, deleted *int) {
-	t.writes.Queue("DELETE FROM parley.messages WHERE room = $1 AND seq <= $2", r.id, seq).Exec(func(tag pgconn.CommandTag) error {
+	t.writes.Queue("DELETE FROM parley.messages WHERE room = $1 AND seq <= $2", r.ID, seq).Exec(func(tag pgconn.CommandTag) error {
 		*deleted += int(tag.RowsAffected())
 		return nil
 	})
-	t.changed(history.MessagesPruned, r.id, seq, seq)
-	r.floor, r.dirty = max(r.floor, seq), true
+	t.Changed(history.MessagesPruned, r.ID, seq, seq)
+	r.floor, r.Dirty = max(r.floor, seq), true
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
 	"github.com/parley-go/parley/history/internal/listing"
 )
 
@@ -131,7 +132,7 @@ func listQuery(q *history.RoomQuery, p listing.Part) (query string, args []any) 
 
 // unread is an expression for conversations with messages that a member has not read.
 func unread(by history.Member, arg func(any) string) string {
-	member := asker(by)
+	member := cell.Asker(by)
 	if member == "" {
 		return "false"
 	}

@@ -132,7 +132,7 @@ func (w *writer) deleteUpTo(ctx context.Context, room, seq int64) (deleted int64
 	if err != nil {
 		return 0, err
 	}
-	w.changed(history.MessagesPruned, room, seq, seq)
+	w.Changed(history.MessagesPruned, room, seq, seq)
 	if err := w.raiseFloors(ctx, []int64{room, seq}); err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
 	"github.com/parley-go/parley/history/internal/listing"
 )
 
@@ -149,7 +150,7 @@ func filter(q *history.RoomQuery, rest bool, o *order) (expression string, args 
 		if q.By.OperatorID == "" {
 			side = "n.operator_id IS NOT NULL"
 		}
-		member := asker(q.By)
+		member := cell.Asker(q.By)
 		add("? != '' AND head > "+mark+" AND EXISTS (SELECT 1 FROM messages n WHERE n.id > (r.id << 32) + max("+mark+
 			", head - ?) AND n.id < (r.id + 1) << 32 AND n.deleted = 0 AND "+side+")", member, member, member, history.UnreadSpan)
 	}
