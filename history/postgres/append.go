@@ -8,6 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/appending"
+	"github.com/parley-go/parley/history/internal/cell"
 )
 
 // Append implements [history.Store]. Canceling ctx has an effect only until it is the batch's turn. If the
@@ -63,30 +65,15 @@ func (t *tx) append(ctx context.Context, drafts []history.Draft, results []histo
 	if err := t.lock(ctx, slices.Compact(people), rooms, nil); err != nil {
 		return err
 	}
-	originals, err := t.originals(ctx, drafts, results, replays)
-	if err != nil {
+	return t.number(ctx, drafts, results, replays)
+}
+
+// number gives numbers to the drafts, whose rooms are locked.
+func (t *tx) number(ctx context.Context, drafts []history.Draft, results []history.Appended, replays bool) (err error) {
+	if t.originals, err = t.lookUp(ctx, drafts, results, replays); err != nil {
 		return err
 	}
-	return t.fill(drafts, results, originals)
-}
-
-// replayKey is the scope in which a message is stored once.
-type replayKey struct {
-	room             int64
-	author, clientID string
-}
-
-// author is a member in the index messages_client and in the table cursors.
-func author(m history.Member) string {
-	if m.OperatorID != "" {
-		return "o" + m.OperatorID
-	}
-	return "u" + m.UserID
-}
-
-// mergedInto reports whether the author of d may have sent the same message before as a visitor.
-func (r *room) mergedInto(d *history.Draft) bool {
-	return r.merged && d.OperatorID == "" && d.UserID == r.conversation.userID
+	return appending.Append(ctx, t, drafts, results, t.now)
 }
 
 const (
@@ -100,9 +87,9 @@ const (
 		JOIN parley.people p ON p.id = m.user_id AND p.became = substr(x.author, 2)`
 )
 
-// originals returns the messages that drafts repeat. It is nil if none is looked up: then nothing tells
+// lookUp returns the messages that drafts repeat. It is nil if none is looked up: then nothing tells
 // which client ids are known.
-func (t *tx) originals(ctx context.Context, drafts []history.Draft, results []history.Appended, replays bool) (map[replayKey]history.Message, error) {
+func (t *tx) lookUp(ctx context.Context, drafts []history.Draft, results []history.Appended, replays bool) (map[appending.Key]history.Message, error) {
 	type columns struct {
 		places          []int32
 		rooms           []int64
@@ -115,25 +102,25 @@ func (t *tx) originals(ctx context.Context, drafts []history.Draft, results []hi
 			continue
 		}
 		r := t.rooms[d.RoomID]
-		again := r.conversation != nil && r.mergedInto(d)
+		again := r.Conversation.MergedInto(d)
 		for _, c := range []struct {
 			to     *columns
 			wanted bool
 		}{{&all, replays || again}, {&merged, again}} {
 			if c.wanted {
-				c.to.places, c.to.rooms = append(c.to.places, int32(i)), append(c.to.rooms, r.id)
-				c.to.clients, c.to.author = append(c.to.clients, d.ClientID), append(c.to.author, author(d.Author()))
+				c.to.places, c.to.rooms = append(c.to.places, int32(i)), append(c.to.rooms, r.ID)
+				c.to.clients, c.to.author = append(c.to.clients, d.ClientID), append(c.to.author, cell.Member(d.Author()))
 			}
 		}
 	}
-	var originals map[replayKey]history.Message
+	var originals map[appending.Key]history.Message
 	if replays {
-		originals = make(map[replayKey]history.Message)
+		originals = make(map[appending.Key]history.Message)
 	}
 	if len(all.places) == 0 {
 		return originals, nil
 	}
-	originals = make(map[replayKey]history.Message)
+	originals = make(map[appending.Key]history.Message)
 	var b pgx.Batch
 	for _, q := range []struct {
 		sql  string
@@ -148,7 +135,7 @@ func (t *tx) originals(ctx context.Context, drafts []history.Draft, results []hi
 				}
 				d := &drafts[place]
 				m.RoomID = d.RoomID
-				originals[replayKey{t.rooms[d.RoomID].id, author(d.Author()), d.ClientID}] = m
+				originals[appending.KeyOf(t.rooms[d.RoomID].ID, d.Author(), d.ClientID)] = m
 			}
 			return rows.Err()
 		})
@@ -156,81 +143,29 @@ func (t *tx) originals(ctx context.Context, drafts []history.Draft, results []hi
 	return originals, t.send(ctx, &b)
 }
 
-// fill assigns numbers to the drafts whose rooms are locked.
-func (t *tx) fill(drafts []history.Draft, results []history.Appended, originals map[replayKey]history.Message) error {
-	for i := range drafts {
-		d, result := &drafts[i], &results[i]
-		if result.Err != nil {
-			continue
-		}
-		r := t.rooms[d.RoomID]
-		key := replayKey{r.id, author(d.Author()), d.ClientID}
-		if original, found := originals[key]; found && d.ClientID != "" {
-			*result = history.Appended{Message: original, Dup: true}
-			if original.Rev == 0 && string(original.Message) != string(d.Message) {
-				*result = history.Appended{Err: history.ErrKeyReuse}
-			}
-			continue
-		}
-		if r.head >= maxNumber {
-			*result = history.Appended{Err: errRoomFull}
-			continue
-		}
-		begins := r.absent && d.Conversation != nil
-		if begins {
-			if err := t.converse(d.RoomID, r, d.Conversation); err != nil {
-				return err
-			}
-		}
-		r.absent, r.dirty = false, true
-		r.head++
-		r.lastAt = max(r.lastAt, t.now)
-		*result = history.Appended{Message: history.Message{
-			ID:         messageID(r.id, r.head),
-			RoomID:     d.RoomID,
-			Seq:        r.head,
-			UserID:     d.UserID,
-			OperatorID: d.OperatorID,
-			Message:    d.Message,
-			Timestamp:  history.TimeMilli(r.lastAt),
-			ClientID:   d.ClientID,
-		}}
-		if r.conversation != nil {
-			r.conversation.receive(&result.Message, d.KeepOperator)
-			if !begins {
-				t.bump(r)
-			}
-		}
-		t.changed(history.MessageAdded, r.id, r.head, r.head)
-		t.messages.add(r.id, &result.Message)
-		if originals != nil && d.ClientID != "" {
-			originals[key] = result.Message
-		}
-	}
-	return nil
+// Room implements [appending.Transaction]. The room is locked.
+func (t *tx) Room(_ context.Context, name string) (*appending.Room, error) {
+	return &t.rooms[name].Room, nil
 }
 
-// receive changes the conversation as a new message does, and tells an operator's message its user.
-func (c *conversation) receive(m *history.Message, keep func(string) bool) {
-	if m.OperatorID != "" {
-		m.UserID = c.userID
+// Original implements [appending.Transaction].
+func (t *tx) Original(_ context.Context, r *appending.Room, d *history.Draft) (m history.Message, found bool, err error) {
+	if t.originals != nil {
+		m, found = t.originals[appending.KeyOf(r.ID, d.Author(), d.ClientID)]
 	}
-	r := history.Room{
-		OperatorID: c.operatorID, Status: history.Status(c.status), ClosedAt: timeOf(c.closedAt), WaitingSince: timeOf(c.waitingAt),
-	}
-	r.Receive(m, keep)
-	c.set(&r)
+	return m, found, nil
 }
 
-// set takes over what the transaction knows of r, except for its user.
-func (c *conversation) set(r *history.Room) {
-	c.operatorID, c.status = r.OperatorID, string(r.Status)
-	c.closedAt, c.waitingAt = milliOf(r.ClosedAt), milliOf(r.WaitingSince)
+// Add implements [appending.Transaction].
+func (t *tx) Add(r *appending.Room, m *history.Message) {
+	t.messages.add(r.ID, m)
+	if t.originals != nil && m.ClientID != "" {
+		t.originals[appending.KeyOf(r.ID, m.Author(), m.ClientID)] = *m
+	}
 }
 
-// converse makes an absent room a conversation that has no messages yet, which is its first change. Its
-// user is locked.
-func (t *tx) converse(name string, r *room, c *history.Conversation) error {
+// Begin implements [appending.Transaction]. The user is locked.
+func (t *tx) Begin(_ context.Context, name string, r *appending.Room, c *history.Conversation) error {
 	if err := t.putPerson(c.Person(t.people[c.UserID])); err != nil {
 		return err
 	}
@@ -238,22 +173,13 @@ func (t *tx) converse(name string, r *room, c *history.Conversation) error {
 	if labels == nil {
 		labels = []string{}
 	}
-	r.conversation = &conversation{userID: c.UserID, status: string(history.Open)}
-	t.bump(r)
+	r.Conversation = &appending.Conversation{UserID: c.UserID, Status: history.Open, Merged: t.merged[c.UserID]}
+	t.Bump(r)
 	t.writes.Queue(`UPDATE parley.rooms SET created_at = $2, user_id = $3, subject = nullif($4, ''), labels = $5, attributes = $6, change = -id
-		WHERE id = $1`, r.id, t.now, c.UserID, c.Subject, labels, object(c.Attributes))
+		WHERE id = $1`, r.ID, t.now, c.UserID, c.Subject, labels, cell.Object(c.Attributes))
 	t.owned[c.UserID] = append(t.owned[c.UserID], name)
-	r.absent, r.lastAt = false, t.now
-	r.merged = t.merged[c.UserID]
+	r.Absent, r.LastAt = false, t.now
 	return nil
-}
-
-// object returns attributes as they are stored.
-func object(attributes []byte) string {
-	if attributes == nil {
-		return "{}"
-	}
-	return string(attributes)
 }
 
 // note appends a note if it is not nil. Its room is locked.
@@ -262,10 +188,7 @@ func (t *tx) note(ctx context.Context, note *history.Draft) (*history.Message, e
 		return nil, nil
 	}
 	drafts, result := []history.Draft{*note}, make([]history.Appended, 1)
-	originals, err := t.originals(ctx, drafts, result, true)
-	if err == nil {
-		err = t.fill(drafts, result, originals)
-	}
+	err := t.number(ctx, drafts, result, true)
 	if err == nil {
 		err = result[0].Err
 	}

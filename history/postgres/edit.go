@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/appending"
 )
 
 // Message implements [history.Editor].
@@ -81,7 +82,7 @@ func (t *tx) edit(ctx context.Context, e *history.Edit) (edited history.Edited, 
 		return edited, history.ErrNotFound
 	}
 	m := &edited.Message
-	err = message(ctx, t.conn, e.RoomID, r.id, e.Seq, m)
+	err = message(ctx, t.conn, e.RoomID, r.ID, e.Seq, m)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return edited, missing(e.Seq, r.floor)
@@ -91,22 +92,14 @@ func (t *tx) edit(ctx context.Context, e *history.Edit) (edited history.Edited, 
 	if edited.Changed, err = e.Changes(m); err != nil || !edited.Changed {
 		return edited, err
 	}
-	if r.head >= maxNumber {
-		return edited, errRoomFull
+	if err := r.Full(); err != nil {
+		return edited, err
 	}
 	if edited.Note, err = t.note(ctx, e.Note); err != nil {
 		return edited, err
 	}
-	r.head++
-	t.bump(r)
-	m.Rev, m.EditedAt = r.head, history.TimeMilli(max(t.now, r.lastAt))
-	m.Message, m.Deleted = e.Message, e.Message == nil
-	content := "null"
-	if !m.Deleted {
-		content = string(m.Message)
-	}
+	content := appending.Edit(t, &r.Room, m, e, t.now)
 	t.writes.Queue("UPDATE parley.messages SET message = $3, rev = $4, deleted = $5, edited_at = $6 WHERE room = $1 AND seq = $2",
-		r.id, m.Seq, content, m.Rev, m.Deleted, m.EditedAt.UnixMilli())
-	t.changed(history.MessageChanged, r.id, m.Rev, m.Seq)
+		r.ID, m.Seq, content, m.Rev, m.Deleted, m.EditedAt.UnixMilli())
 	return edited, nil
 }

@@ -224,7 +224,7 @@ func (t *tx) eraseMessages(ctx context.Context, keys []key, users []string, nobo
 	}
 	for _, k := range keys {
 		r := t.rooms[k.name]
-		if r == nil || r.id != k.room {
+		if r == nil || r.ID != k.room {
 			continue // erased meanwhile
 		}
 		var m history.Message
@@ -234,14 +234,14 @@ func (t *tx) eraseMessages(ctx context.Context, keys []key, users []string, nobo
 		} else if err != nil {
 			return nil, err
 		}
-		r.head++
-		t.changed(history.MessageChanged, r.id, r.head, k.seq)
-		r.dirty = true
-		if r.conversation != nil {
-			t.roomChanged(r)
+		r.Head++
+		t.Changed(history.MessageChanged, r.ID, r.Head, k.seq)
+		r.Dirty = true
+		if r.Conversation != nil {
+			t.roomChanged(&r.Room)
 		}
 		m.UserID, m.ClientID, m.Message, m.Deleted = nobody, "", nil, true
-		m.Rev, m.EditedAt = r.head, history.TimeMilli(t.now)
+		m.Rev, m.EditedAt = r.Head, history.TimeMilli(t.now)
 		t.writes.Queue(`UPDATE parley.messages SET user_id = $3, message = 'null', client_id = NULL, rev = $4,
 			edited_at = $5, deleted = true WHERE room = $1 AND seq = $2`, k.room, k.seq, nobody, m.Rev, t.now)
 		changed = append(changed, m)
@@ -281,26 +281,26 @@ func (t *tx) erasePart(ctx context.Context, name string, deleted *int) (existed,
 		return false, true, nil
 	}
 	var upTo int64
-	err = t.conn.QueryRow(ctx, "SELECT seq FROM parley.messages WHERE room = $1 ORDER BY seq LIMIT 1 OFFSET $2", r.id, eraseRows).Scan(&upTo)
+	err = t.conn.QueryRow(ctx, "SELECT seq FROM parley.messages WHERE room = $1 ORDER BY seq LIMIT 1 OFFSET $2", r.ID, eraseRows).Scan(&upTo)
 	if err == nil {
 		t.deleteUpTo(r, upTo, deleted)
 		return true, false, nil
 	} else if !errors.Is(err, pgx.ErrNoRows) {
 		return false, false, err
 	}
-	t.deleteUpTo(r, r.head, deleted)
+	t.deleteUpTo(r, r.Head, deleted)
 	t.writes.Queue("INSERT INTO parley.erased VALUES ($1, $2) ON CONFLICT (room) DO UPDATE SET head = greatest(erased.head, excluded.head)",
-		t.s.erasedKey(name), r.head)
-	t.writes.Queue("DELETE FROM parley.rooms WHERE id = $1", r.id) // waits for marks that are being set
-	t.writes.Queue("DELETE FROM parley.cursors WHERE room = $1", r.id)
-	t.changed(history.RoomErased, r.id, r.head, r.head)
-	if r.conversation != nil {
+		t.s.erasedKey(name), r.Head)
+	t.writes.Queue("DELETE FROM parley.rooms WHERE id = $1", r.ID) // waits for marks that are being set
+	t.writes.Queue("DELETE FROM parley.cursors WHERE room = $1", r.ID)
+	t.Changed(history.RoomErased, r.ID, r.Head, r.Head)
+	if r.Conversation != nil {
 		// One that has seen all changes must load the list anew, too. The number of this change is the
 		// first of the transaction.
 		t.bumps++
 		t.last.Queue("UPDATE parley.counters SET erased_change = change")
 	}
-	r.dirty = false // it is gone
+	r.Dirty = false // it is gone
 	t.s.known.forget(name)
 	delete(t.rooms, name)
 	return true, true, nil

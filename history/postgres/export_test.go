@@ -4,12 +4,13 @@ import (
 	"fmt"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/listing"
 )
 
 // ListQuery returns the query of a page of a list, and its arguments.
 func ListQuery(q history.RoomQuery, rest bool) (string, []any) {
 	q, _, _ = q.Prepare()
-	return listQuery(&q, rest, &history.RoomPosition{Key: 1, ID: 1}, 300)
+	return listQuery(&q, listing.Part{Rest: rest, After: &history.RoomPosition{Key: 1, ID: 1}, Limit: 300})
 }
 
 // Indexed are queries that must not read whole tables, with arguments.
@@ -32,3 +33,6 @@ var Indexed = map[string][]any{
 
 	fmt.Sprintf(candidatesQuery, ""): {"'1/a'", []int64{1}, 1, 1, 1, 1, 10, 0},
 }
+
+// Suspects reports whether a change was refused for a reason that is not known yet.
+func (s *Store) Suspects() bool { return s.faults.suspect.Load() }

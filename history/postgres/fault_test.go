@@ -184,6 +184,7 @@ func TestServerCrash(t *testing.T) {
 	}
 	server.Restart(t)
 	for s.Fault() != nil { // it notices by itself
+		time.Sleep(time.Millisecond)
 	}
 	if down, up := lines.count("cannot be used"), lines.count("can be used again"); down != up {
 		t.Errorf("%d and %d lines", down, up)

@@ -111,7 +111,7 @@ func (x *index) run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			if !failing && !x.store.down.Load() && !errors.Is(err, history.ErrClosed) {
+			if !failing && x.store.faults.now.Load() == nil && !errors.Is(err, history.ErrClosed) {
 				x.store.log.Error("the index of words cannot be written: search finds nothing new", "error", err)
 			}
 			pause = indexRetry

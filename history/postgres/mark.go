@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
 )
 
 const (
@@ -50,7 +51,7 @@ func (s *Store) mark(ctx context.Context, room string, by history.Member, seq in
 	if err := history.CheckRoom(room); err != nil {
 		return m, err
 	}
-	member := author(by)
+	member := cell.Member(by)
 	for {
 		var was int64
 		m = history.Marked{}
@@ -88,13 +89,7 @@ func (s *Store) Marks(ctx context.Context, room string) (marks []history.Mark, e
 		var member string
 		var seq, at int64
 		_, err = pgx.ForEachRow(rows, []any{&member, &seq, &at}, func() error {
-			m := history.Mark{Seq: seq, At: history.TimeMilli(at)}
-			if member[0] == 'o' {
-				m.Member.OperatorID = member[1:]
-			} else {
-				m.Member.UserID = member[1:]
-			}
-			marks = append(marks, m)
+			marks = append(marks, history.Mark{Member: cell.MemberOf(member), Seq: seq, At: history.TimeMilli(at)})
 			return nil
 		})
 		return err

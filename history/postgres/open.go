@@ -19,7 +19,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/internal/pruning"
 	"github.com/parley-go/parley/internal/turns"
 )
@@ -60,7 +59,7 @@ type Store struct {
 	readers *turns.Queue[struct{}]
 	writers chan struct{} // holds a token for each change that runs
 	known   known
-	down    atomic.Bool // the database could not be used the last time
+	faults  faults
 
 	prunings pruning.Positions
 	index    *index // nil: none
@@ -235,30 +234,4 @@ func (s *Store) begin() bool {
 		s.calls.Add(1)
 	}
 	return !s.closed
-}
-
-// Fault returns why the database cannot be used at the moment, with the code of [history.ErrUnavailable], and
-// nil if it can. It asks the database only if that could not be used the last time.
-func (s *Store) Fault() error {
-	if !s.down.Load() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	err := s.pool.Ping(ctx)
-	s.met(err)
-	if err != nil {
-		return history.ErrUnavailable.Wrap("reach the database", err)
-	}
-	return nil
-}
-
-// met notes whether the database could be used, and logs when that changes.
-func (s *Store) met(err error) {
-	switch {
-	case err != nil && !s.down.Swap(true):
-		s.log.Error("the database cannot be used: nothing is stored or read", "error", err)
-	case err == nil && s.down.Load() && s.down.Swap(false):
-		s.log.Info("the database can be used again")
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
 )
 
 const personColumns = "id, coalesce(name, ''), coalesce(email, ''), attributes, verified, coalesce(became, ''), created_at, seen_at"
@@ -67,13 +68,13 @@ func (t *tx) putPerson(by history.Person) error {
 	t.writes.Queue(`INSERT INTO parley.people (id, name, email, attributes, verified, created_at, seen_at)
 		VALUES ($1, nullif($2, ''), nullif($3, ''), $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET name = excluded.name, email = excluded.email,
 		attributes = excluded.attributes, verified = excluded.verified, seen_at = excluded.seen_at`,
-		p.UserID, p.Name, p.Email, object(p.Attributes), p.Verified, p.CreatedAt.UnixMilli(), p.SeenAt.UnixMilli())
+		p.UserID, p.Name, p.Email, cell.Object(p.Attributes), p.Verified, p.CreatedAt.UnixMilli(), p.SeenAt.UnixMilli())
 	if !shown {
 		return nil
 	}
 	for _, name := range t.owned[p.UserID] {
-		if r := t.rooms[name]; r != nil && r.conversation != nil && r.conversation.userID == p.UserID {
-			t.roomChanged(r)
+		if r := t.rooms[name]; r != nil && r.Conversation != nil && r.Conversation.UserID == p.UserID {
+			t.roomChanged(&r.Room)
 		}
 	}
 	return nil
@@ -137,25 +138,25 @@ func (t *tx) merge(ctx context.Context, visitor, user string, note func(room str
 	}
 	t.writes.Queue("UPDATE parley.people SET became = $2 WHERE became = $1 OR id = $1", visitor, user)
 	for _, name := range t.owned[user] {
-		if r := t.rooms[name]; r != nil && r.conversation != nil && r.conversation.userID == user {
-			r.merged, r.dirty = true, true
+		if r := t.rooms[name]; r != nil && r.Conversation != nil && r.Conversation.UserID == user {
+			r.Conversation.Merged, r.Dirty = true, true
 		}
 	}
 	updated := make([]history.Updated, len(names))
 	for i, name := range names {
 		r := t.rooms[name]
-		if r == nil || r.conversation == nil || r.conversation.userID != visitor {
+		if r == nil || r.Conversation == nil || r.Conversation.UserID != visitor {
 			return nil, errAgain
 		}
 		var err error
 		if updated[i].Note, err = t.note(ctx, notes[i]); err != nil {
 			return nil, err
 		}
-		t.giveRoom(r.id, visitor, user)
-		r.conversation.userID, r.merged = user, true
-		t.roomChanged(r)
+		t.giveRoom(r.ID, visitor, user)
+		r.Conversation.UserID, r.Conversation.Merged = user, true
+		t.roomChanged(&r.Room)
 		updated[i].Changed = true
-		t.view(r.id, &updated[i].Room)
+		t.view(r.ID, &updated[i].Room)
 	}
 	return updated, nil
 }

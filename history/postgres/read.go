@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
 	"github.com/parley-go/parley/internal/turns"
 )
 
@@ -25,29 +25,11 @@ func scanMessage(row pgx.Row, name string, m *history.Message, others ...any) er
 	var room, timestamp, editedAt int64
 	err := row.Scan(append(others, &room, &m.Seq, &m.UserID, &m.OperatorID, (*[]byte)(&m.Message), &timestamp,
 		&m.ClientID, &m.Rev, &editedAt, &m.Deleted)...)
-	m.ID, m.RoomID, m.Timestamp, m.EditedAt = messageID(room, m.Seq), name, history.TimeMilli(timestamp), timeOf(editedAt)
+	m.ID, m.RoomID, m.Timestamp, m.EditedAt = cell.MessageID(room, m.Seq), name, history.TimeMilli(timestamp), cell.Time(editedAt)
 	if m.Deleted {
 		m.Message = nil
 	}
 	return err
-}
-
-// messageID makes one number of a message's key.
-func messageID(room, seq int64) string { return strconv.FormatInt(room<<32|seq, 10) }
-
-// timeOf returns the time of a column that is 0 if there is none.
-func timeOf(ms int64) (t history.Time) {
-	if ms != 0 {
-		t = history.TimeMilli(ms)
-	}
-	return t
-}
-
-func milliOf(t history.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
 }
 
 // querier is a connection, or a transaction.
@@ -118,7 +100,7 @@ type lost struct{ error }
 func (e lost) Unwrap() error { return e.error }
 
 // persist calls f until it does not lose its connection, with growing pauses, for as long as Patience
-// allows. It notes whether the database can be used.
+// allows. It notes whether the database can be reached.
 func (s *Store) persist(ctx context.Context, f func() error) error {
 	const first, longest = 10 * time.Millisecond, time.Second
 	began := time.Now()

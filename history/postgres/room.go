@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
 )
 
 // viewColumns are those of a room as seen by a member. It has a source of rooms r.
@@ -34,14 +35,6 @@ const (
 	roomQuery = viewColumns + "parley.rooms r" + viewJoins + " WHERE r.room_id = $2"
 )
 
-// asker is the member who asks; nobody is empty.
-func asker(by history.Member) string {
-	if by == (history.Member{}) {
-		return ""
-	}
-	return author(by)
-}
-
 func scanRoom(row pgx.Row) (r history.Room, err error) {
 	var attributes string
 	var lastAt, createdAt, closedAt, waitingAt int64
@@ -60,7 +53,7 @@ func scanRoom(row pgx.Row) (r history.Room, err error) {
 	if attributes != "{}" {
 		r.Attributes = []byte(attributes)
 	}
-	r.LastAt, r.CreatedAt, r.ClosedAt, r.WaitingSince = timeOf(lastAt), timeOf(createdAt), timeOf(closedAt), timeOf(waitingAt)
+	r.LastAt, r.CreatedAt, r.ClosedAt, r.WaitingSince = cell.Time(lastAt), cell.Time(createdAt), cell.Time(closedAt), cell.Time(waitingAt)
 	if known {
 		p.UserID = r.UserID
 		r.User = &p
@@ -78,7 +71,7 @@ func views(ctx context.Context, q querier, by history.Member, ids []int64) ([]hi
 	if len(ids) == 0 {
 		return rooms, nil
 	}
-	rows, err := q.Query(ctx, viewQuery, asker(by), ids, history.MaxUnread, history.UnreadSpan)
+	rows, err := q.Query(ctx, viewQuery, cell.Asker(by), ids, history.MaxUnread, history.UnreadSpan)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +84,7 @@ func (s *Store) Room(ctx context.Context, room string, by history.Member) (view 
 		return view, err
 	}
 	err = s.read(ctx, func(ctx context.Context, q querier) (err error) {
-		view, err = scanRoom(q.QueryRow(ctx, roomQuery, asker(by), room, history.MaxUnread, history.UnreadSpan))
+		view, err = scanRoom(q.QueryRow(ctx, roomQuery, cell.Asker(by), room, history.MaxUnread, history.UnreadSpan))
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -179,14 +172,14 @@ func (s *Store) CreateRoom(ctx context.Context, room string, c history.Conversat
 			return err
 		}
 		r := t.rooms[room]
-		if !r.absent {
-			return t.conflict(ctx, r.id)
+		if !r.Absent {
+			return t.conflict(ctx, r.ID)
 		}
-		if err := t.converse(room, r, &c); err != nil {
+		if err := t.Begin(ctx, room, &r.Room, &c); err != nil {
 			return err
 		}
-		t.changed(history.RoomChanged, r.id, r.conversation.change, 0)
-		t.view(r.id, &view)
+		t.Changed(history.RoomChanged, r.ID, r.Conversation.Change, 0)
+		t.view(r.ID, &view)
 		return nil
 	})
 	if err != nil {
@@ -220,17 +213,17 @@ func (t *tx) update(ctx context.Context, u *history.RoomUpdate, updated *history
 		return err
 	}
 	r := t.rooms[u.RoomID]
-	if r == nil || r.conversation == nil {
+	if r == nil || r.Conversation == nil {
 		return history.ErrNotFound
 	}
-	room, err := t.roomNow(ctx, r.id)
+	room, err := t.roomNow(ctx, r.ID)
 	if err != nil {
 		return err
 	}
 	updated.Changed, err = u.Apply(&room, history.TimeMilli(t.now))
 	switch {
 	case errors.Is(err, history.ErrConflict):
-		return t.conflict(ctx, r.id)
+		return t.conflict(ctx, r.ID)
 	case err != nil:
 		return err
 	case !updated.Changed:
@@ -245,12 +238,9 @@ func (t *tx) update(ctx context.Context, u *history.RoomUpdate, updated *history
 		labels = []string{}
 	}
 	t.writes.Queue("UPDATE parley.rooms SET subject = nullif($2, ''), labels = $3, attributes = $4 WHERE id = $1",
-		r.id, room.Subject, labels, object(room.Attributes))
-	r.conversation.set(&room)
-	if r.conversation.userID != room.UserID {
-		r.conversation.userID, r.merged = room.UserID, true // perhaps
-	}
-	t.roomChanged(r)
-	t.view(r.id, &updated.Room)
+		r.ID, room.Subject, labels, cell.Object(room.Attributes))
+	r.Conversation.Set(&room)
+	t.roomChanged(&r.Room)
+	t.view(r.ID, &updated.Room)
 	return nil
 }

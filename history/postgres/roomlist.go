@@ -6,11 +6,9 @@ import (
 	"strings"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
+	"github.com/parley-go/parley/history/internal/listing"
 )
-
-// maxScan is how many conversations a page looks at beside those that it has. A filter without an index
-// of its own, such as a label, may match few of them: then the page ends early, and its cursor goes on.
-const maxScan = 250
 
 // ListRooms implements [history.Rooms].
 func (s *Store) ListRooms(ctx context.Context, q history.RoomQuery) (list history.RoomList, err error) {
@@ -23,7 +21,15 @@ func (s *Store) ListRooms(ctx context.Context, q history.RoomQuery) (list histor
 		if err := c.QueryRow(ctx, "SELECT change FROM parley.counters").Scan(&list.Head); err != nil {
 			return err
 		}
-		ids, next, err := listPage(ctx, c, &q, after)
+		ids, next, err := listing.Page(&q, after, func(p listing.Part, take func(listing.Rows) error) error {
+			query, args := listQuery(&q, p)
+			rows, err := c.Query(ctx, query, args...)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			return take(rows)
+		})
 		if err != nil {
 			return err
 		}
@@ -36,67 +42,10 @@ func (s *Store) ListRooms(ctx context.Context, q history.RoomQuery) (list histor
 	return list, err
 }
 
-// listPage returns the ids of a page, and the position after which the next page begins, if there is one.
-func listPage(ctx context.Context, c querier, q *history.RoomQuery, after *history.RoomPosition) (ids []int64, next *history.RoomPosition, err error) {
-	if q.Waiting && q.Status == history.Closed {
-		return nil, nil, nil // who waits is in an open conversation
-	}
-	p := listing{position: after, scan: q.Limit + maxScan}
-	for _, rest := range []bool{false, true} {
-		switch {
-		case rest && (q.Sort != history.ByWaiting || q.Waiting),
-			!rest && q.Sort == history.ByWaiting && (q.Status == history.Closed || after != nil && after.Rest):
-			continue
-		}
-		from := after
-		if from != nil && from.Rest != rest {
-			from = nil // the part before has ended
-		}
-		if more, err := p.part(ctx, c, q, rest, from); err != nil || more {
-			return p.ids, p.position, err
-		}
-	}
-	return p.ids, nil, nil
-}
-
-// listing is a page that is being filled.
-type listing struct {
-	ids      []int64
-	position *history.RoomPosition // of the last conversation that was looked at
-	scan     int                   // how many others may be looked at
-}
-
-// part goes through one of the two parts of a list ByWaiting, or through another list. It reports
-// whether there is more than fits.
-func (p *listing) part(ctx context.Context, c querier, q *history.RoomQuery, rest bool, after *history.RoomPosition) (more bool, err error) {
-	query, args := listQuery(q, rest, after, p.scan+1)
-	rows, err := c.Query(ctx, query, args...)
-	if err != nil {
-		return false, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		at := history.RoomPosition{Rest: rest}
-		var matches bool
-		if err := rows.Scan(&at.ID, &at.Key, &matches); err != nil {
-			return false, err
-		}
-		if p.scan == 0 || matches && len(p.ids) == q.Limit {
-			return true, nil
-		}
-		p.scan--
-		p.position = &at
-		if matches {
-			p.ids = append(p.ids, at.ID)
-		}
-	}
-	return false, rows.Err()
-}
-
 // listQuery returns a query of ids, keys, and whether the rest of the filter matches. Each part goes
 // through one index in its order: rooms_activity, rooms_operator, rooms_user, rooms_created,
 // rooms_waiting or rooms_queue.
-func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, limit int) (query string, args []any) {
+func listQuery(q *history.RoomQuery, p listing.Part) (query string, args []any) {
 	arg := func(value any) string {
 		args = append(args, value)
 		return fmt.Sprint("$", len(args))
@@ -105,7 +54,7 @@ func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, lim
 	switch {
 	case q.Sort == history.ByCreated:
 		key = ""
-	case q.Sort == history.ByWaiting && !rest:
+	case q.Sort == history.ByWaiting && !p.Rest:
 		key, compare, direction, where, byStatus = "waiting_at", ">", "", "waiting_at IS NOT NULL", false
 	}
 	var filter []string
@@ -132,7 +81,7 @@ func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, lim
 	if q.Waiting && key != "waiting_at" {
 		filter = append(filter, "waiting_at IS NOT NULL")
 	}
-	if rest {
+	if p.Rest {
 		filter = append(filter, "waiting_at IS NULL")
 	}
 	if q.Label != "" {
@@ -150,10 +99,10 @@ func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, lim
 		selected, by = key, key+direction+", id"+direction
 	}
 	switch {
-	case after != nil && key == "":
-		where += " AND id < " + arg(after.ID)
-	case after != nil:
-		where += fmt.Sprintf(" AND (%s, id) %s (%s::bigint, %s::bigint)", key, compare, arg(after.Key), arg(after.ID))
+	case p.After != nil && key == "":
+		where += " AND id < " + arg(p.After.ID)
+	case p.After != nil:
+		where += fmt.Sprintf(" AND (%s, id) %s (%s::bigint, %s::bigint)", key, compare, arg(p.After.Key), arg(p.After.ID))
 	}
 	statuses := []history.Status{""}
 	if byStatus {
@@ -162,7 +111,7 @@ func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, lim
 			statuses = []history.Status{q.Status}
 		}
 	}
-	most := arg(limit)
+	most := arg(p.Limit)
 	var parts []string
 	for _, status := range statuses {
 		part := fmt.Sprintf("SELECT id, %s AS key, %s AS matches FROM parley.rooms r WHERE %s", selected, matches, where)
@@ -183,7 +132,7 @@ func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, lim
 
 // unread is an expression for conversations with messages that a member has not read.
 func unread(by history.Member, arg func(any) string) string {
-	member := asker(by)
+	member := cell.Asker(by)
 	if member == "" {
 		return "false"
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/appending"
 	"github.com/parley-go/parley/history/internal/changes"
 )
 
@@ -39,6 +40,8 @@ type tx struct {
 	merged   map[string]bool     // which of them were visitors
 	rooms    map[string]*room    // which are locked
 
+	originals map[appending.Key]history.Message // what drafts may repeat; see lookUp
+
 	messages   messageRows
 	bumps      int64  // changes of conversations
 	packed     []byte // changes for the changelog
@@ -50,25 +53,9 @@ type tx struct {
 
 // room is a row of rooms that is locked.
 type room struct {
-	id, head, lastAt int64
-	floor            int64
-	conversation     *conversation // nil: the room belongs to nobody
-	merged           bool          // the user was a visitor, perhaps in this room
-	absent           bool          // the row is new, and nothing needs it yet
-	dirty            bool          // the row must be written
+	appending.Room // changes of conversations begin with 1 in each transaction; 0: none
+	floor          int64
 }
-
-// conversation is what messages change in a room that belongs to a user.
-type conversation struct {
-	userID, operatorID, status string
-	closedAt, waitingAt        int64 // 0: not
-	change                     int64 // the number of the change within the transaction; 0: none
-}
-
-var errRoomFull = history.ErrUnavailable.Wrap("the room is full", nil)
-
-// maxNumber is the largest number of a room: half of a message's id.
-const maxNumber = 1<<32 - 1
 
 // errAgain says that a transaction must begin anew, because a room has been erased since it was known.
 var errAgain = errors.New("a room is gone")
@@ -125,6 +112,7 @@ func (s *Store) writing(ctx context.Context, doing string, f func(context.Contex
 		}
 		defer conn.Release()
 		err = f(ctx, conn)
+		leave(ctx, conn.Conn(), err)
 		if err != nil && !errors.Is(err, history.ErrUnknownOutcome) && conn.Conn().IsClosed() {
 			err = lost{err}
 		}
@@ -140,6 +128,7 @@ func (s *Store) writing(ctx context.Context, doing string, f func(context.Contex
 		if n < attempts && (state == serializationFailure || state == deadlockDetected || errors.Is(err, errAgain)) {
 			continue
 		}
+		s.refused(err)
 		return unavailable(doing, err)
 	}
 }
@@ -248,16 +237,16 @@ func (t *tx) queueRooms(b *pgx.Batch, make, others []string) {
 	b.Queue(lockQuery, slices.Concat(make, others)).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var r room
-			var c conversation
+			var c appending.Conversation
 			var name string
-			if err := rows.Scan(&name, &r.id, &r.head, &r.floor, &r.lastAt,
-				&c.userID, &c.operatorID, &c.status, &c.closedAt, &c.waitingAt, &r.merged, &t.followed); err != nil {
+			if err := rows.Scan(&name, &r.ID, &r.Head, &r.floor, &r.LastAt,
+				&c.UserID, &c.OperatorID, &c.Status, &c.ClosedAt, &c.WaitingAt, &c.Merged, &t.followed); err != nil {
 				return err
 			}
-			if c.userID != "" {
-				r.conversation = &c
+			if c.UserID != "" {
+				r.Conversation = &c
 			}
-			r.absent = made[name]
+			r.Absent = made[name]
 			t.rooms[name] = &r
 		}
 		return rows.Err()
@@ -276,8 +265,8 @@ func (t *tx) queueRooms(b *pgx.Batch, make, others []string) {
 		var key []byte
 		var head int64
 		_, err := pgx.ForEachRow(rows, []any{&key, &head}, func() error {
-			if r := t.rooms[hashes[string(key)]]; r != nil && r.absent {
-				r.head, r.floor = head, head
+			if r := t.rooms[hashes[string(key)]]; r != nil && r.Absent {
+				r.Head, r.floor = head, head
 			}
 			return nil
 		})
@@ -285,24 +274,24 @@ func (t *tx) queueRooms(b *pgx.Batch, make, others []string) {
 	})
 }
 
-// bump gives the next change to a room if that is a conversation.
-func (t *tx) bump(r *room) {
-	r.dirty = true
-	if r.conversation != nil {
+// Bump implements [appending.Transaction].
+func (t *tx) Bump(r *appending.Room) {
+	r.Dirty = true
+	if r.Conversation != nil {
 		t.bumps++
-		r.conversation.change = t.bumps
+		r.Conversation.Change = t.bumps
 	}
 }
 
 // roomChanged gives the next change to a conversation because of something else than a message.
-func (t *tx) roomChanged(r *room) {
-	t.bump(r)
-	t.changed(history.RoomChanged, r.id, r.conversation.change, 0)
+func (t *tx) roomChanged(r *appending.Room) {
+	t.Bump(r)
+	t.Changed(history.RoomChanged, r.ID, r.Conversation.Change, 0)
 }
 
-// changed notes a change for the changelog. Numbers of changes of conversations begin with 1 in each
+// Changed implements [appending.Transaction]. Numbers of changes of conversations begin with 1 in each
 // transaction.
-func (t *tx) changed(kind history.ChangeKind, room, number, seq int64) {
+func (t *tx) Changed(kind history.ChangeKind, room, number, seq int64) {
 	if t.followed {
 		t.packed = changes.Append(t.packed, changes.Change{Kind: kind, Room: room, Number: number, Seq: seq})
 		t.positions++
@@ -353,10 +342,10 @@ func (t *tx) commit(ctx context.Context) error {
 	var unused []int64
 	for _, name := range slices.Sorted(maps.Keys(t.rooms)) {
 		switch r := t.rooms[name]; {
-		case r.absent:
-			unused = append(unused, r.id)
-		case !r.dirty:
-		case r.conversation == nil:
+		case r.Absent:
+			unused = append(unused, r.ID)
+		case !r.Dirty:
+		case r.Conversation == nil:
 			free.add(r)
 		default:
 			owned.add(r)
@@ -384,7 +373,7 @@ func (t *tx) commit(ctx context.Context) error {
 		return err
 	}
 	for name, r := range t.rooms {
-		if !r.absent {
+		if !r.Absent {
 			t.s.known.add(name)
 		}
 	}
@@ -404,11 +393,11 @@ type roomRows struct {
 }
 
 func (w *roomRows) add(r *room) {
-	w.ids, w.heads, w.floors, w.lastAts = append(w.ids, r.id), append(w.heads, r.head), append(w.floors, r.floor), append(w.lastAts, r.lastAt)
-	if c := r.conversation; c != nil {
-		w.users, w.operators, w.statuses = append(w.users, c.userID), append(w.operators, c.operatorID), append(w.statuses, c.status)
-		w.closed, w.waiting = append(w.closed, c.closedAt), append(w.waiting, c.waitingAt)
-		w.merged, w.changes = append(w.merged, r.merged), append(w.changes, c.change)
+	w.ids, w.heads, w.floors, w.lastAts = append(w.ids, r.ID), append(w.heads, r.Head), append(w.floors, r.floor), append(w.lastAts, r.LastAt)
+	if c := r.Conversation; c != nil {
+		w.users, w.operators, w.statuses = append(w.users, c.UserID), append(w.operators, c.OperatorID), append(w.statuses, string(c.Status))
+		w.closed, w.waiting = append(w.closed, c.ClosedAt), append(w.waiting, c.WaitingAt)
+		w.merged, w.changes = append(w.merged, c.Merged), append(w.changes, c.Change)
 	}
 }
 

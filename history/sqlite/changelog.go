@@ -38,9 +38,8 @@ type changes struct {
 	packed   []byte // those of the running transaction; see unpack
 }
 
-// changed notes a change of the running transaction. Every change of a room calls it, after refresh.
-// number and seq are those of history.Change.
-func (w *writer) changed(kind history.ChangeKind, room, number, seq int64) {
+// Changed implements [appending.Transaction]. Every change of a room calls it, after refresh.
+func (w *writer) Changed(kind history.ChangeKind, room, number, seq int64) {
 	c := &w.changes
 	if !c.followed {
 		return

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/appending"
 )
 
 const messageQuery = "SELECT " + columns + " FROM messages m WHERE id = ?"
@@ -57,7 +58,7 @@ func (s *Store) Edit(ctx context.Context, e history.Edit) (edited history.Edited
 		}
 	}()
 	err = s.together(ctx, "edit", func(ctx context.Context, b *batch) (err error) {
-		edited, err = b.edit(ctx, &e, s.now().UnixMilli())
+		edited, err = b.edit(ctx, &e)
 		return err
 	})
 	if err != nil {
@@ -66,7 +67,7 @@ func (s *Store) Edit(ctx context.Context, e history.Edit) (edited history.Edited
 	return edited, nil
 }
 
-func (b *batch) edit(ctx context.Context, e *history.Edit, now int64) (edited history.Edited, err error) {
+func (b *batch) edit(ctx context.Context, e *history.Edit) (edited history.Edited, err error) {
 	known, found, err := b.find(ctx, e.RoomID)
 	if err != nil {
 		return edited, err
@@ -74,13 +75,13 @@ func (b *batch) edit(ctx context.Context, e *history.Edit, now int64) (edited hi
 	if !found {
 		return edited, refused{history.ErrNotFound}
 	}
-	m, found, err := message(ctx, b.message, e.RoomID, known.id, e.Seq)
+	m, found, err := message(ctx, b.message, e.RoomID, known.ID, e.Seq)
 	if err != nil {
 		return edited, err
 	}
 	if !found {
 		var floor int64
-		if err := b.floor.QueryRowContext(ctx, known.id).Scan(&floor); err != nil {
+		if err := b.floor.QueryRowContext(ctx, known.ID).Scan(&floor); err != nil {
 			return edited, err
 		}
 		return edited, refused{missing(e.Seq, floor)}
@@ -92,37 +93,30 @@ func (b *batch) edit(ctx context.Context, e *history.Edit, now int64) (edited hi
 	if !edited.Changed {
 		return edited, nil
 	}
-	r, err := b.roomOf(ctx, e.RoomID)
+	r, err := b.Room(ctx, e.RoomID)
 	if err != nil {
 		return edited, err
 	}
-	if r.head >= maxNumber {
-		return edited, refused{errRoomFull}
+	if err := r.Full(); err != nil {
+		return edited, refused{err}
 	}
-	if edited.Note, err = b.note(ctx, e.Note, now); err != nil {
+	if edited.Note, err = b.note(ctx, e.Note); err != nil {
 		return edited, err
 	}
-	r.head++
-	b.bump(r)
-	m.Rev, m.EditedAt = r.head, history.TimeMilli(max(now, r.lastAt))
-	m.Message, m.Deleted = e.Message, e.Message == nil
-	content := "null"
-	if !m.Deleted {
-		content = string(m.Message)
-	}
-	_, err = b.writer.edit.ExecContext(ctx, content, m.Rev, m.Deleted, m.EditedAt.UnixMilli(), r.id<<32|m.Seq)
-	b.changed(history.MessageChanged, r.id, m.Rev, m.Seq)
+	content := appending.Edit(b, r, &m, e, b.now)
+	_, err = b.writer.edit.ExecContext(ctx, content, m.Rev, m.Deleted, m.EditedAt.UnixMilli(), r.ID<<32|m.Seq)
 	edited.Message = m
 	return edited, err
 }
 
 // note appends a note if it is not nil. If it cannot be stored, the error is refused.
-func (b *batch) note(ctx context.Context, note *history.Draft, now int64) (*history.Message, error) {
+func (b *batch) note(ctx context.Context, note *history.Draft) (*history.Message, error) {
 	if note == nil {
 		return nil, nil
 	}
 	var result [1]history.Appended
-	if err := b.fill(ctx, []history.Draft{*note}, result[:], now, true); err != nil {
+	b.replays = true
+	if err := appending.Append(ctx, b, []history.Draft{*note}, result[:], b.now); err != nil {
 		return nil, err
 	}
 	if result[0].Err != nil {

@@ -262,9 +262,9 @@ func (w *writer) eraseMessages(ctx context.Context, ids []int64, users, nobody s
 		if err := messageByID(ctx, w.conn, id, &m); err != nil {
 			return nil, err
 		}
-		w.changed(history.MessageChanged, id>>32, head, id&0xffffffff)
+		w.Changed(history.MessageChanged, id>>32, head, id&0xffffffff)
 		if change > 0 {
-			w.changed(history.RoomChanged, id>>32, change, 0)
+			w.Changed(history.RoomChanged, id>>32, change, 0)
 		}
 		changed = append(changed, m)
 	}
@@ -344,7 +344,7 @@ func (w *writer) erasePart(ctx context.Context, name string) (deleted int64, exi
 			return 0, false, false, err
 		}
 	}
-	w.changed(history.RoomErased, id, head, head)
+	w.Changed(history.RoomErased, id, head, head)
 	return deleted, true, true, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/listing"
 	"github.com/parley-go/parley/internal/turns"
 )
 
@@ -194,12 +195,12 @@ const (
 	NewestChangeQuery = newestChangeQuery
 	ReplayMergedQuery = replayMergedQuery
 	ViewQuery         = viewQuery
-	MaxScan           = maxScan
+	MaxScan           = listing.MaxScan
 )
 
 // ListQuery returns the query of a part of a list.
 func ListQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition) (query string, args []any) {
-	return listQuery(q, rest, after, maxScan)
+	return listQuery(q, listing.Part{Rest: rest, After: after, Limit: listing.MaxScan})
 }
 
 // CountQueries returns the queries of CountRooms. Each has at most two arguments.

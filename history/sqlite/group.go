@@ -90,7 +90,7 @@ func (s *Store) commitGroups() {
 			if len(group) == 0 {
 				return nil
 			}
-			return w.batch(ctx, func(b *batch) error { return b.change(ctx, group) })
+			return w.batch(ctx, s.now().UnixMilli(), func(b *batch) error { return b.change(ctx, group) })
 		})
 		if !taken {
 			group = s.groups.take()

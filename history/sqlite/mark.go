@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
 )
 
 const (
@@ -39,7 +40,7 @@ func (s *Store) mark(ctx context.Context, room string, by history.Member, move f
 	if err := by.Check(); err != nil {
 		return m, err
 	}
-	member := author(by)
+	member := cell.Member(by)
 	for {
 		var was int64
 		m.Seq, m.Unread = 0, 0
@@ -59,11 +60,11 @@ func (s *Store) mark(ctx context.Context, room string, by history.Member, move f
 			if err != nil || !found {
 				return err
 			}
-			if was, err = readSeq(ctx, b.readSeq, r.id, member); err != nil {
+			if was, err = readSeq(ctx, b.readSeq, r.ID, member); err != nil {
 				return err
 			}
 			if m.Moved = move(was, target) == target && was != target; m.Moved {
-				_, err = b.writer.mark.ExecContext(ctx, r.id, member, target, s.now().UnixMilli())
+				_, err = b.writer.mark.ExecContext(ctx, r.ID, member, target, b.now)
 			}
 			return err
 		})
@@ -98,12 +99,7 @@ func (s *Store) Marks(ctx context.Context, room string) ([]history.Mark, error) 
 			if err := rows.Scan(&member, &m.Seq, &at); err != nil {
 				return err
 			}
-			if member[0] == 'o' {
-				m.Member.OperatorID = member[1:]
-			} else {
-				m.Member.UserID = member[1:]
-			}
-			m.At = history.TimeMilli(at)
+			m.Member, m.At = cell.MemberOf(member), history.TimeMilli(at)
 			marks = append(marks, m)
 		}
 		return rows.Err()

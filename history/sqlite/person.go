@@ -7,6 +7,8 @@ import (
 	"errors"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/appending"
+	"github.com/parley-go/parley/history/internal/cell"
 )
 
 const personQuery = `SELECT id, coalesce(name, ''), coalesce(email, ''), attributes, verified, coalesce(became, ''), created_at, seen_at
@@ -51,7 +53,7 @@ func (s *Store) PutPerson(ctx context.Context, p history.Person) (history.Person
 	}
 	var put history.Person
 	err = s.together(ctx, "put person", func(ctx context.Context, b *batch) (err error) {
-		put, err = b.putPerson(ctx, p, s.now().UnixMilli())
+		put, err = b.putPerson(ctx, p)
 		return err
 	})
 	if err != nil {
@@ -61,19 +63,19 @@ func (s *Store) PutPerson(ctx context.Context, p history.Person) (history.Person
 }
 
 // putPerson stores what by says. If lists look different then, the user's conversations change.
-func (b *batch) putPerson(ctx context.Context, by history.Person, now int64) (history.Person, error) {
+func (b *batch) putPerson(ctx context.Context, by history.Person) (history.Person, error) {
 	p, err := b.personOf(ctx, by.UserID)
 	if err != nil {
 		return p, err
 	}
-	shown, err := p.Put(by, history.TimeMilli(now))
+	shown, err := p.Put(by, history.TimeMilli(b.now))
 	if err != nil {
 		return p, refused{err}
 	}
 	_, err = b.conn.ExecContext(ctx, `INSERT OR ROLLBACK INTO people (id, name, email, attributes, verified, created_at, seen_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, email = excluded.email,
 		attributes = excluded.attributes, verified = excluded.verified, seen_at = excluded.seen_at`,
-		p.UserID, orNull(p.Name), orNull(p.Email), object(p.Attributes), p.Verified, p.CreatedAt.UnixMilli(), p.SeenAt.UnixMilli())
+		p.UserID, orNull(p.Name), orNull(p.Email), cell.Object(p.Attributes), p.Verified, p.CreatedAt.UnixMilli(), p.SeenAt.UnixMilli())
 	if err != nil || !shown {
 		return p, err
 	}
@@ -82,7 +84,7 @@ func (b *batch) putPerson(ctx context.Context, by history.Person, now int64) (hi
 		return p, err
 	}
 	for _, name := range names {
-		r, err := b.roomOf(ctx, name)
+		r, err := b.Room(ctx, name)
 		if err != nil {
 			return p, err
 		}
@@ -102,7 +104,7 @@ func (s *Store) Merge(ctx context.Context, visitor, user string, note func(room 
 		return nil, err
 	}
 	err = s.together(ctx, "merge", func(ctx context.Context, b *batch) (err error) {
-		updated, err = b.merge(ctx, visitor, user, note, s.now().UnixMilli())
+		updated, err = b.merge(ctx, visitor, user, note)
 		return err
 	})
 	if err != nil {
@@ -111,7 +113,7 @@ func (s *Store) Merge(ctx context.Context, visitor, user string, note func(room 
 	return updated, nil
 }
 
-func (b *batch) merge(ctx context.Context, visitor, user string, note func(room string) *history.Draft, now int64) ([]history.Updated, error) {
+func (b *batch) merge(ctx context.Context, visitor, user string, note func(room string) *history.Draft) ([]history.Updated, error) {
 	v, err := b.personOf(ctx, visitor)
 	if err != nil {
 		return nil, err
@@ -134,7 +136,7 @@ func (b *batch) merge(ctx context.Context, visitor, user string, note func(room 
 		}
 	}
 	for _, id := range []string{visitor, user} {
-		if _, err := b.putPerson(ctx, history.Person{UserID: id}, now); err != nil {
+		if _, err := b.putPerson(ctx, history.Person{UserID: id}); err != nil {
 			return nil, err
 		}
 	}
@@ -143,23 +145,23 @@ func (b *batch) merge(ctx context.Context, visitor, user string, note func(room 
 	}
 	updated := make([]history.Updated, len(names))
 	for i, name := range names {
-		if updated[i].Note, err = b.note(ctx, notes[i], now); errors.As(err, new(refused)) {
-			err = errRoomFull // there is no other reason; the transaction ends
+		if updated[i].Note, err = b.note(ctx, notes[i]); errors.As(err, new(refused)) {
+			err = appending.ErrFull // there is no other reason; the transaction ends
 		}
 		if err != nil {
 			return nil, err
 		}
-		r, err := b.roomOf(ctx, name)
+		r, err := b.Room(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		if err := b.giveRoom(ctx, r.id, visitor, user); err != nil {
+		if err := b.giveRoom(ctx, r.ID, visitor, user); err != nil {
 			return nil, err
 		}
-		r.conversation.userID, r.conversation.merged = user, true
+		r.Conversation.UserID, r.Conversation.Merged = user, true
 		b.roomChanged(r)
 		updated[i].Changed = true
-		if updated[i].Room, err = b.viewOf(ctx, r.id); err != nil {
+		if updated[i].Room, err = b.viewOf(ctx, r.ID); err != nil {
 			return nil, err
 		}
 	}

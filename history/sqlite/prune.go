@@ -4,18 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/pruning"
 )
 
-const (
-	pruneRows  = 1000 // messages of a room that one commit deletes, and of its notes; rooms follow while there are fewer
-	pruneRooms = 100  // rooms that one commit prunes at most
-)
-
-// prunableQuery selects the rooms that have something to prune, with their notes. If older messages
-// were pruned because of their number, the notes from before the first message go as well.
+// prunableQuery selects the rooms that have something to prune, with their notes; see pruning.Room.
 const prunableQuery = `SELECT id, room_id, head, floor, coalesce(note_id, 0), coalesce(note_head, 0), coalesce(note_floor, 0), first FROM (
 	SELECT r.id, r.room_id, r.head, r.floor, r.user_id IS NULL OR r.status = 'closed' AS closed,
 		n.id AS note_id, n.head AS note_head, n.floor AS note_floor,
@@ -26,71 +20,13 @@ const prunableQuery = `SELECT id, room_id, head, floor, coalesce(note_id, 0), co
 WHERE (closed OR NOT ?3) AND (first < ?4 OR note < ?4 OR ?5 > 0 AND (head - floor > ?5 OR floor > 0 AND note < first))
 ORDER BY id`
 
-// part is a room of which something is pruned.
-type part struct {
-	id, head, floor int64
-	name            string
-	upTo            int64 // the largest seq that goes; 0: nothing does
-}
-
-// prunable is a room to prune, with its notes.
-type prunable struct {
-	room, notes part
-	first       sql.NullInt64 // when the first message of the room was written
-}
-
 // Prune implements [history.Pruner].
-func (s *Store) Prune(ctx context.Context, rule history.PruneRule) (p history.Pruned, err error) {
-	if rule.Before.IsZero() && rule.Keep <= 0 {
-		return p, nil
-	}
-	if rule.Room != "" {
-		if err := history.CheckRoom(rule.Room); err != nil {
-			return p, err
-		}
-	}
-	after := s.prunings.Position(rule)
-	defer func() { s.prunings.Advance(rule, after, rule.Room == "" && err == nil && p.More) }()
-	rooms, last, err := s.prunable(ctx, rule, after)
-	if err != nil {
-		return p, err
-	}
-	var chunk []prunable
-	size := 0
-	for _, r := range rooms {
-		if err := s.measure(ctx, rule, &r); err != nil {
-			return p, err
-		}
-		n := r.room.rows() + r.notes.rows()
-		if len(chunk) > 0 && size+n > pruneRows || len(chunk) == pruneRooms {
-			break
-		}
-		if n > 0 {
-			chunk = append(chunk, r)
-			size += n
-		} else if len(chunk) == 0 {
-			after = r.room.id
-		}
-	}
-	if len(chunk) == 0 {
-		after, p.More = last, last > 0 && rule.Room == ""
-		return p, nil
-	}
-	p.More = true // of these rooms, or of others
-	return p, s.prune(ctx, rule, chunk, &p)
+func (s *Store) Prune(ctx context.Context, rule history.PruneRule) (history.Pruned, error) {
+	return s.prunings.Prune(ctx, rule, pruning.Database{Prunable: s.prunable, Measure: s.measure, Prune: s.prune})
 }
 
-// before returns the time before which a rule selects messages, in milliseconds.
-func before(rule history.PruneRule) int64 {
-	if rule.Before.IsZero() {
-		return math.MinInt64
-	}
-	return rule.Before.UnixMilli()
-}
-
-// prunable returns what there is to prune in the one room, or in those whose turn it is: up to last,
-// which is 0 if there are no more rooms.
-func (s *Store) prunable(ctx context.Context, rule history.PruneRule, after int64) (rooms []prunable, last int64, err error) {
+// prunable is pruning.Database.Prunable.
+func (s *Store) prunable(ctx context.Context, rule history.PruneRule, after int64) (rooms []pruning.Room, last int64, err error) {
 	err = s.read(ctx, func(r *reader) error {
 		query, arg := "SELECT coalesce(max(id), 0) FROM (SELECT id FROM rooms WHERE id > ? ORDER BY id LIMIT 500)", any(after)
 		if rule.Room != "" {
@@ -102,18 +38,18 @@ func (s *Store) prunable(ctx context.Context, rule history.PruneRule, after int6
 		if rule.Room != "" {
 			after = last - 1
 		}
-		rows, err := r.conn.QueryContext(ctx, prunableQuery, after, last, rule.Closed, before(rule), rule.Keep)
+		rows, err := r.conn.QueryContext(ctx, prunableQuery, after, last, rule.Closed, pruning.Before(rule), rule.Keep)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var p prunable
-			if err := rows.Scan(&p.room.id, &p.room.name, &p.room.head, &p.room.floor,
-				&p.notes.id, &p.notes.head, &p.notes.floor, &p.first); err != nil {
+			var p pruning.Room
+			if err := rows.Scan(&p.Room.ID, &p.Room.Name, &p.Room.Head, &p.Room.Floor,
+				&p.Notes.ID, &p.Notes.Head, &p.Notes.Floor, &p.First); err != nil {
 				return err
 			}
-			p.notes.name = history.NotesRoom(p.room.name)
+			p.Notes.Name = history.NotesRoom(p.Room.Name)
 			rooms = append(rooms, p)
 		}
 		return rows.Err()
@@ -121,36 +57,26 @@ func (s *Store) prunable(ctx context.Context, rule history.PruneRule, after int6
 	return rooms, last, err
 }
 
-// measure finds out what goes in a room and its notes, up to pruneRows messages of each.
-func (s *Store) measure(ctx context.Context, rule history.PruneRule, room *prunable) error {
-	return s.read(ctx, func(r *reader) (err error) {
-		old := before(rule)
-		if room.room.upTo, err = r.prunableUpTo(ctx, room.room, old, rule.Keep); err != nil {
-			return err
-		}
-		if rule.Keep > 0 && room.room.floor > 0 && room.first.Valid {
-			old = max(old, room.first.Int64)
-		}
-		room.notes.upTo, err = r.prunableUpTo(ctx, room.notes, old, 0)
-		return err
+// measure finds out what goes in a room and its notes.
+func (s *Store) measure(ctx context.Context, rule history.PruneRule, room *pruning.Room) error {
+	return s.read(ctx, func(r *reader) error {
+		return room.Measure(rule, func(p pruning.Part, before int64, keep int) (int64, error) {
+			return r.prunableUpTo(ctx, p, before, keep)
+		})
 	})
 }
 
-// rows returns how many messages go at most.
-func (p *part) rows() int { return int(max(0, p.upTo-p.floor)) }
-
-// prune deletes in one commit what goes in some rooms and their notes.
-func (s *Store) prune(ctx context.Context, rule history.PruneRule, rooms []prunable, p *history.Pruned) error {
-	var done history.Pruned
+// prune is pruning.Database.Prune.
+func (s *Store) prune(ctx context.Context, rule history.PruneRule, rooms []pruning.Room) (pruned history.Pruned, err error) {
 	defer s.residue.Store(true)
-	err := s.write(ctx, "prune", func(ctx context.Context, w *writer) error {
-		done = history.Pruned{}
+	err = s.write(ctx, "prune", func(ctx context.Context, w *writer) error {
+		pruned = history.Pruned{}
 		return w.transact(ctx, func() error {
 			if err := w.refresh(ctx); err != nil {
 				return err
 			}
 			for i := range rooms {
-				if err := w.prune(ctx, rule, &rooms[i], &done); err != nil {
+				if err := w.prune(ctx, rule, &rooms[i], &pruned); err != nil {
 					return err
 				}
 			}
@@ -158,38 +84,36 @@ func (s *Store) prune(ctx context.Context, rule history.PruneRule, rooms []pruna
 		})
 	})
 	if err != nil {
-		return err
+		return history.Pruned{}, err
 	}
-	p.Messages, p.Rooms = done.Messages, done.Rooms
-	return nil
+	return pruned, nil
 }
 
-func (w *writer) prune(ctx context.Context, rule history.PruneRule, room *prunable, p *history.Pruned) error {
+func (w *writer) prune(ctx context.Context, rule history.PruneRule, room *pruning.Room, p *history.Pruned) error {
 	var still bool // not reopened, nor erased
 	if err := w.conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM rooms
-		WHERE id = ? AND (user_id IS NULL OR status = 'closed' OR NOT ?))`, room.room.id, rule.Closed).Scan(&still); err != nil || !still {
+		WHERE id = ? AND (user_id IS NULL OR status = 'closed' OR NOT ?))`, room.Room.ID, rule.Closed).Scan(&still); err != nil || !still {
 		return err
 	}
-	for _, part := range []part{room.room, room.notes} {
-		if part.upTo == 0 {
+	for _, part := range []pruning.Part{room.Room, room.Notes} {
+		if part.UpTo == 0 {
 			continue
 		}
-		n, err := w.deleteUpTo(ctx, part.id, part.upTo)
+		n, err := w.deleteUpTo(ctx, part.ID, part.UpTo)
 		if err != nil {
 			return err
 		}
 		p.Messages += int(n)
-		p.Rooms = append(p.Rooms, part.name)
+		p.Rooms = append(p.Rooms, part.Name)
 	}
 	return nil
 }
 
-// prunableUpTo returns the largest seq that goes among the first pruneRows messages: those from before
-// a time, and those that are not among the newest keep. In a room, timestamps never decrease.
-func (r *reader) prunableUpTo(ctx context.Context, p part, before int64, keep int) (upTo int64, err error) {
-	first, end := at(p.id, p.floor), (p.id+1)<<32
+// prunableUpTo returns what pruning.Room.Measure wants. In a room, timestamps never decrease.
+func (r *reader) prunableUpTo(ctx context.Context, p pruning.Part, before int64, keep int) (upTo int64, err error) {
+	first, end := at(p.ID, p.Floor), (p.ID+1)<<32
 	stays := int64(0) // everything with a smaller key goes, because of keep
-	if keep > 0 && p.head-p.floor > int64(keep) {
+	if keep > 0 && p.Head-p.Floor > int64(keep) {
 		err := r.conn.QueryRowContext(ctx, "SELECT id FROM messages WHERE id > ? AND id < ? ORDER BY id DESC LIMIT 1 OFFSET ?",
 			first, end, keep-1).Scan(&stays)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -198,7 +122,7 @@ func (r *reader) prunableUpTo(ctx context.Context, p part, before int64, keep in
 	}
 	err = r.conn.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) & 0xffffffff FROM (
 		SELECT id, timestamp FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?)
-		WHERE timestamp < ? OR id < ?`, first, end, pruneRows, before, stays).Scan(&upTo)
+		WHERE timestamp < ? OR id < ?`, first, end, pruning.Rows, before, stays).Scan(&upTo)
 	return upTo, err
 }
 
@@ -208,7 +132,7 @@ func (w *writer) deleteUpTo(ctx context.Context, room, seq int64) (deleted int64
 	if err != nil {
 		return 0, err
 	}
-	w.changed(history.MessagesPruned, room, seq, seq)
+	w.Changed(history.MessagesPruned, room, seq, seq)
 	if err := w.raiseFloors(ctx, []int64{room, seq}); err != nil {
 		return 0, err
 	}

@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
 	"github.com/parley-go/parley/internal/turns"
 )
 
@@ -302,7 +302,8 @@ func scanMessage(row interface{ Scan(...any) error }, room string, m *history.Me
 	var id, timestamp int64
 	var edited int64 // the time, and a bit that says whether the message was deleted
 	err := row.Scan(&id, &m.UserID, &m.OperatorID, (*[]byte)(&m.Message), &timestamp, &m.ClientID, &m.Rev, &edited)
-	m.ID, m.RoomID, m.Seq, m.Timestamp = messageID(id), room, id&0xffffffff, history.TimeMilli(timestamp)
+	m.RoomID, m.Seq, m.Timestamp = room, id&0xffffffff, history.TimeMilli(timestamp)
+	m.ID = cell.MessageID(id>>32, m.Seq)
 	if edited != 0 {
 		m.EditedAt, m.Deleted = history.TimeMilli(edited>>1), edited&1 != 0
 	}
@@ -311,9 +312,6 @@ func scanMessage(row interface{ Scan(...any) error }, room string, m *history.Me
 	}
 	return err
 }
-
-// messageID is the key of a message as a decimal number, so that the message can be looked up.
-func messageID(id int64) string { return strconv.FormatInt(id, 10) }
 
 // connection is a connection with its statements. Close the statements before the connection;
 // otherwise SQLite keeps the file open for them.

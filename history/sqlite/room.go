@@ -7,20 +7,14 @@ import (
 	"errors"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/appending"
+	"github.com/parley-go/parley/history/internal/cell"
 )
-
-// conversation is what the writer knows of a room that belongs to a user: what messages change.
-type conversation struct {
-	userID, operatorID, status string
-	closedAt, waitingAt        int64 // 0: not
-	change                     int64
-	merged                     bool // the user was a visitor, perhaps in this room
-}
 
 // conversationColumns are the columns that appendRow fills.
 const conversationColumns = 9
 
-// conversationUpsert changes rows. They exist: converse inserts them.
+// conversationUpsert changes rows. They exist: Begin inserts them.
 func conversationUpsert(rows int) string {
 	return `INSERT OR ROLLBACK INTO rooms (id, room_id, head, last_at, operator_id, status, closed_at, waiting_at, change)
 		VALUES ` + placeholders(rows, conversationColumns) + `
@@ -28,8 +22,9 @@ func conversationUpsert(rows int) string {
 		status = excluded.status, closed_at = excluded.closed_at, waiting_at = excluded.waiting_at, change = excluded.change`
 }
 
-func (c *conversation) appendRow(rows []any, name string, r *room) []any {
-	return append(rows, r.id, name, r.head, r.lastAt, orNull(c.operatorID), c.status, zeroNull(c.closedAt), zeroNull(c.waitingAt), c.change)
+func appendRow(rows []any, name string, r *appending.Room) []any {
+	c := r.Conversation
+	return append(rows, r.ID, name, r.Head, r.LastAt, orNull(c.OperatorID), string(c.Status), zeroNull(c.ClosedAt), zeroNull(c.WaitingAt), c.Change)
 }
 
 func zeroNull(n int64) any {
@@ -37,44 +32,6 @@ func zeroNull(n int64) any {
 		return nil
 	}
 	return n
-}
-
-// timeOf returns the time of a column that is 0 if there is none.
-func timeOf(ms int64) (t history.Time) {
-	if ms != 0 {
-		t = history.TimeMilli(ms)
-	}
-	return t
-}
-
-func milliOf(t history.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-// receive changes the conversation as a new message does, and tells an operator's message its user.
-func (c *conversation) receive(m *history.Message, keep func(string) bool) {
-	if m.OperatorID != "" {
-		m.UserID = c.userID
-	}
-	r := history.Room{
-		OperatorID: c.operatorID, Status: history.Status(c.status), ClosedAt: timeOf(c.closedAt), WaitingSince: timeOf(c.waitingAt),
-	}
-	r.Receive(m, keep)
-	c.set(&r)
-}
-
-// set takes over what the writer knows of r, except for its user.
-func (c *conversation) set(r *history.Room) {
-	c.operatorID, c.status = r.OperatorID, string(r.Status)
-	c.closedAt, c.waitingAt = milliOf(r.ClosedAt), milliOf(r.WaitingSince)
-}
-
-// mergedInto reports whether the author of d may have sent the same message before as a visitor.
-func (c *conversation) mergedInto(d *history.Draft) bool {
-	return c != nil && c.merged && d.OperatorID == "" && d.UserID == c.userID
 }
 
 // replayMergedQuery finds a message of a visitor that has become a user, through the index
@@ -93,47 +50,39 @@ const positionsQuery = "SELECT (" + newestChangeQuery + `),
 	coalesce((SELECT CAST(v AS INTEGER) FROM meta WHERE k = 'erased_change'), 0)`
 
 // roomChanged gives the next change to a conversation because of something else than a message.
-func (b *batch) roomChanged(r *room) {
-	b.bump(r)
-	b.changed(history.RoomChanged, r.id, r.conversation.change, 0)
+func (b *batch) roomChanged(r *appending.Room) {
+	b.Bump(r)
+	b.Changed(history.RoomChanged, r.ID, r.Conversation.Change, 0)
 }
 
-// bump gives the next change to a room if that is a conversation.
-func (b *batch) bump(r *room) {
-	if r.conversation != nil {
+// Bump implements [appending.Transaction].
+func (b *batch) Bump(r *appending.Room) {
+	if r.Conversation != nil {
 		b.writer.change++
-		r.conversation.change = b.writer.change
+		r.Conversation.Change = b.writer.change
 	}
 }
 
-// converse makes an absent room a conversation that has no messages yet, which is its first change.
-func (b *batch) converse(ctx context.Context, name string, r *room, c *history.Conversation, now int64) error {
+// Begin implements [appending.Transaction].
+func (b *batch) Begin(ctx context.Context, name string, r *appending.Room, c *history.Conversation) error {
 	known, err := b.personOf(ctx, c.UserID)
 	if err != nil {
 		return err
 	}
-	if _, err := b.putPerson(ctx, c.Person(known), now); err != nil {
+	if _, err := b.putPerson(ctx, c.Person(known)); err != nil {
 		return err
 	}
 	labels, err := json.Marshal(c.Labels)
 	if err != nil {
 		return err
 	}
-	r.conversation = &conversation{userID: c.UserID, status: string(history.Open)}
-	b.bump(r)
+	r.Conversation = &appending.Conversation{UserID: c.UserID, Status: history.Open}
+	b.Bump(r)
 	_, err = b.conn.ExecContext(ctx, `INSERT OR ROLLBACK INTO rooms
 		(id, room_id, last_at, created_at, user_id, status, subject, labels, attributes, change) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.id, name, now, now, c.UserID, string(history.Open), orNull(c.Subject), string(labels), object(c.Attributes), r.conversation.change)
-	r.absent, r.lastAt = false, now
+		r.ID, name, b.now, b.now, c.UserID, string(history.Open), orNull(c.Subject), string(labels), cell.Object(c.Attributes), r.Conversation.Change)
+	r.Absent, r.LastAt = false, b.now
 	return err
-}
-
-// object returns attributes as they are stored.
-func object(attributes json.RawMessage) string {
-	if attributes == nil {
-		return "{}"
-	}
-	return string(attributes)
 }
 
 // viewQuery reads rooms by their ids, a JSON array, as seen by a member, each with its place in the array.
@@ -153,14 +102,6 @@ const viewQuery = `SELECT j.key, r.room_id, coalesce(r.user_id, ''), coalesce(r.
 	LEFT JOIN messages m ON m.id = (SELECT id FROM messages l
 		WHERE l.id > r.id << 32 AND l.id < (r.id + 1) << 32 AND l.deleted = 0 ORDER BY l.id DESC LIMIT 1)`
 
-// asker is the member who asks, in viewQuery; nobody is empty.
-func asker(by history.Member) string {
-	if by == (history.Member{}) {
-		return ""
-	}
-	return author(by)
-}
-
 // views runs viewQuery.
 func views(ctx context.Context, view *sql.Stmt, by history.Member, ids []int64) ([]history.Room, error) {
 	rooms := make([]history.Room, len(ids))
@@ -171,7 +112,7 @@ func views(ctx context.Context, view *sql.Stmt, by history.Member, ids []int64) 
 	if err != nil {
 		return nil, err
 	}
-	rows, err := view.QueryContext(ctx, asker(by), string(list), history.MaxUnread, history.UnreadSpan)
+	rows, err := view.QueryContext(ctx, cell.Asker(by), string(list), history.MaxUnread, history.UnreadSpan)
 	if err != nil {
 		return nil, err
 	}
@@ -208,14 +149,15 @@ func scanRoom(rows *sql.Rows) (place int, r history.Room, err error) {
 	if string(attributes) != "{}" {
 		r.Attributes = append(r.Attributes, attributes...)
 	}
-	r.LastAt, r.CreatedAt, r.ClosedAt, r.WaitingSince = timeOf(lastAt), timeOf(createdAt), timeOf(closedAt), timeOf(waitingAt)
+	r.LastAt, r.CreatedAt, r.ClosedAt, r.WaitingSince = cell.Time(lastAt), cell.Time(createdAt), cell.Time(closedAt), cell.Time(waitingAt)
 	if known {
 		p.UserID = r.UserID
 		r.User = &p
 	}
 	if last != 0 {
-		m.ID, m.RoomID, m.Seq = messageID(last), r.RoomID, last&0xffffffff
-		m.Timestamp, m.EditedAt = history.TimeMilli(timestamp), timeOf(editedAt)
+		m.RoomID, m.Seq = r.RoomID, last&0xffffffff
+		m.ID = cell.MessageID(last>>32, m.Seq)
+		m.Timestamp, m.EditedAt = history.TimeMilli(timestamp), cell.Time(editedAt)
 		r.Last = &m
 	}
 	return place, r, nil
@@ -300,17 +242,17 @@ func (s *Store) CreateRoom(ctx context.Context, room string, c history.Conversat
 			return err
 		}
 		if found {
-			return b.conflict(ctx, known.id)
+			return b.conflict(ctx, known.ID)
 		}
-		r, err := b.roomOf(ctx, room)
+		r, err := b.Room(ctx, room)
 		if err != nil {
 			return err
 		}
-		if err := b.converse(ctx, room, r, &c, s.now().UnixMilli()); err != nil {
+		if err := b.Begin(ctx, room, r, &c); err != nil {
 			return err
 		}
-		b.changed(history.RoomChanged, r.id, r.conversation.change, 0)
-		view, err = b.viewOf(ctx, r.id)
+		b.Changed(history.RoomChanged, r.ID, r.Conversation.Change, 0)
+		view, err = b.viewOf(ctx, r.ID)
 		return err
 	})
 	return view, err
@@ -343,7 +285,7 @@ func (s *Store) UpdateRoom(ctx context.Context, u history.RoomUpdate) (updated h
 		return updated, err
 	}
 	err = s.together(ctx, "update room", func(ctx context.Context, b *batch) (err error) {
-		updated, err = b.update(ctx, &u, s.now().UnixMilli())
+		updated, err = b.update(ctx, &u)
 		return err
 	})
 	if err != nil {
@@ -352,29 +294,29 @@ func (s *Store) UpdateRoom(ctx context.Context, u history.RoomUpdate) (updated h
 	return updated, nil
 }
 
-func (b *batch) update(ctx context.Context, u *history.RoomUpdate, now int64) (updated history.Updated, err error) {
+func (b *batch) update(ctx context.Context, u *history.RoomUpdate) (updated history.Updated, err error) {
 	known, found, err := b.find(ctx, u.RoomID)
 	if err != nil {
 		return updated, err
 	}
-	if !found || known.conversation == nil {
+	if !found || known.Conversation == nil {
 		return updated, refused{history.ErrNotFound}
 	}
-	room, err := b.viewOf(ctx, known.id)
+	room, err := b.viewOf(ctx, known.ID)
 	if err != nil {
 		return updated, err
 	}
-	updated.Changed, err = u.Apply(&room, history.TimeMilli(now))
+	updated.Changed, err = u.Apply(&room, history.TimeMilli(b.now))
 	switch {
 	case errors.Is(err, history.ErrConflict):
-		return updated, b.conflict(ctx, known.id)
+		return updated, b.conflict(ctx, known.ID)
 	case err != nil:
 		return updated, refused{err}
 	case !updated.Changed:
 		updated.Room = room
 		return updated, nil
 	}
-	if updated.Note, err = b.note(ctx, u.Note, now); err != nil {
+	if updated.Note, err = b.note(ctx, u.Note); err != nil {
 		return updated, err
 	}
 	labels, err := json.Marshal(room.Labels)
@@ -382,20 +324,16 @@ func (b *batch) update(ctx context.Context, u *history.RoomUpdate, now int64) (u
 		return updated, err
 	}
 	_, err = b.conn.ExecContext(ctx, "UPDATE OR ROLLBACK rooms SET user_id = ?, subject = ?, labels = ?, attributes = ? WHERE id = ?",
-		room.UserID, orNull(room.Subject), string(labels), object(room.Attributes), known.id)
+		room.UserID, orNull(room.Subject), string(labels), cell.Object(room.Attributes), known.ID)
 	if err != nil {
 		return updated, err
 	}
-	r, err := b.roomOf(ctx, u.RoomID)
+	r, err := b.Room(ctx, u.RoomID)
 	if err != nil {
 		return updated, err
 	}
-	c := r.conversation
-	c.set(&room)
-	if c.userID != room.UserID {
-		c.userID, c.merged = room.UserID, true // perhaps
-	}
+	r.Conversation.Set(&room)
 	b.roomChanged(r)
-	updated.Room, err = b.viewOf(ctx, r.id)
+	updated.Room, err = b.viewOf(ctx, r.ID)
 	return updated, err
 }

@@ -6,11 +6,9 @@ import (
 	"strings"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
+	"github.com/parley-go/parley/history/internal/listing"
 )
-
-// maxScan is how many conversations a page looks at beside those that it has. A filter without an index
-// of its own, such as a label, may match few of them: then the page ends early, and its cursor goes on.
-const maxScan = 250
 
 // ListRooms implements [history.Rooms].
 func (s *Store) ListRooms(ctx context.Context, q history.RoomQuery) (list history.RoomList, err error) {
@@ -23,7 +21,15 @@ func (s *Store) ListRooms(ctx context.Context, q history.RoomQuery) (list histor
 		if err := r.positions.QueryRowContext(ctx).Scan(&list.Head, &floor); err != nil {
 			return err
 		}
-		ids, next, err := r.list(ctx, &q, after)
+		ids, next, err := listing.Page(&q, after, func(p listing.Part, take func(listing.Rows) error) error {
+			query, args := listQuery(&q, p)
+			rows, err := r.conn.QueryContext(ctx, query, args...)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			return take(rows)
+		})
 		if err != nil {
 			return err
 		}
@@ -34,63 +40,6 @@ func (s *Store) ListRooms(ctx context.Context, q history.RoomQuery) (list histor
 		return err
 	})
 	return list, err
-}
-
-// list returns the ids of a page, and the position after which the next page begins, if there is one.
-func (r *reader) list(ctx context.Context, q *history.RoomQuery, after *history.RoomPosition) (ids []int64, next *history.RoomPosition, err error) {
-	if q.Waiting && q.Status == history.Closed {
-		return nil, nil, nil // who waits is in an open conversation
-	}
-	p := page{position: after, scan: q.Limit + maxScan}
-	for _, rest := range []bool{false, true} {
-		switch {
-		case rest && (q.Sort != history.ByWaiting || q.Waiting),
-			!rest && q.Sort == history.ByWaiting && (q.Status == history.Closed || after != nil && after.Rest):
-			continue
-		}
-		from := after
-		if from != nil && from.Rest != rest {
-			from = nil // the part before has ended
-		}
-		if more, err := r.part(ctx, q, rest, from, &p); err != nil || more {
-			return p.ids, p.position, err
-		}
-	}
-	return p.ids, nil, nil
-}
-
-// page is a page that is being filled.
-type page struct {
-	ids      []int64
-	position *history.RoomPosition // of the last conversation that was looked at
-	scan     int                   // how many others may be looked at
-}
-
-// part goes through one of the two parts of a list ByWaiting, or through another list. It reports
-// whether there is more than fits.
-func (r *reader) part(ctx context.Context, q *history.RoomQuery, rest bool, after *history.RoomPosition, p *page) (more bool, err error) {
-	query, args := listQuery(q, rest, after, p.scan+1)
-	rows, err := r.conn.QueryContext(ctx, query, args...)
-	if err != nil {
-		return false, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		at := history.RoomPosition{Rest: rest}
-		var matches bool
-		if err := rows.Scan(&at.ID, &at.Key, &matches); err != nil {
-			return false, err
-		}
-		if p.scan == 0 || matches && len(p.ids) == q.Limit {
-			return true, nil
-		}
-		p.scan--
-		p.position = &at
-		if matches {
-			p.ids = append(p.ids, at.ID)
-		}
-	}
-	return false, rows.Err()
 }
 
 // order is how a part of a list goes through an index.
@@ -127,9 +76,9 @@ func orderOf(q *history.RoomQuery, rest bool) (o order) {
 }
 
 // listQuery returns a query of ids, keys, and whether the rest of the filter matches.
-func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, limit int) (query string, args []any) {
-	o := orderOf(q, rest)
-	matches, matchArgs := filter(q, rest, &o)
+func listQuery(q *history.RoomQuery, p listing.Part) (query string, args []any) {
+	o := orderOf(q, p.Rest)
+	matches, matchArgs := filter(q, p.Rest, &o)
 	key, compare, direction := o.key, ">", ""
 	if key == "" {
 		key = "0"
@@ -153,12 +102,12 @@ func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, lim
 			args = append(args, status)
 		}
 		switch {
-		case after != nil && o.key == "":
+		case p.After != nil && o.key == "":
 			part += " AND id < ?"
-			args = append(args, after.ID)
-		case after != nil:
+			args = append(args, p.After.ID)
+		case p.After != nil:
 			part += fmt.Sprintf(" AND (%s, id) %s (?, ?)", o.key, compare)
-			args = append(args, after.Key, after.ID)
+			args = append(args, p.After.Key, p.After.ID)
 		}
 		parts = append(parts, part)
 	}
@@ -166,7 +115,7 @@ func listQuery(q *history.RoomQuery, rest bool, after *history.RoomPosition, lim
 	if o.key != "" {
 		by = "key" + direction + ", id" + direction
 	}
-	return strings.Join(parts, " UNION ALL ") + " ORDER BY " + by + " LIMIT ?", append(args, limit)
+	return strings.Join(parts, " UNION ALL ") + " ORDER BY " + by + " LIMIT ?", append(args, p.Limit)
 }
 
 // filter returns an expression for what the order does not select.
@@ -201,7 +150,7 @@ func filter(q *history.RoomQuery, rest bool, o *order) (expression string, args 
 		if q.By.OperatorID == "" {
 			side = "n.operator_id IS NOT NULL"
 		}
-		member := asker(q.By)
+		member := cell.Asker(q.By)
 		add("? != '' AND head > "+mark+" AND EXISTS (SELECT 1 FROM messages n WHERE n.id > (r.id << 32) + max("+mark+
 			", head - ?) AND n.id < (r.id + 1) << 32 AND n.deleted = 0 AND "+side+")", member, member, member, history.UnreadSpan)
 	}

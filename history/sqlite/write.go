@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/appending"
 )
 
 // writer is the only connection that writes. The goroutine that took it from Store.writers owns it.
@@ -29,21 +30,13 @@ type writer struct {
 	changelog, follow       *sql.Stmt
 	news                    chan<- struct{} // see tellFollower
 
-	version   int64           // the data version for which the fields below are valid
-	known     map[string]room // rooms that the last commits touched
-	maxKnown  int             // maximum size of known
-	nextID    int64           // id of the next new room
-	change    int64           // the newest change of all conversations
-	anyErased bool            // some room was erased
+	version   int64                     // the data version for which the fields below are valid
+	known     map[string]appending.Room // rooms that the last commits touched
+	maxKnown  int                       // maximum size of known
+	nextID    int64                     // id of the next new room
+	change    int64                     // the newest change of all conversations
+	anyErased bool                      // some room was erased
 	changes   changes
-}
-
-// room is a row of rooms.
-type room struct {
-	id, head, lastAt int64
-	conversation     *conversation // nil: the room belongs to nobody
-	absent           bool          // the row does not exist; nothing needs it yet
-	dirty            bool          // the row must be written
 }
 
 // rowsAtOnce are the sizes of inserts. The call of a statement costs more than a row, not least because
@@ -212,12 +205,16 @@ func (w *writer) transact(ctx context.Context, f func() error) error {
 // append stores the drafts that have no error yet, in one transaction. If replays is true, it looks
 // up each client id first. Otherwise a known client id makes the transaction fail.
 func (w *writer) append(ctx context.Context, drafts []history.Draft, results []history.Appended, now int64, replays bool) error {
-	return w.batch(ctx, func(b *batch) error { return b.fill(ctx, drafts, results, now, replays) })
+	return w.batch(ctx, now, func(b *batch) error {
+		b.rows = slices.Grow(b.rows, len(drafts)*messageColumns)
+		b.replays = replays
+		return appending.Append(ctx, b, drafts, results, now)
+	})
 }
 
 // batch calls f in a transaction, and writes what f has numbered.
-func (w *writer) batch(ctx context.Context, f func(*batch) error) error {
-	b := batch{writer: w, touched: make(map[string]*room)}
+func (w *writer) batch(ctx context.Context, now int64, f func(*batch) error) error {
+	b := batch{writer: w, now: now, touched: make(map[string]*appending.Room)}
 	err := w.transact(ctx, func() error {
 		if err := b.refresh(ctx); err != nil {
 			return err
@@ -234,7 +231,7 @@ func (w *writer) batch(ctx context.Context, f func(*batch) error) error {
 		clear(w.known)
 	}
 	for name, r := range b.touched {
-		if !r.absent {
+		if !r.Absent {
 			w.known[name] = *r
 		}
 	}
@@ -245,78 +242,13 @@ func (w *writer) batch(ctx context.Context, f func(*batch) error) error {
 // batch is one transaction.
 type batch struct {
 	*writer
-	touched  map[string]*room
+	now      int64
+	touched  map[string]*appending.Room
 	newRooms int64
-	rows     []any                         // arguments of the insert into messages
-	earlier  map[replayKey]history.Message // messages in rows, if replays are looked up
-	again    []int64                       // new rooms that were erased before, each with its floor
-}
-
-// fill assigns numbers to the drafts. It only reads the database.
-func (b *batch) fill(ctx context.Context, drafts []history.Draft, results []history.Appended, now int64, replays bool) error {
-	b.rows = slices.Grow(b.rows, len(drafts)*messageColumns)
-	if replays && b.earlier == nil {
-		b.earlier = make(map[replayKey]history.Message)
-	}
-	for i := range drafts {
-		d, result := &drafts[i], &results[i]
-		if result.Err != nil {
-			continue
-		}
-		r, err := b.roomOf(ctx, d.RoomID)
-		if err != nil {
-			return err
-		}
-		if d.ClientID != "" && (replays || r.conversation.mergedInto(d)) {
-			original, found, err := b.original(ctx, r, d)
-			if err != nil {
-				return err
-			}
-			if found {
-				*result = history.Appended{Message: original, Dup: true}
-				if original.Rev == 0 && string(original.Message) != string(d.Message) {
-					*result = history.Appended{Err: history.ErrKeyReuse}
-				}
-				continue
-			}
-		}
-		if r.head >= maxNumber {
-			*result = history.Appended{Err: errRoomFull}
-			continue
-		}
-		begins := r.absent && d.Conversation != nil
-		if begins {
-			if err := b.converse(ctx, d.RoomID, r, d.Conversation, now); err != nil {
-				return err
-			}
-		}
-		r.absent = false
-		r.head++
-		r.lastAt = max(r.lastAt, now)
-		id := r.id<<32 | r.head
-		*result = history.Appended{Message: history.Message{
-			ID:         messageID(id),
-			RoomID:     d.RoomID,
-			Seq:        r.head,
-			UserID:     d.UserID,
-			OperatorID: d.OperatorID,
-			Message:    d.Message,
-			Timestamp:  history.TimeMilli(r.lastAt),
-			ClientID:   d.ClientID,
-		}}
-		if r.conversation != nil {
-			r.conversation.receive(&result.Message, d.KeepOperator)
-			if !begins {
-				b.bump(r)
-			}
-		}
-		b.changed(history.MessageAdded, r.id, r.head, r.head)
-		b.rows = append(b.rows, id, orNull(result.Message.UserID), orNull(d.OperatorID), string(d.Message), r.lastAt, orNull(d.ClientID))
-		if replays && d.ClientID != "" {
-			b.earlier[keyOf(r.id, d)] = result.Message
-		}
-	}
-	return nil
+	rows     []any                             // arguments of the insert into messages
+	replays  bool                              // each client id is looked up
+	earlier  map[appending.Key]history.Message // messages in rows, if replays are looked up
+	again    []int64                           // new rooms that were erased before, each with its floor
 }
 
 // refresh forgets the known rooms if another connection has written, for example a person in a
@@ -339,35 +271,34 @@ func (w *writer) refresh(ctx context.Context) error {
 	if err := w.follow.QueryRowContext(ctx).Scan(&w.changes.followed, &w.changes.position, &w.anyErased); err != nil {
 		return err
 	}
-	w.version, w.known, w.nextID = version, make(map[string]room), last+1
+	w.version, w.known, w.nextID = version, make(map[string]appending.Room), last+1
 	return nil
 }
 
 // find returns a room as it is after the previous changes.
-func (b *batch) find(ctx context.Context, name string) (r room, found bool, err error) {
+func (b *batch) find(ctx context.Context, name string) (r appending.Room, found bool, err error) {
 	if r := b.touched[name]; r != nil {
-		return *r, !r.absent, nil
+		return *r, !r.Absent, nil
 	}
 	if r, found = b.known[name]; found {
 		return r, true, nil
 	}
-	var c conversation
-	err = b.room.QueryRowContext(ctx, name).Scan(&r.id, &r.head, &r.lastAt,
-		&c.userID, &c.operatorID, &c.status, &c.closedAt, &c.waitingAt, &c.change, &c.merged)
+	var c appending.Conversation
+	err = b.room.QueryRowContext(ctx, name).Scan(&r.ID, &r.Head, &r.LastAt,
+		&c.UserID, &c.OperatorID, &c.Status, &c.ClosedAt, &c.WaitingAt, &c.Change, &c.Merged)
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, false, nil
 	}
-	if c.userID != "" {
-		r.conversation = &c
+	if c.UserID != "" {
+		r.Conversation = &c
 	}
 	return r, err == nil, err
 }
 
-// roomOf returns a room as it is after the previous changes, to change it. If it does not exist, it
-// will.
-func (b *batch) roomOf(ctx context.Context, name string) (*room, error) {
+// Room implements [appending.Transaction].
+func (b *batch) Room(ctx context.Context, name string) (*appending.Room, error) {
 	if r := b.touched[name]; r != nil {
-		r.dirty = true
+		r.Dirty = true
 		return r, nil
 	}
 	r, found, err := b.find(ctx, name)
@@ -375,57 +306,42 @@ func (b *batch) roomOf(ctx context.Context, name string) (*room, error) {
 		return nil, err
 	}
 	if !found {
-		r.id = b.nextID + b.newRooms
+		r.ID = b.nextID + b.newRooms
 		b.newRooms++
-		r.absent = true
-		if r.head, err = b.erasedHead(ctx, name); err != nil {
+		r.Absent = true
+		if r.Head, err = b.erasedHead(ctx, name); err != nil {
 			return nil, err
 		}
-		if r.head > 0 {
-			b.again = append(b.again, r.id, r.head)
+		if r.Head > 0 {
+			b.again = append(b.again, r.ID, r.Head)
 		}
 	}
-	if r.conversation != nil {
-		own := *r.conversation // the known one stays as it is until the commit
-		r.conversation = &own
+	if r.Conversation != nil {
+		own := *r.Conversation // the known one stays as it is until the commit
+		r.Conversation = &own
 	}
-	r.dirty = true
+	r.Dirty = true
 	b.touched[name] = &r
 	return &r, nil
 }
 
-// maxNumber is the largest number of a room: half of a message's key.
-const maxNumber = 1<<32 - 1
-
-var errRoomFull = history.ErrUnavailable.Wrap("the room is full", nil)
-
-// replayKey is the scope in which a message is stored once.
-type replayKey struct {
-	room             int64
-	author, clientID string
-}
-
-// author is a member in the index messages_client and in the table cursors.
-func author(m history.Member) string {
-	if m.OperatorID != "" {
-		return "o" + m.OperatorID
+// Original implements [appending.Transaction].
+func (b *batch) Original(ctx context.Context, r *appending.Room, d *history.Draft) (history.Message, bool, error) {
+	if !b.replays && !r.Conversation.MergedInto(d) {
+		return history.Message{}, false, nil
 	}
-	return "u" + m.UserID
-}
-
-func keyOf(room int64, d *history.Draft) replayKey {
-	return replayKey{room, author(d.Author()), d.ClientID}
+	return b.original(ctx, r, d)
 }
 
 // original returns the message that is known by the client id of d.
-func (b *batch) original(ctx context.Context, r *room, d *history.Draft) (m history.Message, found bool, err error) {
-	key := keyOf(r.id, d)
+func (b *batch) original(ctx context.Context, r *appending.Room, d *history.Draft) (m history.Message, found bool, err error) {
+	key := appending.KeyOf(r.ID, d.Author(), d.ClientID)
 	if m, found = b.earlier[key]; found {
 		return m, true, nil
 	}
-	err = scanMessage(b.replay.QueryRowContext(ctx, key.clientID, key.room, key.author), d.RoomID, &m)
-	if errors.Is(err, sql.ErrNoRows) && r.conversation.mergedInto(d) {
-		err = scanMessage(b.replayMerged.QueryRowContext(ctx, key.clientID, key.room, d.UserID), d.RoomID, &m)
+	err = scanMessage(b.replay.QueryRowContext(ctx, key.ClientID, key.Room, key.Author), d.RoomID, &m)
+	if errors.Is(err, sql.ErrNoRows) && r.Conversation.MergedInto(d) {
+		err = scanMessage(b.replayMerged.QueryRowContext(ctx, key.ClientID, key.Room, d.UserID), d.RoomID, &m)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return m, false, nil
@@ -433,7 +349,18 @@ func (b *batch) original(ctx context.Context, r *room, d *history.Draft) (m hist
 	return m, err == nil, err
 }
 
-// flush writes what fill has numbered, and the rooms that have changed.
+// Add implements [appending.Transaction].
+func (b *batch) Add(r *appending.Room, m *history.Message) {
+	b.rows = append(b.rows, r.ID<<32|m.Seq, orNull(m.UserID), orNull(m.OperatorID), string(m.Message), r.LastAt, orNull(m.ClientID))
+	if b.replays && m.ClientID != "" {
+		if b.earlier == nil {
+			b.earlier = make(map[appending.Key]history.Message)
+		}
+		b.earlier[appending.KeyOf(r.ID, m.Author(), m.ClientID)] = *m
+	}
+}
+
+// flush writes the messages that were added, and the rooms that have changed.
 func (b *batch) flush(ctx context.Context) error {
 	if err := b.insert(ctx, &b.messages, b.rows, messageColumns); err != nil {
 		return err
@@ -443,14 +370,14 @@ func (b *batch) flush(ctx context.Context) error {
 	var conversations []any
 	for name, r := range b.touched {
 		switch {
-		case r.absent || !r.dirty:
+		case r.Absent || !r.Dirty:
 			continue
-		case r.conversation != nil:
-			conversations = r.conversation.appendRow(conversations, name, r)
+		case r.Conversation != nil:
+			conversations = appendRow(conversations, name, r)
 		default:
-			rows = append(rows, r.id, name, r.head, r.lastAt)
+			rows = append(rows, r.ID, name, r.Head, r.LastAt)
 		}
-		r.dirty = false
+		r.Dirty = false
 	}
 	if err := b.insert(ctx, &b.rooms, rows, roomColumns); err != nil {
 		return err

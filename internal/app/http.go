@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/postgres"
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/http2limit"
 	"github.com/parley-go/parley/internal/address"
@@ -212,13 +214,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		status(w, http.StatusServiceUnavailable, "the cluster is out of reach: nothing arrives from its other servers")
 		return
 	}
-	if files, ok := s.store.(files); ok {
-		switch err := files.Fault(); {
-		case errors.Is(err, sqlite.ErrMoved):
-			status(w, http.StatusServiceUnavailable, "the store's files were removed or replaced: nothing is stored or read")
-			return
-		case err != nil:
-			status(w, http.StatusServiceUnavailable, "the disk is nearly full: nothing is stored")
+	if store, ok := s.store.(faulty); ok {
+		if err := store.Fault(); err != nil {
+			status(w, http.StatusServiceUnavailable, symptom(err))
 			return
 		}
 	}
@@ -230,6 +228,21 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status(w, http.StatusOK, "ok")
+}
+
+// symptom says what a fault of the store means.
+func symptom(fault error) string {
+	switch {
+	case errors.Is(fault, sqlite.ErrMoved):
+		return "the store's files were removed or replaced: nothing is stored or read"
+	case errors.Is(fault, sqlite.ErrLow):
+		return "the disk is nearly full: nothing is stored"
+	case errors.Is(fault, postgres.ErrUnreachable):
+		return "the database cannot be reached: nothing is stored or read"
+	case errors.Is(fault, history.ErrFull):
+		return "the disk of the database is full: nothing is stored"
+	}
+	return "the database refuses changes: nothing is stored"
 }
 
 func status(w http.ResponseWriter, code int, text string) {

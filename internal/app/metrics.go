@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/certs"
@@ -54,9 +56,7 @@ func (s *Server) newRegistry() *prometheus.Registry {
 	if s.config.webTransport() {
 		registerWebTransport(r, s)
 	}
-	if files, ok := s.store.(files); ok {
-		registerFiles(r, files)
-	}
+	registerStore(r, s.store)
 	if s.node != nil {
 		registerCluster(r, s.node, s.sockets)
 	}
@@ -99,41 +99,72 @@ func (g gatherer) Gather() ([]*dto.MetricFamily, error) {
 	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "go_memstats_alloc_bytes" }), err
 }
 
-// files is implemented by stores that keep messages in their own files.
-type files interface {
-	Sizes() (database, log int64, err error)
-	Waiting() int
-	Free() (int64, error)
-	Fault() error
-}
+// What some stores can tell about themselves.
+type (
+	// faulty is implemented by stores that find out whether they can be used.
+	faulty interface{ Fault() error }
+	// queued is implemented by stores whose reads take turns.
+	queued interface{ Waiting() int }
+	// files is implemented by stores that keep messages in their own files.
+	files interface {
+		Sizes() (database, log int64, err error)
+		Free() (int64, error)
+	}
+	// sized is implemented by stores in a database on another server.
+	sized interface {
+		Size(context.Context) (int64, error)
+	}
+)
 
-// registerFiles adds metrics for the sizes of the files, for the free space, and for reading.
-func registerFiles(r *prometheus.Registry, f files) {
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "parley_store_free_bytes", Help: "Bytes that are free on the store's disk, without those that its log may need.",
-	}, func() float64 {
-		free, err := f.Free()
-		if err != nil {
-			return math.NaN()
+// registerStore adds metrics for whether the store can be used, for its size, and for reading.
+func registerStore(r *prometheus.Registry, store history.Store) {
+	gauge := func(name, help, file string, value func() (float64, error)) {
+		opts := prometheus.GaugeOpts{Name: "parley_store_" + name, Help: help}
+		if file != "" {
+			opts.ConstLabels = prometheus.Labels{"file": file}
 		}
-		return float64(free)
-	}))
-	gauge := func(file string, size func(database, log int64) int64) {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "parley_store_bytes", Help: "Bytes that the store's files take.", ConstLabels: prometheus.Labels{"file": file},
-		}, func() float64 {
-			database, log, err := f.Sizes()
+		r.MustRegister(prometheus.NewGaugeFunc(opts, func() float64 {
+			v, err := value()
 			if err != nil {
 				return math.NaN()
 			}
-			return float64(size(database, log))
+			return v
 		}))
 	}
-	gauge("database", func(database, _ int64) int64 { return database })
-	gauge("log", func(_, log int64) int64 { return log })
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "parley_store_reads_waiting", Help: "Reads of history that wait for their turn.",
-	}, func() float64 { return float64(f.Waiting()) }))
+	if s, ok := store.(faulty); ok {
+		gauge("usable", "1, or 0 while the store refuses messages or cannot be reached.", "", func() (float64, error) {
+			if s.Fault() != nil {
+				return 0, nil
+			}
+			return 1, nil
+		})
+	}
+	if s, ok := store.(queued); ok {
+		gauge("reads_waiting", "Reads of history that wait for their turn.", "", func() (float64, error) { return float64(s.Waiting()), nil })
+	}
+	const bytes = "Bytes that the store's files take."
+	if s, ok := store.(files); ok {
+		gauge("free_bytes", "Bytes that are free on the store's disk, without those that its log may need.", "", func() (float64, error) {
+			free, err := s.Free()
+			return float64(free), err
+		})
+		gauge("bytes", bytes, "database", func() (float64, error) {
+			database, _, err := s.Sizes()
+			return float64(database), err
+		})
+		gauge("bytes", bytes, "log", func() (float64, error) {
+			_, log, err := s.Sizes()
+			return float64(log), err
+		})
+	}
+	if s, ok := store.(sized); ok {
+		gauge("bytes", bytes, "database", func() (float64, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+			defer cancel()
+			size, err := s.Size(ctx)
+			return float64(size), err
+		})
+	}
 }
 
 // registerFeeds adds the counters of the feeds.

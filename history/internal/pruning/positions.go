@@ -1,4 +1,4 @@
-// Package pruning remembers how far stores have come with what they delete in steps.
+// Package pruning is how the databases prune: what a step deletes, and how far the steps have come.
 package pruning
 
 import (
@@ -13,15 +13,15 @@ type Positions struct {
 	after map[history.PruneRule]int64 // numbers of rooms
 }
 
-// Position returns the number of the room after which a rule goes on.
-func (p *Positions) Position(rule history.PruneRule) int64 {
+// position returns the number of the room after which a rule goes on.
+func (p *Positions) position(rule history.PruneRule) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.after[rule]
 }
 
-// Advance notes how far a rule has come. A rule that is complete begins again.
-func (p *Positions) Advance(rule history.PruneRule, after int64, more bool) {
+// advance notes how far a rule has come. A rule that is complete begins again.
+func (p *Positions) advance(rule history.PruneRule, after int64, more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.after == nil || len(p.after) > 100 { // many were abandoned
