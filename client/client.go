@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/internal/eio"
 	"github.com/parley-go/parley/internal/sio"
 )
 
@@ -26,6 +29,7 @@ type Client struct {
 	connected  bool
 	since      time.Time // of connected, and of its opposite
 	why        error     // why it is not connected
+	next       time.Time // when it asks for its namespace again, on the present connection
 	news       chan struct{}
 	id         string
 	pid        string // with which the server recovers the connection state
@@ -90,11 +94,19 @@ func (c *Client) Connect(ctx context.Context) error {
 		return nil
 	}
 	news := c.news
-	if !c.wanted {
+	was := c.wanted
+	if !was {
 		c.wanted, c.why = true, nil
 	}
 	c.mu.Unlock()
-	c.conn.enter(c)
+	if err := c.conn.enter(c); err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !was {
+			c.wanted, c.why = false, err
+		}
+		return err
+	}
 	select {
 	case <-news:
 	case <-ctx.Done():
@@ -167,23 +179,25 @@ type State struct {
 // State returns the client's state.
 func (c *Client) State() State {
 	c.conn.mu.Lock()
-	attempts, failure, next, looping := c.conn.attempts, c.conn.failure, c.conn.next, c.conn.looping
-	c.conn.mu.Unlock()
+	attempts, failure, next, looping, open := c.conn.attempts, c.conn.failure, c.conn.next, c.conn.looping, c.conn.link != nil
 	c.mu.Lock()
+	c.conn.mu.Unlock()
 	defer c.mu.Unlock()
 	s := State{Status: Idle, Since: c.since, Err: c.why}
 	switch {
 	case c.connected:
 		return State{Status: Connected, Since: c.since, Transport: c.link.session.Transport(), ID: c.id}
-	case !c.wanted || c.link == nil && !looping:
+	case !c.wanted || !open && !looping:
 		return s
-	case !next.IsZero():
+	case open && !c.next.IsZero():
+		s.Status, s.Next = Waiting, c.next
+	case !open && !next.IsZero():
 		s.Status, s.Next = Waiting, next
 	default:
 		s.Status = Connecting
 	}
 	s.Attempts = attempts
-	if failure != nil {
+	if failure != nil && !open {
 		s.Err = failure
 	}
 	return s
@@ -256,18 +270,40 @@ func withQuery(namespace string, data []byte) string {
 	return namespace + "?" + q.Encode()
 }
 
-// joining notes that the client waits for the answer to CONNECT. It returns false if it does not want to
-// join any more.
-func (c *Client) joining(l *link) bool {
+// step is what a client that wants to join has to do.
+type step byte
+
+const (
+	nothing step = iota // it has left, or waits for an answer
+	ask
+	joined // it is in the namespace already
+)
+
+// joining notes that the client waits for the answer to CONNECT.
+func (c *Client) joining(l *link) step {
 	c.conn.mu.Lock()
 	defer c.conn.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conn.link != l || !c.wanted || c.connected {
-		return false
+	if c.conn.link != l || !c.wanted || c.link == l {
+		return nothing
 	}
-	c.link = l
-	return true
+	c.link, c.next = l, time.Time{}
+	if c.name == "/" && c.conn.engine.Protocol == eio.V3 && l.greet != used {
+		if l.greet == expected {
+			return nothing
+		}
+		l.greet = used
+		return joined
+	}
+	if l.asked[c.name] {
+		return nothing
+	}
+	if l.asked == nil {
+		l.asked = map[string]bool{}
+	}
+	l.asked[c.name] = true
+	return ask
 }
 
 // tellLocked wakes those that wait for the outcome of an attempt.
@@ -285,28 +321,64 @@ func (c *Client) fail(err error) {
 	c.inbox.push(c, 0, func() { c.connectError(err) })
 }
 
-// refused handles that the server, or Auth, has refused the client.
-func (c *Client) refused(l *link, err error) {
-	var refusal *ConnectError
-	again := !errors.As(err, &refusal) // Auth has failed
-	if f := c.conn.o.RetryRefused; !again && f != nil {
-		again = f(refusal)
+// unproved handles that Auth has failed.
+func (c *Client) unproved(l *link, err error) {
+	c.conn.mu.Lock()
+	current := c.conn.link == l && c.conn.spaces[c.name] == c
+	c.conn.mu.Unlock()
+	switch {
+	case !current:
+	case c.conn.o.Reconnection.Off:
+		c.dismiss(err)
+	default:
+		c.fail(err)
+		c.conn.rejoin(l, c)
 	}
+}
+
+// refused handles that the server refuses the client.
+func (c *Client) refused(l *link, refusal *ConnectError) {
 	c.mu.Lock()
-	if !c.wanted || c.link != l && c.link != nil {
+	if c.connected {
+		c.mu.Unlock()
+		c.inbox.push(c, 0, func() { c.report("connect_error", refusal) })
+		return
+	}
+	if !c.wanted {
 		c.mu.Unlock()
 		return
 	}
 	c.link, c.pid, c.offset, c.early, c.earlyBytes = nil, "", "", nil, 0
 	c.mu.Unlock()
-	c.fail(err)
-	if again && !c.conn.o.Reconnection.Off {
-		c.conn.rejoin(l, c)
+	f := c.conn.o.RetryRefused
+	if f == nil || c.conn.o.Reconnection.Off {
+		c.dismiss(refusal)
 		return
 	}
+	c.conn.mu.Lock()
+	defer c.conn.mu.Unlock()
+	c.conn.startLocked(func() {
+		again := false
+		c.conn.outside(func() {
+			if err := guard(func() error { again = f(refusal); return nil }); err != nil {
+				c.report("connect_error", err)
+			}
+		})
+		if again {
+			c.fail(refusal)
+			c.conn.rejoin(l, c)
+		} else {
+			c.dismiss(refusal)
+		}
+	})
+}
+
+// dismiss ends an attempt that is not repeated.
+func (c *Client) dismiss(err error) {
 	c.mu.Lock()
 	c.wanted = false
 	c.mu.Unlock()
+	c.fail(err)
 	c.giveUp(err)
 	c.conn.forget(c)
 }
@@ -314,8 +386,8 @@ func (c *Client) refused(l *link, err error) {
 // lost handles the end of the connection.
 func (c *Client) lost(why error) {
 	c.mu.Lock()
-	was := c.connected
-	c.connected, c.link, c.early, c.earlyBytes, c.why = false, nil, nil, 0, why
+	was, joining := c.connected, c.wanted && !c.connected
+	c.connected, c.link, c.early, c.earlyBytes, c.why, c.next = false, nil, nil, 0, why, time.Time{}
 	var failed []*outgoing
 	for id, o := range c.acks {
 		if o.sent || errors.Is(why, ErrClosed) {
@@ -336,8 +408,11 @@ func (c *Client) lost(why error) {
 	for _, o := range failed {
 		o.answer(nil, nil, err)
 	}
-	if was {
+	switch {
+	case was:
 		c.inbox.push(c, 0, func() { c.disconnected(why) })
+	case joining:
+		c.inbox.push(c, 0, func() { c.connectError(why) })
 	}
 }
 
@@ -345,17 +420,9 @@ func (c *Client) lost(why error) {
 func (c *Client) receive(l *link, p *sio.Packet) error {
 	switch p.Type {
 	case sio.Connect:
-		c.welcome(l, p.Data)
+		return c.welcome(l, p.Data)
 	case sio.ConnectError:
-		refusal := &ConnectError{}
-		if json.Unmarshal(p.Data, refusal) != nil || refusal.Message == "" { // as Socket.IO 2 says it
-			var text string
-			if json.Unmarshal(p.Data, &text) != nil {
-				text = string(p.Data)
-			}
-			refusal = &ConnectError{Message: text}
-		}
-		c.refused(l, refusal)
+		c.refused(l, refusalOf(c.conn.engine.Protocol, p.Data))
 	case sio.Disconnect:
 		c.mu.Lock()
 		c.wanted = false
@@ -363,7 +430,7 @@ func (c *Client) receive(l *link, p *sio.Packet) error {
 		c.end(ErrServerDisconnect)
 		c.conn.forget(c)
 	case sio.Event:
-		return c.event(&Packet{client: c, data: p.Data, attachments: p.Attachments, id: p.ID})
+		return c.event(&Packet{client: c, link: l, data: p.Data, attachments: p.Attachments, id: p.ID})
 	case sio.Ack:
 		c.mu.Lock()
 		o := c.acks[p.ID]
@@ -376,14 +443,35 @@ func (c *Client) receive(l *link, p *sio.Packet) error {
 	return nil
 }
 
-// welcome handles the answer to CONNECT.
-func (c *Client) welcome(l *link, data []byte) {
-	var answer struct{ SID, PID string }
-	if len(data) > 0 && json.Unmarshal(data, &answer) != nil {
-		return
+// refusalOf returns the refusal that a server's packet stands for.
+func refusalOf(protocol eio.Protocol, data []byte) *ConnectError {
+	var text string
+	if json.Unmarshal(data, &text) == nil {
+		return &ConnectError{Message: text}
 	}
-	if answer.SID == "" { // Socket.IO 2
-		answer.SID = l.session.SID
+	refusal := &ConnectError{}
+	if json.Unmarshal(data, refusal) != nil || refusal.Message == "" {
+		refusal.Message = "refused"
+	}
+	if protocol == eio.V3 { // all of it is what the server has to say
+		refusal.Data = slices.Clone(data)
+	}
+	return refusal
+}
+
+// welcome handles the answer to CONNECT. An error ends the connection.
+func (c *Client) welcome(l *link, data []byte) error {
+	var answer struct{ SID, PID string }
+	if len(data) > 0 {
+		if err := json.Unmarshal(data, &answer); err != nil {
+			return fmt.Errorf("client: the server's answer to CONNECT: %w", err)
+		}
+	}
+	switch {
+	case c.conn.engine.Protocol == eio.V4 && answer.SID == "":
+		return errors.New("client: the server's answer to CONNECT has no sid, as if it were of Socket.IO 2: set Options.Protocol to 3")
+	case c.conn.engine.Protocol == eio.V3:
+		answer.SID, answer.PID = l.session.SID, ""
 		if c.name != "/" {
 			answer.SID = c.name + "#" + answer.SID
 		}
@@ -391,9 +479,9 @@ func (c *Client) welcome(l *link, data []byte) {
 	c.mu.Lock()
 	if !c.wanted || c.connected {
 		c.mu.Unlock()
-		return
+		return nil
 	}
-	c.connected, c.link, c.since, c.why = true, l, time.Now(), nil
+	c.connected, c.link, c.since, c.why, c.next = true, l, time.Now(), nil, time.Time{}
 	recovered := c.pid != "" && c.pid == answer.PID
 	if !recovered {
 		c.offset = ""
@@ -411,4 +499,5 @@ func (c *Client) welcome(l *link, data []byte) {
 	for _, p := range early {
 		c.enqueue(p)
 	}
+	return nil
 }

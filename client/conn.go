@@ -23,10 +23,10 @@ type conn struct {
 	o      *Options
 	engine *engine.Options
 	parser sio.Parser
-	ctx    context.Context // ends with the connection
-	cancel context.CancelFunc
 
 	mu       sync.Mutex
+	ctx      context.Context // ends when nobody wants the connection any more
+	cancel   context.CancelFunc
 	spaces   map[string]*Client // those that want to be connected, by namespace
 	link     *link              // the session; nil: none
 	looping  bool               // a goroutine connects
@@ -36,7 +36,8 @@ type conn struct {
 	next     time.Time          // of the next attempt
 	held     int                // bytes in the inboxes
 	paused   bool
-	work     sync.WaitGroup
+	running  int       // goroutines and calls that leave waits for
+	quiet    sync.Cond // running is 0
 }
 
 func newConn(o *Options, u *url.URL) *conn {
@@ -45,7 +46,37 @@ func newConn(o *Options, u *url.URL) *conn {
 		c.parser = sio.Msgpack
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.quiet.L = &c.mu
 	return c
+}
+
+// startLocked starts a goroutine that leave waits for.
+func (c *conn) startLocked(f func()) {
+	c.running++
+	go func() {
+		defer c.done()
+		f()
+	}()
+}
+
+// done ends what has counted in running.
+func (c *conn) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running--; c.running == 0 {
+		c.quiet.Broadcast()
+	}
+}
+
+// outside calls a function of the program. Nobody waits for that, because it may call Close.
+func (c *conn) outside(f func()) {
+	c.done()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.running++
+	}()
+	f()
 }
 
 // link is one session of a conn. It implements engine.Handler.
@@ -53,12 +84,35 @@ type link struct {
 	conn    *conn
 	session *engine.Session
 	decoder sio.Decoder
+
+	// Guarded by the conn's lock.
+	asked map[string]bool // namespaces whose CONNECT is not answered; nil: none
+	greet greeting
 }
 
+// greeting is what has become of the CONNECT that a server of Socket.IO 2 sends by itself for the main
+// namespace.
+type greeting byte
+
+const (
+	expected greeting = iota
+	kept              // it came when no client was there for it
+	used              // from now on a client has to ask
+)
+
 // enter adds a namespace.
-func (c *conn) enter(s *Client) {
+func (c *conn) enter(s *Client) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if other := c.spaces[s.name]; other != nil && other != s {
+		return errTaken
+	}
+	s.mu.Lock()
+	wanted := s.wanted
+	s.mu.Unlock()
+	if !wanted { // it was closed meanwhile
+		return ErrClosed
+	}
 	if c.ctx.Err() != nil { // it was closed, and is used again
 		c.ctx, c.cancel = context.WithCancel(context.Background())
 	}
@@ -67,19 +121,22 @@ func (c *conn) enter(s *Client) {
 	}
 	c.spaces[s.name] = s
 	if l := c.link; l != nil {
-		c.work.Go(func() { l.join(s) })
-		return
+		c.startLocked(func() { l.join(s) })
+		return nil
 	}
 	if !c.looping {
 		c.looping, c.attempts, c.failure = true, 0, nil
-		c.work.Go(c.loop)
-		return
+		c.startLocked(c.loop)
+		return nil
 	}
 	select {
 	case c.hurry <- struct{}{}:
 	default:
 	}
+	return nil
 }
+
+var errTaken = errors.New("client: another client of the connection is in this namespace")
 
 // forget takes a namespace away. With the last one, the connection ends.
 func (c *conn) forget(s *Client) (last bool) {
@@ -95,7 +152,7 @@ func (c *conn) forget(s *Client) (last bool) {
 	if l := c.link; l != nil {
 		c.link = nil
 		l.session.Close()
-		c.work.Go(l.session.Wait)
+		c.startLocked(l.session.Wait)
 	}
 	return true
 }
@@ -105,11 +162,16 @@ func (c *conn) leave(s *Client) {
 	if !c.forget(s) {
 		return
 	}
-	c.work.Wait()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.spaces) == 0 && c.engine.Reactor != nil {
+	for c.running > 0 && len(c.spaces) == 0 {
+		c.quiet.Wait()
+	}
+	last := len(c.spaces) == 0 && c.engine.Reactor != nil
+	if last {
 		c.engine.Reactor = nil
+	}
+	c.mu.Unlock()
+	if last {
 		theReactor.release()
 		c.engine.HTTP.Transport.(*http.Transport).CloseIdleConnections()
 	}
@@ -118,9 +180,12 @@ func (c *conn) leave(s *Client) {
 // rejoin asks for a namespace again, after a pause.
 func (c *conn) rejoin(l *link, s *Client) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	ctx, delay := c.ctx, c.o.Reconnection.delay(0)
-	c.mu.Unlock()
-	c.work.Go(func() {
+	s.mu.Lock()
+	s.next = time.Now().Add(delay)
+	s.mu.Unlock()
+	c.startLocked(func() {
 		select {
 		case <-time.After(delay):
 			l.join(s)
@@ -132,17 +197,23 @@ func (c *conn) rejoin(l *link, s *Client) {
 // loop connects, until that succeeds or nobody wants it any more.
 func (c *conn) loop() {
 	for {
-		l := &link{conn: c, decoder: c.parser.NewDecoder(&sio.Limits{MaxAttachments: -1, MaxAttachmentBytes: c.o.MaxMessage, MaxDepth: -1})}
-		_, err := engine.Dial(c.ctx, c.engine, l)
-		if err == nil {
-			return // Opened has noted it
-		}
 		c.mu.Lock()
-		if c.ctx.Err() != nil {
+		ctx := c.ctx
+		if len(c.spaces) == 0 {
 			c.looping = false
 			c.mu.Unlock()
 			return
 		}
+		c.mu.Unlock()
+		l := &link{conn: c, decoder: c.parser.NewDecoder(&sio.Limits{MaxAttachments: maxAttachments, MaxAttachmentBytes: c.o.MaxMessage, MaxDepth: -1})}
+		_, err := engine.Dial(ctx, c.engine, l)
+		if err == nil {
+			return // Opened has noted it
+		}
+		if ctx.Err() != nil {
+			continue
+		}
+		c.mu.Lock()
 		c.failure = err
 		c.attempts++
 		spaces := c.spacesLocked()
@@ -156,7 +227,7 @@ func (c *conn) loop() {
 			}
 			return
 		}
-		delay, ctx := r.delay(c.attempts-1), c.ctx
+		delay := r.delay(c.attempts - 1)
 		c.next = time.Now().Add(delay)
 		c.mu.Unlock()
 		for _, s := range spaces {
@@ -165,6 +236,10 @@ func (c *conn) loop() {
 		c.pause(ctx, delay)
 	}
 }
+
+// maxAttachments is how many binary attachments an event of the server may have. Each costs memory even if it
+// is empty.
+const maxAttachments = 100_000
 
 func (c *conn) spacesLocked() []*Client {
 	all := make([]*Client, 0, len(c.spaces))
@@ -181,34 +256,48 @@ func (l *link) Opened(s *engine.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.looping = false
-	if c.ctx.Err() != nil || len(c.spaces) == 0 {
+	if len(c.spaces) == 0 {
 		s.Close()
+		c.startLocked(s.Wait)
 		return
 	}
-	c.link, c.attempts, c.failure, c.paused, c.held = l, 0, nil, false, 0
+	c.link, c.attempts, c.failure, c.paused = l, 0, nil, false
 	for _, s := range c.spacesLocked() {
-		c.work.Go(func() { l.join(s) })
+		c.startLocked(func() { l.join(s) })
 	}
 }
 
 // join asks the server for a namespace.
 func (l *link) join(s *Client) {
-	data, err := s.proof(l.conn.ctx)
-	if err != nil {
-		s.refused(l, err)
+	c := l.conn
+	c.mu.Lock()
+	ctx, current := c.ctx, c.link == l
+	c.mu.Unlock()
+	if !current {
 		return
+	}
+	var data []byte
+	old := c.engine.Protocol == eio.V3
+	if !old || s.name != "/" { // there is no place for it
+		var err error
+		c.outside(func() {
+			err = guard(func() (err error) { data, err = s.proof(ctx); return err })
+		})
+		if err != nil {
+			s.unproved(l, err)
+			return
+		}
 	}
 	p := sio.Packet{Type: sio.Connect, Namespace: s.name, ID: -1, Data: data}
-	if l.conn.engine.Protocol == eio.V3 {
-		if s.name == "/" {
-			return // the server joins it by itself
-		}
+	if old {
 		p.Namespace, p.Data = withQuery(s.name, data), nil
 	}
-	if !s.joining(l) {
-		return
+	switch s.joining(l) {
+	case ask:
+		l.send(&p)
+	case joined:
+		_ = s.welcome(l, nil)
 	}
-	l.send(&p)
 }
 
 // send sends a packet without attachments.
@@ -229,17 +318,46 @@ func (l *link) Receive(binary bool, data []byte) error {
 	if err != nil || !complete {
 		return err
 	}
-	l.conn.mu.Lock()
-	s := l.conn.spaces[p.Namespace]
-	current := l.conn.link == l
-	l.conn.mu.Unlock()
-	if s == nil || !current {
+	s := l.route(&p)
+	if s == nil {
 		return nil // it has left
 	}
 	if len(p.Attachments) == 0 {
 		p.Data = slices.Clone(p.Data) // which is valid only now
 	}
 	return s.receive(l, &p)
+}
+
+// route returns the client that a packet is for; nil: there is none any more.
+func (l *link) route(p *sio.Packet) *Client {
+	c := l.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link != l {
+		return nil
+	}
+	s := c.spaces[p.Namespace]
+	if p.Type != sio.Connect && p.Type != sio.ConnectError {
+		return s
+	}
+	delete(l.asked, p.Namespace)
+	greets := p.Namespace == "/" && c.engine.Protocol == eio.V3 && l.greet == expected
+	if greets {
+		l.greet = used
+		if s != nil { // it must not ask any more
+			s.mu.Lock()
+			s.link = l
+			s.mu.Unlock()
+		}
+	}
+	if s == nil && p.Type == sio.Connect { // it has left before it had joined
+		if greets {
+			l.greet = kept
+		} else {
+			l.send(&sio.Packet{Type: sio.Disconnect, Namespace: p.Namespace, ID: -1})
+		}
+	}
+	return s
 }
 
 // Drained implements engine.Handler.
@@ -254,18 +372,19 @@ func (l *link) Closed(why *engine.CloseError) {
 		return
 	}
 	c.link = nil
-	var err error = errors.New("client: closed")
+	c.startLocked(l.session.Wait)
+	c.running++ // for this call
+	var err error = ErrClosed
 	if why != nil {
 		err = why
 	}
 	c.failure = err
 	spaces := c.spacesLocked()
 	r := &c.o.Reconnection
-	again := len(spaces) > 0 && !r.Off && c.ctx.Err() == nil
+	again := !r.Off
 	delay, ctx := r.delay(0), c.ctx
 	if again {
 		c.looping, c.next = true, time.Now().Add(delay)
-		c.work.Add(1)
 	}
 	c.mu.Unlock()
 	for _, s := range spaces { // before they can connect again
@@ -274,13 +393,15 @@ func (l *link) Closed(why *engine.CloseError) {
 			s.giveUp(err)
 		}
 	}
-	if again {
-		go func() {
-			defer c.work.Done()
-			c.pause(ctx, delay)
-			c.loop()
-		}()
+	if !again {
+		c.done()
+		return
 	}
+	go func() {
+		defer c.done()
+		c.pause(ctx, delay)
+		c.loop()
+	}()
 }
 
 // pause waits before an attempt.
@@ -305,19 +426,25 @@ const (
 )
 
 // hold changes the number of bytes that wait for handlers.
-func (c *conn) hold(n int, awaiting bool) {
+func (c *conn) hold(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held = max(0, c.held+n)
+	c.held += n
 	l := c.link
-	if l == nil {
+	if l == nil || c.held <= maxHeld && !c.paused {
 		return
 	}
+	limit := maxHeld
+	for _, s := range c.spaces { // any handler may wait for any of them
+		if s.awaits() {
+			limit = maxHeldAwaiting
+		}
+	}
 	switch {
-	case !c.paused && (c.held > maxHeld && !awaiting || c.held > maxHeldAwaiting):
+	case !c.paused && c.held > limit:
 		c.paused = true
 		l.session.Pause()
-	case c.paused && (c.held <= maxHeld/2 || awaiting && c.held <= maxHeldAwaiting/2):
+	case c.paused && c.held <= limit/2:
 		c.paused = false
 		l.session.Resume()
 	}

@@ -54,7 +54,7 @@ func (c *Client) Emit(event string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return c.send(o, false)
+	return c.send(o, patient)
 }
 
 // Volatile returns what sends events that do not wait: without a connection, or if something waits to be
@@ -68,17 +68,17 @@ func (v volatile) Emit(event string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return v.c.send(o, true)
+	return v.c.send(o, volatileOnly)
 }
 
 // EmitWithAck sends an event and waits for its acknowledgement until ctx ends. Without a connection it waits
 // for one. If the connection is lost before the answer, the error is ErrDisconnected: the server may have
 // handled the event or not.
 func (c *Client) EmitWithAck(ctx context.Context, event string, args ...any) (event.Reply, error) {
-	return c.call(ctx, event, args)
+	return c.call(ctx, event, args, patient)
 }
 
-func (c *Client) call(ctx context.Context, name string, args []any) (event.Reply, error) {
+func (c *Client) call(ctx context.Context, name string, args []any, p patience) (event.Reply, error) {
 	c.mu.Lock()
 	c.lastID++
 	id := c.lastID
@@ -98,8 +98,8 @@ func (c *Client) call(ctx context.Context, name string, args []any) (event.Reply
 	c.mu.Lock()
 	c.acks[id] = o
 	c.mu.Unlock()
-	c.conn.hold(0, true) // the answer has to be read
-	if err := c.send(o, false); err != nil {
+	c.conn.hold(0) // the answer has to be read
+	if err := c.send(o, p); err != nil {
 		c.mu.Lock()
 		delete(c.acks, id)
 		c.mu.Unlock()
@@ -134,44 +134,78 @@ type retry struct{ c *Client }
 
 func (r retry) EmitWithAck(ctx context.Context, name string, args ...any) (event.Reply, error) {
 	for {
-		reply, err := r.c.call(ctx, name, args)
+		reply, err := r.c.call(ctx, name, args, patient)
 		if !errors.Is(err, ErrDisconnected) || ctx.Err() != nil {
 			return reply, err
 		}
 	}
 }
 
+// present is a caller whose events do not wait for a connection: its error is ErrNotConnected.
+type present struct{ c *Client }
+
+func (p present) EmitWithAck(ctx context.Context, name string, args ...any) (event.Reply, error) {
+	return p.c.call(ctx, name, args, connectedOnly)
+}
+
+// patience is what an event waits for.
+type patience byte
+
+const (
+	patient       patience = iota // for a connection, and until the network accepts it
+	connectedOnly                 // only for the network
+	volatileOnly                  // for nothing
+)
+
 // send sends an event, or lets it wait.
-func (c *Client) send(o *outgoing, volatile bool) error {
+func (c *Client) send(o *outgoing, p patience) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.wanted {
 		return ErrClosed
 	}
 	if c.connected {
-		session := c.link.session
-		if !fits(session, o) {
-			return ErrTooLarge
-		}
-		if queued := session.Queued(); queued > 0 && (volatile || queued+o.size > c.conn.o.MaxBuffer) {
-			if volatile {
-				return ErrNotConnected
-			}
-			return ErrBufferFull
-		}
-		o.sent = true
-		session.Send(o.messages...)
-		return nil
+		return c.queueLocked(o, p)
 	}
 	switch {
-	case volatile:
+	case p != patient:
 		return ErrNotConnected
-	case c.bytes > 0 && c.bytes+o.size > c.conn.o.MaxBuffer:
+	case c.bytes > 0 && c.bytes > c.conn.o.MaxBuffer-o.size:
 		return ErrBufferFull
 	}
 	c.waiting = append(c.waiting, o)
 	c.bytes += o.size
 	return nil
+}
+
+// queueLocked passes an event to the session.
+func (c *Client) queueLocked(o *outgoing, p patience) error {
+	session := c.link.session
+	if !fits(session, o) {
+		return ErrTooLarge
+	}
+	if queued := session.Queued(); queued > 0 {
+		if p == volatileOnly {
+			return ErrNotConnected
+		}
+		if queued > c.conn.o.MaxBuffer-o.size {
+			return ErrBufferFull
+		}
+	}
+	o.sent = true
+	session.Send(o.messages...)
+	return nil
+}
+
+// reply sends an acknowledgement over the connection on which the event came: the server counts ids anew on
+// each.
+func (c *Client) reply(l *link, o *outgoing) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.connected || c.link != l {
+		return ErrDisconnected
+	}
+	return c.queueLocked(o, patient)
 }
 
 func fits(s *engine.Session, o *outgoing) bool {
@@ -220,6 +254,6 @@ func (c *Client) drop(o *outgoing, err error) {
 		return
 	}
 	if f := c.conn.o.OnDrop; f != nil {
-		f(o.event, err)
+		c.inbox.push(c, 0, func() { c.notify("drop", func() { f(o.event, err) }) })
 	}
 }

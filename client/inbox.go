@@ -23,14 +23,14 @@ type task struct {
 }
 
 func (b *inbox) push(c *Client, size int, run func()) {
+	if size > 0 {
+		c.conn.hold(size) // before the task can end
+	}
 	b.mu.Lock()
 	b.tasks = append(b.tasks, task{size, run})
 	start := !b.running
 	b.running = true
 	b.mu.Unlock()
-	if size > 0 {
-		c.conn.hold(size, c.awaits())
-	}
 	if start {
 		go b.work(c)
 	}
@@ -50,7 +50,7 @@ func (b *inbox) work(c *Client) {
 		b.mu.Unlock()
 		next.run()
 		if next.size > 0 {
-			c.conn.hold(-next.size, c.awaits())
+			c.conn.hold(-next.size)
 		}
 	}
 }
@@ -86,7 +86,7 @@ var errEarly = errors.New("client: the server sends events and does not answer C
 func (c *Client) enqueue(p *Packet) {
 	c.mu.Lock()
 	p.ctx = c.ctx
-	if args := sio.EventArgs(nil, p.data); c.pid != "" && len(args) > 0 { // the last one may be an offset
+	if args := sio.EventArgs(nil, p.data); c.pid != "" && p.id < 0 && len(args) > 0 { // the last one may be an offset
 		if last := args[len(args)-1]; len(last) > 2 && last[0] == '"' {
 			c.offset = string(sio.Text(last))
 		}

@@ -14,6 +14,7 @@ import (
 // concurrent use, and you may keep it and acknowledge it later.
 type Packet struct {
 	client      *Client
+	link        *link
 	ctx         context.Context
 	data        []byte
 	attachments [][]byte
@@ -63,7 +64,8 @@ func (p *Packet) Values() ([]any, error) {
 func (p *Packet) WantsAck() bool { return p.id >= 0 && !p.acked.Load() }
 
 // Ack acknowledges the event, if the server asked for that. The second call returns ErrAcknowledged. If the
-// connection over which the event came is lost, it returns ErrDisconnected. If the only argument is an
+// connection over which the event came is lost, it returns ErrDisconnected. After ErrTooLarge and
+// ErrBufferFull, which Emit returns too, you may acknowledge it in another way. If the only argument is an
 // error, the server gets a refusal, as if the handler had returned it.
 func (p *Packet) Ack(args ...any) error {
 	if p.acked.Load() {
@@ -88,8 +90,9 @@ func (p *Packet) Ack(args ...any) error {
 	if p.acked.Swap(true) {
 		return ErrAcknowledged
 	}
-	if p.ctx.Err() != nil { // ids begin anew with each connection
-		return ErrDisconnected
+	err = p.client.reply(p.link, o)
+	if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrBufferFull) {
+		p.acked.Store(false) // the server still waits
 	}
-	return p.client.send(o, false)
+	return err
 }

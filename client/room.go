@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -75,6 +76,7 @@ const (
 	maxQueued  = 500  // events that wait for Next, and live messages that wait for older ones
 	maxSkipped = 1000 // numbers that are remembered
 	roomWait   = 15 * time.Second
+	pause      = time.Second // before the server is asked again that wants that
 )
 
 // Room joins a room, and waits for that until ctx ends. The client must be connected, or connect. If the
@@ -90,13 +92,43 @@ func (c *Client) Room(ctx context.Context, id string, o *RoomOptions) (*Room, er
 	r.handlers = []*Registration{
 		On(c, conversation.NewMessage, hear), On(c, conversation.MessageChanged, hear),
 		c.OnDisconnect(func(error) { r.away() }),
-		c.OnConnect(func(n Connection) { r.rejoin() }),
+		c.OnConnect(func(Connection) { r.rejoin() }),
+		c.OnConnectError(func(error) { r.tell() }),
 	}
-	if err := r.join(ctx, false); err != nil {
+	if err := r.enter(ctx); err != nil {
 		r.Close()
 		return nil, err
 	}
 	return r, nil
+}
+
+// enter joins the room for the first time.
+func (r *Room) enter(ctx context.Context) error {
+	for {
+		err := r.join(ctx, true)
+		if !errors.Is(err, ErrNotConnected) && !errors.Is(err, ErrDisconnected) {
+			return err
+		}
+		r.mu.Lock()
+		err = r.err
+		r.mu.Unlock()
+		if err = cmp.Or(err, r.c.idle()); err != nil {
+			return err
+		}
+		select {
+		case <-r.news:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// idle returns why the client does not try to connect; nil if it does, or is connected.
+func (c *Client) idle() error {
+	if s := c.State(); s.Status == Idle {
+		return cmp.Or(s.Err, ErrClosed)
+	}
+	return nil
 }
 
 // away notes that the connection is lost. What was read of the room stays.
@@ -104,9 +136,11 @@ func (r *Room) away() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.live, r.joining, r.held = false, false, nil
+	r.tell()
 }
 
-// rejoin joins again. It runs before the events of the new connection are handled.
+// rejoin joins again. It runs before the events of the new connection are handled. If the server does not
+// answer, or wants to be asked later, it is repeated.
 func (r *Room) rejoin() {
 	if r.ctx.Err() != nil {
 		return
@@ -115,13 +149,23 @@ func (r *Room) rejoin() {
 	defer cancel()
 	err := r.join(ctx, true)
 	var refused *event.Error
-	if errors.As(err, &refused) && refused.Code != string(conversation.RateLimited) {
+	switch {
+	case err == nil || r.ctx.Err() != nil || errors.Is(err, ErrNotConnected) || errors.Is(err, ErrDisconnected) || errors.Is(err, ErrClosed):
+	case errors.As(err, &refused) && !passes(refused):
 		r.fail(err)
+	default:
+		time.AfterFunc(pause, r.rejoin)
 	}
+	r.tell()
+}
+
+// passes reports whether a refusal ends by itself.
+func passes(refused *event.Error) bool {
+	return slices.Contains(passing, conversation.Code(refused.Code))
 }
 
 // join joins the room, from the position that it has; with once, only if it has not done so on this
-// connection.
+// connection. It does not wait for a connection, because OnConnect waits for it.
 func (r *Room) join(ctx context.Context, once bool) error {
 	r.joins.Lock()
 	defer r.joins.Unlock()
@@ -137,7 +181,7 @@ func (r *Room) join(ctx context.Context, once bool) error {
 	}
 	r.live, r.joining, r.upTo, r.held = true, true, 0, nil // live messages may come before we see the answer
 	r.mu.Unlock()
-	joined, err := conversation.JoinRoom.Call(ctx, r.c, q)
+	joined, err := conversation.JoinRoom.Call(ctx, present{r.c}, q)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
@@ -248,7 +292,8 @@ func (r *Room) fail(err error) {
 }
 
 // Next returns the next message or change, and waits for it until ctx ends. The error is ctx's, ErrClosed
-// after Close, or the *event.Error with which the server refuses the client in the room.
+// after Close, the *event.Error with which the server refuses the client in the room, or State.Err of a client
+// that does not try to connect any more. In the last case you may Connect it and call Next again.
 func (r *Room) Next(ctx context.Context) (RoomEvent, error) {
 	for {
 		r.mu.Lock()
@@ -274,6 +319,9 @@ func (r *Room) Next(ctx context.Context) (RoomEvent, error) {
 			}
 			continue
 		}
+		if err := r.c.idle(); err != nil {
+			return RoomEvent{}, err
+		}
 		select {
 		case <-r.news:
 		case <-ctx.Done():
@@ -293,18 +341,33 @@ func (r *Room) read(ctx context.Context, epoch string, after int64) error {
 		return ctx.Err()
 	case errors.Is(err, ErrDisconnected) || errors.Is(err, context.DeadlineExceeded):
 		return nil // it joins again, or asks again
-	case errors.As(err, &refused) && refused.Code == string(conversation.NotJoined):
-		return nil // the connection was lost meanwhile
+	case errors.As(err, &refused) && passes(refused): // not_joined: the connection was lost meanwhile
+		return r.rest(ctx)
 	case err != nil:
 		return err
 	}
 	if page.Epoch != epoch { // the numbers have begun anew
-		return r.join(ctx, false)
+		err := r.join(ctx, false)
+		if errors.Is(err, ErrNotConnected) || errors.Is(err, ErrDisconnected) || errors.As(err, &refused) && passes(refused) {
+			return r.rest(ctx)
+		}
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.last == after && r.epoch == epoch {
 		r.takeLocked(&page, false)
+	}
+	return nil
+}
+
+// rest waits before the server is asked again.
+func (r *Room) rest(ctx context.Context) error {
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.ctx.Done():
 	}
 	return nil
 }
@@ -345,16 +408,15 @@ func (r *Room) SendAs(ctx context.Context, clientID string, message any) (stored
 		cancel()
 		var refused *event.Error
 		again := errors.Is(err, ErrDisconnected) || errors.Is(err, context.DeadlineExceeded) ||
-			errors.As(err, &refused) && slices.Contains(passing, conversation.Code(refused.Code))
+			errors.As(err, &refused) && passes(refused)
 		if err == nil || !again || ctx.Err() != nil || r.ctx.Err() != nil {
 			return stored, err
 		}
 		if refused != nil {
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
+			if r.rest(ctx) != nil {
 				return stored, err
-			case <-r.ctx.Done():
+			}
+			if r.ctx.Err() != nil {
 				return stored, ErrClosed
 			}
 		}

@@ -31,7 +31,7 @@ func (t *polling) start() {
 	t.state.Lock()
 	defer t.state.Unlock()
 	t.polls = true
-	t.s.running.Go(t.loop)
+	t.s.run(t.loop)
 }
 
 func (t *polling) loop() {
@@ -64,7 +64,7 @@ func (t *polling) poll() error {
 		return err
 	}
 	defer response.Body.Close()
-	binary := strings.HasPrefix(response.Header.Get("Content-Type"), "application/octet-stream")
+	binary := t.s.o.Protocol == eio.V3 && strings.HasPrefix(response.Header.Get("Content-Type"), "application/octet-stream")
 	encoding, ok := t.s.o.Protocol.Encoding(binary)
 	if !ok {
 		return eio.ErrMalformed

@@ -41,7 +41,7 @@ func (r *requests) wake() {
 	r.again = true
 	if !r.posting {
 		r.posting = true
-		r.s.running.Go(r.post)
+		r.s.run(r.post)
 	}
 }
 

@@ -59,6 +59,7 @@ type Session struct {
 	opened    chan error // gets the outcome of the handshake; nil after it
 	transport transport
 	probe     *webSocket // to which the session may be upgraded
+	giveUp    func()     // ends the attempt to make the probe
 	held      bool       // an upgrade is under way: nobody takes packets
 	queue     []eio.Packet
 	queued    int // bytes
@@ -101,7 +102,8 @@ func (s *Session) dial(ctx context.Context, name string) error {
 		select {
 		case err = <-opened:
 		case <-ctx.Done():
-			err = ctx.Err()
+			s.stop(&CloseError{TransportError, ctx.Err()}, true)
+			err = <-opened // nil if it was opened at this moment
 		}
 	}
 	if err == nil {
@@ -110,6 +112,16 @@ func (s *Session) dial(ctx context.Context, name string) error {
 	s.end(&CloseError{TransportError, err})
 	s.running.Wait()
 	return err
+}
+
+// run starts a goroutine of a transport, unless the session has ended. Until then at least one is running, so
+// none starts while Wait returns.
+func (s *Session) run(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.running.Go(f)
+	}
 }
 
 // start starts the first transport.
@@ -245,6 +257,9 @@ func (s *Session) receive(t transport, p eio.Packet) error {
 	case s.probe != nil && t == s.probe:
 		s.mu.Unlock()
 		return s.probed(p)
+	case t != s.transport:
+		s.mu.Unlock()
+		return errors.New("engine: a message over a transport that is not in use")
 	}
 	s.mu.Unlock()
 	switch p.Type {
@@ -257,7 +272,7 @@ func (s *Session) receive(t transport, p eio.Packet) error {
 		return s.h.Receive(p.Binary, p.Data)
 	case eio.Ping:
 		s.mu.Lock()
-		s.deadline = time.Now().Add(s.patience())
+		s.postponeLocked()
 		s.mu.Unlock()
 		s.send(eio.Packet{Type: eio.Pong, Data: slices.Clone(p.Data)})
 	case eio.Pong:
@@ -299,25 +314,36 @@ func (s *Session) open(p eio.Packet) error {
 	if s.SID == "" || s.PingInterval <= 0 || s.PingTimeout <= 0 || s.PingInterval > most || s.PingTimeout > most {
 		return fmt.Errorf("engine: the server's handshake %.200q is not complete", p.Data)
 	}
-	s.calls.Lock()
-	s.h.Opened(s)
-	s.calls.Unlock()
+	s.calls.Lock() // an end that comes from now on is told after Opened
+	defer s.calls.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	opened := s.opened
+	if opened == nil {
+		s.mu.Unlock()
 		return ErrClosed
 	}
+	s.opened = nil
 	if s.o.Protocol.ClientPings() {
 		s.alarm(time.Duration(s.PingInterval) * time.Millisecond)
 	} else {
 		s.alarm(s.patience())
 	}
-	s.opened <- nil
-	s.opened = nil
-	if s.o.Upgrade && s.transport.name() == Polling && slices.Contains(s.Upgrades, WebSocket) && slices.Contains(s.o.Transports, WebSocket) {
+	s.mu.Unlock()
+	s.h.Opened(s)
+	opened <- nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed && s.o.Upgrade && s.transport.name() == Polling && slices.Contains(s.Upgrades, WebSocket) && slices.Contains(s.o.Transports, WebSocket) {
 		s.running.Go(s.upgrade)
 	}
 	return nil
+}
+
+// postponeLocked gives the server its whole time again, unless Close has begun to count its own.
+func (s *Session) postponeLocked() {
+	if !s.closing {
+		s.deadline = time.Now().Add(s.patience())
+	}
 }
 
 // alarm sets the timer. The caller holds the lock.
@@ -376,7 +402,7 @@ func (s *Session) setPaused(paused bool) {
 	} else {
 		close(s.paused)
 		s.paused = nil
-		s.deadline = time.Now().Add(s.patience())
+		s.postponeLocked()
 	}
 	t := s.transport
 	s.mu.Unlock()
@@ -429,15 +455,22 @@ func (s *Session) fail(t transport, reason string, err error) {
 	}
 }
 
-// end ends the session. It returns false if the session has ended already.
-func (s *Session) end(why *CloseError) bool {
+// end ends the session.
+func (s *Session) end(why *CloseError) { s.stop(why, false) }
+
+// stop ends the session, once; with unopened only if it has not opened.
+func (s *Session) stop(why *CloseError, unopened bool) {
 	s.mu.Lock()
-	if s.closed {
+	if s.closed || unopened && s.opened == nil {
 		s.mu.Unlock()
-		return false
+		return
 	}
 	s.closed = true
-	opened, t, probe := s.opened, s.transport, s.probe
+	if s.paused != nil {
+		close(s.paused)
+		s.paused = nil
+	}
+	opened, t, probe, giveUp := s.opened, s.transport, s.probe, s.giveUp
 	s.opened, s.probe, s.queue, s.queued = nil, nil, nil, 0
 	if s.timer != nil {
 		s.timer.Stop()
@@ -446,6 +479,9 @@ func (s *Session) end(why *CloseError) bool {
 		why = nil
 	}
 	s.mu.Unlock()
+	if giveUp != nil {
+		giveUp()
+	}
 	if t != nil {
 		t.cut()
 	}
@@ -459,10 +495,9 @@ func (s *Session) end(why *CloseError) bool {
 			err = cmp.Or(why.Err, error(why))
 		}
 		opened <- err
-		return true
+		return
 	}
 	s.calls.Lock()
 	defer s.calls.Unlock()
 	s.h.Closed(why)
-	return true
 }

@@ -28,7 +28,7 @@ func newSSE(s *Session) *sse {
 }
 
 func (t *sse) name() string { return SSE }
-func (t *sse) start()       { t.s.running.Go(t.loop) }
+func (t *sse) start()       { t.s.run(t.loop) }
 
 const (
 	maxFruitless  = 5                      // streams in a row that bring no event, before the session ends

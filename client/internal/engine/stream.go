@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/parley-go/parley/internal/eio"
 )
@@ -29,10 +30,16 @@ func (s *Session) dialStream(ctx context.Context) error {
 	}
 	t := &stream{s: s, Stream: opened}
 	s.use(t)
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := opened.SetWriteDeadline(deadline); err != nil {
+			return err
+		}
+		defer opened.SetWriteDeadline(time.Time{})
+	}
 	if _, err := opened.Write(append(eio.AppendStreamHeader(nil, false, 1), byte(eio.Open))); err != nil {
 		return err
 	}
-	s.running.Go(t.read)
+	s.run(t.read)
 	return nil
 }
 
@@ -65,7 +72,7 @@ func (t *stream) wake() {
 	t.again = true
 	if !t.writing {
 		t.writing = true
-		t.s.running.Go(t.write)
+		t.s.run(t.write)
 	}
 }
 

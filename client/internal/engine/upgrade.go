@@ -20,13 +20,20 @@ import (
 func (s *Session) upgrade() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.OpenTimeout)
 	defer cancel()
+	s.mu.Lock()
+	s.giveUp = cancel
+	ended := s.closed
+	s.mu.Unlock()
+	if ended {
+		return
+	}
 	t, err := s.dialWebSocket(ctx)
 	if err != nil {
 		return
 	}
 	t.begin()
 	s.mu.Lock()
-	ended := s.closed
+	ended = s.closed
 	if !ended {
 		s.probe = t
 	}
