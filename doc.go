@@ -25,7 +25,7 @@
 // cut off Options.Path. Middleware that limits the duration of a request, such as
 // http.TimeoutHandler, also ends sessions. Middleware that wraps the http.ResponseWriter needs an
 // Unwrap method, or WebSockets do not work. If one of these gets in the way, the server logs it, at
-// most once a minute.
+// most once a minute. Package metrics describes the server to Prometheus.
 //
 // # Events
 //

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-go/parley/adapter"
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/engine"
 	"github.com/parley-go/parley/internal/notice"
@@ -84,6 +85,10 @@ type Stats struct {
 	// Requests at PeerHandler: of other servers, and those that were refused, since nothing shows that
 	// a server of the cluster has sent them.
 	ForwardsAccepted, ForwardsRejected uint64
+
+	// Cluster describes what this server is to its cluster, and what they have said to each other. It is nil
+	// without Options.Cluster, and if that does not count.
+	Cluster *adapter.Stats
 }
 
 // Stats returns the current values.
@@ -121,6 +126,10 @@ func (s *Server) Stats() Stats {
 		st.Tunnels = int(p.Tunnels.Load())
 		st.Forwarded, st.NotForwarded = p.Forwarded.Load(), p.Failed.Load()
 		st.ForwardsAccepted, st.ForwardsRejected = p.Accepted.Load(), p.Rejected.Load()
+	}
+	if c, counts := s.opts.Cluster.(interface{ Stats() adapter.Stats }); counts {
+		cluster := c.Stats()
+		st.Cluster = &cluster
 	}
 	for i, t := range engine.Transports {
 		st.Open[t] = int(e.Open[i].Load())

@@ -23,6 +23,7 @@ import (
 	"github.com/parley-go/parley/internal/budget"
 	"github.com/parley-go/parley/internal/certs"
 	"github.com/parley-go/parley/internal/chat"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/sse"
 	"github.com/parley-go/parley/webtransport"
 )
@@ -57,12 +58,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 		registerWebTransport(r, s)
 	}
 	registerStore(r, s.store)
-	if s.node != nil {
-		registerCluster(r, s.node, s.sockets)
-	}
 	registerDesk(r, s.chat, s.store, s.metrics.failed)
 	r.MustRegister(
-		newServerCollector(s.sockets, s.chat, s.requests), s.metrics,
+		metrics.New(s.stats), newRefusals(s.chat, s.requests), s.metrics,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "parley_tcp_refused_total", Help: "TCP connections that were closed at once since their address had too many.",
 		}, func() float64 { return float64(s.crowd.refused.Load()) }),
@@ -223,114 +221,39 @@ func registerTLS(r *prometheus.Registry, source certs.Source) {
 	)
 }
 
-// serverCollector makes metrics from parley.Stats.
-type serverCollector struct {
-	server  *parley.Server
-	metrics []serverMetric
+// stats returns what package metrics describes, with what other parts of the server know.
+func (s *Server) stats() parley.Stats {
+	stats := s.sockets.Stats()
+	maps.Copy(stats.Slowed, s.chat.Stats().Slowed)
+	stats.Slowed[budget.Requests.String()] = s.requests.slowed.Load()
+	if s.node != nil {
+		cluster := s.node.native.Stats() // also if another wire carries what concerns sockets
+		stats.Cluster = &cluster
+	}
+	return stats
 }
 
-type serverMetric struct {
-	desc  *prometheus.Desc
-	kind  prometheus.ValueType
-	value func(*parley.Stats) float64
-	parts func(*parley.Stats) map[string]uint64 // values by label, in place of value
+// refusals counts what was refused because there was too much of it, by kind.
+type refusals struct {
+	desc    *prometheus.Desc
+	service *chat.Service
+	http    *requests
 }
 
-func newServerCollector(server *parley.Server, service *chat.Service, q *requests) *serverCollector {
-	c := &serverCollector{server: server}
-	add := func(m serverMetric, name, help string, labels ...string) {
-		m.desc = prometheus.NewDesc("parley_"+name, help, labels, nil)
-		c.metrics = append(c.metrics, m)
-	}
-	gauge := func(name, help string, v func(*parley.Stats) int) {
-		add(serverMetric{kind: prometheus.GaugeValue, value: func(s *parley.Stats) float64 { return float64(v(s)) }}, name, help)
-	}
-	counter := func(name, help string, v func(*parley.Stats) uint64) {
-		add(serverMetric{kind: prometheus.CounterValue, value: func(s *parley.Stats) float64 { return float64(v(s)) }}, name, help)
-	}
-	gauges := func(name, help, label string, v func(*parley.Stats) map[string]int) {
-		add(serverMetric{kind: prometheus.GaugeValue, parts: func(s *parley.Stats) map[string]uint64 {
-			parts := map[string]uint64{}
-			for part, n := range v(s) {
-				parts[part] = uint64(max(0, n)) // a session may end while the values are read
-			}
-			return parts
-		}}, name, help, label)
-	}
-	counters := func(name, help, label string, v func(*parley.Stats) map[string]uint64) {
-		add(serverMetric{kind: prometheus.CounterValue, parts: v}, name, help, label)
-	}
-	gauge("connections", "Clients that are connected.", func(s *parley.Stats) int { return s.Sessions })
-	gauge("connections_pending", "Connections that wait for the client to join.", func(s *parley.Stats) int { return s.Pending })
-	gauges("connections_by_transport", "Clients that are connected, by the transport that they have now.", "transport",
-		func(s *parley.Stats) map[string]int { return s.Open })
-	gauge("sockets", "Sockets, one for each namespace of a connection.", func(s *parley.Stats) int { return s.Sockets })
-	gauge("rooms", "Rooms with members.", func(s *parley.Stats) int { return s.Rooms })
-	counters("connections_opened_total", "Connections, by the transport they began with.", "transport",
-		func(s *parley.Stats) map[string]uint64 { return s.Opened })
-	counters("connections_refused_total", "Requests of Socket.IO that were refused, nearly all of them handshakes, by reason.", "reason",
-		func(s *parley.Stats) map[string]uint64 { return s.Refused })
-	counters("connections_unjoined_total", "Connections that ended because the client did not join, by reason: in time, or before it had to make room.", "reason",
-		func(s *parley.Stats) map[string]uint64 {
-			return map[string]uint64{"timeout": s.JoinTimeouts, "room": s.MadeRoom}
-		})
-	counter("upgrades_total", "Connections upgraded to another transport.", func(s *parley.Stats) uint64 { return s.Upgrades })
-	counter("sockets_connected_total", "Sockets that have connected.", func(s *parley.Stats) uint64 { return s.Connected })
-	counters("sockets_disconnected_total", "Sockets that have disconnected, by reason.", "reason",
-		func(s *parley.Stats) map[string]uint64 {
-			reasons := make(map[string]uint64, len(s.Disconnected))
-			for r, n := range s.Disconnected {
-				reasons[string(r)] = n
-			}
-			return reasons
-		})
-	counter("events_received_total", "Events from clients.", func(s *parley.Stats) uint64 { return s.EventsIn })
-	counter("events_sent_total", "Events and acknowledgements to clients, each receiver counted.", func(s *parley.Stats) uint64 { return s.EventsOut })
-	counter("received_bytes_total", "Bytes of messages from clients.", func(s *parley.Stats) uint64 { return s.BytesIn })
-	counter("sent_bytes_total", "Bytes of messages to clients.", func(s *parley.Stats) uint64 { return s.BytesOut })
-	counter("volatile_dropped_total", "Volatile events that were dropped.", func(s *parley.Stats) uint64 { return s.VolatileDrops })
-	counter("slow_consumers_total", "Connections ended since the client was too far behind.", func(s *parley.Stats) uint64 { return s.SlowConsumers })
-	counter("evicted_total", "Clients disconnected since the server held too much for all of them.", func(s *parley.Stats) uint64 { return s.Evicted })
-	gauge("held_bytes", "Bytes held for clients: queued for them, waiting for handlers, and in incomplete messages.", func(s *parley.Stats) int { return int(s.Held) })
-	counter("malformed_total", "Packets for which a client was disconnected.", func(s *parley.Stats) uint64 { return s.Malformed })
-	counter("inbox_floods_total", "Clients disconnected for events that they sent while they owed an acknowledgement.", func(s *parley.Stats) uint64 { return s.InboxFloods })
-	counters("slowed_total", "How often a client or a room had to wait, by what there was too much of.", "kind",
-		func(s *parley.Stats) map[string]uint64 {
-			slowed := service.Stats().Slowed
-			maps.Copy(slowed, s.Slowed)
-			slowed[budget.Requests.String()] = q.slowed.Load()
-			return slowed
-		})
-	counters("over_budget_total", "Events, openings of connections and feeds, and requests that were refused, by what there was too much of.", "kind",
-		func(*parley.Stats) map[string]uint64 {
-			refused := service.Stats().Refused
-			refused[budget.Requests.String()] = q.refused.Load()
-			return refused
-		})
-	counter("unauthorized_total", "Refused attempts to join or to renew an identity.", func(s *parley.Stats) uint64 { return s.Unauthorized })
-	counter("identities_expired_total", "Sockets disconnected since their identity had expired.", func(s *parley.Stats) uint64 { return s.Expired })
-	counter("handler_errors_total", "Events that failed for another reason than the client's mistake.", func(s *parley.Stats) uint64 { return s.HandlerErrors })
-	return c
+func newRefusals(service *chat.Service, http *requests) *refusals {
+	const help = "Events, openings of connections and feeds, and requests that were refused, by what there was too much of."
+	return &refusals{prometheus.NewDesc("parley_over_budget_total", help, []string{"kind"}, nil), service, http}
 }
 
 // Describe implements prometheus.Collector.
-func (c *serverCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range c.metrics {
-		ch <- m.desc
-	}
-}
+func (r *refusals) Describe(ch chan<- *prometheus.Desc) { ch <- r.desc }
 
 // Collect implements prometheus.Collector.
-func (c *serverCollector) Collect(ch chan<- prometheus.Metric) {
-	stats := c.server.Stats()
-	for _, m := range c.metrics {
-		if m.parts == nil {
-			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&stats))
-			continue
-		}
-		for label, n := range m.parts(&stats) {
-			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, float64(n), label)
-		}
+func (r *refusals) Collect(ch chan<- prometheus.Metric) {
+	refused := r.service.Stats().Refused
+	refused[budget.Requests.String()] = r.http.refused.Load()
+	for kind, n := range refused {
+		ch <- prometheus.MustNewConstMetric(r.desc, prometheus.CounterValue, float64(n), kind)
 	}
 }
 
