@@ -12,17 +12,20 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
 
 	"github.com/parley-go/parley/auth/jwtauth"
+	"github.com/parley-go/parley/event"
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/postgres"
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/admin"
+	"github.com/parley-go/parley/internal/remote"
 )
 
 // A call is one run of a command.
@@ -35,6 +38,7 @@ type call struct {
 	given  map[string]string // settings on the command line
 	args   []string          // the other arguments
 	config Config
+	server serverFlags // of a remote command
 }
 
 // A usageError says that the command line is wrong.
@@ -52,6 +56,9 @@ func newFlags() *flag.FlagSet {
 func (c *call) run(ctx context.Context, command *command, args []string) int {
 	c.flags = newFlags()
 	do := command.setup(c)
+	if command.remote {
+		c.server.add(c.flags)
+	}
 	var err error
 	c.given, c.args, err = parseFlags(c.flags, args, command.name, command.allows)
 	if wantsHelp(err) {
@@ -61,7 +68,7 @@ func (c *call) run(ctx context.Context, command *command, args []string) int {
 	if err == nil {
 		err = command.checkArgs(c.args)
 	}
-	if err == nil {
+	if err == nil && !command.remote {
 		c.config, err = LoadConfig(c.environ, c.given)
 	}
 	if err != nil {
@@ -74,8 +81,9 @@ func (c *call) run(ctx context.Context, command *command, args []string) int {
 func (c *call) exit(ctx context.Context, err error) int {
 	var usage usageError
 	var refusal *access.Error
+	var refused *event.Error
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, syscall.EPIPE): // who reads the output has had enough
 		return exitOK
 	case ctx.Err() != nil:
 		return fail(c.stderr, exitInterrupted, errors.New("interrupted"))
@@ -85,7 +93,9 @@ func (c *call) exit(ctx context.Context, err error) int {
 		return fail(c.stderr, exitUsage, err)
 	case errors.As(err, &refusal):
 		return fail(c.stderr, exitFailed, fmt.Errorf("%s (%s)", printable(refusal.Message), refusal.Code))
-	case errors.Is(err, admin.ErrUnreachable):
+	case errors.As(err, &refused):
+		return fail(c.stderr, exitFailed, fmt.Errorf("%s (%s)", printable(refused.Message), printable(refused.Code)))
+	case errors.Is(err, admin.ErrUnreachable), errors.Is(err, remote.ErrUnreachable):
 		return fail(c.stderr, exitNoOne, err)
 	case errors.Is(err, sqlite.ErrInUse):
 		err = fmt.Errorf("%w: stop the server, or what else has it open", err)
@@ -103,16 +113,28 @@ func (c *command) allows(setting string) bool {
 	return setting == "data" || setting == "state-dir"
 }
 
-// checkArgs checks the number of arguments.
+// checkArgs checks the number of arguments. Those that may be left out stand in brackets, and the last one
+// may be repeated if it ends with "…".
 func (c *command) checkArgs(args []string) error {
-	most := len(strings.Fields(c.args))
+	words := strings.Fields(c.args)
+	least, most := 0, len(words)
+	for _, word := range words {
+		if !strings.HasPrefix(word, "[") {
+			least++
+		}
+	}
+	if strings.HasSuffix(strings.TrimSuffix(c.args, "]"), "…") {
+		most = len(args)
+	}
 	switch {
-	case most == 0 && len(args) > 0:
+	case len(words) == 0 && len(args) > 0:
 		return fmt.Errorf("unexpected argument %q", args[0])
-	case len(args) > most, len(args) == 0 && most > 0 && !strings.HasPrefix(c.args, "["):
+	case len(args) >= least && len(args) <= max(least, most):
+		return nil
+	case len(words) == 1 && most == 1:
 		return fmt.Errorf("want one %s: %s; see parley help %s", strings.Trim(c.args, "[]"), c.line(), c.name)
 	}
-	return nil
+	return fmt.Errorf("want %s: %s; see parley help %s", c.args, c.line(), c.name)
 }
 
 // print prints the help of the command.
@@ -125,18 +147,24 @@ func (c *command) print(w io.Writer) {
 	if c.doc != "" {
 		fmt.Fprintf(w, "\n%s\n", c.doc)
 	}
-	own := &call{flags: newFlags()}
-	c.setup(own)
+	own := c.ownFlags()
 	first := true
-	own.flags.VisitAll(func(f *flag.Flag) {
+	own.VisitAll(func(f *flag.Flag) {
 		if first {
 			fmt.Fprint(w, "\nFlags:\n\n")
 			first = false
 		}
-		value, does := flag.UnquoteUsage(f)
-		fmt.Fprintf(w, "  %-21s %s\n", strings.TrimSpace("--"+f.Name+" "+value), does)
+		printFlag(w, f)
 	})
-	fmt.Fprint(w, "\nFlags, whose values are looked for as the server's are (see parley help config):\n\n")
+	if c.remote {
+		fmt.Fprint(w, "\nFlags that say which server, and who you are there:\n\n")
+		which := newFlags()
+		new(serverFlags).add(which)
+		which.VisitAll(func(f *flag.Flag) { printFlag(w, f) })
+		fmt.Fprint(w, "\nWithout any of them it goes to the server that uses the data directory, which these flags name:\n\n")
+	} else {
+		fmt.Fprint(w, "\nFlags, whose values are looked for as the server's are (see parley help config):\n\n")
+	}
 	fmt.Fprintf(w, "  %-21s %s\n", "--data DIR", "the data directory; parley-data if nothing sets it")
 	fmt.Fprintf(w, "  %-21s %s\n", "--state-dir DIR", "the server's own directory, if it is another one")
 	fmt.Fprintf(w, "  %-21s %s\n", "--config FILE", "TOML file with settings")
@@ -150,6 +178,18 @@ func (c *command) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %-21s the server's settings of this name, if no server runs\n", "--"+name)
 	}
+}
+
+func printFlag(w io.Writer, f *flag.Flag) {
+	value, does := flag.UnquoteUsage(f)
+	fmt.Fprintf(w, "  %-21s %s\n", strings.TrimSpace("--"+f.Name+" "+value), does)
+}
+
+// ownFlags returns the flags of a command with a setup, without those of serverFlags.
+func (c *command) ownFlags() *flag.FlagSet {
+	own := &call{flags: newFlags()}
+	c.setup(own)
+	return own.flags
 }
 
 // parseFlags returns the settings on the command line, by name, if allowed accepts them, and the other

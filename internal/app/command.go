@@ -40,6 +40,8 @@ type command struct {
 	settings []string
 	// setup adds the command's own flags, and returns what the command does.
 	setup func(*call) func(context.Context) error
+	// remote says that the command goes to a server, with the flags of serverFlags.
+	remote bool
 	// raw does the command if it reads its arguments itself, and needs no setup. help prints its help.
 	raw  func(context.Context, *call, []string) int
 	help func(io.Writer)
@@ -49,7 +51,7 @@ type command struct {
 func commands() []command {
 	return slices.Concat([]command{
 		{name: "serve", args: "[flags]", does: "serve, at http://127.0.0.1:8080 unless told otherwise; the word may be left out", raw: serve, help: printUsage},
-	}, operatorCommands, tokenCommands, keyCommands, banCommands, dataCommands, storeCommands, configCommands, []command{
+	}, roomCommands, contextCommands, operatorCommands, tokenCommands, keyCommands, banCommands, dataCommands, storeCommands, configCommands, []command{
 		{name: "types", args: "[--lang ts|md|schema]", does: "print the events and their payloads", raw: printTypes,
 			help: func(w io.Writer) { io.WriteString(w, typesUsage) }},
 		{name: "bench", args: "[flags] URL", does: "measure a Socket.IO server, this one or another", help: bench.PrintUsage,

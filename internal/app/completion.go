@@ -108,9 +108,11 @@ func complete(words []string) []string {
 // flagNames calls f with the names of the flags of a command.
 func (c *command) flagNames(f func(string)) {
 	if c.setup != nil {
-		own := &call{flags: newFlags()}
-		c.setup(own)
-		own.flags.VisitAll(func(flag *flag.Flag) { f(flag.Name) })
+		own := c.ownFlags()
+		if c.remote {
+			new(serverFlags).add(own)
+		}
+		own.VisitAll(func(flag *flag.Flag) { f(flag.Name) })
 	}
 	f(configFlag)
 	var config Config

@@ -233,6 +233,9 @@ func environment(environ []string, settings map[string]setting) (map[string]stri
 			continue
 		}
 		key, value, _ := strings.Cut(pair, "=")
+		if key == urlVariable || key == tokenVariable || key == tokenFileVariable || key == contextVariable {
+			continue // for remote commands
+		}
 		name := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(key, envPrefix), "_", "-"))
 		if _, ok := settings[name]; !ok && name != configFlag || key != variable(name) {
 			return nil, fmt.Errorf("%s: there is no such setting; see parley help config", key)

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/parley-go/parley/history"
 )
 
 const manualHead = `# Command line
@@ -29,17 +31,50 @@ a ` + "`?`" + ` may be absent. Times are in UTC, as RFC 3339 says.
 | 0 | done |
 | 1 | refused, with the code of the refusal ([events.md](events.md)) on standard error; or a problem with the disk, the address or the backup; or ` + "`check` and `token check`" + ` have found something |
 | 2 | the command line, a variable or the configuration file is wrong |
-| 3 | the server that uses the data directory does not answer, or has gone away |
-| 130 | interrupted |
+| 3 | the server cannot be reached, or has gone away |
+| 130 | interrupted; ` + "`tail` and `chat`" + ` end with 0 then |
 
 Where a flag takes a TIME, write a date such as ` + "`2026-01-31`" + `, a time such as ` + "`2026-01-31T18:00:00Z`" + ` or
 ` + "`\"2026-01-31 18:00\"`" + ` (local), or a duration such as ` + "`24h` or `30d`" + `.
 `
 
+const serverHead = `
+## The server
+
+` + "`tail`, `send`, `history`, `rooms` and `chat`" + ` talk to a server as any client does, on this machine or another one:
+
+    parley send support-42 'How can I help?'                       # prints the number of the message
+    journalctl -f | parley send logs -                             # each line is a message, stored once
+    parley tail support-42 --json | jq .message                    # what is there, and what comes
+    parley tail --all --json --state tail.state >> messages.jsonl  # goes on where it has stopped
+
+| what | where it is looked for |
+|---|---|
+| the server | ` + "`--url`, `PARLEY_URL`" + `, a context, the server that uses the data directory (` + "`--data`" + `, as other commands), http://127.0.0.1:8080 |
+| the token | ` + "`--token-file`, `--token`, `PARLEY_TOKEN`, `PARLEY_TOKEN_FILE`" + `, the context of the server |
+
+A context is a server and its token under a name:
+
+    parley keys add reports > ~/.reports.key                       # on the server's machine
+    parley context add shop --url https://chat.example.com --token-file ~/.reports.key
+    parley rooms --waiting --context shop
+    parley context use shop                                        # from now on without --context
+
+Without a URL and a token, a command goes through the socket in the data directory. Who may open it can do everything,
+as with the other commands. Others see a ` + "`--token`" + ` in the list of processes: prefer a file. Without a token, you are
+the operator with the name of your account, and for ` + "`send` and `chat`" + ` the user of that name. Say otherwise with
+` + "`--as-operator` or `--user`" + `. The key of a program and the socket let you be anybody; a user's token does not.
+
+These commands take, besides their own flags:
+`
+
 // Manual returns the documentation of all commands as markdown.
 func Manual() string {
 	var b strings.Builder
-	b.WriteString(manualHead)
+	b.WriteString(manualHead + serverHead)
+	own := newFlags()
+	new(serverFlags).add(own)
+	tableOf(&b, own)
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "\n## %s\n\n", c.line())
 		switch {
@@ -64,17 +99,10 @@ func (c *command) describe(w io.Writer) {
 	if c.doc != "" {
 		fmt.Fprintf(w, "\n%s\n", c.doc)
 	}
-	own := &call{flags: newFlags()}
-	c.setup(own)
-	head := "\n| flag | |\n|---|---|\n"
-	row := func(flag, does string) {
-		fmt.Fprintf(w, "%s| `--%s` | %s |\n", head, flag, does)
-		head = ""
+	row := tableOf(w, c.ownFlags())
+	if c.remote {
+		row("…", "the flags that [say which server](#the-server)")
 	}
-	own.flags.VisitAll(func(f *flag.Flag) {
-		value, does := flag.UnquoteUsage(f)
-		row(strings.TrimSpace(f.Name+" "+value), does)
-	})
 	for _, name := range c.settings {
 		switch {
 		case name == "":
@@ -94,13 +122,27 @@ func (c *command) describe(w io.Writer) {
 	}
 }
 
+// tableOf writes a table of flags, and returns what adds a row.
+func tableOf(w io.Writer, flags *flag.FlagSet) (row func(flag, does string)) {
+	head := "\n| flag | |\n|---|---|\n"
+	row = func(flag, does string) {
+		fmt.Fprintf(w, "%s| `--%s` | %s |\n", head, flag, does)
+		head = ""
+	}
+	flags.VisitAll(func(f *flag.Flag) {
+		value, does := flag.UnquoteUsage(f)
+		row(strings.TrimSpace(f.Name+" "+value), does)
+	})
+	return row
+}
+
 // upper returns a text with a capital at its beginning.
 func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // shape describes the JSON of a type.
 func shape(t reflect.Type) string {
 	switch {
-	case t == reflect.TypeFor[time.Time]():
+	case t == reflect.TypeFor[time.Time](), t == reflect.TypeFor[history.Time]():
 		return "time"
 	case t == reflect.TypeFor[json.RawMessage]():
 		return "object"
@@ -132,7 +174,11 @@ func members(t reflect.Type) (all []string) {
 		if strings.HasPrefix(options, "omit") {
 			name += "?"
 		}
-		all = append(all, name+": "+shape(f.Type))
+		of := shape(f.Type)
+		if f.Tag.Get("ts") == "any" {
+			of = "any"
+		}
+		all = append(all, name+": "+of)
 	}
 	return all
 }
