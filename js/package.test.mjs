@@ -49,7 +49,9 @@ test('the tarball has what package.json lists and the license, and the version o
   assert.deepEqual(listed, wanted);
   const [, version] = /^parley ([^+ ]+)/.exec(await run(js, binary, 'version'));
   assert.equal(manifest.version, version);
-  assert.ok(tarball.endsWith(`-${version}.tgz`) && guide.includes(`parley-client-${version}.tgz`));
+  assert.ok(tarball.endsWith(`/parley-client-${version}.tgz`));
+  const repository = await readFile(join(js, '../README.md'), 'utf8');
+  for (const named of [...guide.matchAll(/parley-client-(.*?)\.tgz/g), ...repository.matchAll(/parley-client-(.*?)\.tgz/g)]) assert.equal(named[1], version);
 });
 
 for (const [name, options] of Object.entries({ nodenext: { module: 'nodenext' }, bundler: { module: 'esnext', moduleResolution: 'bundler' } })) {
@@ -193,6 +195,7 @@ test('the sizes in the guide', async () => {
     const { code } = await transform(await readFile(join(js, file), 'utf8'), { minify: true, format: 'esm' });
     return [file, kB, gzipSync(code, { level: 9 }).length / 1000];
   }));
+  assert.match(await readFile(join(js, '../README.md'), 'utf8'), new RegExp(`JavaScript client without dependencies, ${rows.find(([file]) => file === 'parley.js')[1]} kB`));
   const wrong = measured.filter(([, kB, size]) => Math.abs(kB - size) > Math.max(0.06, 0.02 * size)); // the compressor's version may change it a little
   assert.deepEqual(wrong.map(([file, , size]) => `${file}: ${size.toFixed(1)} kB`), []);
 });
