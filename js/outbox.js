@@ -112,10 +112,11 @@ export class Outbox {
 
   /** Takes the drafts that the storage has of a user. The drafts of another user go out of sight. */
   #belong(user) {
-    const stranger = this.#user && user !== this.#user;
+    const before = this.#user;
+    const stranger = before && user !== before;
     this.#user = user;
     const here = stranger ? [] : this.drafts;
-    here.forEach((draft) => this.#keep(draft)); // if they were written before it was known by whom
+    if (!before) here.forEach((draft) => this.#keep(draft)); // they were written before it was known by whom
     const known = new Set(here.map(({ clientId }) => clientId));
     const kept = user ? entries(this.#storage, this.#prefix).map(([, draft]) => draft).filter((draft) => draft && !known.has(draft.clientId)) : [];
     if (stranger || kept.length > 0) {
