@@ -178,11 +178,20 @@ export interface ClientEvents {
 }
 
 type Listener<L extends Events, K> = K extends keyof ClientEvents ? ClientEvents[K] : K extends keyof L ? L[K] : never;
-type Answer<F> = F extends (...args: any[]) => infer R ? Awaited<R> : never;
+
+/** The callback that the last parameter of an event is, as socket.io-client has it. Not what could be anything. */
+type Callback<F extends (...args: any[]) => any> = Parameters<F> extends [...any[], infer C] ? (0 extends 1 & C ? never : C extends (answer: infer A, ...more: any[]) => any ? { answer: A } : never) : never;
+/** The arguments of an event, without a callback. */
+type Sent<F extends (...args: any[]) => any> = [Callback<F>] extends [never] ? Parameters<F> : Parameters<F> extends [...infer A, any] ? A : never;
+/** What the server answers, unless it refuses. */
+type Answer<F extends (...args: any[]) => any> = [Callback<F>] extends [never] ? Awaited<ReturnType<F>> : Exclude<Callback<F>['answer'], { error: { code: string; message: string } }>;
+/** What a bare acknowledgement may be. */
+type Acknowledged<F extends (...args: any[]) => any> = [Callback<F>] extends [never] ? Answer<F> : Callback<F>['answer'];
 
 /**
  * One namespace of one server. L has the events that the server sends. E has the events that it takes,
- * with its answers as return types: `{ joinRoom(join: Join): Joined }`.
+ * with its answers as return types, `{ joinRoom(join: Join): Joined }`, or as socket.io-client has them,
+ * `{ joinRoom(join: Join, answer: (answer: Joined) => void): void }`.
  */
 export class Client<L extends Events = Events, E extends Events = Events> {
   constructor(url?: string | URL, options?: Options);
@@ -203,15 +212,15 @@ export class Client<L extends Events = Events, E extends Events = Events> {
   /** Closes the client without reconnecting. It first sends what the connection has queued. Requests that wait for an acknowledgement fail. */
   close(): this;
   /** Returns false if the client dropped the event: because it is closed, its buffer is full or the packet is too large. */
-  emit<K extends keyof E & string>(event: K, ...args: Parameters<E[K]> | [...Parameters<E[K]>, (answer: Answer<E[K]>, ...more: any[]) => void]): boolean;
+  emit<K extends keyof E & string>(event: K, ...args: Sent<E[K]> | [...Sent<E[K]>, (answer: Acknowledged<E[K]>, ...more: any[]) => void]): boolean;
   /** Sends the event only if that is possible now. */
-  volatile<K extends keyof E & string>(event: K, ...args: Parameters<E[K]>): boolean;
+  volatile<K extends keyof E & string>(event: K, ...args: Sent<E[K]>): boolean;
   /** Resolves with the acknowledgement's first argument. Rejects with a ParleyError on timeout, if the connection is lost, and if the server refuses the event. */
-  request<K extends keyof E & string>(event: K, ...args: Parameters<E[K]>): Promise<Answer<E[K]>>;
+  request<K extends keyof E & string>(event: K, ...args: Sent<E[K]>): Promise<Answer<E[K]>>;
   /** Sets another timeout, in ms, for one request or emit. Infinity means none. */
   timeout(ms: number): Pick<Client<L, E>, 'request'> & {
     /** Calls back before any listener gets an event that the server sent after the answer. Code that awaits a request may run later. */
-    emit<K extends keyof E & string>(event: K, ...args: [...Parameters<E[K]>, (error: ParleyError | null, answer?: Answer<E[K]>) => void]): void;
+    emit<K extends keyof E & string>(event: K, ...args: [...Sent<E[K]>, (error: ParleyError | null, answer?: Answer<E[K]>) => void]): void;
   };
 }
 

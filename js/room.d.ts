@@ -21,12 +21,16 @@ export type ToServer = ClientRequests;
 
 export type RoomState = 'waiting' | 'joining' | 'joined' | 'refused' | 'left';
 
-export interface RoomOptions extends Identity {
+export interface RoomOptions extends Identity, RoomHandlers {
   roomId: string;
   /** The number of messages in a page. By default the server chooses. */
   limit?: number;
   /** For operators: join the notes of the conversation as well. */
   notes?: boolean;
+}
+
+/** What a room calls. */
+export interface RoomHandlers {
   /**
    * Gets each message once, in the order of seq. reset: these are the newest messages, so drop all
    * earlier ones; the first call has it too. hasMore: the room has older messages. live: they have just been sent.
@@ -53,6 +57,10 @@ export interface RoomOptions extends Identity {
 /** A room that you join. It joins again after each disconnect and keeps the messages in order. */
 export class Room {
   constructor(client: Client<any, any>, options: RoomOptions);
+  readonly client: Client<any, any>;
+  readonly roomId: string;
+  /** The identity that this client claims. `member` is what the server makes of it. */
+  readonly who: Readonly<Identity>;
   readonly state: RoomState;
   /** The reason if the state is refused, otherwise null. */
   readonly error: ParleyError | null;
@@ -70,6 +78,8 @@ export class Room {
   readonly operatorNames: ReadonlyMap<string, string>;
   /** Joins again after a refusal, or under another identity. */
   join(who?: Identity): void;
+  /** Adds handlers to those of the options. Returns a function that removes them. */
+  watch(handlers: RoomHandlers): () => void;
   /** Leaves the room. It calls no handler afterwards. */
   leave(): void;
 }

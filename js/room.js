@@ -23,9 +23,16 @@
  *
  * If the room is a conversation, `conversation` and `read` say what is known of it. With `notes: true`,
  * onnotes gets an operator's notes: the newest ones after each join, and then each that is added or
- * changed. The types are in room.d.ts.
+ * changed.
+ *
+ * outbox.js sends messages, also those that were written before a break or a reload. live.js has the
+ * whole room as one value, for user interfaces. The types are in room.d.ts.
  */
 export class Room {
+  client;
+  roomId;
+  /** The identity that this client claims: {userId?, operatorId?, name?}. */
+  who;
   /** waiting (for the client's connection), joining, joined, refused (see error and join) or left. */
   state = 'waiting';
   /** The ParleyError with which the server refused to let you join or read the room. */
@@ -44,9 +51,6 @@ export class Room {
   read = { operators: 0, user: 0 };
   /** The names of operators who have written here, by their ids, as far as the server knows them. */
   operatorNames = new Map();
-  #client;
-  #roomId;
-  #who;
   #limit;
   #notes;
   #handlers;
@@ -57,25 +61,25 @@ export class Room {
   #attempt; // identifies an attempt to join, so that answers to earlier attempts are ignored
 
   constructor(client, { roomId, userId, operatorId, name, limit, notes, ...handlers }) {
-    this.#client = client;
-    this.#roomId = roomId;
-    this.#who = { userId, operatorId, name };
+    this.client = client;
+    this.roomId = roomId;
+    this.who = { userId, operatorId, name };
     this.#limit = limit;
     this.#notes = notes ? { notes } : {};
-    this.#handlers = handlers;
+    this.#handlers = new Set([handlers]);
     for (const [event, listener] of Object.entries(this.#listeners)) client.on(event, listener);
     queueMicrotask(() => this.join()); // after the caller's code has the room in its variable
   }
 
   /** Joins again after a refusal, or under another identity, {userId?, operatorId?, name?}. The room joins by itself whenever the client connects. */
   join(who) {
-    Object.assign(this.#who, who);
-    if (this.state === 'left' || !this.#client.connected) return;
+    Object.assign(this.who, who);
+    if (this.state === 'left' || !this.client.connected) return;
     this.#attempt = {};
     this.#held = null;
     this.#become('joining');
     const known = this.epoch === undefined ? {} : { after: this.lastSeq, epoch: this.epoch };
-    this.#ask('joinRoom', { ...this.#who, limit: this.#limit, ...this.#notes, ...known }, (page) => {
+    this.#ask('joinRoom', { ...this.who, limit: this.#limit, ...this.#notes, ...known }, (page) => {
       this.member = page.member;
       this.members = new Map(page.members.map((member) => [member.id, member]));
       this.count = page.count;
@@ -100,10 +104,16 @@ export class Room {
   /** Leaves the room. It calls no handler afterwards. */
   leave() {
     if (this.state === 'left') return;
-    for (const [event, listener] of Object.entries(this.#listeners)) this.#client.off(event, listener);
+    for (const [event, listener] of Object.entries(this.#listeners)) this.client.off(event, listener);
     this.#attempt = undefined;
     this.state = 'left';
-    if (this.#client.connected) this.#client.emit('leaveRoom', { roomId: this.#roomId });
+    if (this.client.connected) this.client.emit('leaveRoom', { roomId: this.roomId });
+  }
+
+  /** Adds handlers, which have the names of those in the options. Returns a function that removes them. */
+  watch(handlers) {
+    this.#handlers.add(handlers);
+    return () => { this.#handlers.delete(handlers); };
   }
 
   #listeners = {
@@ -120,19 +130,19 @@ export class Room {
     newMessage: (message) => this.#hear(message),
     messageChanged: (message) => this.#hear(message),
     presence: ({ roomId, type, member, count }) => {
-      if (roomId !== this.#roomId || !this.member) return;
+      if (roomId !== this.roomId || !this.member) return;
       if (type === 'join') this.members.set(member.id, member);
       else if (type === 'leave') this.members.delete(member.id);
       this.count = count ?? this.members.size; // the user of a conversation is told no number
       this.#tell('onmembers');
     },
     typing: (typing) => {
-      if (typing.roomId === this.#roomId) this.#tell('ontyping', typing);
+      if (typing.roomId === this.roomId) this.#tell('ontyping', typing);
     },
     newNote: (note) => this.#note(note),
     noteChanged: (note) => this.#note(note),
     roomChanged: ({ room }) => {
-      if (room.roomId !== this.#roomId || !this.conversation || room.change < this.conversation.change) return;
+      if (room.roomId !== this.roomId || !this.conversation || room.change < this.conversation.change) return;
       // What the news could say and does not say is no longer so. To a user, the server says less.
       const { operatorId, operator, subject, ...known } = this.conversation;
       if (room.change !== undefined) for (const member of ['waitingSince', 'closedAt', 'page']) delete known[member];
@@ -140,10 +150,10 @@ export class Room {
       this.#tell('onconversation');
     },
     roomGone: ({ roomId }) => {
-      if (roomId === this.#roomId) this.#tell('ongone');
+      if (roomId === this.roomId) this.#tell('ongone');
     },
     read: ({ roomId, seq, by }) => {
-      if (roomId !== this.#roomId) return;
+      if (roomId !== this.roomId) return;
       this.read = { ...this.read, [by]: Math.max(this.read[by], seq) };
       this.#tell('onconversation');
     },
@@ -155,13 +165,13 @@ export class Room {
   }
 
   #note(note) {
-    if (note.roomId === this.#roomId && this.member) this.#tell('onnotes', [note], { reset: false }); // otherwise the answer to joinRoom has it
+    if (note.roomId === this.roomId && this.member) this.#tell('onnotes', [note], { reset: false }); // otherwise the answer to joinRoom has it
   }
 
   // Uses a callback to handle the answer before the events that follow it: see Client.timeout.
   #ask(event, payload, done) {
     const attempt = this.#attempt;
-    this.#client.timeout(TIMEOUT_MS).emit(event, { roomId: this.#roomId, ...payload }, (error, answer) => {
+    this.client.timeout(TIMEOUT_MS).emit(event, { roomId: this.roomId, ...payload }, (error, answer) => {
       if (this.#attempt !== attempt) return;
       if (!error) return done(answer);
       this.#attempt = undefined;
@@ -172,7 +182,7 @@ export class Room {
   }
 
   #hear(message) {
-    if (message.roomId !== this.#roomId) return;
+    if (message.roomId !== this.roomId) return;
     if (this.#complete) this.#deliver([message], { live: true });
     else this.#hold(message);
   }
@@ -229,13 +239,15 @@ export class Room {
     this.#tell('onstate', state);
   }
 
-  /** Calls a handler. If it throws, the error is reported as uncaught and the room goes on. */
+  /** Calls the handlers with a name. If one throws, the error is reported as uncaught and the room goes on. */
   #tell(name, ...args) {
-    if (this.state === 'left') return;
-    try {
-      this.#handlers[name]?.(...args);
-    } catch (error) {
-      queueMicrotask(() => { throw error; });
+    for (const handlers of this.#handlers) {
+      if (this.state === 'left') return;
+      try {
+        handlers[name]?.(...args);
+      } catch (error) {
+        queueMicrotask(() => { throw error; });
+      }
     }
   }
 }

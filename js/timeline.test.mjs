@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Timeline, draftId, drafts, personKey } from '../web/timeline.js';
+import { Timeline, draftId, drafts, personKey } from './timeline.js';
 
 test('a timeline keeps its order, takes each message once and drops stored drafts', () => {
   const timeline = new Timeline();

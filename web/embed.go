@@ -25,7 +25,7 @@ import (
 const ContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-//go:embed index.html chat.css desk.css icon.svg access.js chat.js desk.js front.js log.js text.js timeline.js
+//go:embed index.html chat.css desk.css icon.svg access.js chat.js desk.js front.js log.js text.js
 var files embed.FS
 
 // Files contains the page's files. It is read-only and safe for concurrent use.

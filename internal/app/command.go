@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/parley-go/parley/internal/bench"
+	"github.com/parley-go/parley/js"
 )
 
 // Exit codes.
@@ -287,20 +288,26 @@ func explain(err error) string {
 	return line
 }
 
-// version returns the version of the module, or the revision from which it was built.
+// version returns the version of the source, which is that of the JavaScript client in it, and after a
+// plus sign the revision, unless the binary was built from the tag of that version.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		return js.Version()
 	}
-	v := info.Main.Version
+	return versionOf(js.Version(), info)
+}
+
+func versionOf(source string, info *debug.BuildInfo) string {
+	revision := info.Main.Version // without a repository, the module's version names the revision
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") && len(s.Value) >= 12 {
-			return s.Value[:12]
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			revision = s.Value[:12]
 		}
 	}
-	if v == "" {
-		return "(devel)"
+	switch {
+	case info.Main.Version == "v"+source, revision == "", revision == "(devel)":
+		return source
 	}
-	return v
+	return source + "+" + strings.TrimPrefix(revision, "v")
 }

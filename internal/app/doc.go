@@ -5,8 +5,8 @@
 // the parts. Package chat implements the conversations:
 //
 //	GET /            the page and its files
-//	GET /parley.js, /transports.js, /feed.js
-//	                 the clients
+//	GET /parley.js, /room.js, … and /parley.d.ts, …
+//	                 the clients of package js, and their types
 //	/socket.io/      Socket.IO; the events of package chat/events
 //	GET /rooms/{room}/events
 //	                 a room as Server-Sent Events; package chat/feeds

@@ -26,6 +26,11 @@ var NewServer = newServer
 
 var WithoutPassword = withoutPassword
 
+var (
+	Version   = version
+	VersionOf = versionOf
+)
+
 // ExemptNobody makes the limit of TCP connections apply to all addresses. Call it before Serve.
 func ExemptNobody(s *Server) { s.crowd.exempt = nil }
 

@@ -137,7 +137,7 @@ func (s *Server) newRoutes() (http.Handler, error) {
 			}
 		})
 	}
-	client, err := loadAssets(js.Files, "*.js")
+	client, err := loadAssets(js.Files, "*")
 	if err != nil {
 		return nil, err
 	}
@@ -290,6 +290,7 @@ var contentTypes = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
 	".svg":  "image/svg+xml",
+	".ts":   "application/typescript; charset=utf-8",
 }
 
 func (a *asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/app"
+	"github.com/parley-go/parley/js"
 	"github.com/parley-go/parley/web"
 )
 
@@ -89,6 +91,9 @@ func TestWhatIsServed(t *testing.T) {
 		{"/lobby.js", "text/javascript; charset=utf-8", "export", 200},
 		{"/transports.js", "text/javascript; charset=utf-8", "import", 200},
 		{"/feed.js", "text/javascript; charset=utf-8", "export", 200},
+		{"/parley.d.ts", "application/typescript; charset=utf-8", "export class Client", 200},
+		{"/protocol.d.ts", "application/typescript; charset=utf-8", "ServerToClientEvents", 200},
+		{"/package.json", "text/plain; charset=utf-8", "404: ", 404},
 		{"/healthz", "text/plain; charset=utf-8", "ok\n", 200},
 		{"/readyz", "text/plain; charset=utf-8", "ok\n", 200},
 		{"/embed.go", "text/plain; charset=utf-8", "404: ", 404},
@@ -108,6 +113,15 @@ func TestWhatIsServed(t *testing.T) {
 		}
 		if post, _ := request(t, "POST", url+test.path); post.StatusCode != 405 || post.Header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("POST %s: status %d", test.path, post.StatusCode)
+		}
+	}
+	names, err := fs.Glob(js.Files, "*")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("clients: %v, %v", names, err)
+	}
+	for _, name := range names {
+		if resp, _ := request(t, "GET", url+"/"+name); resp.StatusCode != 200 || resp.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s: status %d, header %v", name, resp.StatusCode, resp.Header)
 		}
 	}
 }

@@ -2,6 +2,7 @@
 //   node js/testdata/chat-app.mjs 8080
 // It refuses the message "/refuse" and rooms with a long id. Like a database, its history outlives stop() and start(); forget() drops it.
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
@@ -15,7 +16,7 @@ const types = { html: 'text/html', css: 'text/css', js: 'text/javascript', svg: 
 async function page(request, response) {
   const path = new URL(request.url, 'http://x').pathname;
   const name = path === '/' ? 'index.html' : path.slice(1);
-  const file = ['parley.js', 'room.js'].includes(name) ? here(`../${name}`) : here(`../../web/${name}`);
+  const file = existsSync(here(`../${name}`)) ? here(`../${name}`) : here(`../../web/${name}`);
   try {
     if (!/^[a-z]+\.(html|css|js|svg)$/.test(name)) throw new Error('not a page');
     response.setHeader('Content-Type', `${types[name.split('.')[1]]}; charset=utf-8`);

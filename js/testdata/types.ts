@@ -3,6 +3,10 @@ import { Client, PollingTransport, SSETransport, WebSocketTransport, connect, ty
 import { JSONPTransport, WebTransportTransport, allForSocketIO, forSocketIO, socketIOTransports } from '../transports.js';
 import { Feed } from '../feed.js';
 import { Lobby } from '../lobby.js';
+import { LiveRoom, type Snapshot } from '../live.js';
+import { Outbox } from '../outbox.js';
+import { Timeline, draftId, personKey } from '../timeline.js';
+import { useRoom } from '../react.js';
 import type { ClientToServerEvents, Content, Room as Conversation, ServerToClientEvents } from '../protocol.js';
 import type { Socket } from 'socket.io';
 import { Room, type FromServer as RoomEvents, type Refusal, type RefusalCode, type ToServer } from '../room.js';
@@ -86,3 +90,41 @@ lobby.show({ sort: 'size' });
 const conversation = new Room(chat, { roomId: 'c', notes: true, onnotes: (notes, { reset }) => notes.map(({ seq }) => (reset ? 0 : seq)), ongone: () => conversation.leave() });
 conversation.operatorNames.get('anna')?.concat('');
 conversation.conversation?.operator?.name.concat(conversation.conversation.status ?? '').at(conversation.read.user);
+
+// The events of socket.io-client fit our Client, too.
+const both = connect<ServerToClientEvents, ClientToServerEvents>();
+both.on('newMessage', (message) => message.seq.toFixed()).on('presence', ({ member }) => member?.id);
+both.request('joinRoom', { roomId: 'a' }).then(({ members, epoch }) => members.map(({ id }) => id + epoch));
+both.request('unwatchRooms', {}).then((none) => none);
+both.emit('leaveRoom', { roomId: 'a' });
+both.emit('leaveRoom', { roomId: 'a' }, (answer) => ('error' in answer ? answer.error.code : answer.roomId));
+both.timeout(5).emit('sendMessage', { roomId: 'a', message: 1 }, (error, message) => error?.code ?? message?.seq.toFixed());
+both.volatile('typing', { roomId: 'a' });
+// @ts-expect-error a wrong argument
+both.request('joinRoom', { roomId: 1 });
+// @ts-expect-error no such event
+both.emit('jionRoom', { roomId: 'a' });
+// @ts-expect-error request() rejects if the server refuses: it resolves with no Refusal
+both.request('joinRoom', { roomId: 'a' }).then(({ error }) => error);
+const loose = connect<{}, { log(anything: any): void; none(): number; maybe(a?: string): string }>();
+loose.emit('log', () => 1);
+loose.request('none').then((n) => n.toFixed());
+loose.request('maybe').then((s) => s.length);
+
+const outbox = new Outbox(room, { storage: null, limit: 5, maxAge: 1000, onchange: (drafts) => drafts.map(({ at, error }) => error?.code ?? at.toFixed()), onsent: ({ seq }) => seq.toFixed() });
+outbox.retry(outbox.send({ text: 'Hi' }).concat(''));
+Outbox.clear();
+// @ts-expect-error only the outbox may change it
+outbox.drafts.push();
+const live = new LiveRoom(both, { roomId: 'a', userId: 'u' });
+live.subscribe(({ messages, drafts, hasOlder, count }: Snapshot) => messages.length + drafts.length + count > 0 && hasOlder)();
+live.loadOlder().then(() => live.room.conversation?.subject);
+// @ts-expect-error nothing in a snapshot changes
+live.snapshot.messages.push();
+new Timeline().add({ id: '1', roomId: 'a', seq: 1, message: null, timestamp: draftId() }) && personKey({ userId: 'u' }).at(0);
+room.watch({ onmembers: () => room.roomId + room.who.userId })();
+const { messages, send, loadOlder } = useRoom(chat, 'a', { name: 'Ada', storage: null });
+messages.map(({ message }) => send(message)).concat(String(loadOlder()));
+useRoom(null, undefined).state === 'waiting';
+// @ts-expect-error no such option
+useRoom(chat, 'a', { roomId: 'b' });

@@ -1,4 +1,4 @@
-// The messages of one room that this browser tab has. It uses no DOM and no network.
+// The messages of one room that a page has. It uses no DOM and no network. The types are in timeline.d.ts.
 
 /** How many messages a timeline keeps, and how many UTF-16 units of them as JSON. */
 const KEPT = 500, KEPT_UNITS = 4_000_000;
