@@ -125,6 +125,12 @@ func TestFailures(t *testing.T) {
 			srv.Emit("draw", "board", "line")
 			parleytest.Next2(c, draw)
 		}, []string{"argument 2", `draw("board", "line")`}},
+		{"none that fits", func(srv *parley.Server, _ *parleytest.Server, c *parleytest.Client) {
+			said.Emit(srv, "one")
+			srv.Emit("typing")
+			said.Emit(srv, "two")
+			parleytest.Until(c, said, func(text string) bool { return text == "three" })
+		}, []string{"no \"said\" that fits came within 20s; instead came:\n\tsaid(\"one\")\n\tsaid(\"two\")\n\ttyping()"}},
 		{"it is gone", func(_ *parley.Server, _ *parleytest.Server, c *parleytest.Client) {
 			parleytest.Send(c, quit, event.None{})
 			c.Next("said")
