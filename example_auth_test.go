@@ -8,7 +8,7 @@ import (
 	"net/http"
 
 	"github.com/parley-go/parley"
-	"github.com/parley-go/parley/internal/eventtest"
+	"github.com/parley-go/parley/parleytest"
 )
 
 // Account is the account of a logged-in user.
@@ -68,16 +68,15 @@ func Example_authentication() {
 	parley.Handle(srv, WhoAmI, func(ctx context.Context, s *parley.Socket, _ parley.None) (string, error) {
 		return account.Get(ctx).Name, nil // or account.Get(s)
 	})
-	url, end := listen(srv)
-	defer end()
+	s := parleytest.NewServer(nil, srv) // in memory; a program calls srv.ListenAndServe
+	defer s.Close()
 
 	// In JavaScript: io(url, {auth: {token: "secret-b"}})
-	client := connect(url, func(c *eventtest.Client) { c.Auth = map[string]string{"token": "secret-b"} })
-	defer client.Close()
+	client := s.MustDial(parleytest.Auth(map[string]string{"token": "secret-b"}))
 	fmt.Println(WhoAmI.Call(context.Background(), client, parley.None{}))
 
 	//	socket.on("connect_error", (error) => console.log(error.message, error.data.code))
-	_, err = tryToConnect(url, func(c *eventtest.Client) { c.Auth = map[string]string{"token": "wrong"} })
+	_, err = s.Dial(parleytest.Auth(map[string]string{"token": "wrong"}))
 	var refusal *parley.Error
 	if errors.As(err, &refusal) {
 		fmt.Println(refusal.Message+",", refusal.Code)

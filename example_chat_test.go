@@ -6,7 +6,7 @@ import (
 	"log"
 
 	"github.com/parley-go/parley"
-	"github.com/parley-go/parley/internal/eventtest"
+	"github.com/parley-go/parley/parleytest"
 )
 
 // ChatMessage is a message in a room.
@@ -40,29 +40,23 @@ func Example_chatRoom() {
 		}
 		return Said.Emit(s.To(m.Room), m) // to the others; srv.To would include the sender
 	})
-	url, end := listen(srv)
-	defer end()
+	s := parleytest.NewServer(nil, srv) // in memory; a program calls srv.ListenAndServe
+	defer s.Close()
 
 	// In JavaScript:
 	//	socket.on("said", ({room, text}) => console.log(room, text))
 	//	const {error} = await socket.emitWithAck("enter", "lobby")
-	heard := make(chan ChatMessage)
-	ann := connect(url, func(c *eventtest.Client) {
-		eventtest.On(c, Said, func(m ChatMessage) { heard <- m })
-	})
-	defer ann.Close()
-	Enter.Call(context.Background(), ann, "lobby")
+	ann := s.MustDial()
+	parleytest.MustCall(ann, Enter, "lobby")
 
 	//	await socket.emitWithAck("enter", "lobby")
 	//	socket.emit("say", {room: "lobby", text: "Hello!"})
-	bob := connect(url, nil)
-	defer bob.Close()
-	there, err := Enter.Call(context.Background(), bob, "lobby")
-	fmt.Println(there, "in the lobby,", err)
-	Say.Emit(bob, ChatMessage{Room: "lobby", Text: "Hello!"})
-	fmt.Printf("%+v\n", <-heard)
+	bob := s.MustDial()
+	fmt.Println(parleytest.MustCall(bob, Enter, "lobby"), "in the lobby")
+	parleytest.Send(bob, Say, ChatMessage{Room: "lobby", Text: "Hello!"})
+	fmt.Printf("%+v\n", parleytest.Next(ann, Said))
 
 	// Output:
-	// 2 in the lobby, <nil>
+	// 2 in the lobby
 	// {Room:lobby Text:Hello!}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/auth"
 	"github.com/parley-go/parley/auth/jwtauth"
-	"github.com/parley-go/parley/internal/eventtest"
+	"github.com/parley-go/parley/parleytest"
 )
 
 const (
@@ -58,8 +58,8 @@ func Example_identities() {
 	parley.Handle(srv, WhoAmI, func(ctx context.Context, s *parley.Socket, _ parley.None) (string, error) {
 		return parley.IdentityOf(ctx).Name, nil
 	})
-	url, end := listen(srv)
-	defer end()
+	s := parleytest.NewServer(nil, srv) // in memory; a program calls srv.ListenAndServe
+	defer s.Close()
 
 	// Your site makes tokens. This one expires so soon that the client is asked for another at once.
 	sign := func(life time.Duration) map[string]string {
@@ -69,16 +69,11 @@ func Example_identities() {
 		}
 		return map[string]string{"token": token}
 	}
-	asked := make(chan time.Time, 1)
 	// In JavaScript, a function is called for each connection:
 	//	io(url, {auth: async (send) => send({token: await (await fetch("/token")).text()})})
-	client := connect(url, func(c *eventtest.Client) {
-		c.Auth = sign(50 * time.Second)
-		eventtest.On(c, TokenExpiring, func(at time.Time) { asked <- at })
-	})
-	defer client.Close()
+	client := s.MustDial(parleytest.Auth(sign(50 * time.Second)))
 	fmt.Println(WhoAmI.Call(context.Background(), client, parley.None{}))
-	expires := <-asked
+	expires := parleytest.Next(client, TokenExpiring)
 	fresh, _ := json.Marshal(sign(time.Hour))
 	until, err := Refresh.Call(context.Background(), client, fresh)
 	fmt.Println(until.After(expires), err)
@@ -86,8 +81,8 @@ func Example_identities() {
 	// First refuse, then disconnect: nobody slips through in between.
 	blocked.Store(true)
 	srv.DisconnectIdentities(context.Background(), auth.Match{Subject: "u7"})
-	<-client.Done()
-	_, err = tryToConnect(url, func(c *eventtest.Client) { c.Auth = sign(time.Hour) })
+	client.Disconnected()
+	_, err = s.Dial(parleytest.Auth(sign(time.Hour)))
 	var refusal *parley.Error
 	if errors.As(err, &refusal) {
 		fmt.Println(refusal.Code)

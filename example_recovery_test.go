@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley"
-	"github.com/parley-go/parley/internal/eventtest"
+	"github.com/parley-go/parley/parleytest"
 )
 
 // News is sent to all clients in the room "news".
@@ -28,32 +28,24 @@ func Example_recovery() {
 		}
 		s.Join("news")
 	})
-	gone := make(chan parley.Reason)
+	gone := make(chan parley.Reason, 10)
 	srv.OnDisconnect(func(s *parley.Socket, reason parley.Reason) { gone <- reason })
-	url, end := listen(srv)
-	defer end()
+	s := parleytest.NewServer(nil, srv) // in memory; a program calls srv.ListenAndServe
+	defer s.Close()
 
 	// Official clients do this automatically, from version 4.6 on.
-	heard := make(chan string)
-	listening := func(c *eventtest.Client) {
-		eventtest.On(c, News, func(text string) { heard <- text })
-	}
-	client := connect(url, listening)
+	client := s.MustDial()
 	News.Emit(srv.To("news"), "one")
-	fmt.Println(<-heard)
-	client.Cut()
+	fmt.Println(parleytest.Next(client, News))
+	client.Drop()
 	fmt.Println("lost:", <-gone)
 	News.Emit(srv.To("news"), "two")
-	back := connect(url, func(c *eventtest.Client) {
-		c.Auth = client.Recovery()
-		listening(c)
-	})
-	fmt.Println(<-heard, back.SID == client.SID)
-	back.Cut()
-	<-gone
+	fmt.Println("recovered:", client.Reconnect())
+	fmt.Println(parleytest.Next(client, News))
 
 	// Output:
 	// one
 	// lost: transport close
-	// two true
+	// recovered: true
+	// two
 }

@@ -7,7 +7,7 @@ import (
 	"log"
 
 	"github.com/parley-go/parley"
-	"github.com/parley-go/parley/internal/eventtest"
+	"github.com/parley-go/parley/parleytest"
 )
 
 // Question is the argument of Sum.
@@ -35,17 +35,15 @@ func ExampleHandle() {
 		}
 		return q.A + q.B, nil
 	})
-	url, end := listen(srv)
-	defer end()
+	s := parleytest.NewServer(nil, srv) // in memory; a program calls srv.ListenAndServe
+	defer s.Close()
 
 	// In JavaScript:
 	//	socket.on("locale", (answer) => answer(navigator.language))
 	//	await socket.emitWithAck("sum", {A: 1, B: 2})  // 3
 	//	await socket.emitWithAck("sum", {A: -1, B: 2}) // {error: {code: "negative", …}}
-	client := connect(url, func(c *eventtest.Client) {
-		eventtest.Handle(c, Locale, func(parley.None) (string, error) { return "de-CH", nil })
-	})
-	defer client.Close()
+	client := s.MustDial()
+	parleytest.Handle(client, Locale, func(parley.None) (string, error) { return "de-CH", nil })
 	fmt.Println(Sum.Call(context.Background(), client, Question{1, 2}))
 	_, err = Sum.Call(context.Background(), client, Question{-1, 2})
 	var refusal *parley.Error

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley"
+	goclient "github.com/parley-go/parley/client"
 )
 
 // A server behind a mux, with other handlers, ends gracefully: first the Socket.IO server, which
@@ -34,7 +35,11 @@ func Example_gracefulShutdown() {
 	ended := make(chan error)
 	go func() { ended <- web.Serve(srv.Listen(l)) }()
 
-	client := connect("http://"+l.Addr().String(), nil)
+	c, err := goclient.Dial(context.Background(), "http://"+l.Addr().String(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
 
 	// In a program, let a signal end ctx: signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM).
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -46,7 +51,7 @@ func Example_gracefulShutdown() {
 		log.Print(err)
 	}
 	fmt.Println(errors.Is(<-ended, http.ErrServerClosed))
-	<-client.Done() // a real client now reconnects, to the next server
+	// The client now reconnects, to the next server.
 
 	// Output:
 	// server shutting down

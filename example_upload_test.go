@@ -7,6 +7,7 @@ import (
 	"log"
 
 	"github.com/parley-go/parley"
+	"github.com/parley-go/parley/parleytest"
 )
 
 // Upload is a file. Its data travels as binary, outside the JSON.
@@ -40,13 +41,12 @@ func Example_binaryUpload() {
 		sum := sha256.Sum256(u.Data)
 		return Stored{len(u.Data), sum[:4]}, nil
 	})
-	url, end := listen(srv)
-	defer end()
+	s := parleytest.NewServer(nil, srv) // in memory; a program calls srv.ListenAndServe
+	defer s.Close()
 
 	// In JavaScript, with a file that the user has selected:
 	//	const {size, sha256} = await socket.emitWithAck("store", {name: file.name, data: await file.arrayBuffer()})
-	client := connect(url, nil)
-	defer client.Close()
+	client := s.MustDial()
 	stored, err := Store.Call(context.Background(), client, Upload{"hello.txt", []byte("Hello, server!")})
 	fmt.Printf("%d bytes, %x…, %v\n", stored.Size, stored.SHA256, err)
 

@@ -24,6 +24,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience limits every wait in these tests. Nothing that works comes close to it.
 const patience = 2 * time.Minute
 
+// quiet discards the log.
+var quiet = slog.New(slog.DiscardHandler)
+
 // serve starts a server with these options on a free port, and returns it with its URL. The end of
 // the test shuts it down.
 func serve(t *testing.T, o *parley.Options) (*parley.Server, string) {
@@ -32,7 +35,7 @@ func serve(t *testing.T, o *parley.Options) (*parley.Server, string) {
 		o = &parley.Options{}
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = quiet
 	}
 	srv, err := parley.New(o)
 	if err != nil {

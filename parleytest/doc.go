@@ -48,4 +48,6 @@
 // closes a *parley.Server. If it gets something else, such as a mux, close the server in it yourself:
 //
 //	defer srv.Close()
+//
+// The guide docs/guide/testing.md goes through all of this, step by step.
 package parleytest

@@ -122,41 +122,72 @@ func (c *Client) Next(event string, into ...any) *client.Packet {
 	return p
 }
 
-func (c *Client) next(event string) (found *client.Packet) {
+// Until takes events of this name until one fits, and returns it. If none comes, it fails the test.
+func (c *Client) Until(event string, fits func(p *client.Packet) bool) *client.Packet {
 	c.t.Helper()
-	gone := false
-	ok := c.wait(func() bool {
-		for i, p := range c.unread {
-			if p.Name() == event {
-				found, c.unread = p, slices.Delete(c.unread, i, i+1)
-				return true
-			}
+	return c.nextThat(event, fits)
+}
+
+func (c *Client) next(event string) *client.Packet {
+	c.t.Helper()
+	return c.nextThat(event, func(*client.Packet) bool { return true })
+}
+
+// nextThat takes events of a name until one fits.
+func (c *Client) nextThat(event string, fits func(*client.Packet) bool) (found *client.Packet) {
+	c.t.Helper()
+	late := time.NewTimer(c.patience)
+	defer late.Stop()
+	var others []*client.Packet
+	for {
+		c.mu.Lock()
+		news, gone := c.news, c.down && c.State().Status == client.Idle
+		i := slices.IndexFunc(c.unread, func(p *client.Packet) bool { return p.Name() == event })
+		if i >= 0 {
+			found = c.unread[i]
+			c.unread = slices.Delete(c.unread, i, i+1)
 		}
-		gone = c.down && c.State().Status == client.Idle
-		return gone
-	})
-	switch {
-	case gone:
-		c.t.Fatalf("parleytest: no %q will come: the client is disconnected%s%s", event, c.why(), c.came())
-	case !ok:
-		c.t.Fatalf("parleytest: no %q came within %v%s", event, c.patience, c.came())
+		c.mu.Unlock()
+		if i >= 0 {
+			if fits(found) {
+				return found
+			}
+			others = append(others, found)
+			continue
+		}
+		if gone {
+			c.t.Fatalf("parleytest: no %q%s will come: the client is disconnected%s%s", event, fitting(others), c.why(), c.came(others...))
+		}
+		select {
+		case <-news:
+		case <-late.C:
+			c.t.Fatalf("parleytest: no %q%s came within %v%s", event, fitting(others), c.patience, c.came(others...))
+		}
 	}
-	return found
+}
+
+// fitting says that events came which did not fit.
+func fitting(others []*client.Packet) string {
+	if len(others) == 0 {
+		return ""
+	}
+	return " that fits"
 }
 
 // came says what has come instead of what was awaited.
-func (c *Client) came() string {
+func (c *Client) came(taken ...*client.Packet) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.unread) == 0 {
+	all := append(taken, c.unread...)
+	if len(all) == 0 {
 		return "; nothing else came, either"
 	}
 	const most = 10
 	var b strings.Builder
 	b.WriteString("; instead came:")
-	for i, p := range c.unread {
+	for i, p := range all {
 		if i == most {
-			fmt.Fprintf(&b, "\n\tand %d more", len(c.unread)-most)
+			fmt.Fprintf(&b, "\n\tand %d more", len(all)-most)
 			break
 		}
 		b.WriteString("\n\t" + show(p))

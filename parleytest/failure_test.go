@@ -93,12 +93,12 @@ func TestFailures(t *testing.T) {
 		want []string
 	}{
 		{"no event", func(_ *parley.Server, _ *parleytest.Server, c *parleytest.Client) { c.Next("said") },
-			[]string{`no "said" came within 20s; nothing else came, either`}},
+			[]string{`no "said" came within 1m0s; nothing else came, either`}},
 		{"another event", func(srv *parley.Server, _ *parleytest.Server, c *parleytest.Client) {
 			srv.Emit("typing", map[string]int{"user": 7}, "x")
 			srv.Emit("presence")
 			c.Next("said")
-		}, []string{`no "said" came within 20s; instead came:`, "\ttyping({\"user\":7}, \"x\")\n", "\tpresence()"}},
+		}, []string{`no "said" came within 1m0s; instead came:`, "\ttyping({\"user\":7}, \"x\")\n", "\tpresence()"}},
 		{"many events", func(srv *parley.Server, _ *parleytest.Server, c *parleytest.Client) {
 			for range 30 {
 				srv.Emit("typing", strings.Repeat("é", 1000))
@@ -125,6 +125,12 @@ func TestFailures(t *testing.T) {
 			srv.Emit("draw", "board", "line")
 			parleytest.Next2(c, draw)
 		}, []string{"argument 2", `draw("board", "line")`}},
+		{"none that fits", func(srv *parley.Server, _ *parleytest.Server, c *parleytest.Client) {
+			said.Emit(srv, "one")
+			srv.Emit("typing")
+			said.Emit(srv, "two")
+			parleytest.Until(c, said, func(text string) bool { return text == "three" })
+		}, []string{"no \"said\" that fits came within 1m0s; instead came:\n\tsaid(\"one\")\n\tsaid(\"two\")\n\ttyping()"}},
 		{"it is gone", func(_ *parley.Server, _ *parleytest.Server, c *parleytest.Client) {
 			parleytest.Send(c, quit, event.None{})
 			c.Next("said")
@@ -142,11 +148,11 @@ func TestFailures(t *testing.T) {
 			c.None()
 		}, []string{`said("x") came, and was not expected`}},
 		{"no answer", func(_ *parley.Server, _ *parleytest.Server, c *parleytest.Client) { c.Call("nobody handles this") },
-			[]string{`call "nobody handles this": the server has not acknowledged it for 20s; nothing else`}},
+			[]string{`call "nobody handles this": the server has not acknowledged it for 1m0s; nothing else`}},
 		{"no typed answer", func(_ *parley.Server, _ *parleytest.Server, c *parleytest.Client) {
 			parleytest.Call(c, name, event.None{})
 		},
-			[]string{`call "name": the server has not acknowledged it for 20s`}},
+			[]string{`call "name": the server has not acknowledged it for 1m0s`}},
 		{"a refusal", func(_ *parley.Server, _ *parleytest.Server, c *parleytest.Client) { parleytest.MustCall(c, add, nil) },
 			[]string{`call "add": parley: empty: there are no numbers`}},
 		{"another answer", func(_ *parley.Server, _ *parleytest.Server, c *parleytest.Client) {
@@ -159,7 +165,7 @@ func TestFailures(t *testing.T) {
 			parleytest.Send(c, said, "x")
 		}, []string{`emit "said": client: closed`}},
 		{"still connected", func(_ *parley.Server, _ *parleytest.Server, c *parleytest.Client) { c.Disconnected() },
-			[]string{"the client is still connected after 20s"}},
+			[]string{"the client is still connected after 1m0s"}},
 		{"dropped twice", func(_ *parley.Server, _ *parleytest.Server, c *parleytest.Client) {
 			c.Drop()
 			c.Drop()

@@ -111,6 +111,14 @@ func TestEveryTransport(t *testing.T) {
 				if text := parleytest.Next(bob, said); text != "one" {
 					t.Errorf("%q", text)
 				}
+				if text := parleytest.Until(bob, said, func(text string) bool { return text == "three" }); text != "three" {
+					t.Errorf("%q", text)
+				}
+				for _, text := range []string{"two", "three"} {
+					if _, err := ann.Call("say", text); err != nil {
+						t.Fatal(err)
+					}
+				}
 				var text string
 				if p := bob.Next("said", &text); text != "two" || len(p.Args()) != 1 {
 					t.Errorf("%q", text)

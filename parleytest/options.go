@@ -24,7 +24,7 @@ type dialing struct {
 }
 
 // patience limits every wait. Nothing that works comes close to it.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Auth sends v as the proof of who the client is: a value that encoding/json encodes as an object, such as
 // map[string]string{"token": …}. The default is nothing.
@@ -70,8 +70,8 @@ func From(ip string) Option { return func(d *dialing) { d.from = net.ParseIP(ip)
 // [Client.Reconnect].
 func Reconnecting(r client.Reconnection) Option { return func(d *dialing) { d.Reconnection = r } }
 
-// Patience is how long the client waits for what must come before it fails the test: 20 s, on the clock of
-// the bubble if there is one.
+// Patience is how long the client waits for what must come before it fails the test: a minute, on the clock of
+// the bubble if there is one, where it takes no time.
 func Patience(p time.Duration) Option { return func(d *dialing) { d.patience = p } }
 
 // For makes the client one of another test than the server's, such as a subtest: that one fails, and its end

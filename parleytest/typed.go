@@ -54,6 +54,21 @@ func Next[T any](c *Client, e event.Event[T]) T {
 	return v
 }
 
+// Until returns the argument of the next event e that fits, as [Client.Until] does.
+func Until[T any](c *Client, e event.Event[T], fits func(T) bool) (found T) {
+	c.t.Helper()
+	c.Until(string(e), func(p *client.Packet) bool {
+		c.t.Helper()
+		v, err := e.Decode(p)
+		if err != nil {
+			c.t.Fatalf("parleytest: %v in %s", err, show(p))
+		}
+		found = v
+		return fits(v)
+	})
+	return found
+}
+
 // Next2 is Next for an event with two arguments.
 func Next2[A, B any](c *Client, e event.Event2[A, B]) (A, B) {
 	c.t.Helper()

@@ -25,11 +25,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // serve runs an open server with these budgets.
 func serve(t *testing.T, limits budget.Limits) (url string) {
 	t.Helper()
-	return serveWith(t, limits, nil)
+	s := httptest.NewServer(newServer(t, limits, nil))
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
-// serveWith is serve, with a server that is closed if there is an authorizer.
-func serveWith(t *testing.T, limits budget.Limits, authorizer auth.Authorizer) (url string) {
+// newServer returns a server that is closed if there is an authorizer.
+func newServer(t *testing.T, limits budget.Limits, authorizer auth.Authorizer) *parley.Server {
 	t.Helper()
 	srv, err := parley.New(&parley.Options{Authorize: authorizer})
 	if err != nil {
@@ -41,13 +43,11 @@ func serveWith(t *testing.T, limits budget.Limits, authorizer auth.Authorizer) (
 		PageSize: 50, MaxPage: 500, PageBytes: 1 << 20, Timeout: time.Minute, Announcer: events.Announcer(srv), Budgets: limits,
 		Closed: func() bool { return authorizer != nil }, EditWindow: time.Hour,
 	}))
-	s := httptest.NewServer(srv)
 	t.Cleanup(func() {
 		srv.Shutdown(context.Background())
-		s.Close()
 		log.Close()
 	})
-	return s.URL
+	return srv
 }
 
 // The refusal of an event that would wait too long says when to try again, with or without an
