@@ -24,7 +24,10 @@ import (
 // NewServer is Open with a store that the test provides.
 var NewServer = newServer
 
-var WithoutPassword = withoutPassword
+var (
+	WithoutPassword = withoutPassword
+	Explain         = explain
+)
 
 // ExemptNobody makes the limit of TCP connections apply to all addresses. Call it before Serve.
 func ExemptNobody(s *Server) { s.crowd.exempt = nil }
