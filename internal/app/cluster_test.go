@@ -180,3 +180,25 @@ func TestNoEngine(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What accepts connections and says nothing ends the start, with advice. It takes as long as a server waits
+// for its engine.
+func TestEngineThatSaysNothing(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for scheme, name := range map[string]string{"redis": "Redis", "rediss": "Redis", "nats": "NATS"} {
+		t.Run(scheme, func(t *testing.T) {
+			s, err := app.NewServer(nodeConfig(scheme+"://:very-secret@"+l.Addr().String(), "a"), quiet, sharedMemory{history.NewMemory()})
+			if err == nil {
+				s.Shutdown()
+				t.Fatal("it starts without its engine")
+			}
+			if text := err.Error(); !strings.Contains(text, "does not answer as "+name+" does; look at the address") || strings.Contains(text, "secret") {
+				t.Errorf("the error is %s", text)
+			}
+		})
+	}
+}
