@@ -322,6 +322,9 @@ func (n *Native) handle(m *Message) {
 		n.meet(m)
 	case bye:
 		n.mu.Lock()
+		if p := n.peers[m.Node]; p != nil {
+			n.log.Info("a server of the cluster has left", "node", p.node.Name, "id", m.Node)
+		}
 		n.dropLocked(m.Node)
 		n.mu.Unlock()
 		n.tell()

@@ -408,3 +408,27 @@ func TestNoInterest(t *testing.T) {
 		}
 	})
 }
+
+// The log of a server says who comes, and who leaves properly.
+func TestLogOfComingAndGoing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder // in a bubble that waits, nobody writes meanwhile
+		net := adapter.NewMemory()
+		a, err := adapter.New(net.Connect(), &adapter.Options{Name: "a", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		b := connect(t, net.Connect(), "b")
+		if err := errors.Join(join(t, a), join(t, b)); err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
+		synctest.Wait()
+		for _, want := range []string{`"a server of the cluster is there" node=b`, `"a server of the cluster has left" node=b`} {
+			if strings.Count(log.String(), want) != 1 {
+				t.Errorf("not one line with %s in\n%s", want, log.String())
+			}
+		}
+	})
+}

@@ -27,7 +27,7 @@ func (s *Server) banner(p *Ports) string {
 		s.config.Path, strings.Join(s.config.transports(), ", "), s.storedIn)
 	text += s.whoMay()
 	if s.node != nil {
-		text += fmt.Sprintf("  cluster  %s, with %d others over %s\n", s.node.name, len(s.node.native.Nodes())-1, withoutPassword(s.config.Cluster))
+		text += fmt.Sprintf("  cluster  %s over %s; other servers: %d\n", s.node.name, withoutPassword(s.config.Cluster), len(s.node.native.Nodes())-1)
 	}
 	if s.certs != nil {
 		text += fmt.Sprintf("  TLS      %s\n", s.tlsFor())

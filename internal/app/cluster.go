@@ -23,6 +23,7 @@ type engine struct {
 	name    string
 	schemes []string // of the URLs that name it
 	example string
+	form    string // of its URLs
 	check   func(url string) error
 	open    func(url, secret string, log *slog.Logger) (adapter.Bus, error) // secret is the cluster's, if all servers speak natively
 }
@@ -30,7 +31,8 @@ type engine struct {
 // engines is what the setting cluster can name.
 var engines = []engine{
 	{name: "Redis", schemes: []string{"redis", "rediss"}, example: "redis://10.0.0.5:6379",
-		check: func(url string) error { _, err := rueidis.ParseURL(url); return err },
+		form:  "redis://USER:PASSWORD@HOST:PORT/NUMBER, or rediss:// with TLS; the options are " + strings.Join(redisOptions, ", "),
+		check: checkRedis,
 		open: func(url, _ string, log *slog.Logger) (adapter.Bus, error) {
 			o, err := rueidis.ParseURL(url)
 			if err != nil {
@@ -39,6 +41,7 @@ var engines = []engine{
 			return redis.New(o, &redis.Options{Logger: log})
 		}},
 	{name: "NATS", schemes: []string{"nats", "tls"}, example: "nats://10.0.0.5:4222",
+		form: "nats://USER:PASSWORD@HOST:PORT, or tls://; of several, all are whole URLs with commas between them",
 		check: func(urls string) error {
 			for one := range strings.SplitSeq(urls, ",") {
 				if u, err := url.Parse(one); err != nil || u.Host == "" {
@@ -51,11 +54,33 @@ var engines = []engine{
 			return nats.New(url, &nats.Options{Logger: log})
 		}},
 	{name: "PostgreSQL", schemes: []string{"postgres", "postgresql"}, example: "postgres://parley@10.0.0.6/parley",
+		form:  "postgres://USER:PASSWORD@HOST/DATABASE, with the options of libpq",
 		check: func(url string) error { _, err := pgx.ParseConfig(url); return err },
 		open: func(url, _ string, log *slog.Logger) (adapter.Bus, error) {
 			return postgres.New(url, &postgres.Options{Logger: log})
 		}},
-	{name: "the servers themselves", schemes: []string{"peers"}, example: "peers:10.0.0.5:6222,10.0.0.6:6222", check: checkPeers, open: openPeers},
+	{name: "the servers themselves", schemes: []string{"peers"}, example: "peers:10.0.0.5:6222,10.0.0.6:6222",
+		form: "peers:HOST:PORT,HOST:PORT with all servers, and no slashes", check: checkPeers, open: openPeers},
+}
+
+// redisOptions are what rueidis.ParseURL reads of a URL. It ignores all others.
+var redisOptions = []string{"addr", "client_cache", "client_name", "db", "dial_timeout", "master_set", "max_retries", "protocol", "skip_verify", "write_timeout"}
+
+func checkRedis(setting string) error {
+	u, err := url.Parse(setting)
+	if err != nil {
+		return err
+	}
+	for name := range u.Query() {
+		if !slices.Contains(redisOptions, name) {
+			return errNotAllowed
+		}
+	}
+	if u.Hostname() == "" {
+		return errNotAllowed
+	}
+	_, err = rueidis.ParseURL(setting)
+	return err
 }
 
 // engineOf returns the engine that a URL names, or nil.
@@ -75,15 +100,16 @@ func clusterURL(to *string) value {
 	for _, e := range engines {
 		want = append(want, e.example)
 	}
-	v := parsed(to, "a URL such as "+strings.Join(want, " or "), func(s string) (string, error) {
-		if s == "" {
-			return "", nil
+	return value{show: withoutPassword, set: func(s string) error {
+		switch e := engineOf(s); {
+		case s != "" && e == nil:
+			return errors.New("a URL such as " + strings.Join(want, " or "))
+		case s != "" && e.check(s) != nil:
+			return errors.New(e.form)
 		}
-		e := engineOf(s)
-		return allowed(s, e != nil && e.check(s) == nil)
-	})
-	v.show = withoutPassword
-	return v
+		*to = s
+		return nil
+	}}
 }
 
 // withoutPassword returns what may be shown of a URL, or of several with commas between them.

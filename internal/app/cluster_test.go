@@ -1,10 +1,13 @@
 package app_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +23,19 @@ import (
 type sharedMemory struct{ *history.Memory }
 
 func (sharedMemory) Close() error { return nil }
+
+// away is a store that can be out of reach.
+type away struct {
+	sharedMemory
+	now atomic.Bool
+}
+
+func (s *away) Heads(ctx context.Context, rooms []string) (map[string]int64, error) {
+	if s.now.Load() {
+		return nil, errors.New("nobody is there")
+	}
+	return s.sharedMemory.Heads(ctx, rooms)
+}
 
 // nodeConfig returns the settings of a server in a cluster.
 func nodeConfig(engine, name string) app.Config {
@@ -46,7 +62,7 @@ func readiness(t *testing.T, url string) string {
 // A server is ready while it hears the others, counts them, and refuses to start under a name that is taken.
 func TestNode(t *testing.T) {
 	engine := redistest.Start(t)
-	store := sharedMemory{history.NewMemory()}
+	store := &away{sharedMemory: sharedMemory{history.NewMemory()}}
 	a := startOn(t, nodeConfig("redis://"+engine.Addr, "a"), store)
 	b := startOn(t, nodeConfig("redis://"+engine.Addr, "b"), store)
 	if text := readiness(t, b.url); text != "ok" {
@@ -61,6 +77,11 @@ func TestNode(t *testing.T) {
 	}
 	engine.Stop()
 	waitFor(t, "that the loss is noticed", func() bool { return strings.HasPrefix(readiness(t, a.url), "the cluster is out of reach") })
+	store.now.Store(true)
+	if text := readiness(t, a.url); text != "the store does not answer; the cluster is out of reach: nothing arrives from its other servers" {
+		t.Errorf("without store and engine, /readyz says %s", text)
+	}
+	store.now.Store(false)
 	if up := metrics(t, a.url)["parley_cluster_up"].value(t, ""); up != 0 {
 		t.Errorf("parley_cluster_up is %v", up)
 	}
@@ -157,5 +178,27 @@ func TestNoEngine(t *testing.T) {
 	_, err := app.NewServer(c, quiet, sharedMemory{history.NewMemory()})
 	if err == nil || !strings.Contains(err.Error(), engine.Addr) || strings.Contains(err.Error(), "very-secret") {
 		t.Errorf("%v", err)
+	}
+}
+
+// What accepts connections and says nothing ends the start, with advice. It takes as long as a server waits
+// for its engine.
+func TestEngineThatSaysNothing(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for scheme, name := range map[string]string{"redis": "Redis", "rediss": "Redis", "nats": "NATS"} {
+		t.Run(scheme, func(t *testing.T) {
+			s, err := app.NewServer(nodeConfig(scheme+"://:very-secret@"+l.Addr().String(), "a"), quiet, sharedMemory{history.NewMemory()})
+			if err == nil {
+				s.Shutdown()
+				t.Fatal("it starts without its engine")
+			}
+			if text := err.Error(); !strings.Contains(text, "does not answer as "+name+" does; look at the address") || strings.Contains(text, "secret") {
+				t.Errorf("the error is %s", text)
+			}
+		})
 	}
 }

@@ -275,6 +275,8 @@ func explain(err error) string {
 	switch {
 	case strings.HasPrefix(line, "http-redirect: "):
 		flag = "--http-redirect, or off"
+	case strings.HasPrefix(line, "cluster-addr: "):
+		flag = "--cluster-addr"
 	case strings.HasPrefix(line, "webtransport: "):
 		flag = "--addr, or leave webtransport out of --transports"
 	}

@@ -24,7 +24,10 @@ import (
 // NewServer is Open with a store that the test provides.
 var NewServer = newServer
 
-var WithoutPassword = withoutPassword
+var (
+	WithoutPassword = withoutPassword
+	Explain         = explain
+)
 
 var (
 	Version   = version

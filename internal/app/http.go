@@ -210,24 +210,34 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		status(w, http.StatusServiceUnavailable, "shutting down")
 		return
 	}
+	var faults []string
+	if fault := s.storeFault(r.Context()); fault != "" {
+		faults = append(faults, fault)
+	}
 	if s.node != nil && !s.node.native.Stats().Up {
-		status(w, http.StatusServiceUnavailable, "the cluster is out of reach: nothing arrives from its other servers")
-		return
+		faults = append(faults, "the cluster is out of reach: nothing arrives from its other servers")
 	}
-	if store, ok := s.store.(faulty); ok {
-		if err := store.Fault(); err != nil {
-			status(w, http.StatusServiceUnavailable, symptom(err))
-			return
-		}
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-	defer cancel()
-	if _, err := s.store.Heads(ctx, []string{"readyz"}); err != nil {
-		s.metrics.failed("check readiness", err)
-		status(w, http.StatusServiceUnavailable, "the store does not answer")
+	if len(faults) > 0 {
+		status(w, http.StatusServiceUnavailable, strings.Join(faults, "; "))
 		return
 	}
 	status(w, http.StatusOK, "ok")
+}
+
+// storeFault says why nothing can be stored or read, or is empty.
+func (s *Server) storeFault(ctx context.Context) string {
+	if store, ok := s.store.(faulty); ok {
+		if err := store.Fault(); err != nil {
+			return symptom(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if _, err := s.store.Heads(ctx, []string{"readyz"}); err != nil {
+		s.metrics.failed("check readiness", err)
+		return "the store does not answer"
+	}
+	return ""
 }
 
 // symptom says what a fault of the store means.

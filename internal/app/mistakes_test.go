@@ -1,11 +1,14 @@
 package app_test
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/parley-go/parley/internal/app"
 )
 
 // Mistakes are told in one line that says what is wrong and what to do.
@@ -70,6 +73,21 @@ func TestMistakes(t *testing.T) {
 		code, stdout, stderr := s.run(stdin, strings.Fields(line)...)
 		if code != test.code || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "parley: ") || !strings.Contains(stderr, test.want) {
 			t.Errorf("%s: exit code %d, %q, %q", test.line, code, stdout, stderr)
+		}
+	}
+}
+
+// Whoever cannot listen is told which setting to change.
+func TestAddressInUseNamesItsSetting(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, inUse := net.Listen("tcp", l.Addr().String())
+	for prefix, flag := range map[string]string{"": "--addr", "http-redirect: ": "--http-redirect, or off", "cluster-addr: ": "--cluster-addr"} {
+		if got := app.Explain(fmt.Errorf("%s%w", prefix, inUse)); !strings.HasSuffix(got, "choose another address with "+flag) {
+			t.Errorf("%s%v is explained as %s", prefix, inUse, got)
 		}
 	}
 }

@@ -55,6 +55,9 @@ func openNode(c *Config, store history.Store, log *slog.Logger) (_ *node, err er
 		}
 	}
 	failed := func(err error) (*node, error) {
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+			err = fmt.Errorf("%w: what listens there does not answer as %s does; look at the address, and whether it wants TLS", err, engineOf(c.Cluster).name)
+		}
 		return nil, fmt.Errorf("cluster: %s: %w", withoutPassword(c.Cluster), err)
 	}
 	bus, err := engineOf(c.Cluster).open(c.Cluster, n.secret, log)

@@ -21,7 +21,7 @@ func checkPeers(setting string) error {
 		if err != nil {
 			return err
 		}
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" || strings.Contains(host, "/") {
 			return errNotAllowed
 		}
 	}

@@ -64,7 +64,10 @@ func (c *Config) takeStateDir() error {
 
 // place accepts a directory, memory, and the URL of a database. It does not repeat a URL.
 func place(to *string) value {
-	v := text(to, "a directory, memory, or a URL such as postgres://parley@10.0.0.6/parley")
+	v := parsed(to, "a directory, memory, or a URL such as postgres://parley@10.0.0.6/parley", func(s string) (string, error) {
+		c := Config{Data: s}
+		return allowed(s, s != "" && (c.inPostgres() || !strings.Contains(s, "://")))
+	})
 	v.show = func(s string) string {
 		if c := (Config{Data: s}); c.inPostgres() {
 			return withoutPassword(s)

@@ -54,7 +54,7 @@ var (
 	errUnknownTransport = &requestError{reason: "transport", status: http.StatusBadRequest, code: 0, message: "Transport unknown",
 		remedy: "a client asks for another transport than Transports allows; a request without one is not from a Socket.IO client"}
 	errUnknownSession = &requestError{reason: "session", status: http.StatusBadRequest, code: 1, message: "Session ID unknown",
-		remedy: "several servers behind one address need a cluster with a secret, or sticky sessions; after a restart clients come back by themselves"}
+		remedy: "the session has ended, or its server has: clients come back by themselves; if it goes on, several servers behind one address need a cluster with the same secret, or sticky sessions"}
 	errHandshakeMethod = &requestError{reason: "request", status: http.StatusBadRequest, code: 2, message: "Bad handshake method",
 		remedy: "a handshake is a GET request"}
 	errBadRequest = &requestError{reason: "request", status: http.StatusBadRequest, code: 3, message: "Bad request",

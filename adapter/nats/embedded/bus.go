@@ -20,6 +20,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,6 +70,7 @@ const (
 	pollTime   = 250 * time.Millisecond // between looks at the connections
 	pingTime   = 2 * time.Second        // a connection is lost if two pings are not answered
 	retries    = 600                    // once a second, for servers that others have told of
+	reports    = 3600                   // of so many attempts to connect with a server, the log has one
 )
 
 // Bus is an adapter.Bus between servers of NATS in the processes.
@@ -105,6 +107,7 @@ func New(o *Options) (*Bus, error) {
 		// DontListen would close the port for other servers, too.
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "parley", Password: own,
 		MaxPayload: maxMessage, NoSigs: true, NoLog: true, NoSystemAccount: true,
+		ConnectErrorReports: reports, ReconnectErrorReports: reports,
 		Cluster: server.ClusterOpts{
 			Name: "parley", Host: host, Port: port, Advertise: o.Advertise,
 			Username: route.Username(), Password: password,
@@ -131,7 +134,7 @@ func New(o *Options) (*Bus, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	s.SetLogger(logger{log}, false, false)
+	s.SetLogger(logger{log}, log.Enabled(context.Background(), slog.LevelDebug), false)
 	b := &Bus{server: s, done: make(chan struct{})}
 	b.closed = sync.OnceFunc(func() { close(b.done) })
 	s.Start()
@@ -286,10 +289,17 @@ func (l logger) say(level slog.Level, format string, v []any) {
 
 // Noticef implements server.Logger, as do the others.
 func (l logger) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
-func (l logger) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
 func (l logger) Errorf(format string, v ...any)  { l.say(slog.LevelWarn, format, v) }
 func (l logger) Fatalf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
-func (l logger) Debugf(string, ...any)           {}
+func (l logger) Debugf(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }
 func (l logger) Tracef(string, ...any)           {}
+
+func (l logger) Warnf(format string, v ...any) {
+	level := slog.LevelWarn
+	if strings.HasPrefix(format, "Plaintext passwords detected") {
+		level = slog.LevelDebug // they are made here, and in no file
+	}
+	l.say(level, format, v)
+}
 
 var _ adapter.Bus = (*Bus)(nil)

@@ -28,7 +28,10 @@ func startWith(t *testing.T, o embedded.Options) *embedded.Bus {
 	if o.Addr == "" {
 		o.Addr = "127.0.0.1:0"
 	}
-	o.Logger, o.Secret = quiet, "the secret of the test"
+	o.Secret = "the secret of the test"
+	if o.Logger == nil {
+		o.Logger = quiet
+	}
 	b, err := embedded.New(&o)
 	if err != nil {
 		t.Fatal(err)

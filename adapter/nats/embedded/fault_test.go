@@ -2,6 +2,9 @@ package embedded_test
 
 import (
 	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,5 +133,50 @@ func TestAddresses(t *testing.T) {
 	adaptertest.Hears(t, b, a, "topic")
 	if most := b.Caps().MaxMessage; most < 7<<20 {
 		t.Errorf("the largest message has %d bytes", most)
+	}
+}
+
+// lines are what a server logs.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// has reports whether a line of this level contains the text.
+func (l *lines) has(level slog.Level, text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		if strings.Contains(line, "level="+level.String()) && strings.Contains(line, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// The log names a server that is away once, however often it is tried, and warns of nothing that nobody can
+// change. It takes 2 s because there is one attempt a second.
+func TestLogWhileOneIsAway(t *testing.T) {
+	var log lines
+	b := start(t)
+	a := startWith(t, embedded.Options{Peers: []string{b.Addr()}, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	adaptertest.Eventually(t, "they are connected", func() bool { return a.Servers() == 1 })
+	b.Close()
+	adaptertest.Eventually(t, "a second attempt", func() bool {
+		return log.has(slog.LevelDebug, "attempt 2)") || log.has(slog.LevelWarn, "attempt 2)")
+	})
+	if !log.has(slog.LevelWarn, "attempt 1)") {
+		t.Error("the log does not say that the server is away")
+	}
+	for _, noise := range []string{"attempt 2)", "Plaintext"} {
+		if log.has(slog.LevelWarn, noise) {
+			t.Errorf("the log warns: %s", noise)
+		}
 	}
 }
