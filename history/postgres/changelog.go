@@ -15,8 +15,6 @@ import (
 // transaction: whoever changes it waits for all that run, at the gate. Positions come from the counters,
 // so they become visible in order.
 
-const forgetChunk = 1000 // rows that are deleted in one commit, and changes that are read at once
-
 // passedQuery deletes what all followers have passed, and reports whether there may be more of it.
 const passedQuery = `WITH passed AS (DELETE FROM parley.changelog WHERE position IN (SELECT position FROM parley.changelog
 	WHERE position <= coalesce((SELECT min(position) FROM parley.followers), 9223372036854775807)
@@ -86,23 +84,14 @@ func (s *Store) ReadChanges(ctx context.Context, after int64, limit int) (read [
 		var id int64
 		var name string
 		_, err = pgx.ForEachRow(rows, []any{&id, &name}, func() error { names[id] = name; return nil })
-		read = make([]history.Change, len(entries))
-		for i, e := range entries {
-			read[i] = history.Change{Position: e.position, Kind: e.Kind, RoomID: names[e.Room], Number: e.Number, Seq: e.Seq}
-		}
+		read = changes.Named(entries, names)
 		return err
 	})
 	return read, err
 }
 
-// entry is a change with its position.
-type entry struct {
-	changes.Change
-	position int64
-}
-
-func readChanges(ctx context.Context, q querier, after int64, limit int) (entries []entry, err error) {
-	limit = max(1, min(limit, forgetChunk))
+func readChanges(ctx context.Context, q querier, after int64, limit int) (entries []changes.Change, err error) {
+	limit = max(1, min(limit, changes.Chunk))
 	// Each row has at least one change.
 	rows, err := q.Query(ctx, "SELECT position, base, changes FROM parley.changelog WHERE position > $1 ORDER BY position LIMIT $2", after, limit)
 	if err != nil {
@@ -115,18 +104,8 @@ func readChanges(ctx context.Context, q querier, after int64, limit int) (entrie
 		if err := rows.Scan(&position, &base, &packed); err != nil {
 			return nil, err
 		}
-		some, err := changes.Unpack(packed)
-		if err != nil {
+		if entries, err = changes.Unpack(entries, packed, position, base, after, limit); err != nil {
 			return nil, err
-		}
-		for i, c := range some {
-			e := entry{c, position - int64(len(some)-1-i)}
-			if c.Kind == history.RoomChanged {
-				e.Number += base
-			}
-			if e.position > after && len(entries) < limit {
-				entries = append(entries, e)
-			}
 		}
 	}
 	return entries, rows.Err()
@@ -154,7 +133,7 @@ func (s *Store) forgetChanges(ctx context.Context, doing string, alone bool, cha
 					b.Queue("SELECT pg_advisory_xact_lock($1)", gateLock)
 				}
 				b.Queue(change, args...)
-				b.Queue(passedQuery, forgetChunk).QueryRow(
+				b.Queue(passedQuery, changes.Chunk).QueryRow(
 					func(row pgx.Row) error { return row.Scan(&more) })
 				if alone {
 					b.Queue(`UPDATE parley.counters SET followed = false

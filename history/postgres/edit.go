@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/internal/appending"
+	"github.com/parley-go/parley/history/internal/reading"
 )
 
 // Message implements [history.Editor].
@@ -31,7 +32,7 @@ func (s *Store) Message(ctx context.Context, room string, seq int64) (m history.
 		return err
 	})
 	if err == nil && !found {
-		return history.Message{}, missing(seq, floor)
+		return history.Message{}, reading.Missing(seq, floor)
 	}
 	return m, err
 }
@@ -39,14 +40,6 @@ func (s *Store) Message(ctx context.Context, room string, seq int64) (m history.
 // message reads a message.
 func message(ctx context.Context, q querier, name string, room, seq int64, m *history.Message) error {
 	return scanMessage(q.QueryRow(ctx, "SELECT "+columns+" FROM parley.messages m WHERE room = $1 AND seq = $2", room, seq), name, m)
-}
-
-// missing returns why there is no message with a seq.
-func missing(seq, floor int64) error {
-	if seq > 0 && seq <= floor {
-		return history.ErrPruned
-	}
-	return history.ErrNotFound
 }
 
 // Edit implements [history.Editor]. The earlier content stays in the files of the server until they are
@@ -85,7 +78,7 @@ func (t *tx) edit(ctx context.Context, e *history.Edit) (edited history.Edited, 
 	err = message(ctx, t.conn, e.RoomID, r.ID, e.Seq, m)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return edited, missing(e.Seq, r.floor)
+		return edited, reading.Missing(e.Seq, r.floor)
 	case err != nil:
 		return edited, err
 	}

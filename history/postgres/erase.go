@@ -2,124 +2,80 @@ package postgres
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"errors"
 	"slices"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/cell"
+	"github.com/parley-go/parley/history/internal/erasing"
 )
 
-// Erasing leaves nothing in any table. It works in steps of some hundred messages, so that others can write
-// in between. The person goes last: an erasure that was interrupted can be repeated. What the server keeps
-// beside its tables is said in doc.go.
-
-const (
-	eraseRows = 1000   // messages that are erased in one commit
-	scanRows  = 20_000 // messages that are looked at in one read
-)
+// Erasing leaves nothing in any table. What the server keeps beside its tables is said in doc.go.
 
 // erasedKey returns the key of a room among those that were erased.
-func (s *Store) erasedKey(room string) []byte {
-	h := hmac.New(sha256.New, s.key)
-	h.Write([]byte(room))
-	return h.Sum(nil)[:16]
-}
+func (s *Store) erasedKey(room string) []byte { return erasing.RoomKey(s.key, room) }
 
 // EraseUser implements [history.Eraser]. See the package's documentation for what the server keeps.
-func (s *Store) EraseUser(ctx context.Context, userID string) (e history.Erased, err error) {
-	f, err := s.findUser(ctx, userID)
-	if err != nil {
-		return e, err
+func (s *Store) EraseUser(ctx context.Context, userID string) (history.Erased, error) {
+	return s.erasing().User(ctx, userID)
+}
+
+// EraseRoom implements [history.Eraser]. See the package's documentation for what the server keeps.
+func (s *Store) EraseRoom(ctx context.Context, room string) (history.Erased, error) {
+	return s.erasing().Room(ctx, room)
+}
+
+// Erasing implements [history.Eraser].
+func (s *Store) Erasing(ctx context.Context, userID, room string) (history.Erased, error) {
+	return s.erasing().Preview(ctx, userID, room)
+}
+
+// erasing returns the steps of erasures in this database.
+func (s *Store) erasing() erasing.Database[key] {
+	return erasing.Database[key]{
+		Find: s.findUser, Count: s.countErased, Message: s.erasedMessage,
+		Nobody: s.newNobody, Messages: s.eraseMessages, Part: s.erasePart, Person: s.erasePerson, Clean: s.index.clean,
 	}
-	if e.Changed, err = s.eraseElsewhere(ctx, f); err != nil {
-		return e, err
+}
+
+// countErased is erasing.Database.Count.
+func (s *Store) countErased(ctx context.Context, room string) (messages int, exists bool, err error) {
+	err = s.one(ctx, `SELECT EXISTS (SELECT 1 FROM parley.rooms WHERE room_id = $1), (SELECT count(*) FROM parley.messages m
+		JOIN parley.rooms r ON r.id = m.room WHERE r.room_id IN ($1, $2))`, []any{room, history.NotesRoom(room)}, &exists, &messages)
+	return messages, exists, err
+}
+
+// erasedMessage is erasing.Database.Message.
+func (s *Store) erasedMessage(ctx context.Context, k key) (messages []history.Message, err error) {
+	err = s.read(ctx, func(ctx context.Context, q querier) error {
+		var m history.Message
+		err := message(ctx, q, k.name, k.room, k.seq, &m)
+		messages = []history.Message{m}
+		return err
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
 	}
-	for _, room := range f.rooms {
-		if err := s.eraseRoom(ctx, room, &e); err != nil {
-			return e, err
-		}
+	return messages, err
+}
+
+// erasePerson is erasing.Database.Person.
+func (s *Store) erasePerson(ctx context.Context, ids []string) error {
+	members := make([]string, len(ids))
+	for i, id := range ids {
+		members[i] = cell.Member(history.Member{UserID: id})
 	}
-	members := make([]string, len(f.ids))
-	for i, id := range f.ids {
-		members[i] = "u" + id
-	}
-	err = s.write(ctx, "erase a person", func(ctx context.Context, t *tx) error {
-		if err := t.lock(ctx, f.ids, nil, nil); err != nil {
+	return s.write(ctx, "erase a person", func(ctx context.Context, t *tx) error {
+		if err := t.lock(ctx, ids, nil, nil); err != nil {
 			return err
 		}
 		t.writes.Queue("SET LOCAL statement_timeout = 0") // all marks are looked at
 		t.writes.Queue("DELETE FROM parley.cursors WHERE member = ANY($1)", members)
-		t.writes.Queue("DELETE FROM parley.people WHERE id = ANY($1)", f.ids)
+		t.writes.Queue("DELETE FROM parley.people WHERE id = ANY($1)", ids)
 		return nil
 	})
-	if err != nil {
-		return e, err
-	}
-	return e, s.index.clean(ctx)
-}
-
-// EraseRoom implements [history.Eraser]. See the package's documentation for what the server keeps.
-func (s *Store) EraseRoom(ctx context.Context, room string) (e history.Erased, err error) {
-	if err := history.CheckRoom(room); err != nil {
-		return e, err
-	}
-	if err := s.eraseRoom(ctx, room, &e); err != nil {
-		return e, err
-	}
-	return e, s.index.clean(ctx)
-}
-
-// Erasing implements [history.Eraser].
-func (s *Store) Erasing(ctx context.Context, userID, room string) (e history.Erased, err error) {
-	var f found
-	if room != "" {
-		if err := history.CheckRoom(room); err != nil {
-			return e, err
-		}
-		f.rooms = []string{room}
-	}
-	if userID != "" {
-		user, err := s.findUser(ctx, userID)
-		if err != nil {
-			return e, err
-		}
-		f.rooms, f.elsewhere = append(f.rooms, user.rooms...), user.elsewhere
-		slices.Sort(f.rooms)
-		f.rooms = slices.Compact(f.rooms)
-	}
-	for _, name := range f.rooms {
-		var exists bool
-		var messages int
-		err := s.one(ctx, `SELECT EXISTS (SELECT 1 FROM parley.rooms WHERE room_id = $1), (SELECT count(*) FROM parley.messages m
-			JOIN parley.rooms r ON r.id = m.room WHERE r.room_id IN ($1, $2))`, []any{name, history.NotesRoom(name)}, &exists, &messages)
-		if err != nil {
-			return e, err
-		}
-		e.Messages += messages
-		if exists {
-			e.Rooms = append(e.Rooms, name)
-		}
-	}
-	for _, key := range f.elsewhere {
-		err := s.read(ctx, func(ctx context.Context, q querier) error {
-			var m history.Message
-			err := message(ctx, q, key.name, key.room, key.seq, &m)
-			if err == nil {
-				e.Changed = append(e.Changed, m)
-			} else if errors.Is(err, pgx.ErrNoRows) {
-				err = nil
-			}
-			return err
-		})
-		if err != nil {
-			return e, err
-		}
-	}
-	return e, nil
 }
 
 // key is the key of a message.
@@ -128,33 +84,26 @@ type key struct {
 	name      string // of the room
 }
 
-// found is what there is of a user.
-type found struct {
-	ids       []string // of the user and of the visitors that it was
-	rooms     []string // the user's conversations
-	elsewhere []key    // the user's messages in other rooms
-}
-
 // findUser finds what there is of a user at the moment of the call. It looks at all messages, in many
 // short reads.
-func (s *Store) findUser(ctx context.Context, userID string) (f found, err error) {
+func (s *Store) findUser(ctx context.Context, userID string) (f erasing.Found[key], err error) {
 	err = s.snapshot(ctx, func(ctx context.Context, q querier) (err error) {
-		f.ids, err = texts(ctx, q, `WITH RECURSIVE ids(id) AS (
+		f.IDs, err = texts(ctx, q, `WITH RECURSIVE ids(id) AS (
 			SELECT $1::text COLLATE "C" UNION SELECT p.id FROM parley.people p JOIN ids ON p.became = ids.id) SELECT id FROM ids`, userID)
 		if err == nil {
-			f.rooms, err = texts(ctx, q, "SELECT room_id FROM parley.rooms WHERE user_id = ANY($1) ORDER BY id", f.ids)
+			f.Rooms, err = texts(ctx, q, "SELECT room_id FROM parley.rooms WHERE user_id = ANY($1) ORDER BY id", f.IDs)
 		}
 		return err
 	})
 	owned := make(map[string]bool)
-	for _, name := range f.rooms {
+	for _, name := range f.Rooms {
 		owned[name], owned[history.NotesRoom(name)] = true, true
 	}
 	var after, last key
 	for more := err == nil; more && err == nil; after = last {
 		err = s.snapshot(ctx, func(ctx context.Context, q querier) error {
 			err := q.QueryRow(ctx, `SELECT room, seq FROM (SELECT room, seq FROM parley.messages WHERE (room, seq) > ($1, $2)
-				ORDER BY room, seq LIMIT $3) x ORDER BY room DESC, seq DESC LIMIT 1`, after.room, after.seq, scanRows).Scan(&last.room, &last.seq)
+				ORDER BY room, seq LIMIT $3) x ORDER BY room DESC, seq DESC LIMIT 1`, after.room, after.seq, erasing.Scan).Scan(&last.room, &last.seq)
 			if errors.Is(err, pgx.ErrNoRows) {
 				more = false
 				return nil
@@ -163,7 +112,7 @@ func (s *Store) findUser(ctx context.Context, userID string) (f found, err error
 			}
 			rows, err := q.Query(ctx, `SELECT m.room, m.seq, r.room_id FROM parley.messages m JOIN parley.rooms r ON r.id = m.room
 				WHERE (m.room, m.seq) > ($1, $2) AND (m.room, m.seq) <= ($3, $4) AND m.user_id = ANY($5) ORDER BY m.room, m.seq`,
-				after.room, after.seq, last.room, last.seq, f.ids)
+				after.room, after.seq, last.room, last.seq, f.IDs)
 			if err != nil {
 				return err
 			}
@@ -176,7 +125,7 @@ func (s *Store) findUser(ctx context.Context, userID string) (f found, err error
 				return nil
 			})
 			if err == nil {
-				f.elsewhere = append(f.elsewhere, found...)
+				f.Elsewhere = append(f.Elsewhere, found...)
 			}
 			return err
 		})
@@ -184,12 +133,8 @@ func (s *Store) findUser(ctx context.Context, userID string) (f found, err error
 	return f, err
 }
 
-// eraseElsewhere turns messages into tombstones whose author nobody knows.
-func (s *Store) eraseElsewhere(ctx context.Context, f found) (changed []history.Message, err error) {
-	if len(f.elsewhere) == 0 {
-		return nil, nil
-	}
-	var users int64
+// newNobody is erasing.Database.Nobody.
+func (s *Store) newNobody(ctx context.Context) (users int64, err error) {
 	err = s.write(ctx, "erase messages", func(ctx context.Context, t *tx) error {
 		if err := t.lock(ctx, nil, nil, nil); err != nil {
 			return err
@@ -198,18 +143,15 @@ func (s *Store) eraseElsewhere(ctx context.Context, f found) (changed []history.
 			func(row pgx.Row) error { return row.Scan(&users) })
 		return nil
 	})
-	nobody := "erased-" + strconv.FormatInt(users, 10)
-	for keys := f.elsewhere; err == nil && len(keys) > 0; {
-		n := min(len(keys), eraseRows)
-		var part []history.Message
-		err = s.write(ctx, "erase messages", func(ctx context.Context, t *tx) (err error) {
-			part, err = t.eraseMessages(ctx, keys[:n], f.ids, nobody)
-			return err
-		})
-		if err == nil {
-			changed, keys = append(changed, part...), keys[n:]
-		}
-	}
+	return users, err
+}
+
+// eraseMessages is erasing.Database.Messages.
+func (s *Store) eraseMessages(ctx context.Context, keys []key, users []string, nobody string) (changed []history.Message, err error) {
+	err = s.write(ctx, "erase messages", func(ctx context.Context, t *tx) (err error) {
+		changed, err = t.eraseMessages(ctx, keys, users, nobody)
+		return err
+	})
 	return changed, err
 }
 
@@ -249,26 +191,14 @@ func (t *tx) eraseMessages(ctx context.Context, keys []key, users []string, nobo
 	return changed, nil
 }
 
-// eraseRoom deletes a room with its notes.
-func (s *Store) eraseRoom(ctx context.Context, room string, e *history.Erased) error {
-	for _, name := range []string{history.NotesRoom(room), room} {
-		for done := false; !done; {
-			deleted, existed := 0, false
-			err := s.write(ctx, "erase a room", func(ctx context.Context, t *tx) (err error) {
-				deleted = 0
-				existed, done, err = t.erasePart(ctx, name, &deleted)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			e.Messages += deleted
-			if done && existed && name == room {
-				e.Rooms = append(e.Rooms, room)
-			}
-		}
-	}
-	return nil
+// erasePart is erasing.Database.Part.
+func (s *Store) erasePart(ctx context.Context, room string) (deleted int, existed, done bool, err error) {
+	err = s.write(ctx, "erase a room", func(ctx context.Context, t *tx) (err error) {
+		deleted = 0
+		existed, done, err = t.erasePart(ctx, room, &deleted)
+		return err
+	})
+	return deleted, existed, done, err
 }
 
 // erasePart deletes the first messages of a room and, if it has no others, the room.
@@ -281,7 +211,7 @@ func (t *tx) erasePart(ctx context.Context, name string, deleted *int) (existed,
 		return false, true, nil
 	}
 	var upTo int64
-	err = t.conn.QueryRow(ctx, "SELECT seq FROM parley.messages WHERE room = $1 ORDER BY seq LIMIT 1 OFFSET $2", r.ID, eraseRows).Scan(&upTo)
+	err = t.conn.QueryRow(ctx, "SELECT seq FROM parley.messages WHERE room = $1 ORDER BY seq LIMIT 1 OFFSET $2", r.ID, erasing.Rows).Scan(&upTo)
 	if err == nil {
 		t.deleteUpTo(r, upTo, deleted)
 		return true, false, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/changes"
 	"github.com/parley-go/parley/internal/words"
 )
 
@@ -182,10 +183,10 @@ func step(ctx context.Context, tx pgx.Tx) (did, error) {
 		if err := followWords(ctx, tx, entries); err != nil {
 			return nothing, err
 		}
-		position = entries[len(entries)-1].position
+		position = entries[len(entries)-1].Position
 		var b pgx.Batch
 		b.Queue("UPDATE parley.followers SET position = $2 WHERE name = $1", indexFollower, position)
-		b.Queue(passedQuery, forgetChunk)
+		b.Queue(passedQuery, changes.Chunk)
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return nothing, err
 		}
@@ -202,7 +203,7 @@ func step(ctx context.Context, tx pgx.Tx) (did, error) {
 }
 
 // followWords indexes what has changed.
-func followWords(ctx context.Context, tx pgx.Tx, entries []entry) error {
+func followWords(ctx context.Context, tx pgx.Tx, entries []changes.Change) error {
 	var rooms, seqs []int64
 	var b pgx.Batch
 	for _, e := range entries {

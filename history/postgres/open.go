@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/parley-go/parley/history/internal/pruning"
+	"github.com/parley-go/parley/history/internal/reading"
 	"github.com/parley-go/parley/internal/turns"
 )
 
@@ -70,9 +71,6 @@ type Store struct {
 	calls  sync.WaitGroup // changes that run
 }
 
-// maxWaiting is how many reads of one client may wait for their turn.
-const maxWaiting = 64
-
 // Locks, by which transactions of all nodes wait for each other: the second half of the key of an advisory
 // lock. The first half is lockClass, "Prly".
 const (
@@ -99,7 +97,7 @@ func Open(ctx context.Context, url string, opt *Options) (*Store, error) {
 	if s.log = s.opt.Logger; s.log == nil {
 		s.log = slog.Default()
 	}
-	s.readers = turns.New(maxWaiting, make([]struct{}, s.opt.Readers)...)
+	s.readers = turns.New(reading.MaxWaiting, make([]struct{}, s.opt.Readers)...)
 	s.writers = make(chan struct{}, s.opt.Writers)
 	if err := s.open(ctx, url); err != nil {
 		if s.pool != nil {

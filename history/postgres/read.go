@@ -13,7 +13,7 @@ import (
 
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/internal/cell"
-	"github.com/parley-go/parley/internal/turns"
+	"github.com/parley-go/parley/history/internal/reading"
 )
 
 // columns are the columns of a message, in the order of scanMessage.
@@ -57,13 +57,9 @@ func (s *Store) reading(ctx context.Context, f func(*pgxpool.Conn) error) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	client := history.ClientOf(ctx)
-	turn, err := s.readers.Take(ctx, turns.Client{Group: client.Address, ID: client.ID, Debt: client.Debt})
-	switch {
-	case err == turns.ErrClosed:
-		return history.ErrClosed
-	case err != nil:
-		return history.ErrBusy.Wrap("wait for a turn to read", err)
+	turn, err := reading.Take(ctx, s.readers)
+	if err != nil {
+		return err
 	}
 	defer s.readers.Give(turn)
 	err = s.persist(ctx, func() error {
@@ -157,10 +153,6 @@ func texts(ctx context.Context, q querier, query string, args ...any) ([]string,
 
 // Waiting returns the number of reads that wait for their turn.
 func (s *Store) Waiting() int { return s.readers.Waiting() }
-
-// crowdedBytes is the limit of a page while others wait for their turn, so that a turn is short. It
-// has room for MaxLimit short messages: when everybody comes back at once, most pages are complete.
-const crowdedBytes = 128 << 10
 
 // A page is the room and up to two parts, in one statement. A part reads rows in the order of their
 // numbers, and leaves out those that cannot fit into $4 bytes after the ones before them: the server does
@@ -263,9 +255,7 @@ func (s *Store) History(ctx context.Context, room string, p history.Page) (histo
 	if err != nil {
 		return history.Slice{}, err
 	}
-	if s.Waiting() > 0 {
-		p.Limit.Bytes = min(p.Limit.Bytes, crowdedBytes)
-	}
+	reading.Shorten(&p.Limit, s.Waiting())
 	before, from := part{limit: p.Limit}, part{limit: p.Limit}
 	var anyB, anyA part
 	anyB.limit, anyA.limit = history.Limit{Messages: 1}, history.Limit{Messages: 1}
@@ -299,9 +289,7 @@ func (s *Store) History(ctx context.Context, room string, p history.Page) (histo
 // Changes implements [history.Store].
 func (s *Store) Changes(ctx context.Context, room string, since int64, l history.Limit) (history.Slice, error) {
 	since, l = max(since, 0), l.Prepare()
-	if s.Waiting() > 0 {
-		l.Bytes = min(l.Bytes, crowdedBytes)
-	}
+	reading.Shorten(&l, s.Waiting())
 	unchanged, changed := part{limit: l}, part{limit: l}
 	slice, found, err := s.page(ctx, room, pageQueries.unchanged, map[int]*part{older: &unchanged, newer: &changed},
 		since, l.Messages+1, l.Bytes)
@@ -311,23 +299,8 @@ func (s *Store) Changes(ctx context.Context, room string, since int64, l history
 	case since < slice.Floor:
 		return slice, history.ErrPruned
 	}
-	slice.UpTo = slice.Head
-	for _, p := range []part{unchanged, changed} {
-		if p.more {
-			slice.UpTo = min(slice.UpTo, p.messages[len(p.messages)-1].Number())
-		}
-	}
-	slice.Messages = append(append(slice.Messages, unchanged.messages...), changed.messages...)
-	slices.SortFunc(slice.Messages, func(a, b history.Message) int { return cmp.Compare(a.Number(), b.Number()) })
-	for i := range slice.Messages {
-		if m := &slice.Messages[i]; m.Number() > slice.UpTo || !l.Take(m) {
-			slice.Messages = slice.Messages[:i]
-			slice.UpTo = slice.Messages[i-1].Number() // of both parts together, at least one message fits
-			break
-		}
-	}
-	slice.MoreBefore = since > slice.Floor
-	slice.MoreAfter = slice.UpTo < slice.Head
+	reading.Changes(&slice, since, l, reading.Part{Messages: unchanged.messages, More: unchanged.more},
+		reading.Part{Messages: changed.messages, More: changed.more})
 	return slice, nil
 }
 

@@ -38,20 +38,13 @@ func (s *Store) Search(ctx context.Context, q history.SearchQuery) (found histor
 		if err != nil {
 			return err
 		}
-		small := rooms != nil && len(rooms) <= scan.MaxRooms && total <= scan.MaxMessages
+		oneByOne, err := scan.Suits(&p, rooms, total, indexed, complete)
 		switch {
-		case strings.HasPrefix(p.Cursor, "i"):
-			small = false
-		case p.Cursor != "":
-			small = true
-		}
-		switch {
-		case rooms != nil && (small || !indexed || !complete && len(rooms) <= scan.MaxRooms):
+		case err != nil:
+		case oneByOne:
 			found, err = scan.Rooms(&p, rooms, func(room *scan.Room, l history.Limit) ([]history.Message, bool, error) {
 				return olderThan(ctx, c, room, l)
 			})
-		case !indexed:
-			return history.ErrNotReady.Wrap("there is no index of words", nil)
 		default:
 			found, err = lookUp(ctx, c, &p)
 			found.Complete = complete
@@ -124,7 +117,7 @@ type place struct {
 
 // cursor encodes a place.
 func (p place) cursor() string {
-	text := "i"
+	text := scan.Indexed
 	for _, n := range [...]int64{p.day, p.chunk, p.at, p.room, p.seq} {
 		text += strconv.FormatInt(n, 36) + "."
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -27,15 +26,13 @@ const (
 
 	passedQuery = `DELETE FROM changelog WHERE position IN (SELECT position FROM changelog
 		WHERE position <= coalesce((SELECT min(position) FROM followers), 9223372036854775807) ORDER BY position LIMIT ?)`
-
-	forgetChunk = 1000 // rows that are deleted in one commit, and changes that are read at once
 )
 
 // changes is what a writer knows of the changelog.
 type changes struct {
 	followed bool
 	position int64  // of the newest change
-	packed   []byte // those of the running transaction; see unpack
+	packed   []byte // those of the running transaction
 }
 
 // Changed implements [appending.Transaction]. Every change of a room calls it, after refresh.
@@ -46,19 +43,6 @@ func (w *writer) Changed(kind history.ChangeKind, room, number, seq int64) {
 	}
 	c.position++
 	c.packed = packed.Append(c.packed, packed.Change{Kind: kind, Room: room, Number: number, Seq: seq})
-}
-
-// unpack returns the changes of a commit, of which the last has a position.
-func unpack(row []byte, position int64) (changes []change, err error) {
-	some, err := packed.Unpack(row)
-	if err != nil {
-		return nil, fmt.Errorf("up to %d: %w", position, err)
-	}
-	for i, c := range some {
-		changes = append(changes, change{history.Change{
-			Position: position - int64(len(some)-1-i), Kind: c.Kind, Number: c.Number, Seq: c.Seq}, c.Room})
-	}
-	return changes, nil
 }
 
 // writeChanges writes what the transaction has changed: one row for a commit, because a row for each
@@ -104,53 +88,37 @@ func (s *Store) FollowChanges(ctx context.Context, name string) (position int64,
 }
 
 // ReadChanges implements [history.Changelog].
-func (s *Store) ReadChanges(ctx context.Context, after int64, limit int) ([]history.Change, error) {
-	rows, err := s.readChanges(ctx, after, limit)
-	changes := make([]history.Change, len(rows))
-	for i, c := range rows {
-		changes[i] = c.Change
-	}
-	return changes, err
-}
-
-// change is a row of the changelog.
-type change struct {
-	history.Change
-	room int64
-}
-
-func (s *Store) readChanges(ctx context.Context, after int64, limit int) (changes []change, err error) {
+func (s *Store) ReadChanges(ctx context.Context, after int64, limit int) (read []history.Change, err error) {
 	err = s.read(ctx, func(r *reader) error {
-		changes = nil
-		limit := max(1, min(limit, forgetChunk))
-		rows, err := r.changelog.QueryContext(ctx, after)
+		changes, err := r.changes(ctx, after, limit)
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
-		for len(changes) < limit && rows.Next() {
-			var position int64
-			var row []byte
-			if err := rows.Scan(&position, &row); err != nil {
-				return err
-			}
-			some, err := unpack(row, position)
-			if err != nil {
-				return err
-			}
-			for _, c := range some {
-				if c.Position > after && len(changes) < limit {
-					changes = append(changes, c)
-				}
-			}
-		}
-		if err := rows.Err(); err != nil {
-			return err
-		}
-		rows.Close()
-		return r.nameRooms(ctx, changes)
+		names, err := r.namesOf(ctx, changes)
+		read = packed.Named(changes, names)
+		return err
 	})
-	return changes, err
+	return read, err
+}
+
+func (r *reader) changes(ctx context.Context, after int64, limit int) (changes []packed.Change, err error) {
+	limit = max(1, min(limit, packed.Chunk))
+	rows, err := r.changelog.QueryContext(ctx, after)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for len(changes) < limit && rows.Next() {
+		var position int64
+		var row []byte
+		if err := rows.Scan(&position, &row); err != nil {
+			return nil, err
+		}
+		if changes, err = packed.Unpack(changes, row, position, 0, after, limit); err != nil {
+			return nil, err
+		}
+	}
+	return changes, rows.Err()
 }
 
 // newestChange returns the position of the newest change that a follower has not passed, or 0.
@@ -161,33 +129,30 @@ func (s *Store) newestChange(ctx context.Context) (position int64, err error) {
 	return position, err
 }
 
-// nameRooms sets the ids of the rooms that exist.
-func (r *reader) nameRooms(ctx context.Context, changes []change) error {
+// namesOf returns the names of the rooms that exist.
+func (r *reader) namesOf(ctx context.Context, changes []packed.Change) (map[int64]string, error) {
 	names := make(map[int64]string)
 	for _, c := range changes {
-		names[c.room] = ""
+		names[c.Room] = ""
 	}
 	numbers, err := json.Marshal(slices.Collect(maps.Keys(names)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rows, err := r.conn.QueryContext(ctx, namesQuery, string(numbers))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var id int64
 		var name string
 		if err := rows.Scan(&id, &name); err != nil {
-			return err
+			return nil, err
 		}
 		names[id] = name
 	}
-	for i := range changes {
-		changes[i].RoomID = names[changes[i].room]
-	}
-	return rows.Err()
+	return names, rows.Err()
 }
 
 // PassChanges implements [history.Changelog].
@@ -219,7 +184,7 @@ func (s *Store) forgetChanges(ctx context.Context, doing string, change func(con
 				if err := change(ctx, w); err != nil {
 					return err
 				}
-				r, err := w.conn.ExecContext(ctx, passedQuery, forgetChunk)
+				r, err := w.conn.ExecContext(ctx, passedQuery, packed.Chunk)
 				if err != nil {
 					return err
 				}
@@ -227,7 +192,7 @@ func (s *Store) forgetChanges(ctx context.Context, doing string, change func(con
 				if err != nil {
 					return err
 				}
-				more = n == forgetChunk
+				more = n == packed.Chunk
 				return w.conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM followers)").Scan(&w.changes.followed)
 			})
 		})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/internal/appending"
+	"github.com/parley-go/parley/history/internal/reading"
 )
 
 const messageQuery = "SELECT " + columns + " FROM messages m WHERE id = ?"
@@ -17,7 +18,7 @@ func (s *Store) Message(ctx context.Context, room string, seq int64) (m history.
 	_, e := s.readRoom(ctx, room, &history.Limit{}, func(r *reader, id int64, s *history.Slice) error {
 		var known bool
 		if m, known, err = message(ctx, r.message, room, id, seq); err == nil && !known {
-			err = missing(seq, s.Floor)
+			err = reading.Missing(seq, s.Floor)
 		}
 		return nil
 	})
@@ -37,14 +38,6 @@ func message(ctx context.Context, stmt *sql.Stmt, name string, room, seq int64) 
 		return history.Message{}, false, nil
 	}
 	return m, err == nil, err
-}
-
-// missing returns why there is no message with a seq.
-func missing(seq, floor int64) error {
-	if seq > 0 && seq <= floor {
-		return history.ErrPruned
-	}
-	return history.ErrNotFound
 }
 
 // Edit implements [history.Editor]. Canceling ctx has an effect only until it is the edit's turn.
@@ -84,7 +77,7 @@ func (b *batch) edit(ctx context.Context, e *history.Edit) (edited history.Edite
 		if err := b.floor.QueryRowContext(ctx, known.ID).Scan(&floor); err != nil {
 			return edited, err
 		}
-		return edited, refused{missing(e.Seq, floor)}
+		return edited, refused{reading.Missing(e.Seq, floor)}
 	}
 	edited.Message = m
 	if edited.Changed, err = e.Changes(&m); err != nil {

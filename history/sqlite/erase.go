@@ -2,16 +2,14 @@ package sqlite
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/parley-go/parley/history"
+	"github.com/parley-go/parley/history/internal/erasing"
 )
 
 // Erasing leaves no byte in any file, because:
@@ -21,146 +19,109 @@ import (
 //	the log       is moved into the database and emptied, which waits for those who read
 //	the index     is a file of its own, of which the same is true
 //
-// It works in steps of some hundred messages or pages, so that others can write in between. The person
-// goes last: an erasure that was interrupted can be repeated.
+// It works in steps of some hundred messages or pages, so that others can write in between.
 
-const (
-	eraseRows = 1000   // messages that are erased in one commit
-	scanRows  = 20_000 // messages that are looked at in one read
-
-	lastRoomQuery = `SELECT max((SELECT coalesce(max(id), 0) FROM rooms),
-		coalesce((SELECT CAST(v AS INTEGER) FROM meta WHERE k = 'last_room'), 0))`
-)
+const lastRoomQuery = `SELECT max((SELECT coalesce(max(id), 0) FROM rooms),
+	coalesce((SELECT CAST(v AS INTEGER) FROM meta WHERE k = 'last_room'), 0))`
 
 // EraseUser implements [history.Eraser].
-func (s *Store) EraseUser(ctx context.Context, userID string) (e history.Erased, err error) {
-	f, err := s.findUser(ctx, userID)
+func (s *Store) EraseUser(ctx context.Context, userID string) (history.Erased, error) {
+	return s.erasing().User(ctx, userID)
+}
+
+// EraseRoom implements [history.Eraser].
+func (s *Store) EraseRoom(ctx context.Context, room string) (history.Erased, error) {
+	return s.erasing().Room(ctx, room)
+}
+
+// Erasing implements [history.Eraser].
+func (s *Store) Erasing(ctx context.Context, userID, room string) (history.Erased, error) {
+	return s.erasing().Preview(ctx, userID, room)
+}
+
+// erasing returns the steps of erasures in this database.
+func (s *Store) erasing() erasing.Database[int64] {
+	return erasing.Database[int64]{
+		Find: s.findUser, Count: s.countErased, Message: s.erasedMessage,
+		Nobody: s.newNobody, Messages: s.eraseMessages, Part: s.erasePart, Person: s.erasePerson, Clean: s.clean,
+	}
+}
+
+// countErased is erasing.Database.Count.
+func (s *Store) countErased(ctx context.Context, room string) (messages int, exists bool, err error) {
+	err = s.read(ctx, func(r *reader) error {
+		for _, part := range []string{room, history.NotesRoom(room)} {
+			id, _, err := r.roomByName(ctx, part)
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			} else if err != nil {
+				return err
+			}
+			var n int
+			if err := r.conn.QueryRowContext(ctx, "SELECT count(*) FROM messages WHERE id > ? AND id < ?", id<<32, (id+1)<<32).Scan(&n); err != nil {
+				return err
+			}
+			messages, exists = messages+n, exists || part == room
+		}
+		return nil
+	})
+	return messages, exists, err
+}
+
+// erasedMessage is erasing.Database.Message.
+func (s *Store) erasedMessage(ctx context.Context, id int64) (messages []history.Message, err error) {
+	err = s.read(ctx, func(r *reader) error {
+		var m history.Message
+		err := messageByID(ctx, r.conn, id, &m)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		messages = []history.Message{m}
+		return err
+	})
+	return messages, err
+}
+
+// erasePerson is erasing.Database.Person.
+func (s *Store) erasePerson(ctx context.Context, ids []string) error {
+	list, err := json.Marshal(ids)
 	if err != nil {
-		return e, err
+		return err
 	}
-	if len(f.elsewhere) > 0 {
-		if e.Changed, err = s.eraseElsewhere(ctx, f); err != nil {
-			return e, err
-		}
-	}
-	for _, room := range f.rooms {
-		if err := s.eraseRoom(ctx, room, &e); err != nil {
-			return e, err
-		}
-	}
-	err = s.write(ctx, "erase a person", func(ctx context.Context, w *writer) error {
+	return s.write(ctx, "erase a person", func(ctx context.Context, w *writer) error {
 		return w.transact(ctx, func() error {
 			for _, statement := range []string{
 				"DELETE FROM cursors WHERE member IN (SELECT 'u' || value FROM json_each(?))",
 				"DELETE FROM people WHERE id IN (SELECT value FROM json_each(?))",
 			} {
-				if _, err := w.conn.ExecContext(ctx, statement, f.ids); err != nil {
+				if _, err := w.conn.ExecContext(ctx, statement, string(list)); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	})
-	if err != nil {
-		return e, err
-	}
-	return e, s.clean(ctx)
-}
-
-// EraseRoom implements [history.Eraser].
-func (s *Store) EraseRoom(ctx context.Context, room string) (e history.Erased, err error) {
-	if err := history.CheckRoom(room); err != nil {
-		return e, err
-	}
-	if err := s.eraseRoom(ctx, room, &e); err != nil {
-		return e, err
-	}
-	return e, s.clean(ctx)
-}
-
-// Erasing implements [history.Eraser].
-func (s *Store) Erasing(ctx context.Context, userID, room string) (e history.Erased, err error) {
-	var f found
-	if room != "" {
-		if err := history.CheckRoom(room); err != nil {
-			return e, err
-		}
-		f.rooms = []string{room}
-	}
-	if userID != "" {
-		user, err := s.findUser(ctx, userID)
-		if err != nil {
-			return e, err
-		}
-		f.rooms, f.elsewhere = append(f.rooms, user.rooms...), user.elsewhere
-	}
-	for _, name := range f.rooms {
-		err := s.read(ctx, func(r *reader) error {
-			for _, part := range []string{name, history.NotesRoom(name)} {
-				id, _, err := r.roomByName(ctx, part)
-				if errors.Is(err, sql.ErrNoRows) {
-					continue
-				} else if err != nil {
-					return err
-				}
-				var n int
-				if err := r.conn.QueryRowContext(ctx, "SELECT count(*) FROM messages WHERE id > ? AND id < ?", id<<32, (id+1)<<32).Scan(&n); err != nil {
-					return err
-				}
-				e.Messages += n
-				if part == name {
-					e.Rooms = append(e.Rooms, name)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return e, err
-		}
-	}
-	for _, id := range f.elsewhere {
-		err := s.read(ctx, func(r *reader) error {
-			var m history.Message
-			err := messageByID(ctx, r.conn, id, &m)
-			if err == nil {
-				e.Changed = append(e.Changed, m)
-			} else if errors.Is(err, sql.ErrNoRows) {
-				err = nil
-			}
-			return err
-		})
-		if err != nil {
-			return e, err
-		}
-	}
-	return e, nil
-}
-
-// found is what there is of a user.
-type found struct {
-	ids       string   // of the user and of the visitors that it was, as JSON
-	rooms     []string // the user's conversations
-	elsewhere []int64  // the user's messages in other rooms
 }
 
 // findUser finds what there is of a user at the moment of the call. It looks at all messages, in many
 // short reads.
-func (s *Store) findUser(ctx context.Context, userID string) (f found, err error) {
+func (s *Store) findUser(ctx context.Context, userID string) (f erasing.Found[int64], err error) {
 	var owned map[int64]bool
-	err = s.read(ctx, func(r *reader) error {
-		ids, err := column(ctx, r.conn, `WITH RECURSIVE ids(id) AS (
+	var list string // of ids, as JSON
+	err = s.read(ctx, func(r *reader) (err error) {
+		f.IDs, err = column(ctx, r.conn, `WITH RECURSIVE ids(id) AS (
 			SELECT ?1 UNION SELECT p.id FROM people p JOIN ids ON p.became = ids.id) SELECT id FROM ids`, userID)
 		if err != nil {
 			return err
 		}
-		text, err := json.Marshal(ids)
+		text, err := json.Marshal(f.IDs)
 		if err != nil {
 			return err
 		}
-		f.ids = string(text)
+		list = string(text)
 		rows, err := r.conn.QueryContext(ctx, `SELECT r.id, r.room_id, coalesce(n.id, 0) FROM rooms r
 			LEFT JOIN rooms n ON n.room_id = '~notes/' || r.room_id
-			WHERE r.user_id IN (SELECT value FROM json_each(?)) ORDER BY r.id`, f.ids)
+			WHERE r.user_id IN (SELECT value FROM json_each(?)) ORDER BY r.id`, list)
 		if err != nil {
 			return err
 		}
@@ -173,7 +134,7 @@ func (s *Store) findUser(ctx context.Context, userID string) (f found, err error
 				return err
 			}
 			owned[id], owned[notes] = true, true
-			f.rooms = append(f.rooms, name)
+			f.Rooms = append(f.Rooms, name)
 		}
 		return rows.Err()
 	})
@@ -181,11 +142,11 @@ func (s *Store) findUser(ctx context.Context, userID string) (f found, err error
 		after = last
 		err = s.read(ctx, func(r *reader) error {
 			if err := r.conn.QueryRowContext(ctx, "SELECT coalesce(max(id), ?1) FROM (SELECT id FROM messages WHERE id > ?1 ORDER BY id LIMIT ?2)",
-				after, scanRows).Scan(&last); err != nil || last == after {
+				after, erasing.Scan).Scan(&last); err != nil || last == after {
 				return err
 			}
 			rows, err := r.conn.QueryContext(ctx, `SELECT id FROM messages
-				WHERE id > ? AND id <= ? AND user_id IN (SELECT value FROM json_each(?)) ORDER BY id`, after, last, f.ids)
+				WHERE id > ? AND id <= ? AND user_id IN (SELECT value FROM json_each(?)) ORDER BY id`, after, last, list)
 			if err != nil {
 				return err
 			}
@@ -196,7 +157,7 @@ func (s *Store) findUser(ctx context.Context, userID string) (f found, err error
 					return err
 				}
 				if !owned[id>>32] {
-					f.elsewhere = append(f.elsewhere, id)
+					f.Elsewhere = append(f.Elsewhere, id)
 				}
 			}
 			return rows.Err()
@@ -205,41 +166,34 @@ func (s *Store) findUser(ctx context.Context, userID string) (f found, err error
 	return f, err
 }
 
-// eraseElsewhere turns messages into tombstones whose author nobody knows.
-func (s *Store) eraseElsewhere(ctx context.Context, f found) (changed []history.Message, err error) {
-	var nobody string
-	for ids := f.elsewhere; len(ids) > 0; {
-		n := min(len(ids), eraseRows)
-		var part []history.Message
-		err := s.write(ctx, "erase messages", func(ctx context.Context, w *writer) error {
-			return w.transact(ctx, func() (err error) {
-				if err := w.refresh(ctx); err != nil {
-					return err
-				}
-				if nobody == "" {
-					if nobody, err = w.newNobody(ctx); err != nil {
-						return err
-					}
-				}
-				part, err = w.eraseMessages(ctx, ids[:n], f.ids, nobody, s.now().UnixMilli())
-				w.version = -1 // it knows the heads
-				return err
-			})
+// newNobody is erasing.Database.Nobody.
+func (s *Store) newNobody(ctx context.Context) (users int64, err error) {
+	err = s.write(ctx, "erase messages", func(ctx context.Context, w *writer) error {
+		return w.transact(ctx, func() error {
+			return w.conn.QueryRowContext(ctx, `INSERT INTO meta VALUES ('erased_users', '1')
+				ON CONFLICT (k) DO UPDATE SET v = CAST(v AS INTEGER) + 1 RETURNING CAST(v AS INTEGER)`).Scan(&users)
 		})
-		if err != nil {
-			return changed, err
-		}
-		changed, ids = append(changed, part...), ids[n:]
-	}
-	return changed, nil
+	})
+	return users, err
 }
 
-// newNobody returns the next name for users that were erased.
-func (w *writer) newNobody(ctx context.Context) (string, error) {
-	var n int64
-	err := w.conn.QueryRowContext(ctx, `INSERT INTO meta VALUES ('erased_users', '1')
-		ON CONFLICT (k) DO UPDATE SET v = CAST(v AS INTEGER) + 1 RETURNING CAST(v AS INTEGER)`).Scan(&n)
-	return "erased-" + strconv.FormatInt(n, 10), err
+// eraseMessages is erasing.Database.Messages.
+func (s *Store) eraseMessages(ctx context.Context, ids []int64, users []string, nobody string) (changed []history.Message, err error) {
+	list, err := json.Marshal(users)
+	if err != nil {
+		return nil, err
+	}
+	err = s.write(ctx, "erase messages", func(ctx context.Context, w *writer) error {
+		return w.transact(ctx, func() (err error) {
+			if err := w.refresh(ctx); err != nil {
+				return err
+			}
+			changed, err = w.eraseMessages(ctx, ids, string(list), nobody, s.now().UnixMilli())
+			w.version = -1 // it knows the heads
+			return err
+		})
+	})
+	return changed, err
 }
 
 func (w *writer) eraseMessages(ctx context.Context, ids []int64, users, nobody string, now int64) (changed []history.Message, err error) {
@@ -271,28 +225,17 @@ func (w *writer) eraseMessages(ctx context.Context, ids []int64, users, nobody s
 	return changed, nil
 }
 
-// eraseRoom deletes a room with its notes.
-func (s *Store) eraseRoom(ctx context.Context, room string, e *history.Erased) error {
-	for _, name := range []string{history.NotesRoom(room), room} {
-		for done := false; !done; {
-			var deleted int64
-			existed := false
-			err := s.write(ctx, "erase a room", func(ctx context.Context, w *writer) error {
-				return w.transact(ctx, func() (err error) {
-					deleted, existed, done, err = w.erasePart(ctx, name)
-					return err
-				})
-			})
-			if err != nil {
-				return err
-			}
-			e.Messages += int(deleted)
-			if done && existed && name == room {
-				e.Rooms = append(e.Rooms, room)
-			}
-		}
-	}
-	return nil
+// erasePart is erasing.Database.Part.
+func (s *Store) erasePart(ctx context.Context, room string) (deleted int, existed, done bool, err error) {
+	err = s.write(ctx, "erase a room", func(ctx context.Context, w *writer) error {
+		return w.transact(ctx, func() (err error) {
+			var n int64
+			n, existed, done, err = w.erasePart(ctx, room)
+			deleted = int(n)
+			return err
+		})
+	})
+	return deleted, existed, done, err
 }
 
 // erasePart deletes the first messages of a room and, if it has no others, the room.
@@ -309,7 +252,7 @@ func (w *writer) erasePart(ctx context.Context, name string) (deleted int64, exi
 		return 0, false, false, err
 	}
 	err = w.conn.QueryRowContext(ctx, "SELECT id & 0xffffffff FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT 1 OFFSET ?",
-		id<<32, (id+1)<<32, eraseRows).Scan(&upTo)
+		id<<32, (id+1)<<32, erasing.Rows).Scan(&upTo)
 	if err == nil {
 		deleted, err = w.deleteUpTo(ctx, id, upTo)
 		return deleted, true, false, err
@@ -354,9 +297,7 @@ func (w *writer) erasedKey(ctx context.Context, room string) ([]byte, error) {
 	if err := w.conn.QueryRowContext(ctx, "SELECT v FROM meta WHERE k = 'erased_key'").Scan(&key); err != nil {
 		return nil, err
 	}
-	h := hmac.New(sha256.New, []byte(key))
-	h.Write([]byte(room))
-	return h.Sum(nil)[:16], nil
+	return erasing.RoomKey([]byte(key), room), nil
 }
 
 // erasedHead returns the number after which a new room begins: 0, or its last one if it was erased.

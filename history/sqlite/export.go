@@ -14,21 +14,14 @@ const (
 // RoomNames implements [history.Names].
 func (s *Store) RoomNames(ctx context.Context, user, after string, limit int) ([]string, error) {
 	if user != "" {
-		return s.names(ctx, userRoomsQuery, user, after, namesLimit(limit))
+		return s.names(ctx, userRoomsQuery, user, after, history.Limit{Messages: limit}.Prepare().Messages)
 	}
-	return s.names(ctx, roomNamesQuery, after, namesLimit(limit))
+	return s.names(ctx, roomNamesQuery, after, history.Limit{Messages: limit}.Prepare().Messages)
 }
 
 // PersonNames implements [history.Names].
 func (s *Store) PersonNames(ctx context.Context, after string, limit int) ([]string, error) {
-	return s.names(ctx, "SELECT id FROM people WHERE id > ? ORDER BY id LIMIT ?", after, namesLimit(limit))
-}
-
-func namesLimit(limit int) int {
-	if limit <= 0 {
-		limit = history.DefaultLimit
-	}
-	return min(limit, history.MaxLimit)
+	return s.names(ctx, "SELECT id FROM people WHERE id > ? ORDER BY id LIMIT ?", after, history.Limit{Messages: limit}.Prepare().Messages)
 }
 
 func (s *Store) names(ctx context.Context, query string, args ...any) (names []string, err error) {

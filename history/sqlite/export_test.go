@@ -254,5 +254,8 @@ func (s *Store) IndexFailures() int64 { return s.index.failures.Load() }
 
 // EraseRows is EraseRoom without what cleans the files afterwards.
 func (s *Store) EraseRows(ctx context.Context, room string) error {
-	return s.eraseRoom(ctx, room, new(history.Erased))
+	steps := s.erasing()
+	steps.Clean = func(context.Context) error { return nil }
+	_, err := steps.Room(ctx, room)
+	return err
 }

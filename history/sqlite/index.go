@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/history"
+	packed "github.com/parley-go/parley/history/internal/changes"
 	"github.com/parley-go/parley/internal/words"
 )
 
@@ -361,14 +362,18 @@ func sources(ctx context.Context, stmt *sql.Stmt, args ...any) (messages []sourc
 
 // follow indexes what has changed, and returns the number of changes.
 func (x *index) follow(ctx context.Context) (int, error) {
-	changes, err := x.store.readChanges(ctx, x.position, indexRows)
+	var changes []packed.Change
+	err := x.store.read(ctx, func(r *reader) (err error) {
+		changes, err = r.changes(ctx, x.position, indexRows)
+		return err
+	})
 	if err != nil || len(changes) == 0 {
 		return 0, err
 	}
 	keys := make([]int64, 0, len(changes))
 	known := make(map[int64]bool)
 	for _, c := range changes {
-		if id := c.room<<32 | c.Seq; (c.Kind == history.MessageAdded || c.Kind == history.MessageChanged) && !known[id] {
+		if id := c.Room<<32 | c.Seq; (c.Kind == history.MessageAdded || c.Kind == history.MessageChanged) && !known[id] {
 			known[id] = true
 			keys = append(keys, id)
 		}
@@ -394,9 +399,9 @@ func (x *index) follow(ctx context.Context) (int, error) {
 			var err error
 			switch c.Kind {
 			case history.MessagesPruned:
-				err = x.remove(ctx, c.room<<32, at(c.room, c.Number))
+				err = x.remove(ctx, c.Room<<32, at(c.Room, c.Number))
 			case history.RoomErased:
-				err = x.remove(ctx, c.room<<32, (c.room+1)<<32-1)
+				err = x.remove(ctx, c.Room<<32, (c.Room+1)<<32-1)
 			}
 			if err != nil {
 				return err

@@ -19,6 +19,7 @@ import (
 
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/internal/pruning"
+	"github.com/parley-go/parley/history/internal/reading"
 	"github.com/parley-go/parley/internal/turns"
 )
 
@@ -81,9 +82,6 @@ type Store struct {
 	watched chan struct{} // closed when watch has ended
 }
 
-// maxWaiting is how many reads of one client may wait for their turn.
-const maxWaiting = 64
-
 // walLimit is the size to which the write-ahead log shrinks when nobody needs more of it: twice the
 // size that it reaches between two checkpoints.
 const walLimit = 32 << 20
@@ -109,7 +107,7 @@ func Open(path string, opt *Options) (*Store, error) {
 	if s.opt.Readers <= 0 {
 		s.opt.Readers = max(4, runtime.GOMAXPROCS(0))
 	}
-	s.readers = turns.New(maxWaiting, make([]*reader, s.opt.Readers)...)
+	s.readers = turns.New(reading.MaxWaiting, make([]*reader, s.opt.Readers)...)
 	if s.log = s.opt.Logger; s.log == nil {
 		s.log = slog.Default()
 	}

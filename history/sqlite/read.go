@@ -12,7 +12,7 @@ import (
 
 	"github.com/parley-go/parley/history"
 	"github.com/parley-go/parley/history/internal/cell"
-	"github.com/parley-go/parley/internal/turns"
+	"github.com/parley-go/parley/history/internal/reading"
 )
 
 // reader is a read-only connection. The goroutine that took it from Store.readers owns it.
@@ -94,13 +94,9 @@ func (s *Store) read(ctx context.Context, f func(*reader) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	client := history.ClientOf(ctx)
-	r, err := s.readers.Take(ctx, turns.Client{Group: client.Address, ID: client.ID, Debt: client.Debt})
-	switch {
-	case err == turns.ErrClosed:
-		return history.ErrClosed
-	case err != nil:
-		return history.ErrBusy.Wrap("wait for a turn to read", err)
+	r, err := reading.Take(ctx, s.readers)
+	if err != nil {
+		return err
 	}
 	defer func() { s.readers.Give(r) }()
 	if kind(s.fault.Load()) == ErrMoved {
@@ -134,10 +130,6 @@ func (s *Store) read(ctx context.Context, f func(*reader) error) error {
 // Waiting returns the number of reads that wait for their turn.
 func (s *Store) Waiting() int { return s.readers.Waiting() }
 
-// crowdedBytes is the limit of a page while others wait for their turn, so that a turn is short. It
-// has room for MaxLimit short messages: when everybody comes back at once, most pages are complete.
-const crowdedBytes = 128 << 10
-
 // readRoom calls f in a transaction. If the room does not exist, it does not, and s stays empty.
 // While others wait, l becomes smaller.
 func (s *Store) readRoom(ctx context.Context, room string, l *history.Limit, f func(r *reader, id int64, s *history.Slice) error) (history.Slice, error) {
@@ -146,9 +138,7 @@ func (s *Store) readRoom(ctx context.Context, room string, l *history.Limit, f f
 		return slice, err
 	}
 	err := s.read(ctx, func(r *reader) error {
-		if s.Waiting() > 0 {
-			l.Bytes = min(l.Bytes, crowdedBytes)
-		}
+		reading.Shorten(l, s.Waiting())
 		var id int64
 		err := r.room.QueryRowContext(ctx, room).Scan(&id, &slice.Head, &slice.Floor)
 		switch {
@@ -217,26 +207,7 @@ func (s *Store) Changes(ctx context.Context, room string, since int64, l history
 		if err != nil {
 			return err
 		}
-		s.UpTo = s.Head
-		for _, part := range []struct {
-			messages []history.Message
-			more     bool
-		}{{unchanged, more1}, {changed, more2}} {
-			if part.more {
-				s.UpTo = min(s.UpTo, part.messages[len(part.messages)-1].Number())
-			}
-		}
-		s.Messages = append(unchanged, changed...)
-		slices.SortFunc(s.Messages, func(a, b history.Message) int { return int(a.Number() - b.Number()) })
-		for i := range s.Messages {
-			if m := &s.Messages[i]; m.Number() > s.UpTo || !l.Take(m) {
-				s.Messages = s.Messages[:i]
-				s.UpTo = s.Messages[i-1].Number() // of both parts together, at least one message fits
-				break
-			}
-		}
-		s.MoreBefore = since > s.Floor
-		s.MoreAfter = s.UpTo < s.Head
+		reading.Changes(s, since, l, reading.Part{Messages: unchanged, More: more1}, reading.Part{Messages: changed, More: more2})
 		return nil
 	})
 	if err == nil && pruned {

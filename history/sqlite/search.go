@@ -30,18 +30,11 @@ func (s *Store) Search(ctx context.Context, q history.SearchQuery) (found histor
 		if err != nil {
 			return err
 		}
-		small := rooms != nil && len(rooms) <= scan.MaxRooms && total <= scan.MaxMessages
+		oneByOne, err := scan.Suits(&p, rooms, total, s.index != nil, s.index != nil && s.index.complete.Load())
 		switch {
-		case strings.HasPrefix(p.Cursor, "i"):
-			small = false
-		case p.Cursor != "":
-			small = true
-		}
-		switch {
-		case rooms != nil && (small || s.index == nil || !s.index.complete.Load() && len(rooms) <= scan.MaxRooms):
+		case err != nil:
+		case oneByOne:
 			found, err = r.scanRooms(ctx, &p, rooms)
-		case s.index == nil:
-			return history.ErrNotReady.Wrap("there is no index of words", nil)
 		default:
 			found, err = s.index.search(ctx, r, &p)
 		}
@@ -141,7 +134,7 @@ func (x *index) search(ctx context.Context, r *reader, q *history.SearchQuery) (
 	n, bytes := 0, 0
 	for rows.Next() {
 		if len(found.Hits) == q.Limit || bytes > scan.PageBytes {
-			found.Next = "i" + strconv.FormatInt(before, 36)
+			found.Next = scan.Indexed + strconv.FormatInt(before, 36)
 			return found, nil
 		}
 		var id int64
@@ -162,7 +155,7 @@ func (x *index) search(ctx context.Context, r *reader, q *history.SearchQuery) (
 		}
 	}
 	if n == scan.PageMessages {
-		found.Next = "i" + strconv.FormatInt(before, 36)
+		found.Next = scan.Indexed + strconv.FormatInt(before, 36)
 	}
 	return found, rows.Err()
 }

@@ -4,6 +4,7 @@ package scan
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"github.com/parley-go/parley/history"
 )
@@ -17,9 +18,29 @@ const (
 
 // Rooms that are searched without an index, if there is one.
 const (
-	MaxRooms    = 100
-	MaxMessages = 20_000 // in these rooms together
+	maxRooms    = 100
+	maxMessages = 20_000 // in these rooms together
 )
+
+// Indexed is how cursors of the index of words begin. Those of Rooms are JSON objects.
+const Indexed = "i"
+
+// Suits reports whether a query looks at rooms message by message: few that are not large, or those that a missing
+// index cannot find. Otherwise the index of words answers it. The error is [history.ErrNotReady] if there is
+// none. rooms is nil if all are meant; messages is how many these have at most. A query goes on as it has begun.
+func Suits(q *history.SearchQuery, rooms []*Room, messages int64, indexed, complete bool) (bool, error) {
+	small := rooms != nil && len(rooms) <= maxRooms && messages <= maxMessages
+	if q.Cursor != "" {
+		small = !strings.HasPrefix(q.Cursor, Indexed)
+	}
+	switch {
+	case rooms != nil && (small || !indexed || !complete && len(rooms) <= maxRooms):
+		return true, nil
+	case !indexed:
+		return false, history.ErrNotReady.Wrap("there is no index of words", nil)
+	}
+	return false, nil
+}
 
 // Room is a room in which to look.
 type Room struct {
