@@ -51,12 +51,32 @@ type network struct {
 // because of its Auth; errors.As finds the *event.Error in it that the server's middleware has returned.
 func (s *Server) Dial(options ...Option) (*Client, error) {
 	s.t.Helper()
+	return s.connect(s.dialing(options))
+}
+
+// MustDial is Dial, and fails the test if the client cannot connect.
+func (s *Server) MustDial(options ...Option) *Client {
+	s.t.Helper()
+	d := s.dialing(options)
+	c, err := s.connect(d)
+	if err != nil {
+		d.t.Helper()
+		d.t.Fatalf("parleytest: dial: %v", err)
+	}
+	return c
+}
+
+func (s *Server) dialing(options []Option) *dialing {
 	d := &dialing{t: s.t, namespace: "/", patience: patience}
 	d.Transports, d.Reconnection.Off = []string{"websocket"}, true
 	for _, o := range options {
 		o(d)
 	}
-	d.t.Helper()
+	return d
+}
+
+// connect connects a client.
+func (s *Server) connect(d *dialing) (*Client, error) {
 	n := &network{}
 	log := &testLog{t: d.t}
 	if d.NetDial == nil {
@@ -90,21 +110,6 @@ func slashed(namespace string) string {
 		return namespace
 	}
 	return "/" + namespace
-}
-
-// MustDial is Dial, and fails the test if the client cannot connect.
-func (s *Server) MustDial(options ...Option) *Client {
-	s.t.Helper()
-	c, err := s.Dial(options...)
-	if err != nil {
-		d := &dialing{t: s.t}
-		for _, o := range options {
-			o(d)
-		}
-		d.t.Helper()
-		d.t.Fatalf("parleytest: dial: %v", err)
-	}
-	return c
 }
 
 // Of connects a client of another namespace over the same connection, and fails the test if that cannot be.

@@ -197,9 +197,11 @@ func (s *stream) write(b []byte) (n int, err error) {
 		case s.cut || s.noReader:
 			return n, io.ErrClosedPipe
 		}
-		if room := min(capacity-len(s.data), len(b)-n); room > 0 {
-			s.data = append(s.data, b[n:n+room]...)
-			n += room
+		rest := len(b) - n
+		if room := capacity - len(s.data); rest > 0 && (room >= rest || room >= capacity/2) { // few copies
+			rest = min(rest, room)
+			s.data = append(s.data, b[n:n+rest]...)
+			n += rest
 			s.changed.Broadcast()
 		}
 		if n == len(b) {

@@ -154,6 +154,31 @@ func TestTimeInABubble(t *testing.T) {
 	})
 }
 
+// None and Rest see whatever the server has sent, also while the client connected.
+func TestNothingIsUnderWay(t *testing.T) {
+	both(t, func(t *testing.T) {
+		srv := newServer(t, parley.Options{})
+		s := parleytest.NewServer(t, srv)
+		for _, transport := range []string{"websocket", "polling"} {
+			c := s.MustDial(parleytest.Transports(transport))
+			for i := range 100 {
+				said.Emit(srv, "x")
+				if got := len(c.Rest()); got != 1 {
+					t.Fatalf("%s, round %d: %d events", transport, i, got)
+				}
+			}
+			c.None()
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, parley.Options{})
+		srv.OnConnection(func(s *parley.Socket) { said.Emit(s, "welcome") })
+		if got := len(parleytest.NewServer(t, srv).MustDial().Rest()); got != 1 {
+			t.Errorf("%d events", got)
+		}
+	})
+}
+
 // A server in a mux, behind middleware, in the way of a site with cookies.
 func TestMuxWithCookies(t *testing.T) {
 	both(t, func(t *testing.T) {
