@@ -421,6 +421,9 @@ func TestHandoverOfMany(t *testing.T) {
 	const servers = 3
 	clients := soak.Times(60, 1000)
 	p := recoveryPool(t, servers, nil)
+	for _, s := range p.servers { // all at once on a busy machine, they need longer
+		s.SetMoveTimeForTest(patience)
+	}
 	all := make([]*traveller, clients)
 	for i := range all {
 		all[i] = p.traveller(0)
@@ -431,13 +434,13 @@ func TestHandoverOfMany(t *testing.T) {
 	var sent [servers]int
 	for i, s := range p.servers {
 		senders.Go(func() {
-			for n := 0; ; n++ {
+			for sent[i] < 1000 { // more would not move, if the machine is slow
 				select {
 				case <-stop:
-					sent[i] = n
 					return
 				case <-time.After(15 * time.Millisecond):
-					ok(t, s.To("everybody").Emit("say", i, n))
+					ok(t, s.To("everybody").Emit("say", i, sent[i]))
+					sent[i]++
 				}
 			}
 		})
@@ -456,7 +459,7 @@ func TestHandoverOfMany(t *testing.T) {
 	close(stop)
 	senders.Wait()
 	p.flush()
-	if n := int(recovered.Load()); n < clients*99/100 {
+	if n := int(recovered.Load()); n < clients {
 		t.Errorf("of %d clients, %d are recovered", clients, n)
 	}
 	for i, v := range all {

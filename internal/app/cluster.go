@@ -165,6 +165,23 @@ const (
 	wireSharded = "redis-adapter-sharded"
 )
 
+// anotherWire accepts a value of cluster-wire, or nothing.
+func anotherWire(to *string) value {
+	v := oneOf(to, wireNative, wireRedis, wireSharded)
+	set := v.set
+	v.set = func(s string) error {
+		if s == "" {
+			*to = ""
+			return nil
+		}
+		return set(s)
+	}
+	return v
+}
+
+// speaksNodes reports whether the server speaks what servers on Node.js understand, or hears it.
+func (c *Config) speaksNodes() bool { return c.ClusterWire != wireNative || c.ClusterReceive != "" }
+
 const interestAll, interestRooms = string(nodewire.Everything), string(nodewire.Rooms)
 
 // sharedStore says what to do without a store for all servers.
@@ -174,7 +191,7 @@ const sharedStore = "set data to the URL of a PostgreSQL database, such as postg
 func (c *Config) checkCluster() error {
 	if c.Cluster == "" {
 		for name, given := range map[string]bool{
-			"cluster-name": c.ClusterName != "", "cluster-addr": c.ClusterAddr != "", "cluster-wire": c.ClusterWire != wireNative, "cluster-interest": c.ClusterInterest != interestAll,
+			"cluster-name": c.ClusterName != "", "cluster-addr": c.ClusterAddr != "", "cluster-wire": c.ClusterWire != wireNative, "cluster-receive": c.ClusterReceive != "", "cluster-interest": c.ClusterInterest != interestAll,
 			"cluster-secret": c.ClusterSecret != "", "cluster-secret-file": c.ClusterSecretFile != "",
 		} {
 			if given {
@@ -188,13 +205,15 @@ func (c *Config) checkCluster() error {
 		return errors.New("cluster: the servers of a cluster need a store that all of them use, and this one would keep messages in its own memory: " + sharedStore)
 	case !c.inPostgres():
 		return fmt.Errorf("cluster: the servers of a cluster need a store that all of them use, and the directory %q is this server's alone: %s", c.Data, sharedStore)
-	case c.ClusterWire != wireNative && (c.ClusterAddr != "" || c.ClusterSecret != "" || c.ClusterSecretFile != ""):
-		return errors.New("cluster-addr, cluster-secret: with this cluster-wire, servers pass nothing on to each other, and the proxy in front needs sticky sessions")
+	case c.ClusterReceive == c.ClusterWire:
+		return fmt.Errorf("cluster-receive: this server receives %s anyway: name the wire that it speaks next, or the one that it has left", c.ClusterWire)
+	case c.speaksNodes() && (c.ClusterAddr != "" || c.ClusterSecret != "" || c.ClusterSecretFile != ""):
+		return errors.New("cluster-addr, cluster-secret: with this cluster-wire or cluster-receive, servers pass nothing on to each other, and the proxy in front needs sticky sessions")
 	case c.ClusterSecret != "" && c.ClusterSecretFile != "":
 		return errors.New("cluster-secret and cluster-secret-file exclude each other")
-	case c.ClusterInterest != interestAll && c.ClusterWire != wireRedis:
+	case c.ClusterInterest != interestAll && c.ClusterWire != wireRedis && c.ClusterReceive != wireRedis:
 		return fmt.Errorf("cluster-interest: only cluster-wire %s leaves a choice", wireRedis)
-	case c.ClusterWire != wireNative && engineOf(c.Cluster).name != "Redis":
+	case c.speaksNodes() && engineOf(c.Cluster).name != "Redis":
 		return fmt.Errorf("cluster-wire: servers on Node.js with this adapter are reached through Redis: set cluster to a URL such as %s", engines[0].example)
 	}
 	return nil

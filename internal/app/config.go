@@ -33,6 +33,7 @@ type Config struct {
 	ClusterName     string
 	ClusterAddr     string
 	ClusterWire     string
+	ClusterReceive  string
 	ClusterInterest string
 
 	ClusterSecret     string

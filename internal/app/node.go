@@ -46,7 +46,7 @@ func openNode(c *Config, store history.Store, log *slog.Logger) (_ *node, err er
 		return nil, err
 	}
 	var address string
-	if c.ClusterWire == wireNative { // with others, the proxy needs sticky sessions anyway
+	if !c.speaksNodes() { // with others, the proxy needs sticky sessions anyway
 		if n.secret, err = c.clusterSecret(store); err != nil {
 			return nil, err
 		}
@@ -68,26 +68,34 @@ func openNode(c *Config, store history.Store, log *slog.Logger) (_ *node, err er
 	if n.native, err = adapter.New(n.bus, &adapter.Options{Name: n.name, Address: address, Logger: log}); err != nil {
 		return nil, err
 	}
-	n.wire = lasting{n.native}
-	if c.ClusterWire != wireNative {
-		if n.wire, err = c.openWire(n.name, log); err != nil {
+	if n.wire, err = n.open(c, c.ClusterWire, log); err != nil {
+		return failed(err)
+	}
+	if c.ClusterReceive != "" {
+		second, err := n.open(c, c.ClusterReceive, log)
+		if err != nil {
+			n.wire.Close()
 			return failed(err)
 		}
+		n.wire = adapter.Both(n.wire, second)
 	}
 	return n, nil
 }
 
-// openWire connects the server with those on Node.js.
-func (c *Config) openWire(name string, log *slog.Logger) (adapter.Cluster, error) {
+// open connects the server with those that speak a wire.
+func (n *node) open(c *Config, wire string, log *slog.Logger) (adapter.Cluster, error) {
+	if wire == wireNative {
+		return lasting{n.native}, nil
+	}
 	o, err := rueidis.ParseURL(c.Cluster)
 	if err != nil {
 		return nil, err
 	}
 	open := nodewire.Classic
-	if c.ClusterWire == wireSharded {
+	if wire == wireSharded {
 		open = nodewire.Sharded
 	}
-	return open(o, &nodewire.Options{Name: name, Interest: nodewire.Interest(c.ClusterInterest), Logger: log})
+	return open(o, &nodewire.Options{Name: n.name, Interest: nodewire.Interest(c.ClusterInterest), Logger: log})
 }
 
 // lasting is a cluster that outlives the Socket.IO server: until everything is stored, the other servers

@@ -105,6 +105,7 @@ func (c *Config) settings() []setting {
 		{"", "cluster-secret", "", "Secret of at least 32 bytes with which the servers prove to each other who they are. If left out, the first one makes it, and `data` keeps it for all. Better give this in `cluster-secret-file` than on a command line.", secretText(&c.ClusterSecret)},
 		{"", "cluster-secret-file", "", "File with that secret.", optional(&c.ClusterSecretFile)},
 		{"", "cluster-wire", wireNative, "What the servers speak about sockets: `native`, or with Socket.IO servers on Node.js among them what those speak: `redis-adapter` (`createAdapter` of `@socket.io/redis-adapter`) or `redis-adapter-sharded` (`createShardedAdapter`).", oneOf(&c.ClusterWire, wireNative, wireRedis, wireSharded)},
+		{"", "cluster-receive", "", "A second wire on which this server receives, while the servers of a running cluster change from one `cluster-wire` to another, one after the other: `native`, `redis-adapter` or `redis-adapter-sharded`. The proxy in front needs sticky sessions until all servers have left this out.", anotherWire(&c.ClusterReceive)},
 		{"", "cluster-interest", interestAll, "With `redis-adapter`, which broadcasts the server receives: `all`, or those to `rooms` that its clients are in.", oneOf(&c.ClusterInterest, interestAll, interestRooms)},
 
 		{"Access", "visitors", "false", "Let people chat who have no account: the server makes up a user for each browser, and signs its token. Nothing is stored before the first message.", boolean(&c.Visitors)},
