@@ -1,4 +1,4 @@
-package client_test
+package wire_test
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// TestTranscripts plays servers of testdata/wire/*.txt for the client, on a simulated clock. A scenario has a
+// TestTranscripts plays servers of testdata/*.txt for the client, on a simulated clock. A scenario has a
 // title, "== title", and these lines:
 //
 //	! EIO=3, ! msgpack, ! off, ! again     Options.Protocol, Msgpack, Reconnection.Off, RetryRefused
@@ -42,7 +42,7 @@ import (
 // "␞" is the separator of payloads. The first words of a line that the program sees: connected, event, lost,
 // failed, answer, dropped, error.
 func TestTranscripts(t *testing.T) {
-	files, _ := filepath.Glob("testdata/wire/*.txt")
+	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
 		t.Fatal("no transcripts")
 	}

@@ -1,4 +1,4 @@
-package client_test
+package wire_test
 
 import (
 	"bytes"
