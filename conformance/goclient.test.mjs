@@ -27,6 +27,7 @@ const matrix = {
   'socket.io 4.8.4 with msgpack': { ...reference('4', { msgpack: true }), more: ['-recovery', '-msgpack'], ways: both },
   'socket.io 2.5.0': { ...reference('2'), more: ['-protocol=3'], ways: both },
   ours: { ...ours('-recovery=1m'), more: ['-recovery'], ways: [...both, 'sse'] },
+  'ours with TLS': { ...ours('-recovery=1m', '-webtransport'), more: ['-recovery', '-insecure'], ways: ['webtransport', 'websocket', 'sse'] },
   'ours with msgpack': { ...ours('-recovery=1m', '-msgpack'), more: ['-recovery', '-msgpack'], ways: ['websocket'] },
   'ours with Engine.IO 3': { ...ours('-legacy'), more: ['-protocol=3'], ways: both },
 };
