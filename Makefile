@@ -64,6 +64,7 @@ soak: export PARLEY_SOAK = 1
 soak: deps
 	$(GO) test -count=1 -timeout 24h ./internal/fifo ./internal/rooms ./internal/ws ./internal/engine ./history/historytest -rapid.checks 20000
 	$(GO) test -count=1 -timeout 24h . ./adapter/... ./history/... ./internal/access ./internal/app ./internal/chat
+	$(GO) test -race -count=1 -timeout 24h -run Cuts ./client
 	cd conformance && npm test -- connect.test.mjs disconnect.test.mjs recovery.test.mjs cluster.test.mjs packer.test.mjs outbox.test.mjs peers.test.mjs
 
 audit:

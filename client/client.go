@@ -124,23 +124,34 @@ func (c *Client) Connect(ctx context.Context) error {
 // what waits for a connection is dropped. Calls that wait for answers return ErrClosed. Handlers that run
 // continue. You can Connect again.
 func (c *Client) Close() {
-	c.mu.Lock()
-	was := c.wanted
-	c.wanted = false
-	if c.connected {
-		c.link.send(&sio.Packet{Type: sio.Disconnect, Namespace: c.name, ID: -1})
+	if c.depart(ErrClosed) {
+		c.conn.rest()
 	}
-	c.mu.Unlock()
-	if was {
-		c.end(ErrClosed)
-	}
-	c.conn.leave(c)
 }
 
-// end makes the client one that is not connected and does not wait for that.
-func (c *Client) end(why error) {
-	c.lost(why)
-	c.giveUp(why)
+// depart makes the client one that does not want to be connected, in one step, for whoever learns of it may
+// Connect again. It reports whether the connection has no client any more.
+func (c *Client) depart(why error) (last bool) {
+	c.conn.mu.Lock()
+	c.mu.Lock()
+	if c.connected && why == ErrClosed {
+		c.link.send(&sio.Packet{Type: sio.Disconnect, Namespace: c.name, ID: -1})
+	}
+	tell := func() {}
+	if c.wanted {
+		tell = c.loseLocked(why)
+	}
+	c.wanted = false
+	waiting := c.waiting
+	c.waiting, c.bytes = nil, 0
+	c.mu.Unlock()
+	last = c.conn.forgetLocked(c)
+	c.conn.mu.Unlock()
+	tell()
+	for _, o := range waiting {
+		c.drop(o, why)
+	}
+	return last
 }
 
 // giveUp drops what waits.
@@ -329,7 +340,7 @@ func (c *Client) unproved(l *link, err error) {
 	switch {
 	case !current:
 	case c.conn.o.Reconnection.Off:
-		c.dismiss(err)
+		c.depart(err)
 	default:
 		c.fail(err)
 		c.conn.rejoin(l, c)
@@ -352,7 +363,7 @@ func (c *Client) refused(l *link, refusal *ConnectError) {
 	c.mu.Unlock()
 	f := c.conn.o.RetryRefused
 	if f == nil || c.conn.o.Reconnection.Off {
-		c.dismiss(refusal)
+		c.depart(refusal)
 		return
 	}
 	c.conn.mu.Lock()
@@ -368,29 +379,30 @@ func (c *Client) refused(l *link, refusal *ConnectError) {
 			c.fail(refusal)
 			c.conn.rejoin(l, c)
 		} else {
-			c.dismiss(refusal)
+			c.depart(refusal)
 		}
 	})
-}
-
-// dismiss ends an attempt that is not repeated.
-func (c *Client) dismiss(err error) {
-	c.mu.Lock()
-	c.wanted = false
-	c.mu.Unlock()
-	c.fail(err)
-	c.giveUp(err)
-	c.conn.forget(c)
 }
 
 // lost handles the end of the connection.
 func (c *Client) lost(why error) {
 	c.mu.Lock()
-	was, joining := c.connected, c.wanted && !c.connected
+	tell := c.loseLocked(why)
+	c.mu.Unlock()
+	tell()
+}
+
+// loseLocked notes that there is no connection. Call the result without the lock.
+func (c *Client) loseLocked(why error) (tell func()) {
+	was := c.connected
 	c.connected, c.link, c.early, c.earlyBytes, c.why, c.next = false, nil, nil, 0, why, time.Time{}
+	err := ErrDisconnected
+	if why == ErrClosed {
+		err = ErrClosed
+	}
 	var failed []*outgoing
 	for id, o := range c.acks {
-		if o.sent || errors.Is(why, ErrClosed) {
+		if o.sent {
 			delete(c.acks, id)
 			failed = append(failed, o)
 		}
@@ -400,19 +412,16 @@ func (c *Client) lost(why error) {
 		c.cancel()
 	}
 	c.tellLocked()
-	c.mu.Unlock()
-	err := ErrDisconnected
-	if errors.Is(why, ErrClosed) {
-		err = ErrClosed
-	}
-	for _, o := range failed {
-		o.answer(nil, nil, err)
-	}
-	switch {
-	case was:
-		c.inbox.push(c, 0, func() { c.disconnected(why) })
-	case joining:
-		c.inbox.push(c, 0, func() { c.connectError(why) })
+	return func() {
+		for _, o := range failed {
+			o.answer(nil, nil, err)
+		}
+		switch {
+		case was:
+			c.inbox.push(c, 0, func() { c.disconnected(why) })
+		case why != ErrClosed:
+			c.inbox.push(c, 0, func() { c.connectError(why) })
+		}
 	}
 }
 
@@ -424,11 +433,7 @@ func (c *Client) receive(l *link, p *sio.Packet) error {
 	case sio.ConnectError:
 		c.refused(l, refusalOf(c.conn.engine.Protocol, p.Data))
 	case sio.Disconnect:
-		c.mu.Lock()
-		c.wanted = false
-		c.mu.Unlock()
-		c.end(ErrServerDisconnect)
-		c.conn.forget(c)
+		c.depart(ErrServerDisconnect)
 	case sio.Event:
 		return c.event(&Packet{client: c, link: l, data: p.Data, attachments: p.Attachments, id: p.ID})
 	case sio.Ack:
@@ -453,8 +458,9 @@ func refusalOf(protocol eio.Protocol, data []byte) *ConnectError {
 	if json.Unmarshal(data, refusal) != nil || refusal.Message == "" {
 		refusal.Message = "refused"
 	}
-	if protocol == eio.V3 { // all of it is what the server has to say
-		refusal.Data = slices.Clone(data)
+	var members map[string]any
+	if only := json.Unmarshal(data, &members) == nil && len(members) == 1 && members["message"] != nil; protocol == eio.V3 && !only {
+		refusal.Data = slices.Clone(data) // all of it is what the server has to say
 	}
 	return refusal
 }

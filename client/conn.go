@@ -36,7 +36,7 @@ type conn struct {
 	next     time.Time          // of the next attempt
 	held     int                // bytes in the inboxes
 	paused   bool
-	running  int       // goroutines and calls that leave waits for
+	running  int       // goroutines and calls that rest waits for
 	quiet    sync.Cond // running is 0
 }
 
@@ -50,7 +50,7 @@ func newConn(o *Options, u *url.URL) *conn {
 	return c
 }
 
-// startLocked starts a goroutine that leave waits for.
+// startLocked starts a goroutine that rest waits for.
 func (c *conn) startLocked(f func()) {
 	c.running++
 	go func() {
@@ -138,10 +138,8 @@ func (c *conn) enter(s *Client) error {
 
 var errTaken = errors.New("client: another client of the connection is in this namespace")
 
-// forget takes a namespace away. With the last one, the connection ends.
-func (c *conn) forget(s *Client) (last bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// forgetLocked takes a namespace away. With the last one, the connection ends.
+func (c *conn) forgetLocked(s *Client) (last bool) {
 	if c.spaces[s.name] == s {
 		delete(c.spaces, s.name)
 	}
@@ -157,11 +155,8 @@ func (c *conn) forget(s *Client) (last bool) {
 	return true
 }
 
-// leave is forget. If the connection ends, it waits until nothing of it runs any more.
-func (c *conn) leave(s *Client) {
-	if !c.forget(s) {
-		return
-	}
+// rest waits until nothing runs any more of a connection that has no client.
+func (c *conn) rest() {
 	c.mu.Lock()
 	for c.running > 0 && len(c.spaces) == 0 {
 		c.quiet.Wait()

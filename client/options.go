@@ -82,14 +82,16 @@ type Options struct {
 	// Compression offers permessage-deflate to the server.
 	Compression bool
 
-	// OpenStream opens the stream of a WebTransport session. Nil: there is no such transport.
+	// OpenStream opens the stream of a WebTransport session: see package webtransport/dialer. Nil: there is
+	// no such transport.
 	OpenStream func(ctx context.Context, u *url.URL, header http.Header) (Stream, error)
 
 	// Logger gets the errors of handlers. Nil: slog.Default().
 	Logger *slog.Logger
 }
 
-// Stream is a bidirectional stream of WebTransport.
+// Stream is a bidirectional stream of WebTransport. Close makes Read and Write return, gives what was written
+// time to arrive, and may block meanwhile.
 type Stream interface {
 	io.ReadWriteCloser
 	SetWriteDeadline(time.Time) error

@@ -7,10 +7,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/client"
+	"github.com/parley-go/parley/conversation"
 	"github.com/parley-go/parley/event"
 	"github.com/parley-go/parley/internal/app"
 )
@@ -146,5 +149,87 @@ func TestRoomPosition(t *testing.T) {
 	cancel()
 	if _, err := again.Next(ctx); err != context.Canceled {
 		t.Errorf("ctx has ended: %v", err)
+	}
+}
+
+// A room may be joined before the client is connected. When the client does not try to connect any more, Next
+// says why, and goes on after Connect.
+func TestRoomWithoutConnection(t *testing.T) {
+	h := serveRooms(t)
+	h.cut(true)
+	c, err := client.New(h.url, soon(client.Options{}))
+	must(t, err)
+	defer c.Close()
+	if err := c.Connect(t.Context()); err == nil {
+		t.Fatal("connected")
+	}
+	go func() {
+		for c.State().Attempts < 3 {
+			time.Sleep(time.Millisecond)
+		}
+		h.cut(false)
+	}()
+	r, err := c.Room(t.Context(), "r", &client.RoomOptions{UserID: "ann"})
+	must(t, err)
+	defer r.Close()
+	if e, err := r.Next(t.Context()); err != nil || !e.Reset {
+		t.Errorf("an empty room: %+v, %v", e, err)
+	}
+	c.Close()
+	if _, err := r.Next(t.Context()); err != client.ErrClosed {
+		t.Errorf("the client is closed: %v", err)
+	}
+	if _, err := c.Room(t.Context(), "s", nil); err != client.ErrClosed {
+		t.Errorf("another room of a closed client: %v", err)
+	}
+	must(t, c.Connect(t.Context()))
+	_, err = r.Send(t.Context(), "back")
+	must(t, err)
+	if e, err := r.Next(t.Context()); err != nil || e.Seq != 1 {
+		t.Errorf("connected again: %+v, %v", e, err)
+	}
+}
+
+// A server that wants to be asked later is asked later: when a room is joined again, and when its pages are
+// read.
+func TestRoomAsksLater(t *testing.T) {
+	h := serve(t, nil)
+	var joins, reads atomic.Int64
+	later := &event.Error{Code: string(conversation.RateLimited), Message: "later"}
+	page := func(seq int64, more bool) conversation.Page {
+		p := conversation.Page{Epoch: "e", LastSeq: 3, HasMore: more}
+		p.Messages = append(p.Messages, conversation.Message{ID: fmt.Sprint(seq), Seq: seq, Message: []byte("1")})
+		return p
+	}
+	parley.Handle(h, conversation.JoinRoom, func(context.Context, *parley.Socket, conversation.JoinRequest) (conversation.Joined, error) {
+		switch joins.Add(1) {
+		case 1:
+			p := page(1, false)
+			p.LastSeq = 1
+			return conversation.Joined{Page: p, Reset: true}, nil
+		case 2:
+			return conversation.Joined{}, later
+		}
+		return conversation.Joined{Page: page(2, true)}, nil
+	})
+	parley.Handle(h, conversation.History, func(context.Context, *parley.Socket, conversation.HistoryRequest) (conversation.Page, error) {
+		if reads.Add(1) == 1 {
+			return conversation.Page{}, later
+		}
+		return page(3, false), nil
+	})
+	r, err := connect(t, h.url, soon(client.Options{})).Room(t.Context(), "r", nil)
+	must(t, err)
+	defer r.Close()
+	for seq := int64(1); seq <= 3; seq++ {
+		if e, err := r.Next(t.Context()); err != nil || e.Seq != seq {
+			t.Fatalf("%+v, %v; want %d", e, err, seq)
+		}
+		if seq == 1 {
+			h.cut(false)
+		}
+	}
+	if joins.Load() != 3 || reads.Load() != 2 {
+		t.Errorf("%d joins, %d reads", joins.Load(), reads.Load())
 	}
 }

@@ -14,5 +14,5 @@
 // both on the same port number. A page that should use WebTransport at once sets
 // transports: ["webtransport"].
 //
-// A program that imports only package parley does not link QUIC.
+// A program that imports only package parley does not link QUIC. The subpackage dialer is for clients.
 package webtransport

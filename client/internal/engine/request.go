@@ -58,16 +58,17 @@ func (r *requests) post() {
 			limit = defaultPayload
 		}
 		packets, last := r.s.take(r.t, limit)
-		if last {
-			packets = append(packets, eio.Packet{Type: eio.Close})
-		}
 		if len(packets) > 0 {
-			err := r.send(packets)
-			if last {
-				r.s.end(nil)
-			} else if err != nil {
+			if err := r.send(packets); err != nil {
 				r.s.fail(r.t, TransportError, err)
+				last = false
 			}
+		}
+		if last { // by itself: the reference forgets what comes with it
+			_ = r.send([]eio.Packet{{Type: eio.Close}})
+			r.s.end(nil)
+		}
+		if last || len(packets) > 0 {
 			continue
 		}
 		r.mu.Lock()

@@ -171,9 +171,20 @@ func (s *Session) Queued() int {
 	return s.queued
 }
 
-// Fits reports whether the server accepts a message of n bytes.
+// Fits reports whether the server accepts a message of n bytes over the present transport.
 func (s *Session) Fits(binary bool, n int) bool {
-	return s.MaxPayload == 0 || encodedSize(binary, n) <= s.MaxPayload
+	if s.MaxPayload == 0 {
+		return true
+	}
+	switch s.Transport() {
+	case WebSocket, WebTransport:
+		if !binary || s.o.Protocol.WritesType() {
+			n++
+		}
+	default:
+		n = encodedSize(binary, n)
+	}
+	return n <= s.MaxPayload
 }
 
 // encodedSize returns the size of a message in a request.

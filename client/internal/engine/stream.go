@@ -9,11 +9,13 @@ import (
 	"github.com/parley-go/parley/internal/eio"
 )
 
-// stream is a stream of WebTransport as a transport. One goroutine reads, and one writes while there is
-// something to write.
+// stream is a stream of WebTransport as a transport. One goroutine reads, one closes it in the end, and one
+// writes while there is something to write.
 type stream struct {
 	s *Session
 	Stream
+	over    chan struct{} // closed by cut
+	cutOnce sync.Once
 
 	mu      sync.Mutex
 	writing bool
@@ -28,7 +30,8 @@ func (s *Session) dialStream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := &stream{s: s, Stream: opened}
+	t := &stream{s: s, Stream: opened, over: make(chan struct{})}
+	s.run(t.end)
 	s.use(t)
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := opened.SetWriteDeadline(deadline); err != nil {
@@ -45,7 +48,13 @@ func (s *Session) dialStream(ctx context.Context) error {
 
 func (t *stream) name() string { return WebTransport }
 func (t *stream) pause(bool)   {} // reading looks at the session's gate
-func (t *stream) cut()         { t.Close() }
+func (t *stream) cut()         { t.cutOnce.Do(func() { close(t.over) }) }
+
+// end closes the stream, which may take a while, once it is cut.
+func (t *stream) end() {
+	<-t.over
+	t.Close()
+}
 
 func (t *stream) read() {
 	packets := eio.NewStreamReader(t.Stream)

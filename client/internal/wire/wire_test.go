@@ -1,4 +1,4 @@
-package client_test
+package wire_test
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 	"github.com/parley-go/parley/internal/ws"
 )
 
-// TestTranscripts plays servers of testdata/wire/*.txt for the client, on a simulated clock. A scenario has a
+// TestTranscripts plays servers of testdata/*.txt for the client, on a simulated clock. A scenario has a
 // title, "== title", and these lines:
 //
 //	! EIO=3, ! msgpack, ! off, ! again     Options.Protocol, Msgpack, Reconnection.Off, RetryRefused
@@ -42,7 +42,7 @@ import (
 // "␞" is the separator of payloads. The first words of a line that the program sees: connected, event, lost,
 // failed, answer, dropped, error.
 func TestTranscripts(t *testing.T) {
-	files, _ := filepath.Glob("testdata/wire/*.txt")
+	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
 		t.Fatal("no transcripts")
 	}
@@ -72,7 +72,8 @@ type player struct {
 	socket      *ws.Conn
 	received    chan string
 	seen        chan string
-	request     request // a POST that is not answered
+	answers     chan string // come in no order with the others
+	request     request     // a POST that is not answered
 	poll        request
 }
 
@@ -131,7 +132,7 @@ func take[T any](p *player, line string, from chan T) (v T) {
 }
 
 func replay(t *testing.T, script []string) {
-	p := &player{t: t, gets: make(chan request, 100), posts: make(chan request, 100), opened: make(chan string, 100), received: make(chan string, 100), seen: make(chan string, 1000)}
+	p := &player{t: t, gets: make(chan request, 100), posts: make(chan request, 100), opened: make(chan string, 100), received: make(chan string, 100), seen: make(chan string, 1000), answers: make(chan string, 100)}
 	l := wiretest.Listen()
 	web := &http.Server{Handler: p}
 	go web.Serve(l)
@@ -184,7 +185,11 @@ func replay(t *testing.T, script []string) {
 		case ".":
 			all = p.act(ctx, all, word, rest)
 		case "=":
-			if got := take(p, line, p.seen); got != line[2:] {
+			from := p.seen
+			if strings.HasPrefix(word, "answer") {
+				from = p.answers
+			}
+			if got := take(p, line, from); got != line[2:] {
 				t.Fatalf("%s: the program sees %s", line, got)
 			}
 		case ">":
@@ -200,7 +205,7 @@ func replay(t *testing.T, script []string) {
 		}
 	}
 	synctest.Wait()
-	if len(p.received) > 0 || len(p.posts) > 0 || len(p.seen) > 0 {
+	if len(p.received) > 0 || len(p.posts) > 0 || len(p.seen) > 0 || len(p.answers) > 0 {
 		t.Error("there is more that the script does not have")
 	}
 }
@@ -272,12 +277,12 @@ func (p *player) act(ctx context.Context, all []*client.Client, word, rest strin
 		go func() {
 			reply, err := c.EmitWithAck(ctx, args[0].(string), args[1:]...)
 			if err != nil {
-				p.seen <- fmt.Sprint("answer: ", err)
+				p.answers <- fmt.Sprint("answer: ", err)
 				return
 			}
 			v, _ := reply.Values()
 			b, _ := json.Marshal(v)
-			p.seen <- fmt.Sprint("answer ", string(b))
+			p.answers <- fmt.Sprint("answer ", string(b))
 		}()
 	default:
 		p.t.Fatalf("%q is no action", word)
