@@ -55,7 +55,7 @@ func commands() []command {
 	}, roomCommands, contextCommands, operatorCommands, tokenCommands, keyCommands, banCommands, dataCommands, storeCommands, configCommands, []command{
 		{name: "types", args: "[--lang ts|md|schema]", does: "print the events and their payloads", raw: printTypes,
 			help: func(w io.Writer) { io.WriteString(w, typesUsage) }},
-		{name: "bench", args: "[flags] URL", does: "measure a Socket.IO server, this one or another", help: bench.PrintUsage,
+		{name: "bench", args: "[flags] URL [URL]", does: "measure a Socket.IO server, this one or another, or compare two", help: bench.PrintUsage,
 			raw: func(ctx context.Context, c *call, args []string) int {
 				return bench.Main(ctx, args, c.stdout, c.stderr)
 			}},

@@ -2,15 +2,18 @@ package bench_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/internal/bench"
 )
 
@@ -133,11 +136,62 @@ func TestLossIsToldAndFails(t *testing.T) {
 
 func TestAllLeavesOutWhatIsNotOffered(t *testing.T) {
 	t.Parallel()
-	r, code := measure(t, t.Context(), with(short, "--scenario", "echo,rooms", binary(t))...)
-	if code != 0 || len(r.Results) != 2 || r.Results[0].NotOffered == "" {
+	srv, err := parley.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := serve(t, srv, func() { srv.Shutdown(context.Background()) })
+	r, code := measure(t, t.Context(), with(short, "--scenario", "echo,idle", url)...)
+	if code != 0 || len(r.Results) != 2 || !strings.Contains(r.Results[0].NotOffered, `"echo"`) || !strings.Contains(r.Results[0].NotOffered, `"joinRoom"`) {
 		t.Fatalf("exit code %d, %+v", code, r)
 	}
 	checkMeasured(t, r.Results[1])
+}
+
+// The binary has neither of the events, so its own stand in for them.
+func TestBinaryIsMeasured(t *testing.T) {
+	t.Parallel()
+	url := binary(t)
+	for _, transport := range []string{"websocket", "polling"} {
+		r, code := measure(t, t.Context(), with(short, "--scenario", "echo,ack", "--transport", transport, url)...)
+		if code != 0 || len(r.Results) != 2 {
+			t.Fatalf("exit code %d, %+v", code, r)
+		}
+		for i, via := range []string{"sendMessage", "leaveRoom"} {
+			checkMeasured(t, r.Results[i])
+			if !strings.Contains(r.Results[i].Via, via) || r.Results[i].Count != r.Results[i].Sent {
+				t.Errorf("%s: %+v", via, r.Results[i])
+			}
+		}
+		if !strings.HasPrefix(r.ServerVersion, "parley ") || r.Version == "" || r.Cores < 1 || r.Started.IsZero() || r.Duration != 0.03 || r.WarmUp != 0.01 || r.Size != 64 {
+			t.Errorf("%+v", r)
+		}
+	}
+	_, table, _ := command(t.Context(), with(short, "--scenario", "ack", url)...)
+	if !strings.Contains(table, "ack: the server lacks the event, so this is leaveRoom") || !strings.HasPrefix(table, url+"/socket.io/ (parley ") {
+		t.Error(table)
+	}
+}
+
+// What the server refuses is no answer.
+func TestRefusalIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	srv, err := parley.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n atomic.Int64
+	parley.Handle(srv, ackMe, func(_ context.Context, _ *parley.Socket, v json.RawMessage) (json.RawMessage, error) {
+		if n.Add(1) == 20 {
+			return nil, &parley.Error{Code: "busy", Message: "later"}
+		}
+		return v, nil
+	})
+	url := serve(t, srv, func() { srv.Shutdown(context.Background()) })
+	r, code := measure(t, t.Context(), with(short, "--scenario", "ack", url)...)
+	if code != 1 || r.Results[0].Failed != 1 || r.Results[0].Failures[0].Reason != `refused: {"code":"busy","message":"later"}` {
+		t.Errorf("exit code %d, %+v", code, r)
+	}
 }
 
 func TestInterrupt(t *testing.T) {

@@ -1,19 +1,13 @@
 package bench
 
 import (
-	"bufio"
 	"cmp"
-	"context"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // The parley binary limits what a client may send, and counts in its metrics how often it has slowed
@@ -36,32 +30,16 @@ var budgetSettings = map[string]string{
 
 // budgets returns how often the server has held clients to each kind of budget. The map is nil if
 // the server does not say.
-func (f *fleet) budgets() map[string]int64 {
-	ctx, cancel := context.WithTimeout(context.Background(), min(f.options.timeout, 5*time.Second))
-	defer cancel()
-	at := url.URL{Scheme: f.options.url.Scheme, Host: f.options.url.Host, Path: "/metrics"}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
-	if err != nil {
-		return nil
-	}
-	answer, err := f.http.Do(r)
-	if err != nil {
-		return nil
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil
-	}
-	var held map[string]int64
-	for lines := bufio.NewScanner(io.LimitReader(answer.Body, 1<<20)); lines.Scan(); {
-		if m := budgetMetrics.FindStringSubmatch(lines.Text()); m != nil {
+func (f *fleet) budgets() (held map[string]int64) {
+	f.metrics(func(line string) {
+		if m := budgetMetrics.FindStringSubmatch(line); m != nil {
 			if held == nil {
 				held = make(map[string]int64)
 			}
 			n, _ := strconv.ParseFloat(m[2], 64)
 			held[m[1]] += int64(n)
 		}
-	}
+	})
 	return held
 }
 

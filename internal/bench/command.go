@@ -24,6 +24,7 @@ const (
 const Usage = `Parley bench measures any Socket.IO server of protocol 5.
 
   parley bench [flags] URL      such as parley bench --scenario echo http://127.0.0.1:8080
+  parley bench [flags] A B      compares two servers, in turns: A, B, B, A, A, B
 
 Scenarios, separated by commas, or all:
 
@@ -47,11 +48,16 @@ events in the namespace:
   "sendMessage" {roomId, message}   → emits "newMessage" with the message, or with an object
                                       that contains it, to all in the room
 
-The parley binary itself offers joinRoom, sendMessage and history.
+The parley binary itself offers joinRoom, sendMessage and history. If a server lacks "echo",
+sendMessage in rooms of one member stands in for it, and leaveRoom for "ackme"; a note then says
+so. Two servers are compared only if both answer the same event.
 
 Without --rate the loop is closed: each answer triggers the next message. With --rate the loop
 is open: messages or connections are due at that rate, whether the server keeps up or not. A
 latency starts when its message was due, so a stall shows in all messages that had to wait.
+
+Of two servers, each figure is the median of its --rounds. A ratio is that of B to A in the same
+round: the median, with the lowest and the highest one.
 
 The exit code is 0 if nothing was lost or failed, 1 if something was, and 2 if the command
 line is wrong. Ctrl-C ends the run and prints the results so far.
@@ -63,6 +69,8 @@ Flags:
 // options is the command line.
 type options struct {
 	url         *url.URL // of Engine.IO, its scheme http or https
+	other       *url.URL // of the server to compare with; nil for none
+	rounds      int
 	scenarios   []scenario
 	transport   string
 	namespace   string
@@ -96,6 +104,7 @@ func (o *options) flags() (*flag.FlagSet, func() error) {
 	f.Float64Var(&o.rate, "rate", 0, "open loop: total messages per second or, for idle and churn, connections per second; if 0, a closed loop")
 	f.IntVar(&o.window, "window", 0, "closed loop: messages in flight; if 0, 4 for echo, 16 for broadcast, else 1")
 	f.IntVar(&o.members, "members", 5, "members of each room, for rooms and history")
+	f.IntVar(&o.rounds, "rounds", 3, "how often to measure each of two servers, in turns")
 	f.IntVar(&o.parallel, "parallel", 16, "connections to make at the same time in a closed loop")
 	size := f.Int("size", 64, "bytes of padding in each message")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long to wait for a connection, and for missing messages")
@@ -114,11 +123,16 @@ func (o *options) flags() (*flag.FlagSet, func() error) {
 	f.BoolVar(&o.json, "json", false, "print JSON instead of a table")
 	f.BoolVar(&o.progress, "progress", false, "show progress on standard error even if it is not a terminal")
 	return f, func() (err error) {
-		if f.NArg() != 1 {
-			return errors.New("want one URL, after the flags; see parley help bench")
+		if f.NArg() != 1 && f.NArg() != 2 {
+			return errors.New("want one URL, or two to compare, after the flags; see parley help bench")
 		}
 		if o.url, err = parseURL(f.Arg(0)); err != nil {
 			return err
+		}
+		if f.NArg() == 2 {
+			if o.other, err = parseURL(f.Arg(1)); err != nil {
+				return err
+			}
 		}
 		if o.scenarios, err = selectScenarios(*names); err != nil {
 			return err
@@ -144,6 +158,8 @@ func (o *options) check(size int) error {
 		{1 <= o.parallel && o.parallel <= 10_000, "--parallel: want 1 to 10000"},
 		{0 <= size && size <= 1_000_000, "--size: want at most 1000000"},
 		{0 <= o.pid, "--pid: want the id of a process"},
+		{o.pid == 0 || o.other == nil, "--pid: two servers have two processes, and parley bench finds those of this machine itself"},
+		{1 <= o.rounds && o.rounds <= 1000, "--rounds: want 1 to 1000"},
 		{strings.HasPrefix(o.namespace, "/") && !strings.Contains(o.namespace, ","), "--namespace: want a name that begins with a slash, without commas"},
 		{o.auth == "" || strings.HasPrefix(o.auth, "{") && json.Valid([]byte(o.auth)), "--auth: want a JSON object"},
 	} {
@@ -203,10 +219,10 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	p := startProgress(stderr, o.progress)
-	report, err := run(ctx, &o, p)
+	report, err := o.measure(ctx, p)
 	p.close()
-	if err == nil || len(report.Results) > 0 {
-		if werr := report.write(stdout, o.json); err == nil {
+	if report != nil {
+		if werr := write(stdout, report, o.json); err == nil {
 			err = werr
 		}
 	}
@@ -220,7 +236,31 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-func (r *Report) write(w io.Writer, asJSON bool) error {
+// results are a Report or a Comparison.
+type results interface {
+	WriteTable(io.Writer) error
+	Faultless() bool
+}
+
+// measure measures one server or compares two. It returns nil if there is nothing to report.
+func (o *options) measure(ctx context.Context, p *progress) (results, error) {
+	if o.other != nil {
+		b := *o
+		b.url = o.other
+		if c, err := compare(ctx, o, &b, p); err == nil {
+			return c, nil
+		} else {
+			return nil, err
+		}
+	}
+	r, err := run(ctx, o, p)
+	if err != nil && len(r.Results) == 0 {
+		return nil, err
+	}
+	return r, err
+}
+
+func write(w io.Writer, r results, asJSON bool) error {
 	if !asJSON {
 		return r.WriteTable(w)
 	}

@@ -17,7 +17,10 @@ func TestWrongCommandLines(t *testing.T) {
 		want string
 	}{
 		{nil, "want one URL"},
-		{[]string{url, url}, "want one URL"},
+		{[]string{url, url, url}, "want one URL, or two"},
+		{[]string{url, "ftp://127.0.0.1"}, "http or https"},
+		{[]string{"--rounds", "0", url, url}, "--rounds"},
+		{[]string{"--pid", "1", url, url}, "--pid"},
 		{[]string{"ftp://127.0.0.1"}, "http or https"},
 		{[]string{"127.0.0.1:8080"}, "http://127.0.0.1:8080"},
 		{[]string{"--scenario", "ehco", url}, `"ehco"`},
@@ -79,7 +82,8 @@ func TestServersThatCannotBeMeasured(t *testing.T) {
 		{"a page", []string{"--transport", "polling", page}, "<html>"},
 		{"no such namespace", []string{"--namespace", "/nowhere", bare}, "refuses the namespace"},
 		{"no echo", []string{"--scenario", "echo", "--timeout", "2s", bare}, `does not answer "echo" with an event "echo"`},
-		{"no ackme", []string{"--scenario", "ack", "--timeout", "2s", bare}, `does not answer "ackme" with an acknowledgement`},
+		{"no ackme", []string{"--scenario", "ack", "--timeout", "2s", bare}, `does not answer "ackme" with an acknowledgement; see parley help bench for what it must offer; and the server does not answer "leaveRoom"`},
+		{"one of two", []string{"--scenario", "idle", bare, closed}, "nothing listens at " + closed},
 		{"no joinRoom", []string{"--scenario", "rooms", "--timeout", "2s", bare}, `does not answer "joinRoom"`},
 		{"no history", []string{"--scenario", "history", application(t, "/", nil)}, `"messages":[`},
 		{"descriptors", []string{"--connections", "1000000", bare}, "ulimit -n"},

@@ -8,6 +8,8 @@
 //	scenario.go …              the scenarios
 //	budgets.go                 whether the load exceeded what a parley server allows
 //	meter.go, process.go       the counters: latencies, losses, the server's CPU and memory
+//	target.go, run.go          one server
+//	compare.go                 two servers in turns
 //	result.go, table.go        the report
 //
 // The measurement is of the server, not of the generator. So package reactor drives WebSocket

@@ -46,3 +46,10 @@ func FindServer(host, port string) (int, error) {
 	}
 	return p.pid, nil
 }
+
+// Compare compares the rounds of a scenario.
+func Compare(a, b []Result) *Comparison {
+	c := &Comparison{A: &Report{}, B: &Report{}, Rounds: len(a)}
+	c.add(&rounds{name: a[0].Scenario, of: [2][]Result{a, b}})
+	return c
+}

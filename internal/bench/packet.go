@@ -58,13 +58,14 @@ func (p packet) number() (n int64, ok bool) {
 	return n, err == nil
 }
 
-// refusal returns the reason if the acknowledgement is an error of the parley binary,
-// {"code": …, "message": …}.
+// refusal returns the reason if the acknowledgement is a refusal of a server made with Parley,
+// {"error": {"code": …, "message": …}}.
 func (p packet) refusal() (reason string, refused bool) {
-	if !bytes.HasPrefix(p.data, []byte(`[{"code":`)) {
+	rest, refused := bytes.CutPrefix(p.data, []byte(`[{"error":`))
+	if !refused || !bytes.HasPrefix(rest, []byte(`{"code":`)) {
 		return "", false
 	}
-	return string(p.data[1 : len(p.data)-1]), true
+	return string(bytes.TrimSuffix(rest, []byte("}]"))), true
 }
 
 func countDigits(b []byte) int {

@@ -51,6 +51,8 @@ func TestFailuresAreBounded(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	r := bench.Report{
+		URL: "http://127.0.0.1:3000/socket.io/", ServerVersion: "parley 1.2", Started: time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC),
+		Version: "1.3", Platform: "linux/amd64", Cores: 2, Transport: "polling", Size: 64, Duration: 5, WarmUp: 0.5,
 		Server:      &bench.Server{PID: 12, Name: "node"},
 		Interrupted: true,
 		Results: []bench.Result{
@@ -68,6 +70,8 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `
+http://127.0.0.1:3000/socket.io/ (parley 1.2) by parley bench 1.3, 2026-01-02 15:04 UTC: polling, 64 B of padding, 5 s after 0.5 s of warm-up; linux/amd64, 2 cores
+
 scenario  conns   load       per second     p50      p99    p99.9     max  CPU each    CPU  memory each  lost  failed
 idle      1,000      –  12,346 connects  999 µs  1.23 ms  12.3 ms  1.23 s   80.0 µs  0.5 %      3,999 B     0       0
 echo        100  500/s         0 echoes       –        –        –       –         –      –            –     3       1
@@ -131,7 +135,7 @@ func TestPackets(t *testing.T) {
 			t.Errorf("%q: number %d, %v", data, n, ok)
 		}
 	}
-	if why, refused := bench.Refusal(`[{"code":"not_joined","message":"join"}]`); !refused || why != `{"code":"not_joined","message":"join"}` {
+	if why, refused := bench.Refusal(`[{"error":{"code":"not_joined","message":"join"}}]`); !refused || why != `{"code":"not_joined","message":"join"}` {
 		t.Errorf("refusal %q, %v", why, refused)
 	}
 	if _, refused := bench.Refusal(`[{"id":1}]`); refused {

@@ -8,8 +8,17 @@ import (
 
 // Report holds the results of a run.
 type Report struct {
-	URL         string   `json:"url"`
-	Transport   string   `json:"transport"`
+	URL           string    `json:"url"`
+	ServerVersion string    `json:"serverVersion,omitempty"` // if the server shows it, as the parley binary does
+	Started       time.Time `json:"started"`
+	Version       string    `json:"version"`  // of parley bench
+	Platform      string    `json:"platform"` // of parley bench, such as linux/amd64
+	Cores         int       `json:"cores"`    // that parley bench may use
+	Transport     string    `json:"transport"`
+	Size          int       `json:"size"`            // bytes of padding in each message
+	Duration      float64   `json:"durationSeconds"` // of each measurement
+	WarmUp        float64   `json:"warmUpSeconds"`
+
 	Server      *Server  `json:"server,omitempty"` // nil if its process is unknown
 	Interrupted bool     `json:"interrupted,omitempty"`
 	Results     []Result `json:"results"`
@@ -29,6 +38,7 @@ type Result struct {
 	Window      int       `json:"window,omitempty"` // in flight in each flow; closed loop
 	Rate        float64   `json:"rate,omitempty"`   // due per second; open loop
 	Seconds     float64   `json:"seconds,omitempty"`
+	Via         string    `json:"via,omitempty"`  // the events of the parley binary that stood in for those of the scenario
 	Unit        string    `json:"unit,omitempty"` // of Count and PerSecond
 	Count       int64     `json:"count"`
 	PerSecond   float64   `json:"perSecond"`
@@ -65,7 +75,7 @@ func (t *trial) result(name, unit string, from, to lap, lost int64) Result {
 		Seconds: elapsed.Seconds(), Count: count, PerSecond: float64(count) / elapsed.Seconds(),
 		Latency:   t.meter.latency(),
 		ClientCPU: percent(to.own-from.own, elapsed) / float64(runtime.GOMAXPROCS(0)),
-		Sent:      t.meter.sent.Load(), Lost: lost,
+		Sent:      t.meter.sent.Load(), Lost: lost, Via: t.via,
 		Budgets: t.held(),
 	}
 	r.addFailures(t.meter.takeFailures())

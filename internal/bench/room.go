@@ -32,8 +32,10 @@ const pageOfHistory = `"messages":[`
 
 // send joins rooms with that many members and sends to them.
 func (t *trial) send(ctx context.Context, members int, what traffic, unit string) error {
-	if err := t.connect(ctx); err != nil {
-		return err
+	if len(t.fleet.clients) == 0 {
+		if err := t.connect(ctx); err != nil {
+			return err
+		}
 	}
 	name, answer := t.name, ""
 	if what.ack {
@@ -95,6 +97,17 @@ func (t *trial) joins(answer string) traffic {
 			dst = append(append(dst, `{"roomId":"`...), from.room...)
 			dst = strconv.AppendInt(append(dst, `","userId":"user-`...), int64(from.index), 10)
 			return append(dst, `"}`...)
+		},
+	}
+}
+
+// leaves is the traffic of connections that leave a room that they are not in. The server only answers.
+func (t *trial) leaves() traffic {
+	return traffic{
+		name: "leaveRoom", ack: true, answer: `"roomId":`,
+		append: func(dst []byte, _ *flow, _ *client, number int64) []byte {
+			dst = append(append(append(dst, `{"roomId":"bench-`...), t.id...), `","message":`...)
+			return append(t.appendBody(dst, number), '}')
 		},
 	}
 }

@@ -13,30 +13,23 @@ const pause = 500 * time.Millisecond
 // run runs the scenarios one after the other. If it returns an error, the report holds the results
 // before it. If ctx ends, the report holds the results so far, and there is no error.
 func run(ctx context.Context, o *options, p *progress) (*Report, error) {
-	report := &Report{URL: o.url.Redacted(), Transport: o.transport, Results: []Result{}}
 	for _, s := range o.scenarios {
 		if err := checkFiles(s, o); err != nil {
-			return report, err
+			return &Report{}, err
 		}
 	}
-	if err := tryConnection(ctx, o); err != nil {
-		return report, err
-	}
-	server, err := o.server()
+	t, err := open(ctx, o)
 	if err != nil {
-		return report, err
+		return t.report, err
 	}
-	if server != nil {
-		report.Server = &Server{server.pid, server.name}
-	}
+	defer t.close()
+	report := t.report
 	for i, s := range o.scenarios {
 		if i > 0 {
 			sleep(ctx, pause)
 		}
-		t := newTrial(s, o, server, p)
-		err := s.run(ctx, t)
-		t.fleet.close()
-		report.Results = append(report.Results, t.results...)
+		results, err := t.measure(ctx, s, p)
+		report.Results = append(report.Results, results...)
 		switch {
 		case ctx.Err() != nil:
 			report.Interrupted = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -40,6 +41,7 @@ type trial struct {
 	progress *progress
 	id       string // makes rooms and messages unique to this run
 	numbers  atomic.Int64
+	via      string // the events in place of those of the scenario, see Result.Via
 	results  []Result
 	budgets  map[string]int64 // what the server last said
 }
@@ -149,20 +151,52 @@ func (t *trial) comeAndGo(ctx context.Context, d time.Duration) {
 // In echo and acknowledge, each connection is a flow.
 
 func echo(ctx context.Context, t *trial) error {
-	return t.exchange(ctx, traffic{name: "echo", event: "echo"}, "echoes")
+	return t.exchange(ctx, traffic{name: "echo", event: "echo", append: t.plain}, "echoes", func() error {
+		t.via = "sendMessage in rooms of one member, which a parley server stores"
+		return t.send(ctx, 1, traffic{name: "sendMessage", event: "newMessage"}, "echoes")
+	})
 }
 
 func acknowledge(ctx context.Context, t *trial) error {
-	return t.exchange(ctx, traffic{name: "ackme", ack: true}, "acks")
+	return t.exchange(ctx, traffic{name: "ackme", ack: true, append: t.plain}, "acks", func() error {
+		t.via = "leaveRoom, for a room that nobody is in"
+		l := t.newLoad(t.leaves(), t.flows())
+		if err := l.probe(ctx); err != nil {
+			return err
+		}
+		return t.measure(ctx, l, t.name, "acks")
+	})
 }
 
-func (t *trial) exchange(ctx context.Context, what traffic, unit string) error {
+// plain appends a message without anything around it.
+func (t *trial) plain(dst []byte, _ *flow, _ *client, number int64) []byte {
+	return t.appendBody(dst, number)
+}
+
+// exchange measures what each connection sends and gets back. If the server does not offer the event, it
+// calls substitute, which does the same with the events of the parley binary.
+func (t *trial) exchange(ctx context.Context, what traffic, unit string, substitute func() error) error {
 	if err := t.connect(ctx); err != nil {
 		return err
 	}
-	what.append = func(dst []byte, _ *flow, _ *client, number int64) []byte { return t.appendBody(dst, number) }
+	before := t.meter.takeFailures()
 	l := t.newLoad(what, t.flows())
-	if err := l.probe(ctx); err != nil {
+	err := l.probe(ctx)
+	missing := errors.Is(err, errNotOffered)
+	if missing {
+		t.meter.takeFailures() // that it was refused is no failure
+	}
+	for _, f := range before {
+		t.meter.fail(f.Reason, f.Count)
+	}
+	if missing {
+		if other := substitute(); errors.Is(other, errNotOffered) {
+			return fmt.Errorf("%w; and %s", err, strings.TrimPrefix(other.Error(), errNotOffered.Error()+": "))
+		} else {
+			return other
+		}
+	}
+	if err != nil {
 		return err
 	}
 	return t.measure(ctx, l, t.name, unit)

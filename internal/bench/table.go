@@ -13,7 +13,7 @@ var tableHead = []string{
 	"scenario", "conns", "load", "per second", "p50", "p99", "p99.9", "max", "CPU each", "CPU", "memory each", "lost", "failed",
 }
 
-// WriteTable writes the report as a text table with notes.
+// WriteTable writes the report as a text table with notes, after a line that says what was measured and how.
 func (r *Report) WriteTable(w io.Writer) error {
 	rows := [][]string{tableHead}
 	var notes []string
@@ -31,7 +31,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	if r.Interrupted {
 		notes = append(notes, "interrupted: these are the results so far")
 	}
-	_, err := io.WriteString(w, align(rows)+"\n"+strings.Join(notes, "\n")+"\n")
+	_, err := io.WriteString(w, r.name()+" by "+r.conditions()+"\n\n"+align(rows)+"\n"+strings.Join(notes, "\n")+"\n")
 	return err
 }
 
@@ -65,6 +65,9 @@ func (r *Result) notes() []string {
 	var notes []string
 	if r.NotOffered != "" {
 		notes = append(notes, fmt.Sprintf("%s: %s", r.Scenario, r.NotOffered))
+	}
+	if r.Via != "" {
+		notes = append(notes, fmt.Sprintf("%s: the server lacks the event, so this is %s", r.Scenario, r.Via))
 	}
 	for _, f := range r.Failures {
 		notes = append(notes, fmt.Sprintf("%s: %s times: %s", r.Scenario, integer(f.Count), f.Reason))
