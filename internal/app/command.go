@@ -52,7 +52,7 @@ type command struct {
 func commands() []command {
 	return slices.Concat([]command{
 		{name: "serve", args: "[flags]", does: "serve, at http://127.0.0.1:8080 unless told otherwise; the word may be left out", raw: serve, help: printUsage},
-	}, roomCommands, contextCommands, operatorCommands, tokenCommands, keyCommands, banCommands, dataCommands, storeCommands, configCommands, []command{
+	}, roomCommands, deskCommands, contextCommands, operatorCommands, tokenCommands, keyCommands, banCommands, dataCommands, storeCommands, configCommands, []command{
 		{name: "types", args: "[--lang ts|md|schema]", does: "print the events and their payloads", raw: printTypes,
 			help: func(w io.Writer) { io.WriteString(w, typesUsage) }},
 		{name: "bench", args: "[flags] URL [URL]", does: "measure a Socket.IO server, this one or another, or compare two", help: bench.PrintUsage,

@@ -25,6 +25,7 @@ type shell struct {
 	t          *testing.T
 	data       string
 	environ    []string
+	search     bool // of the server
 	transcript strings.Builder
 }
 
@@ -154,7 +155,20 @@ func filled(t *testing.T) *shell {
 func (s *shell) serve() *instance {
 	s.t.Helper()
 	c := testConfig()
-	c.Data, c.TokenSecrets = s.data, []string{aSecret}
+	c.Data, c.TokenSecrets, c.Search = s.data, []string{aSecret}, s.search
+	return s.serveWith(c)
+}
+
+// serveOpen is serve for a server that believes everybody.
+func (s *shell) serveOpen() *instance {
+	s.t.Helper()
+	c := testConfig()
+	c.Data = s.data
+	return s.serveWith(c)
+}
+
+func (s *shell) serveWith(c app.Config) *instance {
+	s.t.Helper()
 	i := start(s.t, c)
 	waitFor(s.t, "the socket for commands", func() bool {
 		_, err := os.Stat(filepath.Join(s.data, "control.sock"))

@@ -31,7 +31,9 @@ func TestManualIsUpToDate(t *testing.T) {
 func TestJSONIsAsDocumented(t *testing.T) {
 	s := filled(t)
 	s.environ = []string{"XDG_CONFIG_HOME=" + t.TempDir()}
+	s.search = true
 	s.serve()
+	waitFor(t, "the index", func() bool { code, _, _ := s.run("", "search", "hello"); return code == 0 })
 	s.must("", "context", "add", "shop", "--url", "https://chat.example.com")
 	token := strings.TrimSpace(s.must("", "token", "create", "--user", "u7", "--room", "c_*=rw"))
 	printed := map[string]string{}
@@ -40,6 +42,13 @@ func TestJSONIsAsDocumented(t *testing.T) {
 		{"send", "lounge {}", ""},
 		{"history", "lounge", ""},
 		{"rooms", "", ""},
+		{"status", "", ""},
+		{"note", "c_1 text", ""},
+		{"label", "c_1 vip", ""},
+		{"assign", "c_1 nobody", ""},
+		{"close", "c_1", ""},
+		{"reopen", "c_1", ""},
+		{"search", "hello", ""},
 		{"context list", "", ""},
 		{"operator add", "ann --admin --email ann@example.com --name Ann --password-stdin", "correct horse battery"},
 		{"operator list", "", ""},

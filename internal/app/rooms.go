@@ -49,7 +49,7 @@ type printedMessage struct {
 func tail(c *call) func(context.Context) error {
 	o := remote.FollowOptions{Newest: 10, Say: c.say}
 	c.flags.BoolVar(&o.All, "all", false, "all conversations")
-	c.flags.BoolVar(&o.Notes, "notes", false, "the notes of operators, too")
+	c.flags.BoolVar(&o.Notes, "notes", false, "the notes of operators, too; not with --all")
 	c.flags.Int64Var(&o.Newest, "limit", o.Newest, "begin with the newest `N` messages of each room; 10 if left out")
 	since := c.timeFlag("since", "begin with what was written or changed since this `TIME`, or so long ago, such as 2h", true)
 	count := c.flags.Int("count", 0, "end after `N` messages")
@@ -60,6 +60,8 @@ func tail(c *call) func(context.Context) error {
 		switch {
 		case o.All == (len(c.args) > 0):
 			return wrongUsage("want the names of rooms, or --all")
+		case o.All && o.Notes:
+			return wrongUsage("--notes wants the names of rooms: the list of conversations does not tell of notes")
 		case *count < 0 || o.Newest < 0:
 			return wrongUsage("--count and --limit cannot be negative")
 		}

@@ -18,7 +18,7 @@ import (
 type FollowOptions struct {
 	Rooms []string
 	All   bool // all conversations, in place of Rooms
-	Notes bool // the notes of operators as well
+	Notes bool // the notes of operators in Rooms as well
 	// Newest and Since say where a room begins of which the State has nothing: with the last numbers of the
 	// room, or if Since is not zero, at a time.
 	Newest int64
@@ -201,7 +201,7 @@ func (f *Follower) hear(m conversation.Message, note bool) {
 	if note {
 		s = &r.notes
 	}
-	if f.queued < maxLive && !s.behind {
+	if f.queued < maxLive {
 		s.live = append(s.live, m)
 		f.queued++
 	} else {
@@ -329,12 +329,12 @@ func (f *Follower) advance(ctx context.Context, r *followed, most int) ([]Item, 
 		}
 	}
 	for _, s := range []*stream{&r.messages, &r.notes} {
-		items, again, err := f.advanceStream(ctx, r, s, most)
-		if again {
-			f.mu.Lock()
+		items, err := f.advanceStream(ctx, r, s, most)
+		f.mu.Lock()
+		if r.messages.pending() || r.notes.pending() {
 			f.listLocked(r)
-			f.mu.Unlock()
 		}
+		f.mu.Unlock()
 		if err != nil || len(items) > 0 {
 			return items, err
 		}
@@ -427,8 +427,8 @@ func (f *Follower) begin(ctx context.Context, r *followed, s *stream, page *conv
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.at, s.behind = next, next.After < page.LastSeq
-	if !s.note && r.seen > page.LastSeq {
-		r.seen = page.LastSeq
+	if !s.note && at.Epoch != "" {
+		r.seen = 0 // it was told of the old numbering
 	}
 	return nil
 }
@@ -480,10 +480,11 @@ func (f *Follower) read(ctx context.Context, r *followed, s *stream, after int64
 // errLeft says that the client is not in the room any more.
 var errLeft = errors.New("remote: the room was left")
 
-// advanceStream goes on in a stream. Again says that there is more to do.
-func (f *Follower) advanceStream(ctx context.Context, r *followed, s *stream, most int) (items []Item, again bool, err error) {
+// advanceStream goes on in a stream.
+func (f *Follower) advanceStream(ctx context.Context, r *followed, s *stream, most int) (items []Item, err error) {
 	f.mu.Lock()
-	at, behind := s.at, s.behind
+	at, behind, seen := s.at, s.behind, r.seen
+	s.behind = false // unless something happens while the page is read
 	f.mu.Unlock()
 	if !behind {
 		items = f.takeLive(r, s, most)
@@ -492,37 +493,41 @@ func (f *Follower) advanceStream(ctx context.Context, r *followed, s *stream, mo
 		if !s.note && !s.pending() && r.seen > s.at.After { // what the lobby has told comes live, or not
 			s.behind = true
 		}
-		return items, s.pending(), nil
+		return items, nil
 	}
 	page, err := f.read(ctx, r, s, at.After, min(most, pageSize))
 	switch {
 	case errors.Is(err, errLeft): // the connection was lost meanwhile, or it comes as a notice
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		s.behind = true
 		if r.joined {
 			f.leftLocked(r)
 		}
-		return nil, true, nil
-	case err != nil:
-		return nil, false, err
-	case page.Epoch != at.Epoch:
-		return nil, true, f.begin(ctx, r, s, &page)
+		return nil, nil
+	case err == nil && page.Epoch != at.Epoch:
+		return nil, f.begin(ctx, r, s, &page)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err != nil {
+		s.behind = true
+		return nil, err
+	}
 	for _, m := range page.Messages {
 		if m.Number() > s.at.After {
 			items = append(items, s.deliver(m))
 		}
 	}
-	if !page.HasMore {
-		s.at.After = max(s.at.After, page.LastSeq)
-		s.behind = false
-		if !s.note {
-			r.seen = min(r.seen, s.at.After)
-		}
+	if page.HasMore {
+		s.behind = true
+		return items, nil
 	}
-	return items, s.pending(), nil
+	s.at.After = max(s.at.After, page.LastSeq)
+	if !s.note && r.seen == seen { // what the lobby has told meanwhile may be newer than the page
+		r.seen = min(seen, s.at.After)
+	}
+	return items, nil
 }
 
 // deliver counts a message as taken.

@@ -86,7 +86,7 @@ func (f *Follower) row(row *conversation.Room, anew bool) {
 		r.seen, r.messages.behind = 0, true
 	}
 	r.seen = max(r.seen, row.LastSeq)
-	if r.behind() || f.o.Notes && !r.joined {
+	if r.behind() {
 		f.listLocked(r)
 	}
 }

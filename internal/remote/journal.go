@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/parley-go/parley/history"
@@ -43,13 +44,9 @@ const maxPlaces = 10_000
 // another run goes on there. If the output is a regular file, everything is written there once, even if the
 // process is killed at any moment. A reader of a pipe may get the last batch again after a kill.
 type Journal struct {
-	path string // empty: nothing is kept
-	out  Output
-}
-
-// Output is where a Journal writes. *os.File is one.
-type Output interface {
-	Write([]byte) (int, error)
+	path  string // empty: nothing is kept
+	out   io.Writer
+	write func([]byte) error // to out
 }
 
 // kept is the content of a Journal's file.
@@ -67,8 +64,8 @@ type pending struct {
 
 // OpenJournal reads the file at path, and writes to out what the last run was about to write. The path may be
 // empty: then nothing is kept.
-func OpenJournal(path string, out Output) (*Journal, *State, error) {
-	j := &Journal{path: path, out: out}
+func OpenJournal(path string, out io.Writer) (*Journal, *State, error) {
+	j := &Journal{path: path, out: out, write: func(text []byte) error { _, err := out.Write(text); return err }}
 	k := kept{}
 	if path != "" {
 		text, err := os.ReadFile(path)
@@ -88,7 +85,7 @@ func OpenJournal(path string, out Output) (*Journal, *State, error) {
 		if file, size := identity(out); file != "" && file == p.File && size >= p.Size {
 			text = text[min(size-p.Size, int64(len(text))):]
 		}
-		if _, err := out.Write(text); err != nil {
+		if err := j.write(text); err != nil {
 			return nil, nil, err
 		}
 		if err := j.save(&kept{State: k.State}); err != nil {
@@ -101,8 +98,7 @@ func OpenJournal(path string, out Output) (*Journal, *State, error) {
 // Write writes a text, after which the state is s.
 func (j *Journal) Write(text []byte, s *State) error {
 	if j.path == "" {
-		_, err := j.out.Write(text)
-		return err
+		return j.write(text)
 	}
 	if len(text) > 0 {
 		p := &pending{Text: string(text)}
@@ -110,7 +106,7 @@ func (j *Journal) Write(text []byte, s *State) error {
 		if err := j.save(&kept{*s, p}); err != nil {
 			return err
 		}
-		if _, err := j.out.Write(text); err != nil {
+		if err := j.write(text); err != nil {
 			return err
 		}
 	}
