@@ -9,7 +9,7 @@ import { io } from 'socket.io-client';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 // "npm test" has already built the programs.
-if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '.bin/', './server', './member', './packer', '../cmd/parley', '../examples/cluster-with-node', '../examples/node-migration', './mistake'], { cwd: here, stdio: 'inherit' });
+if (!process.env.npm_lifecycle_event) execFileSync('go', ['build', '-o', '.bin/', './server', './member', './packer', './goclient', './mistake', '../cmd/parley', '../examples/cluster-with-node', '../examples/node-migration'], { cwd: here, stdio: 'inherit' });
 
 /** How long, in ms, a test waits for something that must happen. Nothing that works takes so long. */
 export const PATIENCE = 120_000;

@@ -3,7 +3,6 @@ package metrics_test
 import (
 	"context"
 	"log/slog"
-	"net/http/httptest"
 	"os"
 	"reflect"
 	"regexp"
@@ -15,8 +14,8 @@ import (
 
 	"github.com/parley-go/parley"
 	"github.com/parley-go/parley/adapter"
-	"github.com/parley-go/parley/internal/eventtest"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/parleytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -106,11 +105,8 @@ func TestOfServers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		web := httptest.NewServer(srv)
-		client, err := eventtest.Dial(t.Context(), web.URL, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := parleytest.NewServer(t, srv)
+		client := s.MustDial()
 		got := gather(t, srv.Stats)
 		for metric, want := range map[string]float64{
 			"sockets": 1, "connections": 1, "connections_by_transport{websocket}": 1, "connections_by_transport{polling}": 0,
@@ -130,7 +126,6 @@ func TestOfServers(t *testing.T) {
 		if err := srv.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
-		web.Close()
 	}
 }
 
