@@ -395,6 +395,15 @@ func testEditChanges(t *testing.T, store editor) {
 				test.since, test.limit, numbers, s.UpTo, s.Head, err, test.want, test.upTo)
 		}
 	}
+
+	// A tombstone fits where the message that follows does not.
+	mustAppend(t, store, draft("c", 1), draft("c", 2))
+	gone := mustEdit(t, store, edit("c", 1, -1))
+	fits := gone.Size() + mustAppend(t, store, draft("c", 3))[0].Size()
+	s, err := store.Changes(context.Background(), "c", 1, history.Limit{Bytes: fits})
+	if err != nil || len(s.Messages) != 2 || s.Messages[1].Number() != 3 || s.UpTo != 3 || !s.MoreAfter {
+		t.Errorf("%d bytes: %d messages up to %d, %v", fits, len(s.Messages), s.UpTo, err)
+	}
 }
 
 // testEditContention: of many edits with the same condition, one wins.

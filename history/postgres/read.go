@@ -177,12 +177,17 @@ type part struct {
 	messages []history.Message
 	limit    history.Limit
 	more     bool
+	left     int64 // the number of the first message that does not fit, if there are more
 }
 
 // add adds a row, unless it does not fit.
 func (p *part) add(m *history.Message) {
-	if p.more = p.more || !p.limit.Take(m); !p.more {
+	switch {
+	case p.more:
+	case p.limit.Take(m):
 		p.messages = append(p.messages, *m)
+	default:
+		p.more, p.left = true, m.Number()
 	}
 }
 
@@ -299,8 +304,8 @@ func (s *Store) Changes(ctx context.Context, room string, since int64, l history
 	case since < slice.Floor:
 		return slice, history.ErrPruned
 	}
-	reading.Changes(&slice, since, l, reading.Part{Messages: unchanged.messages, More: unchanged.more},
-		reading.Part{Messages: changed.messages, More: changed.more})
+	reading.Changes(&slice, since, l, reading.Part{Messages: unchanged.messages, Left: unchanged.left},
+		reading.Part{Messages: changed.messages, Left: changed.left})
 	return slice, nil
 }
 

@@ -199,15 +199,15 @@ func (s *Store) Changes(ctx context.Context, room string, since int64, l history
 		if pruned = since < s.Floor; pruned {
 			return nil
 		}
-		unchanged, more1, err := query(ctx, r.unchanged, room, l, at(id, since), (id+1)<<32)
+		unchanged, err := queryPart(ctx, r.unchanged, room, l, at(id, since), (id+1)<<32)
 		if err != nil {
 			return err
 		}
-		changed, more2, err := query(ctx, r.changed, room, l, id, since)
+		changed, err := queryPart(ctx, r.changed, room, l, id, since)
 		if err != nil {
 			return err
 		}
-		reading.Changes(s, since, l, reading.Part{Messages: unchanged, More: more1}, reading.Part{Messages: changed, More: more2})
+		reading.Changes(s, since, l, unchanged, changed)
 		return nil
 	})
 	if err == nil && pruned {
@@ -246,26 +246,33 @@ func (s *Store) Heads(ctx context.Context, rooms []string) (map[string]int64, er
 // room.
 func at(room, seq int64) int64 { return room<<32 + min(seq, 1<<32-1) }
 
-// query returns the first messages, as many as the limit allows, and whether there are more. SQLite
-// reads a row when it is asked for, so it reads only one message that does not fit.
+// query returns the first messages, as many as the limit allows, and whether there are more.
 func query(ctx context.Context, stmt *sql.Stmt, room string, l history.Limit, from, to int64) (messages []history.Message, more bool, err error) {
-	messages = make([]history.Message, 0, min(l.Messages, history.DefaultLimit))
+	p, err := queryPart(ctx, stmt, room, l, from, to)
+	return p.Messages, p.Left > 0, err
+}
+
+// queryPart returns the first messages. SQLite reads a row when it is asked for, so it reads only one
+// message that does not fit.
+func queryPart(ctx context.Context, stmt *sql.Stmt, room string, l history.Limit, from, to int64) (p reading.Part, err error) {
+	p.Messages = make([]history.Message, 0, min(l.Messages, history.DefaultLimit))
 	rows, err := stmt.QueryContext(ctx, from, to, l.Messages+1)
 	if err != nil {
-		return nil, false, err
+		return reading.Part{}, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var m history.Message
 		if err := scanMessage(rows, room, &m); err != nil {
-			return nil, false, err
+			return reading.Part{}, err
 		}
 		if !l.Take(&m) {
-			return messages, true, nil
+			p.Left = m.Number()
+			return p, nil
 		}
-		messages = append(messages, m)
+		p.Messages = append(p.Messages, m)
 	}
-	return messages, false, rows.Err()
+	return p, rows.Err()
 }
 
 // scanMessage reads columns.
