@@ -54,11 +54,11 @@ type Room struct {
 	o        RoomOptions
 	handlers []*Registration
 
-	joins sync.Mutex      // is held while the client joins
-	on    context.Context // the connection on which it has joined; guarded by joins
+	joins sync.Mutex // is held while the client joins
 
 	mu      sync.Mutex
-	queue   []RoomEvent // to be delivered
+	on      context.Context // the connection on which it has joined
+	queue   []RoomEvent     // to be delivered
 	epoch   string
 	last    int64                  // the number up to which everything is delivered or queued
 	upTo    int64                  // the number up to which pages are to be read before held
@@ -135,7 +135,7 @@ func (c *Client) idle() error {
 func (r *Room) away() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.live, r.joining, r.held = false, false, nil
+	r.on, r.live, r.joining, r.held = nil, false, false, nil
 	r.tell()
 }
 
@@ -170,10 +170,11 @@ func (r *Room) join(ctx context.Context, once bool) error {
 	r.joins.Lock()
 	defer r.joins.Unlock()
 	on := r.c.connection()
-	if once && on == r.on {
+	r.mu.Lock()
+	if once && r.on != nil && on == r.on {
+		r.mu.Unlock()
 		return nil
 	}
-	r.mu.Lock()
 	q := conversation.JoinRequest{RoomID: r.id, UserID: r.o.UserID, OperatorID: r.o.OperatorID, Name: r.o.Name, Limit: r.o.Limit, Epoch: r.epoch}
 	if r.epoch != "" {
 		after := r.last
@@ -209,7 +210,7 @@ func (r *Room) hear(m conversation.Message) {
 	if m.RoomID != r.id || !r.live {
 		return // the answer to join has it
 	}
-	if !r.joining && r.last >= r.upTo && len(r.queue) < maxQueued {
+	if !r.joining && r.last >= r.upTo && len(r.held) == 0 && len(r.queue) < maxQueued {
 		r.deliverLocked([]conversation.Message{m}, false)
 		return
 	}

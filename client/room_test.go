@@ -233,3 +233,51 @@ func TestRoomAsksLater(t *testing.T) {
 		t.Errorf("%d joins, %d reads", joins.Load(), reads.Load())
 	}
 }
+
+// A room whose consumer is slow keeps what comes meanwhile in order.
+func TestRoomOfASlowConsumer(t *testing.T) {
+	h := serveRooms(t)
+	writer, err := connect(t, h.url, nil).Room(t.Context(), "r", &client.RoomOptions{UserID: "ann"})
+	must(t, err)
+	defer writer.Close()
+	c := connect(t, h.url, nil)
+	r, err := c.Room(t.Context(), "r", &client.RoomOptions{UserID: "bob"})
+	must(t, err)
+	defer r.Close()
+	var heard atomic.Int64
+	client.On(c, conversation.NewMessage, func(_ context.Context, m conversation.Message) error { // after the room has
+		heard.Store(m.Seq)
+		return nil
+	})
+	const full = 500 // what the room keeps for its consumer
+	sent := int64(0)
+	send := func(n int) {
+		for range n {
+			_, err := writer.Send(t.Context(), sent)
+			must(t, err)
+			sent++
+		}
+		for heard.Load() < sent {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	next := int64(0)
+	take := func(n int64) {
+		for range n {
+			e, err := r.Next(t.Context())
+			must(t, err)
+			if next++; e.Seq != next {
+				t.Fatalf("%d follows %d", e.Seq, next-1)
+			}
+		}
+	}
+	if e, err := r.Next(t.Context()); err != nil || !e.Reset || e.ID != "" {
+		t.Fatalf("at first: %+v, %v", e, err)
+	}
+	send(full + 20) // more than there is room for
+	take(10)
+	send(10) // now there is room, but not for these
+	take(sent - next)
+	send(2*full + 100) // too many to wait
+	take(sent - next)
+}
