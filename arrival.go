@@ -27,9 +27,16 @@ func (h *handover) fetch(client context.Context, w *wanted) {
 	if m == nil || adapter.TagIn(w.pid) == "" || len(w.pid) > maxPID || len(w.offset) > len(h.recovery.placeholder) {
 		return // other servers are not asked about what none of them has made
 	}
+	r := h.recovery
+	r.mu.Lock()
+	here := r.comebacks[w.pid] != nil
+	r.mu.Unlock()
+	if here || !m.turn(client) {
+		return
+	}
+	defer func() { <-m.turns }()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(client), m.patience)
 	defer cancel()
-	r := h.recovery
 	r.mu.Lock()
 	for h.arriving[w.pid] != nil && ctx.Err() == nil && client.Err() == nil { // an earlier attempt of the client
 		over := h.arriving[w.pid].over
@@ -56,6 +63,18 @@ func (h *handover) fetch(client context.Context, w *wanted) {
 	}()
 	if err := h.arrive(ctx, client, a, w); err != nil {
 		m.srv.log.Debug("parley: a session cannot move here", "namespace", h.nsp.name, "error", err)
+	}
+}
+
+// turn waits until a session may move here. It reports whether it may: then m.turns has to be read from.
+func (m *moves) turn(client context.Context) bool {
+	ctx, cancel := context.WithTimeout(client, maxTurn)
+	defer cancel()
+	select {
+	case m.turns <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -45,3 +45,6 @@ const SocketSize = unsafe.Sizeof(Socket{})
 
 // SetMoveTimeForTest sets how long it may take until a session has moved to the server.
 func (s *Server) SetMoveTimeForTest(d time.Duration) { s.moves.patience = d }
+
+// SetArrivalsForTest sets how many sessions may move to the server at the same time. None moves now.
+func (s *Server) SetArrivalsForTest(n int) { s.moves.turns = make(chan struct{}, n) }

@@ -21,6 +21,7 @@ type moves struct {
 	numberer adapter.Numberer
 	self     adapter.NodeID
 	patience time.Duration // for a session to move
+	turns    chan struct{} // has a place for each session that moves to this server at the same time
 	serving  tally         // questions of others
 
 	flushes  rounds[chan error]
@@ -29,6 +30,13 @@ type moves struct {
 
 // moveTime is how long it may take until a session has moved.
 const moveTime = 2 * time.Second
+
+// If a server dies or the network fails, many clients come at once. If their sessions all moved at the same
+// time, none of them would be there in time.
+const (
+	maxArrivals = 64               // sessions that move to a server at the same time
+	maxTurn     = 10 * time.Second // how long another one waits until it may
+)
 
 // The questions.
 const (
@@ -123,7 +131,7 @@ func newMoves(s *Server) *moves {
 		exchange.Serve(askFlush, func(_ adapter.Node, _ []byte, reply func([]byte)) { reply(nil) })
 		return nil
 	}
-	m := &moves{srv: s, exchange: exchange, numberer: numberer, self: exchange.Self().ID, patience: moveTime}
+	m := &moves{srv: s, exchange: exchange, numberer: numberer, self: exchange.Self().ID, patience: moveTime, turns: make(chan struct{}, maxArrivals)}
 	m.flushes.run, m.searches.run = m.flushAll, m.searchAll
 	serve(m, askFlush, func(context.Context, adapter.Node, *struct{}) any {
 		for _, h := range m.handovers() {

@@ -184,6 +184,41 @@ func (p *skewedPool) listened() {
 // chance is the time that something gets that must not happen.
 const chance = 50 * time.Millisecond
 
+// Sessions that move to a server at the same time are few, and the others wait for their turn.
+func TestHandoversTakeTurns(t *testing.T) {
+	p := newSkewedPool(t)
+	p.servers[young].SetArrivalsForTest(1)
+	second := p.traveller(other)
+	p.v.lose()
+	second.lose()
+	asked := map[string]chan struct{}{}
+	for _, i := range []int{old, other} {
+		asked["n/"+p.ids[i].String()] = make(chan struct{}, 100)
+	}
+	p.buses[young].watch(func(topic string) {
+		if c := asked[topic]; c != nil {
+			c <- struct{}{}
+		}
+	}, nil)
+	p.buses[young].hold(p.ids[old], true) // the first session waits for its old server
+	moved := make(chan bool, 2)
+	go func() { moved <- p.v.back(young) }()
+	await(t, "question", asked["n/"+p.ids[old].String()])
+	go func() { moved <- second.back(young) }()
+	time.Sleep(chance)
+	select {
+	case <-asked["n/"+p.ids[other].String()]:
+		t.Error("the second session did not wait")
+	default:
+	}
+	p.buses[young].hold(p.ids[old], false)
+	for range 2 {
+		if !await(t, "answer to CONNECT", moved) {
+			t.Error("not recovered")
+		}
+	}
+}
+
 // What has not reached the old server yet, and was sent before the new one listened, is not lost.
 func TestHandoverWaitsForTheOldServersEvents(t *testing.T) {
 	p := newSkewedPool(t)
