@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/parley-go/parley/adapter"
+	"github.com/parley-go/parley/internal/soak"
 )
 
 // Random joins, leaves and broadcasts do what the model says.
@@ -15,6 +16,7 @@ func clusterModel(t TB, s Servers) {
 	if steps == 0 {
 		steps = 3000
 	}
+	steps *= soak.Times(1, 34) // 1e5
 	_, spaces := three(t, s)
 	random := rand.New(rand.NewPCG(7, uint64(steps)))
 	const rooms = 12
