@@ -132,9 +132,12 @@ func (c *conn) complain(_ *nats.Conn, _ *nats.Subscription, err error) {
 func (c *conn) hear(connected func()) error {
 	b := c.bus
 	var workers sync.WaitGroup
-	workers.Go(c.pump)
+	err := c.mesh.join(c)
+	workers.Go(c.pump) // it has to know the mesh's subscriptions
 	workers.Go(c.confirm)
-	err := c.listen(connected)
+	if err == nil {
+		err = c.listen(connected)
+	}
 	if err != nil {
 		c.raw.Close()
 	} else if c.nats.FlushTimeout(c.bus.patience()) == nil {
@@ -154,9 +157,6 @@ func (c *conn) hear(connected func()) error {
 // listen subscribes to what is listened to. It returns nil after Close.
 func (c *conn) listen(connected func()) error {
 	b := c.bus
-	if err := c.mesh.join(c); err != nil {
-		return err
-	}
 	b.core.Renew()
 	b.use(c)
 	for {
