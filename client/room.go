@@ -32,7 +32,7 @@ type RoomOptions struct {
 type RoomEvent struct {
 	conversation.Message
 
-	// Reset says that what you have of the room is no longer valid, or that you have missed too much: forget
+	// Reset says that what you have of the room is no longer valid, or that what you have missed is gone: forget
 	// it. This event and the next ones are the newest messages, without a Reset of their own. An event
 	// with Reset and without a message (ID is empty) says that there are none.
 	Reset bool
@@ -193,8 +193,12 @@ func (r *Room) join(ctx context.Context, once bool) error {
 		return nil
 	}
 	r.on = on
-	reset := joined.Reset || joined.Epoch != r.epoch
 	r.joining, r.upTo = false, max(r.upTo, joined.LastSeq)
+	reset := joined.Reset || joined.Epoch != r.epoch
+	if reset && joined.Epoch == r.epoch && q.After != nil && *q.After <= joined.LastSeq {
+		r.tell() // there is more than fits into an answer, or it is gone: reading it tells
+		return nil
+	}
 	if reset {
 		r.epoch, r.last, r.queue = joined.Epoch, 0, nil
 		clear(r.skipped)
@@ -344,6 +348,10 @@ func (r *Room) read(ctx context.Context, epoch string, after int64) error {
 		return nil // it joins again, or asks again
 	case errors.As(err, &refused) && passes(refused): // not_joined: the connection was lost meanwhile
 		return r.rest(ctx)
+	case errors.As(err, &refused) && refused.Code == string(conversation.Gone): // deleted for its age
+		r.mu.Lock()
+		r.epoch = "" // the newest page is what is left
+		r.mu.Unlock()
 	case err != nil:
 		return err
 	}

@@ -281,3 +281,45 @@ func TestRoomOfASlowConsumer(t *testing.T) {
 	send(2*full + 100) // too many to wait
 	take(sent - next)
 }
+
+// A room reads on, however much it has missed.
+func TestRoomThatHasMissedMuch(t *testing.T) {
+	h := serveRooms(t)
+	writer, err := connect(t, h.url, nil).Room(t.Context(), "r", &client.RoomOptions{UserID: "ann"})
+	must(t, err)
+	defer writer.Close()
+	first, err := writer.Next(t.Context())
+	must(t, err)
+	const n = 1200 // more than the server gives at once
+	for i := range n {
+		_, err := writer.Send(t.Context(), i)
+		must(t, err)
+	}
+	r, err := connect(t, h.url, nil).Room(t.Context(), "r", &client.RoomOptions{UserID: "bob", Epoch: first.Epoch, After: 1})
+	must(t, err)
+	defer r.Close()
+	for want := int64(2); want <= n; want++ {
+		if e, err := r.Next(t.Context()); err != nil || e.Seq != want || e.Reset {
+			t.Fatalf("%+v, %v; want %d", e, err, want)
+		}
+	}
+}
+
+// What a room has missed is gone: it begins with what is left.
+func TestRoomWhoseMessagesAreGone(t *testing.T) {
+	h := serve(t, nil)
+	parley.Handle(h, conversation.JoinRoom, func(_ context.Context, _ *parley.Socket, q conversation.JoinRequest) (conversation.Joined, error) {
+		p := conversation.Page{Epoch: "e", LastSeq: 9}
+		p.Messages = []conversation.Message{{ID: "9", Seq: 9, Message: []byte("1")}}
+		return conversation.Joined{Page: p, Reset: q.After != nil}, nil
+	})
+	parley.Handle(h, conversation.History, func(context.Context, *parley.Socket, conversation.HistoryRequest) (conversation.Page, error) {
+		return conversation.Page{}, &event.Error{Code: string(conversation.Gone), Message: "deleted"}
+	})
+	r, err := connect(t, h.url, nil).Room(t.Context(), "r", &client.RoomOptions{Epoch: "e", After: 3})
+	must(t, err)
+	defer r.Close()
+	if e, err := r.Next(t.Context()); err != nil || e.Seq != 9 || !e.Reset {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
