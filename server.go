@@ -3,6 +3,7 @@ package parley
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"net/http"
@@ -74,7 +75,7 @@ func New(o *Options) (*Server, error) {
 		return nil, err
 	}
 	if s.engine, err = engine.NewServer(eo); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("parley: %w", err)
 	}
 	if s.peers != nil {
 		s.peers.Start()

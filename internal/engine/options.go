@@ -143,15 +143,15 @@ func (o Options) withDefaults() (Options, error) {
 		o.Transports = Transports[:]
 	}
 	if o.PingInterval < 0 || o.PingTimeout < 0 || o.UpgradeTimeout < 0 || o.MaxPayload < 0 {
-		return o, errors.New("engine: PingInterval, PingTimeout, UpgradeTimeout and MaxPayload cannot be negative")
+		return o, errors.New("PingInterval, PingTimeout, UpgradeTimeout and MaxPayload cannot be negative")
 	}
 	for _, t := range o.Transports {
 		if !slices.Contains(Transports[:], t) {
-			return o, fmt.Errorf("engine: unknown transport %q", t)
+			return o, fmt.Errorf("unknown transport %q", t)
 		}
 	}
 	if len(o.Transports) == 0 {
-		return o, errors.New("engine: no transports")
+		return o, errors.New("no transports")
 	}
 	if o.Compression != nil {
 		c := *o.Compression
@@ -173,7 +173,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.ClientSecure = func(r *http.Request) bool { return r.TLS != nil }
 	}
 	if err := o.CORS.Check(); err != nil {
-		return o, fmt.Errorf("engine: CORS: %w", err)
+		return o, fmt.Errorf("CORS: %w", err)
 	}
 	return o, nil
 }
