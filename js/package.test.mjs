@@ -94,6 +94,20 @@ test('the code of the guide and of the README is right in a strict project', asy
   await tool(dir, 'tsc', '-p', '.');
 });
 
+test('examples/react-ts is right in its own strict project, and Vite builds it', async (t) => {
+  const example = join(js, '../examples/react-ts');
+  const names = ['index.html', 'tsconfig.json', 'src/main.tsx', 'src/Room.tsx'];
+  const files = await Promise.all(names.map(async (name) => [name, await readFile(join(example, name), 'utf8')]));
+  const { dependencies, devDependencies } = JSON.parse(await readFile(join(example, 'package.json'), 'utf8'));
+  for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies })) {
+    if (name !== '@parley/client') assert.equal(version, manifest.devDependencies[name], name);
+  }
+  const dir = await project(t, tarball, Object.fromEntries(files), ['react', 'react-dom', '@types/react', '@types/react-dom']);
+  await tool(dir, 'tsc', '-p', '.');
+  await tool(dir, 'vite', 'build', '--logLevel', 'warn');
+  assert.match(await readFile(join(dir, 'dist/index.html'), 'utf8'), /assets\/.*\.js/);
+});
+
 test('esbuild: of the package, only what is imported is in the bundle, and the bundle works', async (t) => {
   const { url } = await server(t);
   const dir = await project(t, tarball, {
