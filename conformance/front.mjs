@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { atEnd, parley } from './harness.mjs';
 
@@ -40,10 +40,13 @@ const nginx = {
   server: '127.0.0.1:8080',
   // Puts all files that nginx reads and writes into the test's folder.
   local: (text, dir) => [
-    ['http {', `pid ${dir}/pid;\nhttp {\n    access_log off;\n${
-      ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `    ${kind}_temp_path ${dir}/${kind};`).join('\n')}`],
+    ...nginx.folders(dir),
     ['/etc/nginx/chat.example.com.pem', `${dir}/cert.pem`], ['/etc/nginx/chat.example.com.key', `${dir}/key.pem`],
   ].reduce((all, [what, by]) => replace(all, what, by), text),
+  folders: (dir) => [
+    ['http {', `pid ${dir}/pid;\nhttp {\n    access_log off;\n${
+      ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `    ${kind}_temp_path ${dir}/${kind};`).join('\n')}`],
+  ],
   command: (file) => ['/usr/sbin/nginx', '-c', file, '-e', 'stderr', '-g', `daemon off;${process.getuid() === 0 ? ' user root;' : ''}`],
   reload: 'SIGHUP',
   /** Makes workers end their connections one second after a reload. */
@@ -67,6 +70,12 @@ export const proxies = { nginx, haproxy };
 export const clusters = {
   nginx: { ...nginx, file: 'nginx-cluster.conf', server: '127.0.0.1:8081', second: '127.0.0.1:8082' },
   haproxy: { ...haproxy, file: 'haproxy-cluster.cfg', server: '127.0.0.1:8081', second: '127.0.0.1:8082' },
+};
+
+/** That of examples/compose-nginx. */
+export const composed = {
+  ...nginx, file: '../../examples/compose-nginx/nginx.conf', https: undefined, server: 'node-1:8080', second: 'node-2:8080',
+  local: (text, dir) => nginx.folders(dir).reduce((all, [what, by]) => replace(all, what, by), text),
 };
 
 /** The HAProxy configuration that passes TLS through. */
@@ -105,8 +114,9 @@ export async function front(t, proxy, server, change = (text) => text) {
     self.ca = cert;
     for (const [name, content] of Object.entries({ cert, key, both: cert + key })) await writeFile(join(dir, `${name}.pem`), content);
   }
-  await writeFile(join(dir, proxy.file), change(proxy.local(text, dir)));
-  const [program, ...args] = proxy.command(join(dir, proxy.file));
+  const file = join(dir, basename(proxy.file));
+  await writeFile(file, change(proxy.local(text, dir)));
+  const [program, ...args] = proxy.command(file);
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   child.stderr.on('data', (chunk) => { log += chunk; });
