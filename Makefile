@@ -2,6 +2,7 @@
 # make test         everything: what the tests need is installed, then all of them run
 # make audit        known vulnerabilities in dependencies; it says if a database cannot be reached
 # make attack       hostile clients, and what others feel of them; part of make test
+# make site         the documentation as a site with a search, in site/dist; part of make test
 # make cross        vet for all platforms that the README names
 # make perf         the bars on cost and speed, each beside a reference of the same run
 # make soak         what is random for much longer: kills, cuts, restarts; hours
@@ -17,7 +18,7 @@ MODULES := . internal/certs/acmetest
 STATICCHECK := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 PLATFORMS = $(shell sed -n 's/^Platforms: //p' README.md | tr -d '`,.')
 
-.PHONY: check test perf soak audit cross bench microbench format deps race js conformance attack
+.PHONY: check test perf soak audit cross bench microbench format deps race js conformance site attack
 
 check: format
 	for dir in $(MODULES); do (cd $$dir && $(GO) vet ./... && $(STATICCHECK) ./... && $(GO) test -timeout 20m ./...); done
@@ -26,6 +27,7 @@ check: format
 # attacks come last, for the other tests would be one more attack.
 test: deps check
 	$(MAKE) -j 3 race js conformance
+	$(MAKE) site
 	$(MAKE) attack
 
 format:
@@ -52,6 +54,9 @@ js: deps
 
 conformance: deps
 	cd conformance && npm test
+
+site: deps
+	cd site && npm run build
 
 attack:
 	$(GO) run ./conformance/attack
