@@ -25,6 +25,7 @@ import (
 	"github.com/parley-go/parley/history/sqlite"
 	"github.com/parley-go/parley/internal/access"
 	"github.com/parley-go/parley/internal/admin"
+	"github.com/parley-go/parley/internal/cmdline"
 	"github.com/parley-go/parley/internal/remote"
 )
 
@@ -211,16 +212,10 @@ func parseFlags(flags *flag.FlagSet, args []string, command string, allowed func
 			flags.Func(s.name, "", note(s.name))
 		}
 	}
-	for {
-		if err := flags.Parse(args); err != nil {
-			return nil, nil, flagError(flags, command, err)
-		}
-		parsed := len(args) - flags.NArg()
-		if flags.NArg() == 0 || parsed > 0 && args[parsed-1] == "--" {
-			return values, append(rest, flags.Args()...), nil
-		}
-		rest, args = append(rest, flags.Arg(0)), flags.Args()[1:]
+	if rest, err = cmdline.Parse(flags, args); err != nil {
+		return nil, nil, flagError(flags, command, err)
 	}
+	return values, rest, nil
 }
 
 var (

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/parley-go/parley/internal/cmdline"
 )
 
 // Exit codes.
@@ -91,8 +93,8 @@ type options struct {
 	progress    bool
 }
 
-// flags returns the flags, and a function that checks and completes o after they are parsed.
-func (o *options) flags() (*flag.FlagSet, func() error) {
+// flags returns the flags, and a function that checks and completes o after they are parsed, with the URLs.
+func (o *options) flags() (*flag.FlagSet, func(urls []string) error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	o.header = make(http.Header)
@@ -122,15 +124,15 @@ func (o *options) flags() (*flag.FlagSet, func() error) {
 	f.BoolVar(&o.insecure, "insecure-skip-verify", false, "accept any certificate from the server")
 	f.BoolVar(&o.json, "json", false, "print JSON instead of a table")
 	f.BoolVar(&o.progress, "progress", false, "show progress on standard error even if it is not a terminal")
-	return f, func() (err error) {
-		if f.NArg() != 1 && f.NArg() != 2 {
-			return errors.New("want one URL, or two to compare, after the flags; see parley help bench")
+	return f, func(urls []string) (err error) {
+		if len(urls) != 1 && len(urls) != 2 {
+			return errors.New("want one URL, or two to compare; see parley help bench")
 		}
-		if o.url, err = parseURL(f.Arg(0)); err != nil {
+		if o.url, err = parseURL(urls[0]); err != nil {
 			return err
 		}
-		if f.NArg() == 2 {
-			if o.other, err = parseURL(f.Arg(1)); err != nil {
+		if len(urls) == 2 {
+			if o.other, err = parseURL(urls[1]); err != nil {
 				return err
 			}
 		}
@@ -206,13 +208,13 @@ func port(u *url.URL) string {
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var o options
 	flags, check := o.flags()
-	err := flags.Parse(args)
+	urls, err := cmdline.Parse(flags, args)
 	if errors.Is(err, flag.ErrHelp) {
 		PrintUsage(stdout)
 		return exitOK
 	}
 	if err == nil {
-		err = check()
+		err = check(urls)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "parley: bench:", err)

@@ -24,6 +24,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"ftp://127.0.0.1"}, "http or https"},
 		{[]string{"127.0.0.1:8080"}, "http://127.0.0.1:8080"},
 		{[]string{"--scenario", "ehco", url}, `"ehco"`},
+		{[]string{url, "--scenario", "ehco"}, `"ehco"`},
+		{[]string{url, "--", "--scenario"}, `"--scenario"`},
 		{[]string{"--transport", "pigeon", url}, "--transport"},
 		{[]string{"--connections", "-1", url}, "--connections"},
 		{[]string{"--duration", "2h", url}, "--duration"},
